@@ -1,0 +1,397 @@
+package paywall
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
+	httpcaddyfile.RegisterHandlerDirective("axra_webhook", parseWebhook)
+	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
+	// The webhook comes first, so that no gate of the same site can cover it.
+	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")
+	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
+}
+
+func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "axra", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile reads the global option:
+//
+//	axra {
+//		api_key           {env.NAME}
+//		api_secret        {env.NAME}
+//		webhook_secret    {env.NAME}...
+//		endpoint          <url>
+//		checkout_hosts    <host...>
+//		site_url          <url>
+//		storage           <module> { ... }
+//		signature {
+//			header           <name>
+//			scheme           body|timestamp.body
+//			timestamp_header <name>
+//		}
+//		signing_algorithm HS256|EdDSA
+//		recheck           <duration>
+//		grace             <duration>
+//		limit_per_client  <events> <duration>
+//		limit_total       <events> <duration>
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if d.NextArg() {
+		return d.Errf("axra takes a block, not the argument %q: write `axra { ... }`", d.Val())
+	}
+	for d.NextBlock(0) {
+		if err := a.unmarshalOption(d, d.Val()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
+	switch name {
+	case "api_key":
+		return secretArg(d, &a.APIKey)
+	case "api_secret":
+		return secretArg(d, &a.APISecret)
+	case "webhook_secret":
+		return a.unmarshalWebhookSecrets(d)
+	case "endpoint":
+		return urlArg(d, &a.Endpoint, true)
+	case "checkout_hosts":
+		a.CheckoutHosts = append(a.CheckoutHosts, d.RemainingArgs()...)
+		if len(a.CheckoutHosts) == 0 {
+			return d.Err("checkout_hosts needs at least one host: write `checkout_hosts pay.useaxra.com`")
+		}
+		return nil
+	case "site_url":
+		return urlArg(d, &a.SiteURL, false)
+	case "storage":
+		return a.unmarshalStorage(d)
+	case "signature":
+		return a.unmarshalSignature(d)
+	case "signing_algorithm":
+		return oneOf(d, &a.SigningAlgorithm, token.HS256, token.EdDSA)
+	case "recheck":
+		return durationArg(d, &a.Recheck)
+	case "grace":
+		return durationArg(d, &a.Grace)
+	case "limit_per_client", "limit_total":
+		return a.unmarshalLimit(d, name)
+	default:
+		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, endpoint, checkout_hosts, "+
+			"site_url, storage, signature, signing_algorithm, recheck, grace, limit_per_client and limit_total", name)
+	}
+}
+
+func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {
+	values := d.RemainingArgs()
+	if len(values) == 0 {
+		return d.Err("webhook_secret needs a value: write `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
+	}
+	for _, value := range values {
+		if err := secretIsPlaceholder("webhook_secret", value); err != nil {
+			return d.WrapErr(err)
+		}
+	}
+	a.WebhookSecrets = append(a.WebhookSecrets, values...)
+	return nil
+}
+
+func (a *App) unmarshalStorage(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("storage needs a module: write for example `storage file_system { root /var/lib/axra }`")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
+	if err != nil {
+		return err
+	}
+	a.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
+	return nil
+}
+
+func (a *App) unmarshalSignature(d *caddyfile.Dispenser) error {
+	if a.Signature == nil {
+		a.Signature = new(SignatureConfig)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch name := d.Val(); name {
+		case "header":
+			err = oneArg(d, &a.Signature.Header)
+		case "scheme":
+			err = oneOf(d, &a.Signature.Scheme, webhook.SchemeBody, webhook.SchemeTimestampBody)
+		case "timestamp_header":
+			err = oneArg(d, &a.Signature.TimestampHeader)
+		default:
+			err = d.Errf("signature has no option %q: it takes header, scheme and timestamp_header", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalLimit(d *caddyfile.Dispenser, name string) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Errf("%s takes a number and a time: write `%s 30 10m`", name, name)
+	}
+	count, err := strconv.Atoi(args[0])
+	if err != nil || count < 1 {
+		return d.Errf("%s: %q is not a number of sessions: write `%s 30 10m`", name, args[0], name)
+	}
+	per, err := caddy.ParseDuration(args[1])
+	if err != nil || per <= 0 {
+		return d.Errf("%s: %q is not a time: write `%s 30 10m`", name, args[1], name)
+	}
+	if a.Limits == nil {
+		a.Limits = new(LimitsConfig)
+	}
+	limit := &Rate{Events: count, Per: caddy.Duration(per)}
+	if name == "limit_total" {
+		a.Limits.Total = limit
+	} else {
+		a.Limits.PerClient = limit
+	}
+	return nil
+}
+
+func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Webhook)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	axra_webhook [<matcher>]
+func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("axra_webhook takes a matcher only, not %q: write `axra_webhook /webhooks/axra`", d.Val())
+	}
+	if d.NextBlock(0) {
+		return d.Err("axra_webhook takes no block: secrets and signature stand in the global option axra")
+	}
+	return nil
+}
+
+// parseGate gives the matcher to the gate itself, which applies it to more than
+// the path as Caddy reads it.
+func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	gate := new(Handler)
+	matcherName := ""
+	if h.NextArg() {
+		matcherName = h.Val()
+		h.Prev()
+	}
+	matchers, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	if matchers != nil {
+		gate.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
+		gate.Pass = matcherName
+	}
+	if err := gate.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, gate), nil
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	axra_paywall [<matcher>] {
+//		price          <amount> <currency>
+//		pass           <name>
+//		description    <text>
+//		access         <duration>|forever
+//		expires_in     <duration>
+//		customer_email <text>
+//		metadata       <key> <value>
+//		cancel_url     <url>|<path>
+//		site_url       <url>
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("axra_paywall takes a matcher and a block, not the argument %q: write `axra_paywall /premium/* { price 5.00 usd }`", d.Val())
+	}
+	for d.NextBlock(0) {
+		if err := h.unmarshalOption(d, d.Val()); err != nil {
+			return err
+		}
+	}
+	if h.Price == (Price{}) {
+		d.Reset() // so that the error names the line of the directive
+		d.Next()
+		return d.Errf("axra_paywall %s", errNoPrice)
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
+	switch name {
+	case "price":
+		return h.unmarshalPrice(d)
+	case "pass":
+		return checkedArg(d, &h.Pass, checkPassName)
+	case "description":
+		return oneArg(d, &h.Description)
+	case "access":
+		return checkedArg(d, &h.Access, func(value string) error {
+			_, err := parseAccess(value)
+			return err
+		})
+	case "expires_in":
+		if err := durationArg(d, &h.ExpiresIn); err != nil {
+			return err
+		}
+		return located(d, checkExpiresIn(h.ExpiresIn))
+	case "customer_email":
+		return oneArg(d, &h.CustomerEmail)
+	case "metadata":
+		return h.unmarshalMetadata(d)
+	case "cancel_url":
+		return checkedArg(d, &h.CancelURL, checkCancelURL)
+	case "site_url":
+		return urlArg(d, &h.SiteURL, false)
+	default:
+		return d.Errf("axra_paywall has no option %q: it takes price, pass, description, access, expires_in, "+
+			"customer_email, metadata, cancel_url and site_url", name)
+	}
+}
+
+func (h *Handler) unmarshalPrice(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("price takes an amount and a currency: write `price 5.00 usd`")
+	}
+	h.Price = Price{Amount: args[0], Currency: strings.ToLower(args[1])}
+	_, err := parsePrice(h.Price)
+	return located(d, err)
+}
+
+func (h *Handler) unmarshalMetadata(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 2 {
+		return d.Err("metadata takes a key and a value: write `metadata article {path}`")
+	}
+	if err := checkMetadataKey(args[0]); err != nil {
+		return d.WrapErr(err)
+	}
+	if h.Metadata == nil {
+		h.Metadata = make(map[string]string)
+	}
+	h.Metadata[args[0]] = args[1]
+	return nil
+}
+
+func checkCancelURL(value string) error {
+	if strings.HasPrefix(value, "/") || strings.HasPrefix(value, "https://") ||
+		strings.HasPrefix(value, "http://") || strings.HasPrefix(value, "{") {
+		return nil
+	}
+	return errors.New("cancel_url must be an absolute address or a path: write `cancel_url /pricing`")
+}
+
+// located adds file and line to an error.
+func located(d *caddyfile.Dispenser, err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.WrapErr(err)
+}
+
+func oneArg(d *caddyfile.Dispenser, into *string) error {
+	name := d.Val()
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return d.Errf("%s takes exactly one value", name)
+	}
+	*into = args[0]
+	return nil
+}
+
+func checkedArg(d *caddyfile.Dispenser, into *string, check func(string) error) error {
+	if err := oneArg(d, into); err != nil {
+		return err
+	}
+	return located(d, check(*into))
+}
+
+func secretArg(d *caddyfile.Dispenser, into *string) error {
+	name := d.Val()
+	return checkedArg(d, into, func(value string) error { return secretIsPlaceholder(name, value) })
+}
+
+// urlArg checks addresses that hold no placeholder; others are checked when they
+// are resolved.
+func urlArg(d *caddyfile.Dispenser, into *string, withPath bool) error {
+	name := d.Val()
+	return checkedArg(d, into, func(value string) error {
+		if strings.Contains(value, "{") {
+			return nil
+		}
+		if _, err := parseBaseURL(value, withPath); err != nil {
+			return errors.New(name + " " + value + ": " + err.Error())
+		}
+		return nil
+	})
+}
+
+func durationArg(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	name := d.Val()
+	var text string
+	if err := oneArg(d, &text); err != nil {
+		return err
+	}
+	length, err := caddy.ParseDuration(text)
+	if err != nil || length <= 0 {
+		return d.Errf("%s: %q is not a length of time: write for example `%s 30s`", name, text, name)
+	}
+	*into = caddy.Duration(length)
+	return nil
+}
+
+func oneOf(d *caddyfile.Dispenser, into *string, allowed ...string) error {
+	name := d.Val()
+	return checkedArg(d, into, func(value string) error {
+		for _, each := range allowed {
+			if value == each {
+				return nil
+			}
+		}
+		return errors.New(name + " " + value + " is unknown: write " + strings.Join(allowed, " or "))
+	})
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*Webhook)(nil)
+)

@@ -1,0 +1,114 @@
+// Command example runs the whole of it in one process: Caddy with the paywall
+// plugin in front of a small site, and a sandbox that stands in for Axra.
+package main
+
+import (
+	"context"
+	"embed"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/caddy-axra/paywall"
+)
+
+//go:embed Caddyfile
+var caddyfile []byte
+
+//go:embed site
+var site embed.FS
+
+func main() {
+	defaultData := filepath.Join(os.TempDir(), "axra-paywall-example")
+	if cache, err := os.UserCacheDir(); err == nil {
+		defaultData = filepath.Join(cache, "axra-paywall-example")
+	}
+	data := flag.String("data", defaultData, "folder for keys, payments and the sandbox's state")
+	siteAddr := flag.String("site", "localhost:8402", "address of the site")
+	axraAddr := flag.String("axra", "localhost:8403", "address of the Axra sandbox")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Stdout, *data, *siteAddr, *axraAddr); err != nil {
+		fmt.Fprintln(os.Stderr, "example:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until the context ends.
+func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) error {
+	data, err := filepath.Abs(data)
+	if err != nil {
+		return err
+	}
+	if err := unpack(filepath.Join(data, "site")); err != nil {
+		return fmt.Errorf("writing the example's site: %w", err)
+	}
+	for name, value := range map[string]string{
+		"EXAMPLE_DATA": filepath.ToSlash(data),
+		"EXAMPLE_SITE": siteAddr,
+		"EXAMPLE_AXRA": axraAddr,
+		// The sandbox's credentials. Yours come from your Axra account.
+		"AXRA_API_KEY":        "bk_test_sandbox",
+		"AXRA_WEBHOOK_SECRET": "bs_test_sandbox",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "example/Caddyfile"})
+	if err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		fmt.Fprintln(out, "warning:", warning)
+	}
+	if err := caddy.Load(config, true); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+  The site           http://%s
+  The Axra sandbox   http://%s   (payments, refunds, faults)
+  Test card          4242 4242 4242 4242, any future date, any CVV
+  Data               %s
+
+  Open the site, choose the premium article, pay with the test card.
+  Ctrl-C ends it; started again with the same data, you are still in.
+
+`, siteAddr, axraAddr, data)
+	<-ctx.Done()
+	fmt.Fprintln(out, "Stopping.")
+	return caddy.Stop()
+}
+
+// unpack writes the embedded site to a folder that Caddy can serve.
+func unpack(to string) error {
+	return fs.WalkDir(site, "site", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel("site", path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, relative)
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		content, err := site.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, content, 0o600)
+	})
+}

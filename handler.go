@@ -1,0 +1,362 @@
+package paywall
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler is a gate: it lets requests through to the next handlers only for
+// visitors who have paid, and sends others to a checkout session of Axra. In a
+// Caddyfile it is the directive `axra_paywall`.
+//
+// For requests that it lets through it sets these placeholders:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.axra.paid}` | `true`
+// `{http.axra.pass}` | The name of the pass that opened the gate.
+// `{http.axra.session}` | The id of the checkout session that paid.
+// `{http.axra.payment}` | Axra's payment id; may be empty.
+// `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
+//
+// Answers to such requests leave as `Cache-Control: private`.
+type Handler struct {
+	// MatchersRaw says which requests the gate covers; without it, every request
+	// that reaches the handler. Put matchers here rather than on the route: the
+	// gate also applies them to the other readings of a path under which a file
+	// server or an application might serve the same content.
+	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// Pass is the name of what is sold. A payment opens every gate of the site with
+	// the same pass name. The name stays with those who have paid: keep it when a
+	// route moves or a price changes. In a Caddyfile the default is the gate's
+	// matcher, such as `/premium/*`; in JSON it is `default`.
+	Pass string `json:"pass,omitempty"`
+
+	// Price is what the pass costs.
+	Price Price `json:"price"`
+
+	// Description is shown to the customer on the checkout page. Placeholders are
+	// replaced for each request.
+	Description string `json:"description,omitempty"`
+
+	// Access is how long access lasts from the payment: a duration such as `12h` or
+	// `30d`, or `forever`, which is the default.
+	Access string `json:"access,omitempty"`
+
+	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
+	// advises 15m or more. The default is 30m.
+	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`
+
+	// CustomerEmail pre-fills the e-mail field of the checkout page. Placeholders
+	// are replaced for each request.
+	CustomerEmail string `json:"customer_email,omitempty"`
+
+	// Metadata is attached to the checkout session and comes back in webhooks and in
+	// Axra's dashboard. Placeholders in values are replaced for each request. Keys
+	// that begin with `paywall_`, and `sessionId`, are reserved.
+	Metadata map[string]string `json:"metadata,omitempty"`
+
+	// CancelURL is where Axra sends a customer who cancels or lets the session
+	// expire: an absolute address, or a path of this site. The default is the gated
+	// page itself, which then says that nothing was charged and offers to try again.
+	// Placeholders are replaced for each request.
+	CancelURL string `json:"cancel_url,omitempty"`
+
+	// SiteURL is the public address of this gate's site, where it differs from the
+	// host name in the configuration. The default is the app's `site_url`.
+	SiteURL string `json:"site_url,omitempty"`
+
+	app              *App
+	logger           *zap.Logger
+	matchers         caddyhttp.MatcherSets
+	pathMatchersOnly bool
+	price            money.Price
+	access           terms.Access
+	siteURL          string
+	cookies          [2]cookieNames // by site.secure: index 1 for https
+	sites            sync.Map       // *caddyhttp.Server → []address
+}
+
+// Price is an amount of money.
+type Price struct {
+	// Amount is a decimal number of major units, such as `5.00`, at least 0.50.
+	Amount string `json:"amount"`
+
+	// Currency is the ISO 4217 code, in any case.
+	Currency string `json:"currency"`
+}
+
+// DefaultPass names the pass of a gate that says nothing else.
+const DefaultPass = "default"
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_paywall", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision reads the gate's configuration.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	var err error
+	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
+		return err
+	}
+	if h.app.client == nil {
+		return errors.New("axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`")
+	}
+	if err := h.provisionMatchers(ctx); err != nil {
+		return err
+	}
+	if h.Pass == "" {
+		h.Pass = DefaultPass
+	}
+	if h.ExpiresIn == 0 {
+		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
+	}
+	if err := h.read(); err != nil {
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.Pass, err)
+	}
+	if h.siteURL == "" {
+		h.siteURL = h.app.siteURL
+	}
+	h.cookies = [2]cookieNames{newCookieNames(false, h.Pass), newCookieNames(true, h.Pass)}
+	h.app.register(h)
+	return nil
+}
+
+func (h *Handler) provisionMatchers(ctx caddy.Context) error {
+	if len(h.MatchersRaw) == 0 {
+		return nil
+	}
+	loaded, err := ctx.LoadModule(h, "MatchersRaw")
+	if err != nil {
+		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
+	}
+	if err := h.matchers.FromInterface(loaded); err != nil {
+		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
+	}
+	h.pathMatchersOnly = true
+	for _, set := range h.MatchersRaw {
+		for name := range set {
+			h.pathMatchersOnly = h.pathMatchersOnly && name == "path"
+		}
+	}
+	return nil
+}
+
+// read checks what the configuration says; the errors name the fix.
+func (h *Handler) read() error {
+	var err error
+	if h.price, err = parsePrice(h.Price); err != nil {
+		return err
+	}
+	if h.access, err = parseAccess(h.Access); err != nil {
+		return err
+	}
+	if err := checkExpiresIn(h.ExpiresIn); err != nil {
+		return err
+	}
+	if err := checkPassName(h.Pass); err != nil {
+		return err
+	}
+	for name := range h.Metadata {
+		if err := checkMetadataKey(name); err != nil {
+			return err
+		}
+	}
+	h.siteURL, err = resolveSiteURL(h.SiteURL)
+	return err
+}
+
+// errNoPrice: a gate without a price is an oversight, never a free route.
+var errNoPrice = errors.New("has no price: add `price 5.00 usd`")
+
+func parsePrice(p Price) (money.Price, error) {
+	if p.Amount == "" && p.Currency == "" {
+		return money.Price{}, errNoPrice
+	}
+	price, err := money.Parse(p.Amount, p.Currency)
+	if err != nil {
+		return price, fmt.Errorf("price: %w: write it as `price 5.00 usd`", err)
+	}
+	return price, nil
+}
+
+func parseAccess(value string) (terms.Access, error) {
+	if value == "" || value == "forever" {
+		return terms.Forever, nil
+	}
+	length, err := caddy.ParseDuration(value)
+	if err != nil || length < time.Second {
+		return 0, fmt.Errorf("access %q is not a length of time: write for example `access 12h`, `access 30d` or `access forever`", value)
+	}
+	return terms.Access(length), nil
+}
+
+func checkExpiresIn(d caddy.Duration) error {
+	if length := time.Duration(d); length < session.MinExpiresIn || length > 24*time.Hour {
+		return fmt.Errorf("expires_in %s: Axra wants at least %s, and more than a day is no checkout: write `expires_in 30m`", length, session.MinExpiresIn)
+	}
+	return nil
+}
+
+func checkPassName(name string) error {
+	if len(name) > 128 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(c rune) bool { return c < 0x20 || c == 0x7f }) {
+		return fmt.Errorf("pass %q: a name has at most 128 bytes, no control characters and no space around it", name)
+	}
+	return nil
+}
+
+func checkMetadataKey(name string) error {
+	if name == "" || name == "sessionId" || strings.HasPrefix(name, terms.MetadataPrefix) {
+		return fmt.Errorf("metadata %q: the key is reserved: choose another (not sessionId, not %s…)", name, terms.MetadataPrefix)
+	}
+	return nil
+}
+
+// maxHeaderBytes bounds the request headers, which a paid visitor's browser never
+// comes near: 20 open checkouts make about 15 KB of cookies, 90 KB at the very most.
+const maxHeaderBytes = 128 << 10
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	reach, err := h.reach(r)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("axra_paywall: matching: %w", err))
+	}
+	switch reach {
+	case outside:
+		return next.ServeHTTP(w, r)
+	case ambiguous:
+		return h.show(w, r, page.View{Kind: page.BadAddress})
+	}
+	if headerBytes(r.Header) > maxHeaderBytes {
+		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errors.New("axra_paywall: request headers are too large"))
+	}
+	if !h.app.keysReady(r.Context()) {
+		return h.show(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
+	}
+	site, err := h.site(r)
+	if err != nil {
+		h.app.complainCheckout.Do(func() {
+			h.logger.Error("add site_url to the gate: visitors cannot be sent back", zap.Error(err), zap.String("host", r.Host))
+		})
+		return h.show(w, r, page.View{Kind: page.Misconfigured})
+	}
+	verdict, grant := h.decide(r, site)
+	if verdict == open {
+		return h.admit(w, r, next, site, grant)
+	}
+	return h.newVisit(w, r, site).turnedAway(verdict, grant)
+}
+
+func headerBytes(header http.Header) int {
+	total := 0
+	for name, values := range header {
+		for _, value := range values {
+			total += len(name) + len(value)
+		}
+	}
+	return total
+}
+
+// decide finds the token that opens the gate, if the request carries one.
+func (h *Handler) decide(r *http.Request, site site) (verdict, *verified) {
+	best, known := none, (*verified)(nil)
+	for _, raw := range h.candidates(r, site) {
+		entry, err := h.app.verify(raw, site)
+		if err != nil || entry.Pass != h.Pass || entry.Resource != terms.WholePass {
+			continue
+		}
+		verdict := h.app.judge(r.Context(), entry)
+		if verdict == open {
+			return open, entry
+		}
+		if verdict != none {
+			best, known = verdict, entry
+		}
+	}
+	return best, known
+}
+
+// maxCandidates bounds how many tokens of one request are looked at.
+const maxCandidates = 4
+
+// candidates are the values that may be access tokens: of our cookie, which may
+// occur twice (RFC 6265, section 5.4), and of the Authorization header.
+func (h *Handler) candidates(r *http.Request, site site) []string {
+	found := cookieValues(r.Header["Cookie"], h.names(site).access, maxCandidates)
+	for _, value := range r.Header["Authorization"] {
+		scheme, credentials, _ := strings.Cut(value, " ")
+		if strings.EqualFold(scheme, "Bearer") && len(found) <= maxCandidates {
+			found = append(found, strings.TrimSpace(credentials))
+		}
+	}
+	return found
+}
+
+// admit serves a paid request.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
+	if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) {
+		// Back from a checkout, or reloaded: the address bar gets the clean address.
+		goTo(w, cleanTarget(originalURL(r)))
+		return nil
+	}
+	if v.Stale(now()) {
+		if err := h.giveToken(w, site, v.Access); err != nil {
+			h.logger.Error("an access token could not be renewed", zap.Error(err))
+		}
+	}
+	h.setPlaceholders(r, v)
+	return next.ServeHTTP(newPrivateWriter(w), r)
+}
+
+func (h *Handler) setPlaceholders(r *http.Request, v *verified) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	replacer.Set("http.axra.paid", true)
+	replacer.Set("http.axra.pass", v.Pass)
+	replacer.Set("http.axra.session", v.Session)
+	replacer.Set("http.axra.payment", v.Payment)
+	until := ""
+	if !v.Until.IsZero() {
+		until = v.Until.UTC().Format(time.RFC3339)
+	}
+	replacer.Set("http.axra.until", until)
+}
+
+// show sends a page, filling in what every page of the gate says.
+func (h *Handler) show(w http.ResponseWriter, r *http.Request, v page.View) error {
+	if v.Site == "" {
+		v.Site, _ = splitHostPort(r.Host)
+	}
+	if err := page.Write(w, r, v); err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

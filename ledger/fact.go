@@ -1,0 +1,123 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// Kind says what a fact states.
+type Kind string
+
+// The kinds of facts. Paid and Mismatch are keyed by session, the others by
+// every id their event named: payment, session or both.
+const (
+	Paid        Kind = "paid"         // the session was paid as asked
+	Mismatch    Kind = "mismatch"     // money came, but too little or in another currency
+	Refunded    Kind = "refunded"     // the payment was refunded; final
+	Disputed    Kind = "disputed"     // a chargeback was opened
+	DisputeWon  Kind = "dispute_won"  // it was decided for the site
+	DisputeLost Kind = "dispute_lost" // it was decided against the site; final
+
+	// adverse marks an id about which any of Refunded, Disputed or DisputeLost
+	// is known, so that an untroubled payment costs one look-up instead of four.
+	adverse Kind = "adverse"
+	// link leads from a further payment id of a session to that session.
+	link Kind = "link"
+)
+
+// ErrGarbled: a record exists but cannot be trusted. The next delivery of the
+// same event heals it.
+var ErrGarbled = errors.New("garbled ledger record")
+
+// recordVersion is written into every record.
+const recordVersion = 1
+
+// Fact is one immutable statement of the ledger.
+type Fact struct {
+	Kind    Kind
+	Session string      // Axra's session id; may be empty for adverse events
+	Payment string      // Axra's payment id; may be empty
+	At      time.Time   // when it happened; access begins here
+	Terms   terms.Terms // Paid, Mismatch: what was sold
+	Paid    money.Price // Paid, Mismatch: what arrived
+}
+
+// record is a fact as stored: flat, so that people can read it, with a
+// checksum, so that a garbled one is never taken for a fact.
+type record struct {
+	Version  int               `json:"v"`
+	Kind     Kind              `json:"kind"`
+	Session  string            `json:"session,omitempty"`
+	Payment  string            `json:"payment,omitempty"`
+	At       time.Time         `json:"at"`
+	Terms    map[string]string `json:"terms,omitempty"`
+	Amount   string            `json:"amount,omitempty"`
+	Currency string            `json:"currency,omitempty"`
+	Sum      string            `json:"sum"`
+}
+
+func (r record) checksum() (string, error) {
+	r.Sum = ""
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("encoding a ledger record: %w", err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+func (f Fact) encode() ([]byte, error) {
+	r := record{
+		Version: recordVersion, Kind: f.Kind, Session: f.Session, Payment: f.Payment,
+		At: f.At.UTC().Truncate(time.Second),
+	}
+	if f.Kind == Paid || f.Kind == Mismatch {
+		r.Terms = f.Terms.Metadata()
+		r.Amount, r.Currency = f.Paid.Amount.String(), f.Paid.Currency
+	}
+	sum, err := r.checksum()
+	if err != nil {
+		return nil, err
+	}
+	r.Sum = sum
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a ledger record: %w", err)
+	}
+	return raw, nil
+}
+
+func decode(raw []byte, want Kind) (Fact, error) {
+	var r record
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
+	}
+	if r.Version != recordVersion || r.Kind != want {
+		return Fact{}, fmt.Errorf("%w: version %d, kind %q", ErrGarbled, r.Version, r.Kind)
+	}
+	if sum, err := r.checksum(); err != nil || sum != r.Sum {
+		return Fact{}, fmt.Errorf("%w: checksum", ErrGarbled)
+	}
+	f := Fact{Kind: r.Kind, Session: r.Session, Payment: r.Payment, At: r.At}
+	if r.Terms == nil {
+		return f, nil
+	}
+	var err error
+	if f.Terms, err = terms.FromMetadata(r.Terms); err != nil {
+		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
+	}
+	if f.Paid.Amount, err = decimal.NewFromString(r.Amount); err != nil {
+		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
+	}
+	f.Paid.Currency = r.Currency
+	return f, nil
+}

@@ -1,0 +1,278 @@
+// Package ledger keeps facts about payments in certmagic.Storage and draws
+// grants from them. Facts are immutable and keyed by what they say, so that
+// duplicates and any order of events lead to the same state without locks:
+// storage offers no compare-and-swap.
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// ErrNotPaid: the ledger knows of no payment for the session.
+var ErrNotPaid = errors.New("session is not paid")
+
+// Storage is the part of certmagic.Storage that a Ledger needs. Load answers
+// with an error that wraps fs.ErrNotExist for a key that is not there.
+type Storage interface {
+	Load(ctx context.Context, key string) ([]byte, error)
+	Store(ctx context.Context, key string, value []byte) error
+}
+
+// Ledger reads and writes facts. It is safe for concurrent use.
+type Ledger struct {
+	storage guarded
+}
+
+// DefaultTimeout bounds every single storage operation.
+const DefaultTimeout = 5 * time.Second
+
+// New returns a ledger on storage. Each storage operation is given up after
+// timeout (DefaultTimeout if zero or less).
+func New(storage Storage, timeout time.Duration) *Ledger {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	return &Ledger{storage: newGuarded(storage, timeout)}
+}
+
+// Grant is the conclusion drawn from the facts about one session.
+type Grant struct {
+	Fact                // the Paid fact
+	Until     time.Time // end of access; zero: for ever
+	ClosedFor Kind      // Refunded, Disputed or DisputeLost; empty while open
+}
+
+// Open reports whether the grant opens its resource at the time.
+func (g Grant) Open(now time.Time) bool { return g.ClosedFor == "" && !g.Ended(now) }
+
+// Ended reports whether access has run out by the time.
+func (g Grant) Ended(now time.Time) bool { return !g.Until.IsZero() && !now.Before(g.Until) }
+
+// Record stores a fact durably; when it returns nil the fact may be
+// acknowledged. It reports whether the fact was new. A valid fact is never
+// overwritten, a garbled one is.
+func (l *Ledger) Record(ctx context.Context, f Fact) (fresh bool, err error) {
+	switch f.Kind {
+	case Paid:
+		return l.recordPaid(ctx, f)
+	case Mismatch:
+		return l.put(ctx, f, f.Session)
+	case Refunded, Disputed, DisputeWon, DisputeLost:
+		return l.recordOutcome(ctx, f)
+	default:
+		return false, fmt.Errorf("a fact of kind %q cannot be recorded", f.Kind)
+	}
+}
+
+func (l *Ledger) recordPaid(ctx context.Context, f Fact) (bool, error) {
+	known, err := l.get(ctx, Paid, f.Session)
+	switch {
+	case err == nil:
+		if f.Payment != "" && known.Payment != f.Payment {
+			return false, l.addPayment(ctx, f)
+		}
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):
+		return true, l.store(ctx, f, f.Session)
+	default:
+		return false, err
+	}
+}
+
+// addPayment links a second payment id to a session that is paid already: a
+// local rail may be confirmed by two events with different ids. What is known
+// about the second id counts for the session as well.
+func (l *Ledger) addPayment(ctx context.Context, f Fact) error {
+	f.Kind = link
+	if _, err := l.put(ctx, f, f.Payment); err != nil {
+		return err
+	}
+	outcomes, err := l.outcomes(ctx, f.Payment)
+	if err != nil {
+		return err
+	}
+	for _, outcome := range outcomes {
+		if _, err := l.putOutcome(ctx, outcome, f.Session); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
+	ids := make([]string, 0, 3)
+	if f.Session != "" {
+		ids = append(ids, f.Session)
+	}
+	if f.Payment != "" {
+		ids = append(ids, f.Payment)
+	}
+	fresh := false
+	for _, id := range ids {
+		stored, err := l.putOutcome(ctx, f, id)
+		if err != nil {
+			return false, err
+		}
+		fresh = fresh || stored
+	}
+	if f.Payment == "" {
+		return fresh, nil
+	}
+	// Looked up only after writing under the payment's own id, so that whichever
+	// of this event and addPayment comes second sees the other.
+	linked, err := l.get(ctx, link, f.Payment)
+	switch {
+	case err == nil:
+		_, err := l.putOutcome(ctx, f, linked.Session)
+		return fresh, err
+	case errors.Is(err, fs.ErrNotExist):
+		return fresh, nil
+	default:
+		return false, err
+	}
+}
+
+// putOutcome stores what was decided about an id and, where it can close the
+// gate, the marker that makes readers look for it.
+func (l *Ledger) putOutcome(ctx context.Context, f Fact, id string) (fresh bool, err error) {
+	fresh, err = l.put(ctx, f, id)
+	if err != nil || f.Kind == DisputeWon {
+		return fresh, err
+	}
+	_, err = l.put(ctx, Fact{Kind: adverse}, id)
+	return fresh, err
+}
+
+// put stores the fact under the id unless a valid one is there.
+func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err error) {
+	_, err = l.get(ctx, f.Kind, id)
+	switch {
+	case err == nil:
+		return false, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):
+		return true, l.store(ctx, f, id)
+	default:
+		return false, err
+	}
+}
+
+// Grant draws the conclusion about a session. The error is ErrNotPaid, wraps
+// ErrGarbled, or says why storage could not tell. An untroubled payment costs
+// three reads.
+func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
+	paid, err := l.get(ctx, Paid, session)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Grant{}, ErrNotPaid
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	grant := Grant{Fact: paid, Until: paid.Terms.Access.Until(paid.At)}
+	for _, id := range []string{session, paid.Payment} {
+		if id == "" || grant.ClosedFor == Refunded || grant.ClosedFor == DisputeLost {
+			continue
+		}
+		outcomes, err := l.outcomes(ctx, id)
+		if err != nil {
+			return Grant{}, err
+		}
+		grant.ClosedFor = conclude(grant.ClosedFor, outcomes)
+	}
+	return grant, nil
+}
+
+// conclude: a refund or a lost dispute is final; an open dispute closes until
+// it is won, whatever came first.
+func conclude(closed Kind, outcomes map[Kind]Fact) Kind {
+	has := func(k Kind) bool { _, ok := outcomes[k]; return ok }
+	switch {
+	case has(Refunded):
+		return Refunded
+	case has(DisputeLost):
+		return DisputeLost
+	case has(Disputed) && !has(DisputeWon):
+		return Disputed
+	default:
+		return closed
+	}
+}
+
+// outcomes reads what was decided about an id: one read when nothing was.
+func (l *Ledger) outcomes(ctx context.Context, id string) (map[Kind]Fact, error) {
+	_, err := l.get(ctx, adverse, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[Kind]Fact)
+	for _, kind := range []Kind{Refunded, DisputeLost, Disputed, DisputeWon} {
+		f, err := l.get(ctx, kind, id)
+		switch {
+		case err == nil:
+			found[kind] = f
+		case errors.Is(err, fs.ErrNotExist):
+		default:
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Mismatched reports the payment that arrived for the session in the wrong
+// amount or currency, or ErrNotPaid if none did.
+func (l *Ledger) Mismatched(ctx context.Context, session string) (Fact, error) {
+	f, err := l.get(ctx, Mismatch, session)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Fact{}, ErrNotPaid
+	}
+	return f, err
+}
+
+func (l *Ledger) get(ctx context.Context, kind Kind, id string) (Fact, error) {
+	raw, err := l.storage.load(ctx, key(kind, id))
+	if err != nil {
+		return Fact{}, fmt.Errorf("reading the %s record: %w", kind, err)
+	}
+	return decode(raw, kind)
+}
+
+// store writes the fact and reads it back: only what can be read again may be
+// acknowledged.
+func (l *Ledger) store(ctx context.Context, f Fact, id string) error {
+	raw, err := f.encode()
+	if err != nil {
+		return err
+	}
+	if err := l.storage.store(ctx, key(f.Kind, id), raw); err != nil {
+		return fmt.Errorf("storing the %s record: %w", f.Kind, err)
+	}
+	stored, err := l.storage.load(ctx, key(f.Kind, id))
+	if err != nil {
+		return fmt.Errorf("reading the %s record back: %w", f.Kind, err)
+	}
+	if bytes.Equal(stored, raw) {
+		return nil
+	}
+	// Another node may have stored the same fact at the same time.
+	if _, err := decode(stored, f.Kind); err != nil {
+		return fmt.Errorf("reading the %s record back: %w", f.Kind, err)
+	}
+	return nil
+}
+
+// key hashes the id: storage keys are lower-cased, stripped and joined to
+// paths, and an id comes from outside.
+func key(kind Kind, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	name := hex.EncodeToString(sum[:])
+	return "axra/ledger/" + string(kind) + "/" + name[:2] + "/" + name[2:]
+}

@@ -1,0 +1,482 @@
+// Package paywall takes money for a route, straight from a Caddyfile: a visitor
+// who has not paid is sent to a checkout session of Axra, and gets in once
+// Axra's signed webhook has confirmed the payment.
+package paywall
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// clock is the time as the plugin sees it; tests set it forward.
+var clock atomic.Pointer[func() time.Time]
+
+func now() time.Time {
+	if c := clock.Load(); c != nil {
+		return (*c)()
+	}
+	return time.Now()
+}
+
+// App holds what all gates and webhooks of a configuration share: the
+// credentials of the Axra business, the signing keys, the ledger of payments and
+// the limits. In a Caddyfile it is the global option `axra`.
+type App struct {
+	// APIKey is the API key of the Axra business, `bk_live_…` or `bk_test_…`. It
+	// must be a placeholder such as `{env.AXRA_API_KEY}` or
+	// `{file./run/secrets/axra_key}`, so that the key itself never becomes part of
+	// the configuration. It is required by gates.
+	APIKey string `json:"api_key,omitempty"`
+
+	// APISecret is the API secret, `bs_live_…` or `bs_test_…`, as a placeholder.
+	// Where it is set, key and secret are exchanged for an access token, which is
+	// renewed before its hour ends; otherwise the key alone authenticates calls.
+	APISecret string `json:"api_secret,omitempty"`
+
+	// WebhookSecrets are the secrets that may sign webhooks, as placeholders.
+	// Several are accepted at a time, for a rotation. The default is the API
+	// secret, since Axra says that the two are the same.
+	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
+
+	// Endpoint is the base URL of Axra's API. The default follows from the API
+	// key: `https://api.useaxra.com/api/v1` for live keys,
+	// `https://staging-api.useaxra.com/api/v1` for test keys. Plain http is
+	// accepted for loopback addresses only.
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// CheckoutHosts are the hosts that visitors may be sent to for checkout. A
+	// leading `*.` stands for all subdomains. The default is `pay.useaxra.com`
+	// for Axra's production endpoint, `*.useaxra.com` for its sandbox, and the
+	// endpoint's own host for any other.
+	CheckoutHosts []string `json:"checkout_hosts,omitempty"`
+
+	// SiteURL is the public address of the site, such as `https://example.com`,
+	// from which the addresses are built that Axra sends visitors back to. It is
+	// needed only where a gate's site has no host name of its own in the
+	// configuration, or where a proxy in front serves it under another address. A
+	// gate may have its own.
+	SiteURL string `json:"site_url,omitempty"`
+
+	// StorageRaw is where keys and facts about payments are kept. The default is
+	// Caddy's own storage.
+	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+
+	// Signature says how webhooks are signed; Axra's documentation leaves it open.
+	Signature *SignatureConfig `json:"signature,omitempty"`
+
+	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
+	// `EdDSA`. Tokens of the other one stay valid when it is changed.
+	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
+
+	// Recheck is how long a node may go without asking the ledger whether a
+	// payment still stands; a refund closes every node within this time. The
+	// default is 30s.
+	Recheck caddy.Duration `json:"recheck,omitempty"`
+
+	// Grace is how long visitors who are known to have paid are served while the
+	// ledger cannot be read. The default is 10m.
+	Grace caddy.Duration `json:"grace,omitempty"`
+
+	// Limits bound how many checkout sessions are started.
+	Limits *LimitsConfig `json:"limits,omitempty"`
+
+	logger     *zap.Logger
+	storage    certmagic.Storage
+	ledger     *ledger.Ledger
+	shared     *shared
+	client     *session.Client
+	limiter    *session.Limiter
+	verifier   webhook.Verifier
+	siteURL    string
+	endpoint   string
+	releases   []func()
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	ctx        caddy.Context
+
+	gatesMu sync.Mutex
+	gates   []*Handler
+
+	// What could be written for every request is written once a minute.
+	complainCheckout rate.Sometimes
+	complainWebhook  rate.Sometimes
+	complainStorage  rate.Sometimes
+}
+
+// SignatureConfig says how webhooks are signed.
+type SignatureConfig struct {
+	// Header is the name of the header that carries the signature: hex digits of
+	// an HMAC-SHA256, with or without `sha256=` before them. The default is
+	// `X-Axra-Signature`.
+	Header string `json:"header,omitempty"`
+
+	// Scheme is what is signed: `body` (the default), the raw body; or
+	// `timestamp.body`, the value of the timestamp header, a dot and the raw body.
+	Scheme string `json:"scheme,omitempty"`
+
+	// TimestampHeader is the name of the timestamp header for the scheme
+	// `timestamp.body`. The default is `X-Axra-Timestamp`.
+	TimestampHeader string `json:"timestamp_header,omitempty"`
+}
+
+// LimitsConfig bounds how many checkout sessions are started. A visitor beyond a
+// limit sees a page that says when to try again.
+type LimitsConfig struct {
+	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies`
+	// applies); an IPv6 client is its /64 network. The default is 30 per 10m.
+	PerClient *Rate `json:"per_client,omitempty"`
+
+	// Total bounds all clients together. The default is 600 per 1m.
+	Total *Rate `json:"total,omitempty"`
+}
+
+// Rate is a number of events within a time.
+type Rate struct {
+	// Events is how many there may be.
+	Events int `json:"events"`
+
+	// Per is within what time.
+	Per caddy.Duration `json:"per"`
+}
+
+// Defaults of the app.
+const (
+	DefaultRecheck = 30 * time.Second
+	DefaultGrace   = 10 * time.Minute
+)
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "axra", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision resolves the secrets and acquires what outlives a reload. It makes
+// no network call and writes nothing, since `caddy validate` runs it too.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	a.logger = ctx.Logger()
+	for _, sometimes := range []*rate.Sometimes{&a.complainCheckout, &a.complainWebhook, &a.complainStorage} {
+		sometimes.First, sometimes.Interval = 1, time.Minute
+	}
+	if a.Recheck == 0 {
+		a.Recheck = caddy.Duration(DefaultRecheck)
+	}
+	if a.Grace == 0 {
+		a.Grace = caddy.Duration(DefaultGrace)
+	}
+	if a.SigningAlgorithm == "" {
+		a.SigningAlgorithm = token.HS256
+	}
+	secrets, err := a.resolveSecrets()
+	if err != nil {
+		return err
+	}
+	if a.siteURL, err = resolveSiteURL(a.SiteURL); err != nil {
+		return err
+	}
+	if err := a.provisionStorage(ctx); err != nil {
+		return err
+	}
+	if err := a.provisionVerifier(secrets); err != nil {
+		return err
+	}
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("axra: registering metrics: %w", err)
+	}
+	return a.provisionShared(secrets)
+}
+
+func (a *App) provisionStorage(ctx caddy.Context) error {
+	a.storage = ctx.Storage()
+	if a.StorageRaw != nil {
+		module, err := ctx.LoadModule(a, "StorageRaw")
+		if err != nil {
+			return fmt.Errorf("axra: loading the storage module: %w", err)
+		}
+		converter, ok := module.(caddy.StorageConverter)
+		if !ok {
+			return fmt.Errorf("axra: storage module %T gives no storage", module)
+		}
+		if a.storage, err = converter.CertMagicStorage(); err != nil {
+			return fmt.Errorf("axra: opening storage: %w", err)
+		}
+	}
+	a.ledger = ledger.New(a.storage, 0)
+	return nil
+}
+
+func (a *App) provisionVerifier(s secrets) error {
+	conf := SignatureConfig{}
+	if a.Signature != nil {
+		conf = *a.Signature
+	}
+	a.verifier = webhook.Verifier{
+		Secrets: s.webhook, Header: conf.Header, Scheme: conf.Scheme, TimestampHeader: conf.TimestampHeader,
+	}
+	if a.verifier.Header == "" {
+		a.verifier.Header = webhook.DefaultHeader
+	}
+	if a.verifier.TimestampHeader == "" {
+		a.verifier.TimestampHeader = webhook.DefaultTimestampHeader
+	}
+	switch a.verifier.Scheme {
+	case "":
+		a.verifier.Scheme = webhook.SchemeBody
+	case webhook.SchemeBody, webhook.SchemeTimestampBody:
+	default:
+		return fmt.Errorf("axra: signature scheme %q is unknown: write %q or %q",
+			a.verifier.Scheme, webhook.SchemeBody, webhook.SchemeTimestampBody)
+	}
+	return nil
+}
+
+func (a *App) provisionShared(s secrets) error {
+	if a.SigningAlgorithm != token.HS256 && a.SigningAlgorithm != token.EdDSA {
+		return fmt.Errorf("axra: signing_algorithm %q is unknown: write %s or %s", a.SigningAlgorithm, token.HS256, token.EdDSA)
+	}
+	perClient, total, err := a.Limits.rates()
+	if err != nil {
+		return err
+	}
+	where := storageIdentity(a.storage, a.StorageRaw)
+	a.shared = acquire(a, "shared", newShared, where)
+	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
+		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
+	}, where, perClient, total).value
+	if s.key == "" {
+		return nil // a node that only receives webhooks
+	}
+	endpoint, hosts, err := resolveEndpoint(a.Endpoint, s.key, s.secret, a.CheckoutHosts)
+	if err != nil {
+		return err
+	}
+	a.endpoint = endpoint
+	a.client = acquire(a, "client", func() *axraClient { return newAxraClient(endpoint, s, hosts) },
+		endpoint, s.key, s.secret, hosts).Client
+	return nil
+}
+
+func (l *LimitsConfig) rates() (perClient, total session.Rate, err error) {
+	perClient, total = session.DefaultPerClient, session.DefaultTotal
+	if l == nil {
+		return perClient, total, nil
+	}
+	for _, each := range []struct {
+		name string
+		from *Rate
+		into *session.Rate
+	}{{"per_client", l.PerClient, &perClient}, {"total", l.Total, &total}} {
+		if each.from == nil {
+			continue
+		}
+		if each.from.Events < 1 || each.from.Per <= 0 {
+			return perClient, total, fmt.Errorf("axra: limit %s must allow at least one session within a time greater than zero", each.name)
+		}
+		*each.into = session.Rate{Events: each.from.Events, Per: time.Duration(each.from.Per)}
+	}
+	return perClient, total, nil
+}
+
+// register makes a gate known, for the checks that Start makes.
+func (a *App) register(gate *Handler) {
+	a.gatesMu.Lock()
+	defer a.gatesMu.Unlock()
+	a.gates = append(a.gates, gate)
+}
+
+// Start checks the gates against the sites they stand in, and loads the signing
+// keys, creating them on the very first start.
+func (a *App) Start() error {
+	if err := a.checkGates(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(a.ctx)
+	a.stop = cancel
+	a.background.Add(1)
+	go func() {
+		defer a.background.Done()
+		a.keepKeys(ctx)
+	}()
+	return nil
+}
+
+// Stop ends the app's background work. The storage stays open: requests of the
+// old configuration are still being answered.
+func (a *App) Stop() error {
+	if a.stop != nil {
+		a.stop()
+	}
+	a.background.Wait()
+	return nil
+}
+
+// Cleanup releases what Provision acquired.
+func (a *App) Cleanup() error {
+	for _, release := range a.releases {
+		release()
+	}
+	a.releases = nil
+	return nil
+}
+
+// keepKeys makes sure that there is a key to sign with, then looks for keys that
+// other nodes have added.
+func (a *App) keepKeys(ctx context.Context) {
+	ensured := false
+	for {
+		wait := token.RefreshEvery
+		var err error
+		if ensured {
+			err = a.shared.keyring.Refresh(ctx, a.storage)
+		} else {
+			err = a.shared.keyring.Ensure(ctx, a.storage, a.SigningAlgorithm)
+			ensured = err == nil
+		}
+		if err != nil && ctx.Err() == nil {
+			a.logger.Error("signing keys cannot be read or created; those in memory stay in use", zap.Error(err))
+			wait = 5 * time.Second
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// keysReady waits a moment for the keys on a very first start. No request waits
+// for a storage lock.
+func (a *App) keysReady(ctx context.Context) bool {
+	select {
+	case <-a.shared.keyring.Ready():
+		return true
+	default:
+	}
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-a.shared.keyring.Ready():
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// pool holds what outlives a reload, by kind and by a hash of the configuration
+// that it depends on.
+var pool = caddy.NewUsagePool()
+
+// acquire takes a value from the pool, making it if it is not there, until the
+// app is cleaned up.
+func acquire[T caddy.Destructor](a *App, kind string, make func() T, dependsOn ...any) T {
+	hash := sha256.New()
+	for _, part := range dependsOn {
+		fmt.Fprintf(hash, "%#v\n", part)
+	}
+	key := kind + ":" + hex.EncodeToString(hash.Sum(nil))
+	value, _, _ := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return make(), nil })
+	a.releases = append(a.releases, func() { _, _ = pool.Delete(key) })
+	return value.(T) //nolint:forcetypeassert // the kind is part of the key
+}
+
+// pooled is a pool value that needs no clean-up.
+type pooled[T any] struct{ value T }
+
+// Destruct does nothing.
+func (*pooled[T]) Destruct() error { return nil }
+
+// axraClient is a session.Client with its connections.
+type axraClient struct {
+	*session.Client
+	transport *http.Transport
+}
+
+// Destruct closes idle connections.
+func (c *axraClient) Destruct() error {
+	c.transport.CloseIdleConnections()
+	return nil
+}
+
+func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axraClient {
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http documents it
+	transport.MaxResponseHeaderBytes = 64 << 10
+	doer := &http.Client{
+		Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // a redirect would carry our credentials along
+		},
+	}
+	return &axraClient{transport: transport, Client: session.NewClient(session.ClientConfig{
+		HTTP: doer, Endpoint: endpoint, Key: s.key, Secret: s.secret, CheckoutHosts: hosts, Now: now,
+	})}
+}
+
+// storageIdentity names a storage, so that the memory of a reloaded configuration
+// is shared only with one that reads the same facts.
+func storageIdentity(storage certmagic.Storage, raw json.RawMessage) string {
+	if raw != nil {
+		return string(raw)
+	}
+	if encoded, err := json.Marshal(storage); err == nil {
+		return fmt.Sprintf("%T %s", storage, encoded)
+	}
+	return fmt.Sprintf("%T %p", storage, storage)
+}
+
+// appFrom loads the app for a handler and says what is missing if it is not
+// configured.
+func appFrom(ctx caddy.Context, directive string) (*App, error) {
+	module, err := ctx.AppIfConfigured("axra")
+	if err != nil {
+		if errors.Is(err, caddy.ErrNotConfigured) {
+			return nil, fmt.Errorf("%s needs the axra app: add the global option `axra { api_key {env.AXRA_API_KEY} … }`", directive)
+		}
+		return nil, err
+	}
+	app, ok := module.(*App)
+	if !ok {
+		return nil, fmt.Errorf("app axra is a %T", module)
+	}
+	return app, nil
+}
+
+// httpApp returns the HTTP app, nil if there is none.
+func (a *App) httpApp() *caddyhttp.App {
+	module, err := a.ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil
+	}
+	app, _ := module.(*caddyhttp.App)
+	return app
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

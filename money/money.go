@@ -1,0 +1,109 @@
+// Package money holds prices: a decimal amount in major units of an ISO 4217
+// currency. Nothing in it is ever a float.
+package money
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	gomoney "github.com/Rhymond/go-money"
+	"github.com/shopspring/decimal"
+)
+
+// Errors of Parse and ParsePaid, to be told apart with errors.Is.
+var (
+	ErrSyntax   = errors.New("not a plain decimal amount such as 5.00")
+	ErrCurrency = errors.New("not an ISO 4217 currency code")
+	ErrDigits   = errors.New("more decimal digits than the currency has")
+	ErrTooSmall = errors.New("below the smallest amount Axra accepts, 0.50")
+)
+
+// Minimum is the smallest amount, in major units of any currency, that Axra
+// accepts for a checkout session [payments/checkout-sessions].
+var Minimum = decimal.RequireFromString("0.50")
+
+// plainAmount keeps out signs and exponents: a huge exponent would turn a
+// comparison of decimals into gigabytes of digits.
+var plainAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?$`)
+
+// numberAmount is what a JSON number in an event may look like: like
+// plainAmount, with the short exponents some encoders write.
+var numberAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9])?$`)
+
+// Price is an amount in major units (25.00 means twenty-five) of a currency.
+type Price struct {
+	Amount   decimal.Decimal
+	Currency string // ISO 4217, lower case, as Axra's create call wants it
+}
+
+// Parse reads a price as a site owner writes it. It returns an error that
+// wraps ErrSyntax, ErrCurrency, ErrDigits or ErrTooSmall.
+func Parse(amount, currency string) (Price, error) {
+	if !plainAmount.MatchString(amount) {
+		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
+	}
+	known := lookup(currency)
+	if known == nil {
+		return Price{}, fmt.Errorf("currency %q: %w", currency, ErrCurrency)
+	}
+	value, err := decimal.NewFromString(amount)
+	if err != nil {
+		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
+	}
+	if !value.Equal(value.Truncate(int32(known.Fraction))) { //nolint:gosec // at most four digits
+		return Price{}, fmt.Errorf("amount %s %s: %w (%d)", amount, known.Code, ErrDigits, known.Fraction)
+	}
+	if value.LessThan(Minimum) {
+		return Price{}, fmt.Errorf("amount %s %s: %w", amount, known.Code, ErrTooSmall)
+	}
+	return Price{Amount: value, Currency: strings.ToLower(known.Code)}, nil
+}
+
+// ParsePaid reads the amount and currency of an event: any non-negative
+// amount, in whatever case the currency comes. Currencies outside ISO 4217
+// are kept as they are, so that a mismatch can be reported.
+func ParsePaid(amount, currency string) (Price, error) {
+	if !numberAmount.MatchString(amount) {
+		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
+	}
+	value, err := decimal.NewFromString(amount)
+	if err != nil {
+		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
+	}
+	return Price{Amount: value, Currency: strings.ToLower(currency)}, nil
+}
+
+// CoveredBy reports whether paid is at least the price, in the same currency.
+func (p Price) CoveredBy(paid Price) bool {
+	return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount.GreaterThanOrEqual(p.Amount)
+}
+
+// Equal reports whether both are the same amount of the same currency.
+func (p Price) Equal(other Price) bool {
+	return strings.EqualFold(p.Currency, other.Currency) && p.Amount.Equal(other.Amount)
+}
+
+// Digits returns the amount with the currency's number of decimal digits: "5.00".
+func (p Price) Digits() string {
+	digits := int32(2)
+	if known := lookup(p.Currency); known != nil {
+		digits = int32(known.Fraction) //nolint:gosec // at most four digits
+	}
+	return p.Amount.StringFixed(max(digits, -p.Amount.Exponent()))
+}
+
+// Number returns the amount as a JSON number in major units.
+func (p Price) Number() json.Number { return json.Number(p.Digits()) }
+
+// String is the price as people read it: "5.00 USD".
+func (p Price) String() string { return p.Digits() + " " + strings.ToUpper(p.Currency) }
+
+func lookup(code string) *gomoney.Currency {
+	if len(code) != 3 {
+		return nil
+	}
+	return gomoney.GetCurrency(strings.ToUpper(code))
+}

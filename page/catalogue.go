@@ -1,0 +1,232 @@
+package page
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/text/language"
+)
+
+// defaultLanguage is spoken to visitors whose languages we do not have.
+const defaultLanguage = "en"
+
+// maxAcceptLanguage bounds, in bytes, the Accept-Language header that is worth parsing.
+const maxAcceptLanguage = 512
+
+//go:embed messages/*.json
+var messageFiles embed.FS
+
+// catalogue holds every text of the pages in one language.
+type catalogue struct {
+	Lang   string           `json:"lang"` // BCP 47; also the file's name
+	Dir    string           `json:"dir"`  // "ltr" or "rtl"
+	Labels labels           `json:"labels"`
+	Pages  map[Kind]message `json:"pages"`
+}
+
+// message holds the texts of one Kind. {site} stands for the site's name.
+type message struct {
+	Title string `json:"title"`
+	What  string `json:"what"` // what happened; may be empty
+	Money string `json:"money"`
+	Next  string `json:"next"`
+	Link  string `json:"link"` // label of the link to NextURL
+}
+
+// labels holds the texts that pages share. {n} stands for a number.
+type labels struct {
+	Money          string `json:"money"`
+	Next           string `json:"next"`
+	Description    string `json:"description"`
+	Price          string `json:"price"`
+	Reference      string `json:"reference"`
+	Check          string `json:"check"`
+	ThisSite       string `json:"this_site"` // stands in for an unknown site name
+	Auto           string `json:"auto"`
+	LiveWaiting    string `json:"live_waiting"`
+	LiveProcessing string `json:"live_processing"`
+	LiveOffline    string `json:"live_offline"`
+	LiveElapsed    string `json:"live_elapsed"`
+	RetrySeconds   plural `json:"retry_seconds"`
+	RetryMinutes   plural `json:"retry_minutes"`
+}
+
+// plural has a text for exactly one and a text for every other number. A language with more
+// forms words Other so that it suits them all ("Seconds to wait: {n}").
+type plural struct {
+	One   string `json:"one"`
+	Other string `json:"other"`
+}
+
+func (p plural) format(n int64) string {
+	text := p.Other
+	if n == 1 {
+		text = p.One
+	}
+	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
+}
+
+// wait tells in words how long to wait: seconds up to two minutes, whole minutes (rounded up) beyond.
+// It is empty when there is nothing to wait for.
+func (l labels) wait(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d <= 2*time.Minute:
+		return l.RetrySeconds.format(ceil(d, time.Second))
+	default:
+		return l.RetryMinutes.format(ceil(d, time.Minute))
+	}
+}
+
+// about returns the message with the site's name filled in.
+func (m message) about(site string) message {
+	for _, text := range []*string{&m.Title, &m.What, &m.Money, &m.Next, &m.Link} {
+		*text = strings.ReplaceAll(*text, "{site}", site)
+	}
+	return m
+}
+
+// catalogues are the languages at hand; the default comes first.
+type catalogues struct {
+	list    []*catalogue
+	matcher language.Matcher
+}
+
+// load reads and checks every messages/*.json in files.
+func load(files fs.FS) (*catalogues, error) {
+	names, err := fs.Glob(files, "messages/*.json")
+	if err != nil {
+		return nil, err
+	}
+	var all catalogues
+	for _, name := range names {
+		c, err := loadOne(files, name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if c.Lang == defaultLanguage {
+			all.list = slices.Insert(all.list, 0, c)
+		} else {
+			all.list = append(all.list, c)
+		}
+	}
+	if len(all.list) == 0 || all.list[0].Lang != defaultLanguage {
+		return nil, fmt.Errorf("messages/%s.json is missing", defaultLanguage)
+	}
+	tags := make([]language.Tag, len(all.list))
+	for i, c := range all.list {
+		tags[i] = language.Make(c.Lang)
+	}
+	all.matcher = language.NewMatcher(tags)
+	return &all, nil
+}
+
+func loadOne(files fs.FS, name string) (*catalogue, error) {
+	raw, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields() // a misspelt key would pass unseen otherwise
+	var c catalogue
+	if err := decoder.Decode(&c); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("text after the end of the catalogue")
+	}
+	if c.Lang != strings.TrimSuffix(path.Base(name), ".json") {
+		return nil, fmt.Errorf("lang %q differs from the file's name", c.Lang)
+	}
+	return &c, c.check()
+}
+
+// check reports everything that is missing or wrong.
+func (c *catalogue) check() error {
+	var errs []error
+	if tag, err := language.Parse(c.Lang); err != nil || tag.String() != c.Lang {
+		errs = append(errs, fmt.Errorf("lang: %q is not a canonical language tag", c.Lang))
+	}
+	if c.Dir != "ltr" && c.Dir != "rtl" {
+		errs = append(errs, fmt.Errorf("dir: %q is neither ltr nor rtl", c.Dir))
+	}
+	errs = append(errs, c.Labels.check()...)
+	for kind := range c.Pages {
+		if _, known := usualStatus[kind]; !known {
+			errs = append(errs, fmt.Errorf("pages.%s: no such page", kind))
+		}
+	}
+	for kind := range usualStatus {
+		m := c.Pages[kind]
+		for key, text := range map[string]string{"title": m.Title, "money": m.Money, "next": m.Next, "link": m.Link} {
+			errs = append(errs, checkText(fmt.Sprintf("pages.%s.%s", kind, key), text, "{site}", false))
+		}
+		if m.What != "" {
+			errs = append(errs, checkText(fmt.Sprintf("pages.%s.what", kind), m.What, "{site}", false))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l labels) check() []error {
+	var errs []error
+	for key, text := range map[string]string{
+		"money": l.Money, "next": l.Next, "description": l.Description, "price": l.Price,
+		"reference": l.Reference, "check": l.Check, "this_site": l.ThisSite, "auto": l.Auto,
+		"live_waiting": l.LiveWaiting, "live_processing": l.LiveProcessing, "live_offline": l.LiveOffline,
+	} {
+		errs = append(errs, checkText("labels."+key, text, "", false))
+	}
+	for key, text := range map[string]string{
+		"live_elapsed":        l.LiveElapsed,
+		"retry_seconds.other": l.RetrySeconds.Other, "retry_minutes.other": l.RetryMinutes.Other,
+	} {
+		errs = append(errs, checkText("labels."+key, text, "{n}", true))
+	}
+	// "in a second" needs no number
+	for key, text := range map[string]string{
+		"retry_seconds.one": l.RetrySeconds.One, "retry_minutes.one": l.RetryMinutes.One,
+	} {
+		errs = append(errs, checkText("labels."+key, text, "{n}", false))
+	}
+	return errs
+}
+
+var placeholder = regexp.MustCompile(`\{[^}]*\}?`)
+
+// checkText reports a text that is empty, has a placeholder other than allowed, or lacks one it needs.
+func checkText(key, text, allowed string, needed bool) error {
+	if strings.TrimSpace(text) == "" {
+		return fmt.Errorf("%s: missing", key)
+	}
+	for _, found := range placeholder.FindAllString(text, -1) {
+		if found != allowed {
+			return fmt.Errorf("%s: unknown placeholder %s", key, found)
+		}
+	}
+	if needed && !strings.Contains(text, allowed) {
+		return fmt.Errorf("%s: lacks %s", key, allowed)
+	}
+	return nil
+}
+
+// choose returns the catalogue that suits an Accept-Language header best.
+func (all *catalogues) choose(acceptLanguage string) *catalogue {
+	if len(all.list) == 1 || acceptLanguage == "" || len(acceptLanguage) > maxAcceptLanguage {
+		return all.list[0]
+	}
+	_, i := language.MatchStrings(all.matcher, acceptLanguage)
+	return all.list[i]
+}

@@ -1,0 +1,622 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"golang.org/x/net/html"
+)
+
+// maxSize is the size in bytes that every page stays under.
+const maxSize = 15 << 10
+
+// full returns a view of the kind with every field in use.
+func full(kind Kind) View {
+	v := View{
+		Kind:        kind,
+		Site:        "example.com",
+		Description: "Thirty days of the premium section",
+		Price:       "5.00 USD",
+		NextURL:     "/premium/a?x=1&y=2",
+		CheckURL:    "/premium/a?axra_session=cs_123",
+		Reference:   "cs_123",
+	}
+	switch kind {
+	case Waiting, Processing:
+		v.Refresh = 5 * time.Second
+		v.PollURL = "/premium/a?axra_session=cs_123&axra_poll=1"
+	case TooMany, Unavailable, PaymentSafe:
+		v.RetryAfter = 30 * time.Second
+	}
+	return v
+}
+
+func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if err := Write(w, httptest.NewRequest(method, "/premium/a", nil), v); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func TestEveryKind(t *testing.T) {
+	statuses := map[Kind]int{
+		Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402,
+		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, Misconfigured: 500,
+	}
+	if len(statuses) != len(usualStatus) {
+		t.Fatalf("%d kinds tested, %d exist", len(statuses), len(usualStatus))
+	}
+	for kind, status := range statuses {
+		t.Run(string(kind), func(t *testing.T) {
+			v := full(kind)
+			w := send(t, http.MethodGet, v)
+			if w.Code != status {
+				t.Errorf("status %d, want %d", w.Code, status)
+			}
+			checkHeaders(t, v, w)
+			checkPage(t, v, w.Body.String())
+			checkPolicy(t, v, w)
+			if got := send(t, http.MethodGet, View{Kind: kind, Status: 418}); got.Code != 418 {
+				t.Errorf("status %d, want the one asked for", got.Code)
+			} else {
+				checkWellFormed(t, got.Body.String())
+			}
+		})
+	}
+}
+
+func checkHeaders(t *testing.T, v View, w *httptest.ResponseRecorder) {
+	t.Helper()
+	want := map[string]string{
+		"Content-Type":           "text/html; charset=utf-8",
+		"Content-Length":         strconv.Itoa(w.Body.Len()),
+		"Content-Language":       "en",
+		"Cache-Control":          "no-store",
+		"X-Content-Type-Options": "nosniff",
+		"Referrer-Policy":        "no-referrer",
+		"X-Robots-Tag":           "noindex",
+		"Retry-After":            "",
+	}
+	if v.RetryAfter > 0 {
+		want["Retry-After"] = "30"
+	}
+	for name, value := range want {
+		if got := w.Header().Get(name); got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
+		}
+	}
+	if got := strings.Join(w.Header().Values("Vary"), ", "); got != "Accept-Language, Cookie" {
+		t.Errorf("Vary: %q", got)
+	}
+}
+
+// checkPage checks what assistive technology and slow networks rely on.
+func checkPage(t *testing.T, v View, body string) {
+	t.Helper()
+	if len(body) > maxSize {
+		t.Errorf("%d bytes", len(body))
+	}
+	checkWellFormed(t, body)
+	root := parse(t, body)
+	for _, name := range []string{"h1", "title", "main", "header"} {
+		if found := all(root, name); len(found) != 1 || strings.TrimSpace(text(found[0])) == "" {
+			t.Errorf("want one <%s> with text, got %d", name, len(found))
+		}
+	}
+	if got := attr(all(root, "html")[0], "lang"); got != "en" {
+		t.Errorf("lang %q", got)
+	}
+	message := texts.list[0].Pages[v.Kind].about(v.Site)
+	shown := text(all(root, "body")[0])
+	for _, want := range []string{message.Title, message.What, message.Money, message.Next, message.Link, v.Site, v.Description, v.Price, v.Reference} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("page does not say %q", want)
+		}
+	}
+	if strings.ContainsAny(shown, "{}") {
+		t.Error("a placeholder was left unfilled")
+	}
+	if strings.Contains(body, "://") || strings.Contains(body, `"//`) {
+		t.Error("page names an outside address")
+	}
+	for _, name := range []string{"img", "link", "iframe", "form", "object", "base"} {
+		if len(all(root, name)) > 0 {
+			t.Errorf("page has a <%s>", name)
+		}
+	}
+	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1 {
+		t.Errorf("%d primary links", len(primary))
+	}
+}
+
+// checkWellFormed fails unless every element is closed in its turn and ids are unique: a parser would
+// repair such faults in silence.
+func checkWellFormed(t *testing.T, body string) {
+	t.Helper()
+	void := map[string]bool{"meta": true, "br": true}
+	var open []string
+	ids := map[string]bool{}
+	z := html.NewTokenizer(strings.NewReader(body))
+	for {
+		kind := z.Next()
+		if kind == html.ErrorToken {
+			break
+		}
+		token := z.Token()
+		for _, a := range token.Attr {
+			if a.Key == "id" {
+				if ids[a.Val] {
+					t.Errorf("id %q twice", a.Val)
+				}
+				ids[a.Val] = true
+			}
+		}
+		switch {
+		case kind == html.StartTagToken && !void[token.Data]:
+			open = append(open, token.Data)
+		case kind == html.EndTagToken:
+			if len(open) == 0 || open[len(open)-1] != token.Data {
+				t.Fatalf("</%s> closes nothing; open: %v", token.Data, open)
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	if len(open) > 0 {
+		t.Errorf("never closed: %v", open)
+	}
+}
+
+// checkPolicy compares the hashes in the policy with the bytes that a browser would hash.
+func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
+	t.Helper()
+	root := parse(t, w.Body.String())
+	directives := map[string]string{}
+	for part := range strings.SplitSeq(w.Header().Get("Content-Security-Policy"), "; ") {
+		name, value, _ := strings.Cut(part, " ")
+		directives[name] = value
+	}
+	script, connect := "'none'", "'none'"
+	if v.PollURL != "" {
+		connect = "'self'"
+		script = cspHash(text(all(root, "script")[0]))
+	}
+	if n := len(all(root, "script")); (n == 1) != (v.PollURL != "") || n > 1 {
+		t.Errorf("%d scripts", n)
+	}
+	want := map[string]string{
+		"default-src": "'none'", "style-src": cspHash(text(all(root, "style")[0])), "script-src": script,
+		"connect-src": connect, "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'",
+	}
+	if !reflect.DeepEqual(directives, want) {
+		t.Errorf("policy\n%v, want\n%v", directives, want)
+	}
+	for n := range root.Descendants() {
+		for _, a := range n.Attr {
+			if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+				t.Errorf("the policy forbids the inline attribute %s", a.Key)
+			}
+		}
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	const check, poll = "/a?s=1&t=2", "/a?poll=1"
+	for name, c := range map[string]struct {
+		view       View
+		meta       string // content of the meta refresh as a browser without scripts reads it
+		inNoscript bool
+	}{
+		"none":               {View{}, "", false},
+		"without script":     {View{Refresh: 5 * time.Second, CheckURL: check}, "5;url=" + check, false},
+		"with script":        {View{Refresh: 5 * time.Second, CheckURL: check, PollURL: poll}, "5;url=" + check, true},
+		"rounded up":         {View{Refresh: 1500 * time.Millisecond, CheckURL: check}, "2;url=" + check, false},
+		"no address":         {View{Refresh: 5 * time.Second}, "5", false},
+		"address is hostile": {View{Refresh: 5 * time.Second, CheckURL: "javascript:alert(1)"}, "5", false},
+		"poll alone":         {View{PollURL: poll}, "5", true},
+		"negative":           {View{Refresh: -time.Second, CheckURL: check}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.view.Kind = Waiting
+			body := send(t, http.MethodGet, c.view).Body.String()
+			var got string
+			var inNoscript bool
+			for _, meta := range all(parse(t, body), "meta") {
+				if attr(meta, "http-equiv") == "refresh" {
+					got = attr(meta, "content")
+					inNoscript = meta.Parent.Data == "noscript"
+				}
+			}
+			if got != c.meta || inNoscript != c.inNoscript {
+				t.Errorf("refresh %q (in noscript: %v), want %q (%v)", got, inNoscript, c.meta, c.inNoscript)
+			}
+			if live := strings.Contains(body, `aria-live="polite"`); live != (c.meta != "") {
+				t.Errorf("says that it refreshes itself: %v", live)
+			}
+		})
+	}
+}
+
+func TestScriptData(t *testing.T) {
+	v := full(Waiting)
+	root := parse(t, send(t, http.MethodGet, v).Body.String())
+	for _, p := range all(root, "p") {
+		if attr(p, "id") != "live" {
+			continue
+		}
+		for name, want := range map[string]string{
+			"data-poll-url": v.PollURL, "data-check-url": v.CheckURL, "data-first": "5",
+			"data-waiting": texts.list[0].Labels.LiveWaiting, "data-elapsed": texts.list[0].Labels.LiveElapsed,
+		} {
+			if got := attr(p, name); got != want {
+				t.Errorf("%s %q, want %q", name, got, want)
+			}
+		}
+		return
+	}
+	t.Error("no live line")
+}
+
+func TestHostileTexts(t *testing.T) {
+	const evil = `</title></style></script></noscript><script>alert(1)</script><img src=x onerror=alert(1)>"'` + "`{site}{n}\u2028"
+	v := full(Waiting)
+	v.Site, v.Description, v.Price, v.Reference = evil, evil, evil, evil
+	w := send(t, http.MethodGet, v)
+	checkWellFormed(t, w.Body.String())
+	checkPolicy(t, v, w)
+	root := parse(t, w.Body.String())
+	if n := len(all(root, "img")) + len(all(root, "script")); n != 1 {
+		t.Errorf("%d active elements, want our script alone", n)
+	}
+	if n := strings.Count(text(root), evil); n != 5 { // title, header, and three details
+		t.Errorf("the text is shown %d times as it is, want 5", n)
+	}
+}
+
+func TestHostileURLs(t *testing.T) {
+	for _, address := range []string{
+		"javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "\x01javascript:alert(1)",
+		"data:text/html,<script>alert(1)</script>", "vbscript:x", "//evil.example", "/\\evil.example", "\\\\evil.example",
+		"https:evil.example", "https:///evil", "/a\r\nSet-Cookie: x=1", "evil", "#", "mailto:x@example.com", "/%zz",
+	} {
+		v := View{Kind: Waiting, Refresh: time.Second, NextURL: address, CheckURL: address, PollURL: address}
+		body := send(t, http.MethodGet, v).Body.String()
+		root := parse(t, body)
+		if len(all(root, "a")) > 0 || len(all(root, "script")) > 0 || strings.Contains(body, "url=") {
+			t.Errorf("%q is on the page", address)
+		}
+	}
+	for _, address := range []string{`/a"><script>alert(1)</script>`, `/a'onfocus=alert(1)`, `/a</noscript><script>alert(1)</script>`} {
+		v := View{Kind: Waiting, Refresh: time.Second, NextURL: address, CheckURL: address, PollURL: address}
+		w := send(t, http.MethodGet, v)
+		checkWellFormed(t, w.Body.String())
+		checkPolicy(t, v, w)
+		if strings.Contains(w.Body.String(), "<script>alert") {
+			t.Errorf("%q broke out", address)
+		}
+	}
+	for _, address := range []string{"/", "/a?b=c&d=%2F", "?a=b", "https://pay.useaxra.com/c/1", "http://localhost:8080/a", "/:x", "/a//b"} {
+		root := parse(t, send(t, http.MethodGet, View{Kind: Failed, NextURL: address}).Body.String())
+		if links := all(root, "a"); len(links) != 1 || attr(links[0], "href") != address {
+			t.Errorf("%q is not linked", address)
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	get, head := send(t, http.MethodGet, full(TooMany)), send(t, http.MethodHead, full(TooMany))
+	if head.Body.Len() != 0 {
+		t.Error("HEAD got a body")
+	}
+	if head.Code != get.Code || !reflect.DeepEqual(head.Header(), get.Header()) {
+		t.Errorf("HEAD got %d %v, GET %d %v", head.Code, head.Header(), get.Code, get.Header())
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for wait, want := range map[time.Duration]struct{ header, words string }{
+		time.Nanosecond:         {"1", "Please wait 1 second first."},
+		1001 * time.Millisecond: {"2", "Please wait 2 seconds first."},
+		2 * time.Minute:         {"120", "Please wait 120 seconds first."},
+		121 * time.Second:       {"121", "Please wait 3 minutes first."},
+		math.MaxInt64:           {"9223372037", "Please wait 153722868 minutes first."},
+		0:                       {"", ""},
+		-time.Second:            {"", ""},
+	} {
+		w := send(t, http.MethodGet, View{Kind: TooMany, RetryAfter: wait})
+		if got := w.Header().Get("Retry-After"); got != want.header {
+			t.Errorf("%v: header %q, want %q", wait, got, want.header)
+		}
+		if said := strings.Contains(w.Body.String(), "Please wait"); said != (want.words != "") || !strings.Contains(w.Body.String(), want.words) {
+			t.Errorf("%v: page does not say %q", wait, want.words)
+		}
+	}
+}
+
+func TestVaryIsAddedTo(t *testing.T) {
+	for before, want := range map[string]string{
+		"":                            "Accept-Language, Cookie",
+		"Accept-Encoding":             "Accept-Encoding, Accept-Language, Cookie",
+		"origin, cookie":              "origin, cookie, Accept-Language",
+		"Accept-Language,Cookie, Foo": "Accept-Language,Cookie, Foo",
+	} {
+		w := httptest.NewRecorder()
+		if before != "" {
+			w.Header().Set("Vary", before)
+		}
+		if err := Write(w, httptest.NewRequest("GET", "/", nil), View{Kind: Failed}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(w.Header().Values("Vary"), ", "); got != want {
+			t.Errorf("%q became %q, want %q", before, got, want)
+		}
+	}
+}
+
+func TestImpossibleViewsSendNothing(t *testing.T) {
+	for _, v := range []View{{}, {Kind: "unheard_of"}, {Kind: Failed, Status: 99}, {Kind: Failed, Status: 103}, {Kind: Failed, Status: 600}, {Kind: Failed, Status: -1}} {
+		w := httptest.NewRecorder()
+		if err := Write(w, httptest.NewRequest("GET", "/", nil), v); err == nil {
+			t.Errorf("%+v: no error", v)
+		}
+		if len(w.Header()) > 0 || w.Body.Len() > 0 {
+			t.Errorf("%+v: something was sent", v)
+		}
+	}
+}
+
+func TestCataloguesAreComplete(t *testing.T) {
+	names, err := fs.Glob(messageFiles, "messages/*.json")
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names {
+		c, err := loadOne(messageFiles, name)
+		if err != nil {
+			t.Errorf("%s:\n%v", name, err)
+			continue
+		}
+		raw, _ := messageFiles.ReadFile(name)
+		if bytes.ContainsAny(raw, "!¡!") {
+			t.Errorf("%s: an exclamation mark", name)
+		}
+		for kind := range usualStatus {
+			v, err := full(kind).normal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := render(c, v); err != nil || len(body) > maxSize {
+				t.Errorf("%s: %s: %d bytes, %v", name, kind, len(body), err)
+			}
+		}
+	}
+}
+
+// TestIncompleteCatalogueIsRefused blanks, one at a time, every text of the English catalogue.
+func TestIncompleteCatalogueIsRefused(t *testing.T) {
+	var blankable []string
+	walk(english(t), "", func(at string, _ map[string]any, _ string) { blankable = append(blankable, at) })
+	if len(blankable) < 4*len(usualStatus) {
+		t.Fatalf("only %d texts found", len(blankable))
+	}
+	for _, victim := range blankable {
+		if strings.HasSuffix(victim, ".what") {
+			continue // the one text that may be missing
+		}
+		tree := english(t)
+		walk(tree, "", func(at string, parent map[string]any, key string) {
+			if at == victim {
+				parent[key] = " "
+			}
+		})
+		if _, err := loadOne(file(t, "en", tree), "messages/en.json"); err == nil {
+			t.Errorf("blank %s was accepted", victim)
+		}
+	}
+	for name, spoil := range map[string]func(map[string]any){
+		"page missing":        func(c map[string]any) { delete(c["pages"].(map[string]any), "failed") },
+		"page unknown":        func(c map[string]any) { c["pages"].(map[string]any)["fialed"] = map[string]any{} },
+		"key unknown":         func(c map[string]any) { c["label"] = "x" },
+		"placeholder unknown": func(c map[string]any) { c["labels"].(map[string]any)["check"] = "Check {it}" },
+		"placeholder open":    func(c map[string]any) { c["labels"].(map[string]any)["check"] = "Check {site" },
+		"placeholder missing": func(c map[string]any) { c["labels"].(map[string]any)["live_elapsed"] = "Some minutes" },
+		"direction":           func(c map[string]any) { c["dir"] = "up" },
+		"another language":    func(c map[string]any) { c["lang"] = "de" },
+	} {
+		tree := english(t)
+		spoil(tree)
+		if _, err := load(file(t, "en", tree)); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+	if _, err := load(fstest.MapFS{}); err == nil {
+		t.Error("no catalogue at all was accepted")
+	}
+}
+
+func TestLanguageIsChosen(t *testing.T) {
+	files := fstest.MapFS{}
+	for lang, dir := range map[string]string{"ar": "rtl", "en": "ltr", "pt-BR": "ltr"} {
+		tree := english(t)
+		tree["lang"], tree["dir"] = lang, dir
+		for name, f := range file(t, lang, tree) {
+			files[name] = f
+		}
+	}
+	all, err := load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for header, want := range map[string]string{
+		"":                            "en",
+		"*":                           "en",
+		"ar":                          "ar",
+		"ar-EG, en;q=0.5":             "ar",
+		"fi, ar;q=0.2":                "ar",
+		"pt":                          "pt-BR",
+		"en-GB,en;q=0.9":              "en",
+		"ja":                          "en",
+		";;;q=x":                      "en",
+		strings.Repeat("ar,", 10_000): "en",
+		strings.Repeat("-", 500):      "en",
+	} {
+		if got := all.choose(header).Lang; got != want {
+			t.Errorf("%.40q chose %s, want %s", header, got, want)
+		}
+	}
+	body, err := render(all.choose("ar"), full(Failed))
+	if err != nil || !bytes.Contains(body, []byte(`<html lang="ar" dir="rtl">`)) {
+		t.Errorf("right-to-left page: %v", err)
+	}
+}
+
+// TestContrast computes the contrast that WCAG 2.2 AA asks for: 4.5 for text, 3 for what bounds a control.
+func TestContrast(t *testing.T) {
+	blocks := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(styleSource, -1)
+	if len(blocks) != 2 {
+		t.Fatalf("%d colour schemes", len(blocks))
+	}
+	for i, block := range blocks {
+		colour := map[string]string{}
+		for _, found := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6})`).FindAllStringSubmatch(block[1], -1) {
+			colour[found[1]] = found[2]
+		}
+		for _, c := range []struct {
+			front, back string
+			least       float64
+		}{
+			{"text", "card", 4.5}, {"soft", "card", 4.5}, {"text", "note", 4.5}, {"soft", "note", 4.5},
+			{"on-main", "main", 4.5}, {"on-main", "over", 4.5}, {"edge", "card", 3}, {"main", "card", 3}, {"main", "note", 3},
+		} {
+			if got := contrast(t, colour[c.front], colour[c.back]); got < c.least {
+				t.Errorf("scheme %d: %s on %s: %.2f, want %.1f", i, c.front, c.back, got, c.least)
+			}
+		}
+	}
+}
+
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	x, y := luminance(t, a), luminance(t, b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
+
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	n, err := strconv.ParseUint(hex, 16, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	channel := func(shift int) float64 {
+		c := float64(n>>shift&0xff) / 255
+		if c <= 0.04045 {
+			return c / 12.92
+		}
+		return math.Pow((c+0.055)/1.055, 2.4)
+	}
+	return 0.2126*channel(16) + 0.7152*channel(8) + 0.0722*channel(0)
+}
+
+// TestSamples writes every page to the directory in PAGE_SAMPLES, for the eyes.
+func TestSamples(t *testing.T) {
+	dir := os.Getenv("PAGE_SAMPLES")
+	if dir == "" {
+		t.Skip("PAGE_SAMPLES is not set")
+	}
+	for kind := range usualStatus {
+		name := filepath.Join(dir, fmt.Sprintf("%s.html", kind))
+		if err := os.WriteFile(name, send(t, http.MethodGet, full(kind)).Body.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// parse reads the page as a browser without scripts does.
+func parse(t *testing.T, body string) *html.Node {
+	t.Helper()
+	root, err := html.ParseWithOptions(strings.NewReader(body), html.ParseOptionEnableScripting(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func all(root *html.Node, name string) []*html.Node {
+	var found []*html.Node
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == name {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+func attr(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+// text returns the text inside n; style and script only count when n is one.
+func text(n *html.Node) string {
+	var b strings.Builder
+	for d := range n.Descendants() {
+		inSource := d.Parent != n && (d.Parent.Data == "style" || d.Parent.Data == "script")
+		if d.Type == html.TextNode && !inSource {
+			b.WriteString(d.Data)
+		}
+	}
+	return b.String()
+}
+
+func english(t *testing.T) map[string]any {
+	t.Helper()
+	raw, err := messageFiles.ReadFile("messages/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tree map[string]any
+	if err := json.Unmarshal(raw, &tree); err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+func file(t *testing.T, lang string, tree map[string]any) fstest.MapFS {
+	t.Helper()
+	raw, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fstest.MapFS{"messages/" + lang + ".json": {Data: raw}}
+}
+
+// walk calls visit with the place, the parent and the key of every text in the tree.
+func walk(tree map[string]any, prefix string, visit func(at string, parent map[string]any, key string)) {
+	for key, value := range tree {
+		if inner, isMap := value.(map[string]any); isMap {
+			walk(inner, prefix+key+".", visit)
+		} else {
+			visit(prefix+key, tree, key)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package paywall
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/session"
+)
+
+// problemDetails is what programs get that have not paid (RFC 9457).
+type problemDetails struct {
+	Type        string      `json:"type"`
+	Title       string      `json:"title"`
+	Status      int         `json:"status"`
+	Detail      string      `json:"detail"`
+	Pass        string      `json:"pass"`
+	Amount      json.Number `json:"amount"`
+	Currency    string      `json:"currency"`
+	Description string      `json:"description,omitempty"`
+}
+
+// problem answers 402 and creates nothing.
+func (v *visit) problem() error {
+	body := problemDetails{
+		Type: "about:blank", Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired,
+		Detail: "This resource is paid. Open its address in a browser to buy access, " +
+			"or send the access token as a bearer token.",
+		Pass: v.Pass, Amount: v.price.Number(), Currency: v.price.Currency, Description: v.placeholders(v.Description),
+	}
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+	return sendJSON(v.w, v.r, http.StatusPaymentRequired, "application/problem+json", body)
+}
+
+// answerPoll tells the waiting page's script how things stand with a session that
+// this browser started.
+func (v *visit) answerPoll() error {
+	return sendJSON(v.w, v.r, http.StatusOK, "application/json", map[string]string{"state": v.pollState()})
+}
+
+func (v *visit) pollState() string {
+	entry := v.pendingFor(v.params.Get(paramSession))
+	if entry == nil {
+		return "unknown"
+	}
+	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+	switch {
+	case err == nil && grant.Open(now()):
+		return "paid"
+	case err == nil:
+		return "closed"
+	case !errors.Is(err, ledger.ErrNotPaid):
+		return "waiting"
+	}
+	if known := v.app.progressOf(entry.Session); known != "" {
+		return string(known)
+	}
+	if _, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session); err == nil {
+		return "mismatch"
+	}
+	return "waiting"
+}
+
+func (v *visit) pendingFor(id string) *session.Pending {
+	for _, entry := range v.pendingEntries(v.r, v.site) {
+		if entry.Session == id {
+			return &entry
+		}
+	}
+	return nil
+}
+
+func sendJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("encoding: %w", err))
+	}
+	noStore(w.Header())
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, err = w.Write(encoded)
+	}
+	return err
+}

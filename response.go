@@ -1,0 +1,139 @@
+package paywall
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// privateWriter keeps shared caches from storing what was paid for, whatever
+// the site or the application behind says about caching.
+type privateWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	wroteHeader bool
+}
+
+func newPrivateWriter(w http.ResponseWriter) *privateWriter {
+	return &privateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+}
+
+// WriteHeader makes the final header private.
+func (w *privateWriter) WriteHeader(status int) {
+	// Informational responses precede the final one; 101 is final.
+	if !w.wroteHeader && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.wroteHeader = true
+		makePrivate(w.Header())
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// Write makes the header private if nobody has written it yet.
+func (w *privateWriter) Write(p []byte) (int, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom keeps the fast path from file to socket.
+func (w *privateWriter) ReadFrom(from io.Reader) (int64, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(from)
+}
+
+// FlushError makes the header private before it leaves.
+func (w *privateWriter) FlushError() error {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
+}
+
+// Unwrap serves http.ResponseController.
+func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }
+
+// sharedOnly are directives that speak to shared caches (RFC 9111, section 5.2.2).
+var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
+
+// makePrivate marks an answer for this browser only.
+func makePrivate(header http.Header) {
+	directives := []string{"private"}
+	for _, line := range header.Values("Cache-Control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.TrimSpace(directive)
+			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
+			if directive != "" && !slices.Contains(sharedOnly, name) {
+				directives = append(directives, directive)
+			}
+		}
+	}
+	header.Set("Cache-Control", strings.Join(directives, ", "))
+	// Headers by which some shared caches let themselves be told otherwise (RFC 9213).
+	for name := range header {
+		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
+			header.Del(name)
+		}
+	}
+	addVary(header, "Cookie")
+	addVary(header, "Authorization")
+}
+
+func addVary(header http.Header, field string) {
+	for _, line := range header.Values("Vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			name = strings.TrimSpace(name)
+			if name == "*" || strings.EqualFold(name, field) {
+				return
+			}
+		}
+	}
+	header.Add("Vary", field)
+}
+
+// leave sends the browser to the checkout. Caddy's access log writes response
+// headers after the handler is done; by then the checkout URL, whose query is
+// as good as a key to the checkout, is no longer among them.
+func leave(w http.ResponseWriter, target string) error {
+	noStore(w.Header())
+	w.Header().Set("Location", target)
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusSeeOther)
+	err := http.NewResponseController(w).Flush()
+	shown, _, _ := strings.Cut(target, "?")
+	shown, _, _ = strings.Cut(shown, "#")
+	w.Header().Set("Location", shown)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	return nil
+}
+
+// goTo sends the browser to a path of the same site.
+func goTo(w http.ResponseWriter, target string) {
+	noStore(w.Header())
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func noStore(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	addVary(header, "Cookie")
+}
+
+// samePath makes an address a path of this site, whatever it looks like: two
+// slashes, or a slash and a back-slash, would lead to another host (CWE-601).
+func samePath(target string) string {
+	target = strings.Map(func(c rune) rune {
+		if c < 0x20 || c == 0x7f {
+			return -1
+		}
+		return c
+	}, target)
+	return "/" + strings.TrimLeft(target, `/\`)
+}

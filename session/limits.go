@@ -1,0 +1,86 @@
+package session
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/time/rate"
+)
+
+// Rate is a number of events within a time.
+type Rate struct {
+	Events int
+	Per    time.Duration
+}
+
+// Defaults of the limits on session creation.
+var (
+	DefaultPerClient = Rate{Events: 30, Per: 10 * time.Minute}
+	DefaultTotal     = Rate{Events: 600, Per: time.Minute}
+)
+
+// maxClients bounds how many clients are remembered, about 200 bytes each; the
+// one that was seen longest ago is forgotten first.
+const maxClients = 50_000
+
+// Limiter bounds how many checkout sessions are started, per client and in all.
+// It is safe for concurrent use.
+type Limiter struct {
+	perClient Rate
+	total     *rate.Limiter
+	clients   *otter.Cache[netip.Prefix, *rate.Limiter]
+	now       func() time.Time
+}
+
+// NewLimiter returns a limiter with full budgets.
+func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
+	return &Limiter{
+		perClient: perClient,
+		total:     total.limiter(),
+		clients: otter.Must(&otter.Options[netip.Prefix, *rate.Limiter]{
+			MaximumSize: maxClients,
+		}),
+		now: now,
+	}
+}
+
+func (r Rate) limiter() *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(float64(r.Events)/r.Per.Seconds()), r.Events)
+}
+
+// Allow takes one from the budget of the client and one from that of all, or
+// none and returns how long to wait.
+func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
+	now := l.now()
+	client, _ := l.clients.ComputeIfAbsent(network(clientIP), func() (*rate.Limiter, bool) {
+		return l.perClient.limiter(), false
+	})
+	mine := client.ReserveN(now, 1)
+	if wait := mine.DelayFrom(now); wait > 0 {
+		mine.CancelAt(now)
+		return wait, false
+	}
+	all := l.total.ReserveN(now, 1)
+	if wait := all.DelayFrom(now); wait > 0 {
+		all.CancelAt(now)
+		mine.CancelAt(now)
+		return wait, false
+	}
+	return 0, true
+}
+
+// network is what one client can choose from: its IPv4 address or its IPv6 /64.
+func network(clientIP string) netip.Prefix {
+	addr, err := netip.ParseAddr(clientIP)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr = addr.WithZone("").Unmap()
+	bits := 64
+	if addr.Is4() {
+		bits = 32
+	}
+	prefix, _ := addr.Prefix(bits)
+	return prefix
+}

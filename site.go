@@ -1,0 +1,254 @@
+package paywall
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// site is the public address that a request came to.
+type site struct {
+	origin string // "https://example.com"
+	secure bool   // false only on plain-http localhost
+}
+
+func newSite(origin string) site {
+	return site{origin: origin, secure: strings.HasPrefix(origin, "https://")}
+}
+
+// host is the site's host name, as visitors know it.
+func (s site) host() string {
+	_, host, _ := strings.Cut(s.origin, "://")
+	return host
+}
+
+// errNoSite: nothing in the configuration says under which address the site is
+// known, and a Host header alone is not to be believed.
+var errNoSite = errors.New("no site address is configured")
+
+// address is one host name under which a gate's site is configured.
+type address struct {
+	pattern string // exact, or with a leading "*."
+	ports   []string
+}
+
+// site returns the public address of the request's site: site_url if it is
+// configured, else the host name of the site block, which the Host header may
+// only choose among.
+func (h *Handler) site(r *http.Request) (site, error) {
+	if h.siteURL != "" {
+		return newSite(h.siteURL), nil
+	}
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil {
+		return site{}, errNoSite
+	}
+	host, port := splitHostPort(r.Host)
+	for _, address := range h.addresses(server) {
+		if address.matches(host) {
+			return newSite(origin(r, host, address.port(port))), nil
+		}
+	}
+	return site{}, errNoSite
+}
+
+func (a address) matches(host string) bool {
+	suffix, wildcard := strings.CutPrefix(a.pattern, "*")
+	if !wildcard {
+		return host == a.pattern
+	}
+	// Like Caddy's host matcher: a star is one label.
+	label, ok := strings.CutSuffix(host, suffix)
+	return ok && label != "" && !strings.Contains(label, ".")
+}
+
+// port believes the Host header's port only where the server listens on it.
+func (a address) port(claimed string) string {
+	if claimed == "" || slices.Contains(a.ports, claimed) || len(a.ports) == 0 {
+		return claimed
+	}
+	return a.ports[0]
+}
+
+// origin assumes https for every host but localhost: the cookies are Secure, so
+// that a site behind a proxy that terminates TLS works, and no other can.
+func origin(r *http.Request, host, port string) string {
+	scheme, standard := "https", "443"
+	if r.TLS == nil && isLoopback(host) {
+		scheme, standard = "http", "80"
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" || port == standard || (r.TLS == nil && scheme == "https") {
+		return scheme + "://" + host
+	}
+	return scheme + "://" + host + ":" + port
+}
+
+// addresses finds the host names of the sites in which the gate stands on a
+// server. Caddy turns a site block into a route with a host matcher.
+func (h *Handler) addresses(server *caddyhttp.Server) []address {
+	if known, ok := h.sites.Load(server); ok {
+		return known.([]address) //nolint:forcetypeassert // only this function stores
+	}
+	var found []address
+	for _, hosts := range findGate(h, server) {
+		for _, host := range hosts {
+			found = append(found, address{pattern: host, ports: listenPorts(server)})
+		}
+	}
+	h.sites.Store(server, found)
+	return found
+}
+
+// findGate returns, for each place where the gate stands, the host names that
+// lead there.
+func findGate(h *Handler, server *caddyhttp.Server) [][]string {
+	var places [][]string
+	walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+		if handler == caddyhttp.MiddlewareHandler(h) {
+			places = append(places, hosts)
+		}
+	})
+	return places
+}
+
+func walk(server *caddyhttp.Server, routes caddyhttp.RouteList, hosts []string,
+	invoked map[*caddyhttp.Route]bool, visit func(caddyhttp.MiddlewareHandler, []string),
+) {
+	for _, route := range routes {
+		walkRoute(server, route, hosts, invoked, visit)
+	}
+}
+
+func walkRoute(server *caddyhttp.Server, route caddyhttp.Route, hosts []string,
+	invoked map[*caddyhttp.Route]bool, visit func(caddyhttp.MiddlewareHandler, []string),
+) {
+	if own := hostsOf(route); len(own) > 0 {
+		hosts = own
+	}
+	for _, handler := range route.Handlers {
+		visit(handler, hosts)
+		switch nested := handler.(type) {
+		case *caddyhttp.Subroute:
+			walk(server, nested.Routes, hosts, invoked, visit)
+		case *caddyhttp.Invoke:
+			named := server.NamedRoutes[nested.Name]
+			if named == nil || invoked[named] {
+				continue
+			}
+			invoked[named] = true
+			walkRoute(server, *named, hosts, invoked, visit)
+			invoked[named] = false
+		}
+	}
+}
+
+func hostsOf(route caddyhttp.Route) []string {
+	var hosts []string
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				hosts = append(hosts, *m...)
+			case caddyhttp.MatchHost:
+				hosts = append(hosts, m...)
+			}
+		}
+	}
+	replacer := caddy.NewReplacer()
+	for i, host := range hosts {
+		hosts[i] = strings.TrimSuffix(strings.ToLower(replacer.ReplaceAll(host, "")), ".")
+	}
+	return slices.DeleteFunc(hosts, func(host string) bool { return host == "" || host == "*" })
+}
+
+func listenPorts(server *caddyhttp.Server) []string {
+	var ports []string
+	for _, listen := range server.Listen {
+		parsed, err := caddy.ParseNetworkAddress(listen)
+		if err != nil {
+			continue
+		}
+		for port := parsed.StartPort; port <= parsed.EndPort && port-parsed.StartPort < 100; port++ {
+			ports = append(ports, strconv.FormatUint(uint64(port), 10))
+		}
+	}
+	return ports
+}
+
+// checkGates refuses gates whose public address nothing tells, and gates of one
+// site that would sell different things under one name.
+func (a *App) checkGates() error {
+	a.gatesMu.Lock()
+	defer a.gatesMu.Unlock()
+	servers := a.httpServers()
+	sold := make(map[string]*Handler)
+	for _, gate := range a.gates {
+		places := 0
+		for _, server := range servers {
+			for _, hosts := range findGate(gate, server) {
+				places++
+				if err := gate.checkPlace(hosts, sold); err != nil {
+					return err
+				}
+				a.warnPlainHTTP(gate, server, hosts)
+			}
+		}
+		if places == 0 && gate.siteURL == "" {
+			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
+				"add `site_url https://example.com` to the gate or to the global option axra", gate.Pass)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
+	if h.siteURL != "" {
+		hosts = []string{h.siteURL}
+	}
+	if len(hosts) == 0 {
+		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
+			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.Pass)
+	}
+	for _, host := range hosts {
+		key := host + "\n" + h.Pass
+		other := sold[key]
+		if other != nil && !other.sameOffer(h) {
+			return fmt.Errorf("axra_paywall: two gates of %s sell different things under the one name %q, "+
+				"so that who pays for one would open the other: add `pass NAME` with a name of its own to each", host, h.Pass)
+		}
+		sold[key] = h
+	}
+	return nil
+}
+
+func (h *Handler) sameOffer(other *Handler) bool {
+	return h.price.Equal(other.price) && h.access == other.access
+}
+
+// warnPlainHTTP tells the owner of a site that is served without TLS which
+// address visitors will be sent back to.
+func (a *App) warnPlainHTTP(gate *Handler, server *caddyhttp.Server, hosts []string) {
+	if gate.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || isLoopback(hosts[0]) {
+		return
+	}
+	a.logger.Warn("a gated site is served over plain HTTP; visitors are sent back to its https address: "+
+		"set site_url if a proxy in front of it uses another",
+		zap.String("pass", gate.Pass), zap.String("back_to", "https://"+hosts[0]))
+}
+
+func (a *App) httpServers() map[string]*caddyhttp.Server {
+	if app := a.httpApp(); app != nil {
+		return app.Servers
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+// Package terms holds what was agreed when a checkout session was created:
+// which pass was sold, for what, at what price, for how long. The terms travel
+// in the session's metadata and come back in the signed webhook, so that what
+// was sold is honoured whatever the configuration says by then.
+package terms
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddy-axra/paywall/money"
+)
+
+// MetadataPrefix marks the metadata keys that belong to the paywall; a site
+// owner's own metadata may not use it.
+const MetadataPrefix = "paywall_"
+
+const (
+	version = "1"
+
+	keyVersion      = MetadataPrefix + "v"
+	keyInstallation = MetadataPrefix + "installation"
+	keySite         = MetadataPrefix + "site"
+	keyPass         = MetadataPrefix + "pass"
+	keyResource     = MetadataPrefix + "resource"
+	keyAmount       = MetadataPrefix + "amount"
+	keyCurrency     = MetadataPrefix + "currency"
+	keyAccess       = MetadataPrefix + "access"
+)
+
+// Errors of FromMetadata.
+var (
+	// ErrForeign: the metadata does not come from a paywall at all.
+	ErrForeign = errors.New("metadata of another program")
+	// ErrMalformed: a paywall wrote it, but not one that this version reads.
+	ErrMalformed = errors.New("malformed paywall metadata")
+)
+
+// Terms is what one checkout session sells.
+type Terms struct {
+	Installation string      // the keyring's installation id; other installations may share one Axra business
+	Site         string      // origin of the site: "https://example.com"
+	Pass         string      // name of the pass
+	Resource     string      // what the purchase opens within the pass; "*" is the whole pass
+	Price        money.Price // what was asked
+	Access       Access      // how long access lasts from the payment
+}
+
+// WholePass is the resource of a purchase that opens all that its pass opens.
+const WholePass = "*"
+
+// Access is a length of access; Forever has no end.
+type Access time.Duration
+
+// Forever is access without an end.
+const Forever Access = -1
+
+// Until returns when access that begins at start ends; the zero time for Forever.
+func (a Access) Until(start time.Time) time.Time {
+	if a == Forever {
+		return time.Time{}
+	}
+	return start.Add(time.Duration(a))
+}
+
+// String is "forever" or whole seconds: the form that travels in metadata.
+func (a Access) String() string {
+	if a == Forever {
+		return "forever"
+	}
+	return strconv.FormatInt(int64(time.Duration(a)/time.Second), 10)
+}
+
+// ParseAccess reads what String wrote. Lengths of zero or less are refused.
+func ParseAccess(s string) (Access, error) {
+	if s == "forever" {
+		return Forever, nil
+	}
+	seconds, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || seconds <= 0 || seconds > int64(1<<63-1)/int64(time.Second) {
+		return 0, fmt.Errorf("access %q: %w", s, ErrMalformed)
+	}
+	return Access(time.Duration(seconds) * time.Second), nil
+}
+
+// Metadata returns the terms as flat strings for Axra's create call.
+func (t Terms) Metadata() map[string]string {
+	return map[string]string{
+		keyVersion:      version,
+		keyInstallation: t.Installation,
+		keySite:         t.Site,
+		keyPass:         t.Pass,
+		keyResource:     t.Resource,
+		keyAmount:       t.Price.Digits(),
+		keyCurrency:     t.Price.Currency,
+		keyAccess:       t.Access.String(),
+	}
+}
+
+// FromMetadata reads the terms back from an event. The error wraps ErrForeign
+// or ErrMalformed.
+func FromMetadata(metadata map[string]string) (Terms, error) {
+	switch metadata[keyVersion] {
+	case version:
+	case "":
+		return Terms{}, ErrForeign
+	default:
+		return Terms{}, fmt.Errorf("%w: version %q", ErrMalformed, metadata[keyVersion])
+	}
+	t := Terms{
+		Installation: metadata[keyInstallation],
+		Site:         metadata[keySite],
+		Pass:         metadata[keyPass],
+		Resource:     metadata[keyResource],
+	}
+	for name, value := range map[string]string{
+		keyInstallation: t.Installation, keySite: t.Site, keyPass: t.Pass, keyResource: t.Resource,
+	} {
+		if strings.TrimSpace(value) == "" {
+			return Terms{}, fmt.Errorf("%w: %s is empty", ErrMalformed, name)
+		}
+	}
+	var err error
+	if t.Price, err = money.Parse(metadata[keyAmount], metadata[keyCurrency]); err != nil {
+		return Terms{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if t.Access, err = ParseAccess(metadata[keyAccess]); err != nil {
+		return Terms{}, err
+	}
+	return t, nil
+}

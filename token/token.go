@@ -1,0 +1,178 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// ErrInvalid wraps every reason for which a token is not accepted.
+var ErrInvalid = errors.New("invalid token")
+
+// MaxSize is the length in bytes beyond which a token is refused unread; a
+// cookie could not hold more (RFC 6265, section 6.1).
+const MaxSize = 4096
+
+// Explicit types, so that one kind of token is never taken for the other
+// (RFC 8725, section 3.11).
+const (
+	typeAccess  = "paywall-access+jwt"
+	typePending = "paywall-pending+jwt"
+)
+
+// longest is the lifetime of an access token without a nearer end: the longest
+// that browsers keep a cookie (RFC 6265bis, section 5.5). It is renewed in time.
+const longest = 400 * 24 * time.Hour
+
+// Access is what an access token says.
+type Access struct {
+	Site     string    // origin the token is for (aud)
+	Pass     string    // name of the pass
+	Resource string    // what the purchase opens within the pass
+	Session  string    // Axra's checkout session that paid
+	Payment  string    // Axra's payment id; may be empty
+	Until    time.Time // end of access; zero: for ever
+	Expires  time.Time // end of the token itself, never after Until
+	Issued   time.Time
+}
+
+// Stale reports whether a token that ends before its access should be renewed.
+func (a Access) Stale(now time.Time) bool {
+	endsEarly := a.Until.IsZero() || a.Expires.Before(a.Until)
+	return endsEarly && a.Expires.Sub(now) < longest/2
+}
+
+type accessClaims struct {
+	jwt.RegisteredClaims
+	Pass     string           `json:"pass"`
+	Resource string           `json:"resource"`
+	Session  string           `json:"session"`
+	Payment  string           `json:"payment,omitempty"`
+	Until    *jwt.NumericDate `json:"until,omitempty"`
+}
+
+// SignAccess issues an access token with the newest key of the algorithm. It
+// fills in Expires and Issued.
+func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error) {
+	snap := k.snap.Load()
+	if snap == nil {
+		return "", a, ErrNoKeys
+	}
+	a.Issued = k.now().Truncate(time.Second)
+	a.Expires = a.Issued.Add(longest)
+	claims := accessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:   issuer(snap),
+			Audience: jwt.ClaimStrings{a.Site},
+			IssuedAt: jwt.NewNumericDate(a.Issued),
+		},
+		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment,
+	}
+	if !a.Until.IsZero() {
+		claims.Until = jwt.NewNumericDate(a.Until)
+		if a.Until.Before(a.Expires) {
+			a.Expires = a.Until
+		}
+	}
+	claims.ExpiresAt = jwt.NewNumericDate(a.Expires)
+	signer := snap.signer(algorithm, k.now())
+	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, claims)
+	return signed, a, err
+}
+
+// VerifyAccess checks a token's form, type, key, signature, issuer, audience
+// and times. The error wraps ErrInvalid, or is ErrNoKeys.
+func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
+	var claims accessClaims
+	snap, err := k.verify(raw, typeAccess, &claims, func(key *key) (string, any) {
+		return key.algorithm, key.verifying
+	}, jwt.WithAudience(site))
+	if err != nil {
+		return Access{}, err
+	}
+	if claims.Issuer != issuer(snap) || len(claims.Audience) != 1 ||
+		claims.Pass == "" || claims.Resource == "" || claims.Session == "" || claims.IssuedAt == nil {
+		return Access{}, fmt.Errorf("%w: claims are missing or foreign", ErrInvalid)
+	}
+	a := Access{
+		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
+		Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
+	}
+	if claims.Until != nil {
+		a.Until = claims.Until.Time
+	}
+	return a, nil
+}
+
+// SignPending signs the claims of a pending cookie.
+func (k *Keyring) SignPending(claims jwt.Claims) (string, error) {
+	snap := k.snap.Load()
+	if snap == nil {
+		return "", ErrNoKeys
+	}
+	signer := snap.signer(HS256, k.now())
+	return sign(HS256, signer.id, typePending, signer.pending, claims)
+}
+
+// VerifyPending checks a pending cookie and fills claims. The error wraps
+// ErrInvalid, or is ErrNoKeys.
+func (k *Keyring) VerifyPending(raw string, claims jwt.Claims) error {
+	_, err := k.verify(raw, typePending, claims, func(key *key) (string, any) {
+		return HS256, key.pending
+	})
+	return err
+}
+
+func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, error) {
+	unsigned := jwt.NewWithClaims(jwt.GetSigningMethod(algorithm), claims)
+	unsigned.Header["kid"] = kid
+	unsigned.Header["typ"] = typ
+	signed, err := unsigned.SignedString(with)
+	if err != nil {
+		return "", fmt.Errorf("signing: %w", err)
+	}
+	return signed, nil
+}
+
+// verify lets our key, never the token's own header, choose the algorithm
+// (RFC 8725, section 3.1).
+func (k *Keyring) verify(raw, typ string, claims jwt.Claims, with func(*key) (string, any), opts ...jwt.ParserOption) (*keys, error) {
+	snap := k.snap.Load()
+	if snap == nil {
+		return nil, ErrNoKeys
+	}
+	if len(raw) > MaxSize {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxSize)
+	}
+	opts = append(opts,
+		jwt.WithValidMethods([]string{HS256, EdDSA}),
+		jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(k.now),
+	)
+	_, err := jwt.NewParser(opts...).ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+		// Exactly what we sign: alg, kid, typ. Anything more (jku, jwk, x5c, crit)
+		// is not ours.
+		kid, _ := t.Header["kid"].(string)
+		if len(t.Header) != 3 || t.Header["typ"] != typ {
+			return nil, errors.New("foreign header")
+		}
+		key := snap.byID[kid]
+		if key == nil {
+			return nil, errors.New("unknown key")
+		}
+		algorithm, secret := with(key)
+		if t.Method.Alg() != algorithm {
+			return nil, errors.New("algorithm is not the key's")
+		}
+		return secret, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return snap, nil
+}
+
+func issuer(s *keys) string { return "axra-paywall:" + s.installation }

@@ -1,0 +1,193 @@
+package paywall
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// shared is what outlives a reload: the keys, the memory of verified tokens and
+// of checkouts under way. It holds no storage, which may change with a reload.
+type shared struct {
+	keyring  *token.Keyring
+	verified *otter.Cache[string, *verified]
+	progress *otter.Cache[string, progress]
+	flights  singleflight.Group
+	// outcomes counts the refunds and disputes that this node has heard of: what
+	// was found out before one came is found out anew.
+	outcomes atomic.Int64
+}
+
+// Bounds of the memory.
+const (
+	maxVerifiedBytes = 32 << 20 // tokens are about 500 bytes, their entries about 300
+	verifiedOverhead = 300
+	maxProgress      = 10_000
+	progressLife     = 24 * time.Hour
+)
+
+func newShared() *shared {
+	return &shared{
+		keyring: token.NewKeyring(now),
+		verified: otter.Must(&otter.Options[string, *verified]{
+			MaximumWeight: maxVerifiedBytes,
+			Weigher: func(raw string, _ *verified) uint32 {
+				return uint32(len(raw) + verifiedOverhead) //nolint:gosec // at most token.MaxSize
+			},
+		}),
+		progress: otter.Must(&otter.Options[string, progress]{
+			MaximumSize:      maxProgress,
+			ExpiryCalculator: otter.ExpiryWriting[string, progress](progressLife),
+		}),
+	}
+}
+
+// Destruct ends the caches' background work.
+func (s *shared) Destruct() error {
+	s.verified.StopAllGoroutines()
+	s.progress.StopAllGoroutines()
+	return nil
+}
+
+// progress is what Axra said about a session that is not paid.
+type progress string
+
+const (
+	progressFailed     progress = "failed"
+	progressProcessing progress = "processing"
+)
+
+// verified is an access token whose signature was checked, with what the ledger
+// last said about its payment.
+type verified struct {
+	token.Access
+	site string
+
+	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
+	outcomes     atomic.Int64 // shared.outcomes at that time
+	triedAt      atomic.Int64 // of the last attempt, to space them while storage fails
+	failingSince atomic.Int64 // 0: the last attempt succeeded
+	closedFor    atomic.Pointer[ledger.Kind]
+}
+
+// verdict is what is known about a token.
+type verdict int
+
+const (
+	none    verdict = iota // no valid token
+	open                   // opens the gate
+	closed                 // was valid, but the payment was refunded or is in dispute
+	unknown                // cannot be told, and has not been for longer than the grace
+)
+
+// retryCheck spaces attempts while the ledger cannot be read.
+const retryCheck = 3 * time.Second
+
+// verify returns the token's entry, checking the signature of each token only
+// once while it is remembered.
+func (a *App) verify(raw string, site site) (*verified, error) {
+	if len(raw) > token.MaxSize {
+		return nil, token.ErrInvalid
+	}
+	if known, ok := a.shared.verified.GetIfPresent(raw); ok {
+		if known.site != site.origin {
+			return nil, token.ErrInvalid
+		}
+		return known, nil
+	}
+	access, err := a.shared.keyring.VerifyAccess(raw, site.origin)
+	if err != nil {
+		return nil, err
+	}
+	entry := &verified{Access: access, site: site.origin}
+	known, _ := a.shared.verified.SetIfAbsent(raw, entry)
+	return known, nil
+}
+
+// judge says whether the token still opens its resource. The ledger is asked at
+// most once per Recheck: in the background from half that time on, so that a
+// visitor who keeps reading never waits for it.
+func (a *App) judge(ctx context.Context, v *verified) verdict {
+	at := now()
+	if !at.Before(v.Expires) {
+		return none
+	}
+	age := at.UnixNano() - v.checkedAt.Load()
+	fresh := v.outcomes.Load() == a.shared.outcomes.Load() && age <= int64(a.Recheck)
+	switch {
+	case !fresh:
+		a.recheck(ctx, v, at)
+	case age > int64(a.Recheck)/2 && v.mayTry(at):
+		go a.recheck(context.WithoutCancel(ctx), v, at)
+	}
+	return v.verdict(now(), time.Duration(a.Grace))
+}
+
+// mayTry lets one caller through per retryCheck.
+func (v *verified) mayTry(at time.Time) bool {
+	last := v.triedAt.Load()
+	return at.UnixNano()-last >= int64(retryCheck) && v.triedAt.CompareAndSwap(last, at.UnixNano())
+}
+
+func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
+	if kind := v.closedFor.Load(); kind != nil {
+		return closed
+	}
+	since := v.failingSince.Load()
+	if since != 0 && at.UnixNano()-since > int64(grace) {
+		return unknown
+	}
+	return open
+}
+
+// recheck asks the ledger, once for all requests that wait for the same session.
+func (a *App) recheck(ctx context.Context, v *verified, at time.Time) {
+	if v.failingSince.Load() != 0 && at.UnixNano()-v.triedAt.Load() < int64(retryCheck) {
+		return // just tried
+	}
+	v.triedAt.Store(at.UnixNano())
+	outcomes := a.shared.outcomes.Load()
+	flight := a.shared.flights.DoChan(v.Session, func() (any, error) {
+		return a.ledger.Grant(context.WithoutCancel(ctx), v.Session)
+	})
+	select {
+	case <-ctx.Done():
+		return
+	case result := <-flight:
+		grant, _ := result.Val.(ledger.Grant)
+		a.learn(v, grant, result.Err, outcomes)
+	}
+}
+
+// learn keeps what the ledger said. A payment that it no longer knows of is
+// closed like a refunded one; a ledger that cannot tell changes nothing.
+func (a *App) learn(v *verified, grant ledger.Grant, err error, outcomes int64) {
+	at := now().UnixNano()
+	switch {
+	case err == nil && grant.ClosedFor == "":
+		v.closedFor.Store(nil)
+	case err == nil:
+		v.closedFor.Store(&grant.ClosedFor)
+	case errors.Is(err, ledger.ErrNotPaid):
+		missing := ledger.Refunded
+		v.closedFor.Store(&missing)
+	default:
+		v.failingSince.CompareAndSwap(0, at)
+		a.complainStorage.Do(func() {
+			a.logger.Error("the ledger cannot be read; visitors known to have paid are served for the time of grace",
+				zap.Error(err), zap.Duration("grace", time.Duration(a.Grace)))
+		})
+		return
+	}
+	v.failingSince.Store(0)
+	v.checkedAt.Store(at)
+	v.outcomes.Store(outcomes)
+}

@@ -1,0 +1,403 @@
+package paywall
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mileusna/useragent"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Query parameters that the gate adds to the gated address and takes away again.
+const (
+	paramSession   = "axra_session"   // success URL: the session's id
+	paramCancelled = "axra_cancelled" // cancel URL
+	paramRestart   = "axra_restart"   // the visitor asks for a new checkout
+	paramTry       = "axra_try"       // how often the waiting page has looked
+)
+
+// sessionPlaceholder is replaced by Axra in the success URL
+// [payments/checkout-sessions].
+const sessionPlaceholder = "{SESSION_ID}"
+
+// visit is one request that carries no token that opens the gate.
+type visit struct {
+	*Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	site    site
+	address *url.URL // as the browser has it
+	params  url.Values
+	target  string            // the wanted page without our parameters
+	entries []session.Pending // checkouts this browser has under way for the gate
+	found   findings
+}
+
+// findings are what the ledger says about the checkouts under way.
+type findings struct {
+	closed   ledger.Kind      // a payment exists, but was refunded or is in dispute
+	mismatch *session.Pending // a payment came, but not as asked
+	err      error            // the ledger could not tell
+}
+
+func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site) *visit {
+	address := originalURL(r)
+	return &visit{
+		Handler: h, w: w, r: r, site: site, address: address,
+		params: ownParams(address.RawQuery), target: cleanTarget(address),
+	}
+}
+
+// turnedAway answers a request whose tokens do not open the gate.
+func (v *visit) turnedAway(verdict verdict, known *verified) error {
+	if v.isPoll() {
+		return v.answerPoll()
+	}
+	if !isNavigation(v.r) {
+		return v.refuse()
+	}
+	switch verdict {
+	case unknown:
+		return v.showSafe()
+	case closed:
+		if kind := known.closedFor.Load(); kind != nil {
+			v.found.closed = *kind
+		}
+	}
+	v.entries = v.pendingEntries(v.r, v.site)
+	if paid, grant := v.lookUp(); paid != nil {
+		return v.redeem(*paid, grant)
+	}
+	return v.next()
+}
+
+// lookUp asks the ledger about every checkout under way: the webhook may have
+// been late, or the tab closed. Nobody pays twice.
+func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
+	for i := range v.entries {
+		entry := &v.entries[i]
+		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+		switch {
+		case err == nil && !v.opens(grant):
+			v.logger.Error("a payment was made for something else than its pending cookie says",
+				zap.String("session", shorten(entry.Session)))
+		case err == nil && grant.Open(now()):
+			return entry, grant
+		case err == nil && grant.ClosedFor != "":
+			v.found.closed = grant.ClosedFor
+		case err == nil: // access has ended
+			v.dropPending(v.w, v.site, *entry)
+		case errors.Is(err, ledger.ErrNotPaid):
+			v.lookForMismatch(entry)
+		default:
+			v.found.err = err
+			return nil, ledger.Grant{} // storage is in trouble: one attempt is enough
+		}
+	}
+	return nil, ledger.Grant{}
+}
+
+func (v *visit) lookForMismatch(entry *session.Pending) {
+	if entry.State != session.Returned && v.params.Get(paramSession) != entry.Session {
+		return
+	}
+	_, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session)
+	switch {
+	case err == nil:
+		v.found.mismatch = entry
+	case !errors.Is(err, ledger.ErrNotPaid):
+		v.found.err = err
+	}
+}
+
+// opens reports whether what was sold is what this gate asks for.
+func (v *visit) opens(grant ledger.Grant) bool {
+	sold := grant.Terms
+	return sold.Pass == v.Pass && sold.Resource == terms.WholePass && sold.Site == v.site.origin
+}
+
+// sells reports whether a pending entry is about this gate's pass on this site.
+func (h *Handler) sells(entry session.Pending, site site) bool {
+	return entry.Pass == h.Pass && entry.Resource == terms.WholePass && entry.Site == site.origin
+}
+
+// redeem gives the browser its access token and the page it wanted.
+func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
+	err := v.giveToken(v.w, v.site, token.Access{
+		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
+		Session: entry.Session, Payment: grant.Payment, Until: grant.Until,
+	})
+	if err != nil {
+		v.logger.Error("an access token could not be signed", zap.Error(err))
+		return v.showSafe()
+	}
+	v.dropPending(v.w, v.site, entry)
+	target := v.target
+	if v.params.Get(paramSession) == entry.Session {
+		target = samePath(entry.Target)
+	}
+	v.app.count(checkouts, "redeemed")
+	goTo(v.w, target)
+	return nil
+}
+
+// next decides what a visitor sees who has paid for nothing here yet.
+func (v *visit) next() error {
+	restart := v.params.Has(paramRestart)
+	switch {
+	case v.found.err != nil:
+		v.app.complainStorage.Do(func() {
+			v.logger.Error("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(v.found.err))
+		})
+		return v.showSafe()
+	case restart:
+		return v.checkout()
+	case v.found.closed != "":
+		return v.showClosed()
+	case v.found.mismatch != nil:
+		return v.showView(page.View{Kind: page.Mismatch, Reference: v.found.mismatch.Session})
+	case v.params.Has(paramSession):
+		return v.returned()
+	case v.params.Has(paramCancelled):
+		return v.cancelled()
+	}
+	for _, entry := range v.entries {
+		if entry.State == session.Returned || v.app.progressOf(entry.Session) == progressProcessing {
+			return v.wait(entry)
+		}
+	}
+	for _, entry := range v.entries {
+		if entry.Reusable(now()) && entry.Price == v.price.String() {
+			v.app.count(checkouts, "reused")
+			return leave(v.w, entry.CheckoutURL)
+		}
+	}
+	return v.checkout()
+}
+
+// returned answers the success URL while no payment is known.
+func (v *visit) returned() error {
+	id := v.params.Get(paramSession)
+	for _, entry := range v.entries {
+		if entry.Session != id {
+			continue
+		}
+		if entry.State != session.Returned {
+			entry.State = session.Returned
+			if err := v.keepPending(v.w, v.site, entry); err != nil {
+				v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+			}
+		}
+		return v.wait(entry)
+	}
+	// One answer for all other ids, whatever they look like.
+	return v.showView(page.View{Kind: page.NotYours, NextURL: v.target})
+}
+
+// cancelled answers the cancel URL. The checkouts under way are not gone to again,
+// but still looked up: the visitor may have paid after all.
+func (v *visit) cancelled() error {
+	kind := page.Cancelled
+	for _, entry := range v.entries {
+		if entry.State != session.Started {
+			continue
+		}
+		if now().After(entry.ExpiresAt) {
+			kind = page.Expired
+		}
+		entry.State, entry.CheckoutURL = session.Cancelled, ""
+		if err := v.keepPending(v.w, v.site, entry); err != nil {
+			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+		}
+	}
+	target := v.target
+	if len(v.entries) > 0 {
+		target = samePath(v.entries[0].Target)
+	}
+	return v.showView(page.View{Kind: kind, NextURL: target})
+}
+
+// The waiting page looks again by itself this often, then leaves it to the visitor.
+var refreshes = []struct {
+	tries int
+	every time.Duration
+}{{5, 2 * time.Second}, {15, 5 * time.Second}, {30, 15 * time.Second}}
+
+func (v *visit) wait(entry session.Pending) error {
+	try, _ := strconv.Atoi(v.params.Get(paramTry))
+	view := page.View{
+		Kind:      page.StillWaiting,
+		CheckURL:  withParams(entry.Target, paramSession, entry.Session),
+		NextURL:   withParams(entry.Target, paramRestart, "1"),
+		Reference: entry.Session,
+	}
+	switch v.app.progressOf(entry.Session) {
+	case progressFailed:
+		view.Kind, view.CheckURL = page.Failed, ""
+		return v.showView(view)
+	case progressProcessing:
+		view.Kind = page.Processing
+	default:
+		view.Kind = page.Waiting
+	}
+	for _, stage := range refreshes {
+		if try >= 0 && try < stage.tries {
+			view.Refresh = stage.every
+			view.PollURL = view.CheckURL
+			view.CheckURL = withParams(entry.Target, paramSession, entry.Session, paramTry, strconv.Itoa(try+1))
+			// With JavaScript one page lasts through all its polls; the last reload ends it.
+			return v.showView(view)
+		}
+	}
+	view.Kind = page.StillWaiting
+	return v.showView(view)
+}
+
+func (v *visit) showClosed() error {
+	if v.found.closed == ledger.Disputed {
+		return v.showView(page.View{Kind: page.Disputed})
+	}
+	return v.showView(page.View{Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1")})
+}
+
+// showSafe is what a visitor sees who may have paid, while that cannot be told.
+func (v *visit) showSafe() error {
+	return v.showView(page.View{Kind: page.PaymentSafe, CheckURL: pathOf(v.address), RetryAfter: 5 * time.Second})
+}
+
+func (v *visit) showView(view page.View) error {
+	view.Site = v.site.host()
+	view.Price = v.price.String()
+	view.Description = v.placeholders(v.Description)
+	return v.show(v.w, v.r, view)
+}
+
+// refuse answers what is no page navigation of a person. It creates nothing.
+func (v *visit) refuse() error {
+	if acceptsHTML(v.r) {
+		return v.showView(page.View{Kind: page.Required, NextURL: v.target})
+	}
+	return v.problem()
+}
+
+// isNavigation reports whether a person's browser is about to show the answer as
+// a page. Prefetches, sub-resources, programs and crawlers are not.
+func isNavigation(r *http.Request) bool {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	switch {
+	case r.Method != http.MethodGet, !acceptsHTML(r):
+		return false
+	case mode != "" && mode != "navigate", dest != "" && dest != "document":
+		return false
+	case r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "", r.Header.Get("X-Moz") != "":
+		return false
+	case r.Header.Get("Upgrade") != "", r.Header.Get("X-Requested-With") != "":
+		return false
+	}
+	return !isCrawler(r.UserAgent())
+}
+
+// isCrawler errs on the side of people: a crawler that is missed costs one unpaid
+// session, a person who is taken for one a click.
+func isCrawler(agent string) bool {
+	return len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot
+}
+
+func acceptsHTML(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(line, ",") {
+			kind, _, _ := strings.Cut(part, ";")
+			kind = strings.ToLower(strings.TrimSpace(kind))
+			if kind == "text/html" || kind == "application/xhtml+xml" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ownParams reads our parameters and no others: a query of 64 KB costs nothing.
+func ownParams(rawQuery string) url.Values {
+	own := make(url.Values)
+	for part := range strings.SplitSeq(rawQuery, "&") {
+		name, value, _ := strings.Cut(part, "=")
+		if !isOwnParam(name) || len(value) > 1024 {
+			if isOwnParam(name) {
+				own.Set(name, "")
+			}
+			continue
+		}
+		if decoded, err := url.QueryUnescape(value); err == nil {
+			value = decoded
+		}
+		own.Set(name, value)
+	}
+	return own
+}
+
+func isOwnParam(name string) bool {
+	switch name {
+	case paramSession, paramCancelled, paramRestart, paramTry:
+		return true
+	}
+	return false
+}
+
+func hasReturnParams(rawQuery string) bool {
+	return strings.Contains(rawQuery, "axra_") && len(ownParams(rawQuery)) > 0
+}
+
+// cleanTarget is the path and query that the browser asked for, without our
+// parameters and otherwise byte for byte.
+func cleanTarget(address *url.URL) string {
+	target := samePath(address.EscapedPath())
+	if address.RawQuery == "" && !address.ForceQuery {
+		return target
+	}
+	kept := make([]string, 0, 8)
+	removed := false
+	for part := range strings.SplitSeq(address.RawQuery, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		if isOwnParam(name) {
+			removed = true
+			continue
+		}
+		kept = append(kept, part)
+	}
+	if removed && len(kept) == 0 {
+		return target
+	}
+	return target + "?" + strings.Join(kept, "&")
+}
+
+// withParams adds parameters to a target.
+func withParams(target string, pairs ...string) string {
+	target = samePath(target)
+	separator := "?"
+	if strings.Contains(target, "?") {
+		separator = "&"
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		target += separator + pairs[i] + "=" + url.QueryEscape(pairs[i+1])
+		separator = "&"
+	}
+	return target
+}
+
+func pathOf(address *url.URL) string {
+	target := samePath(address.EscapedPath())
+	if address.RawQuery != "" {
+		target += "?" + address.RawQuery
+	}
+	return target
+}

@@ -1,0 +1,274 @@
+package paywall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+func init() {
+	caddy.RegisterModule(new(Webhook))
+}
+
+// Webhook receives Axra's events. It verifies the signature over the raw bytes,
+// stores what the event states, and only then answers 200; on any doubt it
+// answers 5xx, so that Axra sends the event again. In a Caddyfile it is the
+// directive `axra_webhook`.
+type Webhook struct {
+	app    *App
+	logger *zap.Logger
+}
+
+// Limits of a webhook.
+const (
+	maxBody      = 64 << 10
+	bodyTimeout  = 10 * time.Second
+	storeTimeout = 20 * time.Second
+)
+
+// CaddyModule returns the Caddy module information.
+func (*Webhook) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_webhook", New: func() caddy.Module { return new(Webhook) }}
+}
+
+// Provision refuses a webhook that could not verify anything.
+func (h *Webhook) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	var err error
+	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
+		return err
+	}
+	if len(h.app.verifier.Secrets) == 0 {
+		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
+			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
+	}
+	return nil
+}
+
+func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	status, outcome, name := h.receive(w, r)
+	h.app.countEvent(name, outcome)
+	if status >= 500 {
+		w.Header().Set("Retry-After", "10")
+	}
+	w.WriteHeader(status)
+	return nil
+}
+
+// receive returns the answer to one delivery, and the event and outcome to count.
+func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, name webhook.Type) {
+	if r.Header.Get(h.app.verifier.Header) == "" {
+		h.refuse(fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
+		return http.StatusUnauthorized, "unsigned", ""
+	}
+	body, status := readBody(w, r)
+	if status != http.StatusOK {
+		return status, "unreadable", ""
+	}
+	if err := h.app.verifier.Verify(r.Header, body); err != nil {
+		h.refuse(err)
+		return http.StatusUnauthorized, "unsigned", ""
+	}
+	event, err := webhook.Decode(body)
+	if err != nil {
+		h.refuse(err)
+		return http.StatusBadRequest, "malformed", ""
+	}
+	// The sender may hang up and the configuration may be reloaded; what is
+	// verified is stored all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	defer cancel()
+	outcome, err = h.app.take(ctx, event)
+	if err != nil {
+		h.logger.Error("a verified event could not be stored; Axra is asked to send it again",
+			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)), zap.Error(err))
+		return http.StatusServiceUnavailable, "not_stored", event.Type
+	}
+	return http.StatusOK, outcome, event.Type
+}
+
+func (h *Webhook) refuse(err error) {
+	h.app.complainWebhook.Do(func() {
+		h.logger.Warn("a webhook was refused", zap.Error(err))
+	})
+}
+
+// readBody reads at most maxBody within bodyTimeout.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int) {
+	if r.ContentLength > maxBody {
+		return nil, http.StatusRequestEntityTooLarge
+	}
+	controller := http.NewResponseController(w)
+	deadline := time.Now().Add(bodyTimeout)
+	limited := controller.SetReadDeadline(deadline) == nil
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, http.StatusRequestEntityTooLarge
+	case err != nil:
+		w.Header().Set("Connection", "close")
+		return nil, http.StatusRequestTimeout
+	}
+	if limited {
+		_ = controller.SetReadDeadline(time.Time{})
+	}
+	return body, http.StatusOK
+}
+
+// take draws the consequence of a verified event and says how to count it. An
+// error means that nothing may be acknowledged.
+func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, err error) {
+	if !event.Type.Known() {
+		return "unknown", nil
+	}
+	if !a.keysReady(ctx) {
+		// Without the installation's id nobody can say whether the event is ours.
+		return "", errors.New("the signing keys are not loaded yet")
+	}
+	if a.isForeign(event) {
+		return "foreign", nil
+	}
+	switch event.Type {
+	case webhook.PaymentCompleted, webhook.LinkSessionCompleted:
+		return a.takeCompleted(ctx, event)
+	case webhook.PaymentRefunded:
+		return a.takeOutcome(ctx, event, ledger.Refunded)
+	case webhook.PaymentDisputed:
+		return a.takeOutcome(ctx, event, ledger.Disputed)
+	case webhook.DisputeWon:
+		return a.takeOutcome(ctx, event, ledger.DisputeWon)
+	case webhook.DisputeLost:
+		return a.takeOutcome(ctx, event, ledger.DisputeLost)
+	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
+		a.note(event.Session, progressFailed)
+	case webhook.CollectionCreated, webhook.CollectionProcessing, webhook.CollectionCompleted:
+		a.note(event.Session, progressProcessing)
+	}
+	return "noted", nil
+}
+
+// isForeign reports whether an event is known to be about a session that another
+// program or another installation created. An event that says nothing about its
+// session is not: a refund may come without metadata.
+func (a *App) isForeign(event webhook.Event) bool {
+	installation, ours := event.Metadata[terms.MetadataPrefix+"installation"]
+	if ours {
+		return installation != a.shared.keyring.Installation()
+	}
+	if event.Type.Completes() {
+		return true
+	}
+	delete(event.Metadata, "sessionId") // Axra's own addition
+	return len(event.Metadata) > 0
+}
+
+func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, error) {
+	sold, err := terms.FromMetadata(event.Metadata)
+	if err != nil || event.Session == "" {
+		a.logger.Error("a payment was completed whose metadata cannot be read; it opens nothing",
+			zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)), zap.Error(err))
+		return "malformed", nil
+	}
+	fact := ledger.Fact{
+		Kind: ledger.Paid, Session: event.Session, Payment: event.Payment,
+		At: happened(event.Timestamp), Terms: sold, Paid: event.Paid,
+	}
+	if event.AmountError != nil || !sold.Price.CoveredBy(event.Paid) {
+		return a.takeMismatch(ctx, fact, event.AmountError)
+	}
+	fresh, err := a.ledger.Record(ctx, fact)
+	if err != nil {
+		return "", err
+	}
+	a.shared.progress.Invalidate(event.Session)
+	if !fresh {
+		return "known", nil
+	}
+	a.logger.Info("payment completed", zap.String("session", shorten(fact.Session)),
+		zap.String("payment", shorten(fact.Payment)), zap.String("pass", sold.Pass), zap.Stringer("price", sold.Price))
+	return "paid", nil
+}
+
+func (a *App) takeMismatch(ctx context.Context, fact ledger.Fact, reason error) (string, error) {
+	fact.Kind = ledger.Mismatch
+	if _, err := a.ledger.Record(ctx, fact); err != nil {
+		return "", err
+	}
+	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
+		zap.String("session", shorten(fact.Session)), zap.String("payment", shorten(fact.Payment)),
+		zap.Stringer("asked", fact.Terms.Price), zap.Stringer("paid", fact.Paid), zap.Error(reason))
+	return "mismatch", nil
+}
+
+func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.Kind) (string, error) {
+	if event.Session == "" && event.Payment == "" {
+		a.logger.Error("an event names neither a session nor a payment; it changes nothing", zap.String("event", string(event.Type)))
+		return "unmatched", nil
+	}
+	fresh, err := a.ledger.Record(ctx, ledger.Fact{
+		Kind: kind, Session: event.Session, Payment: event.Payment, At: happened(event.Timestamp),
+	})
+	// Also after an error: part of it may have been stored.
+	a.shared.outcomes.Add(1)
+	if err != nil {
+		return "", err
+	}
+	if !fresh {
+		return "known", nil
+	}
+	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
+		zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)))
+	return string(kind), nil
+}
+
+// prompt is how old an event may be to count from the time that it states.
+const prompt = 5 * time.Minute
+
+// happened is when access begins: at the payment, or, where the event comes late
+// or states no believable time, now. Nobody loses time that they paid for to a
+// webhook that was delayed.
+func happened(stated time.Time) time.Time {
+	at := now()
+	if age := at.Sub(stated); age < -prompt || age > prompt {
+		return at
+	}
+	return stated
+}
+
+// note remembers what Axra said about a session that is not paid, for the visitor
+// who waits for it. It is kept in bounded memory: an unpaid session costs no
+// storage.
+func (a *App) note(session string, what progress) {
+	if session != "" {
+		a.shared.progress.Set(session, what)
+	}
+}
+
+func (a *App) progressOf(session string) progress {
+	what, _ := a.shared.progress.GetIfPresent(session)
+	return what
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Webhook)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Webhook)(nil)
+)

@@ -1,0 +1,169 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddy-axra/paywall/money"
+)
+
+// ErrMalformed: the bytes are not an event. A signed but malformed event is
+// refused with 400.
+var ErrMalformed = errors.New("malformed event")
+
+// Type is the name of an event [manage/webhooks, manage/disputes,
+// payments/local-rails-checkout].
+type Type string
+
+// The events that Axra documents.
+const (
+	PaymentCompleted     Type = "payment.completed"
+	LinkSessionCompleted Type = "payment_link.session.completed"
+	PaymentFailed        Type = "payment.failed"
+	PaymentSettled       Type = "payment.settled"
+	PaymentRefunded      Type = "payment.refunded"
+	PaymentDisputed      Type = "payment.disputed"
+	DisputeWon           Type = "payment.dispute_won"
+	DisputeLost          Type = "payment.dispute_lost"
+	CollectionCreated    Type = "collection.created"
+	CollectionProcessing Type = "collection.processing"
+	CollectionCompleted  Type = "collection.completed"
+	CollectionFailed     Type = "collection.failed"
+	CollectionExpired    Type = "collection.expired"
+)
+
+// known lists the documented events, for labels and logs that must stay few.
+var known = map[Type]bool{
+	PaymentCompleted: true, LinkSessionCompleted: true, PaymentFailed: true, PaymentSettled: true,
+	PaymentRefunded: true, PaymentDisputed: true, DisputeWon: true, DisputeLost: true,
+	CollectionCreated: true, CollectionProcessing: true, CollectionCompleted: true,
+	CollectionFailed: true, CollectionExpired: true,
+}
+
+// Known reports whether Axra documents the event.
+func (t Type) Known() bool { return known[t] }
+
+// Completes reports whether the event proves a payment.
+func (t Type) Completes() bool { return t == PaymentCompleted || t == LinkSessionCompleted }
+
+// Event is what one webhook said. Fields that were absent are zero.
+type Event struct {
+	Type      Type
+	Timestamp time.Time // zero if absent or unreadable
+	Session   string    // metadata.sessionId, else data.sessionId
+	Payment   string    // data.paymentId, data.id or data.transactionId
+
+	// Paid is what arrived. AmountError is not nil where amount or currency were
+	// absent or no money.
+	Paid        money.Price
+	AmountError error
+
+	// Metadata holds the string values that were given at creation, and those
+	// that Axra added. HasMetadata tells an absent object from an empty one.
+	Metadata    map[string]string
+	HasMetadata bool
+}
+
+// maxID bounds ids in bytes; those of the documentation are about 30 long.
+const maxID = 256
+
+// Decode reads an event. Unknown fields are ignored; for the fields that are
+// read, JSON's ambiguities are refused: repeated keys, keys that differ in case
+// only, wrong types, trailing data, invalid UTF-8. The error wraps ErrMalformed.
+func Decode(body []byte) (Event, error) {
+	envelope, err := readObject(body, "event", "timestamp", "data")
+	if err != nil {
+		return Event{}, err
+	}
+	var event Event
+	var timestamp string
+	if err := errors.Join(
+		readString(envelope, "event", (*string)(&event.Type)),
+		readString(envelope, "timestamp", &timestamp),
+	); err != nil {
+		return Event{}, err
+	}
+	if event.Type == "" {
+		return Event{}, fmt.Errorf("%w: no event name", ErrMalformed)
+	}
+	if parsed, err := time.Parse(time.RFC3339Nano, timestamp); err == nil {
+		event.Timestamp = parsed
+	}
+	if raw, ok := envelope["data"]; ok && string(raw) != "null" {
+		if err := event.readData(raw); err != nil {
+			return Event{}, err
+		}
+	}
+	return event, nil
+}
+
+func (e *Event) readData(raw json.RawMessage) error {
+	data, err := readObject(raw,
+		"amount", "currency", "paymentId", "id", "transactionId", "sessionId", "metadata")
+	if err != nil {
+		return err
+	}
+	if err := e.readMetadata(data["metadata"]); err != nil {
+		return err
+	}
+	if err := readString(data, "sessionId", &e.Session); err != nil {
+		return err
+	}
+	// The one in the metadata is the documented one.
+	if id := e.Metadata["sessionId"]; id != "" {
+		e.Session = id
+	}
+	for _, name := range []string{"transactionId", "id", "paymentId"} {
+		var id string
+		if err := readString(data, name, &id); err != nil {
+			return err
+		}
+		if id != "" {
+			e.Payment = id
+		}
+	}
+	if len(e.Session) > maxID || len(e.Payment) > maxID {
+		return fmt.Errorf("%w: an id of more than %d bytes", ErrMalformed, maxID)
+	}
+	return e.readAmount(data)
+}
+
+// readMetadata keeps the strings; a metadata of another type counts as none,
+// since it cannot come from a session of ours.
+func (e *Event) readMetadata(raw json.RawMessage) error {
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil
+	}
+	values, err := readObject(raw, "*")
+	if err != nil {
+		return err
+	}
+	e.HasMetadata = true
+	e.Metadata = make(map[string]string, len(values))
+	for name, value := range values {
+		var s string
+		if json.Unmarshal(value, &s) == nil {
+			e.Metadata[name] = s
+		}
+	}
+	return nil
+}
+
+func (e *Event) readAmount(data map[string]json.RawMessage) error {
+	var currency string
+	if err := readString(data, "currency", &currency); err != nil {
+		return err
+	}
+	amount, err := readNumber(data, "amount")
+	if err != nil {
+		return err
+	}
+	if amount == "" || currency == "" {
+		e.AmountError = fmt.Errorf("%w: amount or currency is missing", ErrMalformed)
+		return nil
+	}
+	e.Paid, e.AmountError = money.ParsePaid(amount, currency)
+	return nil
+}
