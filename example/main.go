@@ -22,7 +22,7 @@ import (
 )
 
 //go:embed Caddyfile
-var caddyfile []byte
+var configuration []byte
 
 //go:embed site
 var site embed.FS
@@ -66,7 +66,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 			return err
 		}
 	}
-	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "example/Caddyfile"})
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(configuration, map[string]any{"filename": "example/Caddyfile"})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,6 @@ func TestCheckoutNeedsItsToken(t *testing.T) {
 }
 
 func TestPayByCard(t *testing.T) {
-	const threeDS = "3ds"
 	for _, tc := range []struct {
 		name, number string
 		answer       string // to the 3-D Secure question; empty when none is asked
@@ -106,10 +105,10 @@ func TestPayByCard(t *testing.T) {
 			sess := r.session(anOrder)
 			resp := r.payByForm(sess, tc.number)
 			if tc.answer != "" {
-				r.wantRedirect(resp, path(sess, "/"+threeDS))
+				r.wantRedirect(resp, path(sess, "/3ds"))
 				r.wantEvents() // nothing happens before the bank has its answer
-				r.wantPage(r.get(path(sess, "/"+threeDS)), 200, "3-D Secure: your bank asks…", "Approve", "Decline", "5.00 USD")
-				resp = r.form(path(sess, "/"+threeDS), "answer", tc.answer)
+				r.wantPage(r.get(path(sess, "/3ds")), 200, "3-D Secure: your bank asks…", "Approve", "Decline", "5.00 USD")
+				resp = r.form(path(sess, "/3ds"), "answer", tc.answer)
 			}
 			if tc.failure == "" {
 				r.wantRedirect(resp, successURL(sess))
@@ -242,6 +241,15 @@ func TestStaleChallenge(t *testing.T) {
 	if len(r.Payments()) != 0 {
 		t.Error("paid without a card")
 	}
+}
+
+func TestAnotherCardEndsTheChallenge(t *testing.T) {
+	r := newRig(t, nil)
+	sess := r.session(anOrder)
+	r.payByForm(sess, "4000 0025 0000 3155")
+	r.wantPage(r.payByForm(sess, "4000 0000 0000 0002"), 402)
+	r.wantRedirect(r.form(path(sess, "/3ds"), "answer", "approve"), path(sess, ""))
+	r.wantEvents(EventPaymentFailed)
 }
 
 func TestExpiredSession(t *testing.T) {

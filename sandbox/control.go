@@ -13,6 +13,22 @@ import (
 // of body limits sends them, fit in.
 const maxControlBody = 4 << 20
 
+// controlRoutes is the sandbox by JSON. Lists are objects with one array, oldest
+// first; an error is {"error":"…"} with 400, 404, 409 or 503.
+//
+//	GET  /sandbox/sessions|payments|collections|deliveries   {"sessions":[…]} and so on
+//	GET  /sandbox/sessions/{id}
+//	GET  /sandbox/calls                      {"total":n,"counts":{"POST /api/v1/…":n},"calls":[…]}
+//	POST /sandbox/sessions/{id}/pay          PayWith → Outcome
+//	POST /sandbox/sessions/{id}/cancel       → {"redirect":"…"}
+//	POST /sandbox/sessions/{id}/expire
+//	POST /sandbox/payments/{id}/refund|dispute|win|lose|settle
+//	POST /sandbox/collections/{id}/complete|fail|expire
+//	POST /sandbox/deliveries/{id}/resend
+//	GET, POST /sandbox/webhooks              {"hold":b,"duplicate":n,"shuffle":b,"url":"…","secret":"…"}
+//	GET, POST /sandbox/faults                Fault
+//	POST /sandbox/events                     {"body":…} or {"raw":"base64"}, "secret", "header" → {"deliveries":[id]}
+//	POST /sandbox/reset
 func (s *Sandbox) controlRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /sandbox/style.css", serveStyle)
 	mux.HandleFunc("GET /sandbox/sessions", s.listSessions)

@@ -21,7 +21,7 @@ var (
 // come from a page of another origin.
 func (s *Sandbox) guard(r *http.Request) error {
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !addr.Addr().Unmap().IsLoopback() {
+	if err != nil || !addr.Addr().IsLoopback() {
 		return errNotLoopback
 	}
 	if !s.ownHost(r.Host) {
@@ -39,7 +39,7 @@ func (s *Sandbox) ownHost(hostport string) bool {
 		return true
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap().IsLoopback()
+		return ip.IsLoopback()
 	}
 	base, err := url.Parse(s.cfg.BaseURL)
 	return err == nil && host != "" && host == strings.ToLower(base.Hostname())

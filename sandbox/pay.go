@@ -99,6 +99,7 @@ func (s *Sandbox) payable(id string) (*session, error) {
 // payByCard charges a card or asks the bank. Callers hold mu.
 func (s *Sandbox) payByCard(rec *session, digits string) Outcome {
 	card := lookUpCard(digits)
+	rec.Challenge = "" // another card ends the question about the last one
 	if card.challenge {
 		rec.Challenge = digits
 		s.changed()

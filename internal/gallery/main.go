@@ -1,0 +1,95 @@
+// Command gallery serves every page that a visitor of a paid route can see, with
+// example texts: for the people who write the pages, and for the browser tests.
+//
+//	go run ./internal/gallery -listen localhost:8404
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/caddy-axra/paywall/page"
+)
+
+// views are the pages by name. Every kind of page is among them.
+var views = []struct {
+	name string
+	view page.View
+}{
+	{"waiting", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
+	{"waiting-without-poll", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second}},
+	{"still_waiting", page.View{Kind: page.StillWaiting, CheckURL: checkURL, NextURL: nextURL}},
+	{"processing", page.View{Kind: page.Processing, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
+	{"failed", page.View{Kind: page.Failed, NextURL: nextURL}},
+	{"cancelled", page.View{Kind: page.Cancelled, NextURL: nextURL}},
+	{"expired", page.View{Kind: page.Expired, NextURL: nextURL}},
+	{"not_yours", page.View{Kind: page.NotYours, NextURL: nextURL}},
+	{"payment_safe", page.View{Kind: page.PaymentSafe, CheckURL: checkURL, RetryAfter: 5 * time.Second}},
+	{"unavailable", page.View{Kind: page.Unavailable, CheckURL: checkURL, RetryAfter: time.Minute}},
+	{"too_many", page.View{Kind: page.TooMany, CheckURL: checkURL, RetryAfter: 90 * time.Second}},
+	{"refunded", page.View{Kind: page.Refunded, NextURL: nextURL}},
+	{"disputed", page.View{Kind: page.Disputed}},
+	{"mismatch", page.View{Kind: page.Mismatch}},
+	{"required", page.View{Kind: page.Required, NextURL: nextURL}},
+	{"bad_address", page.View{Kind: page.BadAddress}},
+	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
+	{"misconfigured", page.View{Kind: page.Misconfigured}},
+}
+
+const (
+	checkURL = "/premium/article.html?axra_session=cs_0123456789abcdef&axra_try=1"
+	nextURL  = "/premium/article.html"
+)
+
+func main() {
+	listen := flag.String("listen", "localhost:8404", "address to serve on; this machine only")
+	flag.Parse()
+	if err := serve(*listen); err != nil {
+		fmt.Fprintln(os.Stderr, "gallery:", err)
+		os.Exit(1)
+	}
+}
+
+func serve(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s/\n", listener.Addr())
+	server := &http.Server{Handler: routes(), ReadHeaderTimeout: 5 * time.Second}
+	return server.Serve(listener)
+}
+
+func routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", index)
+	mux.HandleFunc("GET /poll", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"state":"waiting"}`)
+	})
+	for _, entry := range views {
+		view := entry.view
+		view.Site, view.Price = "example.com", "5.00 USD"
+		view.Description, view.Reference = "The premium section, 30 days", "cs_0123456789abcdef0123456789abcdef"
+		mux.HandleFunc("GET /page/"+entry.name, func(w http.ResponseWriter, r *http.Request) {
+			if err := page.Write(w, r, view); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		})
+	}
+	return mux
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	fmt.Fprint(w, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Pages of the paywall</title>\n"+
+		"<main><h1>Pages of the paywall</h1>\n<ul>\n")
+	for _, entry := range views {
+		fmt.Fprintf(w, "<li><a href=\"/page/%[1]s\" data-kind=\"%[2]s\">%[1]s</a></li>\n", entry.name, entry.view.Kind)
+	}
+	fmt.Fprint(w, "</ul></main></html>\n")
+}

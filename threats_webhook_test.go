@@ -1,0 +1,362 @@
+package paywall_test
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const webhookSecret = "bs_test_sandbox"
+
+func sign(body []byte, secret string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// deliver sends an event as Axra would.
+func (w *world) deliver(body []byte, signature string) reply {
+	w.t.Helper()
+	header := http.Header{"Content-Type": {"application/json"}}
+	if signature != "" {
+		header.Set("X-Axra-Signature", signature)
+	}
+	return w.visitor().do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body))
+}
+
+// facts counts the records of the ledger.
+func (w *world) facts() int {
+	w.t.Helper()
+	count := 0
+	err := filepath.WalkDir(filepath.Join(w.storage, "axra", "ledger"), func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			count++
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return count
+}
+
+// started opens a checkout and returns its session and the event that would
+// complete it.
+func (v *visitor) started(target string) (session string, event map[string]any) {
+	v.w.t.Helper()
+	v.open(target).wantCheckout(v.w.t, v.w)
+	sessions := v.w.sandbox.Sessions()
+	newest := sessions[0]
+	for _, each := range sessions {
+		if each.CreatedAt.After(newest.CreatedAt) {
+			newest = each
+		}
+	}
+	metadata := map[string]any{"sessionId": newest.ID}
+	for name, value := range newest.Metadata {
+		var decoded any
+		mustDo(v.w.t, json.Unmarshal(value, &decoded))
+		metadata[name] = decoded
+	}
+	return newest.ID, map[string]any{
+		"event": "payment.completed", "timestamp": v.w.now().UTC().Format(time.RFC3339),
+		"data": map[string]any{
+			"paymentId": "bpay_" + newest.ID, "amount": 5.00, "currency": "USD", "metadata": metadata,
+		},
+	}
+}
+
+func encode(t *testing.T, event any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(event)
+	mustDo(t, err)
+	return raw
+}
+
+func TestW1W4UnverifiedWebhooksChangeNothing(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	_, event := v.started("/premium/article.html")
+	body := encode(t, event)
+	good := sign(body, webhookSecret)
+	for name, c := range map[string]struct {
+		body      []byte
+		signature string
+	}{
+		"W1 none":             {body, ""},
+		"W1 not hex":          {body, "yes"},
+		"W1 truncated":        {body, good[:40]},
+		"W1 wrong secret":     {body, sign(body, "other")},
+		"W1 empty secret":     {body, sign(body, "")},
+		"W1 of another body":  {body, sign([]byte("{}"), webhookSecret)},
+		"W4 byte changed":     {bytes.Replace(body, []byte("5"), []byte("6"), 1), good},
+		"W4 BOM":              {append([]byte("\xef\xbb\xbf"), body...), good},
+		"W4 a space at end":   {append(bytes.Clone(body), ' '), good},
+		"W4 signed with sha1": {body, "sha1=" + good},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if answer := w.deliver(c.body, c.signature); answer.status != http.StatusUnauthorized {
+				t.Errorf("answers %d", answer.status)
+			}
+			if n := w.facts(); n != 0 {
+				t.Errorf("%d facts were written", n)
+			}
+		})
+	}
+	for _, signature := range []string{good, "sha256=" + good, strings.ToUpper(good)} {
+		if answer := w.deliver(body, signature); answer.status != http.StatusOK {
+			t.Errorf("%.10s… answers %d", signature, answer.status)
+		}
+	}
+	v.browse("/premium/article.html").wantPaid(t)
+}
+
+func TestW3BothSecretsDuringARotation(t *testing.T) {
+	t.Setenv("AXRA_OLD_SECRET", "old-secret")
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines,
+		"webhook_secret {env.AXRA_WEBHOOK_SECRET}", "webhook_secret {env.AXRA_WEBHOOK_SECRET} {env.AXRA_OLD_SECRET}", 1)})
+	for _, secret := range []string{webhookSecret, "old-secret"} {
+		_, event := w.visitor().started("/premium/article.html")
+		body := encode(t, event)
+		if answer := w.deliver(body, sign(body, secret)); answer.status != http.StatusOK {
+			t.Errorf("signed with %s: %d", secret, answer.status)
+		}
+	}
+	if w.facts() != 2 {
+		t.Errorf("%d facts", w.facts())
+	}
+}
+
+func TestW5CostlyBodies(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for name, c := range map[string]struct {
+		body   []byte
+		length int64
+	}{
+		"announced": {bytes.Repeat([]byte("x"), 65<<10), 65 << 10},
+		"chunked":   {bytes.Repeat([]byte("x"), 10<<20), -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.site+"/webhooks/axra", bytes.NewReader(c.body))
+			mustDo(t, err)
+			request.ContentLength = c.length
+			request.Header.Set("X-Axra-Signature", sign(c.body, webhookSecret))
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return // closed while we were still sending
+			}
+			response.Body.Close()
+			if response.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("answers %d", response.StatusCode)
+			}
+		})
+	}
+	t.Run("a byte now and then", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes ten seconds")
+		}
+		conn, err := net.Dial("tcp", "localhost:"+w.port)
+		mustDo(t, err)
+		defer conn.Close()
+		started := time.Now()
+		fmt.Fprintf(conn, "POST /webhooks/axra HTTP/1.1\r\nHost: localhost:%s\r\nX-Axra-Signature: %s\r\nContent-Length: 60000\r\n\r\n", w.port, strings.Repeat("a", 64))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			buffer := make([]byte, 1024)
+			for {
+				if _, err := conn.Read(buffer); err != nil {
+					return
+				}
+			}
+		}()
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-ticker.C:
+				if time.Since(started) > 15*time.Second {
+					t.Fatal("still open after 15 s")
+				}
+				conn.Write([]byte("x")) //nolint:errcheck // the other side may be gone
+			}
+		}
+	})
+}
+
+func TestW6SameEventManyTimes(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	_, event := v.started("/premium/article.html")
+	body := encode(t, event)
+	var group sync.WaitGroup
+	statuses := make(chan int, 100)
+	slots := make(chan struct{}, 32)
+	for range 100 {
+		group.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			statuses <- w.deliver(body, sign(body, webhookSecret)).status
+		})
+	}
+	group.Wait()
+	close(statuses)
+	for status := range statuses {
+		if status != http.StatusOK {
+			t.Errorf("answers %d", status)
+		}
+	}
+	if n := w.facts(); n != 1 {
+		t.Errorf("%d facts", n)
+	}
+	v.browse("/premium/article.html").wantPaid(t)
+}
+
+// W7: a refund that arrives before the payment it undoes.
+func TestW7RefundBeforeCompleted(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	_, event := v.started("/premium/article.html")
+	refund := map[string]any{
+		"event": "payment.refunded", "timestamp": w.now().UTC().Format(time.RFC3339),
+		"data": map[string]any{"paymentId": event["data"].(map[string]any)["paymentId"], "amount": 5, "currency": "usd"},
+	}
+	for _, each := range []any{refund, event} {
+		body := encode(t, each)
+		if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+			t.Fatalf("answers %d", answer.status)
+		}
+	}
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "This payment was refunded")
+}
+
+func TestW8EventsThatAreNotOurs(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	_, event := v.started("/premium/article.html")
+	change := func(edit func(event, data, metadata map[string]any)) []byte {
+		copied := maps.Clone(event)
+		data := maps.Clone(event["data"].(map[string]any))
+		metadata := maps.Clone(data["metadata"].(map[string]any))
+		data["metadata"], copied["data"] = metadata, data
+		edit(copied, data, metadata)
+		return encode(t, copied)
+	}
+	for name, body := range map[string][]byte{
+		"unknown event":        change(func(e, _, _ map[string]any) { e["event"] = "payout.paid" }),
+		"metadata missing":     change(func(_, d, _ map[string]any) { delete(d, "metadata") }),
+		"metadata null":        change(func(_, d, _ map[string]any) { d["metadata"] = nil }),
+		"metadata a string":    change(func(_, d, _ map[string]any) { d["metadata"] = "x" }),
+		"metadata a list":      change(func(_, d, _ map[string]any) { d["metadata"] = []int{1} }),
+		"another program's":    change(func(_, d, _ map[string]any) { d["metadata"] = map[string]any{"sessionId": "cs_1", "order": "7"} }),
+		"another installation": change(func(_, _, m map[string]any) { m["paywall_installation"] = "feedfacefeedface" }),
+		"terms of wrong types": change(func(_, _, m map[string]any) { m["paywall_amount"] = 5 }),
+		"no session":           change(func(_, _, m map[string]any) { delete(m, "sessionId") }),
+		"data missing":         change(func(e, _, _ map[string]any) { delete(e, "data") }),
+		"data null":            change(func(e, _, _ map[string]any) { e["data"] = nil }),
+		"settled":              change(func(e, _, _ map[string]any) { e["event"] = "payment.settled" }),
+		"failed":               change(func(e, _, _ map[string]any) { e["event"] = "payment.failed" }),
+		"collection completed": change(func(e, _, _ map[string]any) { e["event"] = "collection.completed" }),
+		"dispute won":          []byte(`{"event":"payment.dispute_won","data":{}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+				t.Errorf("answers %d", answer.status)
+			}
+			if n := w.facts(); n != 0 {
+				t.Errorf("%d facts were written", n)
+			}
+		})
+	}
+}
+
+func TestW9WrongAmountOrCurrency(t *testing.T) {
+	for name, edit := range map[string]func(data map[string]any){
+		"too little":       func(d map[string]any) { d["amount"] = 4.99 },
+		"nothing":          func(d map[string]any) { d["amount"] = 0 },
+		"another currency": func(d map[string]any) { d["currency"] = "NGN" },
+		"no amount":        func(d map[string]any) { delete(d, "amount") },
+		"no currency":      func(d map[string]any) { delete(d, "currency") },
+		"negative":         func(d map[string]any) { d["amount"] = -5 },
+		"minor units":      func(d map[string]any) { d["amount"] = "0.05" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{})
+			v := w.visitor()
+			session, event := v.started("/premium/article.html")
+			edit(event["data"].(map[string]any))
+			body := encode(t, event)
+			if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+				t.Errorf("answers %d", answer.status)
+			}
+			v.open("/premium/article.html?axra_session="+session).
+				wantPage(t, http.StatusPaymentRequired, "The payment does not match the price")
+		})
+	}
+	t.Run("more than asked opens", func(t *testing.T) {
+		w := newWorld(t, worldOptions{})
+		v := w.visitor()
+		_, event := v.started("/premium/article.html")
+		event["data"].(map[string]any)["amount"] = "5.01"
+		body := encode(t, event)
+		w.deliver(body, sign(body, webhookSecret))
+		v.browse("/premium/article.html").wantPaid(t)
+	})
+}
+
+func TestW11Malformed(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for name, body := range map[string]string{
+		"empty":               "",
+		"not an object":       `[]`,
+		"bad UTF-8":           "{\"event\":\"payment.completed\",\"x\":\"\xff\"}",
+		"deep":                `{"event":"payment.completed","data":` + strings.Repeat(`[`, 20000) + strings.Repeat(`]`, 20000) + `}`,
+		"trailing object":     `{"event":"payment.completed"}{}`,
+		"trailing garbage":    `{"event":"payment.completed"} x`,
+		"event twice":         `{"event":"payment.completed","event":"payment.failed"}`,
+		"event in two cases":  `{"event":"payment.completed","Event":"payment.failed"}`,
+		"event a number":      `{"event":1}`,
+		"no event":            `{"data":{}}`,
+		"data a string":       `{"event":"payment.completed","data":"x"}`,
+		"amount twice":        `{"event":"payment.completed","data":{"amount":5,"amount":500}}`,
+		"amount an object":    `{"event":"payment.completed","data":{"amount":{}}}`,
+		"amount a word":       `{"event":"payment.completed","data":{"amount":"much"}}`,
+		"session a number":    `{"event":"payment.completed","data":{"sessionId":1}}`,
+		"metadata key twice":  `{"event":"payment.completed","data":{"metadata":{"a":"1","a":"2"}}}`,
+		"session of 64 KB":    `{"event":"payment.completed","data":{"sessionId":"` + strings.Repeat("x", 60000) + `"}}`,
+		"truncated":           `{"event":"payment.completed","data":{`,
+		"wrong type of field": `{"event":"payment.completed","data":{"paymentId":["x"]}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := w.deliver([]byte(body), sign([]byte(body), webhookSecret))
+			if answer.status != http.StatusBadRequest {
+				t.Errorf("answers %d", answer.status)
+			}
+		})
+	}
+}
+
+func TestW12WebhookIsNeitherGatedNorRead(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)})
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		answer := w.visitor().do(method, "/webhooks/axra", navigation, nil)
+		if answer.status != http.StatusMethodNotAllowed || answer.header.Get("Allow") != http.MethodPost {
+			t.Errorf("%s answers %d", method, answer.status)
+		}
+	}
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+}

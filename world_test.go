@@ -1,0 +1,451 @@
+package paywall_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"golang.org/x/net/html"
+
+	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/sandbox"
+)
+
+// Test cards [reference/testing].
+const (
+	cardGood         = "4242 4242 4242 4242"
+	cardDeclined     = "4000 0000 0000 0002"
+	card3DSPasses    = "4000 0025 0000 3155"
+	card3DSFails     = "4000 0082 6000 3178"
+	cardInsufficient = "4000 0000 0000 9995"
+	card3DS2         = "4000 0000 0000 3220"
+)
+
+// marker stands in every paid file; no byte of it may reach a stranger.
+const marker = "PAID-CONTENT-MARKER"
+
+// world is a real Caddy with the plugin, a sandbox of Axra, and a clock.
+type world struct {
+	t       *testing.T
+	sandbox *sandbox.Sandbox
+	axra    *httptest.Server
+	port    string
+	site    string // "http://localhost:PORT"
+	root    string // files of the site
+	storage string // Caddy's storage
+	logs    string // Caddy's log file
+	config  string // the Caddyfile in force
+
+	mu     sync.Mutex
+	offset time.Duration
+}
+
+// worldOptions vary a world. Caddyfile may use the words of expand.
+type worldOptions struct {
+	Caddyfile string
+	Sandbox   sandbox.Config
+}
+
+// fiveLines is the Caddyfile at the top of the design, with what a test must add.
+const fiveLines = `{
+	SETUP
+	axra {
+		api_key        {env.AXRA_API_KEY}
+		webhook_secret {env.AXRA_WEBHOOK_SECRET}
+		endpoint       ENDPOINT
+	}
+}
+http://localhost:PORT {
+	axra_webhook /webhooks/axra
+	axra_paywall /premium/* {
+		price  5.00 usd
+		access 30d
+	}
+	root ROOT
+	file_server
+}
+`
+
+func newWorld(t *testing.T, options worldOptions) *world {
+	t.Helper()
+	w := &world{t: t, port: freePort(t), root: t.TempDir(), storage: t.TempDir()}
+	w.logs = filepath.Join(t.TempDir(), "caddy.log")
+	w.site = "http://localhost:" + w.port
+	w.write("index.html", "free")
+	w.write("premium/index.html", marker+" index")
+	w.write("premium/article.html", marker+" article")
+	w.write("premium/other.html", marker+" other")
+	t.Cleanup(paywall.SetClock(w.now))
+	t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
+	t.Setenv("AXRA_API_SECRET", "bs_test_sandbox")
+	t.Setenv("AXRA_WEBHOOK_SECRET", "bs_test_sandbox")
+
+	conf := options.Sandbox
+	conf.Now = w.now
+	conf.WebhookURL = w.site + "/webhooks/axra"
+	if conf.RetryDelays == nil {
+		conf.RetryDelays = []time.Duration{20 * time.Millisecond}
+	}
+	if conf.SettleAfter == 0 {
+		conf.SettleAfter = sandbox.SettleByHand
+	}
+	var err error
+	w.axra = httptest.NewUnstartedServer(nil)
+	conf.BaseURL = "http://" + w.axra.Listener.Addr().String()
+	if w.sandbox, err = sandbox.New(conf); err != nil {
+		t.Fatal(err)
+	}
+	w.axra.Config.Handler = w.sandbox
+	w.axra.Start()
+	t.Cleanup(func() {
+		if err := w.sandbox.Close(); err != nil {
+			t.Error(err)
+		}
+		w.axra.Close()
+	})
+	if options.Caddyfile == "" {
+		options.Caddyfile = fiveLines
+	}
+	w.load(options.Caddyfile)
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *world) write(name, content string) {
+	w.t.Helper()
+	path := filepath.Join(w.root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// expand fills in what differs from run to run.
+func (w *world) expand(config string) string {
+	return strings.NewReplacer(
+		"SETUP", fmt.Sprintf("admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1\n\t}", w.storage, w.logs),
+		"ENDPOINT", w.axra.URL+"/api/v1",
+		"PORT", w.port,
+		"ROOT", w.root,
+	).Replace(config)
+}
+
+// load adapts and loads a Caddyfile, as a start or a reload.
+func (w *world) load(config string) {
+	w.t.Helper()
+	w.config = config
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(config)), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := caddy.Load(adapted, true); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) stop() {
+	if err := caddy.Stop(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// restart ends Caddy and starts it again on the same storage.
+func (w *world) restart() {
+	w.t.Helper()
+	w.stop()
+	w.load(w.config)
+}
+
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Add(w.offset)
+}
+
+// pass lets time go by.
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.offset += d
+}
+
+// delivered waits until the sandbox has nothing left to send.
+func (w *world) delivered() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.sandbox.Idle(ctx); err != nil {
+		w.t.Fatalf("webhooks were not delivered: %v", err)
+	}
+}
+
+// creations counts the calls that create sessions.
+func (w *world) creations() int { return w.sandbox.CallCount(sandbox.RouteSession) }
+
+// lastPayment is the newest payment.
+func (w *world) lastPayment() sandbox.Payment {
+	w.t.Helper()
+	payments := w.sandbox.Payments()
+	if len(payments) == 0 {
+		w.t.Fatal("there is no payment")
+	}
+	last := payments[0]
+	for _, payment := range payments {
+		if payment.CreatedAt.After(last.CreatedAt) {
+			last = payment
+		}
+	}
+	return last
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close() //nolint:errcheck // nothing to be done
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return port
+}
+
+// visitor is a person with a browser.
+type visitor struct {
+	w      *world
+	client *http.Client
+}
+
+func (w *world) visitor() *visitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &visitor{w: w, client: &http.Client{
+		Jar:     jar,
+		Timeout: 20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}}
+}
+
+// reply is an answer with its body read.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	url    *url.URL
+}
+
+func (r reply) location() string { return r.header.Get("Location") }
+
+// next is the location as an absolute address.
+func (r reply) next() string {
+	if next, err := r.url.Parse(r.location()); err == nil {
+		return next.String()
+	}
+	return r.location()
+}
+
+func (v *visitor) do(method, target string, header http.Header, body io.Reader) reply {
+	v.w.t.Helper()
+	if strings.HasPrefix(target, "/") {
+		target = v.w.site + target
+	}
+	request, err := http.NewRequestWithContext(v.w.t.Context(), method, target, body)
+	if err != nil {
+		v.w.t.Fatal(err)
+	}
+	for name, values := range header {
+		request.Header[name] = values
+	}
+	response, err := v.client.Do(request)
+	if err != nil {
+		v.w.t.Fatal(err)
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing to be done
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		v.w.t.Fatal(err)
+	}
+	return reply{response.StatusCode, response.Header, string(content), response.Request.URL}
+}
+
+var navigation = http.Header{
+	"Accept":         {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
+	"Sec-Fetch-Mode": {"navigate"},
+	"Sec-Fetch-Dest": {"document"},
+	"User-Agent":     {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+}
+
+// open navigates to a page without following redirects.
+func (v *visitor) open(target string) reply {
+	v.w.t.Helper()
+	return v.do(http.MethodGet, target, navigation, nil)
+}
+
+// browse navigates to a page and follows redirects, as a browser does.
+func (v *visitor) browse(target string) reply {
+	v.w.t.Helper()
+	for range 10 {
+		answer := v.open(target)
+		if answer.location() == "" {
+			return answer
+		}
+		target = answer.next()
+	}
+	v.w.t.Fatalf("too many redirects, the last to %s", target)
+	return reply{}
+}
+
+// submit fills in the form whose button is labelled so, and sends it.
+func (v *visitor) submit(page reply, button string, fields url.Values) reply {
+	v.w.t.Helper()
+	action, values := findForm(v.w.t, page, button)
+	for name, value := range fields {
+		values[name] = value
+	}
+	target, err := page.url.Parse(action)
+	if err != nil {
+		v.w.t.Fatal(err)
+	}
+	header := navigation.Clone()
+	header.Set("Content-Type", "application/x-www-form-urlencoded")
+	header.Set("Origin", page.url.Scheme+"://"+page.url.Host)
+	return v.do(http.MethodPost, target.String(), header, strings.NewReader(values.Encode()))
+}
+
+// pay fills in the checkout page with a card and returns what comes then, which
+// for a success is the way back to the site.
+func (v *visitor) pay(checkout reply, card string) reply {
+	v.w.t.Helper()
+	return v.submit(checkout, "Pay ", url.Values{
+		"number": {card}, "expiry": {"12/39"}, "cvv": {"123"},
+	})
+}
+
+// buy goes the whole way for a page and returns what the visitor sees in the end.
+func (v *visitor) buy(target, card string) reply {
+	v.w.t.Helper()
+	back := v.pay(v.browse(target), card)
+	v.w.delivered()
+	return v.browse(back.location())
+}
+
+func findForm(t *testing.T, page reply, button string) (action string, values url.Values) {
+	t.Helper()
+	document, err := html.Parse(strings.NewReader(page.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for form := range document.Descendants() {
+		if form.Type != html.ElementNode || form.Data != "form" {
+			continue
+		}
+		values, action = url.Values{}, attribute(form, "action")
+		found := false
+		for node := range form.Descendants() {
+			switch {
+			case node.Type != html.ElementNode:
+			case node.Data == "input":
+				values.Set(attribute(node, "name"), attribute(node, "value"))
+			case node.Data == "button" && strings.HasPrefix(text(node), button):
+				found = true
+				if own := attribute(node, "formaction"); own != "" {
+					action = own
+				}
+				if name := attribute(node, "name"); name != "" {
+					values.Set(name, attribute(node, "value"))
+				}
+			}
+		}
+		if found {
+			return action, values
+		}
+	}
+	t.Fatalf("no form with a button %q on %s (status %d):\n%s", button, page.url, page.status, page.body)
+	return "", nil
+}
+
+// link returns where the link labelled so leads, "" if there is none.
+func link(t *testing.T, page reply, label string) string {
+	t.Helper()
+	document, err := html.Parse(strings.NewReader(page.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for node := range document.Descendants() {
+		if node.Type == html.ElementNode && node.Data == "a" && strings.Contains(text(node), label) {
+			return attribute(node, "href")
+		}
+	}
+	return ""
+}
+
+func attribute(node *html.Node, name string) string {
+	for _, a := range node.Attr {
+		if a.Key == name {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func text(node *html.Node) string {
+	var out bytes.Buffer
+	for child := range node.Descendants() {
+		if child.Type == html.TextNode {
+			out.WriteString(child.Data)
+		}
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// Expectations.
+
+func (r reply) wantPaid(t *testing.T) {
+	t.Helper()
+	if r.status != http.StatusOK || !strings.Contains(r.body, marker) {
+		t.Fatalf("want the paid page, got %d at %s\n%s", r.status, r.url, r.body)
+	}
+}
+
+func (r reply) wantCheckout(t *testing.T, w *world) {
+	t.Helper()
+	if r.status != http.StatusSeeOther || !strings.HasPrefix(r.location(), w.axra.URL+"/checkout/") {
+		t.Fatalf("want a redirect to a checkout, got %d to %q\n%s", r.status, r.location(), r.body)
+	}
+	if r.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("H2: a redirect to a checkout says Cache-Control %q", r.header.Get("Cache-Control"))
+	}
+}
+
+func (r reply) wantPage(t *testing.T, status int, phrase string) {
+	t.Helper()
+	if r.status != status || !strings.Contains(r.body, phrase) {
+		t.Fatalf("want %d with %q, got %d (to %q)\n%s", status, phrase, r.status, r.location(), r.body)
+	}
+	if r.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("H2: a page says Cache-Control %q", r.header.Get("Cache-Control"))
+	}
+	if strings.Contains(r.body, marker) {
+		t.Fatal("paid bytes on an unpaid page")
+	}
+}
