@@ -53,13 +53,15 @@ func Parse(amount, currency string) (Price, error) {
 	if err != nil {
 		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
 	}
-	if !value.Equal(value.Truncate(int32(known.Fraction))) { //nolint:gosec // at most four digits
+	// "5.000" is 5.00: needless zeros do not travel on.
+	rounded := value.Truncate(int32(known.Fraction)) //nolint:gosec // at most four digits
+	if !value.Equal(rounded) {
 		return Price{}, fmt.Errorf("amount %s %s: %w (%d)", amount, known.Code, ErrDigits, known.Fraction)
 	}
 	if value.LessThan(Minimum) {
 		return Price{}, fmt.Errorf("amount %s %s: %w", amount, known.Code, ErrTooSmall)
 	}
-	return Price{Amount: value, Currency: strings.ToLower(known.Code)}, nil
+	return Price{Amount: rounded, Currency: strings.ToLower(known.Code)}, nil
 }
 
 // ParsePaid reads the amount and currency of an event: any non-negative

@@ -1,0 +1,520 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// forge is what a forger would need to know: one key of each algorithm, and a
+// keyring that knows both.
+type forge struct {
+	keyring *Keyring
+	clock   *clock
+	hmac    keyRecord
+	edwards keyRecord
+}
+
+func newForge(t testing.TB) *forge {
+	c := newClock()
+	f := &forge{
+		clock:   c,
+		hmac:    fixedKey("aaaaaaaaaaaaaaaa", HS256, 1, c.now().Add(-time.Hour)),
+		edwards: fixedKey("bbbbbbbbbbbbbbbb", EdDSA, 2, c.now().Add(-time.Hour)),
+	}
+	f.keyring = keyringOf(t, c, f.hmac, f.edwards)
+	return f
+}
+
+type members map[string]any
+
+func (m members) with(name string, value any) members {
+	changed := maps.Clone(m)
+	changed[name] = value
+	return changed
+}
+
+func (m members) without(name string) members {
+	changed := maps.Clone(m)
+	delete(changed, name)
+	return changed
+}
+
+func (m members) json() string {
+	raw, err := json.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	return string(raw)
+}
+
+func header(alg, kid string) members { return members{"alg": alg, "kid": kid, "typ": typeAccess} }
+
+// claims are those of a good access token.
+func (f *forge) claims() members {
+	return members{
+		"iss": "axra-paywall:0123456789abcdef", "aud": []string{site},
+		"iat": f.clock.now().Unix(), "exp": f.clock.now().Add(time.Hour).Unix(),
+		"pass": "premium", "resource": "*", "session": "cs_1",
+	}
+}
+
+// hs and ed sign with our own keys, whatever header and claims say.
+func (f *forge) hs(header, claims members) string {
+	return craft(header.json(), claims.json(), hs256(f.hmac.Secret))
+}
+
+func (f *forge) ed(header, claims members) string {
+	return craft(header.json(), claims.json(), eddsa(f.edwards.Secret))
+}
+
+func (f *forge) publicKey() []byte {
+	public, _ := ed25519.NewKeyFromSeed(f.edwards.Secret).Public().(ed25519.PublicKey)
+	return public
+}
+
+func (f *forge) hsHeader() members { return header(HS256, f.hmac.ID) }
+func (f *forge) edHeader() members { return header(EdDSA, f.edwards.ID) }
+
+func TestHandMadeTokensOfOurOwnKeysAreAccepted(t *testing.T) {
+	f := newForge(t)
+	for name, raw := range map[string]string{
+		HS256: f.hs(f.hsHeader(), f.claims()),
+		EdDSA: f.ed(f.edHeader(), f.claims()),
+	} {
+		access, err := f.keyring.VerifyAccess(raw, site)
+		if err != nil {
+			t.Errorf("%s: %v: the tables of denied tokens would prove nothing", name, err)
+			continue
+		}
+		want := Access{
+			Site: site, Pass: "premium", Resource: "*", Session: "cs_1",
+			Expires: f.clock.now().Add(time.Hour), Issued: f.clock.now(),
+		}
+		if !access.Expires.Equal(want.Expires) || !access.Issued.Equal(want.Issued) {
+			t.Errorf("%s: times %s, %s", name, access.Issued, access.Expires)
+		}
+		access.Expires, access.Issued = want.Expires, want.Issued
+		if access != want {
+			t.Errorf("%s: got %+v, want %+v", name, access, want)
+		}
+	}
+}
+
+func TestDeniedTokens(t *testing.T) {
+	f := newForge(t)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs256 := func(message []byte) []byte {
+		sum := sha256.Sum256(message)
+		signature, err := rsa.SignPKCS1v15(rand.Reader, rsaKey, crypto.SHA256, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signature
+	}
+	good := f.hs(f.hsHeader(), f.claims())
+	goodEd := f.ed(f.edHeader(), f.claims())
+	claims := f.claims()
+	in := func(d time.Duration) int64 { return f.clock.now().Add(d).Unix() }
+	hs := func(header members) string { return f.hs(header, claims) }
+
+	for _, test := range []struct {
+		name string
+		raw  string
+	}{
+		{"T1 alg none", craft(header("none", f.hmac.ID).json(), claims.json(), unsigned)},
+		{"T1 alg None", craft(header("None", f.hmac.ID).json(), claims.json(), unsigned)},
+		{"T1 alg none, with a signature", hs(header("none", f.hmac.ID))},
+		{"T1 alg none, without kid", craft(members{"alg": "none", "typ": typeAccess, "x": 1}.json(), claims.json(), unsigned)},
+		{"T1 alg missing", hs(f.hsHeader().without("alg"))},
+		{"T1 alg missing, with three members", hs(f.hsHeader().without("alg").with("x", 1))},
+		{"T1 alg empty", hs(header("", f.hmac.ID))},
+		{"T1 alg null", hs(f.hsHeader().with("alg", nil))},
+		{"T1 alg a number", hs(f.hsHeader().with("alg", 256))},
+		{"T1 alg a list", hs(f.hsHeader().with("alg", []string{HS256}))},
+		{"T1 alg in another case", hs(header("hs256", f.hmac.ID))},
+		{"T1 alg RS256", craft(header("RS256", f.hmac.ID).json(), claims.json(), rs256)},
+		{"T1 alg RS256 under the Edwards key's id", craft(header("RS256", f.edwards.ID).json(), claims.json(), rs256)},
+		{"T1 alg HS512", hs(header("HS512", f.hmac.ID))},
+		{"T1 alg ES256", hs(header("ES256", f.hmac.ID))},
+		{"T1 public key as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.publicKey()))},
+		{"T1 public key in base64 as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(),
+			hs256([]byte(base64.StdEncoding.EncodeToString(f.publicKey()))))},
+		{"T1 Edwards seed as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.edwards.Secret))},
+		{"T1 HMAC secret as Edwards seed", craft(header(EdDSA, f.hmac.ID).json(), claims.json(), eddsa(f.hmac.Secret))},
+		{"T1 HS256 key under EdDSA", hs(header(EdDSA, f.hmac.ID))},
+		{"T1 EdDSA key under HS256", f.ed(header(HS256, f.edwards.ID), claims)},
+		{"T1 empty signature", craft(f.hsHeader().json(), claims.json(), unsigned)},
+		{"T1 empty Edwards signature", craft(f.edHeader().json(), claims.json(), unsigned)},
+		{"T1 HMAC with an empty secret", craft(f.hsHeader().json(), claims.json(), hs256(nil))},
+		{"T1 signature cut to half", craft(f.hsHeader().json(), claims.json(), func(m []byte) []byte { return hs256(f.hmac.Secret)(m)[:16] })},
+
+		{"T2 unknown kid", hs(header(HS256, "cccccccccccccccc"))},
+		{"T2 kid of the other key", hs(header(HS256, f.edwards.ID))},
+		{"T2 no kid", hs(f.hsHeader().without("kid"))},
+		{"T2 no kid, with three members", hs(f.hsHeader().without("kid").with("x", 1))},
+		{"T2 empty kid", hs(header(HS256, ""))},
+		{"T2 kid a number", hs(f.hsHeader().with("kid", 1))},
+		{"T2 kid null", hs(f.hsHeader().with("kid", nil))},
+		{"T2 kid a list", hs(f.hsHeader().with("kid", []string{f.hmac.ID}))},
+		{"T2 kid a path", hs(header(HS256, "../../../../dev/null"))},
+		{"T2 kid a path, signed with an empty secret", craft(header(HS256, "/dev/null").json(), claims.json(), hs256(nil))},
+		{"T2 kid an address", hs(header(HS256, "https://evil.example/key"))},
+		{"T2 kid in upper case", hs(header(HS256, strings.ToUpper(f.hmac.ID)))},
+		{"T2 jku", hs(f.hsHeader().with("jku", "https://evil.example/jwks.json"))},
+		{"T2 jwk", hs(f.hsHeader().with("jwk", members{"kty": "oct", "k": "AAAA"}))},
+		{"T2 x5c", hs(f.hsHeader().with("x5c", []string{"MIIB"}))},
+		{"T2 x5u", hs(f.hsHeader().with("x5u", "https://evil.example/chain.pem"))},
+		{"T2 x5c in place of kid", hs(f.hsHeader().without("kid").with("x5c", []string{"MIIB"}))},
+		{"T2 crit", hs(f.hsHeader().with("crit", []string{"exp"}))},
+		{"T2 b64", hs(f.hsHeader().with("b64", false))},
+		{"T2 cty", hs(f.hsHeader().with("cty", "JWT"))},
+
+		{"T3 exp past", f.hs(f.hsHeader(), claims.with("exp", in(-time.Second)))},
+		{"T3 exp now", f.hs(f.hsHeader(), claims.with("exp", in(0)))},
+		{"T3 exp missing", f.hs(f.hsHeader(), claims.without("exp"))},
+		{"T3 exp null", f.hs(f.hsHeader(), claims.with("exp", nil))},
+		{"T3 exp zero", f.hs(f.hsHeader(), claims.with("exp", 0))},
+		{"T3 exp negative", f.hs(f.hsHeader(), claims.with("exp", -1))},
+		{"T3 exp a word", f.hs(f.hsHeader(), claims.with("exp", "never"))},
+		{"T3 exp a string of digits", f.hs(f.hsHeader(), claims.with("exp", fmt.Sprint(in(time.Hour))))},
+		{"T3 exp an empty string", f.hs(f.hsHeader(), claims.with("exp", ""))},
+		{"T3 exp true", f.hs(f.hsHeader(), claims.with("exp", true))},
+		{"T3 exp a list", f.hs(f.hsHeader(), claims.with("exp", []int64{in(time.Hour)}))},
+		{"T3 exp an object", f.hs(f.hsHeader(), claims.with("exp", members{"$gt": 0}))},
+		{"T3 exp beyond a float", craft(f.hsHeader().json(), strings.Replace(claims.json(), `"exp":`, `"exp":1e999,"x":`, 1), hs256(f.hmac.Secret))},
+		{"T3 exp past, of the Edwards key", f.ed(f.edHeader(), claims.with("exp", in(-time.Second)))},
+		{"T3 nbf in the future", f.hs(f.hsHeader(), claims.with("nbf", in(time.Minute)))},
+		{"T3 nbf of the wrong type", f.hs(f.hsHeader(), claims.with("nbf", "later"))},
+		{"T3 iat missing", f.hs(f.hsHeader(), claims.without("iat"))},
+
+		{"T4 foreign audience", f.hs(f.hsHeader(), claims.with("aud", []string{"https://evil.example"}))},
+		{"T4 audience with another port", f.hs(f.hsHeader(), claims.with("aud", []string{site + ":8443"}))},
+		{"T4 audience of another scheme", f.hs(f.hsHeader(), claims.with("aud", []string{"http://example.com"}))},
+		{"T4 audience a prefix", f.hs(f.hsHeader(), claims.with("aud", []string{"https://example"}))},
+		{"T4 two audiences", f.hs(f.hsHeader(), claims.with("aud", []string{site, "https://evil.example"}))},
+		{"T4 no audience", f.hs(f.hsHeader(), claims.without("aud"))},
+		{"T4 empty audience", f.hs(f.hsHeader(), claims.with("aud", ""))},
+		{"T4 audience of the wrong type", f.hs(f.hsHeader(), claims.with("aud", 1))},
+		{"T4 foreign issuer", f.hs(f.hsHeader(), claims.with("iss", "axra-paywall:ffffffffffffffff"))},
+		{"T4 another program's issuer", f.hs(f.hsHeader(), claims.with("iss", "0123456789abcdef"))},
+		{"T4 no issuer", f.hs(f.hsHeader(), claims.without("iss"))},
+		{"T4 no pass", f.hs(f.hsHeader(), claims.without("pass"))},
+		{"T4 empty pass", f.hs(f.hsHeader(), claims.with("pass", ""))},
+		{"T4 no resource", f.hs(f.hsHeader(), claims.without("resource"))},
+		{"T4 no session", f.hs(f.hsHeader(), claims.without("session"))},
+
+		{"T5 empty", ""},
+		{"T5 one dot", "."},
+		{"T5 two dots", ".."},
+		{"T5 spaces", "   "},
+		{"T5 oversized, and signed by us", f.hs(f.hsHeader(), claims.with("payment", strings.Repeat("x", MaxSize)))},
+		{"T5 oversized garbage", strings.Repeat("a.", 1<<20)},
+		{"T5 last byte missing", good[:len(good)-1]},
+		{"T5 signature missing", good[:strings.LastIndex(good, ".")]},
+		{"T5 signature missing, the dot kept", good[:strings.LastIndex(good, ".")+1]},
+		{"T5 half a token", good[:len(good)/2]},
+		{"T5 trailing letter", good + "A"},
+		{"T5 trailing padding", good + "="},
+		{"T5 trailing dot", good + "."},
+		{"T5 trailing segment", good + ".AAAA"},
+		{"T5 trailing space", good + " "},
+		{"T5 trailing newline", good + "\n"},
+		{"T5 trailing CRLF", good + "\r\n"},
+		{"T5 trailing NUL", good + "\x00"},
+		{"T5 trailing newline, Edwards", goodEd + "\n"},
+		{"T5 newline within the signature", good[:len(good)-5] + "\n" + good[len(good)-5:]},
+		{"T5 leading newline", "\n" + good},
+		{"T5 leading space", " " + good},
+		{"T5 a Bearer word before it", "Bearer " + good},
+		{"T5 standard base64", strings.NewReplacer("-", "+", "_", "/").Replace(goodEd) + "="},
+		{"T5 base64 with other unused bits", otherUnusedBits(good)},
+		{"T5 Edwards base64 with other unused bits", otherUnusedBits(goodEd)},
+		{"T5 claims that are null", craft(f.hsHeader().json(), "null", hs256(f.hmac.Secret))},
+		{"T5 claims that are a list", craft(f.hsHeader().json(), "[]", hs256(f.hmac.Secret))},
+		{"T5 claims with trailing data", craft(f.hsHeader().json(), claims.json()+"{}", hs256(f.hmac.Secret))},
+		{"T5 header that is null", craft("null", claims.json(), hs256(f.hmac.Secret))},
+
+		{"T6 typ of a pending cookie", hs(f.hsHeader().with("typ", typePending))},
+		{"T6 typ JWT", hs(f.hsHeader().with("typ", "JWT"))},
+		{"T6 typ missing", hs(f.hsHeader().without("typ").with("x", 1))},
+		{"T6 typ in another case", hs(f.hsHeader().with("typ", strings.ToUpper(typeAccess)))},
+		{"T6 our pending key", craft(f.hsHeader().json(), claims.json(), hs256(f.pendingKey(t, f.hmac)))},
+		{"T6 our pending key of the Edwards key", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.pendingKey(t, f.edwards)))},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			access, err := f.keyring.VerifyAccess(test.raw, site)
+			if !errors.Is(err, ErrInvalid) {
+				t.Errorf("got %v, want %v", err, ErrInvalid)
+			}
+			if access != (Access{}) {
+				t.Errorf("an access %+v beside the error", access)
+			}
+		})
+	}
+}
+
+// otherUnusedBits changes the bits of the last letter that encode nothing.
+func otherUnusedBits(raw string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, raw[len(raw)-1])
+	return raw[:len(raw)-1] + string(alphabet[last^1])
+}
+
+func (f *forge) pendingKey(t testing.TB, record keyRecord) []byte {
+	usable, err := record.usable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return usable.pending
+}
+
+func TestOneFlippedBitAnywhereIsDenied(t *testing.T) {
+	f := newForge(t)
+	for name, good := range map[string]string{
+		"T1 HS256": f.hs(f.hsHeader(), f.claims()),
+		"T1 EdDSA": f.ed(f.edHeader(), f.claims()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range len(good) {
+				for bit := range 8 {
+					raw := []byte(good)
+					raw[i] ^= 1 << bit
+					if _, err := f.keyring.VerifyAccess(string(raw), site); !errors.Is(err, ErrInvalid) {
+						t.Fatalf("bit %d of byte %d flipped: %v", bit, i, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestT4ATokenOfAnotherInstallationIsDenied(t *testing.T) {
+	f := newForge(t)
+	other := NewKeyring(f.clock.now)
+	if err := other.Ensure(t.Context(), newMemory(), HS256); err != nil {
+		t.Fatal(err)
+	}
+	raw, _, err := other.SignAccess(sample(f.clock), HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
+		t.Errorf("got %v, want %v", err, ErrInvalid)
+	}
+}
+
+func TestT4ATokenOpensItsOwnSiteOnly(t *testing.T) {
+	f := newForge(t)
+	raw, _, err := f.keyring.SignAccess(sample(f.clock), HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{"", "https://evil.example", site + "/", site + ":443", "HTTPS://EXAMPLE.COM"} {
+		if _, err := f.keyring.VerifyAccess(raw, other); !errors.Is(err, ErrInvalid) {
+			t.Errorf("at %q: got %v, want %v", other, err, ErrInvalid)
+		}
+	}
+}
+
+// pendingTest are claims of a pending cookie.
+type pendingTest struct {
+	jwt.RegisteredClaims
+	Session string `json:"s"`
+}
+
+func (f *forge) pendingClaims() pendingTest {
+	return pendingTest{
+		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(f.clock.now().Add(time.Hour))}, Session: "cs_1",
+	}
+}
+
+func TestT6PendingAndAccessNeverPassForEachOther(t *testing.T) {
+	for _, algorithm := range []string{HS256, EdDSA} {
+		t.Run(algorithm, func(t *testing.T) {
+			f := newForge(t)
+			access, _, err := f.keyring.SignAccess(sample(f.clock), algorithm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pending, err := f.keyring.SignPending(f.pendingClaims())
+			if err != nil {
+				t.Fatal(err)
+			}
+			// What an access token says, signed as a pending cookie.
+			disguised, err := f.keyring.SignPending(jwt.MapClaims(f.claims()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.keyring.VerifyAccess(access, site); err != nil {
+				t.Errorf("access as access: %v", err)
+			}
+			var claims pendingTest
+			if err := f.keyring.VerifyPending(pending, &claims); err != nil || claims.Session != "cs_1" {
+				t.Errorf("pending as pending: %+v, %v", claims, err)
+			}
+			if err := f.keyring.VerifyPending(access, new(pendingTest)); !errors.Is(err, ErrInvalid) {
+				t.Errorf("T6 access as pending: %v", err)
+			}
+			for name, raw := range map[string]string{"pending": pending, "disguised": disguised} {
+				if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
+					t.Errorf("T6 %s as access: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
+func TestDeniedPendingCookies(t *testing.T) {
+	f := newForge(t)
+	pendingHeader := f.hsHeader().with("typ", typePending)
+	key := hs256(f.pendingKey(t, f.hmac))
+	claims := members{"s": "cs_1", "exp": f.clock.now().Add(time.Hour).Unix()}
+	if err := f.keyring.VerifyPending(craft(pendingHeader.json(), claims.json(), key), new(pendingTest)); err != nil {
+		t.Fatalf("a good one is denied: %v", err)
+	}
+	for _, test := range []struct {
+		name string
+		raw  string
+	}{
+		{"T1 alg none", craft(pendingHeader.with("alg", "none").json(), claims.json(), unsigned)},
+		{"T1 alg EdDSA of the key itself", craft(header(EdDSA, f.edwards.ID).with("typ", typePending).json(), claims.json(), eddsa(f.edwards.Secret))},
+		{"T1 public key as HMAC secret", craft(header(HS256, f.edwards.ID).with("typ", typePending).json(), claims.json(), hs256(f.publicKey()))},
+		{"T2 unknown kid", craft(pendingHeader.with("kid", "x").json(), claims.json(), key)},
+		{"T2 jku", craft(pendingHeader.with("jku", "https://evil.example").json(), claims.json(), key)},
+		{"T3 exp missing", craft(pendingHeader.json(), claims.without("exp").json(), key)},
+		{"T3 exp past", craft(pendingHeader.json(), claims.with("exp", 1).json(), key)},
+		{"T3 exp a string of digits", craft(pendingHeader.json(), claims.with("exp", "4102444800").json(), key)},
+		{"T5 oversized", craft(pendingHeader.json(), claims.with("s", strings.Repeat("x", MaxSize)).json(), key)},
+		{"T5 trailing newline", craft(pendingHeader.json(), claims.json(), key) + "\n"},
+		{"T6 the access key itself", craft(pendingHeader.json(), claims.json(), hs256(f.hmac.Secret))},
+		{"T6 typ of an access token", craft(f.hsHeader().json(), claims.json(), key)},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := f.keyring.VerifyPending(test.raw, new(pendingTest)); !errors.Is(err, ErrInvalid) {
+				t.Errorf("got %v, want %v", err, ErrInvalid)
+			}
+		})
+	}
+}
+
+func TestT2NothingIsFetchedOrOpenedForAHeader(t *testing.T) {
+	f := newForge(t)
+	storage := newMemory()
+	storage.put(encodeKeyring(t, "0123456789abcdef", f.hmac))
+	keyring := NewKeyring(f.clock.now)
+	if err := keyring.Refresh(t.Context(), storage); err != nil {
+		t.Fatal(err)
+	}
+	storage.onLoad = func(key string) { t.Errorf("a token made the keyring load %q", key) }
+	for _, kid := range []string{"unknown", "../keyring.json", keyringKey} {
+		if _, err := keyring.VerifyAccess(f.hs(header(HS256, kid), f.claims()), site); !errors.Is(err, ErrInvalid) {
+			t.Errorf("kid %q: %v", kid, err)
+		}
+	}
+}
+
+// FuzzVerifyAccess: what is accepted bears the one signature that our key gives,
+// in the one form in which we write it, and has not ended.
+func FuzzVerifyAccess(f *testing.F) {
+	forge := newForge(f)
+	f.Add(forge.hs(forge.hsHeader(), forge.claims()))
+	f.Add(forge.ed(forge.edHeader(), forge.claims()))
+	f.Add(forge.hs(forge.hsHeader(), forge.claims()) + "\n")
+	f.Add(craft(header("none", forge.hmac.ID).json(), forge.claims().json(), unsigned))
+	f.Add(forge.claims().json())
+	f.Add(forge.claims().with("exp", "4102444800").json())
+	f.Add(forge.claims().with("until", 1e300).json())
+	f.Add("null")
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, input string) {
+		forge.checkAccepted(t, input)
+		// The input as claims that we signed: reaches what a forger cannot.
+		forge.checkAccepted(t, craft(forge.hsHeader().json(), input, hs256(forge.hmac.Secret)))
+	})
+}
+
+func (f *forge) checkAccepted(t *testing.T, raw string) {
+	access, err := f.keyring.VerifyAccess(raw, site)
+	if err != nil {
+		if !errors.Is(err, ErrInvalid) || access != (Access{}) {
+			t.Fatalf("%q: %+v, %v", raw, access, err)
+		}
+		return
+	}
+	end := strings.LastIndex(raw, ".")
+	var sign func([]byte) []byte
+	switch head, _, _ := strings.Cut(raw, "."); {
+	case headerNames(t, head, HS256, f.hmac.ID):
+		sign = hs256(f.hmac.Secret)
+	case headerNames(t, head, EdDSA, f.edwards.ID):
+		sign = eddsa(f.edwards.Secret)
+	default:
+		t.Fatalf("accepted with a foreign header: %q", raw)
+	}
+	if want := segment(sign([]byte(raw[:end]))); raw[end+1:] != want {
+		t.Fatalf("accepted with the signature %q, ours is %q", raw[end+1:], want)
+	}
+	if !access.Expires.After(f.clock.now()) || access.Site != site ||
+		access.Pass == "" || access.Resource == "" || access.Session == "" {
+		t.Fatalf("%q gives %+v", raw, access)
+	}
+}
+
+func headerNames(t *testing.T, head, algorithm, kid string) bool {
+	decoded, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatalf("header %q: %v", head, err)
+	}
+	var got map[string]string
+	if err := json.NewDecoder(bytes.NewReader(decoded)).Decode(&got); err != nil {
+		t.Fatalf("header %q: %v", decoded, err)
+	}
+	return maps.Equal(got, map[string]string{"alg": algorithm, "kid": kid, "typ": typeAccess})
+}
+
+var _ Storage = (*memory)(nil)
+
+func TestBeforeTheKeysAreLoaded(t *testing.T) {
+	keyring := NewKeyring(newClock().now)
+	if got := keyring.Installation(); got != "" {
+		t.Errorf("installation %q", got)
+	}
+	select {
+	case <-keyring.Ready():
+		t.Error("ready without keys")
+	default:
+	}
+	if _, _, err := keyring.SignAccess(Access{}, HS256); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("SignAccess: %v", err)
+	}
+	if _, err := keyring.VerifyAccess("a.b.c", site); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("VerifyAccess: %v", err)
+	}
+	if _, err := keyring.SignPending(jwt.MapClaims{}); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("SignPending: %v", err)
+	}
+	if err := keyring.VerifyPending("a.b.c", jwt.MapClaims{}); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("VerifyPending: %v", err)
+	}
+	if err := keyring.Refresh(context.Background(), newMemory()); err == nil {
+		t.Error("keys were loaded from an empty storage")
+	}
+}
