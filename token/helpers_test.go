@@ -52,9 +52,9 @@ type memory struct {
 	loadErr  error
 	storeErr error
 	lockErr  error
-	garble   bool              // Store keeps other bytes than it was given
-	onLock   func(s *memory)   // runs once the lock is taken
-	onLoad   func(key string)  // runs before a Load
+	garble   bool             // Store keeps other bytes than it was given
+	onLock   func(s *memory)  // runs once the lock is taken
+	onLoad   func(key string) // runs before a Load
 }
 
 func newMemory() *memory {

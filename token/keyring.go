@@ -200,6 +200,12 @@ func load(ctx context.Context, storage Storage) (keyringRecord, error) {
 	if record.Version != keyringVersion || record.Installation == "" || len(record.Keys) == 0 {
 		return record, fmt.Errorf("%w: version %d, %d keys", ErrGarbledKeys, record.Version, len(record.Keys))
 	}
+	// Before a further key is added: a record with an unusable one is left alone.
+	for _, stored := range record.Keys {
+		if _, err := stored.usable(); err != nil {
+			return record, err
+		}
+	}
 	return record, nil
 }
 

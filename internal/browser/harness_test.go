@@ -69,9 +69,8 @@ func prepare(m *testing.M) (code int, err error) {
 			return 1, fmt.Errorf("building %s: %w\n%s", program, err, out)
 		}
 	}
-	// A profile of our own, so that a browser that hangs on exit cannot keep it.
 	var stop func()
-	if chromium, stop, err = startChromium(path, filepath.Join(bin, "profile")); err != nil {
+	if chromium, stop, err = startChromium(path, bin); err != nil {
 		return 1, err
 	}
 	defer stop()
@@ -89,12 +88,13 @@ func findChromium() (string, error) {
 	return "", errors.New("Chromium is not in the PATH")
 }
 
-// startChromium starts the browser. Its own user agent says that it is headless,
+// startChromium starts the browser, with a profile of its own. Its usual user agent says that it is headless,
 // and the paywall sends nobody to a checkout who says that.
-func startChromium(path, profile string) (context.Context, func(), error) {
+func startChromium(path, folder string) (context.Context, func(), error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
-		chromedp.UserDataDir(profile),
+		chromedp.UserDataDir(filepath.Join(folder, "profile")),
+		chromedp.Env("TMPDIR="+folder),
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),

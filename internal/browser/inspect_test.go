@@ -2,6 +2,7 @@ package browser
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 )
 
 const (
@@ -21,16 +23,18 @@ const (
 
 // inspect looks at the page a tab shows: for accessibility in light and dark,
 // for its width on the smallest screen, and with BROWSER_SHOTS for the human eye.
-func (p *tab) inspect(name string) {
+// The rules that do not apply are named with a reason by who calls it.
+func (p *tab) inspect(name string, exceptRules ...string) {
 	p.t.Helper()
-	shots := os.Getenv("BROWSER_SHOTS")
-	if shots != "" && !p.script {
+	if !p.script {
 		name += "-without-script"
 	}
+	shots := os.Getenv("BROWSER_SHOTS")
+	found := map[string][]string{} // complaint -> looks
 	for _, look := range []struct {
 		name, scheme string
 		width        int64
-	}{{"light", "light", wide}, {"dark", "dark", wide}, {"narrow", "light", narrow}, {"narrow-dark", "dark", narrow}} {
+	}{{"light", "light", wide}, {"dark", "dark", wide}, {"narrow", "light", narrow}} {
 		call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 			{Name: "prefers-color-scheme", Value: look.scheme},
 		}})
@@ -38,10 +42,15 @@ func (p *tab) inspect(name string) {
 		if look.width == narrow {
 			p.checkWidth(name)
 		}
-		p.checkAccessibility(name + " " + look.name)
+		for _, complaint := range p.askAxe(exceptRules) {
+			found[complaint] = append(found[complaint], look.name)
+		}
 		if shots != "" {
 			p.shoot(filepath.Join(shots, name+"-"+look.name+".png"))
 		}
+	}
+	for complaint, looks := range found {
+		p.t.Errorf("%s (%s): %s", name, strings.Join(looks, ", "), complaint)
 	}
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 	call(p, emulation.ClearDeviceMetricsOverride, cdp.Empty{})
@@ -83,7 +92,7 @@ func (p *tab) extent() *page.Viewport {
 var axe = sync.OnceValues(func() (string, error) {
 	path := os.Getenv("AXE")
 	if path == "" {
-		return "", fmt.Errorf("AXE is not set to the path of axe.min.js")
+		return "", errors.New("AXE is not set to the path of axe.min.js")
 	}
 	script, err := os.ReadFile(path)
 	return string(script), err
@@ -107,30 +116,44 @@ type violation struct {
 	} `json:"nodes"`
 }
 
-// checkAccessibility runs axe-core in the page. It comes through the debugger, so
-// the page's policy does not apply to it.
-func (p *tab) checkAccessibility(name string) {
+// askAxe runs axe-core in the page and returns its complaints. It comes through
+// the debugger, so the page's policy does not apply to it.
+func (p *tab) askAxe(exceptRules []string) []string {
 	p.t.Helper()
 	script, err := axe()
 	if err != nil {
-		return // TestAxeIsThere says so
+		return nil // TestAxeIsThere says so
 	}
 	if !p.script {
 		p.allowScript(true)
 		defer p.allowScript(false)
 	}
-	answer, err := evaluate[string](p, script+`;
-		axe.run(document, {resultTypes: ['violations'], preload: false}).then(result => JSON.stringify(result.violations))`)
+	if there, err := evaluate[bool](p, "typeof axe === 'object'"); err != nil || !there {
+		if _, err := evaluate[chromedp.Void](p, script+"; undefined"); err != nil {
+			p.t.Fatalf("loading axe-core: %v", err)
+		}
+	}
+	rules := map[string]map[string]bool{}
+	for _, rule := range exceptRules {
+		rules[rule] = map[string]bool{"enabled": false}
+	}
+	options, err := json.Marshal(map[string]any{"resultTypes": []string{"violations"}, "preload": false, "rules": rules})
 	if err != nil {
-		p.t.Fatalf("%s: axe-core: %v", name, err)
+		p.t.Fatal(err)
+	}
+	answer, err := evaluate[string](p, fmt.Sprintf("axe.run(document, %s).then(result => JSON.stringify(result.violations))", options))
+	if err != nil {
+		p.t.Fatalf("axe-core: %v", err)
 	}
 	var violations []violation
 	if err := json.Unmarshal([]byte(answer), &violations); err != nil {
 		p.t.Fatal(err)
 	}
+	var complaints []string
 	for _, v := range violations {
 		for _, node := range v.Nodes {
-			p.t.Errorf("%s: %s (%s)\n\t%s\n\t%s", name, v.Help, v.ID, node.HTML, strings.ReplaceAll(node.Summary, "\n", "\n\t"))
+			complaints = append(complaints, fmt.Sprintf("%s (%s)\n\t%s\n\t%s", v.Help, v.ID, node.HTML, strings.ReplaceAll(node.Summary, "\n", "\n\t")))
 		}
 	}
+	return complaints
 }

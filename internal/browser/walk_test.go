@@ -364,10 +364,18 @@ func TestGallery(t *testing.T) {
 	seen := map[string]bool{}
 	for url, kind := range kinds {
 		seen[kind] = true
-		t.Run(url[strings.LastIndex(url, "/")+1:], func(t *testing.T) {
+		name := url[strings.LastIndex(url, "/")+1:]
+		t.Run(name, func(t *testing.T) {
 			tab := newVisitor(t, true).open(url)
 			tab.arrive(url, func(at place) bool { return at.Head != "" })
-			tab.inspect("page-" + url[strings.LastIndex(url, "/")+1:])
+			tab.inspect("page-" + name)
+			if name == "waiting" || name == "processing" {
+				tab := newVisitor(t, false).open(url)
+				tab.arrive(url, func(at place) bool { return at.Head != "" })
+				// Without scripts a page can refresh itself in no other way; it says so,
+				// loses nothing of the visitor's, and ends (WCAG 2.2, 2.2.1: essential).
+				tab.inspect("page-"+name, "meta-refresh")
+			}
 		})
 	}
 	source, err := os.ReadFile("../../page/page.go")

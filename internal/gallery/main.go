@@ -15,13 +15,12 @@ import (
 	"github.com/caddy-axra/paywall/page"
 )
 
-// views are the pages by name. Every kind of page is among them.
+// views are the pages by name. Every kind of page is among them; a browser test checks that.
 var views = []struct {
 	name string
 	view page.View
 }{
 	{"waiting", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
-	{"waiting-without-poll", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second}},
 	{"still_waiting", page.View{Kind: page.StillWaiting, CheckURL: checkURL, NextURL: nextURL}},
 	{"processing", page.View{Kind: page.Processing, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
 	{"failed", page.View{Kind: page.Failed, NextURL: nextURL}},
