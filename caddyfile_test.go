@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
@@ -103,4 +104,294 @@ func adapt(t *testing.T, input string) ([]byte, error) {
 		t.Errorf("warning: %s", warning)
 	}
 	return adapted, err
+}
+
+// quiet begins every Caddyfile that is provisioned here.
+const quiet = "admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system {$PAYWALL_TEST_STORAGE}"
+
+// TestConfigErrors provisions configurations that Caddy must refuse, and looks
+// for the fix in the error.
+func TestConfigErrors(t *testing.T) {
+	const (
+		gate = "http://example.com {\n\taxra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}\n}\n"
+		hook = "http://example.com {\n\taxra_webhook /webhooks/axra\n}\n"
+	)
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		axra string // the block of the global option; "" for none
+		site string
+		want string
+	}{
+		{"W2 webhook secret unset", nil, "webhook_secret {env.PW_HOOK}", hook,
+			"axra: webhook_secret {env.PW_HOOK} is empty: set that variable or file before starting Caddy"},
+		{"W2 webhook secret empty", map[string]string{"PW_HOOK": ""}, "webhook_secret {env.PW_HOOK}", hook,
+			"axra: webhook_secret {env.PW_HOOK} is empty: set that variable or file before starting Caddy"},
+		{"W2 webhook secret blank", map[string]string{"PW_HOOK": " \n"}, "webhook_secret {env.PW_HOOK}", hook,
+			"axra: webhook_secret {env.PW_HOOK} is empty: set that variable or file before starting Caddy"},
+		{"W2 second webhook secret unset", map[string]string{"PW_HOOK": "bs_test_SECRET"}, "webhook_secret {env.PW_HOOK} {env.PW_OLD}", hook,
+			"axra: webhook_secret {env.PW_OLD} is empty: set that variable or file before starting Caddy"},
+		{"W2 webhook secret file missing", nil, "webhook_secret {file./nonexistent/axra}", hook,
+			"axra: webhook_secret {file./nonexistent/axra} is empty: set that variable or file before starting Caddy"},
+		{"W2 webhook without secrets", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}", hook,
+			"axra_webhook: the global option axra has no webhook_secret, so no event could be verified: add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`"},
+		{"key unset", nil, "api_key {env.PW_KEY}", gate,
+			"axra: api_key {env.PW_KEY} is empty: set that variable or file before starting Caddy"},
+		{"secret unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
+			"axra: api_secret {env.PW_SECRET} is empty: set that variable or file before starting Caddy"},
+		{"secret without key", map[string]string{"PW_SECRET": "bs_test_SECRET"}, "api_secret {env.PW_SECRET}", gate,
+			"axra: api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`"},
+		{"live key, sandbox endpoint", map[string]string{"PW_KEY": "bk_live_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tendpoint https://staging-api.useaxra.com/api/v1", gate,
+			"axra: api_key is a live key, but endpoint staging-api.useaxra.com is a sandbox one: use the key of that world or leave out `endpoint`"},
+		{"live key, local endpoint", map[string]string{"PW_KEY": "bk_live_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tendpoint http://[::1]:8403", gate,
+			"axra: api_key is a live key, but endpoint ::1 is a sandbox one: use the key of that world or leave out `endpoint`"},
+		{"test key, live endpoint", map[string]string{"PW_KEY": "bk_test_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tendpoint https://API.useaxra.com/api/v1", gate,
+			"axra: api_key is a sandbox key, but endpoint api.useaxra.com is a live one: use the key of that world or leave out `endpoint`"},
+		{"live key, test secret", map[string]string{"PW_KEY": "bk_live_SECRET", "PW_SECRET": "bs_test_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
+			"axra: api_key is a live key and api_secret a sandbox secret: take both from the same Axra account page"},
+		{"test key, live secret", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_SECRET": "bs_live_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
+			"axra: api_key is a sandbox key and api_secret a live secret: take both from the same Axra account page"},
+		{"key of no world", map[string]string{"PW_KEY": "key_SECRET"}, "api_key {env.PW_KEY}", gate,
+			"axra: api_key begins neither with bk_live_ nor with bk_test_: check it, or name the `endpoint`"},
+		{"secret in place of the key", map[string]string{"PW_KEY": "bs_live_SECRET"}, "api_key {env.PW_KEY}", gate,
+			"axra: api_key begins neither with bk_live_ nor with bk_test_: check it, or name the `endpoint`"},
+		{"endpoint unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}", gate,
+			"axra: endpoint {env.PW_ENDPOINT} is empty: set that variable or file before starting Caddy"},
+		{"endpoint from the environment", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_ENDPOINT": "http://api.useaxra.com"},
+			"api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}", gate,
+			"plain http is accepted for localhost only: use https"},
+		{"site_url unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tsite_url {env.PW_SITE}", gate,
+			"axra: site_url {env.PW_SITE} is empty: set that variable or file before starting Caddy"},
+		{"site_url from the environment", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_SITE": "http://example.com"},
+			"api_key {env.PW_KEY}\n\t\tsite_url {env.PW_SITE}", gate,
+			`axra: site_url "http://example.com": plain http is accepted for localhost only: use https`},
+		{"gate's site_url unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}",
+			"http://example.com {\n\taxra_paywall {\n\t\tprice 5.00 usd\n\t\tsite_url {env.PW_SITE}\n\t}\n}\n",
+			"site_url {env.PW_SITE} is empty: set that variable or file before starting Caddy"},
+		{"gate without api_key", map[string]string{"PW_HOOK": "bs_test_SECRET"}, "webhook_secret {env.PW_HOOK}", gate,
+			"axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`"},
+		{"gate without axra", nil, "", gate,
+			"axra_paywall needs the axra app: add the global option `axra { api_key {env.AXRA_API_KEY} … }`"},
+		{"webhook without axra", nil, "", hook,
+			"axra_webhook needs the axra app: add the global option"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			global := quiet
+			if test.axra != "" {
+				global += "\n\taxra {\n\t\t" + test.axra + "\n\t}"
+			}
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			config := mustAdapt(t, "{\n\t"+global+"\n}\n\n"+test.site)
+			refused(t, config, test.want)
+		})
+	}
+}
+
+// TestConfigErrorsJSON does the same for configurations that no Caddyfile leads to.
+func TestConfigErrorsJSON(t *testing.T) {
+	t.Setenv("PW_KEY", "bk_test_SECRET")
+	t.Setenv("PW_HOOK", "bs_test_SECRET")
+	const key = `"api_key":"{env.PW_KEY}"`
+	for _, test := range []struct{ name, app, gate, want string }{
+		{"no price", key, `{}`, "axra_paywall: gate \"default\": has no price: add `price 5.00 usd`"},
+		{"no currency", key, `{"price":{"amount":"5.00"}}`, "price: currency \"\": not an ISO 4217 currency code"},
+		{"no amount", key, `{"price":{"currency":"usd"}}`, "price: amount \"\": not a plain decimal amount such as 5.00"},
+		{"amount below the minimum", key, `{"price":{"amount":"0.49","currency":"usd"},"pass":"p"}`,
+			"axra_paywall: gate \"p\": price: amount 0.49 USD: below the smallest amount Axra accepts, 0.50"},
+		{"placeholder as amount", key, `{"price":{"amount":"{env.PW_KEY}","currency":"usd"}}`, "not a plain decimal amount"},
+		{"number as amount", key, `{"price":{"amount":5,"currency":"usd"}}`, "cannot unmarshal number"},
+		{"unknown field", key, `{"price":{"amount":"5.00","currency":"usd"},"prise":1}`, `unknown field "prise"`},
+		{"bad access", key, `{"price":{"amount":"5.00","currency":"usd"},"access":"soon"}`, "write for example `access 12h`"},
+		{"negative access", key, `{"price":{"amount":"5.00","currency":"usd"},"access":"-1h"}`, "write for example `access 12h`"},
+		{"short expires_in", key, `{"price":{"amount":"5.00","currency":"usd"},"expires_in":"299s"}`, "write `expires_in 30m`"},
+		{"negative expires_in", key, `{"price":{"amount":"5.00","currency":"usd"},"expires_in":-1}`, "write `expires_in 30m`"},
+		{"reserved metadata", key, `{"price":{"amount":"5.00","currency":"usd"},"metadata":{"paywall_v":"1"}}`, "the key is reserved: choose another"},
+		{"pass of control characters", key, `{"price":{"amount":"5.00","currency":"usd"},"pass":"a\nb"}`, "no control characters"},
+		{"relative cancel_url", key, `{"price":{"amount":"5.00","currency":"usd"},"cancel_url":"pricing"}`, "write `cancel_url /pricing`"},
+		{"unknown matcher", key, `{"price":{"amount":"5.00","currency":"usd"},"match":[{"moon":{}}]}`, "axra_paywall: loading matchers: "},
+		{"literal api_key", `"api_key":"bk_live_SECRET"`, ``, "axra: api_key must be a placeholder"},
+		{"literal api_secret", key + `,"api_secret":"bs_live_SECRET"`, ``, "axra: api_secret must be a placeholder"},
+		{"literal webhook secret", key + `,"webhook_secrets":["bs_live_SECRET"]`, ``, "axra: webhook_secret must be a placeholder"},
+		{"W2 empty webhook secret", key + `,"webhook_secrets":["{env.PW_HOOK}",""]`, ``,
+			"axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value"},
+		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature scheme "none" is unknown: write "body" or "timestamp.body"`},
+		{"unknown signing algorithm", key + `,"signing_algorithm":"none"`, ``, `axra: signing_algorithm "none" is unknown: write HS256 or EdDSA`},
+		{"negative recheck", key + `,"recheck":-1`, ``, "axra: recheck and grace must be greater than zero"},
+		{"negative grace", key + `,"grace":"-1m"`, ``, "axra: recheck and grace must be greater than zero"},
+		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
+		{"limit within no time", key + `,"limits":{"per_client":{"events":1}}`, ``, "axra: limit per_client must allow at least one session"},
+		{"unknown storage", key + `,"storage":{"module":"floppy"}`, ``, "axra: loading the storage module: "},
+		{"endpoint of another scheme", key + `,"endpoint":"gopher://api.useaxra.com"`, ``, "not an absolute address such as https://example.com"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			handle := ""
+			if test.gate != "" {
+				handle = `{"handler":"axra_paywall"`
+				if rest := strings.TrimPrefix(test.gate, "{"); rest != "}" {
+					handle += "," + rest
+				} else {
+					handle += "}"
+				}
+			}
+			refused(t, []byte(`{"admin":{"disabled":true,"config":{"persist":false}},
+				"storage":{"module":"file_system","root":`+quote(t, t.TempDir())+`},
+				"apps":{"axra":{`+test.app+`},"http":{"servers":{"s":{"listen":["127.0.0.1:0"],
+				"automatic_https":{"disable":true},
+				"routes":[{"match":[{"host":["example.com"]}],"handle":[`+handle+`]}]}}}}}`), test.want)
+		})
+	}
+}
+
+// TestConfigAccepted provisions what must not be refused, and looks for secrets
+// in what Caddy would show of it.
+func TestConfigAccepted(t *testing.T) {
+	secretFile := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secretFile, []byte("bs_live_SECRET\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gate := "http://example.com {\n\taxra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}\n}\n"
+	hook := "http://example.com {\n\taxra_webhook /webhooks/axra\n}\n"
+	for _, test := range []struct {
+		name string
+		env  map[string]string
+		axra string
+		site string
+	}{
+		{"key alone", map[string]string{"PW_KEY": "bk_live_SECRET"}, "api_key {env.PW_KEY}", gate},
+		{"webhook alone", map[string]string{"PW_HOOK": "bs_live_SECRET"}, "webhook_secret {env.PW_HOOK}", hook},
+		{"webhook secret from the API secret", map[string]string{"PW_KEY": "bk_live_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tapi_secret {file." + secretFile + "}", hook},
+		{"key with a line's end", map[string]string{"PW_KEY": "bk_test_SECRET\n"}, "api_key {env.PW_KEY}", gate},
+		{"key of no world with an endpoint", map[string]string{"PW_KEY": "key_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tendpoint https://axra.example.com", gate},
+		{"test key on localhost", map[string]string{"PW_KEY": "bk_test_SECRET"},
+			"api_key {env.PW_KEY}\n\t\tendpoint http://localhost:8403/api/v1", gate},
+		{"endpoint and site_url from the environment",
+			map[string]string{"PW_KEY": "bk_test_SECRET", "PW_ENDPOINT": "http://127.0.0.1:8403", "PW_SITE": "https://example.com"},
+			"api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}\n\t\tsite_url {env.PW_SITE}", gate},
+		{"no gate at all", nil, "", "http://example.com {\n\trespond ok\n}\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			config := mustAdapt(t, "{\n\t"+quiet+"\n\taxra {\n\t\t"+test.axra+"\n\t}\n}\n\n"+test.site)
+			if bytes.Contains(config, []byte("SECRET")) {
+				t.Errorf("a secret stands in the adapted configuration: %s", config)
+			}
+			if err := validate(t, config); err != nil {
+				t.Errorf("refused: %v", err)
+			}
+		})
+	}
+}
+
+// TestConfigStart loads configurations whose faults show only when all sites are known.
+func TestConfigStart(t *testing.T) {
+	t.Setenv("PW_KEY", "bk_test_SECRET")
+	t.Setenv("PW_SITE", "https://example.com")
+	gate := func(matcher string, lines ...string) string {
+		return "\taxra_paywall " + matcher + "{\n\t\tprice " + strings.Join(lines, "\n\t\t") + "\n\t}\n"
+	}
+	const (
+		noHost  = "stands in a site without a host name, so visitors could not be sent back to it: give the site block its host name, or add `site_url https://example.com`"
+		oneName = "sell different things under the one name"
+	)
+	for _, test := range []struct{ name, axra, sites, want string }{
+		{"no host and no site_url", "", "http://:PORT {\n" + gate("/premium/* ", "5.00 usd") + "}\n", `axra_paywall: gate "/premium/*" ` + noHost},
+		{"a star for a host", "", "http://*:PORT {\n" + gate("", "5.00 usd") + "}\n", `axra_paywall: gate "default" ` + noHost},
+		{"no host in the second site", "", "http://example.com:PORT {\n" + gate("", "5.00 usd") + "}\n\nhttp://:PORT {\n" + gate("", "5.00 usd", "pass other") + "}\n",
+			`axra_paywall: gate "other" ` + noHost},
+		{"no host, nested", "", "http://:PORT {\n\thandle /shop/* {\n\t\troute {\n" + gate("", "5.00 usd", "pass nested") + "\t\t}\n\t}\n}\n",
+			`axra_paywall: gate "nested" ` + noHost},
+		{"no host, invoked", "", "&(paid) {\n" + gate("", "5.00 usd", "pass invoked") + "}\n\nhttp://:PORT {\n\tinvoke paid\n}\n",
+			`axra_paywall: gate "invoked" ` + noHost},
+		{"site_url of the app", "site_url {env.PW_SITE}", "http://:PORT {\n" + gate("", "5.00 usd") + "}\n", ""},
+		{"site_url of the gate", "", "http://:PORT {\n" + gate("", "5.00 usd", "site_url https://example.com") + "}\n", ""},
+		{"localhost", "", "http://localhost:PORT {\n" + gate("", "5.00 usd") + "}\n", ""},
+		{"two prices for one pass", "", "http://example.com:PORT {\n" + gate("/a/* ", "5.00 usd", "pass all") + gate("/b/* ", "6.00 usd", "pass all") + "}\n",
+			`axra_paywall: two gates of example.com ` + oneName + ` "all"`},
+		{"two currencies for one pass", "", "http://example.com:PORT {\n" + gate("/a/* ", "5.00 usd", "pass all") + gate("/b/* ", "5.00 eur", "pass all") + "}\n", oneName},
+		{"two lengths of access for one pass", "", "http://example.com:PORT {\n" + gate("/a/* ", "5.00 usd", "pass all", "access 1d") + gate("/b/* ", "5.00 usd", "pass all") + "}\n", oneName},
+		{"the default pass twice", "", "http://example.com:PORT {\n" + gate("", "5.00 usd") + gate("* ", "6.00 usd") + "}\n", oneName + ` "default"`},
+		{"one matcher, two prices", "", "http://example.com:PORT {\n\thandle /a/* {\n" + gate("/premium/* ", "5.00 usd") + "\t}\n\thandle {\n" + gate("/premium/* ", "6.00 usd") + "\t}\n}\n", oneName},
+		{"two sites of one site_url", "site_url {env.PW_SITE}", "http://a.example.com:PORT {\n" + gate("", "5.00 usd") + "}\n\nhttp://b.example.com:PORT {\n" + gate("", "6.00 usd") + "}\n",
+			`two gates of https://example.com ` + oneName},
+		{"one offer on two gates", "", "http://example.com:PORT {\n" + gate("/a/* ", "5.00 usd", "pass all") + gate("/b/* ", "5.0 USD", "pass all") + "}\n", ""},
+		{"one pass name on two sites", "", "http://a.example.com:PORT {\n" + gate("", "5.00 usd") + "}\n\nhttp://b.example.com:PORT {\n" + gate("", "6.00 usd") + "}\n", ""},
+		{"a shared snippet", "", "(gate) {\n" + gate("{args[0]} ", "{args[1]} usd") + "}\n\nhttp://example.com:PORT {\n\timport gate /a/* 1.00\n\timport gate /b/* 2.00\n}\n", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			global := quiet + "\n\taxra {\n\t\tapi_key {env.PW_KEY}\n\t\tendpoint http://localhost:1/api/v1\n\t\t" + test.axra + "\n\t}"
+			sites := strings.ReplaceAll(test.sites, "PORT", freePort(t))
+			config := mustAdapt(t, "{\n\t"+global+"\n}\n\n"+sites)
+			err := caddy.Load(config, true)
+			defer func() {
+				if err := caddy.Stop(); err != nil {
+					t.Error(err)
+				}
+			}()
+			judge(t, err, test.want)
+		})
+	}
+}
+
+// mustAdapt adapts a Caddyfile with storage of its own.
+func mustAdapt(t *testing.T, input string) []byte {
+	t.Helper()
+	t.Setenv("PAYWALL_TEST_STORAGE", t.TempDir())
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(adapted, []byte("SECRET")) {
+		t.Errorf("a secret stands in the adapted configuration: %s", adapted)
+	}
+	return adapted
+}
+
+// validate is `caddy validate`.
+func validate(t *testing.T, config []byte) error {
+	t.Helper()
+	var parsed caddy.Config
+	if err := json.Unmarshal(config, &parsed); err != nil {
+		t.Fatal(err)
+	}
+	return caddy.Validate(&parsed)
+}
+
+func refused(t *testing.T, config []byte, want string) {
+	t.Helper()
+	judge(t, validate(t, config), want)
+}
+
+// judge compares an error with a part of it that must be there; "" for none.
+func judge(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case err == nil && want != "":
+		t.Errorf("accepted; it should be refused with: %s", want)
+	case err != nil && want == "":
+		t.Errorf("refused: %v", err)
+	case err != nil && !strings.Contains(err.Error(), want):
+		t.Errorf("got  %v\nwant %s", err, want)
+	case err != nil && strings.Contains(err.Error(), "SECRET"):
+		t.Errorf("the error repeats a secret: %v", err)
+	}
+}
+
+func quote(t *testing.T, text string) string {
+	t.Helper()
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(quoted)
 }

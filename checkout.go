@@ -17,11 +17,7 @@ import (
 
 // checkout opens a session at Axra and sends the browser there.
 func (v *visit) checkout() error {
-	entry := session.Pending{
-		Site: v.site.origin, Pass: v.Pass, Resource: terms.WholePass,
-		Price: v.price.String(), Target: v.target, Started: now(),
-	}
-	if !entry.Fits(v.app.shared.keyring) {
+	if len(v.target) > maxTarget {
 		return v.showView(page.View{Kind: page.TooLong})
 	}
 	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -33,7 +29,10 @@ func (v *visit) checkout() error {
 	if err != nil {
 		return v.unavailable(err)
 	}
-	entry.Session, entry.CheckoutURL, entry.ExpiresAt = opened.Session, opened.URL, opened.ExpiresAt
+	entry := session.Pending{
+		Session: opened.Session, CheckoutURL: opened.URL, ExpiresAt: opened.ExpiresAt,
+		Scope: session.Scope(v.site.origin, v.Pass, terms.WholePass), Price: v.price.String(),
+	}
 	if err := v.keepPending(v.w, v.site, entry); err != nil {
 		// Without the cookie the payment could not be given to this browser.
 		return v.unavailable(err)
@@ -48,11 +47,29 @@ func (v *visit) checkout() error {
 // in case one of them is confirmed late.
 const keepPerPass = 3
 
-// forgetOldest keeps the cookies of a browser that never pays from piling up.
+// forgetOldest keeps the cookies of a browser that never pays from piling up. A
+// checkout that the visitor came back from is kept the longest.
 func (v *visit) forgetOldest() {
-	for i, entry := range v.entries {
-		if i >= keepPerPass && entry.State != session.Returned {
+	excess := len(v.pending.here) - keepPerPass
+	dropped := make(map[string]bool)
+	for _, entry := range v.pending.here {
+		if excess > 0 && entry.State != session.Returned {
 			v.dropPending(v.w, v.site, entry)
+			dropped[entry.Session] = true
+			excess--
+		}
+	}
+	if v.pending.bytes <= maxPendingBytes || len(v.pending.all) == 0 {
+		return
+	}
+	each := v.pending.bytes / len(v.pending.all)
+	bytes := v.pending.bytes - each*len(dropped)
+	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
+		for _, entry := range v.pending.all {
+			if bytes > maxPendingBytes && entry.State == state && !dropped[entry.Session] {
+				v.dropPending(v.w, v.site, entry)
+				bytes -= each
+			}
 		}
 	}
 }
@@ -69,15 +86,13 @@ func (v *visit) unavailable(err error) error {
 }
 
 func (v *visit) order() session.Order {
-	path, _, _ := strings.Cut(v.target, "?")
-	back := v.site.origin + path
 	order := session.Order{
 		Terms: terms.Terms{
 			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
 			Pass: v.Pass, Resource: terms.WholePass, Price: v.price, Access: v.access,
 		},
-		SuccessURL:    back + "?" + paramSession + "=" + sessionPlaceholder,
-		CancelURL:     back + "?" + paramCancelled + "=1",
+		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
+		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),
 		Description:   v.placeholders(v.Description),
 		CustomerEmail: v.placeholders(v.CustomerEmail),
 		ExpiresIn:     time.Duration(v.ExpiresIn),

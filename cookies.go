@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -26,8 +28,8 @@ func newCookieNames(secure bool, pass string) cookieNames {
 	}
 	sum := sha256.Sum256([]byte(pass))
 	return cookieNames{
-		access:  prefix + "axra_" + hex.EncodeToString(sum[:4]),
-		pending: prefix + "axra_pending_",
+		access:  prefix + "axra_t_" + hex.EncodeToString(sum[:4]),
+		pending: prefix + "axra_p_",
 	}
 }
 
@@ -79,38 +81,45 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 	}
 }
 
-// maxPending bounds how many checkouts one browser can have under way.
-const maxPending = 24
+// Bounds of the pending cookies of one browser. Caddy refuses requests with more
+// than 16 KB of headers, and the site has cookies of its own.
+const (
+	maxPending      = 40      // that are looked at
+	maxPendingBytes = 9 << 10 // that are kept: about 24 checkouts under way
+)
 
-// pendingEntries returns the checkouts under way for the gate that this browser
-// started on this site, newest first.
-func (h *Handler) pendingEntries(r *http.Request, site site) []session.Pending {
-	var mine []session.Pending
+// pendingCookies are the checkouts under way of one browser, oldest first.
+type pendingCookies struct {
+	all   []session.Pending // for any gate
+	here  []session.Pending // for this gate on this site
+	bytes int
+}
+
+func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
+	var found pendingCookies
 	seen := 0
 	prefix := h.names(site).pending
+	scope := session.Scope(site.origin, h.Pass, terms.WholePass)
 	eachCookie(r.Header["Cookie"], func(name, value string) bool {
-		if !strings.HasPrefix(name, prefix) || len(value) > token.MaxSize {
+		if !strings.HasPrefix(name, prefix) {
 			return true
 		}
 		seen++
 		entry, err := session.DecodePending(h.app.shared.keyring, value)
-		if err == nil && entry.CookieName(prefix) == name && h.sells(entry, site) {
-			mine = insertNewest(mine, entry)
+		if err != nil || entry.CookieName(prefix) != name {
+			return seen < maxPending
 		}
-		return seen < 2*maxPending
+		found.all = append(found.all, entry)
+		found.bytes += len(name) + len(value)
+		if entry.Scope == scope {
+			found.here = append(found.here, entry)
+		}
+		return seen < maxPending
 	})
-	return mine
-}
-
-func insertNewest(entries []session.Pending, entry session.Pending) []session.Pending {
-	at := len(entries)
-	for at > 0 && entries[at-1].Started.Before(entry.Started) {
-		at--
+	for _, entries := range [][]session.Pending{found.all, found.here} {
+		slices.SortStableFunc(entries, func(a, b session.Pending) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
 	}
-	entries = append(entries, session.Pending{})
-	copy(entries[at+1:], entries[at:])
-	entries[at] = entry
-	return entries
+	return found
 }
 
 // giveToken sets the cookie with an access token.

@@ -67,7 +67,7 @@ func (v *visit) pollState() string {
 }
 
 func (v *visit) pendingFor(id string) *session.Pending {
-	for _, entry := range v.pendingEntries(v.r, v.site) {
+	for _, entry := range v.readPending(v.r, v.site).here {
 		if entry.Session == id {
 			return &entry
 		}

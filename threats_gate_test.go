@@ -325,7 +325,7 @@ func TestG13HugeHeaders(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	var cookies strings.Builder
 	for i := range 5000 {
-		fmt.Fprintf(&cookies, "axra_pending_%012x=%s; ", i, strings.Repeat("x", 20))
+		fmt.Fprintf(&cookies, "axra_p_%012x=%s; ", i, strings.Repeat("x", 20))
 	}
 	for name, header := range map[string]string{
 		"cookies":  "Cookie: " + cookies.String(),
@@ -464,7 +464,7 @@ func TestS4CheapSessionOnADearGate(t *testing.T) {
 	v.open("/premium/article.html"+query).wantPage(t, http.StatusForbidden, "started in another browser")
 	v.browse(back.location()).wantPaid(t)
 	v.open("/premium/article.html").wantCheckout(t, w)
-	token := v.cookie(t, "axra_")
+	token := v.cookie(t, "axra_t_")
 	answer := w.visitor().do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + token}}, nil)
 	if answer.status != http.StatusPaymentRequired {
 		t.Errorf("T4: the cheap token answers %d", answer.status)

@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -24,6 +25,7 @@ const (
 	paramCancelled = "axra_cancelled" // cancel URL
 	paramRestart   = "axra_restart"   // the visitor asks for a new checkout
 	paramTry       = "axra_try"       // how often the waiting page has looked
+	paramQuery     = "axra_query"     // the page's own query, in base64url
 )
 
 // sessionPlaceholder is replaced by Axra in the success URL
@@ -38,8 +40,8 @@ type visit struct {
 	site    site
 	address *url.URL // as the browser has it
 	params  url.Values
-	target  string            // the wanted page without our parameters
-	entries []session.Pending // checkouts this browser has under way for the gate
+	target  string         // the wanted page without our parameters
+	pending pendingCookies // checkouts this browser has under way
 	found   findings
 }
 
@@ -74,7 +76,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 			v.found.closed = *kind
 		}
 	}
-	v.entries = v.pendingEntries(v.r, v.site)
+	v.pending = v.readPending(v.r, v.site)
 	if paid, grant := v.lookUp(); paid != nil {
 		return v.redeem(*paid, grant)
 	}
@@ -84,8 +86,8 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 // lookUp asks the ledger about every checkout under way: the webhook may have
 // been late, or the tab closed. Nobody pays twice.
 func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
-	for i := range v.entries {
-		entry := &v.entries[i]
+	for i := range v.pending.here {
+		entry := &v.pending.here[i]
 		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
 		switch {
 		case err == nil && !v.opens(grant):
@@ -126,11 +128,6 @@ func (v *visit) opens(grant ledger.Grant) bool {
 	return sold.Pass == v.Pass && sold.Resource == terms.WholePass && sold.Site == v.site.origin
 }
 
-// sells reports whether a pending entry is about this gate's pass on this site.
-func (h *Handler) sells(entry session.Pending, site site) bool {
-	return entry.Pass == h.Pass && entry.Resource == terms.WholePass && entry.Site == site.origin
-}
-
 // redeem gives the browser its access token and the page it wanted.
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	err := v.giveToken(v.w, v.site, token.Access{
@@ -142,12 +139,8 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 		return v.showSafe()
 	}
 	v.dropPending(v.w, v.site, entry)
-	target := v.target
-	if v.params.Get(paramSession) == entry.Session {
-		target = samePath(entry.Target)
-	}
 	v.app.count(checkouts, "redeemed")
-	goTo(v.w, target)
+	goTo(v.w, v.target)
 	return nil
 }
 
@@ -171,12 +164,12 @@ func (v *visit) next() error {
 	case v.params.Has(paramCancelled):
 		return v.cancelled()
 	}
-	for _, entry := range v.entries {
+	for _, entry := range v.pending.here {
 		if entry.State == session.Returned || v.app.progressOf(entry.Session) == progressProcessing {
 			return v.wait(entry)
 		}
 	}
-	for _, entry := range v.entries {
+	for _, entry := range v.pending.here {
 		if entry.Reusable(now()) && entry.Price == v.price.String() {
 			v.app.count(checkouts, "reused")
 			return leave(v.w, entry.CheckoutURL)
@@ -188,7 +181,7 @@ func (v *visit) next() error {
 // returned answers the success URL while no payment is known.
 func (v *visit) returned() error {
 	id := v.params.Get(paramSession)
-	for _, entry := range v.entries {
+	for _, entry := range v.pending.here {
 		if entry.Session != id {
 			continue
 		}
@@ -208,7 +201,7 @@ func (v *visit) returned() error {
 // but still looked up: the visitor may have paid after all.
 func (v *visit) cancelled() error {
 	kind := page.Cancelled
-	for _, entry := range v.entries {
+	for _, entry := range v.pending.here {
 		if entry.State != session.Started {
 			continue
 		}
@@ -220,11 +213,7 @@ func (v *visit) cancelled() error {
 			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
 		}
 	}
-	target := v.target
-	if len(v.entries) > 0 {
-		target = samePath(v.entries[0].Target)
-	}
-	return v.showView(page.View{Kind: kind, NextURL: target})
+	return v.showView(page.View{Kind: kind, NextURL: v.target})
 }
 
 // The waiting page looks again by itself this often, then leaves it to the visitor.
@@ -237,8 +226,8 @@ func (v *visit) wait(entry session.Pending) error {
 	try, _ := strconv.Atoi(v.params.Get(paramTry))
 	view := page.View{
 		Kind:      page.StillWaiting,
-		CheckURL:  withParams(entry.Target, paramSession, entry.Session),
-		NextURL:   withParams(entry.Target, paramRestart, "1"),
+		CheckURL:  withParams(v.target, paramSession, entry.Session),
+		NextURL:   withParams(v.target, paramRestart, "1"),
 		Reference: entry.Session,
 	}
 	switch v.app.progressOf(entry.Session) {
@@ -254,7 +243,7 @@ func (v *visit) wait(entry session.Pending) error {
 		if try >= 0 && try < stage.tries {
 			view.Refresh = stage.every
 			view.PollURL = view.CheckURL
-			view.CheckURL = withParams(entry.Target, paramSession, entry.Session, paramTry, strconv.Itoa(try+1))
+			view.CheckURL = withParams(v.target, paramSession, entry.Session, paramTry, strconv.Itoa(try+1))
 			// With JavaScript one page lasts through all its polls; the last reload ends it.
 			return v.showView(view)
 		}
@@ -331,23 +320,21 @@ func ownParams(rawQuery string) url.Values {
 	own := make(url.Values)
 	for part := range strings.SplitSeq(rawQuery, "&") {
 		name, value, _ := strings.Cut(part, "=")
-		if !isOwnParam(name) || len(value) > 1024 {
-			if isOwnParam(name) {
-				own.Set(name, "")
-			}
+		if !isOwnParam(name) {
 			continue
 		}
-		if decoded, err := url.QueryUnescape(value); err == nil {
-			value = decoded
+		if decoded, err := url.QueryUnescape(value); err == nil && len(decoded) <= 2*maxTarget {
+			own.Set(name, decoded)
+		} else {
+			own.Set(name, "")
 		}
-		own.Set(name, value)
 	}
 	return own
 }
 
 func isOwnParam(name string) bool {
 	switch name {
-	case paramSession, paramCancelled, paramRestart, paramTry:
+	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery:
 		return true
 	}
 	return false
@@ -357,8 +344,12 @@ func hasReturnParams(rawQuery string) bool {
 	return strings.Contains(rawQuery, "axra_") && len(ownParams(rawQuery)) > 0
 }
 
-// cleanTarget is the path and query that the browser asked for, without our
-// parameters and otherwise byte for byte.
+// maxTarget is the length in bytes beyond which an address is refused: it has to
+// travel to Axra and back within the success URL.
+const maxTarget = 2048
+
+// cleanTarget is the path and query that the browser wanted, byte for byte: what
+// a checkout brought back in paramQuery, else the query without our parameters.
 func cleanTarget(address *url.URL) string {
 	target := samePath(address.EscapedPath())
 	if address.RawQuery == "" && !address.ForceQuery {
@@ -367,7 +358,12 @@ func cleanTarget(address *url.URL) string {
 	kept := make([]string, 0, 8)
 	removed := false
 	for part := range strings.SplitSeq(address.RawQuery, "&") {
-		name, _, _ := strings.Cut(part, "=")
+		name, value, _ := strings.Cut(part, "=")
+		if name == paramQuery {
+			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil {
+				return samePath(target + "?" + string(original))
+			}
+		}
 		if isOwnParam(name) {
 			removed = true
 			continue
@@ -378,6 +374,18 @@ func cleanTarget(address *url.URL) string {
 		return target
 	}
 	return target + "?" + strings.Join(kept, "&")
+}
+
+// returnAddress is the address that Axra sends the browser back to. The page's own
+// query travels in base64url: whoever parses and writes the address on its way,
+// and whatever is replaced in it, the query comes back as it was.
+func returnAddress(origin, target, param, value string) string {
+	path, query, hasQuery := strings.Cut(target, "?")
+	address := origin + path + "?"
+	if hasQuery {
+		address += paramQuery + "=" + base64.RawURLEncoding.EncodeToString([]byte(query)) + "&"
+	}
+	return address + param + "=" + value
 }
 
 // withParams adds parameters to a target.

@@ -27,10 +27,11 @@ const (
 	DisputeWon  Kind = "dispute_won"  // it was decided for the site
 	DisputeLost Kind = "dispute_lost" // it was decided against the site; final
 
-	// adverse marks an id about which any of Refunded, Disputed or DisputeLost
-	// is known, so that an untroubled payment costs one look-up instead of four.
+	// adverse marks an id about which any of Refunded, Disputed, DisputeWon or
+	// DisputeLost is known, so that an untroubled payment costs one look-up
+	// instead of four.
 	adverse Kind = "adverse"
-	// link leads from a further payment id of a session to that session.
+	// link leads from a payment id to the session that it paid.
 	link Kind = "link"
 )
 

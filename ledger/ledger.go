@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"time"
 )
 
@@ -60,36 +61,36 @@ func (g Grant) Ended(now time.Time) bool { return !g.Until.IsZero() && !now.Befo
 // overwritten, a garbled one is.
 func (l *Ledger) Record(ctx context.Context, f Fact) (fresh bool, err error) {
 	switch f.Kind {
-	case Paid:
-		return l.recordPaid(ctx, f)
-	case Mismatch:
-		return l.put(ctx, f, f.Session)
+	case Paid, Mismatch:
+		if f.Session == "" {
+			return false, fmt.Errorf("a fact of kind %q without a session cannot be recorded", f.Kind)
+		}
+		fresh, err = l.recordSession(ctx, f)
 	case Refunded, Disputed, DisputeWon, DisputeLost:
-		return l.recordOutcome(ctx, f)
+		if f.Session == "" && f.Payment == "" {
+			return false, fmt.Errorf("a fact of kind %q without an id cannot be recorded", f.Kind)
+		}
+		fresh, err = l.recordOutcome(ctx, f)
 	default:
 		return false, fmt.Errorf("a fact of kind %q cannot be recorded", f.Kind)
 	}
+	return fresh && err == nil, err
 }
 
-func (l *Ledger) recordPaid(ctx context.Context, f Fact) (bool, error) {
-	known, err := l.get(ctx, Paid, f.Session)
-	switch {
-	case err == nil:
-		if f.Payment != "" && known.Payment != f.Payment {
-			return false, l.addPayment(ctx, f)
+func (l *Ledger) recordSession(ctx context.Context, f Fact) (bool, error) {
+	if f.Kind == Paid && f.Payment != "" {
+		if err := l.linkPayment(ctx, f); err != nil {
+			return false, err
 		}
-		return false, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):
-		return true, l.store(ctx, f, f.Session)
-	default:
-		return false, err
 	}
+	return l.put(ctx, f, f.Session)
 }
 
-// addPayment links a second payment id to a session that is paid already: a
-// local rail may be confirmed by two events with different ids. What is known
-// about the second id counts for the session as well.
-func (l *Ledger) addPayment(ctx context.Context, f Fact) error {
+// linkPayment leads from a payment id to its session. A local rail may be
+// confirmed by two events with different ids, even at the same moment on two
+// nodes: only one of them can stand in the paid record, and a refund may name the
+// other. What is known about the id already counts for the session as well.
+func (l *Ledger) linkPayment(ctx context.Context, f Fact) error {
 	f.Kind = link
 	if _, err := l.put(ctx, f, f.Payment); err != nil {
 		return err
@@ -107,7 +108,7 @@ func (l *Ledger) addPayment(ctx context.Context, f Fact) error {
 }
 
 func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
-	ids := make([]string, 0, 3)
+	ids := make([]string, 0, 2)
 	if f.Session != "" {
 		ids = append(ids, f.Session)
 	}
@@ -126,7 +127,7 @@ func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
 		return fresh, nil
 	}
 	// Looked up only after writing under the payment's own id, so that whichever
-	// of this event and addPayment comes second sees the other.
+	// of this event and linkPayment comes second sees the other.
 	linked, err := l.get(ctx, link, f.Payment)
 	switch {
 	case err == nil:
@@ -139,12 +140,12 @@ func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
 	}
 }
 
-// putOutcome stores what was decided about an id and, where it can close the
-// gate, the marker that makes readers look for it.
+// putOutcome stores what was decided about an id and the marker that makes
+// readers look for it.
 func (l *Ledger) putOutcome(ctx context.Context, f Fact, id string) (fresh bool, err error) {
 	fresh, err = l.put(ctx, f, id)
-	if err != nil || f.Kind == DisputeWon {
-		return fresh, err
+	if err != nil {
+		return false, err
 	}
 	_, err = l.put(ctx, Fact{Kind: adverse}, id)
 	return fresh, err
@@ -174,23 +175,25 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	grant := Grant{Fact: paid, Until: paid.Terms.Access.Until(paid.At)}
+	// An event may have named the session, the payment or both: what is known
+	// about either is taken together.
+	known := make(map[Kind]Fact)
 	for _, id := range []string{session, paid.Payment} {
-		if id == "" || grant.ClosedFor == Refunded || grant.ClosedFor == DisputeLost {
+		if id == "" {
 			continue
 		}
 		outcomes, err := l.outcomes(ctx, id)
 		if err != nil {
 			return Grant{}, err
 		}
-		grant.ClosedFor = conclude(grant.ClosedFor, outcomes)
+		maps.Copy(known, outcomes)
 	}
-	return grant, nil
+	return Grant{Fact: paid, Until: paid.Terms.Access.Until(paid.At), ClosedFor: conclude(known)}, nil
 }
 
 // conclude: a refund or a lost dispute is final; an open dispute closes until
 // it is won, whatever came first.
-func conclude(closed Kind, outcomes map[Kind]Fact) Kind {
+func conclude(outcomes map[Kind]Fact) Kind {
 	has := func(k Kind) bool { _, ok := outcomes[k]; return ok }
 	switch {
 	case has(Refunded):
@@ -200,7 +203,7 @@ func conclude(closed Kind, outcomes map[Kind]Fact) Kind {
 	case has(Disputed) && !has(DisputeWon):
 		return Disputed
 	default:
-		return closed
+		return ""
 	}
 }
 

@@ -10,16 +10,14 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// ErrTooLong: the page's address does not fit into a pending cookie.
-var ErrTooLong = errors.New("address is too long for the pending cookie")
-
 // PendingLife is how long after the end of its checkout a pending cookie is
 // kept, so that a payment that is confirmed late still finds its browser.
 const PendingLife = 7 * 24 * time.Hour
 
-// maxPending is the size of a pending cookie's value in bytes; with name and
-// attributes it stays below the 4,096 that browsers keep (RFC 6265, section 6.1).
-const maxPending = 3700
+// maxPending is the size of a pending cookie's value in bytes. It is far below
+// what browsers keep, since Caddy refuses requests with more than 16 KB of
+// headers, and twenty tabs have twenty such cookies.
+const maxPending = 1200
 
 // State is what this browser is known to have done with a checkout.
 type State string
@@ -36,38 +34,44 @@ const (
 // other's.
 type Pending struct {
 	Session     string
-	CheckoutURL string // empty: do not send the browser there again
-	ExpiresAt   time.Time
-	Site        string // origin
-	Pass        string
-	Resource    string
-	Price       string // what was asked: "5.00 USD"
-	Target      string // path and query of the page that the browser wanted
+	CheckoutURL string    // empty: do not send the browser there again
+	ExpiresAt   time.Time // end of the checkout, whole seconds
+	Scope       string    // what it is for, see Scope
+	Price       string    // what was asked: "5.00 USD"
 	State       State
-	Started     time.Time
 }
 
-// pendingClaims has short names: cookies travel with every request.
+// Scope names what a checkout is for in few bytes: the site, the pass and the
+// resource.
+func Scope(site, pass, resource string) string {
+	sum := sha256.Sum256([]byte(site + "\n" + pass + "\n" + resource))
+	return hex.EncodeToString(sum[:6])
+}
+
+// pendingClaims has short names, and no claim that follows from another: cookies
+// travel with every request.
 type pendingClaims struct {
 	Session     string           `json:"s"`
 	CheckoutURL string           `json:"c,omitempty"`
 	CheckoutEnd *jwt.NumericDate `json:"e"`
-	Site        string           `json:"o"`
-	Pass        string           `json:"p"`
-	Resource    string           `json:"r"`
+	Scope       string           `json:"o"`
 	Price       string           `json:"a"`
-	Target      []byte           `json:"t"` // bytes: JSON would escape and mend them
 	State       State            `json:"m,omitempty"`
-	Issued      *jwt.NumericDate `json:"iat"`
-	Expires     *jwt.NumericDate `json:"exp"`
 }
 
-func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires, nil }
-func (c pendingClaims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.Issued, nil }
-func (pendingClaims) GetNotBefore() (*jwt.NumericDate, error)        { return nil, nil }
-func (pendingClaims) GetIssuer() (string, error)                     { return "", nil }
-func (pendingClaims) GetSubject() (string, error)                    { return "", nil }
-func (pendingClaims) GetAudience() (jwt.ClaimStrings, error)         { return nil, nil }
+// GetExpirationTime derives the cookie's end from the checkout's.
+func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) {
+	if c.CheckoutEnd == nil {
+		return nil, nil //nolint:nilnil // how jwt.Claims says "absent"
+	}
+	return jwt.NewNumericDate(c.CheckoutEnd.Add(PendingLife)), nil
+}
+
+func (pendingClaims) GetIssuedAt() (*jwt.NumericDate, error)  { return nil, nil }
+func (pendingClaims) GetNotBefore() (*jwt.NumericDate, error) { return nil, nil }
+func (pendingClaims) GetIssuer() (string, error)              { return "", nil }
+func (pendingClaims) GetSubject() (string, error)             { return "", nil }
+func (pendingClaims) GetAudience() (jwt.ClaimStrings, error)  { return nil, nil }
 
 // Signer signs and verifies pending cookies; *token.Keyring is one.
 type Signer interface {
@@ -78,12 +82,9 @@ type Signer interface {
 // Expires is when the pending cookie ends.
 func (p Pending) Expires() time.Time { return p.ExpiresAt.Add(PendingLife) }
 
-// CookieName is derived from the session, so that a return finds its cookie.
-func (p Pending) CookieName(prefix string) string { return PendingName(prefix, p.Session) }
-
-// PendingName is the name of the pending cookie of a session.
-func PendingName(prefix, session string) string {
-	sum := sha256.Sum256([]byte(session))
+// CookieName is derived from the session: one session, one cookie.
+func (p Pending) CookieName(prefix string) string {
+	sum := sha256.Sum256([]byte(p.Session))
 	return prefix + hex.EncodeToString(sum[:6])
 }
 
@@ -92,29 +93,21 @@ func (p Pending) Reusable(now time.Time) bool {
 	return p.State == Started && p.CheckoutURL != "" && p.ExpiresAt.Sub(now) > 30*time.Second
 }
 
-// Encode signs the entry. Where it would not fit into a cookie the checkout
-// URL is left out, and the checkout is then not reused; ErrTooLong if that is
-// not enough.
+// Encode signs the entry. Where the checkout URL makes it too long for a cookie
+// it is left out, and the checkout is then not reused.
 func (p Pending) Encode(signer Signer) (string, error) {
 	raw, err := p.sign(signer)
 	if err == nil && len(raw) > maxPending {
 		p.CheckoutURL = ""
 		raw, err = p.sign(signer)
 	}
-	if err != nil {
-		return "", err
-	}
-	if len(raw) > maxPending {
-		return "", ErrTooLong
-	}
-	return raw, nil
+	return raw, err
 }
 
 func (p Pending) sign(signer Signer) (string, error) {
 	raw, err := signer.SignPending(pendingClaims{
 		Session: p.Session, CheckoutURL: p.CheckoutURL, CheckoutEnd: jwt.NewNumericDate(p.ExpiresAt),
-		Site: p.Site, Pass: p.Pass, Resource: p.Resource, Price: p.Price, Target: []byte(p.Target),
-		State: p.State, Issued: jwt.NewNumericDate(p.Started), Expires: jwt.NewNumericDate(p.Expires()),
+		Scope: p.Scope, Price: p.Price, State: p.State,
 	})
 	if err != nil {
 		return "", fmt.Errorf("pending cookie: %w", err)
@@ -128,22 +121,11 @@ func DecodePending(signer Signer, raw string) (Pending, error) {
 	if err := signer.VerifyPending(raw, &c); err != nil {
 		return Pending{}, fmt.Errorf("pending cookie: %w", err)
 	}
-	if c.Session == "" || c.CheckoutEnd == nil || c.Issued == nil {
+	if c.Session == "" || c.CheckoutEnd == nil {
 		return Pending{}, errors.New("pending cookie: claims are missing")
 	}
 	return Pending{
 		Session: c.Session, CheckoutURL: c.CheckoutURL, ExpiresAt: c.CheckoutEnd.Time,
-		Site: c.Site, Pass: c.Pass, Resource: c.Resource, Price: c.Price, Target: string(c.Target),
-		State: c.State, Started: c.Issued.Time,
+		Scope: c.Scope, Price: c.Price, State: c.State,
 	}, nil
-}
-
-// Fits reports whether an entry for the address would fit into a cookie, to be
-// known before a session is created.
-func (p Pending) Fits(signer Signer) bool {
-	p.Session = "000000000000000000000000000000000000000000000000"
-	p.CheckoutURL = ""
-	p.ExpiresAt, p.Started = time.Unix(1<<31, 0), time.Unix(1<<31, 0)
-	_, err := p.Encode(signer)
-	return err == nil
 }

@@ -165,7 +165,7 @@ func (k *Keyring) addKey(ctx context.Context, storage Storage, algorithm string)
 		return keyringRecord{}, err
 	}
 	now := k.now().UTC().Truncate(time.Second)
-	added := keyRecord{ID: randomHex(8), Algorithm: algorithm, Secret: make([]byte, 32), Created: now, SignFrom: now}
+	added := keyRecord{ID: randomHex(4), Algorithm: algorithm, Secret: make([]byte, 32), Created: now, SignFrom: now}
 	rand.Read(added.Secret) //nolint:errcheck // crypto/rand.Read never fails
 	if len(record.Keys) > 0 {
 		added.SignFrom = now.Add(activation)

@@ -21,8 +21,8 @@ const MaxSize = 4096
 // Explicit types, so that one kind of token is never taken for the other
 // (RFC 8725, section 3.11).
 const (
-	typeAccess  = "paywall-access+jwt"
-	typePending = "paywall-pending+jwt"
+	typeAccess  = "paywall+jwt"
+	typePending = "pending+jwt"
 )
 
 // longest is the lifetime of an access token without a nearer end: the longest
@@ -200,4 +200,4 @@ func numericExpiry(raw string) bool {
 	return json.Unmarshal(decoded, &claims) == nil && len(claims.Expires) > 0 && claims.Expires[0] != '"'
 }
 
-func issuer(s *keys) string { return "axra-paywall:" + s.installation }
+func issuer(s *keys) string { return "axra:" + s.installation }

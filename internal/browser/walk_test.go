@@ -397,4 +397,3 @@ func waitFor(t *testing.T, what string, happened func() bool) {
 		}
 	}
 }
-

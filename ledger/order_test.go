@@ -1,0 +1,298 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// documented is the state that conclude's comment promises for a session about
+// which all of these outcomes are known: a refund or a lost dispute is final; an
+// open dispute closes until it is won, whatever came first.
+func documented(facts []Fact) Kind {
+	known := make(map[Kind]bool)
+	for _, f := range facts {
+		known[f.Kind] = true
+	}
+	switch {
+	case known[Refunded]:
+		return Refunded
+	case known[DisputeLost]:
+		return DisputeLost
+	case known[Disputed] && !known[DisputeWon]:
+		return Disputed
+	default:
+		return ""
+	}
+}
+
+// permute calls visit with every order of the facts.
+func permute(facts []Fact, visit func([]Fact)) {
+	var rest func(int)
+	rest = func(n int) {
+		if n == len(facts) {
+			visit(facts)
+			return
+		}
+		for i := n; i < len(facts); i++ {
+			facts[n], facts[i] = facts[i], facts[n]
+			rest(n + 1)
+			facts[n], facts[i] = facts[i], facts[n]
+		}
+	}
+	rest(0)
+}
+
+// name is a way in which an event can say which payment it is about.
+type name struct{ session, payment string }
+
+// everyNaming calls visit with every combination of ways to name the payment.
+func everyNaming(kinds []Kind, names []name, visit func([]Fact)) {
+	facts := make([]Fact, len(kinds))
+	var rest func(int)
+	rest = func(n int) {
+		if n == len(kinds) {
+			visit(facts)
+			return
+		}
+		for _, named := range names {
+			facts[n] = outcomeFact(kinds[n], named.session, named.payment)
+			rest(n + 1)
+		}
+	}
+	rest(0)
+}
+
+func subsets(kinds []Kind) [][]Kind {
+	var all [][]Kind
+	for mask := range 1 << len(kinds) {
+		var subset []Kind
+		for i, kind := range kinds {
+			if mask&(1<<i) != 0 {
+				subset = append(subset, kind)
+			}
+		}
+		all = append(all, subset)
+	}
+	return all
+}
+
+var outcomeKinds = []Kind{Refunded, Disputed, DisputeWon, DisputeLost}
+
+func describe(facts []Fact) string {
+	words := make([]string, len(facts))
+	for i, f := range facts {
+		words[i] = fmt.Sprintf("%s(%s,%s)", f.Kind, f.Session, f.Payment)
+	}
+	return strings.Join(words, " ")
+}
+
+// checkOrder delivers the events, each followed by a repetition of the first,
+// and then all once more from the end.
+func checkOrder(t *testing.T, events []Fact) {
+	t.Helper()
+	storage := newDisk()
+	ledger := New(storage, 0)
+	for _, f := range events {
+		mustRecord(t, ledger, f, events[0])
+	}
+	want := documented(events)
+	if got := mustGrant(t, ledger, theSession).ClosedFor; got != want {
+		t.Fatalf("%s: closed for %q, want %q", describe(events), got, want)
+	}
+	before := storage.copyOf()
+	for i := len(events) - 1; i >= 0; i-- {
+		fresh, err := ledger.Record(t.Context(), events[i])
+		if err != nil || fresh {
+			t.Fatalf("%s: a repetition of %s: fresh %t, %v", describe(events), events[i].Kind, fresh, err)
+		}
+	}
+	if !maps.Equal(before, storage.copyOf()) {
+		t.Fatalf("%s: repetitions changed the records", describe(events))
+	}
+}
+
+func TestW7EveryOrderOfEventsEndsInTheSameState(t *testing.T) {
+	orders := 0
+	for _, kinds := range subsets(outcomeKinds) {
+		everyNaming(kinds, []name{{theSession, ""}, {"", payment1}, {theSession, payment1}}, func(outcomes []Fact) {
+			events := append([]Fact{paidFact(t, theSession, payment1)}, outcomes...)
+			permute(events, func(events []Fact) {
+				orders++
+				checkOrder(t, events)
+			})
+		})
+	}
+	t.Logf("%d orders", orders)
+}
+
+func TestW7EveryOrderWithASecondPaymentIDEndsInTheSameState(t *testing.T) {
+	orders := 0
+	for _, kinds := range subsets(outcomeKinds) {
+		names := []name{{theSession, ""}, {"", payment1}, {"", payment2}}
+		switch {
+		case len(kinds) == 4:
+			continue // 58,320 orders that say nothing new
+		case len(kinds) == 3 && testing.Short():
+			continue
+		}
+		everyNaming(kinds, names, func(outcomes []Fact) {
+			events := append([]Fact{paidFact(t, theSession, payment1), paidFact(t, theSession, payment2)}, outcomes...)
+			permute(events, func(events []Fact) {
+				orders++
+				checkOrder(t, events)
+			})
+		})
+	}
+	t.Logf("%d orders", orders)
+}
+
+func TestW7APaymentIDThatComesLater(t *testing.T) {
+	for _, kinds := range subsets(outcomeKinds) {
+		everyNaming(kinds, []name{{theSession, ""}, {"", payment1}}, func(outcomes []Fact) {
+			if len(kinds) > 2 {
+				return
+			}
+			events := append([]Fact{paidFact(t, theSession, ""), paidFact(t, theSession, payment1)}, outcomes...)
+			permute(events, func(events []Fact) { checkOrder(t, events) })
+		})
+	}
+}
+
+func TestW7OutcomesOfAnotherPaymentChangeNothing(t *testing.T) {
+	ledger := New(newDisk(), 0)
+	mustRecord(t, ledger, paidFact(t, theSession, payment1), paidFact(t, "cs_2", payment2))
+	for _, kind := range outcomeKinds {
+		mustRecord(t, ledger, outcomeFact(kind, "cs_2", payment2), outcomeFact(kind, "cs_3", ""), outcomeFact(kind, "", "bpay_3"))
+	}
+	if grant := mustGrant(t, ledger, theSession); !grant.Open(paidAt) {
+		t.Errorf("closed for %s", grant.ClosedFor)
+	}
+	if grant := mustGrant(t, ledger, "cs_2"); grant.Open(paidAt) {
+		t.Error("a refunded session is open")
+	}
+}
+
+func TestW7OutcomesAloneOpenNothing(t *testing.T) {
+	ledger := New(newDisk(), 0)
+	for _, kind := range outcomeKinds {
+		mustRecord(t, ledger, outcomeFact(kind, theSession, payment1))
+		if _, err := ledger.Grant(t.Context(), theSession); !errors.Is(err, ErrNotPaid) {
+			t.Errorf("after %s: %v, want %v", kind, err, ErrNotPaid)
+		}
+	}
+}
+
+// meet returns a fault that makes the first n operations on the kind wait for
+// each other.
+func meet(kind Kind, n int) func(string) error {
+	var mu sync.Mutex
+	var arrived sync.WaitGroup
+	arrived.Add(n)
+	left := n
+	return func(key string) error {
+		if !isOf(key, kind) {
+			return nil
+		}
+		mu.Lock()
+		early := left > 0
+		left--
+		mu.Unlock()
+		if early {
+			arrived.Done()
+			arrived.Wait()
+		}
+		return nil
+	}
+}
+
+func TestW7TwoPaymentIDsConfirmedAtTheSameMoment(t *testing.T) {
+	for _, refunded := range []string{payment1, payment2} {
+		t.Run("then "+refunded+" is refunded", func(t *testing.T) {
+			storage := newDisk()
+			storage.onLoad = meet(Paid, 2) // both see an unpaid session
+			var deliveries sync.WaitGroup
+			for _, payment := range []string{payment1, payment2} {
+				deliveries.Go(func() {
+					node := New(storage, 0)
+					if _, err := node.Record(t.Context(), paidFact(t, theSession, payment)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			deliveries.Wait()
+			ledger := New(storage, 0)
+			mustRecord(t, ledger, outcomeFact(Refunded, "", refunded))
+			if got := mustGrant(t, ledger, theSession).ClosedFor; got != Refunded {
+				t.Errorf("closed for %q: the refund is lost", got)
+			}
+		})
+	}
+}
+
+func TestW7ASecondPaymentIDAndItsRefundAtTheSameMoment(t *testing.T) {
+	for range 200 {
+		storage := newDisk()
+		ledger := New(storage, 0)
+		mustRecord(t, ledger, paidFact(t, theSession, payment1))
+		var deliveries sync.WaitGroup
+		for _, f := range []Fact{paidFact(t, theSession, payment2), outcomeFact(Refunded, "", payment2)} {
+			deliveries.Go(func() {
+				if _, err := ledger.Record(t.Context(), f); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		deliveries.Wait()
+		if got := mustGrant(t, ledger, theSession).ClosedFor; got != Refunded {
+			t.Fatalf("closed for %q: the refund is lost", got)
+		}
+	}
+}
+
+func TestW6SixtyFourIdenticalRecordsAtOnce(t *testing.T) {
+	for _, f := range []Fact{
+		paidFact(t, theSession, payment1),
+		outcomeFact(Refunded, theSession, payment1),
+		outcomeFact(DisputeWon, "", payment1),
+	} {
+		t.Run(string(f.Kind), func(t *testing.T) {
+			storage := newDisk()
+			ledger := New(storage, 0)
+			alone := newDisk()
+			mustRecord(t, New(alone, 0), f)
+
+			var deliveries sync.WaitGroup
+			start := make(chan struct{})
+			results := make(chan bool, 64)
+			for range 64 {
+				deliveries.Go(func() {
+					<-start
+					fresh, err := ledger.Record(t.Context(), f)
+					if err != nil {
+						t.Error(err)
+					}
+					results <- fresh
+				})
+			}
+			close(start)
+			deliveries.Wait()
+			close(results)
+			fresh := 0
+			for each := range results {
+				if each {
+					fresh++
+				}
+			}
+			if fresh == 0 {
+				t.Error("the fact was new to nobody")
+			}
+			if !maps.Equal(storage.copyOf(), alone.copyOf()) {
+				t.Errorf("records %v, want those of one delivery", storage.keys())
+			}
+		})
+	}
+}
