@@ -375,7 +375,7 @@ func (a *App) keysReady(ctx context.Context) bool {
 		return true
 	default:
 	}
-	timer := time.NewTimer(time.Second)
+	timer := time.NewTimer(2 * time.Second)
 	defer timer.Stop()
 	select {
 	case <-a.shared.keyring.Ready():

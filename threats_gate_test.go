@@ -429,7 +429,8 @@ func TestRRedirectsStayOnTheSite(t *testing.T) {
 func TestS2GuessedSessions(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	want := ""
-	for _, id := range []string{"cs_guess", "", "../../x", "%00", "{SESSION_ID}", "%7BSESSION_ID%7D", strings.Repeat("x", 2000), strings.Repeat("x", 60<<10), "a&axra_session=b"} {
+	// Addresses beyond 16 KB Caddy refuses itself, as 431.
+	for _, id := range []string{"cs_guess", "", "../../x", "%00", "{SESSION_ID}", "%7BSESSION_ID%7D", strings.Repeat("x", 2000), strings.Repeat("x", 12<<10), "a&axra_session=b"} {
 		answer := w.visitor().open("/premium/article.html?axra_session=" + id)
 		answer.wantPage(t, http.StatusForbidden, "started in another browser")
 		if want == "" {
@@ -442,16 +443,9 @@ func TestS2GuessedSessions(t *testing.T) {
 			t.Errorf("id %.20q sets a cookie", id)
 		}
 	}
-	if w.creations() != 0 || w.factsIfAny() != 0 {
+	if w.creations() != 0 || w.facts("*") != 0 {
 		t.Error("a guess cost a call or a fact")
 	}
-}
-
-func (w *world) factsIfAny() int {
-	if _, err := http.Dir(w.storage).Open("/axra/ledger"); err != nil {
-		return 0
-	}
-	return w.facts()
 }
 
 // S4 and T4: what was bought for one gate opens no other.

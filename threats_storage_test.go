@@ -124,7 +124,7 @@ func TestD4GarbledRecords(t *testing.T) {
 			_, event := v.started("/premium/article.html")
 			body := encode(t, event)
 			w.deliver(body, sign(body, webhookSecret))
-			path := w.onlyFact()
+			path := w.paidFact()
 			mustDo(t, os.WriteFile(path, []byte(content), 0o600))
 			v.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 			if w.creations() != 1 {
@@ -138,9 +138,9 @@ func TestD4GarbledRecords(t *testing.T) {
 	}
 }
 
-func (w *world) onlyFact() string {
+func (w *world) paidFact() string {
 	w.t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.storage, "axra", "ledger", "*", "*", "*"))
+	found, err := filepath.Glob(filepath.Join(w.storage, "axra", "ledger", "paid", "*", "*"))
 	mustDo(w.t, err)
 	if len(found) != 1 {
 		w.t.Fatalf("%d facts", len(found))

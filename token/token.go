@@ -174,7 +174,7 @@ func (k *Keyring) verify(raw, typ string, claims jwt.Claims, with func(*key) (st
 		if t.Method.Alg() != algorithm {
 			return nil, errors.New("algorithm is not the key's")
 		}
-		if !numericExpiry(raw) {
+		if typ == typeAccess && !numericExpiry(raw) { // a pending cookie derives its end
 			return nil, errors.New("exp is not a number")
 		}
 		return secret, nil
