@@ -103,19 +103,19 @@ type App struct {
 	// Limits bound how many checkout sessions are started.
 	Limits *LimitsConfig `json:"limits,omitempty"`
 
-	logger     *zap.Logger
-	storage    certmagic.Storage
-	ledger     *ledger.Ledger
-	shared     *shared
-	client     *session.Client
-	limiter    *session.Limiter
-	verifier   webhook.Verifier
-	siteURL    string
-	endpoint   string
-	releases   []func()
-	stop       context.CancelFunc
-	background sync.WaitGroup
-	ctx        caddy.Context
+	logger   *zap.Logger
+	storage  certmagic.Storage
+	ledger   *ledger.Ledger
+	shared   *shared
+	client   *session.Client
+	limiter  *session.Limiter
+	verifier webhook.Verifier
+	siteURL  string
+	endpoint string
+	releases []func()
+	stop     context.CancelFunc
+	stopped  chan struct{}
+	ctx      caddy.Context
 
 	gatesMu sync.Mutex
 	gates   []*Handler
@@ -315,9 +315,9 @@ func (a *App) Start() error {
 	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.stop = cancel
-	a.background.Add(1)
+	a.stopped = make(chan struct{})
 	go func() {
-		defer a.background.Done()
+		defer close(a.stopped)
 		a.keepKeys(ctx)
 	}()
 	return nil
@@ -326,10 +326,14 @@ func (a *App) Start() error {
 // Stop ends the app's background work. The storage stays open: requests of the
 // old configuration are still being answered.
 func (a *App) Stop() error {
-	if a.stop != nil {
-		a.stop()
+	if a.stop == nil {
+		return nil
 	}
-	a.background.Wait()
+	a.stop()
+	select {
+	case <-a.stopped:
+	case <-time.After(time.Second): // a storage that hangs must not hold up a reload
+	}
 	return nil
 }
 

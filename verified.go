@@ -3,6 +3,7 @@ package paywall
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,8 @@ type shared struct {
 	// outcomes counts the refunds and disputes that this node has heard of: what
 	// was found out before one came is found out anew.
 	outcomes atomic.Int64
+	// entries numbers the entries of verified.
+	entries atomic.Int64
 }
 
 // Bounds of the memory.
@@ -69,11 +72,12 @@ const (
 // last said about its payment.
 type verified struct {
 	token.Access
-	site string
+	site   string
+	flight string // names the flight of its rechecks
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
 	outcomes     atomic.Int64 // shared.outcomes at that time
-	triedAt      atomic.Int64 // of the last attempt, to space them while storage fails
+	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
 }
@@ -107,7 +111,10 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := &verified{Access: access, site: site.origin}
+	entry := &verified{
+		Access: access, site: site.origin,
+		flight: strconv.FormatInt(a.shared.entries.Add(1), 10),
+	}
 	known, _ := a.shared.verified.SetIfAbsent(raw, entry)
 	return known, nil
 }
@@ -122,11 +129,15 @@ func (a *App) judge(ctx context.Context, v *verified) verdict {
 	}
 	age := at.UnixNano() - v.checkedAt.Load()
 	fresh := v.outcomes.Load() == a.shared.outcomes.Load() && age <= int64(a.Recheck)
+	failing := v.failingSince.Load() != 0
 	switch {
-	case !fresh:
-		a.recheck(ctx, v, at)
-	case age > int64(a.Recheck)/2 && v.mayTry(at):
-		go a.recheck(context.WithoutCancel(ctx), v, at)
+	case fresh && age <= int64(a.Recheck)/2:
+	case fresh, failing && v.verdict(at, time.Duration(a.Grace)) == open:
+		if v.mayTry(at) {
+			a.recheck(v)
+		}
+	default:
+		a.awaitRecheck(ctx, v)
 	}
 	return v.verdict(now(), time.Duration(a.Grace))
 }
@@ -142,29 +153,39 @@ func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
 		return closed
 	}
 	since := v.failingSince.Load()
+	if since == 0 && v.checkedAt.Load() == 0 {
+		return unknown // the visitor left before the ledger had answered
+	}
 	if since != 0 && at.UnixNano()-since > int64(grace) {
 		return unknown
 	}
 	return open
 }
 
-// recheck asks the ledger, once for all requests that wait for the same session.
-func (a *App) recheck(ctx context.Context, v *verified, at time.Time) {
-	if v.failingSince.Load() != 0 && at.UnixNano()-v.triedAt.Load() < int64(retryCheck) {
-		return // just tried
-	}
-	v.triedAt.Store(at.UnixNano())
-	outcomes := a.shared.outcomes.Load()
-	flight := a.shared.flights.DoChan(v.Session, func() (any, error) {
-		return a.ledger.Grant(context.WithoutCancel(ctx), v.Session)
-	})
+// maxRecheckWait is how long one request waits for the ledger; a ledger that is
+// slower counts as one that cannot be read.
+const maxRecheckWait = 2 * time.Second
+
+func (a *App) awaitRecheck(ctx context.Context, v *verified) {
+	timer := time.NewTimer(maxRecheckWait)
+	defer timer.Stop()
 	select {
+	case <-a.recheck(v):
 	case <-ctx.Done():
-		return
-	case result := <-flight:
-		grant, _ := result.Val.(ledger.Grant)
-		a.learn(v, grant, result.Err, outcomes)
+	case <-timer.C:
+		v.failingSince.CompareAndSwap(0, now().UnixNano())
 	}
+}
+
+// recheck asks the ledger, once for all requests with the token, and does not
+// end with the request that began it.
+func (a *App) recheck(v *verified) <-chan singleflight.Result {
+	return a.shared.flights.DoChan(v.flight, func() (any, error) {
+		outcomes := a.shared.outcomes.Load()
+		grant, err := a.ledger.Grant(context.Background(), v.Session)
+		a.learn(v, grant, err, outcomes)
+		return nil, nil
+	})
 }
 
 // learn keeps what the ledger said. A payment that it no longer knows of is

@@ -71,7 +71,8 @@ const maxID = 256
 
 // Decode reads an event. Unknown fields are ignored; for the fields that are
 // read, JSON's ambiguities are refused: repeated keys, keys that differ in case
-// only, wrong types, trailing data, invalid UTF-8. The error wraps ErrMalformed.
+// only, wrong types, trailing data, invalid UTF-8. Of an event that Axra does not
+// document only name and time are read. The error wraps ErrMalformed.
 func Decode(body []byte) (Event, error) {
 	envelope, err := readObject(body, "event", "timestamp", "data")
 	if err != nil {
@@ -91,7 +92,8 @@ func Decode(body []byte) (Event, error) {
 	if parsed, err := time.Parse(time.RFC3339Nano, timestamp); err == nil {
 		event.Timestamp = parsed
 	}
-	if raw, ok := envelope["data"]; ok && string(raw) != "null" {
+	// What the data of another event look like nobody knows.
+	if raw, ok := envelope["data"]; ok && string(raw) != "null" && event.Type.Known() {
 		if err := event.readData(raw); err != nil {
 			return Event{}, err
 		}

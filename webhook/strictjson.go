@@ -11,9 +11,10 @@ import (
 )
 
 // readObject reads one JSON object and nothing after it. Keys named in watched
-// ("*": every key) may occur once only, counting those that differ in case.
-// encoding/json alone takes the last of several and ignores case, so that two
-// readers of one signed body could see two different payments.
+// may occur once only, counting those that differ in case; with "*" every key may
+// occur once, and those that differ in case are different ones. encoding/json
+// alone takes the last of several and ignores case, so that two readers of one
+// signed body could see two different payments.
 func readObject(raw []byte, watched ...string) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
