@@ -394,17 +394,19 @@ func TestBearerTokenOpensTheGate(t *testing.T) {
 // cookie returns the access token among the visitor's cookies.
 func (v *visitor) cookie(t *testing.T, prefix string) string {
 	t.Helper()
-	site, err := url.Parse(v.w.site)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, cookie := range v.client.Jar.Cookies(site) {
+	for _, cookie := range v.cookies() {
 		if strings.HasPrefix(cookie.Name, prefix) {
 			return cookie.Value
 		}
 	}
 	t.Fatal("no access token")
 	return ""
+}
+
+func (v *visitor) cookies() []*http.Cookie {
+	site, err := url.Parse(v.w.site)
+	mustDo(v.w.t, err)
+	return v.client.Jar.Cookies(site)
 }
 
 func TestPlaceholdersForLaterHandlers(t *testing.T) {
@@ -575,6 +577,9 @@ func TestAxraInTrouble(t *testing.T) {
 				t.Error("no Retry-After")
 			}
 			paid.open("/premium/article.html").wantPaid(t) // P10
+			if n := w.sandbox.CallCount(sandbox.RouteUnknown); n != 0 {
+				t.Errorf("P6: %d calls to where a redirect led", n)
+			}
 			mustDo(t, w.sandbox.SetFault(sandbox.Fault{}))
 			w.visitor().open("/premium/article.html").wantCheckout(t, w)
 		})

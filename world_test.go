@@ -139,8 +139,13 @@ func (w *world) write(name, content string) {
 
 // expand fills in what differs from run to run.
 func (w *world) expand(config string) string {
+	maxHeader := ""
+	if strings.Contains(config, "SETUP MAX") {
+		maxHeader = "\n\t\tmax_header_size 2MB"
+		config = strings.Replace(config, "SETUP MAX", "SETUP", 1)
+	}
 	return strings.NewReplacer(
-		"SETUP", fmt.Sprintf("admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1\n\t}", w.storage, w.logs),
+		"SETUP", fmt.Sprintf("admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", w.storage, w.logs, maxHeader),
 		"ENDPOINT", w.axra.URL+"/api/v1",
 		"PORT", w.port,
 		"ROOT", w.root,

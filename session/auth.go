@@ -51,7 +51,16 @@ func (e *exchange) authorize(ctx context.Context) (http.Header, error) {
 	if bearer := e.current(); bearer != "" {
 		return bearerHeader(bearer), nil
 	}
+	return e.wait(ctx)
+}
+
+// wait joins the exchange that runs, or starts one.
+func (e *exchange) wait(ctx context.Context) (http.Header, error) {
 	flight := e.flight.DoChan("exchange", func() (any, error) {
+		// The one before may have ended just after this visitor looked.
+		if bearer := e.current(); bearer != "" {
+			return bearer, nil
+		}
 		// One visitor leaving must not fail the exchange for the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
 		defer cancel()

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -122,10 +123,10 @@ func NewClient(c ClientConfig) *Client {
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return counts.ConsecutiveFailures >= 5
 		},
-		// What a visitor or the configuration caused says nothing of Axra's health.
-		IsSuccessful: func(err error) bool {
-			return err == nil || errors.Is(err, ErrRefused) || errors.Is(err, context.Canceled)
-		},
+		// A refusal is the configuration's fault: Axra itself is well.
+		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
+		// A visitor who left says nothing of Axra's health, neither good nor bad.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if c.OnBreaker != nil {
 				c.OnBreaker(to == gobreaker.StateOpen)
@@ -258,11 +259,8 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 	if err != nil || !c.hosts.Allow(target) {
 		return Checkout{}, ErrCheckoutURL
 	}
-	if answer.Amount != nil && answer.Currency != "" {
-		confirmed, err := money.ParsePaid(answer.Amount.String(), answer.Currency)
-		if err != nil || !confirmed.Equal(order.Terms.Price) {
-			return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
-		}
+	if !confirms(answer, order.Terms.Price) {
+		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
 	}
 	now := c.now()
 	latest := now.Add(order.ExpiresIn + time.Minute)
@@ -274,6 +272,20 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 		return Checkout{}, fmt.Errorf("%w: its session has expired already", ErrUnavailable)
 	}
 	return Checkout{Session: answer.SessionID, URL: target.String(), ExpiresAt: expires}, nil
+}
+
+// confirms reports whether the amount and the currency of the answer, where it
+// names them, are those of the price.
+func confirms(answer createAnswer, price money.Price) bool {
+	amount, currency := price.Digits(), price.Currency
+	if answer.Amount != nil {
+		amount = answer.Amount.String()
+	}
+	if answer.Currency != "" {
+		currency = answer.Currency
+	}
+	confirmed, err := money.ParsePaid(amount, currency)
+	return err == nil && confirmed.Equal(price)
 }
 
 // post sends one JSON call and reads its answer, bare or in Axra's envelope.
@@ -293,7 +305,7 @@ func (c *Client) post(ctx context.Context, path string, body any, credentials ht
 	request.Header.Set("Accept", "application/json")
 	response, err := c.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, withoutURL(err))
+		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
 	}
 	defer response.Body.Close() //nolint:errcheck // nothing to be done
 	if err := checkStatus(response, c.now()); err != nil {
@@ -301,7 +313,7 @@ func (c *Client) post(ctx context.Context, path string, body any, credentials ht
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("%w: reading its answer: %w", ErrUnavailable, withoutURL(err))
+		return fmt.Errorf("%w: reading its answer: %w", ErrUnavailable, cause(err))
 	}
 	if len(raw) > maxAnswer {
 		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrUnavailable, maxAnswer)
@@ -350,8 +362,8 @@ func checkStatus(response *http.Response, now time.Time) error {
 // seconds if it says nothing.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := time.ParseDuration(value + "s"); err == nil && seconds >= 0 {
-		return seconds
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, 24*3600)) * time.Second //nolint:gosec // at most a day
 	}
 	if at, err := http.ParseTime(value); err == nil && at.After(now) {
 		return at.Sub(now)
@@ -359,11 +371,17 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return 10 * time.Second
 }
 
-// withoutURL drops the address from an error of net/http.
-func withoutURL(err error) error {
+// cause says why a request failed. net/http quotes the address and what the
+// server sent, which may be a checkout URL or our own credentials sent back: all
+// from the first quotation mark on is left out.
+func cause(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return withURL.Err
+		err = withURL.Err
 	}
-	return err
+	said, _, quotes := strings.Cut(err.Error(), `"`)
+	if !quotes {
+		return err
+	}
+	return errors.New(strings.TrimSpace(said))
 }

@@ -18,7 +18,7 @@ func (c CheckoutHosts) Allow(target *url.URL) bool {
 	if target.Scheme != "https" && (!c.Insecure || target.Scheme != "http") {
 		return false
 	}
-	if target.User != nil || target.Opaque != "" || target.Host == "" {
+	if target.User != nil || target.Opaque != "" || target.Hostname() == "" {
 		return false
 	}
 	host := strings.ToLower(target.Host)
@@ -27,7 +27,8 @@ func (c CheckoutHosts) Allow(target *url.URL) bool {
 		if host == allowed || host == allowed+":443" {
 			return true
 		}
-		if suffix, ok := strings.CutPrefix(allowed, "*"); ok && strings.HasSuffix(host, suffix) && len(host) > len(suffix) {
+		domain, ok := strings.CutPrefix(allowed, "*.")
+		if sub, found := strings.CutSuffix(host, "."+domain); ok && domain != "" && found && sub != "" {
 			return true
 		}
 	}

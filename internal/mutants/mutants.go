@@ -1,0 +1,74 @@
+package main
+
+// mutant is one way to break the code, and the tests that must notice.
+type mutant struct {
+	name     string
+	file     string
+	old, new string
+	pkg      string
+	tests    string
+}
+
+var mutants = []mutant{
+	{"W1 the signature is not checked", "webhook.go",
+		`err := h.app.verifier.Verify(r.Header, body); err != nil {`,
+		`err := h.app.verifier.Verify(r.Header, body); err != nil && len(body) == 0 {`, ".", "TestW1W4"},
+	{"W1 an empty secret signs", "webhook/verify.go", `if len(secret) == 0 {`, `if len(secret) < 0 {`, "./webhook", "."},
+	{"W3 only the first secret counts", "webhook/verify.go", `range v.Secrets {`, `range v.Secrets[:1] {`, "./webhook", "."},
+	{"W5 a body of any size is read", "webhook.go", `http.MaxBytesReader(w, r.Body, maxBody)`, `http.MaxBytesReader(w, r.Body, 1<<30)`, ".", "TestW5"},
+	{"W8 another installation's events count", "webhook.go", `return installation != a.shared.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
+	{"W9 the amount is not compared", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError != nil`, ".", "TestW9"},
+	{"W9 a missing amount passes", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError == nil && !sold.Price.CoveredBy(event.Paid)`, ".", "TestW9"},
+	{"W9 the currency is not compared", "money/money.go", `return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount`, `return paid.Amount`, ".", "TestW9"},
+	{"W11 a repeated key passes", "webhook/strictjson.go",
+		"\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated {", "\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated && name == \"\" {", "./webhook", "."},
+	{"W11 trailing data passes", "webhook/strictjson.go", `!errors.Is(err, io.EOF)`, `errors.Is(err, io.ErrUnexpectedEOF)`, "./webhook", "."},
+	{"W12 the webhook answers GET", "webhook.go", `if r.Method != http.MethodPost {`, `if r.Method == "" {`, ".", "TestW12"},
+
+	{"D1 acknowledged though not stored", "webhook.go", `return http.StatusServiceUnavailable, "not_stored", event.Type`, `return http.StatusOK, "not_stored", event.Type`, ".", "TestD1"},
+	{"D1 not read back", "ledger/ledger.go", `if bytes.Equal(stored, raw) {`, `if len(raw) > 0 {`, ".", "TestD1"},
+	{"D1 an error of storage counts as absence", "ledger/ledger.go", `return Fact{}, fmt.Errorf("reading the %s record: %w", kind, err)`, `return Fact{}, fmt.Errorf("reading the %s record: %w", kind, fs.ErrNotExist)`, ".", "TestD2"},
+	{"D2 asked to pay while the ledger cannot be read", "visit.go", "case v.found.err != nil:\n", "case v.found.err != nil && restart:\n", ".", "TestD2"},
+	{"D3 served for ever while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since < 0`, ".", "TestD3"},
+	{"D3 turned away at once while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since >= 0`, ".", "TestD3"},
+	{"D4 a garbled record counts", "ledger/fact.go", `err != nil || sum != r.Sum {`, `err != nil || sum == "" {`, "./ledger", "."},
+	{"D4 a garbled record is kept", "ledger/ledger.go", "\tcase errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):\n\t\treturn true, l.store(ctx, f, id)",
+		"\tcase errors.Is(err, fs.ErrNotExist):\n\t\treturn true, l.store(ctx, f, id)\n\tcase errors.Is(err, ErrGarbled):\n\t\treturn false, nil", ".", "TestD4"},
+
+	{"T1 the token chooses the algorithm", "token/token.go", `if t.Method.Alg() != algorithm {`, `if t.Method.Alg() == "" {`, "./token", "."},
+	{"T3 a token outlives its access", "verified.go", `if !at.Before(v.Expires) {`, `if at.IsZero() {`, ".", "TestReloadInTheMiddle"},
+	{"T4 a token opens other passes", "handler.go", `err != nil || entry.Pass != h.Pass || entry`, `err != nil || entry`, ".", "TestS4"},
+	{"T4 a token opens other sites", "token/token.go", `}, jwt.WithAudience(site))`, `})`, "./token", "."},
+	{"T4 a remembered token opens other sites", "verified.go", `if known.site != site.origin {`, `if known.site == "" {`, ".", "TestT4"},
+	{"T6 one kind of token passes for the other", "token/token.go", `len(t.Header) != 3 || t.Header["typ"] != typ`, `len(t.Header) != 3`, "./token", "."},
+	{"T7 a refund closes nothing", "verified.go", `if kind := v.closedFor.Load(); kind != nil {`, `if kind := v.closedFor.Load(); kind != nil && *kind == "" {`, ".", "TestRefund"},
+	{"T7 a refund is not noticed at once", "webhook.go", `a.shared.outcomes.Add(1)`, `a.shared.outcomes.Add(0)`, ".", "TestRefund"},
+	{"T7 a won dispute stays closed", "ledger/ledger.go", `case has(Disputed) && !has(DisputeWon):`, `case has(Disputed):`, ".", "TestRefund"},
+
+	{"S1 a return needs no pending cookie", "visit.go", `if entry.Session != id {`, `if entry.Session == "" {`, ".", "TestS4|TestOneSession|TestS1"},
+	{"S4 a pending cookie is good for any gate", "cookies.go", `if entry.Scope == scope {`, `if entry.Scope != "" {`, ".", "TestS4"},
+	{"S6 a return is forgotten", "visit.go", `if entry.State == session.Returned || v.app`, `if v.app`, ".", "TestReturnBefore"},
+	{"C2 any request starts a checkout", "visit.go", `case mode != "" && mode != "navigate", dest != "" && dest != "document":`, `case mode == "websocket":`, ".", "TestOnlyNavigations"},
+	{"C2 crawlers start checkouts", "visit.go", `return !isCrawler(r.UserAgent())`, `return true`, ".", "TestOnlyNavigations"},
+	{"C3 an open checkout is not reused", "visit.go", `if entry.Reusable(now()) && entry`, `if entry.Reusable(now().Add(time.Hour)) && entry`, ".", "TestOneSession"},
+	{"C1 the limits are not applied", "checkout.go", `if wait, ok := v.app.limiter.Allow(clientIP); !ok {`, `if wait, ok := v.app.limiter.Allow(clientIP); !ok && wait < 0 {`, ".", "TestC1"},
+
+	{"G2 disguises are not looked through", "path.go", "\tfor _, reading := range disguised {", "\tfor _, reading := range disguised[:0] {", ".", "TestGPath"},
+	{"G1 only the path itself is matched", "path.go", "\tfor _, reading := range everydayReadings(r) {", "\tfor _, reading := range everydayReadings(r)[:0] {", ".", "TestGPath"},
+	{"G9 headers that name another path are believed", "path.go", `for _, name := range overrides {`, `for _, name := range overrides[:0] {`, ".", "TestGHeaders"},
+	{"G13 headers of any size are read", "handler.go", `if headerBytes(r.Header) > maxHeaderBytes {`, `if headerBytes(r.Header) < 0 {`, ".", "TestG13"},
+	{"R1 a path may name another host", "response.go", "return \"/\" + strings.TrimLeft(target, `/\\`)", "return target", ".", "TestRRedirects"},
+	{"R2 the Host header's port is believed", "site.go", `if claimed == "" || slices.Contains(a.ports, claimed) || len(a.ports) == 0 {`, `if claimed != "0" {`, ".", "TestRRedirects"},
+
+	{"P4 tried again and again", "session/client.go", `maxTries = 3`, `maxTries = 30`, "./session", "."},
+	{"P5 an answer of any size is read", "session/client.go", `if len(raw) > maxAnswer {`, `if len(raw) < 0 {`, "./session", "."},
+	{"P6 redirects are followed", "module.go", `return http.ErrUseLastResponse // a redirect would carry our credentials along`, `return nil`, ".", "TestAxraInTrouble/redirect"},
+	{"P7 visitors are sent anywhere", "session/client.go", `if err != nil || !c.hosts.Allow(target) {`, `if err != nil {`, ".", "TestAxraInTrouble/wrong"},
+	{"P9 an expired session is used", "session/client.go", `case !expires.After(now):`, `case expires.IsZero():`, ".", "TestAxraInTrouble/expired"},
+
+	{"H1 paid answers stay public", "response.go", "\t\tmakePrivate(w.Header())\n\t}\n\tw.ResponseWriterWrapper.WriteHeader", "\t}\n\tw.ResponseWriterWrapper.WriteHeader", ".", "TestH1"},
+	{"H2 a redirect may be stored", "response.go", `header.Set("Cache-Control", "no-store")`, `header.Set("Cache-Control", "private")`, ".", "TestVisitorPays"},
+	{"the checkout URL is logged", "response.go", `w.Header().Set("Location", shown)`, `w.Header().Set("Location", target)`, ".", "TestSecretsStay"},
+	{"a literal secret is accepted", "credentials.go", `if isOne && closed && (`, `if isOne || !closed || (`, ".", "TestAdapt"},
+	{"the session is created before the target is known to fit", "checkout.go", `if len(v.target) > maxTarget {`, `if len(v.target) < 0 {`, ".", "TestTooLong"},
+}

@@ -1,0 +1,20 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// The table keeps up with the code: what each mutant breaks is there, once.
+func TestMutantsFitTheCode(t *testing.T) {
+	for _, m := range mutants {
+		code, err := os.ReadFile(filepath.Join("..", "..", m.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.breakCode(string(code)); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// mint is an Axra that gives out numbered tokens.
+type mint struct {
+	mu        sync.Mutex
+	given     int
+	refused   map[string]bool // Authorization headers that it answers with 401
+	expiresIn int
+	delay     time.Duration // of an exchange
+}
+
+func (m *mint) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == tokenPath {
+		time.Sleep(m.delay)
+		m.mu.Lock()
+		m.given++
+		bearer := fmt.Sprintf("TOKENTOKEN%d", m.given)
+		m.mu.Unlock()
+		giveToken(w, bearer, m.expiresIn)
+		return
+	}
+	m.mu.Lock()
+	refused := m.refused[r.Header.Get("Authorization")]
+	m.mu.Unlock()
+	if refused {
+		text(http.StatusUnauthorized, "")(w, r)
+		return
+	}
+	answers(opened)(w, r)
+}
+
+func TestTheExchangeAsksAsDocumented(t *testing.T) {
+	m := &mint{expiresIn: 3600}
+	inWorld(t, m.serve, func(t *testing.T, w *world) {
+		mustCreate(t, w)
+		exchanges := w.calls(tokenPath)
+		if len(exchanges) != 1 {
+			t.Fatalf("%d exchanges", len(exchanges))
+		}
+		var body map[string]string
+		if err := json.Unmarshal([]byte(exchanges[0].body), &body); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[string]string{"apiKey": apiKey, "apiSecret": apiSecret}; !maps.Equal(body, want) {
+			t.Errorf("asked with %v", body)
+		}
+		create := w.calls(sessionPath)[0]
+		if got := create.header.Get("Authorization"); got != "Bearer TOKENTOKEN1" {
+			t.Errorf("Authorization: %q", got)
+		}
+		if got := create.header.Get("X-Api-Key"); got != "" {
+			t.Errorf("X-Api-Key: %q", got)
+		}
+	}, withSecret)
+}
+
+func TestTheExchangeAcceptsTheEnvelope(t *testing.T) {
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tokenPath {
+			writeJSON(w, http.StatusOK, fields{"success": true, "data": fields{"accessToken": "TOKENTOKEN", "expiresIn": 3600}})
+			return
+		}
+		answers(opened)(w, r)
+	}
+	inWorld(t, handler, func(t *testing.T, w *world) {
+		mustCreate(t, w)
+		if got := w.calls(sessionPath)[0].header.Get("Authorization"); got != "Bearer TOKENTOKEN" {
+			t.Errorf("Authorization: %q", got)
+		}
+	}, withSecret)
+}
+
+func TestThirtyTwoVisitorsShareOneExchange(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"a slow one": time.Second, "a fast one": 0} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 {
+				m := &mint{expiresIn: 3600, delay: delay}
+				inWorld(t, m.serve, func(t *testing.T, w *world) {
+					var visitors sync.WaitGroup
+					for range 32 {
+						visitors.Go(func() {
+							if _, err := w.Create(t.Context(), order(t)); err != nil {
+								t.Error(err)
+							}
+						})
+					}
+					visitors.Wait()
+					w.wantCalls(t, tokenPath, 1)
+					w.wantCalls(t, sessionPath, 32)
+				}, withSecret)
+			}
+		})
+	}
+}
+
+func TestAWaitForAnExchangeThatHasJustEndedStartsNoOther(t *testing.T) {
+	m := &mint{expiresIn: 3600}
+	inWorld(t, m.serve, func(t *testing.T, w *world) {
+		mustCreate(t, w)
+		auth, ok := w.auth.(*exchange)
+		if !ok {
+			t.Fatalf("%T", w.auth)
+		}
+		// A visitor who found no token a moment before the exchange above ended.
+		if _, err := auth.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.wantCalls(t, tokenPath, 1)
+	}, withSecret)
+}
+
+func TestATokenIsRenewedBeforeItsEnd(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		expiresIn int
+		renewed   time.Duration
+	}{
+		{"an hour", 3600, 54 * time.Minute},
+		{"ten minutes", 600, 9 * time.Minute},
+		{"not said: a minute", 0, 54 * time.Second},
+		{"negative: a minute", -3600, 54 * time.Second},
+		{"a year: a day", 365 * 24 * 3600, 24 * time.Hour * 9 / 10},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := &mint{expiresIn: test.expiresIn}
+			inWorld(t, m.serve, func(t *testing.T, w *world) {
+				mustCreate(t, w)
+				time.Sleep(test.renewed - time.Nanosecond)
+				mustCreate(t, w)
+				w.wantCalls(t, tokenPath, 1)
+				time.Sleep(time.Nanosecond)
+				mustCreate(t, w)
+				w.wantCalls(t, tokenPath, 2)
+				calls := w.calls(sessionPath)
+				for i, want := range []string{"Bearer TOKENTOKEN1", "Bearer TOKENTOKEN1", "Bearer TOKENTOKEN2"} {
+					if got := calls[i].header.Get("Authorization"); got != want {
+						t.Errorf("call %d: %q, want %q", i, got, want)
+					}
+				}
+			}, withSecret)
+		})
+	}
+}
+
+func TestP2ARefusedTokenIsRenewedOnce(t *testing.T) {
+	t.Run("and the visitor goes on", func(t *testing.T) {
+		m := &mint{expiresIn: 3600, refused: map[string]bool{"Bearer TOKENTOKEN1": true}}
+		inWorld(t, m.serve, func(t *testing.T, w *world) {
+			mustCreate(t, w)
+			mustCreate(t, w)
+			w.wantCalls(t, tokenPath, 2)
+			w.wantCalls(t, sessionPath, 3)
+		}, withSecret)
+	})
+	t.Run("and not again", func(t *testing.T) {
+		m := &mint{expiresIn: 3600, refused: map[string]bool{"Bearer TOKENTOKEN1": true, "Bearer TOKENTOKEN2": true}}
+		inWorld(t, m.serve, func(t *testing.T, w *world) {
+			_, err := w.Create(t.Context(), order(t))
+			if !errors.Is(err, ErrCredentials) {
+				t.Errorf("got %v, want %v", err, ErrCredentials)
+			}
+			checkQuotesNothing(t, err)
+			w.wantCalls(t, tokenPath, 2)
+			w.wantCalls(t, sessionPath, 2)
+		}, withSecret)
+	})
+	t.Run("for all visitors together", func(t *testing.T) {
+		m := &mint{expiresIn: 3600, delay: time.Second}
+		inWorld(t, m.serve, func(t *testing.T, w *world) {
+			mustCreate(t, w)
+			m.mu.Lock()
+			m.refused = map[string]bool{"Bearer TOKENTOKEN1": true}
+			m.mu.Unlock()
+			var visitors sync.WaitGroup
+			for range 32 {
+				visitors.Go(func() {
+					if _, err := w.Create(t.Context(), order(t)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			visitors.Wait()
+			w.wantCalls(t, tokenPath, 2)
+		}, withSecret)
+	})
+	t.Run("but a refused key is not", func(t *testing.T) {
+		inWorld(t, text(http.StatusUnauthorized, ""), func(t *testing.T, w *world) {
+			if _, err := w.Create(t.Context(), order(t)); !errors.Is(err, ErrCredentials) {
+				t.Errorf("got %v, want %v", err, ErrCredentials)
+			}
+			w.wantCalls(t, sessionPath, 1)
+		})
+	})
+}
+
+func TestAnExchangeThatFails(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		handler   http.HandlerFunc
+		want      error
+		exchanges int
+	}{
+		{"P2 401", text(401, ""), ErrCredentials, 1},
+		{"a field is missing", text(400, ""), ErrRefused, 1},
+		{"P4 503", text(503, ""), ErrUnavailable, maxTries},
+		{"P3 429", text(429, "", "Retry-After", "60"), ErrUnavailable, 1},
+		{"P5 no token", text(200, `{"tokenType":"Bearer"}`), ErrUnavailable, maxTries},
+		{"P5 an empty token", text(200, `{"accessToken":""}`), ErrUnavailable, maxTries},
+		{"P5 a token of the wrong type", text(200, `{"accessToken":{"TOKENTOKEN":1}}`), ErrUnavailable, maxTries},
+		{"P5 a life of the wrong type", text(200, `{"accessToken":"TOKENTOKEN","expiresIn":"long"}`), ErrUnavailable, maxTries},
+		{"a token that is no header value", text(200, `{"accessToken":"TOKENTOKEN\n","expiresIn":60}`), ErrUnavailable, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			handler := func(w http.ResponseWriter, r *http.Request) {
+				r.URL.Path = sessionPath
+				test.handler(w, r)
+			}
+			inWorld(t, handler, func(t *testing.T, w *world) {
+				_, err := w.Create(t.Context(), order(t))
+				if !errors.Is(err, test.want) {
+					t.Errorf("got %v, want %v", err, test.want)
+				}
+				checkQuotesNothing(t, err)
+				w.wantCalls(t, tokenPath, test.exchanges)
+				w.wantCalls(t, sessionPath, 0)
+			}, withSecret)
+		})
+	}
+}
+
+func TestAVisitorWhoLeavesDoesNotEndTheExchangeForTheOthers(t *testing.T) {
+	m := &mint{expiresIn: 3600, delay: 2 * time.Second}
+	inWorld(t, m.serve, func(t *testing.T, w *world) {
+		ctx, leave := context.WithCancel(t.Context())
+		var visitors sync.WaitGroup
+		visitors.Go(func() {
+			if _, err := w.Create(ctx, order(t)); !errors.Is(err, context.Canceled) {
+				t.Errorf("the one who left: %v", err)
+			}
+		})
+		synctest.Wait()
+		visitors.Go(func() {
+			if _, err := w.Create(t.Context(), order(t)); err != nil {
+				t.Errorf("the one who stayed: %v", err)
+			}
+		})
+		synctest.Wait()
+		leave()
+		visitors.Wait()
+		w.wantCalls(t, tokenPath, 1)
+	}, withSecret)
+}

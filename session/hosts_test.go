@@ -1,0 +1,87 @@
+package session
+
+import (
+	"net/url"
+	"testing"
+)
+
+func TestP7CheckoutHosts(t *testing.T) {
+	live := CheckoutHosts{Hosts: []string{"pay.useaxra.com"}}
+	wild := CheckoutHosts{Hosts: []string{"*.useaxra.com"}}
+	several := CheckoutHosts{Hosts: []string{"a.example", "B.example", "c.example:8443"}}
+	local := CheckoutHosts{Hosts: []string{"localhost:9000", "127.0.0.1:9000", "[::1]:9000"}, Insecure: true}
+	for _, test := range []struct {
+		name    string
+		allowed CheckoutHosts
+		url     string
+		want    bool
+	}{
+		{"the host", live, "https://pay.useaxra.com/c/1?t=2#f", true},
+		{"the host, alone", live, "https://pay.useaxra.com", true},
+		{"in upper case", live, "HTTPS://PAY.USEAXRA.COM/", true},
+		{"with its port", live, "https://pay.useaxra.com:443/", true},
+		{"another port", live, "https://pay.useaxra.com:8443/", false},
+		{"an empty port", live, "https://pay.useaxra.com:/", false},
+		{"http", live, "http://pay.useaxra.com/", false},
+		{"http on port 443", live, "http://pay.useaxra.com:443/", false},
+		{"ftp", live, "ftp://pay.useaxra.com/", false},
+		{"javascript", live, "javascript:alert(1)", false},
+		{"javascript with a host", live, "javascript://pay.useaxra.com/%0aalert(1)", false},
+		{"data", live, "data:text/html,x", false},
+		{"opaque", live, "https:pay.useaxra.com", false},
+		{"without a scheme", live, "//pay.useaxra.com/", false},
+		{"a path", live, "/c/1", false},
+		{"nothing", live, "", false},
+		{"no host", live, "https:///c", false},
+		{"a user", live, "https://user@pay.useaxra.com/", false},
+		{"a user and a password", live, "https://a:b@pay.useaxra.com/", false},
+		{"the host as a user", live, "https://pay.useaxra.com@evil.example/", false},
+		{"the host as a subdomain", live, "https://pay.useaxra.com.evil.example/", false},
+		{"the host as a suffix", live, "https://evilpay.useaxra.com/", false},
+		{"a subdomain", live, "https://x.pay.useaxra.com/", false},
+		{"the parent", live, "https://useaxra.com/", false},
+		{"a trailing dot", live, "https://pay.useaxra.com./", false},
+		{"the host as a path", live, "https://evil.example/pay.useaxra.com", false},
+		{"the host as a query", live, "https://evil.example?pay.useaxra.com", false},
+		{"the host as a fragment", live, "https://evil.example#@pay.useaxra.com", false},
+		{"a look-alike", live, "https://pаy.useaxra.com/", false}, // with a Cyrillic a
+
+		{"a subdomain of a wildcard", wild, "https://pay.useaxra.com/", true},
+		{"a deeper one", wild, "https://a.b.useaxra.com/", true},
+		{"the domain itself", wild, "https://useaxra.com/", false},
+		{"a dot before it", wild, "https://.useaxra.com/", false},
+		{"no dot before it", wild, "https://eviluseaxra.com/", false},
+		{"the wildcard literally", wild, "https://*.useaxra.com.evil.example/", false},
+		{"a wildcard and another port", wild, "https://pay.useaxra.com:8443/", false},
+		{"a wildcard and http", wild, "http://pay.useaxra.com/", false},
+		{"a star alone stands for nothing", CheckoutHosts{Hosts: []string{"*"}}, "https://evil.example/", false},
+		{"a star without a dot stands for nothing", CheckoutHosts{Hosts: []string{"*useaxra.com"}}, "https://eviluseaxra.com/", false},
+		{"a star and a dot alone stand for nothing", CheckoutHosts{Hosts: []string{"*."}}, "https://evil.example./", false},
+
+		{"the first of several", several, "https://a.example/", true},
+		{"configured in upper case", several, "https://b.example/", true},
+		{"a configured port", several, "https://c.example:8443/", true},
+		{"its host without the port", several, "https://c.example/", false},
+		{"none of several", several, "https://d.example/", false},
+		{"no hosts at all", CheckoutHosts{}, "https://pay.useaxra.com/", false},
+		{"an empty host", CheckoutHosts{Hosts: []string{""}}, "https://:443/", false},
+
+		{"loopback, http", local, "http://localhost:9000/checkout", true},
+		{"loopback, https", local, "https://localhost:9000/checkout", true},
+		{"IPv4 loopback", local, "http://127.0.0.1:9000/", true},
+		{"IPv6 loopback", local, "http://[::1]:9000/", true},
+		{"loopback, another port", local, "http://localhost:9001/", false},
+		{"loopback, another scheme", local, "ftp://localhost:9000/", false},
+		{"insecure is not for any host", local, "http://evil.example/", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			target, err := url.Parse(test.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := test.allowed.Allow(target); got != test.want {
+				t.Errorf("%s: %t, want %t", test.url, got, test.want)
+			}
+		})
+	}
+}

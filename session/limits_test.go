@@ -1,0 +1,195 @@
+package session
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// clock is a time that only moves when a test says so.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+var plenty = Rate{Events: 1_000_000, Per: time.Second}
+
+// allowed counts how many of n attempts pass.
+func allowed(l *Limiter, clientIP string, n int) int {
+	passed := 0
+	for range n {
+		if _, ok := l.Allow(clientIP); ok {
+			passed++
+		}
+	}
+	return passed
+}
+
+func TestC1PerClient(t *testing.T) {
+	limiter := NewLimiter(Rate{Events: 5, Per: time.Minute}, plenty, newClock().now)
+	for _, client := range []string{"192.0.2.1", "192.0.2.2"} {
+		if got := allowed(limiter, client, 100); got != 5 {
+			t.Errorf("%s: %d, want 5", client, got)
+		}
+	}
+}
+
+func TestC1InAll(t *testing.T) {
+	limiter := NewLimiter(Rate{Events: 5, Per: time.Minute}, Rate{Events: 20, Per: time.Minute}, newClock().now)
+	total := 0
+	for i := range 1000 {
+		total += allowed(limiter, fmt.Sprintf("198.51.%d.%d", i/250, i%250), 1)
+	}
+	if total != 20 {
+		t.Errorf("%d, want 20", total)
+	}
+}
+
+func TestC1WhoIsOneClient(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		a, b string
+		same bool
+	}{
+		{"one IPv4 address", "192.0.2.1", "192.0.2.1", true},
+		{"two IPv4 addresses", "192.0.2.1", "192.0.2.2", false},
+		{"IPv4 within IPv6", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"two IPv4 addresses within IPv6", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
+		{"one IPv6 network", "2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true},
+		{"one IPv6 address, written otherwise", "2001:db8::1", "2001:0DB8:0:0::0:1", true},
+		{"two IPv6 networks", "2001:db8:1:2::1", "2001:db8:1:3::1", false},
+		{"one link, two zones", "fe80::1%eth0", "fe80::2%eth1", true},
+		{"all that is no address", "", "unknown", true},
+		{"an address with a port is none", "192.0.2.1:80", "192.0.2.2:80", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			limiter := NewLimiter(Rate{Events: 1, Per: time.Hour}, plenty, newClock().now)
+			if _, ok := limiter.Allow(test.a); !ok {
+				t.Fatal("the first attempt is refused")
+			}
+			if _, ok := limiter.Allow(test.b); ok == test.same {
+				t.Errorf("%s after %s: allowed %t", test.b, test.a, ok)
+			}
+		})
+	}
+}
+
+func TestBudgetsRecover(t *testing.T) {
+	for name, limits := range map[string][2]Rate{
+		"of a client": {{Events: 6, Per: time.Minute}, plenty},
+		"in all":      {plenty, {Events: 6, Per: time.Minute}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			limiter := NewLimiter(limits[0], limits[1], c.now)
+			allowed(limiter, "192.0.2.1", 6)
+			wait, ok := limiter.Allow("192.0.2.1")
+			if ok || wait != 10*time.Second {
+				t.Fatalf("allowed %t, to wait %s, want 10s", ok, wait)
+			}
+			c.advance(wait - time.Millisecond)
+			if _, ok := limiter.Allow("192.0.2.1"); ok {
+				t.Error("allowed too early")
+			}
+			c.advance(time.Millisecond)
+			if got := allowed(limiter, "192.0.2.1", 10); got != 1 {
+				t.Errorf("%d after the wait, want 1", got)
+			}
+			c.advance(24 * time.Hour)
+			if got := allowed(limiter, "192.0.2.1", 100); got != 6 {
+				t.Errorf("%d after a day, want 6", got)
+			}
+		})
+	}
+}
+
+func TestRefusedAttemptsCostNothing(t *testing.T) {
+	c := newClock()
+	limiter := NewLimiter(Rate{Events: 2, Per: time.Minute}, Rate{Events: 4, Per: time.Minute}, c.now)
+	if got := allowed(limiter, "192.0.2.1", 1000); got != 2 {
+		t.Fatalf("%d, want 2", got)
+	}
+	// What the first was refused is not taken from the budget of all.
+	if got := allowed(limiter, "192.0.2.2", 1000); got != 2 {
+		t.Errorf("%d of a second client, want 2", got)
+	}
+	// What all were refused is not taken from the budget of one.
+	if got := allowed(limiter, "192.0.2.3", 1000); got != 0 {
+		t.Fatalf("%d beyond the budget of all", got)
+	}
+	c.advance(time.Minute)
+	if got := allowed(limiter, "192.0.2.3", 1000); got != 2 {
+		t.Errorf("%d of a third client, want 2", got)
+	}
+	// Nor does a thousand refusals make anybody wait longer.
+	if wait, ok := limiter.Allow("192.0.2.3"); ok || wait > 30*time.Second {
+		t.Errorf("allowed %t, to wait %s", ok, wait)
+	}
+}
+
+func TestConcurrentVisitorsNeverExceedABudget(t *testing.T) {
+	limiter := NewLimiter(Rate{Events: 10, Per: time.Hour}, Rate{Events: 25, Per: time.Hour}, newClock().now)
+	var mu sync.Mutex
+	passed := make(map[string]int)
+	var visitors sync.WaitGroup
+	for i := range 64 {
+		client := fmt.Sprintf("192.0.2.%d", i%4)
+		visitors.Go(func() {
+			n := allowed(limiter, client, 10)
+			mu.Lock()
+			defer mu.Unlock()
+			passed[client] += n
+		})
+	}
+	visitors.Wait()
+	total := 0
+	for client, n := range passed {
+		total += n
+		if n > 10 {
+			t.Errorf("%d of %s", n, client)
+		}
+	}
+	if total > 25 {
+		t.Errorf("%d in all", total)
+	}
+}
+
+func TestC4OnlySoManyClientsAreRemembered(t *testing.T) {
+	limiter := NewLimiter(Rate{Events: 1, Per: time.Hour}, plenty, newClock().now)
+	for i := range maxClients + maxClients/5 {
+		limiter.Allow(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
+	}
+	limiter.clients.CleanUp()
+	if got := limiter.clients.EstimatedSize(); got > maxClients {
+		t.Errorf("%d clients are remembered, at most %d should be", got, maxClients)
+	}
+}
+
+func TestDefaultsAllowAVisitorAndStopAFlood(t *testing.T) {
+	limiter := NewLimiter(DefaultPerClient, DefaultTotal, newClock().now)
+	if got := allowed(limiter, "192.0.2.1", 1000); got != DefaultPerClient.Events {
+		t.Errorf("%d of one client, want %d", got, DefaultPerClient.Events)
+	}
+	total := DefaultPerClient.Events
+	for i := range 1000 {
+		total += allowed(limiter, fmt.Sprintf("198.51.%d.%d", i/250, i%250), 1)
+	}
+	if total != DefaultTotal.Events {
+		t.Errorf("%d in all, want %d", total, DefaultTotal.Events)
+	}
+}

@@ -1,0 +1,377 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-axra/paywall/token"
+)
+
+// keys is a token.Storage that holds one keyring for ever.
+type keys []byte
+
+func (k keys) Load(context.Context, string) ([]byte, error) {
+	if k == nil {
+		return nil, fs.ErrNotExist
+	}
+	return bytes.Clone(k), nil
+}
+
+func (keys) Store(context.Context, string, []byte) error { return fs.ErrPermission }
+func (keys) Lock(context.Context, string) error          { return fs.ErrPermission }
+func (keys) Unlock(context.Context, string) error        { return nil }
+
+// signerOf returns a keyring whose only key is 32 times the byte.
+func signerOf(t testing.TB, c *clock, secret byte) *token.Keyring {
+	t.Helper()
+	stored := fmt.Sprintf(`{"v":1,"installation":"i%d","keys":[{"kid":"aaaa","alg":"HS256","secret":%q,
+		"created":"2025-01-01T00:00:00Z","sign_from":"2025-01-01T00:00:00Z"}]}`,
+		secret, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{secret}, 32)))
+	keyring := token.NewKeyring(c.now)
+	if err := keyring.Refresh(context.Background(), keys(stored)); err != nil {
+		t.Fatal(err)
+	}
+	return keyring
+}
+
+func started(c *clock) Pending {
+	return Pending{
+		Session: "cs_1", CheckoutURL: "https://pay.useaxra.com/c/cs_1?" + checkoutQuery,
+		ExpiresAt: c.now().Add(30 * time.Minute), Scope: Scope("https://example.com", "premium", "*"), Price: "5.00 USD",
+	}
+}
+
+func mustEncode(t testing.TB, signer Signer, p Pending) string {
+	t.Helper()
+	raw, err := p.Encode(signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func samePending(a, b Pending) bool {
+	if !a.ExpiresAt.Equal(b.ExpiresAt) {
+		return false
+	}
+	a.ExpiresAt = b.ExpiresAt
+	return a == b
+}
+
+func TestPendingSurvivesItsCookie(t *testing.T) {
+	c := newClock()
+	signer := signerOf(t, c, 1)
+	for name, change := range map[string]func(*Pending){
+		"started":            func(*Pending) {},
+		"returned":           func(p *Pending) { p.State = Returned },
+		"cancelled":          func(p *Pending) { p.State, p.CheckoutURL = Cancelled, "" },
+		"HTML in everything": func(p *Pending) { p.Session, p.CheckoutURL, p.Price = `<b>"&'`, "https://x/?a=<&b=>", "<i>" },
+		"other scripts":      func(p *Pending) { p.Session, p.Price = "сеанс", "5,00 €" },
+		"line separators":    func(p *Pending) { p.Session = "a\u2028b\u2029c\x00\n" },
+		"nothing else":       func(p *Pending) { *p = Pending{Session: "s", ExpiresAt: p.ExpiresAt} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := started(c)
+			change(&want)
+			got, err := DecodePending(signer, mustEncode(t, signer, want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !samePending(got, want) {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestPendingIsFitForACookie(t *testing.T) {
+	c := newClock()
+	raw := mustEncode(t, signerOf(t, c, 1), started(c))
+	for i := range len(raw) {
+		if b := raw[i]; b <= ' ' || b >= 0x7f || strings.IndexByte(`",;\`, b) >= 0 {
+			t.Fatalf("byte %q in %s", b, raw)
+		}
+	}
+}
+
+func TestS7ALongCheckoutURLIsDropped(t *testing.T) {
+	c := newClock()
+	signer := signerOf(t, c, 1)
+	long := started(c)
+	long.Session = strings.Repeat("x", 256)
+	for _, test := range []struct {
+		name   string
+		length int
+		kept   bool
+	}{
+		{"a short one", 100, true},
+		{"the longest that Axra may send", maxCheckoutURL, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := long
+			p.CheckoutURL = "https://pay.useaxra.com/" + strings.Repeat("x", test.length-24)
+			raw := mustEncode(t, signer, p)
+			if len(raw) > maxPending {
+				t.Errorf("%d bytes", len(raw))
+			}
+			got, err := DecodePending(signer, raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (got.CheckoutURL != "") != test.kept || got.Reusable(c.now()) != test.kept {
+				t.Errorf("the checkout URL is %.40q, reusable: %t", got.CheckoutURL, got.Reusable(c.now()))
+			}
+			got.CheckoutURL = p.CheckoutURL
+			if !samePending(got, p) {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+}
+
+func TestS7TwentyTabsStayBelowTheHeaderLimitAndApart(t *testing.T) {
+	c := newClock()
+	signer := signerOf(t, c, 1)
+	names := make(map[string]bool)
+	size := 0
+	for i := range 20 {
+		p := started(c)
+		p.Session = fmt.Sprintf("cs_01HXAMPLE%020d", i)
+		p.Scope = Scope("https://example.com", fmt.Sprint("pass", i), "*")
+		name := p.CookieName("__Host-axra_pending_")
+		names[name] = true
+		size += len(name) + len("=; ") + len(mustEncode(t, signer, p))
+	}
+	if len(names) != 20 {
+		t.Errorf("%d names for 20 sessions", len(names))
+	}
+	if size > 15<<10 {
+		t.Errorf("%d bytes", size)
+	}
+}
+
+func TestCookieNameIsOneOfTheSession(t *testing.T) {
+	a, b := Pending{Session: "cs_1"}, Pending{Session: "cs_2"}
+	if a.CookieName("p_") == b.CookieName("p_") {
+		t.Error("two sessions share a cookie")
+	}
+	changed := a
+	changed.State, changed.CheckoutURL, changed.Price = Returned, "https://x", "1"
+	if a.CookieName("p_") != changed.CookieName("p_") {
+		t.Error("one session has two cookies")
+	}
+	for _, session := range []string{"", "a=b; Path=/", "\r\nSet-Cookie: x", strings.Repeat("x", 64<<10)} {
+		name := (Pending{Session: session}).CookieName("p_")
+		if len(name) != 14 || strings.Trim(name[2:], "0123456789abcdef") != "" {
+			t.Errorf("session %.20q: name %q", session, name)
+		}
+	}
+}
+
+func TestS4ScopesDiffer(t *testing.T) {
+	scopes := make(map[string]string)
+	for _, parts := range [][3]string{
+		{"https://example.com", "premium", "*"},
+		{"https://example.com", "premium", "/a"},
+		{"https://example.com", "cheap", "*"},
+		{"https://example.com:8443", "premium", "*"},
+		{"http://example.com", "premium", "*"},
+		{"https://example.compremium", "", "*"},
+		{"", "", ""},
+	} {
+		scope := Scope(parts[0], parts[1], parts[2])
+		if other, taken := scopes[scope]; taken {
+			t.Errorf("%q and %s share a scope", parts, other)
+		}
+		scopes[scope] = fmt.Sprintf("%q", parts)
+		if scope != Scope(parts[0], parts[1], parts[2]) {
+			t.Errorf("%q has two scopes", parts)
+		}
+	}
+}
+
+func TestForeignPendingCookiesAreRefused(t *testing.T) {
+	c := newClock()
+	signer := signerOf(t, c, 1)
+	good := mustEncode(t, signer, started(c))
+	access, _, err := signer.SignAccess(token.Access{
+		Site: "https://example.com", Pass: "premium", Resource: "*", Session: "cs_1", Until: c.now().Add(time.Hour),
+	}, token.HS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	otherClaims := func(claims jwt.MapClaims) string {
+		raw, err := signer.SignPending(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	head, rest, _ := strings.Cut(good, ".")
+	end := c.now().Add(time.Hour).Unix()
+	for _, test := range []struct{ name, raw string }{
+		{"S1 of another installation", mustEncode(t, signerOf(t, c, 2), started(c))},
+		{"T1 unsigned", good[:strings.LastIndex(good, ".")+1]},
+		{"T1 other claims under the same signature", head + "." + segmentOf(`{"s":"cs_2","e":4102444800}`) + rest[strings.Index(rest, "."):]},
+		{"T3 no end", otherClaims(jwt.MapClaims{"s": "cs_1"})},
+		{"T3 an end that is no time", otherClaims(jwt.MapClaims{"s": "cs_1", "e": "soon"})},
+		{"T3 the end of a JWT, but none of ours", otherClaims(jwt.MapClaims{"s": "cs_1", "exp": end})},
+		{"T3 ended long ago", otherClaims(jwt.MapClaims{"s": "cs_1", "e": 1})},
+		{"no session", otherClaims(jwt.MapClaims{"e": end})},
+		{"an empty session", otherClaims(jwt.MapClaims{"s": "", "e": end})},
+		{"a session of another type", otherClaims(jwt.MapClaims{"s": 1, "e": end})},
+		{"T5 empty", ""},
+		{"T5 truncated", good[:len(good)-1]},
+		{"T5 trailing newline", good + "\n"},
+		{"T5 trailing dot", good + "."},
+		{"T5 oversized", otherClaims(jwt.MapClaims{"s": "cs_1", "e": end, "x": strings.Repeat("x", token.MaxSize)})},
+		{"S2 64 KB", strings.Repeat("x", 64<<10)},
+		{"T6 an access token", access},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := DecodePending(signer, test.raw)
+			if err == nil || got != (Pending{}) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func segmentOf(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+
+func TestPendingOutlivesItsCheckoutByAWeek(t *testing.T) {
+	c := newClock()
+	signer := signerOf(t, c, 1)
+	p := started(c)
+	raw := mustEncode(t, signer, p)
+	if got, want := p.Expires(), p.ExpiresAt.Add(PendingLife); !got.Equal(want) {
+		t.Errorf("expires at %s, want %s", got, want)
+	}
+	c.advance(30*time.Minute + PendingLife - time.Second)
+	if _, err := DecodePending(signer, raw); err != nil {
+		t.Errorf("a payment that is confirmed late finds no browser: %v", err)
+	}
+	c.advance(time.Second)
+	if _, err := DecodePending(signer, raw); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+func TestBeforeTheKeysAreLoadedNothingIsSigned(t *testing.T) {
+	c := newClock()
+	empty := token.NewKeyring(c.now)
+	if raw, err := started(c).Encode(empty); raw != "" || !errors.Is(err, token.ErrNoKeys) {
+		t.Errorf("got %q, %v", raw, err)
+	}
+	if _, err := DecodePending(empty, "a.b.c"); !errors.Is(err, token.ErrNoKeys) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReusable(t *testing.T) {
+	c := newClock()
+	for _, test := range []struct {
+		name   string
+		change func(*Pending)
+		want   bool
+	}{
+		{"C3 started and open", func(*Pending) {}, true},
+		{"31 seconds left", func(p *Pending) { p.ExpiresAt = c.now().Add(31 * time.Second) }, true},
+		{"30 seconds left: too late to pay", func(p *Pending) { p.ExpiresAt = c.now().Add(30 * time.Second) }, false},
+		{"expired", func(p *Pending) { p.ExpiresAt = c.now().Add(-time.Hour) }, false},
+		{"S6 returned: a payment may be on its way", func(p *Pending) { p.State = Returned }, false},
+		{"S6 cancelled", func(p *Pending) { p.State = Cancelled }, false},
+		{"an unknown state", func(p *Pending) { p.State = "x" }, false},
+		{"without its URL", func(p *Pending) { p.CheckoutURL = "" }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := started(c)
+			test.change(&p)
+			if got := p.Reusable(c.now()); got != test.want {
+				t.Errorf("reusable: %t, want %t", got, test.want)
+			}
+		})
+	}
+}
+
+// FuzzDecodePending: a cookie that is accepted bears the one signature that we
+// give, and whatever Axra names a session comes back as it was.
+func FuzzDecodePending(f *testing.F) {
+	c := newClock()
+	signer := signerOf(f, c, 1)
+	good := mustEncode(f, signer, started(c))
+	f.Add(good, "cs_1", "https://pay.useaxra.com/c/cs_1", "5.00 USD")
+	f.Add(good+"\n", "", "", "")
+	f.Add(good[:len(good)-1], "<b>\u2028\x00", "https://x/?"+strings.Repeat("x", maxPending), "5,00 €")
+	f.Add(strings.Replace(good, ".", "..", 1), "cs_\xff", "javascript:", "\ud7ff")
+	f.Add("a.b.c", strings.Repeat("x", 256), strings.Repeat("\x00", 512), "")
+	pendingKey, err := hkdf.Key(sha256.New, bytes.Repeat([]byte{1}, 32), nil, "axra paywall pending cookie", 32)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, raw, session, checkoutURL, price string) {
+		if got, err := DecodePending(signer, raw); err == nil {
+			checkSignedByUs(t, raw, pendingKey)
+			if got.Session == "" || !got.Expires().After(c.now()) {
+				t.Fatalf("accepted %+v", got)
+			}
+		} else if got != (Pending{}) {
+			t.Fatalf("%+v beside %v", got, err)
+		}
+
+		want := started(c)
+		want.Session, want.CheckoutURL, want.Price = session, checkoutURL, price
+		if session == "" || len(session) > 256 || len(price) > 64 || !utf8.ValidString(session+checkoutURL+price) {
+			return // nothing that Client.Create or a price gives
+		}
+		cookie := mustEncode(t, signer, want)
+		// Control characters take six bytes each.
+		if len(cookie) > maxPending && len(session) < 64 {
+			t.Fatalf("%d bytes for the session %q", len(cookie), session)
+		}
+		got, err := DecodePending(signer, cookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.CheckoutURL == "" {
+			want.CheckoutURL = ""
+		}
+		if !samePending(got, want) {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+		// The reader of one cookie is not led astray by the end of another.
+		if mixed, err := DecodePending(signer, cookie[:len(cookie)-1]+"\n"); err == nil {
+			t.Fatalf("accepted %+v", mixed)
+		}
+	})
+}
+
+func checkSignedByUs(t *testing.T, raw string, key []byte) {
+	t.Helper()
+	end := strings.LastIndex(raw, ".")
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(raw[:end]))
+	if want := base64.RawURLEncoding.EncodeToString(mac.Sum(nil)); raw[end+1:] != want {
+		t.Fatalf("accepted with the signature %q, ours is %q", raw[end+1:], want)
+	}
+	head, _, _ := strings.Cut(raw, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(head)
+	var header map[string]string
+	if err != nil || json.Unmarshal(decoded, &header) != nil || len(header) != 3 || header["kid"] != "aaaa" {
+		t.Fatalf("accepted with the header %q", decoded)
+	}
+}
