@@ -116,6 +116,27 @@ func TestReturnBeforeTheWebhook(t *testing.T) {
 	}
 }
 
+// A card was declined before the one that paid: the decline says nothing about
+// the payment on its way.
+func TestReturnAfterADeclineAndASuccess(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	checkout := v.browse("/premium/article.html")
+	v.pay(checkout, cardDeclined)
+	w.delivered()
+	w.sandbox.Hold()
+	back := v.pay(v.browse(checkout.url.String()), cardGood)
+	for range 2 {
+		v.open(back.location()).wantPage(t, http.StatusPaymentRequired, "Waiting for confirmation")
+		if state := v.poll(back.location()); state != "waiting" {
+			t.Errorf("the page is told %q", state)
+		}
+	}
+	w.sandbox.Release()
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+}
+
 func (v *visitor) poll(target string) string {
 	v.w.t.Helper()
 	answer := v.do(http.MethodGet, target, http.Header{
@@ -338,6 +359,9 @@ func TestLocalCurrencySettlesLate(t *testing.T) {
 		w := newWorld(t, worldOptions{Caddyfile: local})
 		v := w.visitor()
 		back := v.submit(v.browse("/premium/article.html"), "Pay by bank", nil)
+		w.delivered()
+		v.open(back.location()).wantPage(t, http.StatusPaymentRequired, "Your payment is on its way")
+		w.pass(time.Minute)
 		mustDo(t, w.sandbox.FailCollection(w.sandbox.Collections()[0].ID))
 		w.delivered()
 		page := v.open(back.location())

@@ -396,13 +396,13 @@ var pool = caddy.NewUsagePool()
 
 // acquire takes a value from the pool, making it if it is not there, until the
 // app is cleaned up.
-func acquire[T caddy.Destructor](a *App, kind string, make func() T, dependsOn ...any) T {
+func acquire[T caddy.Destructor](a *App, kind string, construct func() T, dependsOn ...any) T {
 	hash := sha256.New()
 	for _, part := range dependsOn {
 		fmt.Fprintf(hash, "%#v\n", part)
 	}
 	key := kind + ":" + hex.EncodeToString(hash.Sum(nil))
-	value, _, _ := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return make(), nil })
+	value, _, _ := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return construct(), nil })
 	a.releases = append(a.releases, func() { _, _ = pool.Delete(key) })
 	return value.(T) //nolint:forcetypeassert // the kind is part of the key
 }

@@ -57,8 +57,8 @@ func (v *visit) pollState() string {
 	case !errors.Is(err, ledger.ErrNotPaid):
 		return "waiting"
 	}
-	if known := v.app.progressOf(entry.Session); known != "" {
-		return string(known)
+	if stage := v.app.stageOf(*entry); stage != "" {
+		return string(stage)
 	}
 	if _, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session); err == nil {
 		return "mismatch"

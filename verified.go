@@ -60,12 +60,17 @@ func (s *shared) Destruct() error {
 	return nil
 }
 
-// progress is what Axra said about a session that is not paid.
-type progress string
+// progress is what Axra last said about a session that is not paid.
+type progress struct {
+	stage stage
+	at    time.Time // as Axra states it
+}
+
+type stage string
 
 const (
-	progressFailed     progress = "failed"
-	progressProcessing progress = "processing"
+	failed     stage = "failed"
+	processing stage = "processing"
 )
 
 // verified is an access token whose signature was checked, with what the ledger

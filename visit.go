@@ -165,7 +165,7 @@ func (v *visit) next() error {
 		return v.cancelled()
 	}
 	for _, entry := range v.pending.here {
-		if entry.State == session.Returned || v.app.progressOf(entry.Session) == progressProcessing {
+		if entry.State == session.Returned || v.app.stageOf(entry) == processing {
 			return v.wait(entry)
 		}
 	}
@@ -186,7 +186,7 @@ func (v *visit) returned() error {
 			continue
 		}
 		if entry.State != session.Returned {
-			entry.State = session.Returned
+			entry.State, entry.ReturnedAt = session.Returned, now().Truncate(time.Millisecond)
 			if err := v.keepPending(v.w, v.site, entry); err != nil {
 				v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
 			}
@@ -230,11 +230,11 @@ func (v *visit) wait(entry session.Pending) error {
 		NextURL:   withParams(v.target, paramRestart, "1"),
 		Reference: entry.Session,
 	}
-	switch v.app.progressOf(entry.Session) {
-	case progressFailed:
+	switch v.app.stageOf(entry) {
+	case failed:
 		view.Kind, view.CheckURL = page.Failed, ""
 		return v.showView(view)
-	case progressProcessing:
+	case processing:
 		view.Kind = page.Processing
 	default:
 		view.Kind = page.Waiting

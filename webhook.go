@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -158,9 +159,9 @@ func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, er
 	case webhook.DisputeLost:
 		return a.takeOutcome(ctx, event, ledger.DisputeLost)
 	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
-		a.note(event.Session, progressFailed)
+		a.note(event, failed)
 	case webhook.CollectionCreated, webhook.CollectionProcessing, webhook.CollectionCompleted:
-		a.note(event.Session, progressProcessing)
+		a.note(event, processing)
 	}
 	return "noted", nil
 }
@@ -256,15 +257,29 @@ func happened(stated time.Time) time.Time {
 // note remembers what Axra said about a session that is not paid, for the visitor
 // who waits for it. It is kept in bounded memory: an unpaid session costs no
 // storage.
-func (a *App) note(session string, what progress) {
-	if session != "" {
-		a.shared.progress.Set(session, what)
+func (a *App) note(event webhook.Event, stage stage) {
+	if event.Session == "" {
+		return
 	}
+	said := progress{stage: stage, at: event.Timestamp.Truncate(time.Millisecond)}
+	if said.at.IsZero() {
+		said.at = now()
+	}
+	if known, ok := a.shared.progress.GetIfPresent(event.Session); ok && known.at.After(said.at) {
+		return // events come in any order
+	}
+	a.shared.progress.Set(event.Session, said)
 }
 
-func (a *App) progressOf(session string) progress {
-	what, _ := a.shared.progress.GetIfPresent(session)
-	return what
+// stageOf is what a visitor may be told about a checkout that is not paid. A
+// failure from before the return was an earlier attempt in the same checkout,
+// which a successful one followed.
+func (a *App) stageOf(entry session.Pending) stage {
+	said, ok := a.shared.progress.GetIfPresent(entry.Session)
+	if !ok || said.stage == failed && entry.State == session.Returned && !said.at.After(entry.ReturnedAt) {
+		return ""
+	}
+	return said.stage
 }
 
 // Interface guards

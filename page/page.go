@@ -21,6 +21,7 @@ import (
 // and the next step.
 type Kind string
 
+// The kinds of pages.
 const (
 	Waiting       Kind = "waiting"       // back from checkout, payment not confirmed yet; refreshes itself
 	StillWaiting  Kind = "still_waiting" // the automatic refresh has ended

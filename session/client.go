@@ -307,7 +307,7 @@ func (c *Client) post(ctx context.Context, path string, body any, credentials ht
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing to be done
+	defer response.Body.Close()
 	if err := checkStatus(response, c.now()); err != nil {
 		return err
 	}

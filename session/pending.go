@@ -39,6 +39,7 @@ type Pending struct {
 	Scope       string    // what it is for, see Scope
 	Price       string    // what was asked: "5.00 USD"
 	State       State
+	ReturnedAt  time.Time // when the state became Returned, in milliseconds
 }
 
 // Scope names what a checkout is for in few bytes: the site, the pass and the
@@ -57,6 +58,7 @@ type pendingClaims struct {
 	Scope       string           `json:"o"`
 	Price       string           `json:"a"`
 	State       State            `json:"m,omitempty"`
+	ReturnedAt  int64            `json:"b,omitempty"` // Unix milliseconds
 }
 
 // GetExpirationTime derives the cookie's end from the checkout's.
@@ -105,10 +107,14 @@ func (p Pending) Encode(signer Signer) (string, error) {
 }
 
 func (p Pending) sign(signer Signer) (string, error) {
-	raw, err := signer.SignPending(pendingClaims{
+	claims := pendingClaims{
 		Session: p.Session, CheckoutURL: p.CheckoutURL, CheckoutEnd: jwt.NewNumericDate(p.ExpiresAt),
 		Scope: p.Scope, Price: p.Price, State: p.State,
-	})
+	}
+	if !p.ReturnedAt.IsZero() {
+		claims.ReturnedAt = p.ReturnedAt.UnixMilli()
+	}
+	raw, err := signer.SignPending(claims)
 	if err != nil {
 		return "", fmt.Errorf("pending cookie: %w", err)
 	}
@@ -124,8 +130,12 @@ func DecodePending(signer Signer, raw string) (Pending, error) {
 	if c.Session == "" || c.CheckoutEnd == nil {
 		return Pending{}, errors.New("pending cookie: claims are missing")
 	}
-	return Pending{
+	p := Pending{
 		Session: c.Session, CheckoutURL: c.CheckoutURL, ExpiresAt: c.CheckoutEnd.Time,
 		Scope: c.Scope, Price: c.Price, State: c.State,
-	}, nil
+	}
+	if c.ReturnedAt != 0 {
+		p.ReturnedAt = time.UnixMilli(c.ReturnedAt)
+	}
+	return p, nil
 }

@@ -31,7 +31,7 @@ func TestFlood(t *testing.T) {
 
 func floodGate(t *testing.T, limits string, perMinute int, fault sandbox.Fault) {
 	t.Helper()
-	perSecond, length := inForm(300, 1000), inForm(2*time.Second, 10*time.Second)
+	perSecond, length := inForm(300, 1000), inForm(3*time.Second, 10*time.Second)
 	idleLength := inForm(time.Second, 5*time.Second)
 	r := newRig(t)
 	n := r.add("A", options{axra: limits}).start()
@@ -73,7 +73,7 @@ func floodGate(t *testing.T, limits string, perMinute int, fault sandbox.Fault) 
 	if made == 0 || statuses[http.StatusServiceUnavailable]+statuses[http.StatusTooManyRequests] == 0 {
 		t.Error("the flood did not come through: this proves nothing")
 	}
-	if grown := highest - resident; grown > maxGrowth {
+	if grown := highest - resident; grown > maxGrowth && !raced {
 		t.Errorf("memory grew by %s", megabytes(grown))
 	}
 	if after := r.files(); !slices.Equal(files, after) {

@@ -64,4 +64,3 @@ func (r *rig) loadAndStop(n *node, storage string, fault faults.Fault) {
 	must(r.t, caddy.Stop())
 	n.transport.CloseIdleConnections()
 }
-

@@ -241,4 +241,3 @@ func firstNumber(t *testing.T, text, pattern string) int {
 	must(t, err)
 	return number
 }
-
