@@ -21,6 +21,7 @@ type reader struct {
 	n      *node
 	client *http.Client
 	header http.Header
+	target string
 	want   int
 	pause  time.Duration
 
@@ -30,13 +31,24 @@ type reader struct {
 }
 
 func (r *rig) paidReader(n *node, v *visitor, pause time.Duration) *reader {
-	return &reader{n: n, header: navigation, want: http.StatusOK, pause: pause,
-		client: &http.Client{Transport: n.newTransport(), Jar: v.jar}}
+	return &reader{
+		n: n, header: navigation, target: paid, want: http.StatusOK, pause: pause,
+		client: &http.Client{Transport: n.newTransport(), Jar: v.jar},
+	}
 }
 
 func (r *rig) unpaidProgram(n *node, pause time.Duration) *reader {
-	return &reader{n: n, header: http.Header{"Accept": {"application/json"}}, want: http.StatusPaymentRequired, pause: pause,
-		client: &http.Client{Transport: n.newTransport()}}
+	return &reader{
+		n: n, header: http.Header{"Accept": {"application/json"}}, target: paid, want: http.StatusPaymentRequired, pause: pause,
+		client: &http.Client{Transport: n.newTransport()},
+	}
+}
+
+func (r *rig) freeReader(n *node, pause time.Duration) *reader {
+	return &reader{
+		n: n, header: navigation, target: "/", want: http.StatusOK, pause: pause,
+		client: &http.Client{Transport: n.newTransport()},
+	}
 }
 
 // run asks until the context ends. A request that got no answer at all is tried
@@ -46,13 +58,13 @@ func (l *reader) run(ctx context.Context) {
 	defer l.client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		began := time.Now()
-		a, err := ask(context.WithoutCancel(ctx), l.client, http.MethodGet, paid, l.header, nil)
+		a, err := ask(context.WithoutCancel(ctx), l.client, http.MethodGet, l.target, l.header, nil)
 		if err != nil {
 			l.retried++
-			a, err = ask(context.WithoutCancel(ctx), l.client, http.MethodGet, paid, l.header, nil)
+			a, err = ask(context.WithoutCancel(ctx), l.client, http.MethodGet, l.target, l.header, nil)
 		}
 		l.latencies = append(l.latencies, time.Since(began))
-		if err != nil || a.status != l.want || (a.body == marker) != (l.want == http.StatusOK) {
+		if err != nil || a.status != l.want || (a.body == marker) != (l.want == http.StatusOK && l.target == paid) {
 			l.failed = append(l.failed, fmt.Sprintf("%s %v", a, err))
 		}
 		select {

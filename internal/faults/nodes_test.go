@@ -1,26 +1,69 @@
 package faults_test
 
 import (
+	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/certmagic"
 )
+
+// slowStorage is a file storage that takes its time to store, so that nodes that
+// start together are sure to be in each other's way: `caddy.storage.slow`.
+type slowStorage struct {
+	Root string `json:"root"`
+	*certmagic.FileStorage
+}
+
+const storeDelay = 300 * time.Millisecond
+
+func init() { caddy.RegisterModule(new(slowStorage)) }
+
+func (*slowStorage) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "caddy.storage.slow", New: func() caddy.Module { return new(slowStorage) }}
+}
+
+func (s *slowStorage) CertMagicStorage() (certmagic.Storage, error) {
+	s.FileStorage = &certmagic.FileStorage{Path: s.Root}
+	return s, nil
+}
+
+func (s *slowStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.AllArgs(&s.Root) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func (s *slowStorage) Store(ctx context.Context, key string, value []byte) error {
+	time.Sleep(storeDelay)
+	return s.FileStorage.Store(ctx, key, value)
+}
 
 // K4: nodes that start at the same moment on an empty storage agree on one key.
 func TestNodesAgreeOnOneKey(t *testing.T) {
-	for range inForm(1, 20) {
-		agreeOnOneKey(t)
+	for i := range inForm(1, 20) {
+		agreeOnOneKey(t, i%2 == 0)
 	}
 }
 
-func agreeOnOneKey(t *testing.T) {
+func agreeOnOneKey(t *testing.T, slow bool) {
 	t.Helper()
 	r := newRig(t)
-	nodes := []*node{r.add("A", options{axra: unlimited}), r.add("B", options{axra: unlimited})}
+	o := options{axra: unlimited}
+	if slow {
+		o.axra += "\n\t\tstorage slow `" + r.storage + "`"
+	}
+	nodes := []*node{r.add("A", o), r.add("B", o)}
 	for _, n := range nodes {
 		n.prepare()
 	}
@@ -95,23 +138,34 @@ func twoNodes(t *testing.T) (*rig, []*node) {
 func TestNodesCloseAfterARefund(t *testing.T) {
 	r, nodes := twoNodes(t)
 	var slowest time.Duration
-	for i := range inForm(4, 20) {
+	for i := range inForm(8, 32) {
 		heard, other := nodes[i&1], nodes[1-i&1]
 		name := []string{"payment.refunded", "payment.disputed"}[i>>1&1]
 		v := r.buyer(heard)
-		r.mustRead(v, other)
+		for before := time.Now().Add(rand.N(2 * recheck)); ; time.Sleep(10 * time.Millisecond) {
+			r.mustRead(v, other)
+			if time.Now().After(before) {
+				break // the node's memory is of any age now
+			}
+		}
 		r.mustDeliver(heard, event(name, v.session))
 		delivered := time.Now()
 		if open, err := v.reads(t.Context(), heard); err != nil || open {
 			t.Fatalf("%s: the node that heard of it is open (%v)", name, err)
 		}
-		// A visitor who goes on reading, so that memory always has an answer.
+		// One visitor goes on reading, so that memory always has an answer; another
+		// is away until nothing may be left of it.
+		if i>>2&1 == 1 {
+			time.Sleep(time.Until(delivered.Add(recheck + 20*time.Millisecond)))
+		}
 		for {
 			asked := time.Now()
 			open, err := v.reads(t.Context(), other)
 			must(t, err)
 			if !open {
-				slowest = max(slowest, time.Since(delivered))
+				if i>>2&1 == 0 {
+					slowest = max(slowest, time.Since(delivered))
+				}
 				break
 			}
 			if asked.Sub(delivered) > recheck {
@@ -130,5 +184,5 @@ func TestNodesCloseAfterARefund(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("recheck %s: the other node closed after %s at most", recheck, slowest.Round(time.Millisecond))
+	t.Logf("recheck %s: the other node closed to a visitor who goes on reading after %s at most", recheck, slowest.Round(time.Millisecond))
 }
