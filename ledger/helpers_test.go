@@ -26,6 +26,7 @@ type disk struct {
 	stores  int
 
 	onLoad  func(key string) error
+	seen    func(key string) // runs between a look at the records and its answer
 	onStore func(key string) error
 	mangle  func(key string, value []byte) []byte // what Store keeps instead of value
 }
@@ -35,7 +36,7 @@ func newDisk() *disk { return &disk{records: make(map[string][]byte)} }
 func (d *disk) Load(_ context.Context, key string) ([]byte, error) {
 	d.mu.Lock()
 	d.loads++
-	fault := d.onLoad
+	fault, seen := d.onLoad, d.seen
 	d.mu.Unlock()
 	if fault != nil {
 		if err := fault(key); err != nil {
@@ -43,8 +44,11 @@ func (d *disk) Load(_ context.Context, key string) ([]byte, error) {
 		}
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	value, ok := d.records[key]
+	d.mu.Unlock()
+	if seen != nil {
+		seen(key)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 	}

@@ -199,16 +199,16 @@ func TestW7OutcomesAloneOpenNothing(t *testing.T) {
 	}
 }
 
-// meet returns a fault that makes the first n operations on the kind wait for
-// each other.
-func meet(kind Kind, n int) func(string) error {
+// meet makes the first n readers of a kind wait for each other, each with what it
+// has read.
+func meet(kind Kind, n int) func(string) {
 	var mu sync.Mutex
 	var arrived sync.WaitGroup
 	arrived.Add(n)
 	left := n
-	return func(key string) error {
+	return func(key string) {
 		if !isOf(key, kind) {
-			return nil
+			return
 		}
 		mu.Lock()
 		early := left > 0
@@ -218,7 +218,6 @@ func meet(kind Kind, n int) func(string) error {
 			arrived.Done()
 			arrived.Wait()
 		}
-		return nil
 	}
 }
 
@@ -226,7 +225,7 @@ func TestW7TwoPaymentIDsConfirmedAtTheSameMoment(t *testing.T) {
 	for _, refunded := range []string{payment1, payment2} {
 		t.Run("then "+refunded+" is refunded", func(t *testing.T) {
 			storage := newDisk()
-			storage.onLoad = meet(Paid, 2) // both see an unpaid session
+			storage.seen = meet(Paid, 2) // both see an unpaid session
 			var deliveries sync.WaitGroup
 			for _, payment := range []string{payment1, payment2} {
 				deliveries.Go(func() {

@@ -206,6 +206,23 @@ func TestP2ARefusedTokenIsRenewedOnce(t *testing.T) {
 	})
 }
 
+func TestATokenThatWasRenewedMeanwhileIsNotForgotten(t *testing.T) {
+	m := &mint{expiresIn: 3600}
+	inWorld(t, m.serve, func(t *testing.T, w *world) {
+		mustCreate(t, w)
+		// Two visitors are told 401; the second hears of it after the renewal.
+		if !w.auth.forget(bearerHeader("TOKENTOKEN1")) {
+			t.Error("no other credentials can be had")
+		}
+		mustCreate(t, w)
+		if !w.auth.forget(bearerHeader("TOKENTOKEN1")) {
+			t.Error("no other credentials can be had")
+		}
+		mustCreate(t, w)
+		w.wantCalls(t, tokenPath, 2)
+	}, withSecret)
+}
+
 func TestAnExchangeThatFails(t *testing.T) {
 	for _, test := range []struct {
 		name      string

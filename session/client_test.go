@@ -172,6 +172,9 @@ func troubles() []trouble {
 	add("P5 a list", text(200, "[]"), ErrUnavailable, retried)
 	add("P5 a string", text(200, `"`+checkoutQuery+`"`), ErrUnavailable, retried)
 	add("P5 64 KB and a byte", text(200, `{"x":"`+strings.Repeat("x", maxAnswer)+`"}`), ErrUnavailable, retried)
+	add("P5 a good answer and 64 KB of blanks", func(w http.ResponseWriter, r *http.Request) {
+		text(200, string(mustJSON(opened()))+strings.Repeat(" ", maxAnswer))(w, r)
+	}, ErrUnavailable, retried)
 	add("P5 100 MB", flood, ErrUnavailable, retried)
 	add("P5 no HTTP", raw(func(*http.Request) string { return "SSH-2.0-OpenSSH_9.9\r\n" }), ErrUnavailable, retried)
 	add("P5 no HTTP, but our own words", raw(echo), ErrUnavailable, retried)
@@ -218,6 +221,14 @@ func troubles() []trouble {
 		add(fmt.Sprintf("a refusal with %d", code), status(code), ErrRefused, once)
 	}
 	return list
+}
+
+func mustJSON(v any) []byte {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return encoded
 }
 
 // drip sends the text byte by byte, one a second.

@@ -54,7 +54,7 @@ type memory struct {
 	lockErr  error
 	garble   bool             // Store keeps other bytes than it was given
 	onLock   func(s *memory)  // runs once the lock is taken
-	onLoad   func(key string) // runs before a Load
+	onLoad   func(key string) // runs between a look at the records and its answer
 }
 
 func newMemory() *memory {
@@ -62,15 +62,16 @@ func newMemory() *memory {
 }
 
 func (s *memory) Load(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	err := s.loadErr
+	value, ok := s.records[key]
+	s.mu.Unlock()
 	if s.onLoad != nil {
 		s.onLoad(key)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.loadErr != nil {
-		return nil, s.loadErr
+	if err != nil {
+		return nil, err
 	}
-	value, ok := s.records[key]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 	}

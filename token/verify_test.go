@@ -286,6 +286,20 @@ func (f *forge) pendingKey(t testing.TB, record keyRecord) []byte {
 	return usable.pending
 }
 
+func TestT1TheKeyChoosesTheAlgorithmNotTheToken(t *testing.T) {
+	f := newForge(t)
+	for name, raw := range map[string]string{
+		"HS256 under the Edwards key's id": craft(header(HS256, f.edwards.ID).json(), f.claims().json(), hs256(f.publicKey())),
+		"EdDSA under the HMAC key's id":    craft(header(EdDSA, f.hmac.ID).json(), f.claims().json(), eddsa(f.hmac.Secret)),
+	} {
+		// Not only because the library would find the key to be of the wrong type.
+		_, err := f.keyring.VerifyAccess(raw, site)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "algorithm is not the key's") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestOneFlippedBitAnywhereIsDenied(t *testing.T) {
 	f := newForge(t)
 	for name, good := range map[string]string{

@@ -85,6 +85,10 @@ func during(ctx context.Context, do func(), readers ...*reader) measured {
 	do()
 	stop()
 	group.Wait()
+	return gather(readers...)
+}
+
+func gather(readers ...*reader) measured {
 	var m measured
 	for _, l := range readers {
 		m.latencies = append(m.latencies, l.latencies...)

@@ -60,7 +60,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Logf("during reloads %d to %d: %s; one reload takes %s", warm+1, all, second, (took/time.Duration(all-warm) - reloadPause).Round(time.Millisecond))
 	t.Logf("after %d and %d reloads: goroutines %d, %d; heap %s, %s; resident %s, %s", warm, all, goroutinesBefore, goroutinesAfter,
 		megabytes(heapBefore), megabytes(heapAfter), megabytes(residentBefore), megabytes(residentAfter))
-	t.Logf("of these on the page without a gate: %s", measured{free.latencies, free.retried, free.failed})
+	t.Logf("of these on the page without a gate: %s", gather(free))
 	first.mustNotFail(t, "the first reloads")
 	second.mustNotFail(t, "the further reloads")
 	if grown := goroutinesAfter - goroutinesBefore; grown > reloadGoroutines {
