@@ -129,51 +129,51 @@ func TestConfigErrors(t *testing.T) {
 			"axra: webhook_secret {env.PW_HOOK} is empty: set that variable or file before starting Caddy"},
 		{"W2 webhook secret blank", map[string]string{"PW_HOOK": " \n"}, "webhook_secret {env.PW_HOOK}", hook,
 			"axra: webhook_secret {env.PW_HOOK} is empty: set that variable or file before starting Caddy"},
-		{"W2 second webhook secret unset", map[string]string{"PW_HOOK": "bs_test_SECRET"}, "webhook_secret {env.PW_HOOK} {env.PW_OLD}", hook,
+		{"W2 second webhook secret unset", map[string]string{"PW_HOOK": "bs_test_PLANTED"}, "webhook_secret {env.PW_HOOK} {env.PW_OLD}", hook,
 			"axra: webhook_secret {env.PW_OLD} is empty: set that variable or file before starting Caddy"},
 		{"W2 webhook secret file missing", nil, "webhook_secret {file./nonexistent/axra}", hook,
 			"axra: webhook_secret {file./nonexistent/axra} is empty: set that variable or file before starting Caddy"},
-		{"W2 webhook without secrets", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}", hook,
+		{"W2 webhook without secrets", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}", hook,
 			"axra_webhook: the global option axra has no webhook_secret, so no event could be verified: add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`"},
 		{"key unset", nil, "api_key {env.PW_KEY}", gate,
 			"axra: api_key {env.PW_KEY} is empty: set that variable or file before starting Caddy"},
-		{"secret unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
+		{"secret unset", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
 			"axra: api_secret {env.PW_SECRET} is empty: set that variable or file before starting Caddy"},
-		{"secret without key", map[string]string{"PW_SECRET": "bs_test_SECRET"}, "api_secret {env.PW_SECRET}", gate,
+		{"secret without key", map[string]string{"PW_SECRET": "bs_test_PLANTED"}, "api_secret {env.PW_SECRET}", gate,
 			"axra: api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`"},
-		{"live key, sandbox endpoint", map[string]string{"PW_KEY": "bk_live_SECRET"},
+		{"live key, sandbox endpoint", map[string]string{"PW_KEY": "bk_live_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tendpoint https://staging-api.useaxra.com/api/v1", gate,
 			"axra: api_key is a live key, but endpoint staging-api.useaxra.com is a sandbox one: use the key of that world or leave out `endpoint`"},
-		{"live key, local endpoint", map[string]string{"PW_KEY": "bk_live_SECRET"},
+		{"live key, local endpoint", map[string]string{"PW_KEY": "bk_live_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tendpoint http://[::1]:8403", gate,
 			"axra: api_key is a live key, but endpoint ::1 is a sandbox one: use the key of that world or leave out `endpoint`"},
-		{"test key, live endpoint", map[string]string{"PW_KEY": "bk_test_SECRET"},
+		{"test key, live endpoint", map[string]string{"PW_KEY": "bk_test_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tendpoint https://API.useaxra.com/api/v1", gate,
 			"axra: api_key is a sandbox key, but endpoint api.useaxra.com is a live one: use the key of that world or leave out `endpoint`"},
-		{"live key, test secret", map[string]string{"PW_KEY": "bk_live_SECRET", "PW_SECRET": "bs_test_SECRET"},
+		{"live key, test secret", map[string]string{"PW_KEY": "bk_live_PLANTED", "PW_SECRET": "bs_test_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
 			"axra: api_key is a live key and api_secret a sandbox secret: take both from the same Axra account page"},
-		{"test key, live secret", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_SECRET": "bs_live_SECRET"},
+		{"test key, live secret", map[string]string{"PW_KEY": "bk_test_PLANTED", "PW_SECRET": "bs_live_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
 			"axra: api_key is a sandbox key and api_secret a live secret: take both from the same Axra account page"},
-		{"key of no world", map[string]string{"PW_KEY": "key_SECRET"}, "api_key {env.PW_KEY}", gate,
+		{"key of no world", map[string]string{"PW_KEY": "key_PLANTED"}, "api_key {env.PW_KEY}", gate,
 			"axra: api_key begins neither with bk_live_ nor with bk_test_: check it, or name the `endpoint`"},
-		{"secret in place of the key", map[string]string{"PW_KEY": "bs_live_SECRET"}, "api_key {env.PW_KEY}", gate,
+		{"secret in place of the key", map[string]string{"PW_KEY": "bs_live_PLANTED"}, "api_key {env.PW_KEY}", gate,
 			"axra: api_key begins neither with bk_live_ nor with bk_test_: check it, or name the `endpoint`"},
-		{"endpoint unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}", gate,
+		{"endpoint unset", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}", gate,
 			"axra: endpoint {env.PW_ENDPOINT} is empty: set that variable or file before starting Caddy"},
-		{"endpoint from the environment", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_ENDPOINT": "http://api.useaxra.com"},
+		{"endpoint from the environment", map[string]string{"PW_KEY": "bk_test_PLANTED", "PW_ENDPOINT": "http://api.useaxra.com"},
 			"api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}", gate,
-			"plain http is accepted for localhost only: use https"},
-		{"site_url unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}\n\t\tsite_url {env.PW_SITE}", gate,
+			"axra: endpoint: http://api.useaxra.com: plain http is accepted for localhost only: write https://api.useaxra.com"},
+		{"site_url unset", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}\n\t\tsite_url {env.PW_SITE}", gate,
 			"axra: site_url {env.PW_SITE} is empty: set that variable or file before starting Caddy"},
-		{"site_url from the environment", map[string]string{"PW_KEY": "bk_test_SECRET", "PW_SITE": "http://example.com"},
+		{"site_url from the environment", map[string]string{"PW_KEY": "bk_test_PLANTED", "PW_SITE": "http://example.com"},
 			"api_key {env.PW_KEY}\n\t\tsite_url {env.PW_SITE}", gate,
-			`axra: site_url "http://example.com": plain http is accepted for localhost only: use https`},
-		{"gate's site_url unset", map[string]string{"PW_KEY": "bk_test_SECRET"}, "api_key {env.PW_KEY}",
+			"axra: site_url: http://example.com: plain http is accepted for localhost only: write https://example.com"},
+		{"gate's site_url unset", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}",
 			"http://example.com {\n\taxra_paywall {\n\t\tprice 5.00 usd\n\t\tsite_url {env.PW_SITE}\n\t}\n}\n",
 			"site_url {env.PW_SITE} is empty: set that variable or file before starting Caddy"},
-		{"gate without api_key", map[string]string{"PW_HOOK": "bs_test_SECRET"}, "webhook_secret {env.PW_HOOK}", gate,
+		{"gate without api_key", map[string]string{"PW_HOOK": "bs_test_PLANTED"}, "webhook_secret {env.PW_HOOK}", gate,
 			"axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`"},
 		{"gate without axra", nil, "", gate,
 			"axra_paywall needs the axra app: add the global option `axra { api_key {env.AXRA_API_KEY} … }`"},
@@ -196,8 +196,8 @@ func TestConfigErrors(t *testing.T) {
 
 // TestConfigErrorsJSON does the same for configurations that no Caddyfile leads to.
 func TestConfigErrorsJSON(t *testing.T) {
-	t.Setenv("PW_KEY", "bk_test_SECRET")
-	t.Setenv("PW_HOOK", "bs_test_SECRET")
+	t.Setenv("PW_KEY", "bk_test_PLANTED")
+	t.Setenv("PW_HOOK", "bs_test_PLANTED")
 	const key = `"api_key":"{env.PW_KEY}"`
 	for _, test := range []struct{ name, app, gate, want string }{
 		{"no price", key, `{}`, "axra_paywall: gate \"default\": has no price: add `price 5.00 usd`"},
@@ -216,9 +216,9 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"pass of control characters", key, `{"price":{"amount":"5.00","currency":"usd"},"pass":"a\nb"}`, "no control characters"},
 		{"relative cancel_url", key, `{"price":{"amount":"5.00","currency":"usd"},"cancel_url":"pricing"}`, "write `cancel_url /pricing`"},
 		{"unknown matcher", key, `{"price":{"amount":"5.00","currency":"usd"},"match":[{"moon":{}}]}`, "axra_paywall: loading matchers: "},
-		{"literal api_key", `"api_key":"bk_live_SECRET"`, ``, "axra: api_key must be a placeholder"},
-		{"literal api_secret", key + `,"api_secret":"bs_live_SECRET"`, ``, "axra: api_secret must be a placeholder"},
-		{"literal webhook secret", key + `,"webhook_secrets":["bs_live_SECRET"]`, ``, "axra: webhook_secret must be a placeholder"},
+		{"literal api_key", `"api_key":"bk_live_PLANTED"`, ``, "axra: api_key must be a placeholder"},
+		{"literal api_secret", key + `,"api_secret":"bs_live_PLANTED"`, ``, "axra: api_secret must be a placeholder"},
+		{"literal webhook secret", key + `,"webhook_secrets":["bs_live_PLANTED"]`, ``, "axra: webhook_secret must be a placeholder"},
 		{"W2 empty webhook secret", key + `,"webhook_secrets":["{env.PW_HOOK}",""]`, ``,
 			"axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value"},
 		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature scheme "none" is unknown: write "body" or "timestamp.body"`},
@@ -228,7 +228,9 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
 		{"limit within no time", key + `,"limits":{"per_client":{"events":1}}`, ``, "axra: limit per_client must allow at least one session"},
 		{"unknown storage", key + `,"storage":{"module":"floppy"}`, ``, "axra: loading the storage module: "},
-		{"endpoint of another scheme", key + `,"endpoint":"gopher://api.useaxra.com"`, ``, "not an absolute address such as https://example.com"},
+		{"endpoint of another scheme", key + `,"endpoint":"gopher://api.useaxra.com"`, ``, "axra: endpoint: gopher://api.useaxra.com is not an absolute address: write it like https://example.com"},
+		{"password in the endpoint", key + `,"endpoint":"https://user:PLANTED@api.useaxra.com"`, ``, "axra: endpoint: the address must not hold a user"},
+		{"address as checkout host", key + `,"checkout_hosts":["https://pay.useaxra.com"]`, ``, "without https:// and path"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			handle := ""
@@ -253,7 +255,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 // in what Caddy would show of it.
 func TestConfigAccepted(t *testing.T) {
 	secretFile := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secretFile, []byte("bs_live_SECRET\n"), 0o600); err != nil {
+	if err := os.WriteFile(secretFile, []byte("bs_live_PLANTED\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	gate := "http://example.com {\n\taxra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}\n}\n"
@@ -264,17 +266,17 @@ func TestConfigAccepted(t *testing.T) {
 		axra string
 		site string
 	}{
-		{"key alone", map[string]string{"PW_KEY": "bk_live_SECRET"}, "api_key {env.PW_KEY}", gate},
-		{"webhook alone", map[string]string{"PW_HOOK": "bs_live_SECRET"}, "webhook_secret {env.PW_HOOK}", hook},
-		{"webhook secret from the API secret", map[string]string{"PW_KEY": "bk_live_SECRET"},
+		{"key alone", map[string]string{"PW_KEY": "bk_live_PLANTED"}, "api_key {env.PW_KEY}", gate},
+		{"webhook alone", map[string]string{"PW_HOOK": "bs_live_PLANTED"}, "webhook_secret {env.PW_HOOK}", hook},
+		{"webhook secret from the API secret", map[string]string{"PW_KEY": "bk_live_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tapi_secret {file." + secretFile + "}", hook},
-		{"key with a line's end", map[string]string{"PW_KEY": "bk_test_SECRET\n"}, "api_key {env.PW_KEY}", gate},
-		{"key of no world with an endpoint", map[string]string{"PW_KEY": "key_SECRET"},
+		{"key with a line's end", map[string]string{"PW_KEY": "bk_test_PLANTED\n"}, "api_key {env.PW_KEY}", gate},
+		{"key of no world with an endpoint", map[string]string{"PW_KEY": "key_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tendpoint https://axra.example.com", gate},
-		{"test key on localhost", map[string]string{"PW_KEY": "bk_test_SECRET"},
+		{"test key on localhost", map[string]string{"PW_KEY": "bk_test_PLANTED"},
 			"api_key {env.PW_KEY}\n\t\tendpoint http://localhost:8403/api/v1", gate},
 		{"endpoint and site_url from the environment",
-			map[string]string{"PW_KEY": "bk_test_SECRET", "PW_ENDPOINT": "http://127.0.0.1:8403", "PW_SITE": "https://example.com"},
+			map[string]string{"PW_KEY": "bk_test_PLANTED", "PW_ENDPOINT": "http://127.0.0.1:8403", "PW_SITE": "https://example.com"},
 			"api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}\n\t\tsite_url {env.PW_SITE}", gate},
 		{"no gate at all", nil, "", "http://example.com {\n\trespond ok\n}\n"},
 	} {
@@ -283,7 +285,7 @@ func TestConfigAccepted(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			config := mustAdapt(t, "{\n\t"+quiet+"\n\taxra {\n\t\t"+test.axra+"\n\t}\n}\n\n"+test.site)
-			if bytes.Contains(config, []byte("SECRET")) {
+			if bytes.Contains(config, []byte("PLANTED")) {
 				t.Errorf("a secret stands in the adapted configuration: %s", config)
 			}
 			if err := validate(t, config); err != nil {
@@ -295,7 +297,7 @@ func TestConfigAccepted(t *testing.T) {
 
 // TestConfigStart loads configurations whose faults show only when all sites are known.
 func TestConfigStart(t *testing.T) {
-	t.Setenv("PW_KEY", "bk_test_SECRET")
+	t.Setenv("PW_KEY", "bk_test_PLANTED")
 	t.Setenv("PW_SITE", "https://example.com")
 	gate := func(matcher string, lines ...string) string {
 		return "\taxra_paywall " + matcher + "{\n\t\tprice " + strings.Join(lines, "\n\t\t") + "\n\t}\n"
@@ -351,7 +353,7 @@ func mustAdapt(t *testing.T, input string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(adapted, []byte("SECRET")) {
+	if bytes.Contains(adapted, []byte("PLANTED")) {
 		t.Errorf("a secret stands in the adapted configuration: %s", adapted)
 	}
 	return adapted
@@ -382,7 +384,7 @@ func judge(t *testing.T, err error, want string) {
 		t.Errorf("refused: %v", err)
 	case err != nil && !strings.Contains(err.Error(), want):
 		t.Errorf("got  %v\nwant %s", err, want)
-	case err != nil && strings.Contains(err.Error(), "SECRET"):
+	case err != nil && strings.Contains(err.Error(), "PLANTED"):
 		t.Errorf("the error repeats a secret: %v", err)
 	}
 }

@@ -112,6 +112,24 @@ func TestD3RecheckOnBrokenStorage(t *testing.T) {
 	}
 }
 
+// D3 in another guise: a storage that has lost everything, as an unmounted volume
+// does, is not taken for a refund.
+func TestD3VanishedStorage(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	ledger := filepath.Join(w.storage, "axra", "ledger")
+	mustDo(t, os.Rename(ledger, ledger+".gone"))
+	w.pass(time.Minute)
+	v.open("/premium/article.html").wantPaid(t)
+	w.pass(11 * time.Minute)
+	v.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	w.restart()
+	v.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	mustDo(t, os.Rename(ledger+".gone", ledger))
+	v.open("/premium/article.html").wantPaid(t)
+}
+
 // D4: a garbled record denies, and the next delivery heals it.
 func TestD4GarbledRecords(t *testing.T) {
 	for name, content := range map[string]string{

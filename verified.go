@@ -193,27 +193,31 @@ func (a *App) recheck(v *verified) <-chan singleflight.Result {
 	})
 }
 
-// learn keeps what the ledger said. A payment that it no longer knows of is
-// closed like a refunded one; a ledger that cannot tell changes nothing.
+// learn keeps what the ledger said. One that cannot tell changes nothing, but for
+// the time of grace.
 func (a *App) learn(v *verified, grant ledger.Grant, err error, outcomes int64) {
-	at := now().UnixNano()
-	switch {
-	case err == nil && grant.ClosedFor == "":
-		v.closedFor.Store(nil)
-	case err == nil:
-		v.closedFor.Store(&grant.ClosedFor)
-	case errors.Is(err, ledger.ErrNotPaid):
-		missing := ledger.Refunded
-		v.closedFor.Store(&missing)
-	default:
-		v.failingSince.CompareAndSwap(0, at)
+	at := now()
+	if err != nil {
+		since := at
+		if errors.Is(err, ledger.ErrNotPaid) && v.checkedAt.Load() == 0 {
+			// The signature says paid, the ledger has never heard of it: a replica that
+			// lags, or a storage that is not the one it was. Without any answer that
+			// said "paid" there is no grace.
+			since = at.Add(-time.Duration(a.Grace) - time.Second)
+		}
+		v.failingSince.CompareAndSwap(0, since.UnixNano())
 		a.complainStorage.Do(func() {
-			a.logger.Error("the ledger cannot be read; visitors known to have paid are served for the time of grace",
-				zap.Error(err), zap.Duration("grace", time.Duration(a.Grace)))
+			a.logger.Error("the ledger cannot tell whether a visitor has paid; those known to have are served for the time of grace",
+				zap.Error(err), zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)))
 		})
 		return
 	}
+	if grant.ClosedFor == "" {
+		v.closedFor.Store(nil)
+	} else {
+		v.closedFor.Store(&grant.ClosedFor)
+	}
 	v.failingSince.Store(0)
-	v.checkedAt.Store(at)
+	v.checkedAt.Store(at.UnixNano())
 	v.outcomes.Store(outcomes)
 }

@@ -363,7 +363,7 @@ func checkStatus(response *http.Response, now time.Time) error {
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, 24*3600)) * time.Second //nolint:gosec // at most a day
+		return time.Duration(min(seconds, 24*3600)) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil && at.After(now) {
 		return at.Sub(now)

@@ -112,6 +112,11 @@ func (m measured) quantile(q float64) time.Duration {
 	return m.latencies[min(len(m.latencies)-1, int(q*float64(len(m.latencies))))]
 }
 
+// slower is the ratio of the two p99.
+func (m measured) slower(than measured) float64 {
+	return float64(m.quantile(0.99)) / float64(max(1, than.quantile(0.99)))
+}
+
 func (m measured) String() string {
 	return fmt.Sprintf("%d requests, %d failed, %d sent again, p50 %s, p99 %s", len(m.latencies), len(m.failed), m.retried,
 		m.quantile(0.5).Round(10*time.Microsecond), m.quantile(0.99).Round(10*time.Microsecond))
@@ -130,7 +135,7 @@ func (m measured) mustNotFail(t *testing.T, what string) {
 // flood sends page navigations without cookies, from a new address each, at a
 // rate that does not wait for the answers. It returns the answers by status, 0
 // for none.
-func flood(ctx context.Context, n *node, perSecond int, length time.Duration) (statuses map[int]int, skipped int) {
+func flood(ctx context.Context, n *node, target string, perSecond int, length time.Duration) (statuses map[int]int, skipped int) {
 	const atOnce = 512
 	transport := n.newTransport()
 	defer transport.CloseIdleConnections()
@@ -151,7 +156,7 @@ func flood(ctx context.Context, n *node, perSecond int, length time.Duration) (s
 				defer open.Add(-1)
 				header := navigation.Clone()
 				header.Set("X-Forwarded-For", randomAddress())
-				a, err := ask(ctx, &http.Client{Transport: transport}, http.MethodGet, paid, header, nil)
+				a, err := ask(ctx, &http.Client{Transport: transport}, http.MethodGet, target, header, nil)
 				if err != nil {
 					a.status = 0
 				}
