@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -17,7 +18,7 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
-	httpcaddyfile.RegisterHandlerDirective("axra_webhook", parseWebhook)
+	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
 	// The webhook comes first, so that no gate of the same site can cover it.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")
@@ -56,7 +57,7 @@ func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if d.NextArg() {
-		return d.Errf("axra takes a block, not the argument %q: write `axra { ... }`", d.Val())
+		return d.Errf("axra takes a block, not the argument %q: open it with `axra {` and write each option on a line of its own", d.Val())
 	}
 	for d.NextBlock(0) {
 		if err := a.unmarshalOption(d, d.Val()); err != nil {
@@ -118,7 +119,7 @@ func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalStorage(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("storage needs a module: write for example `storage file_system { root /var/lib/axra }`")
+		return d.Err("storage needs a module: write for example `storage file_system /var/lib/axra`")
 	}
 	name := d.Val()
 	module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
@@ -177,9 +178,28 @@ func (a *App) unmarshalLimit(d *caddyfile.Dispenser, name string) error {
 	return nil
 }
 
-func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matchers, err := extractMatcher(h)
+	if err != nil {
+		return nil, err
+	}
 	handler := new(Webhook)
-	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matchers, handler), nil
+}
+
+// extractMatcher adds to Caddy's error where the directive stands.
+func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
+	matchers, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, h.WrapErr(fmt.Errorf("%w: define it in this site block, above or below", err))
+	}
+	return matchers, nil
 }
 
 // UnmarshalCaddyfile reads the directive:
@@ -188,7 +208,7 @@ func parseWebhook(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("axra_webhook takes a matcher only, not %q: write `axra_webhook /webhooks/axra`", d.Val())
+		return d.Errf("axra_webhook takes one matcher only, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
 	}
 	if d.NextBlock(0) {
 		return d.Err("axra_webhook takes no block: secrets and signature stand in the global option axra")
@@ -208,7 +228,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		matcherName = h.Val()
 		h.Prev()
 	}
-	matchers, err := h.ExtractMatcherSet()
+	matchers, err := extractMatcher(h)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +258,8 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("axra_paywall takes a matcher and a block, not the argument %q: write `axra_paywall /premium/* { price 5.00 usd }`", d.Val())
+		return d.Errf("axra_paywall takes one matcher and a block, not the argument %q: a path begins with a slash, as in `axra_paywall /premium/* {`; "+
+			"for several paths write `@paid path /premium/* /members/*` and `axra_paywall @paid {`", d.Val())
 	}
 	for d.NextBlock(0) {
 		if err := h.unmarshalOption(d, d.Val()); err != nil {
@@ -330,7 +351,7 @@ func oneArg(d *caddyfile.Dispenser, into *string) error {
 	name := d.Val()
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s takes exactly one value", name)
+		return d.Errf("%s takes exactly one value: put text with spaces in quotes", name)
 	}
 	*into = args[0]
 	return nil

@@ -69,7 +69,7 @@ func resolveSecret(name, value string) (string, error) {
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
 	resolved = strings.TrimSpace(resolved)
 	if err != nil || resolved == "" {
-		return "", fmt.Errorf("axra: %s %s is empty: set that variable or file before starting Caddy", name, value)
+		return "", fmt.Errorf("axra: %s %s is empty in the running Caddy: set that variable and restart, or use {file./path}", name, value)
 	}
 	return resolved, nil
 }
@@ -153,7 +153,7 @@ func endpointMode(host string) string {
 }
 
 var (
-	errNotAbsolute = errors.New("not an absolute address such as https://example.com")
+	errNotAbsolute = errors.New("not an absolute address: write it as https://example.com")
 	errInsecure    = errors.New("plain http is accepted for localhost only: use https")
 	errParts       = errors.New("must not hold a user, a query or a fragment")
 )

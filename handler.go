@@ -195,7 +195,7 @@ func parsePrice(p Price) (money.Price, error) {
 	}
 	price, err := money.Parse(p.Amount, p.Currency)
 	if err != nil {
-		return price, fmt.Errorf("price: %w: write it as `price 5.00 usd`", err)
+		return price, fmt.Errorf("price: %w: write for example `price 5.00 usd` or `price 500 jpy`", err)
 	}
 	return price, nil
 }

@@ -457,7 +457,7 @@ func appFrom(ctx caddy.Context, directive string) (*App, error) {
 	module, err := ctx.AppIfConfigured("axra")
 	if err != nil {
 		if errors.Is(err, caddy.ErrNotConfigured) {
-			return nil, fmt.Errorf("%s needs the axra app: add the global option `axra { api_key {env.AXRA_API_KEY} … }`", directive)
+			return nil, fmt.Errorf("%s needs the axra app: add the global option axra, with `api_key {env.AXRA_API_KEY}` and `webhook_secret {env.AXRA_WEBHOOK_SECRET}` in its block", directive)
 		}
 		return nil, err
 	}

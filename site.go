@@ -191,6 +191,7 @@ func (a *App) checkGates() error {
 	a.gatesMu.Lock()
 	defer a.gatesMu.Unlock()
 	servers := a.httpServers()
+	a.warnNoWebhook(servers)
 	sold := make(map[string]*Handler)
 	for _, gate := range a.gates {
 		places := 0
@@ -233,6 +234,26 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 
 func (h *Handler) sameOffer(other *Handler) bool {
 	return h.price.Equal(other.price) && h.access == other.access
+}
+
+// warnNoWebhook tells the owner of gates that nothing would ever open. It is no
+// error: another node on the same storage may receive the webhooks.
+func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
+	if len(a.gates) == 0 {
+		return
+	}
+	for _, server := range servers {
+		found := false
+		walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, _ []string) {
+			_, isWebhook := handler.(*Webhook)
+			found = found || isWebhook
+		})
+		if found {
+			return
+		}
+	}
+	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so who pays will wait: " +
+		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same storage has it")
 }
 
 // warnPlainHTTP tells the owner of a site that is served without TLS which

@@ -48,6 +48,7 @@ type visit struct {
 // findings are what the ledger says about the checkouts under way.
 type findings struct {
 	closed   ledger.Kind      // a payment exists, but was refunded or is in dispute
+	payment  string           // the session whose payment that is
 	mismatch *session.Pending // a payment came, but not as asked
 	err      error            // the ledger could not tell
 }
@@ -73,7 +74,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 		return v.showSafe()
 	case closed:
 		if kind := known.closedFor.Load(); kind != nil {
-			v.found.closed = *kind
+			v.found.closed, v.found.payment = *kind, known.Session
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -96,7 +97,7 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		case err == nil && grant.Open(now()):
 			return entry, grant
 		case err == nil && grant.ClosedFor != "":
-			v.found.closed = grant.ClosedFor
+			v.found.closed, v.found.payment = grant.ClosedFor, entry.Session
 		case err == nil: // access has ended
 			v.dropPending(v.w, v.site, *entry)
 		case errors.Is(err, ledger.ErrNotPaid):
@@ -254,9 +255,11 @@ func (v *visit) wait(entry session.Pending) error {
 
 func (v *visit) showClosed() error {
 	if v.found.closed == ledger.Disputed {
-		return v.showView(page.View{Kind: page.Disputed})
+		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.payment})
 	}
-	return v.showView(page.View{Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1")})
+	return v.showView(page.View{
+		Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.payment,
+	})
 }
 
 // showSafe is what a visitor sees who may have paid, while that cannot be told.

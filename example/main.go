@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -67,6 +68,11 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 			return err
 		}
 	}
+	for _, address := range []string{siteAddr, axraAddr} {
+		if err := isFree(address); err != nil {
+			return err
+		}
+	}
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(configuration, map[string]any{"filename": "example/Caddyfile"})
 	if err != nil {
 		return err
@@ -90,6 +96,16 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 	<-ctx.Done()
 	fmt.Fprintln(out, "Stopping.")
 	return caddy.Stop()
+}
+
+// isFree reports an address that is taken: Caddy shares ports with other Caddys, so
+// that a second example would answer half of the first one's requests.
+func isFree(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%s is in use: end what runs there, or choose others with -site and -axra (%w)", address, err)
+	}
+	return listener.Close()
 }
 
 // unpack writes the embedded site to a folder that Caddy can serve.
