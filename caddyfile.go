@@ -20,12 +20,16 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
 	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
-	// The webhook comes first, so that no gate of the same site can cover it.
+	// The webhook comes first, so that no gate of the same block can cover it.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
 }
 
-func parseGlobal(d *caddyfile.Dispenser, _ any) (any, error) {
+func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		d.Next()
+		return nil, d.Err("axra is configured twice: put all its options into one block")
+	}
 	app := new(App)
 	if err := app.UnmarshalCaddyfile(d); err != nil {
 		return nil, err
@@ -82,7 +86,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		if len(a.CheckoutHosts) == 0 {
 			return d.Err("checkout_hosts needs at least one host: write `checkout_hosts pay.useaxra.com`")
 		}
-		return nil
+		return located(d, checkCheckoutHosts(a.CheckoutHosts))
 	case "site_url":
 		return urlArg(d, &a.SiteURL, false)
 	case "storage":
@@ -234,10 +238,17 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	if matchers != nil {
 		gate.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
-		gate.Pass = matcherName
 	}
 	if err := gate.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
+	}
+	if gate.Pass == "" && matchers != nil {
+		gate.Pass = matcherName
+		if err := checkPassName(gate.Pass); err != nil {
+			h.Reset()
+			h.Next()
+			return nil, h.Errf("the matcher cannot be the name of the pass (%v): add `pass NAME`", err)
+		}
 	}
 	return h.NewRoute(nil, gate), nil
 }
@@ -311,6 +322,9 @@ func (h *Handler) unmarshalPrice(d *caddyfile.Dispenser) error {
 	if len(args) != 2 {
 		return d.Err("price takes an amount and a currency: write `price 5.00 usd`")
 	}
+	if h.Price != (Price{}) {
+		return d.Err("price is given twice: keep one")
+	}
 	h.Price = Price{Amount: args[0], Currency: strings.ToLower(args[1])}
 	_, err := parsePrice(h.Price)
 	return located(d, err)
@@ -331,14 +345,6 @@ func (h *Handler) unmarshalMetadata(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func checkCancelURL(value string) error {
-	if strings.HasPrefix(value, "/") || strings.HasPrefix(value, "https://") ||
-		strings.HasPrefix(value, "http://") || strings.HasPrefix(value, "{") {
-		return nil
-	}
-	return errors.New("cancel_url must be an absolute address or a path: write `cancel_url /pricing`")
-}
-
 // located adds file and line to an error.
 func located(d *caddyfile.Dispenser, err error) error {
 	if err == nil {
@@ -352,6 +358,9 @@ func oneArg(d *caddyfile.Dispenser, into *string) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 || args[0] == "" {
 		return d.Errf("%s takes exactly one value: put text with spaces in quotes", name)
+	}
+	if *into != "" {
+		return d.Errf("%s is given twice: keep one", name)
 	}
 	*into = args[0]
 	return nil
@@ -393,6 +402,9 @@ func durationArg(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	length, err := caddy.ParseDuration(text)
 	if err != nil || length <= 0 {
 		return d.Errf("%s: %q is not a length of time: write for example `%s 30s`", name, text, name)
+	}
+	if *into != 0 {
+		return d.Errf("%s is given twice: keep one", name)
 	}
 	*into = caddy.Duration(length)
 	return nil

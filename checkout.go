@@ -43,33 +43,21 @@ func (v *visit) checkout() error {
 	return leave(v.w, opened.URL)
 }
 
-// keepPerPass is how many earlier unpaid checkouts of one pass a browser keeps,
-// in case one of them is confirmed late.
-const keepPerPass = 3
-
-// forgetOldest keeps the cookies of a browser that never pays from piling up. A
-// checkout that the visitor came back from is kept the longest.
+// forgetOldest keeps the cookies of a browser that never pays from piling up.
+// Cancelled checkouts go first, those that the visitor came back from last.
 func (v *visit) forgetOldest() {
-	excess := len(v.pending.here) - keepPerPass
-	dropped := make(map[string]bool)
-	for _, entry := range v.pending.here {
-		if excess > 0 && entry.State != session.Returned {
-			v.dropPending(v.w, v.site, entry)
-			dropped[entry.Session] = true
-			excess--
-		}
-	}
-	if v.pending.bytes <= maxPendingBytes || len(v.pending.all) == 0 {
+	excess := v.pending.bytes - maxPendingBytes
+	if excess <= 0 {
 		return
 	}
 	each := v.pending.bytes / len(v.pending.all)
-	bytes := v.pending.bytes - each*len(dropped)
 	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
 		for _, entry := range v.pending.all {
-			if bytes > maxPendingBytes && entry.State == state && !dropped[entry.Session] {
-				v.dropPending(v.w, v.site, entry)
-				bytes -= each
+			if excess <= 0 || entry.State != state || v.app.stageOf(entry) == processing {
+				continue
 			}
+			v.dropPending(v.w, v.site, entry)
+			excess -= each
 		}
 	}
 }

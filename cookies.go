@@ -21,23 +21,27 @@ type cookieNames struct {
 	pending string // begins the name of each pending cookie
 }
 
-func newCookieNames(secure bool, pass string) cookieNames {
+// newCookieNames tells sites apart as well: browsers keep one jar for all ports of a
+// host.
+func newCookieNames(site site, pass string) *cookieNames {
 	prefix := ""
-	if secure {
+	if site.secure {
 		prefix = "__Host-"
 	}
-	sum := sha256.Sum256([]byte(pass))
-	return cookieNames{
+	sum := sha256.Sum256([]byte(site.origin + "\n" + pass))
+	return &cookieNames{
 		access:  prefix + "axra_t_" + hex.EncodeToString(sum[:4]),
 		pending: prefix + "axra_p_",
 	}
 }
 
 func (h *Handler) names(site site) *cookieNames {
-	if site.secure {
-		return &h.cookies[1]
+	if known, ok := h.cookies.Load(site.origin); ok {
+		return known.(*cookieNames) //nolint:forcetypeassert // only this function stores
 	}
-	return &h.cookies[0]
+	names := newCookieNames(site, h.Pass)
+	h.cookies.Store(site.origin, names)
+	return names
 }
 
 func (s site) cookie(name, value string, expires time.Time) *http.Cookie {
@@ -73,7 +77,7 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 		for len(header) > 0 {
 			var pair string
 			pair, header, _ = strings.Cut(header, ";")
-			name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=") // no other white space: a browser takes it for part of a name
 			if ok && !visit(name, strings.Trim(value, `"`)) {
 				return
 			}

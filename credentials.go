@@ -77,7 +77,7 @@ func resolveSecret(name, value string) (string, error) {
 func secretIsPlaceholder(name, value string) error {
 	inner, isOne := strings.CutPrefix(value, "{")
 	inner, closed := strings.CutSuffix(inner, "}")
-	if isOne && closed && (strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")) {
+	if isOne && closed && !strings.ContainsAny(inner, "{}") && (strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")) {
 		return nil
 	}
 	return fmt.Errorf("%s must be a placeholder, so that the secret stays out of the configuration: "+
@@ -98,6 +98,16 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 	if other := keyMode(secret, "bs_"); secret != "" && mode != "" && other != "" && mode != other {
 		return "", none, fmt.Errorf("axra: api_key is a %s key and api_secret a %s secret: take both from the same Axra account page", mode, other)
 	}
+	if err := checkCheckoutHosts(checkoutHosts); err != nil {
+		return "", none, fmt.Errorf("axra: %w", err)
+	}
+	if configured != "" {
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+		if err != nil || resolved == "" {
+			return "", none, fmt.Errorf("axra: endpoint %s is empty in the running Caddy: set that variable and restart", configured)
+		}
+		configured = resolved
+	}
 	if configured == "" {
 		switch mode {
 		case live:
@@ -110,7 +120,7 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 	}
 	endpoint, err := parseBaseURL(configured, true)
 	if err != nil {
-		return "", none, fmt.Errorf("axra: endpoint %q: %w", configured, err)
+		return "", none, fmt.Errorf("axra: endpoint: %w", err) // it could hold a password
 	}
 	host := strings.ToLower(endpoint.Hostname())
 	if at := endpointMode(host); mode != "" && at != "" && mode != at {
@@ -128,6 +138,16 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 		}
 	}
 	return strings.TrimSuffix(endpoint.String(), "/"), hosts, nil
+}
+
+func checkCheckoutHosts(hosts []string) error {
+	for _, host := range hosts {
+		name := strings.TrimPrefix(host, "*.")
+		if name == "" || strings.ContainsAny(name, "/*@? ") {
+			return fmt.Errorf("checkout_hosts %s is no host: write it without https:// and path, such as pay.useaxra.com or *.useaxra.com", host)
+		}
+	}
+	return nil
 }
 
 func keyMode(key, prefix string) string {

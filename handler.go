@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -88,11 +89,12 @@ type Handler struct {
 	logger           *zap.Logger
 	matchers         caddyhttp.MatcherSets
 	pathMatchersOnly bool
+	implicitPass     bool // nobody has chosen the name
 	price            money.Price
 	access           terms.Access
 	siteURL          string
-	cookies          [2]cookieNames // by site.secure: index 1 for https
-	sites            sync.Map       // *caddyhttp.Server → []address
+	cookies          sync.Map // origin → *cookieNames; origins are those of the configuration
+	sites            sync.Map // *caddyhttp.Server → []address
 }
 
 // Price is an amount of money.
@@ -125,7 +127,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionMatchers(ctx); err != nil {
 		return err
 	}
-	if h.Pass == "" {
+	if h.implicitPass = h.Pass == ""; h.implicitPass {
 		h.Pass = DefaultPass
 	}
 	if h.ExpiresIn == 0 {
@@ -134,10 +136,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.read(); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.Pass, err)
 	}
-	if h.siteURL == "" {
-		h.siteURL = h.app.siteURL
-	}
-	h.cookies = [2]cookieNames{newCookieNames(false, h.Pass), newCookieNames(true, h.Pass)}
 	h.app.register(h)
 	return nil
 }
@@ -146,18 +144,18 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	if len(h.MatchersRaw) == 0 {
 		return nil
 	}
+	h.pathMatchersOnly = true
+	for _, set := range h.MatchersRaw { // which LoadModule empties
+		for name := range set {
+			h.pathMatchersOnly = h.pathMatchersOnly && name == "path"
+		}
+	}
 	loaded, err := ctx.LoadModule(h, "MatchersRaw")
 	if err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
 	if err := h.matchers.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
-	}
-	h.pathMatchersOnly = true
-	for _, set := range h.MatchersRaw {
-		for name := range set {
-			h.pathMatchersOnly = h.pathMatchersOnly && name == "path"
-		}
 	}
 	return nil
 }
@@ -177,6 +175,11 @@ func (h *Handler) read() error {
 	if err := checkPassName(h.Pass); err != nil {
 		return err
 	}
+	if h.CancelURL != "" {
+		if err := checkCancelURL(h.CancelURL); err != nil {
+			return err
+		}
+	}
 	for name := range h.Metadata {
 		if err := checkMetadataKey(name); err != nil {
 			return err
@@ -184,6 +187,16 @@ func (h *Handler) read() error {
 	}
 	h.siteURL, err = resolveSiteURL(h.SiteURL)
 	return err
+}
+
+func checkCancelURL(value string) error {
+	if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") {
+		return nil
+	}
+	if parsed, err := url.Parse(value); err == nil && parsed.Host != "" && (parsed.Scheme == "https" || parsed.Scheme == "http") {
+		return nil
+	}
+	return errors.New("cancel_url must be an absolute address or a path: write `cancel_url /pricing`")
 }
 
 // errNoPrice: a gate without a price is an oversight, never a free route.
@@ -232,14 +245,16 @@ func checkMetadataKey(name string) error {
 	return nil
 }
 
-// maxHeaderBytes bounds the request headers, which a paid visitor's browser never
-// comes near: 20 open checkouts make about 15 KB of cookies, 90 KB at the very most.
+// maxHeaderBytes bounds the request headers where the owner allows more than Caddy's
+// own 16 KB.
 const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	reach, err := h.reach(r)
 	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("axra_paywall: matching: %w", err))
+		// Answered here: a `handle_errors` could serve the very file.
+		h.logger.Error("a matcher of the gate failed; the request is refused", zap.Error(err))
+		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
 	switch reach {
 	case outside:
@@ -248,7 +263,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if headerBytes(r.Header) > maxHeaderBytes {
-		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errors.New("axra_paywall: request headers are too large"))
+		return h.show(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
 	}
 	if !h.app.keysReady(r.Context()) {
 		return h.show(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
@@ -325,7 +340,14 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	h.setPlaceholders(r, v)
-	return next.ServeHTTP(newPrivateWriter(w), r)
+	private := newPrivateWriter(w)
+	err := next.ServeHTTP(private, r)
+	if !private.wroteHeader {
+		// An error, or nothing at all: whoever answers in the end answers a visitor
+		// who has paid.
+		makePrivate(w.Header())
+	}
+	return err
 }
 
 func (h *Handler) setPlaceholders(r *http.Request, v *verified) {
@@ -349,7 +371,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v page.View) erro
 	if v.Site == "" {
 		v.Site, _ = splitHostPort(r.Host)
 	}
-	if err := page.Write(w, r, v); err != nil {
+	if err := page.Write(w, r, v); err != nil && r.Context().Err() == nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	return nil

@@ -73,11 +73,10 @@ type App struct {
 	// endpoint's own host for any other.
 	CheckoutHosts []string `json:"checkout_hosts,omitempty"`
 
-	// SiteURL is the public address of the site, such as `https://example.com`,
-	// from which the addresses are built that Axra sends visitors back to. It is
-	// needed only where a gate's site has no host name of its own in the
-	// configuration, or where a proxy in front serves it under another address. A
-	// gate may have its own.
+	// SiteURL is the public address, such as `https://example.com`, of sites that
+	// have no host name of their own in the configuration: from it the addresses are
+	// built that Axra sends visitors back to. Where a proxy in front serves a site
+	// under another address than its host name, give its gates their own `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
 	// StorageRaw is where keys and facts about payments are kept. The default is
@@ -103,19 +102,20 @@ type App struct {
 	// Limits bound how many checkout sessions are started.
 	Limits *LimitsConfig `json:"limits,omitempty"`
 
-	logger   *zap.Logger
-	storage  certmagic.Storage
-	ledger   *ledger.Ledger
-	shared   *shared
-	client   *session.Client
-	limiter  *session.Limiter
-	verifier webhook.Verifier
-	siteURL  string
-	endpoint string
-	releases []func()
-	stop     context.CancelFunc
-	stopped  chan struct{}
-	ctx      caddy.Context
+	logger        *zap.Logger
+	storage       certmagic.Storage
+	ledger        *ledger.Ledger
+	shared        *shared
+	client        *session.Client
+	limiter       *session.Limiter
+	verifier      webhook.Verifier
+	storageConfig string // what StorageRaw said
+	siteURL       string
+	endpoint      string
+	releases      []func()
+	stop          context.CancelFunc
+	stopped       chan struct{}
+	ctx           caddy.Context
 
 	gatesMu sync.Mutex
 	gates   []*Handler
@@ -158,7 +158,7 @@ type Rate struct {
 	// Events is how many there may be.
 	Events int `json:"events"`
 
-	// Per is within what time.
+	// Per is the time within which there may be so many.
 	Per caddy.Duration `json:"per"`
 }
 
@@ -180,6 +180,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	for _, sometimes := range []*rate.Sometimes{&a.complainCheckout, &a.complainWebhook, &a.complainStorage} {
 		sometimes.First, sometimes.Interval = 1, time.Minute
+	}
+	if a.Recheck < 0 || a.Grace < 0 {
+		return errors.New("axra: recheck and grace must be greater than zero: write for example `recheck 30s`")
 	}
 	if a.Recheck == 0 {
 		a.Recheck = caddy.Duration(DefaultRecheck)
@@ -212,6 +215,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 func (a *App) provisionStorage(ctx caddy.Context) error {
 	a.storage = ctx.Storage()
 	if a.StorageRaw != nil {
+		a.storageConfig = string(a.StorageRaw) // which LoadModule empties
 		module, err := ctx.LoadModule(a, "StorageRaw")
 		if err != nil {
 			return fmt.Errorf("axra: loading the storage module: %w", err)
@@ -261,7 +265,7 @@ func (a *App) provisionShared(s secrets) error {
 	if err != nil {
 		return err
 	}
-	where := storageIdentity(a.storage, a.StorageRaw)
+	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
@@ -426,7 +430,10 @@ func (c *axraClient) Destruct() error {
 }
 
 func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axraClient {
-	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http documents it
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 8,
+	}
 	transport.MaxResponseHeaderBytes = 64 << 10
 	doer := &http.Client{
 		Transport: transport,
@@ -441,11 +448,11 @@ func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axr
 
 // storageIdentity names a storage, so that the memory of a reloaded configuration
 // is shared only with one that reads the same facts.
-func storageIdentity(storage certmagic.Storage, raw json.RawMessage) string {
-	if raw != nil {
-		return string(raw)
+func storageIdentity(storage certmagic.Storage, config string) string {
+	if config != "" {
+		return config
 	}
-	if encoded, err := json.Marshal(storage); err == nil {
+	if encoded, err := json.Marshal(storage); err == nil && string(encoded) != "{}" && string(encoded) != "null" {
 		return fmt.Sprintf("%T %s", storage, encoded)
 	}
 	return fmt.Sprintf("%T %p", storage, storage)

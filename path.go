@@ -2,9 +2,13 @@ package paywall
 
 import (
 	"context"
+	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -26,7 +30,10 @@ const (
 // overrides are request headers from which some application servers take the
 // path in place of the request line's.
 var overrides = []string{
-	"X-Original-Url", "X-Original-Uri", "X-Rewrite-Url", "X-Forwarded-Uri", "X-Forwarded-Path",
+	"X-Original-Url", "X-Original-Uri", "X-Original-Path", "X-Envoy-Original-Path",
+	"X-Rewrite-Url", "X-Rewrite-Uri", "X-Override-Url", "X-Http-Destinationurl",
+	"X-Forwarded-Uri", "X-Forwarded-Url", "X-Forwarded-Path", "X-Replaced-Path",
+	"X-Request-Uri", "Request-Uri", "X-Waws-Unencoded-Url",
 }
 
 // reach decides whether the gate covers a request. Caddy's own matchers decide,
@@ -35,6 +42,9 @@ var overrides = []string{
 // everyday one (a slash at the end, an index file, a compressed sidecar, the
 // address before a rewrite) the gate covers it; where only a disguise leads
 // behind the gate, the request is ambiguous, and refused.
+//
+// What a `not` matcher exempts stays exempt under everyday readings: with `not
+// path /login`, a visitor of /login need not pay because /login/ is not exempt.
 func (h *Handler) reach(r *http.Request) (reach, error) {
 	if len(h.matchers) == 0 {
 		return covered, nil
@@ -42,37 +52,115 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 	if match, err := h.matchers.AnyMatchWithError(r); err != nil || match {
 		return covered, err // a matcher that fails must not open the gate
 	}
-	for _, reading := range everydayReadings(r) {
-		if match, err := h.matchesAt(r, reading); err != nil || match {
+	original := originalURL(r)
+	if r.URL.Opaque != "" || original.Opaque != "" {
+		return ambiguous, nil // "GET http:paid/a": a proxy passes on what has no path
+	}
+	if match, err := h.matchesAny(r, everyday(r.URL.Path), r); err != nil || match {
+		return covered, err
+	}
+	if original.Path != r.URL.Path {
+		if match, err := h.matchesAny(r, everyday(original.Path), r); err != nil || match {
 			return covered, err
 		}
 	}
-	disguised, sane := disguises(r)
+	return h.disguised(r, original)
+}
+
+// disguised is the part of reach that looks behind disguises.
+func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
+	here, sane := disguises(append(overriding(r, original), suspects(r.URL)...))
 	if !sane {
 		return ambiguous, nil
 	}
-	for _, reading := range disguised {
-		if match, err := h.matchesAt(r, reading); err != nil || match {
+	delete(here, r.URL.Path) // reach has asked about it
+	for reading := range here {
+		if unescapeOnce(reading) != reading {
+			continue // on the way to its decoded form, which is among them too
+		}
+		exempt := h.at(r, reading)
+		if match, err := h.matchers.AnyMatchWithError(exempt); err != nil || match {
+			return ambiguous, err
+		}
+		if match, err := h.matchesAny(r, everyday(reading), exempt); err != nil || match {
+			return ambiguous, err
+		}
+	}
+	if original.Path == r.URL.Path {
+		return outside, nil
+	}
+	before, sane := disguises(suspects(original))
+	if !sane {
+		return ambiguous, nil
+	}
+	for reading := range before {
+		if match, err := h.matchesAny(r, everyday(reading), r); err != nil || match {
 			return ambiguous, err
 		}
 	}
 	return outside, nil
 }
 
-// matchesAt asks the gate's matchers about another reading of the path.
-func (h *Handler) matchesAt(r *http.Request, reading string) (bool, error) {
+// matchesAny asks the gate's matchers about other readings of the path; its `not`
+// matchers are asked about the request exempt.
+func (h *Handler) matchesAny(r *http.Request, readings []string, exempt *http.Request) (bool, error) {
+	for _, set := range h.matchers {
+		var plain, negated caddyhttp.MatcherSet
+		for _, matcher := range set {
+			if _, ok := matcher.(*caddyhttp.MatchNot); ok {
+				negated = append(negated, matcher)
+			} else {
+				plain = append(plain, matcher)
+			}
+		}
+		if len(plain) == 0 {
+			continue // it depends on exempt alone, which has been asked about
+		}
+		if match, err := negated.MatchWithError(exempt); err != nil || !match {
+			if err != nil {
+				return true, err
+			}
+			continue
+		}
+		for _, reading := range readings {
+			if match, err := plain.MatchWithError(h.at(r, reading)); err != nil || match {
+				return match, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// at is the request with another path.
+func (h *Handler) at(r *http.Request, reading string) *http.Request {
 	other := *r
 	address := *r.URL
 	address.Path, address.RawPath = reading, ""
 	other.URL = &address
+	other.Host = plainHost(r.Host)
 	if h.pathMatchersOnly {
-		return h.matchers.AnyMatchWithError(&other)
+		return &other
 	}
 	// Matchers other than path read placeholders, which must speak of the other
-	// path too.
-	replacer := caddyhttp.NewTestReplacer(&other)
-	return h.matchers.AnyMatchWithError(other.WithContext(
-		context.WithValue(r.Context(), caddy.ReplacerCtxKey, replacer)))
+	// path too; those that other handlers have set stay.
+	ctx := r.Context()
+	if vars, ok := ctx.Value(caddyhttp.VarsCtxKey).(map[string]any); ok {
+		ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, maps.Clone(vars))
+	}
+	at := other.WithContext(ctx)
+	replacer := caddyhttp.NewTestReplacer(at)
+	if own, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Map(own.Get)
+	}
+	return at
+}
+
+// plainHost takes the dot from the end of a host name.
+func plainHost(host string) string {
+	if name, port, err := net.SplitHostPort(host); err == nil && strings.HasSuffix(name, ".") {
+		return net.JoinHostPort(strings.TrimSuffix(name, "."), port)
+	}
+	return strings.TrimSuffix(host, ".")
 }
 
 // originalURL is the address as the client sent it, before any rewrite.
@@ -83,109 +171,145 @@ func originalURL(r *http.Request) *url.URL {
 	return r.URL
 }
 
-// sidecars are the endings of precompressed files that lie beside the original.
-var sidecars = []string{".gz", ".br", ".zst"}
-
-// everydayReadings lists the paths that commonly lead to the same content.
-func everydayReadings(r *http.Request) []string {
-	paths := []string{r.URL.Path}
-	if original := originalURL(r); original.Path != r.URL.Path {
-		paths = append(paths, original.Path)
+// Names under which content is commonly served as well.
+var (
+	// sidecars are the endings of precompressed files that lie beside the original.
+	sidecars = []string{".gz", ".br", ".zst"}
+	// indexes are the files that stand for their folder.
+	indexes = []string{
+		"/index.html", "/index.htm", "/index.txt", "/index.php", "/index.asp", "/index.aspx", "/index.jsp",
+		"/default.html", "/default.htm", "/default.asp", "/default.aspx",
 	}
-	var readings []string
-	for i, p := range paths {
-		if i > 0 {
-			readings = append(readings, p)
+	// endings are left out of addresses, as with `try_files {path} {path}.html`.
+	endings = []string{".html", ".htm", ".php"}
+	// scripts may be followed by a path of their own, as in /article.php/more.
+	scripts = regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|aspx?|jsp|f?cgi|pl|py)/`)
+)
+
+// everyday lists the paths that commonly lead to the same content.
+func everyday(p string) []string {
+	clean := caddyhttp.CleanPath("/"+p, true)
+	readings := sameContent(clean)
+	if lower := strings.ToLower(clean); lower != clean {
+		readings = append(readings, sameContent(lower)...)
+	}
+	return readings
+}
+
+func sameContent(clean string) []string {
+	bare := strings.TrimSuffix(clean, "/")
+	readings := []string{bare + "/"}
+	// Only what can be a folder has an index file.
+	if bare != clean || !strings.Contains(path.Base(bare), ".") {
+		readings = append(readings, bare+"/index.html")
+	}
+	if bare != clean {
+		readings = append(readings, bare+"/index.txt")
+	}
+	if bare != "" {
+		readings = append(readings, bare)
+	}
+	for _, ending := range sidecars {
+		if name, ok := cutEnding(bare, ending); ok {
+			bare = name
+			readings = append(readings, name)
+			break
 		}
-		clean := caddyhttp.CleanPath(p, true)
-		bare := strings.TrimSuffix(clean, "/")
-		readings = append(readings, bare+"/", bare+"/index.html", bare+"/index.txt")
-		if bare != "" {
-			readings = append(readings, bare)
+	}
+	for _, script := range scripts.FindAllStringIndex(bare, 4) {
+		readings = append(readings, bare[:script[1]-1], bare[:script[0]])
+	}
+	for _, index := range indexes {
+		if folder, ok := cutEnding(bare, index); ok {
+			readings = append(readings, folder, folder+"/")
 		}
-		if lower := strings.ToLower(clean); lower != clean {
-			readings = append(readings, lower)
-		}
-		for _, ending := range sidecars {
-			if original, ok := strings.CutSuffix(strings.ToLower(bare), ending); ok {
-				readings = append(readings, original)
-			}
+	}
+	for _, ending := range endings {
+		if name, ok := cutEnding(bare, ending); ok {
+			readings = append(readings, name, name+"/")
 		}
 	}
 	return readings
 }
 
+// cutEnding is strings.CutSuffix in any case of ASCII letters.
+func cutEnding(p, ending string) (string, bool) {
+	at := len(p) - len(ending)
+	if at < 0 || !strings.EqualFold(p[at:], ending) {
+		return p, false
+	}
+	return p[:at], true
+}
+
 // Bounds of the search for disguises.
 const (
-	maxReadings = 96
-	maxRounds   = 4
+	maxReadings   = 96
+	maxSuspicious = 8 << 10 // bytes of a path
 )
 
-// disguises lists what else the path could be taken for. It is not sane where
-// there are too many readings to follow, which no honest path has.
-func disguises(r *http.Request) (readings []string, sane bool) {
-	start := suspects(r)
-	if len(start) == 0 {
-		return nil, true
+// disguises returns what else the paths could be taken for, and the paths
+// themselves. It is not sane where there is too much to follow, which no honest
+// path has.
+func disguises(paths []string) (readings map[string]bool, sane bool) {
+	readings = make(map[string]bool)
+	var frontier []string
+	for _, p := range paths {
+		if len(p) > maxSuspicious {
+			return nil, false
+		}
+		if !readings[p] {
+			readings[p] = true
+			frontier = append(frontier, p)
+		}
 	}
-	seen := make(map[string]bool)
-	for _, p := range start {
-		seen[p] = true
-	}
-	frontier := start
-	for round := 0; round < maxRounds && len(frontier) > 0; round++ {
-		var next []string
-		for _, p := range frontier {
-			for _, unmask := range unmaskings {
-				other := unmask(p)
-				if other == p || seen[other] {
-					continue
-				}
-				if len(seen) >= maxReadings {
-					return nil, false
-				}
-				seen[other] = true
-				next = append(next, other)
+	for len(frontier) > 0 {
+		p := frontier[0]
+		frontier = frontier[1:]
+		for _, unmask := range unmaskings {
+			other := unmask(p)
+			if !strings.HasPrefix(other, "/") {
+				other = "/" + other
 			}
-		}
-		frontier = next
-	}
-	for p := range seen {
-		if !strings.HasPrefix(p, "/") {
-			p = "/" + p
-		}
-		bare := strings.TrimSuffix(caddyhttp.CleanPath(p, true), "/")
-		readings = append(readings, p, bare+"/", bare+"/index.html")
-		if bare != "" {
-			readings = append(readings, bare)
+			if readings[other] {
+				continue
+			}
+			if len(readings) >= maxReadings {
+				return nil, false
+			}
+			readings[other] = true
+			frontier = append(frontier, other)
 		}
 	}
 	return readings, true
 }
 
-// suspects are the paths of a request that could be a disguise, before it is
+// suspects are the paths of an address that could be a disguise, before it is
 // known for what.
-func suspects(r *http.Request) []string {
+func suspects(address *url.URL) []string {
 	var found []string
-	add := func(p string) {
-		if p != "" && suspicious(p) {
+	for _, p := range []string{address.Path, address.EscapedPath(), address.RawPath} {
+		if suspicious(p) {
 			found = append(found, p)
 		}
 	}
-	add(r.URL.Path)
-	add(r.URL.EscapedPath())
-	if original := originalURL(r); original != r.URL {
-		add(original.Path)
-	}
+	return found
+}
+
+// overriding are the paths that headers name in place of the request line's.
+func overriding(r *http.Request, original *url.URL) []string {
+	var found []string
 	for _, name := range overrides {
 		for _, value := range r.Header[name] {
-			address, _, _ := strings.Cut(value, "?")
-			if parsed, err := url.Parse(address); err == nil {
-				address = parsed.Path
+			p := value
+			if scheme, rest, ok := strings.Cut(value, "://"); ok && !strings.Contains(scheme, "/") {
+				_, p, _ = strings.Cut(rest, "/")
 			}
-			if address != "" {
-				found = append(found, address)
+			p, _, _ = strings.Cut(p, "?")
+			p = "/" + strings.TrimPrefix(p, "/")
+			if p == "/" && value != "/" || p == original.Path || p == original.EscapedPath() || p == r.URL.Path {
+				continue // an honest proxy repeats the request line
 			}
+			found = append(found, p)
 		}
 	}
 	return found
@@ -223,6 +347,9 @@ var unmaskings = []func(string) string{
 	func(p string) string { return eachSegment(p, cutAt(":")) }, // alternate data streams
 	func(p string) string {
 		return eachSegment(p, func(s string) string { return strings.TrimRight(s, ". \t") })
+	},
+	func(p string) string {
+		return eachSegment(p, func(s string) string { return strings.Trim(s, " \t") })
 	},
 	cutAt("\x00"), cutAt("?"), cutAt("#"), cutAt("%00"),
 	func(p string) string { return strings.Map(dropControls, p) },
@@ -279,15 +406,11 @@ func unescapeOnce(p string) string {
 
 // unescapeUnicode decodes %u002f, as IIS does.
 func unescapeUnicode(p string) string {
-	lower := strings.ToLower(p)
-	if !strings.Contains(lower, "%u00") {
-		return p
-	}
 	var out strings.Builder
 	for i := 0; i < len(p); i++ {
-		if strings.HasPrefix(lower[i:], "%u00") && i+5 < len(p) {
-			if decoded, err := url.PathUnescape("%" + p[i+4:i+6]); err == nil {
-				out.WriteString(decoded)
+		if p[i] == '%' && i+5 < len(p) && (p[i+1] == 'u' || p[i+1] == 'U') {
+			if code, err := strconv.ParseUint(p[i+2:i+6], 16, 16); err == nil {
+				out.WriteRune(rune(code))
 				i += 5
 				continue
 			}
@@ -304,19 +427,45 @@ func dropControls(c rune) rune {
 	return c
 }
 
-// foldUnicode maps look-alikes of ASCII to ASCII: compatibility forms such as
-// full-width letters, and the overlong UTF-8 forms of slash, dot and back-slash
-// that old decoders accept.
+// lookAlikes are slashes and dots that NFKC leaves as they are, though tables of
+// best fits do not.
+var lookAlikes = strings.NewReplacer(
+	"\u2044", "/", "\u2215", "/", "\u29f8", "/", "\u2571", "/",
+	"\u2216", "/", "\u29f5", "/", "\u29f9", "/",
+	"\u3002", ".",
+)
+
+// foldUnicode maps look-alikes of ASCII to ASCII: overlong UTF-8, which old
+// decoders accept, and compatibility forms such as full-width letters.
 func foldUnicode(p string) string {
 	if !utf8.ValidString(p) {
-		p = strings.NewReplacer(
-			"\xc0\xaf", "/", "\xe0\x80\xaf", "/", "\xf0\x80\x80\xaf", "/",
-			"\xc0\xae", ".", "\xe0\x80\xae", ".",
-			"\xc1\x9c", "/", "\xc0\x80", "\x00",
-		).Replace(p)
+		p = shortenUTF8(p)
 	}
 	if strings.IndexFunc(p, func(c rune) bool { return c > unicode.MaxASCII }) < 0 {
 		return p
 	}
-	return strings.NewReplacer("∕", "/", "⁄", "/", "⧸", "/", "＼", "/", "∖", "/").Replace(norm.NFKC.String(p))
+	return lookAlikes.Replace(norm.NFKC.String(p))
+}
+
+// shortenUTF8 decodes overlong forms of ASCII: two, three or four bytes where one
+// would do (RFC 3629, section 10).
+func shortenUTF8(p string) string {
+	continued := func(i int) bool { return i < len(p) && p[i]&0xc0 == 0x80 }
+	var out strings.Builder
+	for i := 0; i < len(p); i++ {
+		switch {
+		case (p[i] == 0xc0 || p[i] == 0xc1) && continued(i+1):
+			out.WriteByte(p[i]&1<<6 | p[i+1]&0x3f)
+			i++
+		case p[i] == 0xe0 && i+1 < len(p) && (p[i+1] == 0x80 || p[i+1] == 0x81) && continued(i+2):
+			out.WriteByte(p[i+1]&1<<6 | p[i+2]&0x3f)
+			i += 2
+		case p[i] == 0xf0 && i+2 < len(p) && p[i+1] == 0x80 && (p[i+2] == 0x80 || p[i+2] == 0x81) && continued(i+3):
+			out.WriteByte(p[i+2]&1<<6 | p[i+3]&0x3f)
+			i += 3
+		default:
+			out.WriteByte(p[i])
+		}
+	}
+	return out.String()
 }

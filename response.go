@@ -10,7 +10,8 @@ import (
 )
 
 // privateWriter keeps shared caches from storing what was paid for, whatever
-// the site or the application behind says about caching.
+// the application behind says about caching. Only a deferred `header` around the
+// gate has a later word; App.warnDeferredHeader tells its owner.
 type privateWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
@@ -101,16 +102,34 @@ func addVary(header http.Header, field string) {
 func leave(w http.ResponseWriter, target string) error {
 	noStore(w.Header())
 	w.Header().Set("Location", target)
-	w.Header().Set("Content-Length", "0")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusSeeOther)
-	err := http.NewResponseController(w).Flush()
+	// A few bytes, because `encode` holds the header back until the first one.
+	if _, err := io.WriteString(w, "To the checkout.\n"); err != nil {
+		return nil // the visitor has left
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil || buffered(w) {
+		return nil // what has not left yet must keep its address
+	}
 	shown, _, _ := strings.Cut(target, "?")
 	shown, _, _ = strings.Cut(shown, "#")
 	w.Header().Set("Location", shown)
-	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, err)
-	}
 	return nil
+}
+
+// buffered reports whether a handler around the gate holds the answer back, as
+// `intercept` does.
+func buffered(w http.ResponseWriter) bool {
+	for {
+		if recorder, ok := w.(interface{ Buffered() bool }); ok && recorder.Buffered() {
+			return true
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapper.Unwrap()
+	}
 }
 
 // goTo sends the browser to a path of the same site.

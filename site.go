@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"go.uber.org/zap"
 )
 
@@ -39,34 +40,34 @@ type address struct {
 	ports   []string
 }
 
-// site returns the public address of the request's site: site_url if it is
-// configured, else the host name of the site block, which the Host header may
-// only choose among.
+// site returns the public address of the request's site: the gate's site_url,
+// else the host name of the site block, which the Host header may only choose
+// among, else the app's site_url.
 func (h *Handler) site(r *http.Request) (site, error) {
 	if h.siteURL != "" {
 		return newSite(h.siteURL), nil
 	}
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if server == nil {
-		return site{}, errNoSite
-	}
-	host, port := splitHostPort(r.Host)
-	for _, address := range h.addresses(server) {
-		if address.matches(host) {
-			return newSite(origin(r, host, address.port(port))), nil
+	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		host, port := splitHostPort(r.Host)
+		for _, address := range h.addresses(server) {
+			if address.matches(host) {
+				return newSite(origin(r, host, address.port(port))), nil
+			}
 		}
+	}
+	if h.app.siteURL != "" {
+		return newSite(h.app.siteURL), nil
 	}
 	return site{}, errNoSite
 }
 
+// matches compares label by label, a star standing for one label, as Caddy's host
+// matcher does.
 func (a address) matches(host string) bool {
-	suffix, wildcard := strings.CutPrefix(a.pattern, "*")
-	if !wildcard {
-		return host == a.pattern
-	}
-	// Like Caddy's host matcher: a star is one label.
-	label, ok := strings.CutSuffix(host, suffix)
-	return ok && label != "" && !strings.Contains(label, ".")
+	pattern, labels := strings.Split(a.pattern, "."), strings.Split(host, ".")
+	return slices.EqualFunc(pattern, labels, func(p, label string) bool {
+		return p == label || p == "*" && label != ""
+	})
 }
 
 // port believes the Host header's port only where the server listens on it.
@@ -175,7 +176,7 @@ func listenPorts(server *caddyhttp.Server) []string {
 	var ports []string
 	for _, listen := range server.Listen {
 		parsed, err := caddy.ParseNetworkAddress(listen)
-		if err != nil {
+		if err != nil || parsed.IsUnixNetwork() || parsed.IsFdNetwork() || parsed.StartPort == 0 {
 			continue
 		}
 		for port := parsed.StartPort; port <= parsed.EndPort && port-parsed.StartPort < 100; port++ {
@@ -191,7 +192,10 @@ func (a *App) checkGates() error {
 	a.gatesMu.Lock()
 	defer a.gatesMu.Unlock()
 	servers := a.httpServers()
-	a.warnNoWebhook(servers)
+	if len(a.gates) > 0 {
+		a.warnNoWebhook(servers)
+		a.warnDeferredHeader(servers)
+	}
 	sold := make(map[string]*Handler)
 	for _, gate := range a.gates {
 		places := 0
@@ -204,7 +208,7 @@ func (a *App) checkGates() error {
 				a.warnPlainHTTP(gate, server, hosts)
 			}
 		}
-		if places == 0 && gate.siteURL == "" {
+		if places == 0 && gate.siteURL == "" && a.siteURL == "" {
 			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", gate.Pass)
 		}
@@ -213,23 +217,33 @@ func (a *App) checkGates() error {
 }
 
 func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
-	if h.siteURL != "" {
+	switch {
+	case h.siteURL != "":
 		hosts = []string{h.siteURL}
-	}
-	if len(hosts) == 0 {
+	case len(hosts) == 0 && h.app.siteURL != "":
+		hosts = []string{h.app.siteURL}
+	case len(hosts) == 0:
 		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.Pass)
 	}
 	for _, host := range hosts {
-		key := host + "\n" + h.Pass
+		key := hostOf(host) + "\n" + h.Pass
 		other := sold[key]
-		if other != nil && !other.sameOffer(h) {
-			return fmt.Errorf("axra_paywall: two gates of %s sell different things under the one name %q, "+
-				"so that who pays for one would open the other: add `pass NAME` with a name of its own to each", host, h.Pass)
+		if other != nil && other != h && (other.implicitPass || h.implicitPass || !other.sameOffer(h)) {
+			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
+				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name and price if that is meant", host, h.Pass)
 		}
 		sold[key] = h
 	}
 	return nil
+}
+
+// hostOf takes the host name from an address or a host.
+func hostOf(address string) string {
+	if _, host, ok := strings.Cut(address, "://"); ok {
+		address, _ = splitHostPort(host)
+	}
+	return address
 }
 
 func (h *Handler) sameOffer(other *Handler) bool {
@@ -239,9 +253,6 @@ func (h *Handler) sameOffer(other *Handler) bool {
 // warnNoWebhook tells the owner of gates that nothing would ever open. It is no
 // error: another node on the same storage may receive the webhooks.
 func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
-	if len(a.gates) == 0 {
-		return
-	}
 	for _, server := range servers {
 		found := false
 		walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, _ []string) {
@@ -256,10 +267,27 @@ func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
 		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same storage has it")
 }
 
+// warnDeferredHeader tells the owner of a header directive that has the last word
+// on Cache-Control, after the gate: a shared cache would keep what was paid for.
+func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
+	for _, server := range servers {
+		walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+			h, ok := handler.(*headers.Handler)
+			if !ok || h.Response == nil || !h.Response.Deferred || h.Response.HeaderOps == nil {
+				return
+			}
+			if h.Response.Set.Get("Cache-Control") != "" || h.Response.Add.Get("Cache-Control") != "" {
+				a.logger.Warn("a deferred `header` sets Cache-Control after the gate, so that shared caches may keep what was paid for: "+
+					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
+			}
+		})
+	}
+}
+
 // warnPlainHTTP tells the owner of a site that is served without TLS which
 // address visitors will be sent back to.
 func (a *App) warnPlainHTTP(gate *Handler, server *caddyhttp.Server, hosts []string) {
-	if gate.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || isLoopback(hosts[0]) {
+	if gate.siteURL != "" || a.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || isLoopback(hosts[0]) {
 		return
 	}
 	a.logger.Warn("a gated site is served over plain HTTP; visitors are sent back to its https address: "+

@@ -133,7 +133,7 @@ func (a *App) judge(ctx context.Context, v *verified) verdict {
 		return none
 	}
 	age := at.UnixNano() - v.checkedAt.Load()
-	fresh := v.outcomes.Load() == a.shared.outcomes.Load() && age <= int64(a.Recheck)
+	fresh := v.outcomes.Load() == a.shared.outcomes.Load() && age >= 0 && age <= int64(a.Recheck)
 	failing := v.failingSince.Load() != 0
 	switch {
 	case fresh && age <= int64(a.Recheck)/2:
@@ -186,24 +186,23 @@ func (a *App) awaitRecheck(ctx context.Context, v *verified) {
 // end with the request that began it.
 func (a *App) recheck(v *verified) <-chan singleflight.Result {
 	return a.shared.flights.DoChan(v.flight, func() (any, error) {
-		outcomes := a.shared.outcomes.Load()
+		asked, outcomes := now(), a.shared.outcomes.Load()
 		grant, err := a.ledger.Grant(context.Background(), v.Session)
-		a.learn(v, grant, err, outcomes)
+		a.learn(v, grant, err, asked, outcomes)
 		return nil, nil
 	})
 }
 
 // learn keeps what the ledger said. One that cannot tell changes nothing, but for
 // the time of grace.
-func (a *App) learn(v *verified, grant ledger.Grant, err error, outcomes int64) {
-	at := now()
+func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time, outcomes int64) {
 	if err != nil {
-		since := at
+		since := now()
 		if errors.Is(err, ledger.ErrNotPaid) && v.checkedAt.Load() == 0 {
 			// The signature says paid, the ledger has never heard of it: a replica that
 			// lags, or a storage that is not the one it was. Without any answer that
 			// said "paid" there is no grace.
-			since = at.Add(-time.Duration(a.Grace) - time.Second)
+			since = since.Add(-time.Duration(a.Grace) - time.Second)
 		}
 		v.failingSince.CompareAndSwap(0, since.UnixNano())
 		a.complainStorage.Do(func() {
@@ -218,6 +217,6 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, outcomes int64) 
 		v.closedFor.Store(&grant.ClosedFor)
 	}
 	v.failingSince.Store(0)
-	v.checkedAt.Store(at.UnixNano())
+	v.checkedAt.Store(asked.UnixNano())
 	v.outcomes.Store(outcomes)
 }

@@ -125,7 +125,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int) {
 	case errors.As(err, &tooLarge):
 		return nil, http.StatusRequestEntityTooLarge
 	case err != nil:
-		w.Header().Set("Connection", "close")
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
 		return nil, http.StatusRequestTimeout
 	}
 	if limited {
@@ -167,18 +169,15 @@ func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, er
 }
 
 // isForeign reports whether an event is known to be about a session that another
-// program or another installation created. An event that says nothing about its
-// session is not: a refund may come without metadata.
+// program or another installation created. A refund or a dispute without our
+// metadata is not: whether such events repeat it is not documented, and a record
+// too many costs less than a refund that is not heeded.
 func (a *App) isForeign(event webhook.Event) bool {
 	installation, ours := event.Metadata[terms.MetadataPrefix+"installation"]
 	if ours {
 		return installation != a.shared.keyring.Installation()
 	}
-	if event.Type.Completes() {
-		return true
-	}
-	delete(event.Metadata, "sessionId") // Axra's own addition
-	return len(event.Metadata) > 0
+	return event.Type.Completes()
 }
 
 func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, error) {

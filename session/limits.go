@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -27,6 +28,7 @@ const maxClients = 50_000
 // Limiter bounds how many checkout sessions are started, per client and in all.
 // It is safe for concurrent use.
 type Limiter struct {
+	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
 	clients   *otter.Cache[netip.Prefix, *rate.Limiter]
@@ -52,10 +54,15 @@ func (r Rate) limiter() *rate.Limiter {
 // Allow takes one from the budget of the client and one from that of all, or
 // none and returns how long to wait.
 func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
-	now := l.now()
 	client, _ := l.clients.ComputeIfAbsent(network(clientIP), func() (*rate.Limiter, bool) {
 		return l.perClient.limiter(), false
 	})
+	// One at a time, the clock included: a rate.Limiter that is shown an earlier time
+	// than before refills the same moment twice, and gives back only part of
+	// reservations that overlap.
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
 	mine := client.ReserveN(now, 1)
 	if wait := mine.DelayFrom(now); wait > 0 {
 		mine.CancelAt(now)
