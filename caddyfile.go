@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -135,6 +136,9 @@ func (a *App) unmarshalStorage(d *caddyfile.Dispenser) error {
 }
 
 func (a *App) unmarshalSignature(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("signature takes a block, not the argument %q: open it with `signature {` and write `header %s` on a line of its own", d.Val(), webhook.DefaultHeader)
+	}
 	if a.Signature == nil {
 		a.Signature = new(SignatureConfig)
 	}
@@ -250,8 +254,14 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, h.Errf("the matcher cannot be the name of the pass (%v): add `pass NAME`", err)
 		}
 	}
-	return h.NewRoute(nil, gate), nil
+	return h.NewRoute(everyPath, gate), nil
 }
+
+// everyPath matches every request, and keeps the gate's route apart from those of
+// other directives: of a named route whose directives have all become one route
+// without a matcher, Caddy keeps the first directive and drops the others, gates
+// among them.
+var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 
 // UnmarshalCaddyfile reads the directive:
 //
@@ -387,7 +397,7 @@ func urlArg(d *caddyfile.Dispenser, into *string, withPath bool) error {
 			return nil
 		}
 		if _, err := parseBaseURL(value, withPath); err != nil {
-			return errors.New(name + " " + value + ": " + err.Error())
+			return fmt.Errorf("%s: %w", name, err) // without the address, which could hold a password
 		}
 		return nil
 	})
