@@ -20,6 +20,9 @@ func (v *visit) checkout() error {
 	if len(v.target) > maxTarget {
 		return v.showView(page.View{Kind: page.TooLong})
 	}
+	if err := v.app.client.Ready(); err != nil {
+		return v.unavailable(err) // before it costs anybody's budget
+	}
 	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if wait, ok := v.app.limiter.Allow(clientIP); !ok {
 		v.app.count(checkouts, "limited")
@@ -40,7 +43,8 @@ func (v *visit) checkout() error {
 	v.forgetOldest()
 	v.app.count(checkouts, "created")
 	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", v.Pass))
-	return leave(v.w, opened.URL)
+	leave(v.w, opened.URL)
+	return nil
 }
 
 // forgetOldest keeps the cookies of a browser that never pays from piling up.
@@ -50,7 +54,7 @@ func (v *visit) forgetOldest() {
 	if excess <= 0 {
 		return
 	}
-	each := v.pending.bytes / len(v.pending.all)
+	each := v.pending.bytes / max(1, len(v.pending.all))
 	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
 		for _, entry := range v.pending.all {
 			if excess <= 0 || entry.State != state || v.app.stageOf(entry) == processing {

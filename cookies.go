@@ -96,7 +96,7 @@ const (
 type pendingCookies struct {
 	all   []session.Pending // for any gate
 	here  []session.Pending // for this gate on this site
-	bytes int
+	bytes int               // of all our cookies
 }
 
 func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
@@ -106,6 +106,9 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 	scope := session.Scope(site.origin, h.Pass, terms.WholePass)
 	eachCookie(r.Header["Cookie"], func(name, value string) bool {
 		if !strings.HasPrefix(name, prefix) {
+			if strings.HasPrefix(name, strings.TrimSuffix(prefix, "p_")+"t_") {
+				found.bytes += len(name) + len(value) // what is bought leaves less room
+			}
 			return true
 		}
 		seen++

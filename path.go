@@ -56,6 +56,11 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 	if r.URL.Opaque != "" || original.Opaque != "" {
 		return ambiguous, nil // "GET http:paid/a": a proxy passes on what has no path
 	}
+	if !h.pathMatchersOnly {
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			return ambiguous, nil // a query matcher sees none of it, an application may
+		}
+	}
 	if match, err := h.matchesAny(r, everyday(r.URL.Path), r); err != nil || match {
 		return covered, err
 	}

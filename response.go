@@ -99,22 +99,20 @@ func addVary(header http.Header, field string) {
 // leave sends the browser to the checkout. Caddy's access log writes response
 // headers after the handler is done; by then the checkout URL, whose query is
 // as good as a key to the checkout, is no longer among them.
-func leave(w http.ResponseWriter, target string) error {
+func leave(w http.ResponseWriter, target string) {
 	noStore(w.Header())
 	w.Header().Set("Location", target)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusSeeOther)
 	// A few bytes, because `encode` holds the header back until the first one.
-	if _, err := io.WriteString(w, "To the checkout.\n"); err != nil {
-		return nil // the visitor has left
-	}
-	if err := http.NewResponseController(w).Flush(); err != nil || buffered(w) {
-		return nil // what has not left yet must keep its address
+	_, _ = io.WriteString(w, "To the checkout.\n")
+	left := http.NewResponseController(w).Flush() == nil && !buffered(w)
+	if !left {
+		return // what has not left yet must keep its address
 	}
 	shown, _, _ := strings.Cut(target, "?")
 	shown, _, _ = strings.Cut(shown, "#")
 	w.Header().Set("Location", shown)
-	return nil
 }
 
 // buffered reports whether a handler around the gate holds the answer back, as

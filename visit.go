@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/mileusna/useragent"
 	"go.uber.org/zap"
 
@@ -26,6 +28,7 @@ const (
 	paramRestart   = "axra_restart"   // the visitor asks for a new checkout
 	paramTry       = "axra_try"       // how often the waiting page has looked
 	paramQuery     = "axra_query"     // the page's own query, in base64url
+	paramHere      = "axra_here"      // already sent to the site's own address
 )
 
 // sessionPlaceholder is replaced by Axra in the success URL
@@ -148,6 +151,10 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 // next decides what a visitor sees who has paid for nothing here yet.
 func (v *visit) next() error {
 	restart := v.params.Has(paramRestart)
+	if v.isElsewhere() {
+		goTo(v.w, v.site.origin+withParams(v.target, paramHere, "1"))
+		return nil
+	}
 	switch {
 	case v.found.err != nil:
 		v.app.complainStorage.Do(func() {
@@ -173,10 +180,33 @@ func (v *visit) next() error {
 	for _, entry := range v.pending.here {
 		if entry.Reusable(now()) && entry.Price == v.price.String() {
 			v.app.count(checkouts, "reused")
-			return leave(v.w, entry.CheckoutURL)
+			leave(v.w, entry.CheckoutURL)
+			return nil
 		}
 	}
 	return v.checkout()
+}
+
+// isElsewhere reports whether the browser has come by an address of the site from
+// which its cookies would not come back: another of its host names, or plain http.
+// It is sent to the site's own address first, once, and before it pays: behind a
+// proxy that rewrites the host there is no difference to be seen from here.
+func (v *visit) isElsewhere() bool {
+	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) {
+		return false
+	}
+	if v.site.secure && v.r.TLS == nil {
+		return v.siteURL == "" && v.app.siteURL == ""
+	}
+	if v.siteURL == "" {
+		return false
+	}
+	host, _ := splitHostPort(v.r.Host)
+	server, _ := v.r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil || host == hostOf(v.siteURL) {
+		return false
+	}
+	return slices.ContainsFunc(v.addresses(server), func(a address) bool { return a.pattern == host })
 }
 
 // returned answers the success URL while no payment is known.
@@ -337,7 +367,7 @@ func ownParams(rawQuery string) url.Values {
 
 func isOwnParam(name string) bool {
 	switch name {
-	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery:
+	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere:
 		return true
 	}
 	return false

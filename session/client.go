@@ -150,6 +150,17 @@ type retryLater struct{ after time.Duration }
 
 func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.after) }
 
+// Ready returns why Create would fail at once, nil if it would not.
+func (c *Client) Ready() error {
+	switch {
+	case c.breaker.State() == gobreaker.StateOpen:
+		return fmt.Errorf("%w: calls are suspended after repeated failures", ErrUnavailable)
+	case len(c.slots) == cap(c.slots):
+		return fmt.Errorf("%w: too many visitors wait for it already", ErrUnavailable)
+	}
+	return nil
+}
+
 // Create opens a checkout session. A failed try is repeated at most twice: an
 // unpaid session that Axra made without our hearing of it costs nobody anything.
 func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {

@@ -57,8 +57,8 @@ var mutants = []mutant{
 	{"C3 an open checkout is not reused", "visit.go", `if entry.Reusable(now()) && entry`, `if entry.Reusable(now().Add(time.Hour)) && entry`, ".", "TestOneSession"},
 	{"C1 the limits are not applied", "checkout.go", `if wait, ok := v.app.limiter.Allow(clientIP); !ok {`, `if wait, ok := v.app.limiter.Allow(clientIP); !ok && wait < 0 {`, ".", "TestC1"},
 
-	{"G2 disguises are not looked through", "path.go", "\tfor _, reading := range disguised {", "\tfor _, reading := range disguised[:0] {", ".", "TestGPath"},
-	{"G1 only the path itself is matched", "path.go", "\tfor _, reading := range everydayReadings(r) {", "\tfor _, reading := range everydayReadings(r)[:0] {", ".", "TestGPath"},
+	{"G2 disguises are not looked through", "path.go", "\treturn h.disguised(r, original)\n", "\treturn outside, nil\n", ".", "TestGPath"},
+	{"G1 only the path itself is matched", "path.go", "h.matchesAny(r, everyday(r.URL.Path), r)", "h.matchesAny(r, nil, r)", ".", "TestGPath"},
 	{"G9 headers that name another path are believed", "path.go", `for _, name := range overrides {`, `for _, name := range overrides[:0] {`, ".", "TestGHeaders"},
 	{"G13 headers of any size are read", "handler.go", `if headerBytes(r.Header) > maxHeaderBytes {`, `if headerBytes(r.Header) < 0 {`, ".", "TestG13"},
 	{"R1 a path may name another host", "response.go", "return \"/\" + strings.TrimLeft(target, `/\\`)", "return target", ".", "TestRRedirects"},
@@ -73,6 +73,6 @@ var mutants = []mutant{
 	{"H1 paid answers stay public", "response.go", "\t\tmakePrivate(w.Header())\n\t}\n\tw.ResponseWriterWrapper.WriteHeader", "\t}\n\tw.ResponseWriterWrapper.WriteHeader", ".", "TestH1"},
 	{"H2 a redirect may be stored", "response.go", `header.Set("Cache-Control", "no-store")`, `header.Set("Cache-Control", "private")`, ".", "TestVisitorPays"},
 	{"the checkout URL is logged", "response.go", `w.Header().Set("Location", shown)`, `w.Header().Set("Location", target)`, ".", "TestSecretsStay"},
-	{"a literal secret is accepted", "credentials.go", `if isOne && closed && (`, `if isOne || !closed || (`, ".", "TestAdapt"},
+	{"a literal secret is accepted", "credentials.go", `if isOne && closed && !`, `if isOne || !closed || !`, ".", "TestAdapt"},
 	{"the session is created before the target is known to fit", "checkout.go", `if len(v.target) > maxTarget {`, `if len(v.target) < 0 {`, ".", "TestTooLong"},
 }
