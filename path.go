@@ -57,7 +57,8 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 		return ambiguous, nil // "GET http:paid/a": a proxy passes on what has no path
 	}
 	if !h.pathMatchersOnly {
-		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		_, malformed := url.ParseQuery(r.URL.RawQuery)
+		if malformed != nil { //nolint:nilerr // the verdict is the answer to it
 			return ambiguous, nil // a query matcher sees none of it, an application may
 		}
 	}

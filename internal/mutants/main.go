@@ -27,8 +27,9 @@ func main() {
 	only := flag.String("run", "", "comma-separated words; runs the mutants whose names hold one of them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *only); err != nil {
+	err := run(ctx, *only)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
@@ -101,7 +102,7 @@ func (m mutant) overlay(folder string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	code, err := os.ReadFile(source)
+	code, err := os.ReadFile(source) //nolint:gosec // our own table
 	if err != nil {
 		return "", err
 	}
@@ -110,7 +111,7 @@ func (m mutant) overlay(folder string) (string, error) {
 		return "", err
 	}
 	mutated := filepath.Join(folder, filepath.Base(m.file))
-	if err := os.WriteFile(mutated, []byte(broken), 0o600); err != nil {
+	if err := os.WriteFile(mutated, []byte(broken), 0o600); err != nil { //nolint:gosec // our own table
 		return "", err
 	}
 	encoded, err := json.Marshal(map[string]any{"Replace": map[string]string{source: mutated}})

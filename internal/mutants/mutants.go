@@ -10,9 +10,11 @@ type mutant struct {
 }
 
 var mutants = []mutant{
-	{"W1 the signature is not checked", "webhook.go",
+	{
+		"W1 the signature is not checked", "webhook.go",
 		`err := h.app.verifier.Verify(r.Header, body); err != nil {`,
-		`err := h.app.verifier.Verify(r.Header, body); err != nil && len(body) == 0 {`, ".", "TestW1W4"},
+		`err := h.app.verifier.Verify(r.Header, body); err != nil && len(body) == 0 {`, ".", "TestW1W4",
+	},
 	{"W1 an empty secret signs", "webhook/verify.go", `if len(secret) == 0 {`, `if len(secret) < 0 {`, "./webhook", "."},
 	{"W3 only the first secret counts", "webhook/verify.go", `range v.Secrets {`, `range v.Secrets[:1] {`, "./webhook", "."},
 	{"W5 a body of any size is read", "webhook.go", `http.MaxBytesReader(w, r.Body, maxBody)`, `http.MaxBytesReader(w, r.Body, 1<<30)`, ".", "TestW5"},
@@ -20,8 +22,10 @@ var mutants = []mutant{
 	{"W9 the amount is not compared", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError != nil`, ".", "TestW9"},
 	{"W9 a missing amount passes", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError == nil && !sold.Price.CoveredBy(event.Paid)`, ".", "TestW9"},
 	{"W9 the currency is not compared", "money/money.go", `return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount`, `return paid.Amount`, ".", "TestW9"},
-	{"W11 a repeated key passes", "webhook/strictjson.go",
-		"\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated {", "\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated && name == \"\" {", "./webhook", "."},
+	{
+		"W11 a repeated key passes", "webhook/strictjson.go",
+		"\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated {", "\t\tdefault:\n\t\t\tif _, repeated := object[name]; repeated && name == \"\" {", "./webhook", ".",
+	},
 	{"W11 trailing data passes", "webhook/strictjson.go", `!errors.Is(err, io.EOF)`, `errors.Is(err, io.ErrUnexpectedEOF)`, "./webhook", "."},
 	{"W12 the webhook answers GET", "webhook.go", `if r.Method != http.MethodPost {`, `if r.Method == "" {`, ".", "TestW12"},
 
@@ -32,12 +36,16 @@ var mutants = []mutant{
 	{"D3 served for ever while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since < 0`, ".", "TestD3"},
 	{"D3 turned away at once while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since >= 0`, ".", "TestD3"},
 	{"D4 a garbled record counts", "ledger/fact.go", `err != nil || sum != r.Sum {`, `err != nil || sum == "" {`, "./ledger", "."},
-	{"D4 a garbled record is kept", "ledger/ledger.go", "\tcase errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):\n\t\treturn true, l.store(ctx, f, id)",
-		"\tcase errors.Is(err, fs.ErrNotExist):\n\t\treturn true, l.store(ctx, f, id)\n\tcase errors.Is(err, ErrGarbled):\n\t\treturn false, nil", ".", "TestD4"},
+	{
+		"D4 a garbled record is kept", "ledger/ledger.go", "\tcase errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):\n\t\treturn true, l.store(ctx, f, id)",
+		"\tcase errors.Is(err, fs.ErrNotExist):\n\t\treturn true, l.store(ctx, f, id)\n\tcase errors.Is(err, ErrGarbled):\n\t\treturn false, nil", ".", "TestD4",
+	},
 
-	{"T1 the token chooses the algorithm", "token/token.go",
+	{
+		"T1 the token chooses the algorithm", "token/token.go",
 		"\t\tif t.Method.Alg() != algorithm {\n\t\t\treturn nil,", "\t\tif t.Method.Alg() == HS256 {\n\t\t\treturn []byte(fmt.Sprintf(\"%s\", secret)), nil\n\t\t}\n\t\tif algorithm == \"\" {\n\t\t\treturn nil,",
-		"./token", "."},
+		"./token", ".",
+	},
 	{"T3 a token outlives its access", "verified.go", `if !at.Before(v.Expires) {`, `if at.IsZero() {`, ".", "TestReloadInTheMiddle"},
 	{"T4 a token opens other passes", "handler.go", `err != nil || entry.Pass != h.Pass || entry`, `err != nil || entry`, ".", "TestS4"},
 	{"T4 a token opens other sites", "token/token.go", `}, jwt.WithAudience(site))`, `})`, "./token", "."},
@@ -47,8 +55,10 @@ var mutants = []mutant{
 	{"T7 a refund is not noticed at once", "webhook.go", `a.shared.outcomes.Add(1)`, `a.shared.outcomes.Add(0)`, ".", "TestRefund"},
 	{"T7 a won dispute stays closed", "ledger/ledger.go", `case has(Disputed) && !has(DisputeWon):`, `case has(Disputed):`, ".", "TestRefund"},
 
-	{"S1 anybody's paid session opens", "visit.go", "\tv.pending = v.readPending(v.r, v.site)\n",
-		"\tv.pending = v.readPending(v.r, v.site)\n\tv.pending.here = append(v.pending.here, session.Pending{Session: v.params.Get(paramSession)})\n", ".", "TestOneSession"},
+	{
+		"S1 anybody's paid session opens", "visit.go", "\tv.pending = v.readPending(v.r, v.site)\n",
+		"\tv.pending = v.readPending(v.r, v.site)\n\tv.pending.here = append(v.pending.here, session.Pending{Session: v.params.Get(paramSession)})\n", ".", "TestOneSession",
+	},
 	{"S4 a pending cookie is good for any gate", "cookies.go", `if entry.Scope == scope {`, `if entry.Scope == scope || scope != "" {`, ".", "TestS4"},
 	{"S6 a return is forgotten", "visit.go", `if entry.State == session.Returned || v.app`, `if entry.State == "" && v.app`, ".", "TestReturnBefore"},
 	{"S6 an earlier decline hides a payment on its way", "webhook.go", `entry.State == session.Returned && !said.at.After(entry.ReturnedAt)`, `entry.State == "x"`, ".", "TestReturnAfter"},
