@@ -57,8 +57,7 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 		return ambiguous, nil // "GET http:paid/a": a proxy passes on what has no path
 	}
 	if !h.pathMatchersOnly {
-		_, malformed := url.ParseQuery(r.URL.RawQuery)
-		if malformed != nil { //nolint:nilerr // the verdict is the answer to it
+		if !wellFormed(r.URL.RawQuery) {
 			return ambiguous, nil // a query matcher sees none of it, an application may
 		}
 	}
@@ -71,6 +70,11 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 		}
 	}
 	return h.disguised(r, original)
+}
+
+func wellFormed(query string) bool {
+	_, err := url.ParseQuery(query)
+	return err == nil
 }
 
 // disguised is the part of reach that looks behind disguises.
