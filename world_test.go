@@ -144,12 +144,17 @@ func (w *world) expand(config string) string {
 		maxHeader = "\n\t\tmax_header_size 2MB"
 		config = strings.Replace(config, "SETUP MAX", "SETUP", 1)
 	}
-	return strings.NewReplacer(
+	tlsSite := strings.Contains(config, "local_certs")
+	expanded := strings.NewReplacer(
 		"SETUP", fmt.Sprintf("admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", w.storage, w.logs, maxHeader),
 		"ENDPOINT", w.axra.URL+"/api/v1",
 		"PORT", w.port,
 		"ROOT", w.root,
 	).Replace(config)
+	if tlsSite {
+		expanded = strings.NewReplacer("auto_https off", "auto_https disable_redirects", "protocols h1", "protocols h1 h2").Replace(expanded)
+	}
+	return expanded
 }
 
 // load adapts and loads a Caddyfile, as a start or a reload.
