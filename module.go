@@ -121,9 +121,11 @@ type App struct {
 	gates   []*Handler
 
 	// What could be written for every request is written once a minute.
-	complainCheckout rate.Sometimes
-	complainWebhook  rate.Sometimes
-	complainStorage  rate.Sometimes
+	complainCheckout  rate.Sometimes
+	complainUnsigned  rate.Sometimes // anybody can cause it
+	complainSignature rate.Sometimes // a wrong secret or scheme, most likely
+	complainMalformed rate.Sometimes
+	complainStorage   rate.Sometimes
 }
 
 // SignatureConfig says how webhooks are signed.
@@ -178,7 +180,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
-	for _, sometimes := range []*rate.Sometimes{&a.complainCheckout, &a.complainWebhook, &a.complainStorage} {
+	for _, sometimes := range []*rate.Sometimes{
+		&a.complainCheckout, &a.complainUnsigned, &a.complainSignature, &a.complainMalformed, &a.complainStorage,
+	} {
 		sometimes.First, sometimes.Interval = 1, time.Minute
 	}
 	if a.Recheck < 0 || a.Grace < 0 {

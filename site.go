@@ -115,9 +115,13 @@ func (h *Handler) addresses(server *caddyhttp.Server) []address {
 func findGate(h *Handler, server *caddyhttp.Server) [][]string {
 	var places [][]string
 	walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, hosts []string) {
-		if handler == caddyhttp.MiddlewareHandler(h) {
-			places = append(places, hosts)
+		if handler != caddyhttp.MiddlewareHandler(h) {
+			return
 		}
+		if len(hosts) == 0 {
+			hosts = hostsOf(h.matchers) // the gate's own matcher may name them
+		}
+		places = append(places, hosts)
 	})
 	return places
 }
@@ -133,7 +137,7 @@ func walk(server *caddyhttp.Server, routes caddyhttp.RouteList, hosts []string,
 func walkRoute(server *caddyhttp.Server, route caddyhttp.Route, hosts []string,
 	invoked map[*caddyhttp.Route]bool, visit func(caddyhttp.MiddlewareHandler, []string),
 ) {
-	if own := hostsOf(route); len(own) > 0 {
+	if own := hostsOf(route.MatcherSets); len(own) > 0 {
 		hosts = own
 	}
 	for _, handler := range route.Handlers {
@@ -153,9 +157,9 @@ func walkRoute(server *caddyhttp.Server, route caddyhttp.Route, hosts []string,
 	}
 }
 
-func hostsOf(route caddyhttp.Route) []string {
+func hostsOf(sets caddyhttp.MatcherSets) []string {
 	var hosts []string
-	for _, set := range route.MatcherSets {
+	for _, set := range sets {
 		for _, matcher := range set {
 			switch m := matcher.(type) {
 			case *caddyhttp.MatchHost:

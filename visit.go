@@ -95,8 +95,10 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
 		switch {
 		case err == nil && !v.opens(grant):
-			v.logger.Error("a payment was made for something else than its pending cookie says",
-				zap.String("session", shorten(entry.Session)))
+			v.app.complainCheckout.Do(func() {
+				v.logger.Error("a payment was made for something else than its pending cookie says",
+					zap.String("session", shorten(entry.Session)))
+			})
 		case err == nil && grant.Open(now()):
 			return entry, grant
 		case err == nil && grant.ClosedFor != "":

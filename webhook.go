@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
@@ -76,7 +77,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // receive returns the answer to one delivery, and the event and outcome to count.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, name webhook.Type) {
 	if r.Header.Get(h.app.verifier.Header) == "" {
-		h.refuse(fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
+		h.refuse(&h.app.complainUnsigned, fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	body, status := readBody(w, r)
@@ -84,12 +85,12 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 		return status, "unreadable", ""
 	}
 	if err := h.app.verifier.Verify(r.Header, body); err != nil {
-		h.refuse(err)
+		h.refuse(&h.app.complainSignature, err)
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	event, err := webhook.Decode(body)
 	if err != nil {
-		h.refuse(err)
+		h.refuse(&h.app.complainMalformed, err)
 		return http.StatusBadRequest, "malformed", ""
 	}
 	// The sender may hang up and the configuration may be reloaded; what is
@@ -105,8 +106,10 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	return http.StatusOK, outcome, event.Type
 }
 
-func (h *Webhook) refuse(err error) {
-	h.app.complainWebhook.Do(func() {
+// refuse tells the operator, of each kind once a minute: junk must not hide a
+// signature that does not fit.
+func (h *Webhook) refuse(sometimes *rate.Sometimes, err error) {
+	sometimes.Do(func() {
 		h.logger.Warn("a webhook was refused", zap.Error(err))
 	})
 }
