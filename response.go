@@ -146,11 +146,8 @@ func noStore(header http.Header) {
 // samePath makes an address a path of this site, whatever it looks like: two
 // slashes, or a slash and a back-slash, would lead to another host (CWE-601).
 func samePath(target string) string {
-	target = strings.Map(func(c rune) rune {
-		if c < 0x20 || c == 0x7f {
-			return -1
-		}
-		return c
-	}, target)
+	// By bytes: a query need not be UTF-8.
+	kept := slices.DeleteFunc([]byte(target), func(c byte) bool { return c < 0x20 || c == 0x7f })
+	target = string(kept)
 	return "/" + strings.TrimLeft(target, `/\`)
 }
