@@ -85,7 +85,7 @@ func TestFailedPaymentsOpenNothing(t *testing.T) {
 }
 
 // S6: coming back without a payment leads to a page, not to a new session.
-func TestReturnBeforeTheWebhook(t *testing.T) {
+func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()
 	w.sandbox.Hold()
@@ -290,7 +290,7 @@ func TestReloadInTheMiddle(t *testing.T) {
 }
 
 // T7, on the node that hears of it.
-func TestRefundAndDispute(t *testing.T) {
+func TestT7RefundAndDispute(t *testing.T) {
 	for _, bare := range []bool{false, true} {
 		name := "events repeat the metadata"
 		if bare {
@@ -477,7 +477,7 @@ func TestCreateCallSaysAll(t *testing.T) {
 }
 
 // Answers that the gate itself gives to what is no page navigation: C2, G6, G7, G8.
-func TestOnlyNavigationsStartACheckout(t *testing.T) {
+func TestC2OnlyNavigationsStartACheckout(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	html := navigation.Get("Accept")
 	for name, request := range map[string]struct {
@@ -524,7 +524,7 @@ func TestOnlyNavigationsStartACheckout(t *testing.T) {
 }
 
 // H3: existing and missing files behind the gate answer alike.
-func TestUnpaidAnswersDoNotTellWhatExists(t *testing.T) {
+func TestH3UnpaidAnswersDoNotTellWhatExists(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()
 	there := v.do(http.MethodGet, "/premium/article.html", nil, nil)
@@ -535,7 +535,7 @@ func TestUnpaidAnswersDoNotTellWhatExists(t *testing.T) {
 }
 
 // C3 and S1: one browser, one session; and its session is worth nothing elsewhere.
-func TestOneSessionPerBrowser(t *testing.T) {
+func TestC3S1OneSessionPerBrowser(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()
 	for range 50 {
@@ -584,13 +584,19 @@ func TestSecretsStayOutOfLogs(t *testing.T) {
 	}
 }
 
-func TestAxraInTrouble(t *testing.T) {
+var threatOf = map[sandbox.FaultKind]string{
+	sandbox.FaultUnauthorized: "P2", sandbox.FaultTooMany: "P3", sandbox.FaultInternal: "P4", sandbox.FaultUnavailable: "P4", sandbox.FaultReset: "P4",
+	sandbox.FaultGarbage: "P5", sandbox.FaultTruncated: "P5", sandbox.FaultHuge: "P5", sandbox.FaultRedirect: "P6",
+	sandbox.FaultWrongHost: "P7", sandbox.FaultWrongScheme: "P7", sandbox.FaultExpired: "P9",
+}
+
+func TestP1P10AxraInTrouble(t *testing.T) {
 	for _, kind := range sandbox.FaultKinds() {
 		switch kind {
 		case sandbox.FaultNone, sandbox.FaultHang, sandbox.FaultSlow, sandbox.FaultAbsurdExpiry:
 			continue
 		}
-		t.Run(string(kind), func(t *testing.T) {
+		t.Run(threatOf[kind]+" "+string(kind), func(t *testing.T) {
 			w := newWorld(t, worldOptions{})
 			paid := w.visitor()
 			paid.buy("/premium/article.html", cardGood).wantPaid(t)

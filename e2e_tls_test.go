@@ -142,7 +142,7 @@ func TestEdDSA(t *testing.T) {
 }
 
 // 64 identical webhooks and 64 returns at once: one fact, one right answer each.
-func TestRaceOfWebhooksAndReturns(t *testing.T) {
+func TestS3W6RaceOfWebhooksAndReturns(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()
 	session, event := v.started("/premium/article.html")

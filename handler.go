@@ -27,11 +27,11 @@ func init() {
 // visitors who have paid, and sends others to a checkout session of Axra. In a
 // Caddyfile it is the directive `axra_paywall`.
 //
-// For requests that it lets through it sets these placeholders:
+// It sets these placeholders for later handlers:
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.axra.paid}` | `true`
+// `{http.axra.paid}` | `true` for requests that a gate let through, `false` for those that it does not cover. The others are then empty.
 // `{http.axra.pass}` | The name of the pass that opened the gate.
 // `{http.axra.session}` | The id of the checkout session that paid.
 // `{http.axra.payment}` | Axra's payment id; may be empty.
@@ -258,6 +258,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	switch reach {
 	case outside:
+		setUnpaid(r)
 		return next.ServeHTTP(w, r)
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
@@ -348,6 +349,22 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		makePrivate(w.Header())
 	}
 	return err
+}
+
+// setUnpaid keeps a literal `{http.axra.paid}` out of what later handlers pass on,
+// unless another gate has let the request through.
+func setUnpaid(r *http.Request) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	if _, known := replacer.Get("http.axra.paid"); known {
+		return
+	}
+	replacer.Set("http.axra.paid", false)
+	for _, name := range []string{"pass", "session", "payment", "until"} {
+		replacer.Set("http.axra."+name, "")
+	}
 }
 
 func (h *Handler) setPlaceholders(r *http.Request, v *verified) {

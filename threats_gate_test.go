@@ -427,7 +427,7 @@ func TestRRedirectsStayOnTheSite(t *testing.T) {
 }
 
 // S2 and its class: one answer to every id that is not this browser's.
-func TestS2GuessedSessions(t *testing.T) {
+func TestS2S5GuessedSessions(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	want := ""
 	// Addresses beyond 16 KB Caddy refuses itself, as 431.

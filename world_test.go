@@ -195,6 +195,7 @@ func (w *world) stop() {
 func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
+	http.DefaultClient.CloseIdleConnections() // those of visitors, too
 	w.load(w.config)
 }
 

@@ -17,7 +17,7 @@ const maxGrowth = 50 << 20
 // C1, P1 and P10: strangers flood a gate while Axra hangs, then while it is well.
 // Axra is called no more often than the limits allow, memory and storage stay as
 // they are, and paid visitors are served.
-func TestFlood(t *testing.T) {
+func TestC1P10Flood(t *testing.T) {
 	t.Run("Axra hangs", func(t *testing.T) {
 		floodGate(t, "limit_per_client 5 10m\n\t\tlimit_total 50 1m", 50, sandbox.Fault{Kind: sandbox.FaultHang})
 	})
@@ -88,7 +88,7 @@ func floodGate(t *testing.T, limits string, perMinute int, fault sandbox.Fault) 
 
 // C4: checkouts that nobody pays leave nothing in the storage, and memory level
 // once the bounded caches are full.
-func TestAbandonedCheckouts(t *testing.T) {
+func TestC4AbandonedCheckouts(t *testing.T) {
 	half := inForm(200, 50_000)
 	r := newRig(t)
 	n := r.add("A", options{axra: unlimited}).start()

@@ -24,7 +24,7 @@ type buyer struct {
 
 // K1: a node is killed while webhooks arrive. What it has acknowledged is paid,
 // what it has not is delivered again, and what was never signed opens nothing.
-func TestKillLosesNoAcknowledgedPayment(t *testing.T) {
+func TestK1KillLosesNoAcknowledgedPayment(t *testing.T) {
 	rounds, perRound := inForm(3, 50), inForm(40, 200)
 	r := newRig(t)
 	n := r.add("A", options{axra: unlimited})

@@ -50,7 +50,7 @@ func (s *slowStorage) Store(ctx context.Context, key string, value []byte) error
 }
 
 // K4: nodes that start at the same moment on an empty storage agree on one key.
-func TestNodesAgreeOnOneKey(t *testing.T) {
+func TestK4NodesAgreeOnOneKey(t *testing.T) {
 	for i := range inForm(1, 20) {
 		agreeOnOneKey(t, i%2 == 0)
 	}
@@ -102,7 +102,7 @@ func agreeOnOneKey(t *testing.T, slow bool) {
 }
 
 // K3: the webhook comes to one node, the visitor returns to the other.
-func TestNodesShareThePayment(t *testing.T) {
+func TestK3NodesShareThePayment(t *testing.T) {
 	r, nodes := twoNodes(t)
 	for i := range inForm(8, 80) {
 		started, heard, returned := nodes[i&1], nodes[i>>1&1], nodes[i>>2&1]
@@ -135,7 +135,7 @@ func twoNodes(t *testing.T) (*rig, []*node) {
 
 // T7: a refund or a dispute closes the node that hears of it at once, the others
 // within recheck; a dispute that is won opens them again.
-func TestNodesCloseAfterARefund(t *testing.T) {
+func TestT7NodesCloseAfterARefund(t *testing.T) {
 	r, nodes := twoNodes(t)
 	var slowest time.Duration
 	for i := range inForm(4, 32) {

@@ -22,7 +22,7 @@ const (
 
 // K2: reloads with other configurations under load. No paid visitor notices, a
 // payment that was under way is completed, goroutines and memory stay level.
-func TestReloadUnderLoad(t *testing.T) {
+func TestK2ReloadUnderLoad(t *testing.T) {
 	warm, all := inForm(10, 20), inForm(30, 100)
 	r := newRig(t)
 	n := r.add("A", options{axra: unlimited}).start()
