@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/maypok86/otter/v2"
 )
 
 // Kind names what happened; each has a title, a sentence on what happened to the visitor's money,
@@ -105,6 +107,33 @@ var (
 	policyWithCheck = contentSecurityPolicy(cspHash(scriptSource), "'self'")
 )
 
+// rendered remembers the latest pages, 2 MB at the most: in a flood of visitors who
+// are all told the same, writing it once is what leaves time for those who paid.
+var rendered = otter.Must(&otter.Options[pageKey, []byte]{MaximumSize: 256})
+
+type pageKey struct {
+	lang string
+	view View
+}
+
+func cached(texts *catalogue, v View) ([]byte, error) {
+	if v.Reference != "" || v.PollURL != "" {
+		return render(texts, v) // it is about one visitor
+	}
+	if v.RetryAfter < 24*time.Hour { // the text says no less
+		v.RetryAfter = time.Duration(ceil(v.RetryAfter, time.Second)) * time.Second
+	}
+	key := pageKey{texts.Lang, v}
+	if body, ok := rendered.GetIfPresent(key); ok {
+		return body, nil
+	}
+	body, err := render(texts, v)
+	if err == nil {
+		rendered.Set(key, body)
+	}
+	return body, err
+}
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -133,7 +162,7 @@ func Write(w http.ResponseWriter, r *http.Request, v View) error {
 		return err
 	}
 	texts := texts.choose(r.Header.Get("Accept-Language"))
-	body, err := render(texts, v)
+	body, err := cached(texts, v)
 	if err != nil {
 		return err
 	}
