@@ -130,6 +130,22 @@ func TestW3BothSecretsDuringARotation(t *testing.T) {
 	}
 }
 
+// A genuine delivery is never refused for its age, and whoever paid loses no time
+// to its lateness.
+func TestLateDeliveryCounts(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	_, event := v.started("/premium/article.html")
+	event["timestamp"] = w.now().Add(-90 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	body := encode(t, event)
+	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+		t.Fatalf("answers %d", answer.status)
+	}
+	v.browse("/premium/article.html").wantPaid(t)
+	w.pass(29 * 24 * time.Hour)
+	v.open("/premium/article.html").wantPaid(t)
+}
+
 func TestW5CostlyBodies(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	for name, c := range map[string]struct {
