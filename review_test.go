@@ -134,6 +134,37 @@ func TestOtherHostIsBroughtHomeBeforePaying(t *testing.T) {
 	v.browse(back.location()).wantPaid(t)
 }
 
+// A site that Caddy serves without TLS: the cookies are Secure, so the visitor is
+// brought to https before paying. Behind a proxy that ends TLS it looks the same
+// from here, and goes on.
+func TestPlainHTTPIsBroughtToHTTPSBeforePaying(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "http://localhost:PORT {", "http://shop.example:PORT {", 1)})
+	get := func(target, cookie string) (location, cookies string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.site+target, nil)
+		mustDo(t, err)
+		request.Header, request.Host = navigation.Clone(), "shop.example"
+		if cookie != "" {
+			request.Header.Set("Cookie", cookie)
+		}
+		response, err := w.visitor().client.Do(request)
+		mustDo(t, err)
+		defer response.Body.Close()
+		cookies, _, _ = strings.Cut(response.Header.Get("Set-Cookie"), ";")
+		return response.Header.Get("Location"), cookies
+	}
+	to, _ := get("/premium/a?x=1", "")
+	if to != "https://shop.example/premium/a?x=1&axra_here=1" || w.creations() != 0 {
+		t.Fatalf("to %q with %d sessions", to, w.creations())
+	}
+	to, cookie := get(strings.TrimPrefix(to, "https://shop.example"), "")
+	if !strings.HasPrefix(to, w.axra.URL+"/checkout/") || w.creations() != 1 {
+		t.Fatalf("to %q with %d sessions", to, w.creations())
+	}
+	if to, _ = get("/premium/a?axra_restart=1", cookie); !strings.HasPrefix(to, w.axra.URL+"/checkout/") || w.creations() != 2 {
+		t.Fatalf("starting again leads to %q with %d sessions", to, w.creations())
+	}
+}
+
 // Configurations under which one gate's buyers would get into another, or could not
 // be sent back, are refused.
 func TestRefusedOnLoad(t *testing.T) {

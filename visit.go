@@ -194,8 +194,8 @@ func (v *visit) next() error {
 // It is sent to the site's own address first, once, and before it pays: behind a
 // proxy that rewrites the host there is no difference to be seen from here.
 func (v *visit) isElsewhere() bool {
-	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) {
-		return false
+	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) || len(v.pending.all) > 0 {
+		return false // it has been here, and its cookies come back
 	}
 	if v.site.secure && v.r.TLS == nil {
 		return v.siteURL == "" && v.app.siteURL == ""
