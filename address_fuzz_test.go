@@ -22,7 +22,7 @@ func FuzzReturnAddress(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		address, err := url.ParseRequestURI(raw)
 		if err != nil || address.Host != "" || !strings.HasPrefix(address.Path, "/") {
-			t.Skip()
+			return
 		}
 		target := cleanTarget(address)
 		for _, way := range []string{target, withParams(target, paramRestart, "1")} {
@@ -59,12 +59,12 @@ func FuzzCaddyfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		if !utf8.ValidString(raw) {
-			t.Skip()
+			return
 		}
 		for _, into := range []caddyfile.Unmarshaler{new(App), new(Handler), new(Webhook)} {
 			tokens, err := caddyfile.Tokenize([]byte(raw), "Caddyfile")
 			if err != nil || len(tokens) == 0 {
-				t.Skip()
+				return
 			}
 			if err := into.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil && !strings.Contains(err.Error(), "Caddyfile:") {
 				t.Fatalf("%q: the error names no line: %v", raw, err)
