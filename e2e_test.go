@@ -116,6 +116,26 @@ func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 	}
 }
 
+// Bought again after a refund, and back before the webhook: the refund is history,
+// and nobody is asked to pay a third time.
+func TestS6ReturnAfterBuyingAgain(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	refunded := v.open("/premium/article.html")
+	refunded.wantPage(t, http.StatusPaymentRequired, "This payment was refunded")
+	w.sandbox.Hold()
+	back := v.pay(v.browse(link(t, refunded, "Buy access again")), cardGood)
+	for _, target := range []string{back.location(), "/premium/article.html"} {
+		v.open(target).wantPage(t, http.StatusPaymentRequired, "Waiting for confirmation")
+	}
+	w.sandbox.Release()
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+}
+
 // A card was declined before the one that paid: the decline says nothing about
 // the payment on its way.
 func TestReturnAfterADeclineAndASuccess(t *testing.T) {

@@ -90,6 +90,8 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 // lookUp asks the ledger about every checkout under way: the webhook may have
 // been late, or the tab closed. Nobody pays twice.
 func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
+	unpaid := make([]session.Pending, 0, len(v.pending.here))
+	defer func() { v.pending.here = unpaid }() // what has had its payment is nothing to wait for
 	for i := range v.pending.here {
 		entry := &v.pending.here[i]
 		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
@@ -106,7 +108,9 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		case err == nil: // access has ended
 			v.dropPending(v.w, v.site, *entry)
 		case errors.Is(err, ledger.ErrNotPaid):
-			v.lookForMismatch(entry)
+			if !v.isMismatch(entry) {
+				unpaid = append(unpaid, *entry)
+			}
 		default:
 			v.found.err = err
 			return nil, ledger.Grant{} // storage is in trouble: one attempt is enough
@@ -115,17 +119,19 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 	return nil, ledger.Grant{}
 }
 
-func (v *visit) lookForMismatch(entry *session.Pending) {
+func (v *visit) isMismatch(entry *session.Pending) bool {
 	if entry.State != session.Returned && v.params.Get(paramSession) != entry.Session {
-		return
+		return false
 	}
 	_, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session)
 	switch {
 	case err == nil:
 		v.found.mismatch = entry
+		return true
 	case !errors.Is(err, ledger.ErrNotPaid):
 		v.found.err = err
 	}
+	return false
 }
 
 // opens reports whether what was sold is what this gate asks for.
@@ -165,6 +171,15 @@ func (v *visit) next() error {
 		return v.showSafe()
 	case restart:
 		return v.checkout()
+	case v.returnedTo() != nil:
+		return v.returned()
+	}
+	for _, entry := range v.pending.here {
+		if entry.State == session.Returned || v.app.stageOf(entry) == processing {
+			return v.wait(entry)
+		}
+	}
+	switch { // only with no payment on its way: who has just bought again waits for that
 	case v.found.closed != "":
 		return v.showClosed()
 	case v.found.mismatch != nil:
@@ -173,11 +188,6 @@ func (v *visit) next() error {
 		return v.returned()
 	case v.params.Has(paramCancelled):
 		return v.cancelled()
-	}
-	for _, entry := range v.pending.here {
-		if entry.State == session.Returned || v.app.stageOf(entry) == processing {
-			return v.wait(entry)
-		}
 	}
 	for _, entry := range v.pending.here {
 		if entry.Reusable(now()) && entry.Price == v.price.String() {
@@ -211,13 +221,21 @@ func (v *visit) isElsewhere() bool {
 	return slices.ContainsFunc(v.addresses(server), func(a address) bool { return a.pattern == host })
 }
 
+// returnedTo is the unpaid checkout that the success URL names, if this browser
+// started it.
+func (v *visit) returnedTo() *session.Pending {
+	for i := range v.pending.here {
+		if v.pending.here[i].Session == v.params.Get(paramSession) {
+			return &v.pending.here[i]
+		}
+	}
+	return nil
+}
+
 // returned answers the success URL while no payment is known.
 func (v *visit) returned() error {
-	id := v.params.Get(paramSession)
-	for _, entry := range v.pending.here {
-		if entry.Session != id {
-			continue
-		}
+	if known := v.returnedTo(); known != nil {
+		entry := *known
 		if entry.State != session.Returned {
 			entry.State, entry.ReturnedAt = session.Returned, now().Truncate(time.Millisecond)
 			if err := v.keepPending(v.w, v.site, entry); err != nil {

@@ -3,6 +3,7 @@ package paywall_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -303,6 +305,15 @@ func (v *visitor) do(method, target string, header http.Header, body io.Reader) 
 		request.Header[name] = values
 	}
 	response, err := v.client.Do(request)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		// A connection that a restarted Caddy had just closed: once more, as browsers do.
+		if request.GetBody != nil {
+			if request.Body, err = request.GetBody(); err != nil {
+				v.w.t.Fatal(err)
+			}
+		}
+		response, err = v.client.Do(request)
+	}
 	if err != nil {
 		v.w.t.Fatal(err)
 	}
