@@ -77,7 +77,7 @@ type key struct {
 	algorithm string
 	signing   any // []byte or ed25519.PrivateKey
 	verifying any // []byte or ed25519.PublicKey
-	pending   []byte
+	derived   map[Use][]byte
 	signFrom  time.Time
 }
 
@@ -247,13 +247,16 @@ func (r keyRecord) usable() (*key, error) {
 	default:
 		return nil, fmt.Errorf("%w: algorithm %q", ErrGarbledKeys, r.Algorithm)
 	}
-	// The pending cookie has a key of its own, so that neither kind of token can
-	// ever pass for the other.
-	pending, err := hkdf.Key(sha256.New, r.Secret, nil, "axra paywall pending cookie", 32)
-	if err != nil {
-		return nil, fmt.Errorf("deriving the pending key: %w", err)
+	// Each use has a key of its own, so that no kind of token can ever pass for
+	// another.
+	out.derived = make(map[Use][]byte, len(uses))
+	for _, use := range uses {
+		derived, err := hkdf.Key(sha256.New, r.Secret, nil, use.label(), 32)
+		if err != nil {
+			return nil, fmt.Errorf("deriving the key for %s: %w", use, err)
+		}
+		out.derived[use] = derived
 	}
-	out.pending = pending
 	return out, nil
 }
 

@@ -20,10 +20,32 @@ const MaxSize = 4096
 
 // Explicit types, so that one kind of token is never taken for the other
 // (RFC 8725, section 3.11).
+const typeAccess = "paywall+jwt"
+
+// Use is what a token that is not an access token is for. Each use has a key and
+// a type of its own.
+type Use string
+
+// The uses.
 const (
-	typeAccess  = "paywall+jwt"
-	typePending = "pending+jwt"
+	Pending Use = "pending" // the pending cookie: a checkout that this browser has started
+	Preview Use = "preview" // the cookie that counts free samples
+	Device  Use = "device"  // an address that opens a pass on another device
+	Link    Use = "link"    // an address that opens one resource without a cookie
 )
+
+// uses lists all of them, for the keys to be derived once.
+var uses = []Use{Pending, Preview, Device, Link}
+
+func (u Use) typ() string { return string(u) + "+jwt" }
+
+// label is the context of the use's key (RFC 5869, section 3.2).
+func (u Use) label() string {
+	if u == Pending {
+		return "axra paywall pending cookie"
+	}
+	return "axra paywall " + string(u)
+}
 
 // longest is the lifetime of an access token without a nearer end: the longest
 // that browsers keep a cookie (RFC 6265bis, section 5.5). It is renewed in time.
@@ -36,6 +58,7 @@ type Access struct {
 	Resource string    // what the purchase opens within the pass
 	Session  string    // Axra's checkout session that paid
 	Payment  string    // Axra's payment id; may be empty
+	Device   string    // the place among the purchase's devices; empty for the browser that paid
 	Until    time.Time // end of access; zero: for ever
 	Expires  time.Time // end of the token itself, never after Until
 	Issued   time.Time
@@ -53,6 +76,7 @@ type accessClaims struct {
 	Resource string           `json:"resource"`
 	Session  string           `json:"session"`
 	Payment  string           `json:"payment,omitempty"`
+	Device   string           `json:"device,omitempty"`
 	Until    *jwt.NumericDate `json:"until,omitempty"`
 }
 
@@ -71,7 +95,7 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 			Audience: jwt.ClaimStrings{a.Site},
 			IssuedAt: jwt.NewNumericDate(a.Issued),
 		},
-		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment,
+		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment, Device: a.Device,
 	}
 	if !a.Until.IsZero() {
 		claims.Until = jwt.NewNumericDate(a.Until)
@@ -101,7 +125,7 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	}
 	a := Access{
 		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
-		Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
+		Payment: claims.Payment, Device: claims.Device, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
 	}
 	if claims.Until != nil {
 		a.Until = claims.Until.Time
@@ -109,23 +133,32 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	return a, nil
 }
 
-// SignPending signs the claims of a pending cookie.
-func (k *Keyring) SignPending(claims jwt.Claims) (string, error) {
+// Sign signs claims for a use, with HS256. They need an end (exp), of their own or
+// derived.
+func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
 	snap := k.snap.Load()
 	if snap == nil {
 		return "", ErrNoKeys
 	}
 	signer := snap.signer(HS256, k.now())
-	return sign(HS256, signer.id, typePending, signer.pending, claims)
+	return sign(HS256, signer.id, use.typ(), signer.derived[use], claims)
 }
 
-// VerifyPending checks a pending cookie and fills claims. The error wraps
-// ErrInvalid, or is ErrNoKeys.
-func (k *Keyring) VerifyPending(raw string, claims jwt.Claims) error {
-	_, err := k.verify(raw, typePending, claims, func(key *key) (string, any) {
-		return HS256, key.pending
+// Verify checks a token that Sign made for the use, and fills claims. The error
+// wraps ErrInvalid, or is ErrNoKeys.
+func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
+	_, err := k.verify(raw, use.typ(), claims, func(key *key) (string, any) {
+		return HS256, key.derived[use]
 	})
 	return err
+}
+
+// SignPending signs the claims of a pending cookie.
+func (k *Keyring) SignPending(claims jwt.Claims) (string, error) { return k.Sign(Pending, claims) }
+
+// VerifyPending checks a pending cookie and fills claims.
+func (k *Keyring) VerifyPending(raw string, claims jwt.Claims) error {
+	return k.Verify(Pending, raw, claims)
 }
 
 func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, error) {

@@ -252,7 +252,7 @@ func TestDeniedTokens(t *testing.T) {
 		{"T5 claims with trailing data", craft(f.hsHeader().json(), claims.json()+"{}", hs256(f.hmac.Secret))},
 		{"T5 header that is null", craft("null", claims.json(), hs256(f.hmac.Secret))},
 
-		{"T6 typ of a pending cookie", hs(f.hsHeader().with("typ", typePending))},
+		{"T6 typ of a pending cookie", hs(f.hsHeader().with("typ", Pending.typ()))},
 		{"T6 typ JWT", hs(f.hsHeader().with("typ", "JWT"))},
 		{"T6 typ missing", hs(f.hsHeader().without("typ").with("x", 1))},
 		{"T6 typ in another case", hs(f.hsHeader().with("typ", strings.ToUpper(typeAccess)))},
@@ -283,7 +283,7 @@ func (f *forge) pendingKey(t testing.TB, record keyRecord) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return usable.pending
+	return usable.derived[Pending]
 }
 
 func TestT1TheKeyChoosesTheAlgorithmNotTheToken(t *testing.T) {
@@ -398,7 +398,7 @@ func TestT6PendingAndAccessNeverPassForEachOther(t *testing.T) {
 
 func TestDeniedPendingCookies(t *testing.T) {
 	f := newForge(t)
-	pendingHeader := f.hsHeader().with("typ", typePending)
+	pendingHeader := f.hsHeader().with("typ", Pending.typ())
 	key := hs256(f.pendingKey(t, f.hmac))
 	claims := members{"s": "cs_1", "exp": f.clock.now().Add(time.Hour).Unix()}
 	if err := f.keyring.VerifyPending(craft(pendingHeader.json(), claims.json(), key), new(pendingTest)); err != nil {
@@ -409,8 +409,8 @@ func TestDeniedPendingCookies(t *testing.T) {
 		raw  string
 	}{
 		{"T1 alg none", craft(pendingHeader.with("alg", "none").json(), claims.json(), unsigned)},
-		{"T1 alg EdDSA of the key itself", craft(header(EdDSA, f.edwards.ID).with("typ", typePending).json(), claims.json(), eddsa(f.edwards.Secret))},
-		{"T1 public key as HMAC secret", craft(header(HS256, f.edwards.ID).with("typ", typePending).json(), claims.json(), hs256(f.publicKey()))},
+		{"T1 alg EdDSA of the key itself", craft(header(EdDSA, f.edwards.ID).with("typ", Pending.typ()).json(), claims.json(), eddsa(f.edwards.Secret))},
+		{"T1 public key as HMAC secret", craft(header(HS256, f.edwards.ID).with("typ", Pending.typ()).json(), claims.json(), hs256(f.publicKey()))},
 		{"T2 unknown kid", craft(pendingHeader.with("kid", "x").json(), claims.json(), key)},
 		{"T2 jku", craft(pendingHeader.with("jku", "https://evil.example").json(), claims.json(), key)},
 		{"T3 exp missing", craft(pendingHeader.json(), claims.without("exp").json(), key)},
@@ -530,5 +530,37 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 	}
 	if err := keyring.Refresh(context.Background(), newMemory()); err == nil {
 		t.Error("keys were loaded from an empty storage")
+	}
+}
+
+func TestT6NoUseOfATokenPassesForAnother(t *testing.T) {
+	f := newForge(t)
+	claims := jwt.RegisteredClaims{Subject: "x", ExpiresAt: jwt.NewNumericDate(f.clock.now().Add(time.Hour))}
+	for _, signed := range uses {
+		raw, err := f.keyring.Sign(signed, claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, presented := range uses {
+			var read jwt.RegisteredClaims
+			err := f.keyring.Verify(presented, raw, &read)
+			if ok := err == nil && read.Subject == "x"; ok != (signed == presented) {
+				t.Errorf("%s presented as %s: %v", signed, presented, err)
+			}
+			// The right type with another use's key.
+			parts := strings.Split(raw, ".")
+			other, err := f.keyring.Sign(presented, claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			header, _, _ := strings.Cut(other, ".")
+			forged := header + "." + parts[1] + "." + parts[2]
+			if err = f.keyring.Verify(presented, forged, &read); (err == nil) != (signed == presented) {
+				t.Errorf("%s under the header of %s: %v", signed, presented, err)
+			}
+		}
+		if _, err := f.keyring.VerifyAccess(raw, "https://example.com"); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s presented as an access token: %v", signed, err)
+		}
 	}
 }
