@@ -58,6 +58,13 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		grace             <duration>
 //		limit_per_client  <events> <duration>
 //		limit_total       <events> <duration>
+//		pass <name> {
+//			price       <amount> <currency>
+//			description <text>
+//			access      <duration>|forever
+//			per_path    [<key>]
+//			retired
+//		}
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -102,8 +109,10 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return durationArg(d, &a.Grace)
 	case "limit_per_client", "limit_total":
 		return a.unmarshalLimit(d, name)
+	case "pass":
+		return a.unmarshalPass(d)
 	default:
-		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, endpoint, checkout_hosts, "+
+		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, pass, endpoint, checkout_hosts, "+
 			"site_url, storage, signature, signing_algorithm, recheck, grace, limit_per_client and limit_total", name)
 	}
 }
@@ -119,6 +128,71 @@ func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {
 		}
 	}
 	a.WebhookSecrets = append(a.WebhookSecrets, values...)
+	return nil
+}
+
+func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return d.Err("pass takes one name and a block: write `pass month { price 5.00 usd }`")
+	}
+	name, offer := args[0], new(Offer)
+	if err := checkPassName(name); err != nil {
+		return d.WrapErr(err)
+	}
+	if a.Passes[name] != nil {
+		return d.Errf("pass %q is defined twice: keep one", name)
+	}
+	begin := *d // so that an error about the whole names this line
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if known, err := offer.unmarshalOption(d, option); err != nil {
+			return err
+		} else if !known {
+			return d.Errf("pass has no option %q: it takes price, description, access, per_path and retired", option)
+		}
+	}
+	if _, err := newSale(name, *offer); err != nil {
+		return begin.Errf("pass %q: %v", name, err)
+	}
+	if a.Passes == nil {
+		a.Passes = make(map[string]*Offer)
+	}
+	a.Passes[name] = offer
+	return nil
+}
+
+// unmarshalOption reads what gates and passes have in common.
+func (o *Offer) unmarshalOption(d *caddyfile.Dispenser, name string) (known bool, err error) {
+	switch name {
+	case "price":
+		return true, o.unmarshalPrice(d)
+	case "description":
+		return true, oneArg(d, &o.Description)
+	case "access":
+		return true, checkedArg(d, &o.Access, func(value string) error {
+			_, err := parseAccess(value)
+			return err
+		})
+	case "per_path":
+		args := d.RemainingArgs()
+		if o.PerPath || len(args) > 1 {
+			return true, d.Err("per_path is written once, alone or with one key: write `per_path` or `per_path {sku}`")
+		}
+		o.PerPath, o.Key = true, strings.Join(args, "")
+		return true, nil
+	case "retired":
+		o.Retired = true
+		return true, noArgs(d)
+	}
+	return false, nil
+}
+
+func noArgs(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes no value", name)
+	}
 	return nil
 }
 
@@ -246,7 +320,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err := gate.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
-	if gate.Pass == "" && matchers != nil {
+	if gate.Pass == "" && gate.sellsItself() && matchers != nil {
 		gate.Pass = matcherName
 		if err := checkPassName(gate.Pass); err != nil {
 			h.Reset()
@@ -270,6 +344,15 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		pass           <name>
 //		description    <text>
 //		access         <duration>|forever
+//		per_path       [<key>]
+//		retired
+//		passes         <name...>
+//		offer          [handle_errors] {
+//			title    <text>
+//			text     <text>
+//			template <file>
+//		}
+//		request_headers [<prefix>]
 //		expires_in     <duration>
 //		customer_email <text>
 //		metadata       <key> <value>
@@ -287,7 +370,16 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if h.Price == (Price{}) {
+	if len(h.listed) > 0 {
+		if h.Offer != (Offer{}) {
+			return h.listed[0].Err("pass takes exactly one value beside a price: put a name with spaces in quotes, or write `passes` to name passes of the global option axra")
+		}
+		h.listed = nil
+	}
+	if h.Pass != "" && h.Offer == (Offer{}) {
+		h.Passes, h.Pass = append([]string{h.Pass}, h.Passes...), "" // `pass month` without a price is one of the app's
+	}
+	if h.Price == (Price{}) && !h.Retired && (h.Offer != (Offer{}) || len(h.Passes) == 0) {
 		d.Reset() // so that the error names the line of the directive
 		d.Next()
 		return d.Errf("axra_paywall %s", errNoPrice)
@@ -297,17 +389,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	switch name {
-	case "price":
-		return h.unmarshalPrice(d)
 	case "pass":
-		return checkedArg(d, &h.Pass, checkPassName)
-	case "description":
-		return oneArg(d, &h.Description)
-	case "access":
-		return checkedArg(d, &h.Access, func(value string) error {
-			_, err := parseAccess(value)
-			return err
-		})
+		return h.unmarshalPassNames(d)
+	case "passes":
+		return appendNames(d, &h.Passes)
+	case "offer":
+		return h.unmarshalOfferPage(d)
+	case "request_headers":
+		return h.unmarshalRequestHeaders(d)
 	case "expires_in":
 		if err := durationArg(d, &h.ExpiresIn); err != nil {
 			return err
@@ -322,21 +411,91 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "site_url":
 		return urlArg(d, &h.SiteURL, false)
 	default:
-		return d.Errf("axra_paywall has no option %q: it takes price, pass, description, access, expires_in, "+
-			"customer_email, metadata, cancel_url and site_url", name)
+		if known, err := h.Offer.unmarshalOption(d, name); known {
+			return err
+		}
+		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, retired, offer, "+
+			"request_headers, expires_in, customer_email, metadata, cancel_url and site_url", name)
 	}
 }
 
-func (h *Handler) unmarshalPrice(d *caddyfile.Dispenser) error {
+// unmarshalPassNames reads one name, of the gate's own price, or several of the
+// app's passes.
+func (h *Handler) unmarshalPassNames(d *caddyfile.Dispenser) error {
+	if d.CountRemainingArgs() > 1 {
+		h.listed = append(h.listed, *d)
+		return appendNames(d, &h.Passes)
+	}
+	return checkedArg(d, &h.Pass, checkPassName)
+}
+
+func appendNames(d *caddyfile.Dispenser, into *[]string) error {
+	option := d.Val()
+	names := d.RemainingArgs()
+	if len(names) == 0 {
+		return d.Errf("%s needs names of passes: write `%s day month`", option, option)
+	}
+	for _, name := range names {
+		if err := checkPassName(name); err != nil || name == "" {
+			return d.Errf("%s %q is no name of a pass", option, name)
+		}
+	}
+	*into = append(*into, names...)
+	return nil
+}
+
+func (h *Handler) unmarshalOfferPage(d *caddyfile.Dispenser) error {
+	if h.OfferPage != nil {
+		return d.Err("offer is given twice: keep one")
+	}
+	h.OfferPage = new(OfferPage)
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1 && args[0] == "handle_errors":
+		h.OfferPage.HandleErrors = true
+	case len(args) > 0:
+		return d.Errf("offer takes a block, or handle_errors, not %q", args[0])
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch name := d.Val(); name {
+		case "title":
+			err = oneArg(d, &h.OfferPage.Title)
+		case "text":
+			err = oneArg(d, &h.OfferPage.Text)
+		case "template":
+			err = oneArg(d, &h.OfferPage.Template)
+		default:
+			err = d.Errf("offer has no option %q: it takes title, text and template", name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {
+	if d.CountRemainingArgs() == 0 {
+		h.RequestHeaders = DefaultRequestHeaders
+		return nil
+	}
+	return checkedArg(d, &h.RequestHeaders, checkRequestHeaders)
+}
+
+func (o *Offer) unmarshalPrice(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
 		return d.Err("price takes an amount and a currency: write `price 5.00 usd`")
 	}
-	if h.Price != (Price{}) {
+	if o.Price != (Price{}) {
 		return d.Err("price is given twice: keep one")
 	}
-	h.Price = Price{Amount: args[0], Currency: strings.ToLower(args[1])}
-	_, err := parsePrice(h.Price)
+	o.Price = Price{Amount: args[0], Currency: args[1]}
+	if strings.Contains(args[0]+args[1], "{") {
+		return nil // known only for a request
+	}
+	o.Price.Currency = strings.ToLower(args[1])
+	_, err := parsePrice(o.Price)
 	return located(d, err)
 }
 
@@ -352,6 +511,19 @@ func (h *Handler) unmarshalMetadata(d *caddyfile.Dispenser) error {
 		h.Metadata = make(map[string]string)
 	}
 	h.Metadata[args[0]] = args[1]
+	return nil
+}
+
+// UnmarshalCaddyfile reads the matcher:
+//
+//	axra_paid [<pass...>]
+func (m *MatchPaid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	for d.Next() {
+		m.Passes = append(m.Passes, d.RemainingArgs()...)
+		if d.NextBlock(0) {
+			return d.Err("axra_paid takes names of passes and no block: write `@paid axra_paid month`")
+		}
+	}
 	return nil
 }
 
@@ -437,4 +609,5 @@ var (
 	_ caddyfile.Unmarshaler = (*App)(nil)
 	_ caddyfile.Unmarshaler = (*Handler)(nil)
 	_ caddyfile.Unmarshaler = (*Webhook)(nil)
+	_ caddyfile.Unmarshaler = (*MatchPaid)(nil)
 )

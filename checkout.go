@@ -6,19 +6,126 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// checkout opens a session at Axra and sends the browser there.
-func (v *visit) checkout() error {
+// offered is a pass on sale, as it is for one request.
+type offered struct {
+	*sale
+	price       money.Price
+	resource    string
+	description string
+}
+
+// onSale lists what the gate sells for this request. A price or a key that is
+// missing or wrong is an error for all of it: nothing is sold by guess.
+func (v *visit) onSale() ([]offered, error) {
+	found := make([]offered, 0, len(v.sales))
+	for _, sale := range v.sales {
+		if sale.Retired {
+			continue
+		}
+		price, err := sale.priceFor(v.r)
+		if err != nil {
+			return nil, err
+		}
+		resource, err := sale.resource(v.r)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, offered{sale, price, resource, replaced(v.r, sale.Description)})
+	}
+	return found, nil
+}
+
+func (v *visit) misconfigured(err error) error {
+	v.app.complainPrice.Do(func() {
+		v.logger.Error("nothing can be sold here: mend the price or the key in the configuration",
+			zap.String("path", v.r.URL.Path), zap.Error(err))
+	})
+	return v.showView(page.View{Kind: page.Misconfigured})
+}
+
+// mode says whether an open checkout of this browser is gone on with.
+type mode bool
+
+const (
+	again mode = false
+	anew  mode = true // the visitor has asked for a new one
+)
+
+// sell sends the browser to the checkout of the pass that it has chosen, or shows
+// what there is to choose from.
+func (v *visit) sell(how mode) error {
+	offers, err := v.onSale()
+	if err != nil {
+		return v.misconfigured(err)
+	}
+	chosen := v.chosen(offers)
+	switch {
+	case len(offers) == 0:
+		return v.showView(page.View{Kind: page.Required})
+	case chosen == nil:
+		return v.showOffers(offers, how)
+	}
+	if how == again {
+		if entry := v.reusable(*chosen); entry != nil {
+			v.app.count(checkouts, "reused")
+			leave(v.w, entry.CheckoutURL)
+			return nil
+		}
+	}
+	entry, refusal, err := v.start(*chosen)
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		return v.showView(*refusal)
+	}
+	leave(v.w, entry.CheckoutURL)
+	return nil
+}
+
+// chosen is the offer that the address names, or the only one where no page is to
+// be shown first.
+func (v *visit) chosen(offers []offered) *offered {
+	if v.params.Has(paramCheckout) {
+		name := v.params.Get(paramCheckout)
+		for i := range offers {
+			if offers[i].pass == name || name == "" && len(offers) == 1 {
+				return &offers[i]
+			}
+		}
+	}
+	if v.choosing(offers) || len(offers) == 0 {
+		return nil
+	}
+	return &offers[0]
+}
+
+// reusable is the checkout that this browser has open for the offer.
+func (v *visit) reusable(o offered) *session.Pending {
+	scope := session.Scope(v.site.origin, o.pass, o.resource)
+	for i := range v.pending.here {
+		entry := &v.pending.here[i]
+		if entry.Scope == scope && entry.Price == o.price.String() && entry.Reusable(now()) {
+			return entry
+		}
+	}
+	return nil
+}
+
+// start opens a session at Axra. Where it does not, it says what to show instead.
+func (v *visit) start(o offered) (session.Pending, *page.View, error) {
+	none := session.Pending{}
 	if len(v.target) > maxTarget {
-		return v.showView(page.View{Kind: page.TooLong})
+		return none, &page.View{Kind: page.TooLong}, nil
 	}
 	if err := v.app.client.Ready(); err != nil {
 		return v.unavailable(err) // before it costs anybody's budget
@@ -26,15 +133,15 @@ func (v *visit) checkout() error {
 	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
 	if wait, ok := v.app.limiter.Allow(clientIP); !ok {
 		v.app.count(checkouts, "limited")
-		return v.showView(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
+		return none, &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}, nil
 	}
-	opened, err := v.app.client.Create(v.r.Context(), v.order())
+	opened, err := v.app.client.Create(v.r.Context(), v.order(o))
 	if err != nil {
 		return v.unavailable(err)
 	}
 	entry := session.Pending{
 		Session: opened.Session, CheckoutURL: opened.URL, ExpiresAt: opened.ExpiresAt,
-		Scope: session.Scope(v.site.origin, v.Pass, terms.WholePass), Price: v.price.String(),
+		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(),
 	}
 	if err := v.keepPending(v.w, v.site, entry); err != nil {
 		// Without the cookie the payment could not be given to this browser.
@@ -42,9 +149,8 @@ func (v *visit) checkout() error {
 	}
 	v.forgetOldest()
 	v.app.count(checkouts, "created")
-	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", v.Pass))
-	leave(v.w, opened.URL)
-	return nil
+	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", o.pass))
+	return entry, nil, nil
 }
 
 // forgetOldest keeps the cookies of a browser that never pays from piling up.
@@ -66,52 +172,40 @@ func (v *visit) forgetOldest() {
 	}
 }
 
-func (v *visit) unavailable(err error) error {
+func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {
 	if v.r.Context().Err() != nil {
-		return caddyhttp.Error(499, errors.New("axra_paywall: the visitor left"))
+		return session.Pending{}, nil, caddyhttp.Error(499, errors.New("axra_paywall: the visitor left"))
 	}
 	v.app.count(checkouts, "failed")
 	v.app.complainCheckout.Do(func() {
 		v.logger.Error("no checkout session could be created", zap.Error(err))
 	})
-	return v.showView(page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)})
+	return session.Pending{}, &page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}, nil
 }
 
-func (v *visit) order() session.Order {
+func (v *visit) order(o offered) session.Order {
 	order := session.Order{
 		Terms: terms.Terms{
 			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
-			Pass: v.Pass, Resource: terms.WholePass, Price: v.price, Access: v.access,
+			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
 		},
 		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
 		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),
-		Description:   v.placeholders(v.Description),
-		CustomerEmail: v.placeholders(v.CustomerEmail),
+		Description:   o.description,
+		CustomerEmail: replaced(v.r, v.CustomerEmail),
 		ExpiresIn:     time.Duration(v.ExpiresIn),
 		Metadata:      make(map[string]string, len(v.Metadata)),
 	}
-	if own := v.placeholders(v.CancelURL); own != "" {
+	if own := replaced(v.r, v.CancelURL); own != "" {
 		order.CancelURL = own
 		if strings.HasPrefix(own, "/") {
 			order.CancelURL = v.site.origin + samePath(own)
 		}
 	}
 	for name, value := range v.Metadata {
-		order.Metadata[name] = v.placeholders(value)
+		order.Metadata[name] = replaced(v.r, value)
 	}
 	return order
-}
-
-// placeholders replaces what is known for this request.
-func (v *visit) placeholders(text string) string {
-	if !strings.Contains(text, "{") {
-		return text
-	}
-	replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return text
-	}
-	return replacer.ReplaceAll(text, "")
 }
 
 // shorten makes an id fit for a log: enough to find it by, not enough to use.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,33 +16,74 @@ import (
 
 // cookieNames are the names of a gate's cookies. The prefix __Host- makes
 // browsers refuse a cookie that a sibling domain or plain http tries to plant
-// (RFC 6265bis, section 4.1.3).
+// (RFC 6265bis, section 4.1.3); it goes with the path / only, so that the cookies of
+// single paths, which are not sent everywhere, have __Secure-.
 type cookieNames struct {
-	access  string // carries the access token of the pass
-	pending string // begins the name of each pending cookie
+	access  []string // carry access tokens of the gate's passes
+	pending string   // begins the name of each pending cookie
 }
 
-// newCookieNames tells sites apart as well: browsers keep one jar for all ports of a
-// host.
-func newCookieNames(site site, pass string) *cookieNames {
-	prefix := ""
-	if site.secure {
-		prefix = "__Host-"
+func (s site) prefix(path string) string {
+	switch {
+	case !s.secure:
+		return ""
+	case path == "/":
+		return "__Host-"
+	default:
+		return "__Secure-"
 	}
-	sum := sha256.Sum256([]byte(site.origin + "\n" + pass))
-	return &cookieNames{
-		access:  prefix + "axra_t_" + hex.EncodeToString(sum[:4]),
-		pending: prefix + "axra_p_",
-	}
+}
+
+// accessName is the name of a cookie with an access token. It tells sites apart as
+// well: browsers keep one jar for all ports of a host. Purchases of several paths
+// have one name, and paths of their own.
+func (s site) accessName(path string, of ...string) string {
+	sum := sha256.Sum256([]byte(s.origin + "\n" + strings.Join(of, "\n")))
+	return s.prefix(path) + "axra_t_" + hex.EncodeToString(sum[:4])
 }
 
 func (h *Handler) names(site site) *cookieNames {
 	if known, ok := h.cookies.Load(site.origin); ok {
 		return known.(*cookieNames) //nolint:forcetypeassert // only this function stores
 	}
-	names := newCookieNames(site, h.Pass)
+	names := &cookieNames{pending: site.prefix("/") + "axra_p_"}
+	for _, sale := range h.sales {
+		// Both: what the pass sells today need not be what it sold.
+		names.access = append(names.access, site.accessName("/", sale.pass), site.accessName("/…", sale.pass))
+	}
+	names.access = slices.Compact(names.access) // without prefixes the two are one
 	h.cookies.Store(site.origin, names)
 	return names
+}
+
+// keyNames are the names of the cookies of what is sold by a key.
+func (h *Handler) keyNames(r *http.Request, site site) []string {
+	var names []string
+	for _, sale := range h.sales {
+		if sale.Key == "" {
+			continue
+		}
+		if resource, err := sale.resource(r); err == nil {
+			names = append(names, site.accessName("/", sale.pass, resource))
+		}
+	}
+	return names
+}
+
+// accessCookie is where the token of a purchase goes.
+func (s site) accessCookie(access token.Access, address *url.URL) (name, path string) {
+	switch {
+	case access.Resource == terms.WholePass:
+		return s.accessName("/", access.Pass), "/"
+	case strings.HasPrefix(access.Resource, "/"), strings.HasPrefix(access.Resource, "sha256:"):
+		path = cookiePath(address)
+		if path == "/" {
+			return s.accessName("/", access.Pass), "/"
+		}
+		return s.accessName(path, access.Pass), path
+	default:
+		return s.accessName("/", access.Pass, access.Resource), "/"
+	}
 }
 
 func (s site) cookie(name, value string, expires time.Time) *http.Cookie {
@@ -57,12 +99,12 @@ func (s site) cookie(name, value string, expires time.Time) *http.Cookie {
 	return cookie
 }
 
-// cookieValues returns the values of the cookies of a name, at most limit. It
+// cookieValues returns the values of the cookies of these names, at most limit. It
 // makes no copy and ignores all other cookies, however many there are.
-func cookieValues(headers []string, name string, limit int) []string {
+func cookieValues(headers, names []string, limit int) []string {
 	var found []string
 	eachCookie(headers, func(cookie, value string) bool {
-		if cookie == name {
+		if slices.Contains(names, cookie) {
 			found = append(found, value)
 		}
 		return len(found) < limit
@@ -103,10 +145,10 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 	var found pendingCookies
 	seen := 0
 	prefix := h.names(site).pending
-	scope := session.Scope(site.origin, h.Pass, terms.WholePass)
+	scopes := h.scopes(r, site)
 	eachCookie(r.Header["Cookie"], func(name, value string) bool {
 		if !strings.HasPrefix(name, prefix) {
-			if strings.HasPrefix(name, strings.TrimSuffix(prefix, "p_")+"t_") {
+			if strings.Contains(name, "axra_t_") {
 				found.bytes += len(name) + len(value) // what is bought leaves less room
 			}
 			return true
@@ -118,7 +160,7 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 		}
 		found.all = append(found.all, entry)
 		found.bytes += len(name) + len(value)
-		if entry.Scope == scope {
+		if scopes[entry.Scope] != nil {
 			found.here = append(found.here, entry)
 		}
 		return seen < maxPending
@@ -129,13 +171,32 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 	return found
 }
 
+// scopes are what a checkout may be for whose payment opens the gate to the request,
+// as a whole or for the one resource.
+func (h *Handler) scopes(r *http.Request, site site) map[string]*sale {
+	scopes := make(map[string]*sale, 2*len(h.sales))
+	for _, sale := range h.sales {
+		resources := []string{terms.WholePass, pathResource(r)}
+		if own, err := sale.resource(r); err == nil {
+			resources = append(resources, own)
+		}
+		for _, resource := range resources {
+			scopes[session.Scope(site.origin, sale.pass, resource)] = sale
+		}
+	}
+	return scopes
+}
+
 // giveToken sets the cookie with an access token.
-func (h *Handler) giveToken(w http.ResponseWriter, site site, access token.Access) error {
+func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, access token.Access) error {
 	raw, access, err := h.app.shared.keyring.SignAccess(access, h.app.SigningAlgorithm)
 	if err != nil {
 		return err
 	}
-	http.SetCookie(w, site.cookie(h.names(site).access, raw, access.Expires))
+	name, path := site.accessCookie(access, originalURL(r))
+	cookie := site.cookie(name, raw, access.Expires)
+	cookie.Path = path
+	http.SetCookie(w, cookie)
 	return nil
 }
 

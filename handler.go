@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -36,6 +38,12 @@ func init() {
 // `{http.axra.session}` | The id of the checkout session that paid.
 // `{http.axra.payment}` | Axra's payment id; may be empty.
 // `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
+// `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of the session's id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
+//
+// On requests that it answers with error 402 (`offer handle_errors`) it sets, for
+// each pass on sale, `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`,
+// `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
+// address that leads to its checkout; and `{http.axra.offer.passes}`, their names.
 //
 // Answers to such requests leave as `Cache-Control: private`.
 type Handler struct {
@@ -45,22 +53,30 @@ type Handler struct {
 	// server or an application might serve the same content.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Pass is the name of what is sold. A payment opens every gate of the site with
-	// the same pass name. The name stays with those who have paid: keep it when a
-	// route moves or a price changes. In a Caddyfile the default is the gate's
-	// matcher, such as `/premium/*`; in JSON it is `default`.
+	// Pass is the name of what the gate itself sells, by its own Price. A payment
+	// opens every gate of the site with the same pass name. The name stays with
+	// those who have paid: keep it when a route moves or a price changes. In a
+	// Caddyfile the default is the gate's matcher, such as `/premium/*`; in JSON it is
+	// `default`.
 	Pass string `json:"pass,omitempty"`
 
-	// Price is what the pass costs.
-	Price Price `json:"price"`
+	// Offer is what the gate itself sells. It may be left out where Passes are named.
+	Offer
 
-	// Description is shown to the customer on the checkout page. Placeholders are
-	// replaced for each request.
-	Description string `json:"description,omitempty"`
+	// Passes are the names of passes of the app that open the gate too, in the order
+	// in which they are offered.
+	Passes []string `json:"passes,omitempty"`
 
-	// Access is how long access lasts from the payment: a duration such as `12h` or
-	// `30d`, or `forever`, which is the default.
-	Access string `json:"access,omitempty"`
+	// OfferPage shows what is on sale before the checkout. A gate that sells several
+	// passes has one anyway.
+	OfferPage *OfferPage `json:"offer_page,omitempty"`
+
+	// RequestHeaders begins the names of request headers that tell an application
+	// behind the gate who has paid: with `X-Axra-` these are X-Axra-Paid (`true`),
+	// X-Axra-Pass, X-Axra-Session, X-Axra-Payment, X-Axra-Until and X-Axra-User. What
+	// a client sends under such names is removed from every request that comes by the
+	// gate. Without it no headers are set.
+	RequestHeaders string `json:"request_headers,omitempty"`
 
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
 	// advises 15m or more. The default is 30m.
@@ -85,13 +101,15 @@ type Handler struct {
 	// host name in the configuration. The default is the app's `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
+	listed           []caddyfile.Dispenser // where `pass` names several; only while a Caddyfile is read
 	app              *App
 	logger           *zap.Logger
 	matchers         caddyhttp.MatcherSets
 	pathMatchersOnly bool
-	implicitPass     bool // nobody has chosen the name
-	price            money.Price
-	access           terms.Access
+	implicitPass     bool    // nobody has chosen the name
+	sales            []*sale // what opens the gate, in the order in which it is offered
+	sellsPaths       bool    // some sale is per path
+	sellsKeys        bool    // some sale is by a key
 	siteURL          string
 	cookies          sync.Map // origin → *cookieNames; origins are those of the configuration
 	sites            sync.Map // *caddyhttp.Server → []address
@@ -99,10 +117,11 @@ type Handler struct {
 
 // Price is an amount of money.
 type Price struct {
-	// Amount is a decimal number of major units, such as `5.00`, at least 0.50.
+	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a
+	// placeholder.
 	Amount string `json:"amount"`
 
-	// Currency is the ISO 4217 code, in any case.
+	// Currency is the ISO 4217 code, in any case, or a placeholder.
 	Currency string `json:"currency"`
 }
 
@@ -127,14 +146,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionMatchers(ctx); err != nil {
 		return err
 	}
-	if h.implicitPass = h.Pass == ""; h.implicitPass {
+	if h.implicitPass = h.Pass == "" && h.sellsItself(); h.implicitPass {
 		h.Pass = DefaultPass
 	}
 	if h.ExpiresIn == 0 {
 		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
 	}
 	if err := h.read(); err != nil {
-		return fmt.Errorf("axra_paywall: gate %q: %w", h.Pass, err)
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
 	h.app.register(h)
 	return nil
@@ -162,17 +181,18 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 
 // read checks what the configuration says; the errors name the fix.
 func (h *Handler) read() error {
-	var err error
-	if h.price, err = parsePrice(h.Price); err != nil {
+	if err := h.readSales(); err != nil {
 		return err
 	}
-	if h.access, err = parseAccess(h.Access); err != nil {
+	if err := h.OfferPage.read(); err != nil {
 		return err
+	}
+	if h.RequestHeaders != "" {
+		if err := checkRequestHeaders(h.RequestHeaders); err != nil {
+			return err
+		}
 	}
 	if err := checkExpiresIn(h.ExpiresIn); err != nil {
-		return err
-	}
-	if err := checkPassName(h.Pass); err != nil {
 		return err
 	}
 	if h.CancelURL != "" {
@@ -185,8 +205,59 @@ func (h *Handler) read() error {
 			return err
 		}
 	}
+	var err error
 	h.siteURL, err = resolveSiteURL(h.SiteURL)
 	return err
+}
+
+// sellsItself reports whether the gate has an offer of its own.
+func (h *Handler) sellsItself() bool { return h.Offer != (Offer{}) || len(h.Passes) == 0 }
+
+// label names the gate in errors.
+func (h *Handler) label() string {
+	if h.Pass != "" {
+		return h.Pass
+	}
+	return strings.Join(h.Passes, " ")
+}
+
+// readSales collects what opens the gate.
+func (h *Handler) readSales() error {
+	if h.sellsItself() {
+		if h.app.passes[h.Pass] != nil {
+			return fmt.Errorf("pass %q is defined in the global option axra already: write `passes %s` without a price to sell that one, or choose another name", h.Pass, h.Pass)
+		}
+		own, err := newSale(h.Pass, h.Offer)
+		if err != nil {
+			return err
+		}
+		h.sales = append(h.sales, own)
+	}
+	for _, name := range h.Passes {
+		shared := h.app.passes[name]
+		if shared == nil {
+			return fmt.Errorf("pass %q is not defined: add `pass %s { price 5.00 usd }` to the global option axra", name, name)
+		}
+		if slices.Contains(h.sales, shared) {
+			return fmt.Errorf("pass %q is named twice: keep one", name)
+		}
+		h.sales = append(h.sales, shared)
+	}
+	for _, sale := range h.sales {
+		h.sellsPaths = h.sellsPaths || sale.PerPath
+		h.sellsKeys = h.sellsKeys || sale.Key != ""
+	}
+	return nil
+}
+
+// saleOf finds the sale of a pass that opens the gate.
+func (h *Handler) saleOf(pass string) *sale {
+	for _, sale := range h.sales {
+		if sale.pass == pass {
+			return sale
+		}
+	}
+	return nil
 }
 
 func checkCancelURL(value string) error {
@@ -250,6 +321,7 @@ func checkMetadataKey(name string) error {
 const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.stripHeaders(r)
 	reach, err := h.reach(r)
 	if err != nil {
 		// Answered here: a `handle_errors` could serve the very file.
@@ -261,6 +333,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		setUnpaid(r)
 		return next.ServeHTTP(w, r)
 	case ambiguous:
+		return h.show(w, r, page.View{Kind: page.BadAddress})
+	}
+	if h.sellsPaths && !isPlain(r) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if headerBytes(r.Header) > maxHeaderBytes {
@@ -276,7 +351,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		})
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
-	verdict, grant := h.decide(r, site)
+	if isForPrograms(r) {
+		return h.newVisit(w, r, site).answerProgram()
+	}
+	verdict, grant := h.decide(r, site, nil)
 	if verdict == open {
 		return h.admit(w, r, next, site, grant)
 	}
@@ -293,12 +371,19 @@ func headerBytes(header http.Header) int {
 	return total
 }
 
-// decide finds the token that opens the gate, if the request carries one.
-func (h *Handler) decide(r *http.Request, site site) (verdict, *verified) {
+// decide finds the token that opens the gate, if the request carries one. Where
+// passes are named, it must be of one of these.
+func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, *verified) {
 	best, known := none, (*verified)(nil)
 	for _, raw := range h.candidates(r, site) {
 		entry, err := h.app.verify(raw, site)
-		if err != nil || entry.Pass != h.Pass || entry.Resource != terms.WholePass {
+		if err != nil {
+			continue
+		}
+		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) {
+			continue
+		}
+		if sale := h.saleOf(entry.Pass); sale == nil || !sale.opens(entry.Resource, r) {
 			continue
 		}
 		verdict := h.app.judge(r.Context(), entry)
@@ -313,12 +398,17 @@ func (h *Handler) decide(r *http.Request, site site) (verdict, *verified) {
 }
 
 // maxCandidates bounds how many tokens of one request are looked at.
-const maxCandidates = 4
+const maxCandidates = 8
 
-// candidates are the values that may be access tokens: of our cookie, which may
-// occur twice (RFC 6265, section 5.4), and of the Authorization header.
+// candidates are the values that may be access tokens: of our cookies, of which
+// each may occur more than once (RFC 6265, section 5.4), and of the Authorization
+// header.
 func (h *Handler) candidates(r *http.Request, site site) []string {
-	found := cookieValues(r.Header["Cookie"], h.names(site).access, maxCandidates)
+	names := h.names(site).access
+	if h.sellsKeys {
+		names = append(slices.Clip(names), h.keyNames(r, site)...)
+	}
+	found := cookieValues(r.Header["Cookie"], names, maxCandidates)
 	for _, value := range r.Header["Authorization"] {
 		scheme, credentials, _ := strings.Cut(value, " ")
 		if strings.EqualFold(scheme, "Bearer") && len(found) <= maxCandidates {
@@ -336,11 +426,11 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return nil
 	}
 	if v.Stale(now()) {
-		if err := h.giveToken(w, site, v.Access); err != nil {
+		if err := h.giveToken(w, r, site, v.Access); err != nil {
 			h.logger.Error("an access token could not be renewed", zap.Error(err))
 		}
 	}
-	h.setPlaceholders(r, v)
+	h.identify(r, v)
 	private := newPrivateWriter(w)
 	err := next.ServeHTTP(private, r)
 	if !private.wroteHeader {
@@ -349,38 +439,6 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		makePrivate(w.Header())
 	}
 	return err
-}
-
-// setUnpaid keeps a literal `{http.axra.paid}` out of what later handlers pass on,
-// unless another gate has let the request through.
-func setUnpaid(r *http.Request) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	if _, known := replacer.Get("http.axra.paid"); known {
-		return
-	}
-	replacer.Set("http.axra.paid", false)
-	for _, name := range []string{"pass", "session", "payment", "until"} {
-		replacer.Set("http.axra."+name, "")
-	}
-}
-
-func (h *Handler) setPlaceholders(r *http.Request, v *verified) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	replacer.Set("http.axra.paid", true)
-	replacer.Set("http.axra.pass", v.Pass)
-	replacer.Set("http.axra.session", v.Session)
-	replacer.Set("http.axra.payment", v.Payment)
-	until := ""
-	if !v.Until.IsZero() {
-		until = v.Until.UTC().Format(time.RFC3339)
-	}
-	replacer.Set("http.axra.until", until)
 }
 
 // show sends a page, filling in what every page of the gate says.

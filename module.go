@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +100,10 @@ type App struct {
 	// ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
+	// Passes are what gates sell together, by name: one payment opens every gate of
+	// its site that lists the pass.
+	Passes map[string]*Offer `json:"passes,omitempty"`
+
 	// Limits bound how many checkout sessions are started.
 	Limits *LimitsConfig `json:"limits,omitempty"`
 
@@ -112,13 +117,15 @@ type App struct {
 	storageConfig string // what StorageRaw said
 	siteURL       string
 	endpoint      string
+	passes        map[string]*sale
 	releases      []func()
 	stop          context.CancelFunc
 	stopped       chan struct{}
 	ctx           caddy.Context
 
-	gatesMu sync.Mutex
-	gates   []*Handler
+	gatesMu  sync.Mutex
+	gates    atomic.Pointer[[]*Handler] // read by matchers on every request
+	expected []string                   // passes that matchers name
 
 	// What could be written for every request is written once a minute.
 	complainCheckout  rate.Sometimes
@@ -126,6 +133,7 @@ type App struct {
 	complainSignature rate.Sometimes // a wrong secret or scheme, most likely
 	complainMalformed rate.Sometimes
 	complainStorage   rate.Sometimes
+	complainPrice     rate.Sometimes
 }
 
 // SignatureConfig says how webhooks are signed.
@@ -185,6 +193,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	} {
 		sometimes.First, sometimes.Interval = 1, time.Minute
 	}
+	a.complainPrice.First, a.complainPrice.Interval = 20, time.Minute // each file may have a price of its own
 	if a.Recheck < 0 || a.Grace < 0 {
 		return errors.New("axra: recheck and grace must be greater than zero: write for example `recheck 30s`")
 	}
@@ -196,6 +205,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.SigningAlgorithm == "" {
 		a.SigningAlgorithm = token.HS256
+	}
+	if err := a.provisionPasses(); err != nil {
+		return err
 	}
 	secrets, err := a.resolveSecrets()
 	if err != nil {
@@ -214,6 +226,21 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("axra: registering metrics: %w", err)
 	}
 	return a.provisionShared(secrets)
+}
+
+func (a *App) provisionPasses() error {
+	a.passes = make(map[string]*sale, len(a.Passes))
+	for name, offer := range a.Passes {
+		if name == "" || offer == nil {
+			return errors.New("axra: a pass needs a name and a price: write `pass month { price 5.00 usd }`")
+		}
+		sale, err := newSale(name, *offer)
+		if err != nil {
+			return fmt.Errorf("axra: pass %q: %w", name, err)
+		}
+		a.passes[name] = sale
+	}
+	return nil
 }
 
 func (a *App) provisionStorage(ctx caddy.Context) error {
@@ -312,7 +339,22 @@ func (l *LimitsConfig) rates() (perClient, total session.Rate, err error) {
 func (a *App) register(gate *Handler) {
 	a.gatesMu.Lock()
 	defer a.gatesMu.Unlock()
-	a.gates = append(a.gates, gate)
+	gates := append(slices.Clone(a.allGates()), gate)
+	a.gates.Store(&gates)
+}
+
+func (a *App) allGates() []*Handler {
+	if gates := a.gates.Load(); gates != nil {
+		return *gates
+	}
+	return nil
+}
+
+// expect makes Start look for gates that sell the passes.
+func (a *App) expect(passes []string) {
+	a.gatesMu.Lock()
+	defer a.gatesMu.Unlock()
+	a.expected = append(a.expected, passes...)
 }
 
 // Start checks the gates against the sites they stand in, and loads the signing

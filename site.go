@@ -196,12 +196,17 @@ func (a *App) checkGates() error {
 	a.gatesMu.Lock()
 	defer a.gatesMu.Unlock()
 	servers := a.httpServers()
-	if len(a.gates) > 0 {
+	if len(a.allGates()) > 0 {
 		a.warnNoWebhook(servers)
 		a.warnDeferredHeader(servers)
 	}
+	for _, name := range a.expected {
+		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.saleOf(name) != nil }) {
+			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra: correct the name", name)
+		}
+	}
 	sold := make(map[string]*Handler)
-	for _, gate := range a.gates {
+	for _, gate := range a.allGates() {
 		places := 0
 		for _, server := range servers {
 			for _, hosts := range findGate(gate, server) {
@@ -214,7 +219,7 @@ func (a *App) checkGates() error {
 		}
 		if places == 0 && gate.siteURL == "" && a.siteURL == "" {
 			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
-				"add `site_url https://example.com` to the gate or to the global option axra", gate.Pass)
+				"add `site_url https://example.com` to the gate or to the global option axra", gate.label())
 		}
 	}
 	return nil
@@ -228,12 +233,15 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 		hosts = []string{h.app.siteURL}
 	case len(hosts) == 0:
 		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
-			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.Pass)
+			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
+	}
+	if !h.sellsItself() {
+		return nil // passes of the app are the same everywhere
 	}
 	for _, host := range hosts {
 		key := hostOf(host) + "\n" + h.Pass
 		other := sold[key]
-		if other != nil && other != h && (other.implicitPass || h.implicitPass || !other.sameOffer(h)) {
+		if other != nil && other != h && (other.implicitPass || h.implicitPass || !other.sales[0].same(h.sales[0])) {
 			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
 				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name and price if that is meant", host, h.Pass)
 		}
@@ -248,10 +256,6 @@ func hostOf(address string) string {
 		address, _ = splitHostPort(host)
 	}
 	return address
-}
-
-func (h *Handler) sameOffer(other *Handler) bool {
-	return h.price.Equal(other.price) && h.access == other.access
 }
 
 // warnNoWebhook tells the owner of gates that nothing would ever open. It is no

@@ -78,6 +78,7 @@ const (
 type verified struct {
 	token.Access
 	site   string
+	user   string // names the purchase where it may be logged
 	flight string // names the flight of its rechecks
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
@@ -117,7 +118,7 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 		return nil, err
 	}
 	entry := &verified{
-		Access: access, site: site.origin,
+		Access: access, site: site.origin, user: userID(access.Session),
 		flight: strconv.FormatInt(a.shared.entries.Add(1), 10),
 	}
 	known, _ := a.shared.verified.SetIfAbsent(raw, entry)

@@ -17,7 +17,6 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
-	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -29,6 +28,8 @@ const (
 	paramTry       = "axra_try"       // how often the waiting page has looked
 	paramQuery     = "axra_query"     // the page's own query, in base64url
 	paramHere      = "axra_here"      // already sent to the site's own address
+	paramCheckout  = "axra_checkout"  // the pass that the visitor, or a program, wants to buy
+	paramStatus    = "axra_status"    // a program asks how its checkout stands
 )
 
 // sessionPlaceholder is replaced by Axra in the success URL
@@ -137,15 +138,13 @@ func (v *visit) isMismatch(entry *session.Pending) bool {
 // opens reports whether what was sold is what this gate asks for.
 func (v *visit) opens(grant ledger.Grant) bool {
 	sold := grant.Terms
-	return sold.Pass == v.Pass && sold.Resource == terms.WholePass && sold.Site == v.site.origin
+	sale := v.saleOf(sold.Pass)
+	return sale != nil && sold.Site == v.site.origin && sale.opens(sold.Resource, v.r)
 }
 
 // redeem gives the browser its access token and the page it wanted.
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
-	err := v.giveToken(v.w, v.site, token.Access{
-		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
-		Session: entry.Session, Payment: grant.Payment, Until: grant.Until,
-	})
+	err := v.giveToken(v.w, v.r, v.site, v.accessOf(entry, grant))
 	if err != nil {
 		v.logger.Error("an access token could not be signed", zap.Error(err))
 		return v.showSafe()
@@ -156,11 +155,23 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	return nil
 }
 
+// accessOf is what the token of a paid session says.
+func (v *visit) accessOf(entry session.Pending, grant ledger.Grant) token.Access {
+	return token.Access{
+		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
+		Session: entry.Session, Payment: grant.Payment, Until: grant.Until,
+	}
+}
+
 // next decides what a visitor sees who has paid for nothing here yet.
 func (v *visit) next() error {
 	restart := v.params.Has(paramRestart)
 	if v.isElsewhere() {
-		goTo(v.w, v.site.origin+withParams(v.target, paramHere, "1"))
+		there := withParams(v.target, paramHere, "1")
+		if v.params.Has(paramCheckout) {
+			there = withParams(there, paramCheckout, v.params.Get(paramCheckout))
+		}
+		goTo(v.w, v.site.origin+there)
 		return nil
 	}
 	switch {
@@ -170,7 +181,7 @@ func (v *visit) next() error {
 		})
 		return v.showSafe()
 	case restart:
-		return v.checkout()
+		return v.sell(anew)
 	case v.returnedTo() != nil:
 		return v.returned()
 	}
@@ -189,14 +200,7 @@ func (v *visit) next() error {
 	case v.params.Has(paramCancelled):
 		return v.cancelled()
 	}
-	for _, entry := range v.pending.here {
-		if entry.Reusable(now()) && entry.Price == v.price.String() {
-			v.app.count(checkouts, "reused")
-			leave(v.w, entry.CheckoutURL)
-			return nil
-		}
-	}
-	return v.checkout()
+	return v.sell(again)
 }
 
 // isElsewhere reports whether the browser has come by an address of the site from
@@ -319,17 +323,26 @@ func (v *visit) showSafe() error {
 
 func (v *visit) showView(view page.View) error {
 	view.Site = v.site.host()
-	view.Price = v.price.String()
-	view.Description = v.placeholders(v.Description)
+	if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
+		view.Price, view.Description = offers[0].price.String(), offers[0].description
+	}
 	return v.show(v.w, v.r, view)
 }
 
 // refuse answers what is no page navigation of a person. It creates nothing.
 func (v *visit) refuse() error {
-	if acceptsHTML(v.r) {
+	offers, err := v.onSale()
+	switch {
+	case err != nil:
+		return v.misconfigured(err)
+	case acceptsHTML(v.r) && v.choosing(offers):
+		return v.showOffers(offers, again)
+	case acceptsHTML(v.r) && len(offers) == 1:
 		return v.showView(page.View{Kind: page.Required, NextURL: v.target})
+	case acceptsHTML(v.r):
+		return v.showView(page.View{Kind: page.Required})
 	}
-	return v.problem()
+	return v.problem(offers)
 }
 
 // isNavigation reports whether a person's browser is about to show the answer as
@@ -387,7 +400,7 @@ func ownParams(rawQuery string) url.Values {
 
 func isOwnParam(name string) bool {
 	switch name {
-	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere:
+	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere, paramCheckout, paramStatus:
 		return true
 	}
 	return false

@@ -17,8 +17,8 @@ import (
 // Kind says what a fact states.
 type Kind string
 
-// The kinds of facts. Paid and Mismatch are keyed by session, the others by
-// every id their event named: payment, session or both.
+// The kinds of facts that events state. Paid and Mismatch are keyed by session,
+// the others by every id their event named: payment, session or both.
 const (
 	Paid        Kind = "paid"         // the session was paid as asked
 	Mismatch    Kind = "mismatch"     // money came, but too little or in another currency
@@ -48,6 +48,7 @@ type Fact struct {
 	Session string      // Axra's session id; may be empty for adverse events
 	Payment string      // Axra's payment id; may be empty
 	At      time.Time   // when it happened; access begins here
+	Holder  string      // Device, Fetch, Claimed: who has the place
 	Terms   terms.Terms // Paid, Mismatch: what was sold
 	Paid    money.Price // Paid, Mismatch: what arrived
 }
@@ -60,6 +61,7 @@ type record struct {
 	Session  string            `json:"session,omitempty"`
 	Payment  string            `json:"payment,omitempty"`
 	At       time.Time         `json:"at"`
+	Holder   string            `json:"holder,omitempty"`
 	Terms    map[string]string `json:"terms,omitempty"`
 	Amount   string            `json:"amount,omitempty"`
 	Currency string            `json:"currency,omitempty"`
@@ -80,6 +82,9 @@ func (f Fact) encode() ([]byte, error) {
 	r := record{
 		Version: recordVersion, Kind: f.Kind, Session: f.Session, Payment: f.Payment,
 		At: f.At.UTC().Truncate(time.Second),
+	}
+	if f.Kind.numbered() {
+		r.Holder = f.Holder
 	}
 	if f.Kind == Paid || f.Kind == Mismatch {
 		r.Terms = f.Terms.Metadata()
@@ -108,7 +113,10 @@ func decode(raw []byte, want Kind) (Fact, error) {
 	if sum, err := r.checksum(); err != nil || sum != r.Sum {
 		return Fact{}, fmt.Errorf("%w: checksum", ErrGarbled)
 	}
-	f := Fact{Kind: r.Kind, Session: r.Session, Payment: r.Payment, At: r.At}
+	if want.numbered() && r.Holder == "" {
+		return Fact{}, fmt.Errorf("%w: a place without a holder", ErrGarbled)
+	}
+	f := Fact{Kind: r.Kind, Session: r.Session, Payment: r.Payment, At: r.At, Holder: r.Holder}
 	if r.Terms == nil {
 		return f, nil
 	}

@@ -1,7 +1,8 @@
 // Package ledger keeps facts about payments in certmagic.Storage and draws
 // grants from them. Facts are immutable and keyed by what they say, so that
 // duplicates and any order of events lead to the same state without locks:
-// storage offers no compare-and-swap.
+// storage offers no compare-and-swap. Only the numbered places of a purchase are
+// contended; see Take.
 package ledger
 
 import (
@@ -14,6 +15,8 @@ import (
 	"io/fs"
 	"maps"
 	"time"
+
+	"github.com/caddy-axra/paywall/terms"
 )
 
 // ErrNotPaid: the ledger knows of no payment for the session.
@@ -167,7 +170,58 @@ func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err er
 // Grant draws the conclusion about a session. The error is ErrNotPaid, wraps
 // ErrGarbled, or says why storage could not tell. An untroubled payment costs
 // three reads.
+//
+// Access that extends another session's begins where that ended when it was sold,
+// or at the payment if that is later. Time that was refunded is not given: while
+// the extended session is closed, its access is taken off again, so that a won
+// dispute gives it back. Only that one session is asked, not the one that it
+// extended in its turn: however long the chain, it costs three more reads while
+// the extended session is untroubled, and none once the payment came too late to
+// follow on from it.
 func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
+	grant, err := l.grantAlone(ctx, session)
+	if err != nil {
+		return Grant{}, err
+	}
+	sold := grant.Terms
+	if sold.Extends == "" || sold.Access == terms.Forever || !sold.From.After(grant.At) {
+		return grant, nil
+	}
+	from := sold.From
+	// What is closed itself opens nothing, whatever storage cannot tell about others.
+	if grant.ClosedFor == "" {
+		if from, err = l.extendedFrom(ctx, sold); err != nil {
+			return Grant{}, err
+		}
+	}
+	if from.After(grant.At) {
+		grant.Until = sold.Access.Until(from)
+	}
+	return grant, nil
+}
+
+// extendedFrom is when the access that the purchase extends ends, without what
+// was refunded of it.
+func (l *Ledger) extendedFrom(ctx context.Context, sold terms.Terms) (time.Time, error) {
+	extended, err := l.grantAlone(ctx, sold.Extends)
+	switch {
+	case errors.Is(err, ErrNotPaid):
+		// Nobody can say that it was refunded, and the extension was paid for.
+		return sold.From, nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("the session that is extended: %w", err)
+	case extended.ClosedFor == "":
+		return sold.From, nil
+	case extended.Terms.Access == terms.Forever:
+		return time.Time{}, nil
+	default:
+		return sold.From.Add(-time.Duration(extended.Terms.Access)), nil
+	}
+}
+
+// grantAlone draws the conclusion from what is known about the session itself, as
+// if it extended nothing.
+func (l *Ledger) grantAlone(ctx context.Context, session string) (Grant, error) {
 	paid, err := l.get(ctx, Paid, session)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Grant{}, ErrNotPaid

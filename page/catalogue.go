@@ -60,6 +60,12 @@ type labels struct {
 	LiveElapsed    string `json:"live_elapsed"`
 	RetrySeconds   plural `json:"retry_seconds"`
 	RetryMinutes   plural `json:"retry_minutes"`
+	OnSale         string `json:"on_sale"`
+	Buy            string `json:"buy"` // {name} and {price} of a pass
+	Days           plural `json:"days"`
+	Hours          plural `json:"hours"`
+	Minutes        plural `json:"minutes"`
+	Forever        string `json:"forever"`
 }
 
 // plural has a text for exactly one and a text for every other number. A language with more
@@ -87,6 +93,21 @@ func (l labels) wait(d time.Duration) string {
 		return l.RetrySeconds.format(ceil(d, time.Second))
 	default:
 		return l.RetryMinutes.format(ceil(d, time.Minute))
+	}
+}
+
+// access tells a length of access in words, in the largest unit that is exact.
+func (l labels) access(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 0:
+		return l.Forever
+	case d >= day && d%day == 0:
+		return l.Days.format(int64(d / day))
+	case d >= time.Hour && d%time.Hour == 0:
+		return l.Hours.format(int64(d / time.Hour))
+	default:
+		return l.Minutes.format(ceil(d, time.Minute))
 	}
 }
 
@@ -185,6 +206,7 @@ func (l labels) check() []error {
 	for key, text := range map[string]string{
 		"money": l.Money, "next": l.Next, "description": l.Description, "price": l.Price,
 		"reference": l.Reference, "check": l.Check, "this_site": l.ThisSite, "auto": l.Auto,
+		"on_sale": l.OnSale, "forever": l.Forever,
 		"live_waiting": l.LiveWaiting, "live_processing": l.LiveProcessing, "live_offline": l.LiveOffline,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "", false))
@@ -192,14 +214,21 @@ func (l labels) check() []error {
 	for key, text := range map[string]string{
 		"live_elapsed":        l.LiveElapsed,
 		"retry_seconds.other": l.RetrySeconds.Other, "retry_minutes.other": l.RetryMinutes.Other,
+		"days.other": l.Days.Other, "hours.other": l.Hours.Other, "minutes.other": l.Minutes.Other,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "{n}", true))
 	}
 	// "in a second" needs no number
 	for key, text := range map[string]string{
 		"retry_seconds.one": l.RetrySeconds.One, "retry_minutes.one": l.RetryMinutes.One,
+		"days.one": l.Days.One, "hours.one": l.Hours.One, "minutes.one": l.Minutes.One,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "{n}", false))
+	}
+	for _, needed := range []string{"{name}", "{price}"} {
+		if !strings.Contains(l.Buy, needed) {
+			errs = append(errs, fmt.Errorf("labels.buy: lacks %s", needed))
+		}
 	}
 	return errs
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -42,6 +43,7 @@ const (
 	BadAddress    Kind = "bad_address"   // ambiguous path refused
 	TooLong       Kind = "too_long"      // address too long to pay for
 	Misconfigured Kind = "misconfigured" // the site's paywall is not configured properly
+	Offer         Kind = "offer"         // what is on sale, before the checkout
 )
 
 // usualStatus lists every Kind with the status it is sent with when View.Status is 0.
@@ -64,6 +66,7 @@ var usualStatus = map[Kind]int{
 	BadAddress:    http.StatusBadRequest,
 	TooLong:       http.StatusRequestURITooLong,
 	Misconfigured: http.StatusInternalServerError,
+	Offer:         http.StatusPaymentRequired,
 }
 
 // defaultRefresh is the time to the first check of a page that has a PollURL and no Refresh.
@@ -85,6 +88,18 @@ type View struct {
 	Refresh     time.Duration // > 0: the page refreshes itself after this, in whole seconds (rounded up); 0: it does not, or after 5 s when PollURL is set
 	PollURL     string        // not empty: with JavaScript, ask this same-origin address for {"state": "…"} instead of reloading
 	RetryAfter  time.Duration // > 0: Retry-After header in whole seconds (rounded up), also told in words
+	Title       string        // the owner's own heading; empty: the kind's
+	Text        string        // the owner's own first sentence; empty: the kind's
+	Offers      []Offered     // what is on sale, in the owner's order
+}
+
+// Offered is one pass on sale.
+type Offered struct {
+	Name        string
+	Description string        // empty: the name says it
+	Price       string        // "5.00 USD"
+	Access      time.Duration // length of access; negative: for ever
+	URL         string        // leads to its checkout
 }
 
 var (
@@ -109,12 +124,7 @@ var (
 
 // rendered remembers the latest pages, 2 MB at the most: in a flood of visitors who
 // are all told the same, writing it once is what leaves time for those who paid.
-var rendered = otter.Must(&otter.Options[pageKey, []byte]{MaximumSize: 256})
-
-type pageKey struct {
-	lang string
-	view View
-}
+var rendered = otter.Must(&otter.Options[string, []byte]{MaximumSize: 256})
 
 func cached(texts *catalogue, v View) ([]byte, error) {
 	if v.Reference != "" || v.PollURL != "" {
@@ -123,7 +133,11 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 	if v.RetryAfter < 24*time.Hour { // the text says no less
 		v.RetryAfter = time.Duration(ceil(v.RetryAfter, time.Second)) * time.Second
 	}
-	key := pageKey{texts.Lang, v}
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	key := texts.Lang + string(encoded)
 	if body, ok := rendered.GetIfPresent(key); ok {
 		return body, nil
 	}
@@ -191,6 +205,10 @@ func (v View) normal() (View, error) {
 	if v.PollURL != "" && v.Refresh <= 0 {
 		v.Refresh = defaultRefresh
 	}
+	v.Offers = slices.Clone(v.Offers)
+	for i := range v.Offers {
+		v.Offers[i].URL = safeURL(v.Offers[i].URL)
+	}
 	return v, nil
 }
 
@@ -223,9 +241,39 @@ type content struct {
 	Labels        labels
 	Text          message
 	Retry         string // how long to wait, in words; may be empty
-	Refresh       int64  // seconds; 0: no refresh
+	Sale          []onSale
+	Refresh       int64 // seconds; 0: no refresh
 	Style, Script template.HTML
 }
+
+// onSale is an Offered in words.
+type onSale struct {
+	Offered
+	What   string // what is sold
+	Access string // for how long
+	Buy    string // label of its link
+}
+
+func (l labels) describe(o Offered) onSale {
+	what := o.Description
+	if what == "" {
+		what = o.Name
+	}
+	return onSale{
+		Offered: o, What: what, Access: l.access(o.Access),
+		Buy: strings.NewReplacer("{name}", what, "{price}", o.Price).Replace(l.Buy),
+	}
+}
+
+// AccessInWords is a length of access, as on the offer page, in the language that
+// the Accept-Language header prefers: "30 days". A negative one has no end.
+func AccessInWords(acceptLanguage string, access time.Duration) string {
+	return texts.choose(acceptLanguage).Labels.access(access)
+}
+
+// Language is the language, as a BCP 47 tag, that suits an Accept-Language header
+// best among those the pages speak.
+func Language(acceptLanguage string) string { return texts.choose(acceptLanguage).Lang }
 
 // render expects a normal view.
 func render(c *catalogue, v View) ([]byte, error) {
@@ -242,6 +290,15 @@ func render(c *catalogue, v View) ([]byte, error) {
 		Retry:   c.Labels.wait(v.RetryAfter),
 		Refresh: max(0, ceil(v.Refresh, time.Second)),
 		Style:   styleElement,
+	}
+	if v.Title != "" {
+		data.Text.Title = v.Title
+	}
+	if v.Text != "" {
+		data.Text.What = v.Text
+	}
+	for _, o := range v.Offers {
+		data.Sale = append(data.Sale, c.Labels.describe(o))
 	}
 	if v.PollURL != "" {
 		data.Script = scriptElement

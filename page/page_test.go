@@ -39,6 +39,10 @@ func full(kind Kind) View {
 	case Waiting, Processing:
 		v.Refresh = 5 * time.Second
 		v.PollURL = "/premium/a?axra_session=cs_123&axra_poll=1"
+	case Offer:
+		for _, access := range []time.Duration{24 * time.Hour, 30 * 24 * time.Hour, -1} {
+			v.Offers = append(v.Offers, Offered{Name: "pass", Description: "The premium section " + access.String(), Price: "5.00 USD", Access: access, URL: "/premium/a?axra_checkout=pass"})
+		}
 	case TooMany, Unavailable, PaymentSafe:
 		v.RetryAfter = 30 * time.Second
 	}
@@ -56,7 +60,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 
 func TestEveryKind(t *testing.T) {
 	statuses := map[Kind]int{
-		Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402,
 		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, Misconfigured: 500,
 	}
@@ -141,7 +145,7 @@ func checkPage(t *testing.T, v View, body string) {
 			t.Errorf("page has a <%s>", name)
 		}
 	}
-	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1 {
+	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1+len(v.Offers) {
 		t.Errorf("%d primary links", len(primary))
 	}
 }

@@ -29,6 +29,16 @@ const (
 	keyAmount       = MetadataPrefix + "amount"
 	keyCurrency     = MetadataPrefix + "currency"
 	keyAccess       = MetadataPrefix + "access"
+	keyDownloads    = MetadataPrefix + "downloads"
+	keyDevices      = MetadataPrefix + "devices"
+	keyExtends      = MetadataPrefix + "extends"
+	keyFrom         = MetadataPrefix + "from"
+)
+
+// Bounds of what may be sold. What lies beyond was not written by a paywall.
+const (
+	maxCount   = 1_000_000
+	maxExtends = 256 // bytes
 )
 
 // Errors of FromMetadata.
@@ -47,6 +57,10 @@ type Terms struct {
 	Resource     string      // what the purchase opens within the pass; "*" is the whole pass
 	Price        money.Price // what was asked
 	Access       Access      // how long access lasts from the payment
+	Downloads    int         // how often the purchase may be fetched; 0: without a bound
+	Devices      int         // on how many devices it may be used; 0: not said (sold before this was recorded)
+	Extends      string      // session whose access this purchase extends; "" for none
+	From         time.Time   // end of that access as it was when sold, whole seconds UTC; zero without Extends
 }
 
 // WholePass is the resource of a purchase that opens all that its pass opens.
@@ -65,6 +79,9 @@ func (a Access) Until(start time.Time) time.Time {
 	}
 	return start.Add(time.Duration(a))
 }
+
+// Length is the access as a duration, negative for Forever.
+func (a Access) Length() time.Duration { return time.Duration(a) }
 
 // String is "forever" or whole seconds: the form that travels in metadata.
 func (a Access) String() string {
@@ -86,9 +103,11 @@ func ParseAccess(s string) (Access, error) {
 	return Access(time.Duration(seconds) * time.Second), nil
 }
 
-// Metadata returns the terms as flat strings for Axra's create call.
+// Metadata returns the terms as flat strings for Axra's create call. What came
+// after the first release is written only where it is set: the version stays the
+// same, so that older nodes read what is sold now and this one what they sold.
 func (t Terms) Metadata() map[string]string {
-	return map[string]string{
+	metadata := map[string]string{
 		keyVersion:      version,
 		keyInstallation: t.Installation,
 		keySite:         t.Site,
@@ -98,6 +117,19 @@ func (t Terms) Metadata() map[string]string {
 		keyCurrency:     t.Price.Currency,
 		keyAccess:       t.Access.String(),
 	}
+	if t.Downloads != 0 {
+		metadata[keyDownloads] = strconv.Itoa(t.Downloads)
+	}
+	if t.Devices != 0 {
+		metadata[keyDevices] = strconv.Itoa(t.Devices)
+	}
+	if t.Extends != "" {
+		metadata[keyExtends] = t.Extends
+	}
+	if !t.From.IsZero() {
+		metadata[keyFrom] = t.From.UTC().Format(time.RFC3339)
+	}
+	return metadata
 }
 
 // FromMetadata reads the terms back from an event. The error wraps ErrForeign
@@ -130,5 +162,54 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 	if t.Access, err = ParseAccess(metadata[keyAccess]); err != nil {
 		return Terms{}, err
 	}
+	if t.Downloads, err = count(metadata, keyDownloads); err != nil {
+		return Terms{}, err
+	}
+	if t.Devices, err = count(metadata, keyDevices); err != nil {
+		return Terms{}, err
+	}
+	if t.Extends, t.From, err = extension(metadata); err != nil {
+		return Terms{}, err
+	}
 	return t, nil
+}
+
+// count reads a number that may be absent. It is not more particular than it
+// must be about how the number is written: a payment whose terms are refused
+// opens nothing.
+func count(metadata map[string]string, name string) (int, error) {
+	text, ok := metadata[name]
+	if !ok {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > maxCount {
+		return 0, fmt.Errorf("%w: %s is %.40q", ErrMalformed, name, text)
+	}
+	return n, nil
+}
+
+// extension reads what is extended and from when: both or neither, as either
+// alone does not say when access ends.
+func extension(metadata map[string]string) (session string, from time.Time, err error) {
+	session = metadata[keyExtends]
+	text := metadata[keyFrom]
+	switch {
+	case session == "" && text == "":
+		return "", time.Time{}, nil
+	case session == "":
+		return "", time.Time{}, fmt.Errorf("%w: %s without %s", ErrMalformed, keyFrom, keyExtends)
+	case len(session) > maxExtends:
+		return "", time.Time{}, fmt.Errorf("%w: %s has %d bytes", ErrMalformed, keyExtends, len(session))
+	}
+	from, err = time.Parse(time.RFC3339, text)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("%w: %s is %.40q", ErrMalformed, keyFrom, text)
+	}
+	from = from.UTC().Truncate(time.Second)
+	if from.IsZero() {
+		// The zero time says that nothing is extended.
+		return "", time.Time{}, fmt.Errorf("%w: %s is no time", ErrMalformed, keyFrom)
+	}
+	return session, from, nil
 }

@@ -37,6 +37,11 @@ var views = []struct {
 	{"bad_address", page.View{Kind: page.BadAddress}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
 	{"misconfigured", page.View{Kind: page.Misconfigured}},
+	{"offer", page.View{Kind: page.Offer, Offers: []page.Offered{
+		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
+		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
+		{Name: "for good", Price: "49.00 USD", Access: -1, URL: nextURL + "?axra_checkout=for+good"},
+	}}},
 }
 
 const (
@@ -72,8 +77,11 @@ func routes() http.Handler {
 	})
 	for _, entry := range views {
 		view := entry.view
-		view.Site, view.Price = "example.com", "5.00 USD"
-		view.Description, view.Reference = "The premium section, 30 days", "cs_0123456789abcdef0123456789abcdef"
+		view.Site = "example.com"
+		if view.Kind != page.Offer { // which says what is sold for each pass
+			view.Price, view.Description = "5.00 USD", "The premium section, 30 days"
+			view.Reference = "cs_0123456789abcdef0123456789abcdef"
+		}
 		mux.HandleFunc("GET /page/"+entry.name, func(w http.ResponseWriter, r *http.Request) {
 			if err := page.Write(w, r, view); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)

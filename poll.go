@@ -13,30 +13,6 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// problemDetails is what programs get that have not paid (RFC 9457).
-type problemDetails struct {
-	Type        string      `json:"type"`
-	Title       string      `json:"title"`
-	Status      int         `json:"status"`
-	Detail      string      `json:"detail"`
-	Pass        string      `json:"pass"`
-	Amount      json.Number `json:"amount"`
-	Currency    string      `json:"currency"`
-	Description string      `json:"description,omitempty"`
-}
-
-// problem answers 402 and creates nothing.
-func (v *visit) problem() error {
-	body := problemDetails{
-		Type: "about:blank", Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired,
-		Detail: "This resource is paid. Open its address in a browser to buy access, " +
-			"or send the access token as a bearer token.",
-		Pass: v.Pass, Amount: v.price.Number(), Currency: v.price.Currency, Description: v.placeholders(v.Description),
-	}
-	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
-	return sendJSON(v.w, v.r, http.StatusPaymentRequired, "application/problem+json", body)
-}
-
 // answerPoll tells the waiting page's script how things stand with a session that
 // this browser started.
 func (v *visit) answerPoll() error {

@@ -1,0 +1,114 @@
+package paywall
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// DefaultRequestHeaders begins the names of the request headers that tell an
+// application who has paid.
+const DefaultRequestHeaders = "X-Axra-"
+
+// identifiedVar marks a request to which a gate has added its headers.
+const identifiedVar = "axra.identified"
+
+// placeholderNames are the placeholders under http.axra that say who has paid.
+var placeholderNames = []string{"pass", "session", "payment", "until", "user"}
+
+func checkRequestHeaders(prefix string) error {
+	if !httpguts.ValidHeaderFieldName(prefix) || !strings.HasSuffix(prefix, "-") || len(prefix) < 3 {
+		return errors.New("request_headers takes the beginning of header names, with a hyphen at its end: write `request_headers X-Axra-`")
+	}
+	return nil
+}
+
+// userID tells purchases apart without giving away the session's id: Caddy writes
+// it into access logs.
+func userID(session string) string {
+	sum := sha256.Sum256([]byte(session))
+	return "axra-" + hex.EncodeToString(sum[:8])
+}
+
+// stripHeaders takes away what a client sent under the names of our headers, in
+// every spelling that an application may take for them.
+func (h *Handler) stripHeaders(r *http.Request) {
+	if h.RequestHeaders == "" || caddyhttp.GetVar(r.Context(), identifiedVar) == true {
+		return
+	}
+	prefix := plainName(h.RequestHeaders)
+	for name := range r.Header {
+		if strings.HasPrefix(plainName(name), prefix) {
+			delete(r.Header, name)
+		}
+	}
+}
+
+// plainName: CGI turns a hyphen into an underscore, and so do many applications.
+func plainName(name string) string {
+	return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+}
+
+// identify tells later handlers who has paid.
+func (h *Handler) identify(r *http.Request, v *verified) {
+	until := ""
+	if !v.Until.IsZero() {
+		until = v.Until.UTC().Format(time.RFC3339)
+	}
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Set("http.axra.paid", true)
+		replacer.Set("http.axra.pass", v.Pass)
+		replacer.Set("http.axra.session", v.Session)
+		replacer.Set("http.axra.payment", v.Payment)
+		replacer.Set("http.axra.until", until)
+		replacer.Set("http.axra.user", v.user)
+		if _, known := replacer.Get("http.auth.user.id"); !known {
+			replacer.Set("http.auth.user.id", v.user)
+		}
+	}
+	if h.RequestHeaders == "" {
+		return
+	}
+	for name, value := range map[string]string{
+		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": until, "User": v.user,
+	} {
+		if value != "" {
+			r.Header.Set(h.RequestHeaders+name, headerText(value))
+		}
+	}
+	caddyhttp.SetVar(r.Context(), identifiedVar, true)
+}
+
+// headerText keeps names of passes in other scripts out of a header's way
+// (RFC 9110, section 5.5).
+func headerText(value string) string {
+	return strings.Map(func(c rune) rune {
+		if c < 0x20 || c > 0x7e {
+			return '?'
+		}
+		return c
+	}, value)
+}
+
+// setUnpaid keeps a literal `{http.axra.paid}` out of what later handlers pass on,
+// unless another gate has let the request through.
+func setUnpaid(r *http.Request) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	if _, known := replacer.Get("http.axra.paid"); known {
+		return
+	}
+	replacer.Set("http.axra.paid", false)
+	for _, name := range placeholderNames {
+		replacer.Set("http.axra."+name, "")
+	}
+}

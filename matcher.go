@@ -1,0 +1,99 @@
+package paywall
+
+import (
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types/ref"
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	caddy.RegisterModule(MatchPaid{})
+}
+
+// MatchPaid matches requests of visitors who have paid: those to whom a gate of the
+// site would open. It serves to build teasers, banners and other logic. What depends
+// on it depends on the visitor, so keep shared caches from it: write
+// `header Cache-Control private` beside it.
+//
+// In an expression it is the function `axra_paid('month')`.
+type MatchPaid struct {
+	// Passes are the names of passes of which one must have been bought. Without
+	// names, any will do.
+	Passes []string `json:"passes,omitempty"`
+
+	app *App
+}
+
+// CaddyModule returns the Caddy module information.
+func (MatchPaid) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.axra_paid", New: func() caddy.Module { return new(MatchPaid) }}
+}
+
+// Provision finds the app.
+func (m *MatchPaid) Provision(ctx caddy.Context) error {
+	var err error
+	if m.app, err = appFrom(ctx, "axra_paid"); err != nil {
+		return err
+	}
+	m.app.expect(m.Passes)
+	return nil
+}
+
+// Match reports whether the visitor has paid.
+func (m MatchPaid) Match(r *http.Request) bool {
+	match, _ := m.MatchWithError(r)
+	return match
+}
+
+// MatchWithError reports whether the visitor has paid. What cannot be told is not
+// paid.
+func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
+	for _, gate := range m.app.allGates() {
+		if len(m.Passes) > 0 && !slices.ContainsFunc(m.Passes, func(name string) bool { return gate.saleOf(name) != nil }) ||
+			gate.sellsPaths && !isPlain(r) {
+			continue
+		}
+		site, err := gate.site(r)
+		if err != nil {
+			continue // of another site
+		}
+		if verdict, _ := gate.decide(r, site, m.Passes); verdict == open {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// CELLibrary makes the matcher a function of expressions:
+//
+//	expression axra_paid('day', 'month')
+func (MatchPaid) CELLibrary(ctx caddy.Context) (cel.Library, error) {
+	return caddyhttp.CELMatcherImpl("axra_paid", "axra_paid_request", []*cel.Type{cel.ListType(cel.StringType)},
+		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
+			list, err := data.ConvertToNative(stringList)
+			if err != nil {
+				return nil, fmt.Errorf("axra_paid: %w", err)
+			}
+			names, ok := list.([]string)
+			if !ok {
+				return nil, fmt.Errorf("axra_paid: %T is no list of names", list)
+			}
+			matcher := &MatchPaid{Passes: names}
+			return matcher, matcher.Provision(ctx)
+		})
+}
+
+var stringList = reflect.TypeFor[[]string]()
+
+// Interface guards
+var (
+	_ caddy.Provisioner                 = (*MatchPaid)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchPaid)(nil)
+	_ caddyhttp.CELLibraryProducer      = (*MatchPaid)(nil)
+)

@@ -1,0 +1,138 @@
+package paywall
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// Offer is what a pass sells, and for what.
+type Offer struct {
+	// Price is what the pass costs. Placeholders in it are replaced for each
+	// request, so that a `map` can price files; a price that is missing or wrong
+	// then is a logged error 500, never free and never a wrong charge.
+	Price Price `json:"price,omitzero"`
+
+	// Description says what is sold, on the offer page and on the checkout page.
+	// Placeholders are replaced for each request.
+	Description string `json:"description,omitempty"`
+
+	// Access is how long access lasts from the payment: a duration such as `12h` or
+	// `30d`, or `forever`, which is the default.
+	Access string `json:"access,omitempty"`
+
+	// PerPath sells each path by itself: a payment opens the one address that it was
+	// made for. Without it a payment opens everything behind the gates of the pass.
+	PerPath bool `json:"per_path,omitempty"`
+
+	// Key names, with placeholders, what is sold by PerPath, where that is something
+	// else than the path: a payment opens all addresses with the same key. Without a
+	// value for a request the answer is a logged error 500.
+	Key string `json:"key,omitempty"`
+
+	// Retired takes the pass off sale. Who has bought it keeps access.
+	Retired bool `json:"retired,omitempty"`
+}
+
+// sale is an Offer as gates use it.
+type sale struct {
+	Offer
+	pass   string
+	price  money.Price // where isPriced is false
+	access terms.Access
+}
+
+// Errors at request time, of prices and keys that hold placeholders.
+var errNoKey = errors.New("the key of what is sold is empty")
+
+// newSale checks an offer; the errors name the fix.
+func newSale(pass string, offer Offer) (*sale, error) {
+	s := &sale{Offer: offer, pass: pass}
+	var err error
+	if !s.pricedByRequest() && !(s.Retired && s.Price == (Price{})) {
+		if s.price, err = parsePrice(s.Price); err != nil {
+			return nil, err
+		}
+	}
+	if s.access, err = parseAccess(s.Access); err != nil {
+		return nil, err
+	}
+	if s.Key != "" && !s.PerPath {
+		return nil, errors.New("key is of use with per_path only: write `per_path` too, or remove key")
+	}
+	if s.Key != "" && !strings.Contains(s.Key, "{") {
+		return nil, fmt.Errorf("per_path %s: the key must hold a placeholder, or all paths would be sold as one: write for example `per_path {sku}`", s.Key)
+	}
+	return s, checkPassName(pass)
+}
+
+func (s *sale) pricedByRequest() bool {
+	return strings.Contains(s.Price.Amount+s.Price.Currency, "{")
+}
+
+// priceFor is the price for a request.
+func (s *sale) priceFor(r *http.Request) (money.Price, error) {
+	if !s.pricedByRequest() {
+		return s.price, nil
+	}
+	amount, currency := replaced(r, s.Price.Amount), replaced(r, s.Price.Currency)
+	price, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency))
+	if err != nil {
+		return price, fmt.Errorf("pass %q: price %s %s: %w", s.pass, s.Price.Amount, s.Price.Currency, err)
+	}
+	return price, nil
+}
+
+// resource is what a purchase by this request opens.
+func (s *sale) resource(r *http.Request) (string, error) {
+	switch {
+	case !s.PerPath:
+		return terms.WholePass, nil
+	case s.Key == "":
+		return pathResource(r), nil
+	}
+	key := strings.TrimSpace(replaced(r, s.Key))
+	if key == "" {
+		return "", fmt.Errorf("pass %q: per_path %s: %w", s.pass, s.Key, errNoKey)
+	}
+	return keyResource(key), nil
+}
+
+// opens reports whether a purchase of the resource opens what the request asks
+// for. What was bought as a whole stays whole, and what was bought by path stays
+// that path's, whatever the pass sells today.
+func (s *sale) opens(resource string, r *http.Request) bool {
+	if resource == terms.WholePass {
+		return true
+	}
+	if resource == pathResource(r) {
+		return true
+	}
+	own, err := s.resource(r)
+	return err == nil && resource == own
+}
+
+func (s *sale) same(other *sale) bool {
+	if s.pricedByRequest() && s.Price != other.Price {
+		return false
+	}
+	return s.price.Equal(other.price) && s.access == other.access && s.PerPath == other.PerPath && s.Key == other.Key
+}
+
+// replaced replaces what is known for the request; the rest becomes empty.
+func replaced(r *http.Request, text string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return text
+	}
+	return replacer.ReplaceAll(text, "")
+}

@@ -1,0 +1,185 @@
+package paywall
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/page"
+)
+
+// OfferPage is what a visitor who has not paid sees before the checkout, with
+// status 402.
+type OfferPage struct {
+	// Title is the heading, in place of the built-in one. Placeholders are replaced.
+	Title string `json:"title,omitempty"`
+
+	// Text says what is sold, in place of the built-in sentence. Placeholders are
+	// replaced.
+	Text string `json:"text,omitempty"`
+
+	// Template is a file with a page of your own, in Go's html/template, read when
+	// the configuration is loaded. It sees Title, Text, Site, Address, Language and
+	// Passes, each of which has Name, Description, Price (`5.00 USD`), Amount,
+	// Currency, Access (`30 days`) and Checkout, the address of its checkout.
+	Template string `json:"template,omitempty"`
+
+	// HandleErrors leaves the page to the site's `handle_errors 402`. The placeholders
+	// `{http.axra.offer.…}` hold prices and addresses of checkouts.
+	HandleErrors bool `json:"handle_errors,omitempty"`
+
+	template *template.Template
+}
+
+// read checks the configuration and reads the template.
+func (p *OfferPage) read() error {
+	if p == nil {
+		return nil
+	}
+	if p.HandleErrors && (p.Template != "" || p.Title != "" || p.Text != "") {
+		return errors.New("offer: handle_errors writes the whole page: remove it, or title, text and template")
+	}
+	if p.Template == "" {
+		return nil
+	}
+	file, err := caddy.NewReplacer().ReplaceOrErr(p.Template, true, true)
+	if err != nil {
+		return fmt.Errorf("offer: template %s: %w", p.Template, err)
+	}
+	if p.template, err = template.New(filepath.Base(file)).ParseFiles(file); err != nil {
+		return fmt.Errorf("offer: template: %w: give the path of a file that Caddy can read, relative to where it is started or absolute", err)
+	}
+	// A field that does not exist is better found now than by a visitor.
+	if err := p.template.Execute(new(bytes.Buffer), OfferData{Passes: make([]OfferedPass, 1)}); err != nil {
+		return fmt.Errorf("offer: template: %w", err)
+	}
+	return nil
+}
+
+// OfferData is what the owner's own template sees.
+type OfferData struct {
+	Title, Text string // as configured
+	Site        string // the host name, as visitors know it
+	Address     string // path and query of the wanted page
+	Language    string // of the built-in texts that suit the visitor best, such as "en"
+	Passes      []OfferedPass
+}
+
+// OfferedPass is one pass on sale.
+type OfferedPass struct {
+	Name        string
+	Description string // may be empty
+	Price       string // "5.00 USD"
+	Amount      string // "5.00"
+	Currency    string // "usd"
+	Access      string // in words: "30 days"
+	Checkout    string // address that leads to the checkout: a path of this site
+}
+
+// choosing reports whether a page is shown before the checkout.
+func (v *visit) choosing(offers []offered) bool {
+	return len(offers) > 1 || v.OfferPage != nil && len(offers) > 0
+}
+
+// showOffers shows what is on sale.
+func (v *visit) showOffers(offers []offered, how mode) error {
+	conf := v.OfferPage
+	if conf == nil {
+		conf = new(OfferPage)
+	}
+	switch {
+	case conf.HandleErrors:
+		return v.leaveToErrors(offers, how)
+	case conf.template != nil:
+		return v.ownPage(conf, offers, how)
+	}
+	view := page.View{Kind: page.Offer, Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text)}
+	for _, o := range offers {
+		view.Offers = append(view.Offers, page.Offered{
+			Name: o.pass, Description: o.description, Price: o.price.String(),
+			Access: o.access.Length(), URL: v.checkoutAddress(o, how),
+		})
+	}
+	return v.showView(view)
+}
+
+// checkoutAddress leads to the checkout of an offer, and from there back to the
+// wanted page.
+func (v *visit) checkoutAddress(o offered, how mode) string {
+	if how == anew {
+		return withParams(v.target, paramCheckout, o.pass, paramRestart, "1")
+	}
+	return withParams(v.target, paramCheckout, o.pass)
+}
+
+// ownPage writes the owner's template.
+func (v *visit) ownPage(conf *OfferPage, offers []offered, how mode) error {
+	accept := v.r.Header.Get("Accept-Language")
+	data := OfferData{
+		Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text),
+		Site: v.site.host(), Address: v.target, Language: page.Language(accept),
+	}
+	for _, o := range offers {
+		data.Passes = append(data.Passes, OfferedPass{
+			Name: o.pass, Description: o.description, Price: o.price.String(), Amount: o.price.Digits(), Currency: o.price.Currency,
+			Access: page.AccessInWords(accept, o.access.Length()), Checkout: v.checkoutAddress(o, how),
+		})
+	}
+	var body bytes.Buffer
+	if err := conf.template.Execute(&body, data); err != nil {
+		return v.misconfigured(fmt.Errorf("offer: template: %w", err))
+	}
+	v.offerHeaders()
+	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	v.w.Header().Set("Content-Length", strconv.Itoa(body.Len()))
+	v.w.WriteHeader(http.StatusPaymentRequired)
+	if v.r.Method != http.MethodHead {
+		_, _ = v.w.Write(body.Bytes()) // the visitor may be gone
+	}
+	return nil
+}
+
+func (v *visit) offerHeaders() {
+	noStore(v.w.Header())
+	addVary(v.w.Header(), "Accept-Language")
+	v.w.Header().Set("X-Content-Type-Options", "nosniff")
+	v.w.Header().Set("X-Robots-Tag", "noindex")
+}
+
+// errPaymentRequired is what handle_errors is told.
+var errPaymentRequired = errors.New("payment required")
+
+// leaveToErrors hands over to the site's handle_errors.
+func (v *visit) leaveToErrors(offers []offered, how mode) error {
+	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		names := make([]string, 0, len(offers))
+		for _, o := range offers {
+			names = append(names, o.pass)
+			for name, value := range map[string]string{
+				"price": o.price.String(), "amount": o.price.Digits(), "currency": o.price.Currency,
+				"description": o.description, "access": accessText(o.Access), "checkout": v.checkoutAddress(o, how),
+			} {
+				replacer.Set("http.axra.offer."+o.pass+"."+name, value)
+			}
+		}
+		replacer.Set("http.axra.offer.passes", strings.Join(names, " "))
+	}
+	setUnpaid(v.r)
+	v.offerHeaders()
+	return caddyhttp.Error(http.StatusPaymentRequired, errPaymentRequired)
+}
+
+func accessText(configured string) string {
+	if configured == "" {
+		return "forever"
+	}
+	return configured
+}

@@ -1,0 +1,251 @@
+package paywall
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+)
+
+// problemType identifies our problem details (RFC 9457, section 3.1.1).
+const problemType = "https://github.com/caddy-axra/paywall/blob/main/docs/programs.md#"
+
+// problemDetails is what programs get that have not paid (RFC 9457).
+type problemDetails struct {
+	Type     string    `json:"type"`
+	Title    string    `json:"title"`
+	Status   int       `json:"status"`
+	Detail   string    `json:"detail"`
+	*forSale           // the first pass on sale
+	Passes   []forSale `json:"passes,omitempty"`
+	// StatusURL is where a program asks how its checkout stands.
+	StatusURL string `json:"statusUrl,omitempty"`
+}
+
+// forSale is a pass on sale.
+type forSale struct {
+	Pass        string      `json:"pass"`
+	Amount      json.Number `json:"amount"`
+	Currency    string      `json:"currency"`
+	Description string      `json:"description,omitempty"`
+	// Access is the length of access in seconds; absent for access without an end.
+	Access int64 `json:"access,omitempty"`
+	// Checkout is where to POST for a checkout session.
+	Checkout string `json:"checkout"`
+}
+
+// problem answers 402 and creates nothing.
+func (v *visit) problem(offers []offered) error {
+	body := problemDetails{
+		Type: problemType + "payment-required", Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired,
+		Detail: "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
+			"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token.",
+	}
+	for _, o := range offers {
+		each := forSale{
+			Pass: o.pass, Amount: o.price.Number(), Currency: o.price.Currency, Description: o.description,
+			Checkout: v.site.origin + withParams(v.target, paramCheckout, o.pass),
+		}
+		if length := o.access.Length(); length > 0 {
+			each.Access = int64(length / time.Second)
+		}
+		body.Passes = append(body.Passes, each)
+	}
+	if len(body.Passes) > 0 {
+		body.forSale = &body.Passes[0]
+		body.StatusURL = v.statusURL()
+	}
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+	return sendJSON(v.w, v.r, http.StatusPaymentRequired, "application/problem+json", body)
+}
+
+func (v *visit) statusURL() string { return v.site.origin + withParams(v.target, paramStatus, "1") }
+
+// problemAbout answers a program in place of a page.
+func (v *visit) problemAbout(view page.View, status int, detail string) error {
+	if view.RetryAfter > 0 {
+		v.w.Header().Set("Retry-After", strconv.FormatInt(int64((view.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+	return sendJSON(v.w, v.r, status, "application/problem+json", problemDetails{
+		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail,
+	})
+}
+
+// isForPrograms reports whether a program speaks to the gate itself.
+func isForPrograms(r *http.Request) bool {
+	query := originalURL(r).RawQuery
+	if !strings.Contains(query, "axra_") {
+		return false
+	}
+	switch r.Method {
+	case http.MethodPost:
+		return ownParams(query).Has(paramCheckout)
+	case http.MethodGet:
+		return ownParams(query).Has(paramStatus)
+	}
+	return false
+}
+
+func (v *visit) answerProgram() error {
+	if v.r.Method == http.MethodPost {
+		return v.startForProgram()
+	}
+	return v.tellStatus()
+}
+
+// programCheckout is the answer to a program that wants to buy.
+type programCheckout struct {
+	Session     string      `json:"session"`
+	CheckoutURL string      `json:"checkoutUrl"`
+	ExpiresAt   time.Time   `json:"expiresAt"`
+	Pass        string      `json:"pass"`
+	Amount      json.Number `json:"amount"`
+	Currency    string      `json:"currency"`
+	// StatusURL and StatusToken are how to ask whether it is paid: GET with the
+	// token as a bearer token.
+	StatusURL   string `json:"statusUrl"`
+	StatusToken string `json:"statusToken"`
+}
+
+// startForProgram opens a checkout session and tells its address.
+func (v *visit) startForProgram() error {
+	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" && from != "none" {
+		return v.problemAbout(page.View{}, http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
+	}
+	offers, err := v.onSale()
+	if err != nil {
+		return v.misconfigured(err)
+	}
+	chosen := v.chosen(offers)
+	if chosen == nil {
+		return v.problem(offers) // it says which passes there are
+	}
+	v.pending = v.readPending(v.r, v.site)
+	entry := v.reusable(*chosen)
+	if entry == nil {
+		started, refusal, err := v.start(*chosen)
+		if err != nil {
+			return err
+		}
+		if refusal != nil {
+			return v.refuseProgram(*refusal)
+		}
+		entry = &started
+	}
+	if acceptsHTML(v.r) {
+		leave(v.w, entry.CheckoutURL) // a form on a page
+		return nil
+	}
+	statusToken, err := entry.Encode(v.app.shared.keyring)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	return sendJSON(v.w, v.r, http.StatusCreated, "application/json", programCheckout{
+		Session: entry.Session, CheckoutURL: entry.CheckoutURL, ExpiresAt: entry.ExpiresAt.UTC(),
+		Pass: chosen.pass, Amount: chosen.price.Number(), Currency: chosen.price.Currency,
+		StatusURL: v.statusURL(), StatusToken: statusToken,
+	})
+}
+
+func (v *visit) refuseProgram(view page.View) error {
+	switch view.Kind {
+	case page.TooLong:
+		return v.problemAbout(view, http.StatusRequestURITooLong, "The address is too long to be paid for.")
+	case page.TooMany:
+		return v.problemAbout(view, http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged.")
+	default:
+		return v.problemAbout(view, http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged.")
+	}
+}
+
+// programStatus is how a checkout stands.
+type programStatus struct {
+	// State is `waiting`, `processing`, `failed`, `expired`, `paid`, `refunded`,
+	// `disputed`, `dispute_lost`, `ended` or `mismatch`.
+	State string `json:"state"`
+	// AccessToken opens the resource, as a bearer token, when State is paid.
+	AccessToken string `json:"accessToken,omitempty"`
+	TokenType   string `json:"tokenType,omitempty"`
+	// ExpiresAt is the end of the token.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// Until is the end of access; absent for access without an end.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// tellStatus answers the program that started a checkout, and nobody else: its
+// status token is the pending cookie's value.
+func (v *visit) tellStatus() error {
+	raw, ok := bearer(v.r)
+	if !ok {
+		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+		return v.problemAbout(page.View{}, http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
+	}
+	entry, err := session.DecodePending(v.app.shared.keyring, raw)
+	if err != nil || v.scopes(v.r, v.site)[entry.Scope] == nil {
+		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall", error="invalid_token"`)
+		return v.problemAbout(page.View{}, http.StatusUnauthorized, "This statusToken is not valid for this resource.")
+	}
+	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+	switch {
+	case errors.Is(err, ledger.ErrNotPaid):
+		return v.sendStatus(programStatus{State: v.unpaidState(entry)})
+	case err != nil:
+		return v.problemAbout(page.View{RetryAfter: 5 * time.Second}, http.StatusServiceUnavailable,
+			"The records cannot be read right now. A payment that was made is safe; do not pay again.")
+	case !v.opens(grant):
+		return v.sendStatus(programStatus{State: "mismatch"})
+	case grant.ClosedFor != "":
+		return v.sendStatus(programStatus{State: string(grant.ClosedFor)})
+	case grant.Ended(now()):
+		return v.sendStatus(programStatus{State: "ended"})
+	}
+	signed, access, err := v.app.shared.keyring.SignAccess(v.accessOf(entry, grant), v.app.SigningAlgorithm)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	v.app.count(checkouts, "redeemed")
+	v.logger.Debug("access token given to a program", zap.String("session", shorten(entry.Session)))
+	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &access.Expires}
+	if !access.Until.IsZero() {
+		status.Until = &access.Until
+	}
+	return v.sendStatus(status)
+}
+
+func (v *visit) sendStatus(status programStatus) error {
+	for _, at := range []*time.Time{status.ExpiresAt, status.Until} {
+		if at != nil {
+			*at = at.UTC()
+		}
+	}
+	return sendJSON(v.w, v.r, http.StatusOK, "application/json", status)
+}
+
+// unpaidState is what is known of a checkout for which no payment has come.
+func (v *visit) unpaidState(entry session.Pending) string {
+	if stage := v.app.stageOf(entry); stage != "" {
+		return string(stage)
+	}
+	if _, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session); err == nil {
+		return "mismatch"
+	}
+	if now().After(entry.ExpiresAt) {
+		return "expired"
+	}
+	return "waiting"
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	credentials = strings.TrimSpace(credentials)
+	return credentials, strings.EqualFold(scheme, "Bearer") && credentials != ""
+}
