@@ -304,7 +304,13 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	gate := new(Handler)
+	gate := &Handler{routes: func(d *caddyfile.Dispenser) (json.RawMessage, error) {
+		handler, err := httpcaddyfile.ParseSegmentAsSubroute(h.WithDispenser(d.NewFromNextSegment()))
+		if err != nil {
+			return nil, err
+		}
+		return caddyconfig.JSONModuleObject(handler, "handler", "subroute", nil), nil
+	}}
 	matcherName := ""
 	if h.NextArg() {
 		matcherName = h.Val()
@@ -331,6 +337,9 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return h.NewRoute(everyPath, gate), nil
 }
 
+// routesParser reads a block of directives.
+type routesParser func(d *caddyfile.Dispenser) (json.RawMessage, error)
+
 // everyPath matches every request, and keeps the gate's route apart from those of
 // other directives: of a named route whose directives have all become one route
 // without a matcher, Caddy keeps the first directive and drops the others, gates
@@ -352,6 +361,9 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //			text     <text>
 //			template <file>
 //		}
+//		teaser         <uri> [index]
+//		teaser         [index] { <directives...> }
+//		preview        <pages> per <duration>
 //		request_headers [<prefix>]
 //		expires_in     <duration>
 //		customer_email <text>
@@ -395,6 +407,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return appendNames(d, &h.Passes)
 	case "offer":
 		return h.unmarshalOfferPage(d)
+	case "teaser":
+		return h.unmarshalTeaser(d)
+	case "preview":
+		return h.unmarshalPreview(d)
 	case "request_headers":
 		return h.unmarshalRequestHeaders(d)
 	case "expires_in":
@@ -415,7 +431,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 			return err
 		}
 		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, retired, offer, "+
-			"request_headers, expires_in, customer_email, metadata, cancel_url and site_url", name)
+			"teaser, preview, request_headers, expires_in, customer_email, metadata, cancel_url and site_url", name)
 	}
 }
 
@@ -472,6 +488,66 @@ func (h *Handler) unmarshalOfferPage(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
+}
+
+func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
+	if h.Teaser != nil {
+		return d.Err("teaser is given twice: keep one")
+	}
+	h.Teaser = new(Teaser)
+	segment := *d
+	for d.NextArg() {
+		switch {
+		case d.Val() == "index":
+			h.Teaser.Index = true
+		case h.Teaser.URI == "":
+			h.Teaser.URI = d.Val()
+			if err := checkTeaserURI(h.Teaser.URI); err != nil {
+				return d.WrapErr(err)
+			}
+		default:
+			return d.Errf("teaser takes one path, and `index` after it, not %q", d.Val())
+		}
+		segment = *d
+	}
+	if h.Teaser.URI != "" {
+		return nil
+	}
+	if h.routes == nil {
+		return d.Err("teaser takes a path here: write `teaser /teaser.html`")
+	}
+	var err error
+	if h.Teaser.HandlerRaw, err = h.routes(&segment); err != nil {
+		return err
+	}
+	empty := true
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		empty = false // read above; this goes past it
+	}
+	if empty {
+		return d.Err("teaser needs a path or a block of directives: write `teaser /teaser.html`")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalPreview(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if h.Preview != nil {
+		return d.Err("preview is given twice: keep one")
+	}
+	if len(args) != 3 || args[1] != "per" {
+		return d.WrapErr(errPreviewSyntax)
+	}
+	pages, err := strconv.Atoi(args[0])
+	if err != nil {
+		return d.WrapErr(errPreviewSyntax)
+	}
+	per, err := caddy.ParseDuration(args[2])
+	if err != nil {
+		return d.WrapErr(errPreviewSyntax)
+	}
+	h.Preview = &Preview{Pages: pages, Per: caddy.Duration(per)}
+	return located(d, h.Preview.check())
 }
 
 func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {

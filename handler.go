@@ -38,9 +38,11 @@ func init() {
 // `{http.axra.session}` | The id of the checkout session that paid.
 // `{http.axra.payment}` | Axra's payment id; may be empty.
 // `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
+// `{http.axra.preview.left}` | How many free samples a visitor who reads one has left.
 // `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of the session's id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
-// On requests that it answers with error 402 (`offer handle_errors`) it sets, for
+// For a teaser, and on requests that it answers with error 402 (`offer
+// handle_errors`), it sets, for
 // each pass on sale, `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`,
 // `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
 // address that leads to its checkout; and `{http.axra.offer.passes}`, their names.
@@ -70,6 +72,13 @@ type Handler struct {
 	// OfferPage shows what is on sale before the checkout. A gate that sells several
 	// passes has one anyway.
 	OfferPage *OfferPage `json:"offer_page,omitempty"`
+
+	// Teaser is what visitors who have not paid get in place of the checkout or the
+	// offer page.
+	Teaser *Teaser `json:"teaser,omitempty"`
+
+	// Preview lets visitors read some pages for free.
+	Preview *Preview `json:"preview,omitempty"`
 
 	// RequestHeaders begins the names of request headers that tell an application
 	// behind the gate who has paid: with `X-Axra-` these are X-Axra-Paid (`true`),
@@ -101,15 +110,17 @@ type Handler struct {
 	// host name in the configuration. The default is the app's `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
+	routes           routesParser          // only while a Caddyfile is read
 	listed           []caddyfile.Dispenser // where `pass` names several; only while a Caddyfile is read
 	app              *App
 	logger           *zap.Logger
 	matchers         caddyhttp.MatcherSets
 	pathMatchersOnly bool
-	implicitPass     bool    // nobody has chosen the name
-	sales            []*sale // what opens the gate, in the order in which it is offered
-	sellsPaths       bool    // some sale is per path
-	sellsKeys        bool    // some sale is by a key
+	implicitPass     bool             // nobody has chosen the name
+	sales            []*sale          // what opens the gate, in the order in which it is offered
+	sellsPaths       bool             // some sale is per path
+	sellsKeys        bool             // some sale is by a key
+	previews         *session.Limiter // of visitors without a preview cookie
 	siteURL          string
 	cookies          sync.Map // origin → *cookieNames; origins are those of the configuration
 	sites            sync.Map // *caddyhttp.Server → []address
@@ -155,6 +166,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.read(); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
+	if err := h.Teaser.provision(ctx); err != nil {
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
+	}
+	if h.Preview != nil {
+		h.previews = h.Preview.limiter(h.app)
+	}
 	h.app.register(h)
 	return nil
 }
@@ -185,6 +202,9 @@ func (h *Handler) read() error {
 		return err
 	}
 	if err := h.OfferPage.read(); err != nil {
+		return err
+	}
+	if err := h.Preview.check(); err != nil {
 		return err
 	}
 	if h.RequestHeaders != "" {
@@ -352,13 +372,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
 	if isForPrograms(r) {
-		return h.newVisit(w, r, site).answerProgram()
+		return h.newVisit(w, r, site, next).answerProgram()
 	}
 	verdict, grant := h.decide(r, site, nil)
 	if verdict == open {
 		return h.admit(w, r, next, site, grant)
 	}
-	return h.newVisit(w, r, site).turnedAway(verdict, grant)
+	return h.newVisit(w, r, site, next).turnedAway(verdict, grant)
 }
 
 func headerBytes(header http.Header) int {

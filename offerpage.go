@@ -157,8 +157,8 @@ func (v *visit) offerHeaders() {
 // errPaymentRequired is what handle_errors is told.
 var errPaymentRequired = errors.New("payment required")
 
-// leaveToErrors hands over to the site's handle_errors.
-func (v *visit) leaveToErrors(offers []offered, how mode) error {
+// tellOffers sets the placeholders of what is on sale.
+func (v *visit) tellOffers(offers []offered, how mode) {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		names := make([]string, 0, len(offers))
 		for _, o := range offers {
@@ -172,6 +172,11 @@ func (v *visit) leaveToErrors(offers []offered, how mode) error {
 		}
 		replacer.Set("http.axra.offer.passes", strings.Join(names, " "))
 	}
+}
+
+// leaveToErrors hands over to the site's handle_errors.
+func (v *visit) leaveToErrors(offers []offered, how mode) error {
+	v.tellOffers(offers, how)
 	setUnpaid(v.r)
 	v.offerHeaders()
 	return caddyhttp.Error(http.StatusPaymentRequired, errPaymentRequired)

@@ -41,6 +41,7 @@ type visit struct {
 	*Handler
 	w       http.ResponseWriter
 	r       *http.Request
+	onward  caddyhttp.Handler // what lies behind the gate
 	site    site
 	address *url.URL // as the browser has it
 	params  url.Values
@@ -57,10 +58,10 @@ type findings struct {
 	err      error            // the ledger could not tell
 }
 
-func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site) *visit {
+func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, onward caddyhttp.Handler) *visit {
 	address := originalURL(r)
 	return &visit{
-		Handler: h, w: w, r: r, site: site, address: address,
+		Handler: h, w: w, r: r, onward: onward, site: site, address: address,
 		params: ownParams(address.RawQuery), target: cleanTarget(address),
 	}
 }
@@ -200,6 +201,13 @@ func (v *visit) next() error {
 	case v.params.Has(paramCancelled):
 		return v.cancelled()
 	}
+	if !v.params.Has(paramCheckout) {
+		for _, serve := range []func() (bool, error){v.servePreview, v.serveTeaser} {
+			if served, err := serve(); served {
+				return err
+			}
+		}
+	}
 	return v.sell(again)
 }
 
@@ -331,6 +339,14 @@ func (v *visit) showView(view page.View) error {
 
 // refuse answers what is no page navigation of a person. It creates nothing.
 func (v *visit) refuse() error {
+	if served, err := v.servePart(); served {
+		return err
+	}
+	if acceptsHTML(v.r) {
+		if served, err := v.serveTeaser(); served {
+			return err
+		}
+	}
 	offers, err := v.onSale()
 	switch {
 	case err != nil:

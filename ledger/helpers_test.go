@@ -193,6 +193,9 @@ func sameFact(a, b Fact) bool {
 	if !a.At.Equal(b.At) || !a.Paid.Equal(b.Paid) || !a.Terms.Price.Equal(b.Terms.Price) {
 		return false
 	}
-	a.At, a.Paid, a.Terms.Price = b.At, b.Paid, b.Terms.Price
+	if !a.Terms.From.Equal(b.Terms.From) {
+		return false
+	}
+	a.At, a.Paid, a.Terms.Price, a.Terms.From = b.At, b.Paid, b.Terms.Price, b.Terms.From
 	return a == b
 }

@@ -175,6 +175,7 @@ func TestRecordRefusesWhatIsNoFact(t *testing.T) {
 		"the inner marker of adversity":    {Kind: adverse, Session: theSession},
 		"an inner link":                    {Kind: link, Session: theSession, Payment: payment1},
 		"an invented kind":                 {Kind: "../../paid", Session: theSession},
+		"a place, which is to be taken":    {Kind: Device, Session: theSession, Holder: "a"},
 		"paid, without a session":          paidFact(t, "", payment1),
 		"mismatch, without a session":      {Kind: Mismatch, Payment: payment1, Terms: soldTerms(t)},
 		"refunded, without any id":         outcomeFact(Refunded, "", ""),

@@ -54,8 +54,9 @@ func placeID(session string, slot int) string { return session + "#" + strconv.I
 // Storage offers no compare-and-swap. A place is written and read back, and who
 // reads back another holder tries the next one. Within a process that is exact. Of
 // two nodes that take a place at the same moment both may believe that they have
-// it until Holds tells one of them that it has not. There is never more than one
-// holder per place, and never a place beyond the limit.
+// it, as may one whose place is overwritten by a write that had been given up, until
+// Holds tells that it has not. There is never more than one holder per place, and
+// never a place beyond the limit.
 //
 // Places are not given back. A garbled record is a free place: it is written anew.
 //

@@ -3,6 +3,7 @@ package terms
 import (
 	"errors"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,18 @@ func sold(t *testing.T, amount, currency string, access Access) Terms {
 	}
 }
 
+// with returns the terms with something more.
+func with(t Terms, change func(*Terms)) Terms {
+	change(&t)
+	return t
+}
+
+var from = time.Date(2025, 7, 1, 12, 0, 0, 0, time.UTC)
+
+func extending(session string) func(*Terms) {
+	return func(t *Terms) { t.Extends, t.From = session, from }
+}
+
 func TestTermsSurviveTheirJourneyThroughMetadata(t *testing.T) {
 	month := Access(30 * 24 * time.Hour)
 	for name, terms := range map[string]Terms{
@@ -31,9 +44,18 @@ func TestTermsSurviveTheirJourneyThroughMetadata(t *testing.T) {
 		"three decimals":      sold(t, "1.234", "kwd", month),
 		"the largest amount":  sold(t, "999999999999.99", "ngn", month),
 		"the longest access":  sold(t, "5.00", "usd", Access((1<<63-1)/time.Second*time.Second)),
-		"one path of a pass":  {"i", "https://example.com:8443", "Über 18 \"x\"", "/a/é?b=1", sold(t, "5", "usd", month).Price, month},
+		"one path of a pass":  {Installation: "i", Site: "https://example.com:8443", Pass: "Über 18 \"x\"", Resource: "/a/é?b=1", Price: sold(t, "5", "usd", month).Price, Access: month},
 		"needless zeros":      sold(t, "5.00000000", "usd", month),
 		"upper-case currency": sold(t, "5.00", "USD", month),
+		"one download":        with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Downloads = 1 }),
+		"most downloads":      with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Downloads = 1_000_000 }),
+		"one device":          with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Devices = 1 }),
+		"most devices":        with(sold(t, "5.00", "usd", Forever), func(t *Terms) { t.Devices = 1_000_000 }),
+		"an extension":        with(sold(t, "5.00", "usd", month), extending("cs_0")),
+		"everything": with(sold(t, "5.00", "usd", month), func(t *Terms) {
+			t.Downloads, t.Devices = 5, 3
+			extending(strings.Repeat("é", 128))(t)
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := FromMetadata(terms.Metadata())
@@ -56,6 +78,11 @@ func TestW8FromMetadataTellsForeignFromMalformed(t *testing.T) {
 	with := func(name, value string) map[string]string {
 		changed := maps.Clone(good)
 		changed[name] = value
+		return changed
+	}
+	extends := func(session, from string) map[string]string {
+		changed := with("paywall_extends", session)
+		changed["paywall_from"] = from
 		return changed
 	}
 	without := func(name string) map[string]string {
@@ -102,6 +129,28 @@ func TestW8FromMetadataTellsForeignFromMalformed(t *testing.T) {
 		{"access with a fraction", with("paywall_access", "1.5"), ErrMalformed},
 		{"access beyond what a duration holds", with("paywall_access", "9223372037"), ErrMalformed},
 		{"access beyond 64 bits", with("paywall_access", "99999999999999999999"), ErrMalformed},
+
+		{"negative downloads", with("paywall_downloads", "-1"), ErrMalformed},
+		{"empty downloads", with("paywall_downloads", ""), ErrMalformed},
+		{"downloads in words", with("paywall_downloads", "five"), ErrMalformed},
+		{"half a download", with("paywall_downloads", "0.5"), ErrMalformed},
+		{"too many downloads", with("paywall_downloads", "1000001"), ErrMalformed},
+		{"downloads beyond 64 bits", with("paywall_downloads", "99999999999999999999"), ErrMalformed},
+		{"negative devices", with("paywall_devices", "-1"), ErrMalformed},
+		{"empty devices", with("paywall_devices", ""), ErrMalformed},
+		{"devices in words", with("paywall_devices", "two"), ErrMalformed},
+		{"too many devices", with("paywall_devices", "1000001"), ErrMalformed},
+
+		{"an extension without its time", with("paywall_extends", "cs_0"), ErrMalformed},
+		{"an extension with an empty time", extends("cs_0", ""), ErrMalformed},
+		{"the time of an extension alone", with("paywall_from", "2025-07-01T12:00:00Z"), ErrMalformed},
+		{"the time of an extension of nothing", extends("", "2025-07-01T12:00:00Z"), ErrMalformed},
+		{"an extension at no time", extends("cs_0", "0001-01-01T00:00:00Z"), ErrMalformed},
+		{"an extension at an unreadable time", extends("cs_0", "tomorrow"), ErrMalformed},
+		{"an extension at a Unix time", extends("cs_0", "1751371200"), ErrMalformed},
+		{"an extension without a zone", extends("cs_0", "2025-07-01T12:00:00"), ErrMalformed},
+		{"an extension on a day that does not exist", extends("cs_0", "2025-02-30T12:00:00Z"), ErrMalformed},
+		{"an extension of a session that is too long", extends(strings.Repeat("x", 257), "2025-07-01T12:00:00Z"), ErrMalformed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := FromMetadata(test.metadata)
@@ -110,6 +159,87 @@ func TestW8FromMetadataTellsForeignFromMalformed(t *testing.T) {
 			}
 			if got != (Terms{}) {
 				t.Errorf("terms %+v beside the error", got)
+			}
+		})
+	}
+}
+
+func TestTermsOfBeforeTheseKeysStillRead(t *testing.T) {
+	got, err := FromMetadata(map[string]string{
+		"paywall_v": "1", "paywall_installation": "i", "paywall_site": "https://example.com", "paywall_pass": "premium",
+		"paywall_resource": "*", "paywall_amount": "5.00", "paywall_currency": "usd", "paywall_access": "2592000",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Downloads != 0 || got.Devices != 0 || got.Extends != "" || !got.From.IsZero() {
+		t.Errorf("terms that were not sold: %+v", got)
+	}
+}
+
+func TestMetadataNamesOnlyWhatWasSold(t *testing.T) {
+	plain := sold(t, "5.00", "usd", Forever)
+	for _, test := range []struct {
+		name  string
+		terms Terms
+		more  map[string]string
+	}{
+		{"nothing more", plain, nil},
+		{"downloads", with(plain, func(t *Terms) { t.Downloads = 5 }), map[string]string{"paywall_downloads": "5"}},
+		{"devices", with(plain, func(t *Terms) { t.Devices = 3 }), map[string]string{"paywall_devices": "3"}},
+		{"an extension", with(plain, extending("cs_0")), map[string]string{
+			"paywall_extends": "cs_0", "paywall_from": "2025-07-01T12:00:00Z",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			want := map[string]string{
+				"paywall_v": "1", "paywall_installation": "0123456789abcdef", "paywall_site": "https://example.com",
+				"paywall_pass": "premium", "paywall_resource": "*", "paywall_amount": "5.00", "paywall_currency": "usd",
+				"paywall_access": "forever",
+			}
+			maps.Copy(want, test.more)
+			if got := test.terms.Metadata(); !maps.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestTheTimeOfAnExtensionIsKeptInWholeSecondsUTC(t *testing.T) {
+	local := with(sold(t, "5.00", "usd", Forever), func(t *Terms) {
+		t.Extends, t.From = "cs_0", from.Add(700*time.Millisecond).In(time.FixedZone("", 2*3600))
+	})
+	got, err := FromMetadata(local.Metadata())
+	if err != nil || got.From != from {
+		t.Errorf("got %s, %v, want %s", got.From, err, from)
+	}
+}
+
+// A payment whose metadata is refused opens nothing, so only what would change
+// what was sold is refused.
+func TestWhatChangesNothingThatWasSoldIsRead(t *testing.T) {
+	plain := sold(t, "5.00", "usd", Access(time.Hour))
+	for _, test := range []struct {
+		name string
+		more map[string]string
+		want Terms
+	}{
+		{"zeros", map[string]string{"paywall_downloads": "0", "paywall_devices": "0"}, plain},
+		{"needless digits", map[string]string{"paywall_downloads": "005"}, with(plain, func(t *Terms) { t.Downloads = 5 })},
+		{"an extension of nothing", map[string]string{"paywall_extends": "", "paywall_from": ""}, plain},
+		{"an empty extension", map[string]string{"paywall_extends": ""}, plain},
+		{"an empty time", map[string]string{"paywall_from": ""}, plain},
+		{"another zone", map[string]string{"paywall_extends": "cs_0", "paywall_from": "2025-07-01T14:00:00+02:00"}, with(plain, extending("cs_0"))},
+		{"fractions", map[string]string{"paywall_extends": "cs_0", "paywall_from": "2025-07-01T12:00:00.7Z"}, with(plain, extending("cs_0"))},
+		{"a key of the future", map[string]string{"paywall_gift": "yes"}, plain},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			metadata := plain.Metadata()
+			maps.Copy(metadata, test.more)
+			got, err := FromMetadata(metadata)
+			got.Price = test.want.Price
+			if err != nil || got != test.want {
+				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
 			}
 		})
 	}
@@ -131,7 +261,8 @@ func TestForeignKeysBesideOursAreIgnored(t *testing.T) {
 }
 
 func TestEveryKeyBearsThePrefix(t *testing.T) {
-	for name, value := range sold(t, "5.00", "usd", Forever).Metadata() {
+	all := with(sold(t, "5.00", "usd", Forever), func(t *Terms) { t.Downloads, t.Devices = 5, 3 })
+	for name, value := range with(all, extending("cs_0")).Metadata() {
 		if len(name) <= len(MetadataPrefix) || name[:len(MetadataPrefix)] != MetadataPrefix {
 			t.Errorf("key %q could be one of the site owner's", name)
 		}
@@ -155,6 +286,9 @@ func TestAccess(t *testing.T) {
 	} {
 		if got := test.access.String(); got != test.text {
 			t.Errorf("String() = %q, want %q", got, test.text)
+		}
+		if got := test.access.Length(); test.access != Forever && !start.Add(got).Equal(test.until) || test.access == Forever && got >= 0 {
+			t.Errorf("%s lasts %s", test.text, got)
 		}
 		if got := test.access.Until(start); !got.Equal(test.until) || got.IsZero() != test.until.IsZero() {
 			t.Errorf("%s until %s, want %s", test.text, got, test.until)

@@ -1,0 +1,143 @@
+package paywall
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Preview is a number of free samples. They are counted in a signed cookie of the
+// visitor, so who clears cookies begins anew; new visitors from one client address
+// are bounded to ten times the number within the same time, at least 30.
+type Preview struct {
+	// Pages is how many pages a visitor may read for free, 1 to 50.
+	Pages int `json:"pages"`
+
+	// Per is the time within which they may be read, from the first one on.
+	Per caddy.Duration `json:"per"`
+}
+
+const maxPreviewPages = 50
+
+func (p *Preview) check() error {
+	if p != nil && (p.Pages < 1 || p.Pages > maxPreviewPages || p.Per <= 0) {
+		return fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
+	}
+	return nil
+}
+
+// limiter bounds visitors who come without the cookie.
+func (p *Preview) limiter(a *App) *session.Limiter {
+	perClient := session.Rate{Events: max(30, 10*p.Pages), Per: time.Duration(p.Per)}
+	total := session.Rate{Events: 1_000_000, Per: time.Minute}
+	return acquire(a, "previews", func() *pooled[*session.Limiter] {
+		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
+	}, perClient).value
+}
+
+// samples are the pages that a visitor has read for free.
+type samples struct {
+	jwt.RegisteredClaims
+	Scope string   `json:"o"` // site and gate
+	Pages []string `json:"p"` // hashes, in the order of reading
+}
+
+// sampled hashes a page so that fifty of them fit into a cookie.
+func sampled(resource string) string {
+	sum := sha256.Sum256([]byte(resource))
+	return hex.EncodeToString(sum[:6])
+}
+
+func (v *visit) previewScope() string { return session.Scope(v.site.origin, "preview", v.label()) }
+
+func (v *visit) previewCookie() string {
+	return v.site.prefix("/") + "axra_f_" + v.previewScope()
+}
+
+// samples reads the cookie; nil where there is none that counts.
+func (v *visit) samples() *samples {
+	for _, raw := range cookieValues(v.r.Header["Cookie"], []string{v.previewCookie()}, 2) {
+		read := new(samples)
+		if err := v.app.shared.keyring.Verify(token.Preview, raw, read); err == nil && read.Scope == v.previewScope() {
+			return read
+		}
+	}
+	return nil
+}
+
+// servePreview lets a visitor read a free sample; served is false where none is
+// left.
+func (v *visit) servePreview() (served bool, err error) {
+	if v.Preview == nil {
+		return false, nil
+	}
+	read := v.samples()
+	if read == nil {
+		clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
+		if _, ok := v.previews.Allow(clientIP); !ok {
+			return false, nil
+		}
+		read = &samples{Scope: v.previewScope(), RegisteredClaims: jwt.RegisteredClaims{
+			ExpiresAt: jwt.NewNumericDate(now().Add(time.Duration(v.Preview.Per))),
+		}}
+	}
+	if this := sampled(pathResource(v.r)); !slices.Contains(read.Pages, this) {
+		if len(read.Pages) >= v.Preview.Pages {
+			return false, nil
+		}
+		read.Pages = append(read.Pages, this)
+		raw, err := v.app.shared.keyring.Sign(token.Preview, read)
+		if err != nil {
+			v.logger.Error("a free sample could not be counted, so it is not given", zap.Error(err))
+			return false, nil
+		}
+		http.SetCookie(v.w, v.site.cookie(v.previewCookie(), raw, read.ExpiresAt.Time))
+	}
+	return true, v.serveFree(v.Preview.Pages - len(read.Pages))
+}
+
+// servePart serves what a free page is made of: pictures, styles, scripts, fonts.
+func (v *visit) servePart() (served bool, err error) {
+	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" {
+		return false, nil
+	}
+	switch v.r.Header.Get("Sec-Fetch-Dest") {
+	case "image", "style", "script", "font":
+	default:
+		return false, nil
+	}
+	read := v.samples()
+	page, err := url.Parse(v.r.Referer())
+	if read == nil || err != nil || page.Scheme+"://"+page.Host != v.site.origin || !slices.Contains(read.Pages, sampled(samePage(page.Path))) {
+		return false, nil
+	}
+	return true, v.serveFree(v.Preview.Pages - len(read.Pages))
+}
+
+func (v *visit) serveFree(left int) error {
+	setUnpaid(v.r)
+	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Set("http.axra.preview.left", left)
+	}
+	private := newPrivateWriter(v.w)
+	err := v.onward.ServeHTTP(private, v.r)
+	if !private.wroteHeader {
+		makePrivate(v.w.Header())
+	}
+	return err
+}
+
+var errPreviewSyntax = errors.New("preview takes a number of pages and a time: write `preview 3 per 30d`")

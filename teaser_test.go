@@ -1,0 +1,148 @@
+package paywall_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// gateWith is the five lines with more options in the gate, and more directives
+// after it.
+func gateWith(options, after string) string {
+	config := strings.Replace(fiveLines, "access 30d", "access 30d\n"+options, 1)
+	return strings.Replace(config, "\tfile_server\n", after+"\n\tfile_server\n", 1)
+}
+
+func TestATeaserStandsInForThePage(t *testing.T) {
+	for name, test := range map[string]struct{ option, want, robots string }{
+		"file":         {"teaser /teaser.html", "TEASER FILE", "noindex"},
+		"file by path": {"teaser /teasers{path} index", "TEASER OF ARTICLE", ""},
+		"route":        {"teaser {\n respond \"TEASER {http.axra.offer./premium/*.price} {http.axra.offer./premium/*.checkout}\"\n }", "TEASER 5.00 USD /premium/article.html?axra_checkout=%2Fpremium%2F%2A", "noindex"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: gateWith(test.option, "")})
+			w.write("teaser.html", "TEASER FILE")
+			w.write("teasers/premium/article.html", "TEASER OF ARTICLE")
+			v := w.visitor()
+			answer := v.open("/premium/article.html")
+			answer.wantPage(t, http.StatusPaymentRequired, test.want)
+			if got := answer.header.Get("X-Robots-Tag"); got != test.robots {
+				t.Errorf("X-Robots-Tag %q", got)
+			}
+			if answer.header.Get("Etag") != "" || answer.header.Get("Last-Modified") != "" {
+				t.Error("a teaser can be revalidated")
+			}
+			crawler := navigation.Clone()
+			crawler.Set("User-Agent", "Googlebot/2.1")
+			v.do(http.MethodGet, "/premium/article.html", crawler, nil).wantPage(t, http.StatusPaymentRequired, test.want)
+			ranged := navigation.Clone()
+			ranged.Set("Range", "bytes=0-2")
+			v.do(http.MethodGet, "/premium/article.html", ranged, nil).wantPage(t, http.StatusPaymentRequired, test.want)
+			if w.creations() != 0 {
+				t.Error("a teaser created a session")
+			}
+			if program := v.do(http.MethodGet, "/premium/article.html", nil, nil); !strings.Contains(program.body, `"amount":5.00`) {
+				t.Errorf("a program gets %d %s", program.status, program.body)
+			}
+			v.buy("/premium/article.html?axra_checkout", cardGood).wantPaid(t)
+		})
+	}
+}
+
+func TestG2NoTeaserLeadsToPaidBytes(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("teaser {path}.teaser", "respond /premium/article.html.teaser \"TEASER {header.X-Original-Url}\"")})
+	header := navigation.Clone()
+	header.Set("X-Original-Url", "/premium/article.html")
+	if answer := w.visitor().do(http.MethodGet, "/premium/article.html", header, nil); !strings.Contains(answer.body, "TEASER") || strings.Contains(answer.body, "premium") {
+		t.Error("a server behind is told the paid path in a header")
+	}
+	header.Set("X-Original-Url", "/premium/other.html")
+	if answer := w.visitor().do(http.MethodGet, "/premium/article.html", header, nil); answer.status != http.StatusBadRequest {
+		t.Errorf("another path in a header: %d", answer.status)
+	}
+	for _, target := range []string{"/premium/article.html;x", "/premium/article.html%3fx", "/premium/article.html%00", "/premium/x/..%2farticle.html", `/premium/article.html\x`} {
+		if answer := w.visitor().open(target); strings.Contains(answer.body, marker) || answer.status == http.StatusOK {
+			t.Errorf("%s: %d %.60s", target, answer.status, answer.body)
+		}
+	}
+	w.visitor().open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "TEASER")
+	// One that is not there leaves the built-in way.
+	w.visitor().open("/premium/other.html").wantCheckout(t, w)
+}
+
+func TestFreeSamplesEnd(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("preview 2 per 30d", "header Cache-Control public")})
+	for _, name := range []string{"1", "2", "3"} {
+		w.write("premium/"+name+".html", marker+" "+name)
+	}
+	v := w.visitor()
+	for range 3 {
+		first := v.open("/premium/1.html")
+		first.wantPaid(t)
+		if first.header.Get("Cache-Control") != "private" {
+			t.Errorf("a free sample says Cache-Control %q", first.header.Get("Cache-Control"))
+		}
+	}
+	v.open("/premium/2.html?x=1").wantPaid(t)
+	v.open("/premium/3.html").wantCheckout(t, w)
+	v.open("/premium/1.html").wantPaid(t)
+	for name, header := range map[string]http.Header{
+		"a program": nil,
+		"a picture of an unread page": {
+			"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/3.html"},
+		},
+		"a download of a read page": {
+			"Sec-Fetch-Dest": {"empty"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"},
+		},
+		"a picture for another site": {
+			"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"cross-site"}, "Referer": {w.site + "/premium/1.html"},
+		},
+	} {
+		if answer := v.do(http.MethodGet, "/premium/3.html", header, nil); answer.status != http.StatusPaymentRequired {
+			t.Errorf("%s: %d", name, answer.status)
+		}
+	}
+	picture := http.Header{"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"}}
+	if answer := v.do(http.MethodGet, "/premium/article.html", picture, nil); answer.status != http.StatusOK {
+		t.Errorf("a picture of a free page: %d", answer.status)
+	}
+	w.pass(31 * 24 * time.Hour)
+	v.open("/premium/3.html").wantPaid(t)
+}
+
+func TestFreeSamplesAreForBrowsersThatKeepCookies(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("preview 1 per 1d", "")})
+	free := 0
+	for range 50 {
+		if w.visitor().open("/premium/article.html").status == http.StatusOK {
+			free++
+		}
+	}
+	if free != 30 {
+		t.Errorf("%d free pages for visitors without a cookie", free)
+	}
+}
+
+// T6: a sample's cookie is no access token, nor another gate's.
+func TestT6APreviewCookieOpensNothingElse(t *testing.T) {
+	config := gateWith("preview 2 per 1d", "axra_paywall /other/* {\n price 1.00 usd\n preview 1 per 1d\n }")
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	v := w.visitor()
+	v.open("/premium/article.html").wantPaid(t)
+	raw := v.cookieFor("/premium/", "axra_f_")
+	access := http.Header{"Authorization": {"Bearer " + raw}}
+	if answer := w.visitor().do(http.MethodGet, "/premium/article.html", access, nil); answer.status != http.StatusPaymentRequired {
+		t.Errorf("as a bearer token: %d", answer.status)
+	}
+	site, err := url.Parse(w.site)
+	mustDo(t, err)
+	cheat := w.visitor()
+	cheat.open("/other/x")
+	name := cheat.cookieNameFor("/other/", "axra_f_")
+	cheat.client.Jar.SetCookies(site, []*http.Cookie{{Name: name, Value: raw, Path: "/"}})
+	w.write("other/y", marker)
+	cheat.open("/other/y").wantPaid(t) // as a new visitor: the cookie does not count
+	cheat.open("/other/x").wantCheckout(t, w)
+}
