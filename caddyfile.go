@@ -63,6 +63,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //			description <text>
 //			access      <duration>|forever
 //			per_path    [<key>]
+//			downloads   <number>
 //			retired
 //		}
 //	}
@@ -149,7 +150,7 @@ func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
 		if known, err := offer.unmarshalOption(d, option); err != nil {
 			return err
 		} else if !known {
-			return d.Errf("pass has no option %q: it takes price, description, access, per_path and retired", option)
+			return d.Errf("pass has no option %q: it takes price, description, access, per_path, downloads and retired", option)
 		}
 	}
 	if _, err := newSale(name, *offer); err != nil {
@@ -180,6 +181,15 @@ func (o *Offer) unmarshalOption(d *caddyfile.Dispenser, name string) (known bool
 			return true, d.Err("per_path is written once, alone or with one key: write `per_path` or `per_path {sku}`")
 		}
 		o.PerPath, o.Key = true, strings.Join(args, "")
+		return true, nil
+	case "downloads":
+		args := d.RemainingArgs()
+		if len(args) != 1 || o.Downloads != 0 {
+			return true, d.Err("downloads takes one number: write `downloads 5`")
+		}
+		if o.Downloads, err = strconv.Atoi(args[0]); err != nil || o.Downloads < 1 {
+			return true, d.Errf("downloads %q is no number of downloads: write `downloads 5`", args[0])
+		}
 		return true, nil
 	case "retired":
 		o.Retired = true
@@ -354,6 +364,7 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		description    <text>
 //		access         <duration>|forever
 //		per_path       [<key>]
+//		downloads      <number>
 //		retired
 //		passes         <name...>
 //		offer          [handle_errors] {
@@ -430,7 +441,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		if known, err := h.Offer.unmarshalOption(d, name); known {
 			return err
 		}
-		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, retired, offer, "+
+		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, downloads, retired, offer, "+
 			"teaser, preview, request_headers, expires_in, customer_email, metadata, cancel_url and site_url", name)
 	}
 }

@@ -188,6 +188,7 @@ func (v *visit) order(o offered) session.Order {
 		Terms: terms.Terms{
 			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
 			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
+			Downloads: o.Downloads,
 		},
 		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
 		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),

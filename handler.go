@@ -355,6 +355,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
+	if !secretParams(originalURL(r).RawQuery) {
+		return h.guard(w, r, next)
+	}
+	recorder, r, logged := h.discreet(w, r)
+	err = h.guard(recorder, r, next)
+	if err != nil {
+		answerError(recorder, err)
+	}
+	logged(err)
+	return nil
+}
+
+// guard answers a request that the gate covers.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if h.sellsPaths && !isPlain(r) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
@@ -373,6 +387,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	if isForPrograms(r) {
 		return h.newVisit(w, r, site, next).answerProgram()
+	}
+	if visit := h.newVisit(w, r, site, next); visit.isPoll() {
+		return visit.answerPoll()
 	}
 	verdict, grant := h.decide(r, site, nil)
 	if verdict == open {
@@ -441,9 +458,7 @@ func (h *Handler) candidates(r *http.Request, site site) []string {
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
 	if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) {
-		// Back from a checkout, or reloaded: the address bar gets the clean address.
-		goTo(w, cleanTarget(originalURL(r)))
-		return nil
+		return h.newVisit(w, r, site, next).welcomeBack(v)
 	}
 	if v.Stale(now()) {
 		if err := h.giveToken(w, r, site, v.Access); err != nil {
@@ -452,7 +467,17 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	h.identify(r, v)
 	private := newPrivateWriter(w)
-	err := next.ServeHTTP(private, r)
+	var err error
+	if limit := int(v.downloads.Load()); limit > 0 {
+		meter := newMeter(private, r, h.app.shared.fetches, h.app.ledger, h.logger, v.Session, limit, now)
+		meter.complain = h.app.complainStorage.Do
+		if err = meter.serve(next, r); meter.refused {
+			meter.restore()
+			return h.newVisit(w, r, site, next).usedUp(v, limit)
+		}
+	} else {
+		err = next.ServeHTTP(private, r)
+	}
 	if !private.wroteHeader {
 		// An error, or nothing at all: whoever answers in the end answers a visitor
 		// who has paid.

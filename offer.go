@@ -36,6 +36,11 @@ type Offer struct {
 	// value for a request the answer is a logged error 500.
 	Key string `json:"key,omitempty"`
 
+	// Downloads bounds how many times one purchase may be fetched, 1 to 1000; it goes
+	// with PerPath. A resumed range is not a new fetch, and a download that has begun
+	// is finished. What was sold with another number keeps it.
+	Downloads int `json:"downloads,omitempty"`
+
 	// Retired takes the pass off sale. Who has bought it keeps access.
 	Retired bool `json:"retired,omitempty"`
 }
@@ -69,8 +74,17 @@ func newSale(pass string, offer Offer) (*sale, error) {
 	if s.Key != "" && !strings.Contains(s.Key, "{") {
 		return nil, fmt.Errorf("per_path %s: the key must hold a placeholder, or all paths would be sold as one: write for example `per_path {sku}`", s.Key)
 	}
+	if s.Downloads < 0 || s.Downloads > maxDownloads {
+		return nil, fmt.Errorf("downloads takes a number from 1 to %d: write `downloads 5`", maxDownloads)
+	}
+	if s.Downloads > 0 && !s.PerPath {
+		return nil, errors.New("downloads counts the fetches of one path: write `per_path` too, or remove downloads")
+	}
 	return s, checkPassName(pass)
 }
+
+// maxDownloads: each fetch is a record of its own.
+const maxDownloads = 1000
 
 func (s *sale) pricedByRequest() bool {
 	return strings.Contains(s.Price.Amount+s.Price.Currency, "{")
@@ -122,7 +136,7 @@ func (s *sale) same(other *sale) bool {
 	if s.pricedByRequest() && s.Price != other.Price {
 		return false
 	}
-	return s.price.Equal(other.price) && s.access == other.access && s.PerPath == other.PerPath && s.Key == other.Key
+	return s.price.Equal(other.price) && s.access == other.access && s.PerPath == other.PerPath && s.Key == other.Key && s.Downloads == other.Downloads
 }
 
 // replaced replaces what is known for the request; the rest becomes empty.

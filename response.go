@@ -110,9 +110,9 @@ func leave(w http.ResponseWriter, target string) {
 	if !left {
 		return // what has not left yet must keep its address
 	}
-	shown, _, _ := strings.Cut(target, "?")
-	shown, _, _ = strings.Cut(shown, "#")
-	w.Header().Set("Location", shown)
+	scheme, rest, _ := strings.Cut(target, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	w.Header().Set("Location", scheme+"://"+host+"/")
 }
 
 // buffered reports whether a handler around the gate holds the answer back, as

@@ -21,6 +21,7 @@ type shared struct {
 	keyring  *token.Keyring
 	verified *otter.Cache[string, *verified]
 	progress *otter.Cache[string, progress]
+	fetches  *otter.Cache[string, *fetches]
 	flights  singleflight.Group
 	// outcomes counts the refunds and disputes that this node has heard of: what
 	// was found out before one came is found out anew.
@@ -46,6 +47,7 @@ func newShared() *shared {
 				return uint32(len(raw) + verifiedOverhead) //nolint:gosec // at most token.MaxSize
 			},
 		}),
+		fetches: newFetches(),
 		progress: otter.Must(&otter.Options[string, progress]{
 			MaximumSize:      maxProgress,
 			ExpiryCalculator: otter.ExpiryWriting[string, progress](progressLife),
@@ -57,6 +59,7 @@ func newShared() *shared {
 func (s *shared) Destruct() error {
 	s.verified.StopAllGoroutines()
 	s.progress.StopAllGoroutines()
+	s.fetches.StopAllGoroutines()
 	return nil
 }
 
@@ -86,6 +89,7 @@ type verified struct {
 	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
+	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
 }
 
 // verdict is what is known about a token.
@@ -217,6 +221,7 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time,
 	} else {
 		v.closedFor.Store(&grant.ClosedFor)
 	}
+	v.downloads.Store(int64(grant.Terms.Downloads))
 	v.failingSince.Store(0)
 	v.checkedAt.Store(asked.UnixNano())
 	v.outcomes.Store(outcomes)

@@ -68,9 +68,6 @@ func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, on
 
 // turnedAway answers a request whose tokens do not open the gate.
 func (v *visit) turnedAway(verdict verdict, known *verified) error {
-	if v.isPoll() {
-		return v.answerPoll()
-	}
 	if !isNavigation(v.r) {
 		return v.refuse()
 	}
@@ -87,6 +84,35 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 		return v.redeem(*paid, grant)
 	}
 	return v.next()
+}
+
+// welcomeBack answers who has access and comes with parameters of ours: back from
+// a checkout, or reloaded. The address bar gets the clean address, unless something
+// more was bought, or is to be.
+func (v *visit) welcomeBack(known *verified) error {
+	v.pending = v.readPending(v.r, v.site)
+	if entry := v.returnedTo(); entry != nil {
+		v.pending.here = []session.Pending{*entry}
+		if paid, grant := v.lookUp(); paid != nil {
+			return v.redeem(*paid, grant)
+		}
+		return v.next()
+	}
+	if (v.params.Has(paramRestart) || v.params.Has(paramCheckout)) && v.isUsedUp(known) {
+		return v.sell(mode(v.params.Has(paramRestart)))
+	}
+	goTo(v.w, v.target)
+	return nil
+}
+
+// isUsedUp reports whether a purchase has been fetched as often as it allows.
+func (v *visit) isUsedUp(known *verified) bool {
+	limit := int(known.downloads.Load())
+	if limit == 0 {
+		return false
+	}
+	taken, err := v.app.ledger.Taken(v.r.Context(), ledger.Fetch, known.Session, limit)
+	return err == nil && taken >= limit
 }
 
 // lookUp asks the ledger about every checkout under way: the webhook may have
@@ -313,6 +339,18 @@ func (v *visit) wait(entry session.Pending) error {
 	}
 	view.Kind = page.StillWaiting
 	return v.showView(view)
+}
+
+// usedUp answers who has fetched a purchase as often as it allows.
+func (v *visit) usedUp(known *verified, limit int) error {
+	if !acceptsHTML(v.r) {
+		return v.problemAbout(page.View{}, http.StatusPaymentRequired,
+			"This purchase has been downloaded "+strconv.Itoa(limit)+" times, which is as often as it allows. Nothing was charged now.")
+	}
+	return v.showView(page.View{
+		Kind: page.DownloadsUsed, Downloads: limit, Reference: known.Session,
+		NextURL: withParams(v.target, paramRestart, "1"),
+	})
 }
 
 func (v *visit) showClosed() error {

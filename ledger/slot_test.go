@@ -111,8 +111,8 @@ func TestPlacesOfAnotherPurchaseOrKindAreOthers(t *testing.T) {
 	storage := newDisk()
 	ledger := New(storage, 0)
 	form := regexp.MustCompile(`^axra/ledger/(device|fetch|claim)/[0-9a-f]{2}/[0-9a-f]{62}$`)
-	sessions := []string{theSession, "CS_1", "cs_1#1", "cs_1#1#1", "#", "../../etc/passwd", strings.Repeat("x", 64<<10), "é", "e\u0301", "<&>\u2028"}
-	holders := []string{"a", "A", "é", "e\u0301", "<&>\u2028", "a\x00", " ", "../..", strings.Repeat("x", 4<<10)}
+	sessions := []string{theSession, "CS_1", "cs_11", "cs_1#1", "cs_1#1#1", "#", "../../etc/passwd", strings.Repeat("x", 64<<10), "é", "e\u0301", "<&>\u2028"}
+	holders := []string{"a", "A", "é", "e\u0301", "<&>\u2028", "a\x00", " ", "../..", "1", "2", strings.Repeat("x", 4<<10)}
 	for _, kind := range placeKinds {
 		for _, session := range sessions {
 			for i, holder := range holders {
@@ -390,6 +390,11 @@ func TestWaitingForOtherTakersEndsWithTheContext(t *testing.T) {
 	}
 	if slot := mustTake(t, ledger, 3, "a"); slot != 1 {
 		t.Errorf("who has a place already: %d, want 1", slot)
+	}
+	full, cancelFull := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancelFull()
+	if _, err := ledger.Take(full, Device, theSession, 1, "b", paidAt); !errors.Is(err, ErrNoneLeft) {
+		t.Errorf("where none is left: %v, want %v", err, ErrNoneLeft)
 	}
 	<-turn
 	if slot := mustTake(t, ledger, 3, "b"); slot != 2 {

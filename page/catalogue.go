@@ -111,10 +111,11 @@ func (l labels) access(d time.Duration) string {
 	}
 }
 
-// about returns the message with the site's name filled in.
-func (m message) about(site string) message {
+// about returns the message with the site's name and the number filled in.
+func (m message) about(site string, n int) message {
+	fill := strings.NewReplacer("{site}", site, "{n}", strconv.Itoa(n))
 	for _, text := range []*string{&m.Title, &m.What, &m.Money, &m.Next, &m.Link} {
-		*text = strings.ReplaceAll(*text, "{site}", site)
+		*text = fill.Replace(*text)
 	}
 	return m
 }
@@ -195,7 +196,11 @@ func (c *catalogue) check() error {
 			errs = append(errs, checkText(fmt.Sprintf("pages.%s.%s", kind, key), text, "{site}", false))
 		}
 		if m.What != "" {
-			errs = append(errs, checkText(fmt.Sprintf("pages.%s.what", kind), m.What, "{site}", false))
+			allowed := "{site}"
+			if kind == DownloadsUsed {
+				allowed = "{n}"
+			}
+			errs = append(errs, checkText(fmt.Sprintf("pages.%s.what", kind), m.What, allowed, kind == DownloadsUsed))
 		}
 	}
 	return errors.Join(errs...)

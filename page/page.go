@@ -26,24 +26,25 @@ type Kind string
 
 // The kinds of pages.
 const (
-	Waiting       Kind = "waiting"       // back from checkout, payment not confirmed yet; refreshes itself
-	StillWaiting  Kind = "still_waiting" // the automatic refresh has ended
-	Processing    Kind = "processing"    // a bank transfer or mobile money payment is known to be under way
-	Failed        Kind = "failed"        // the provider said that the payment failed
-	Cancelled     Kind = "cancelled"     // came back by Cancel, or the checkout expired
-	Expired       Kind = "expired"       // the checkout session expired before payment
-	NotYours      Kind = "not_yours"     // a return address without the pending cookie
-	PaymentSafe   Kind = "payment_safe"  // our records cannot be read right now
-	Unavailable   Kind = "unavailable"   // the payment provider cannot be reached
-	TooMany       Kind = "too_many"      // too many checkouts were started
-	Refunded      Kind = "refunded"      // access closed by a refund
-	Disputed      Kind = "disputed"      // access closed by a dispute
-	Mismatch      Kind = "mismatch"      // paid, but not the amount or currency asked
-	Required      Kind = "required"      // this page is paid
-	BadAddress    Kind = "bad_address"   // ambiguous path refused
-	TooLong       Kind = "too_long"      // address too long to pay for
-	Misconfigured Kind = "misconfigured" // the site's paywall is not configured properly
-	Offer         Kind = "offer"         // what is on sale, before the checkout
+	Waiting       Kind = "waiting"        // back from checkout, payment not confirmed yet; refreshes itself
+	StillWaiting  Kind = "still_waiting"  // the automatic refresh has ended
+	Processing    Kind = "processing"     // a bank transfer or mobile money payment is known to be under way
+	Failed        Kind = "failed"         // the provider said that the payment failed
+	Cancelled     Kind = "cancelled"      // came back by Cancel, or the checkout expired
+	Expired       Kind = "expired"        // the checkout session expired before payment
+	NotYours      Kind = "not_yours"      // a return address without the pending cookie
+	PaymentSafe   Kind = "payment_safe"   // our records cannot be read right now
+	Unavailable   Kind = "unavailable"    // the payment provider cannot be reached
+	TooMany       Kind = "too_many"       // too many checkouts were started
+	Refunded      Kind = "refunded"       // access closed by a refund
+	Disputed      Kind = "disputed"       // access closed by a dispute
+	Mismatch      Kind = "mismatch"       // paid, but not the amount or currency asked
+	Required      Kind = "required"       // this page is paid
+	BadAddress    Kind = "bad_address"    // ambiguous path refused
+	TooLong       Kind = "too_long"       // address too long to pay for
+	Misconfigured Kind = "misconfigured"  // the site's paywall is not configured properly
+	Offer         Kind = "offer"          // what is on sale, before the checkout
+	DownloadsUsed Kind = "downloads_used" // the purchase was fetched as often as it allows
 )
 
 // usualStatus lists every Kind with the status it is sent with when View.Status is 0.
@@ -67,6 +68,7 @@ var usualStatus = map[Kind]int{
 	TooLong:       http.StatusRequestURITooLong,
 	Misconfigured: http.StatusInternalServerError,
 	Offer:         http.StatusPaymentRequired,
+	DownloadsUsed: http.StatusPaymentRequired,
 }
 
 // defaultRefresh is the time to the first check of a page that has a PollURL and no Refresh.
@@ -91,6 +93,7 @@ type View struct {
 	Title       string        // the owner's own heading; empty: the kind's
 	Text        string        // the owner's own first sentence; empty: the kind's
 	Offers      []Offered     // what is on sale, in the owner's order
+	Downloads   int           // how often the purchase could be fetched
 }
 
 // Offered is one pass on sale.
@@ -286,7 +289,7 @@ func render(c *catalogue, v View) ([]byte, error) {
 		Lang:    c.Lang,
 		Dir:     c.Dir,
 		Labels:  c.Labels,
-		Text:    c.Pages[v.Kind].about(site),
+		Text:    c.Pages[v.Kind].about(site, v.Downloads),
 		Retry:   c.Labels.wait(v.RetryAfter),
 		Refresh: max(0, ceil(v.Refresh, time.Second)),
 		Style:   styleElement,

@@ -60,7 +60,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 
 func TestEveryKind(t *testing.T) {
 	statuses := map[Kind]int{
-		Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402,
 		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, Misconfigured: 500,
 	}
@@ -127,7 +127,7 @@ func checkPage(t *testing.T, v View, body string) {
 	if got := attr(all(root, "html")[0], "lang"); got != "en" {
 		t.Errorf("lang %q", got)
 	}
-	message := texts.list[0].Pages[v.Kind].about(v.Site)
+	message := texts.list[0].Pages[v.Kind].about(v.Site, v.Downloads)
 	shown := text(all(root, "body")[0])
 	for _, want := range []string{message.Title, message.What, message.Money, message.Next, message.Link, v.Site, v.Description, v.Price, v.Reference} {
 		if !strings.Contains(shown, want) {

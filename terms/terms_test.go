@@ -209,6 +209,9 @@ func TestTheTimeOfAnExtensionIsKeptInWholeSecondsUTC(t *testing.T) {
 	local := with(sold(t, "5.00", "usd", Forever), func(t *Terms) {
 		t.Extends, t.From = "cs_0", from.Add(700*time.Millisecond).In(time.FixedZone("", 2*3600))
 	})
+	if got, want := local.Metadata()["paywall_from"], "2025-07-01T12:00:00Z"; got != want {
+		t.Errorf("written as %s, want %s", got, want)
+	}
 	got, err := FromMetadata(local.Metadata())
 	if err != nil || got.From != from {
 		t.Errorf("got %s, %v, want %s", got.From, err, from)

@@ -37,6 +37,7 @@ var views = []struct {
 	{"bad_address", page.View{Kind: page.BadAddress}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
 	{"misconfigured", page.View{Kind: page.Misconfigured}},
+	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Downloads: 3}},
 	{"offer", page.View{Kind: page.Offer, Offers: []page.Offered{
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
