@@ -624,3 +624,54 @@ func walk(tree map[string]any, prefix string, visit func(at string, parent map[s
 		}
 	}
 }
+
+// Every page that is shipped, in every language that is shipped.
+func TestEveryPageInEveryLanguage(t *testing.T) {
+	for _, c := range texts.list {
+		for kind := range usualStatus {
+			t.Run(c.Lang+"/"+string(kind), func(t *testing.T) {
+				v, err := full(kind).normal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := render(c, v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(body) > maxSize {
+					t.Errorf("%d bytes", len(body))
+				}
+				checkWellFormed(t, string(body))
+				root := parse(t, string(body))
+				if html := all(root, "html")[0]; attr(html, "lang") != c.Lang || attr(html, "dir") != c.Dir {
+					t.Errorf("lang %q, dir %q", attr(html, "lang"), attr(html, "dir"))
+				}
+				if shown := text(all(root, "body")[0]); strings.ContainsAny(shown, "{}") {
+					t.Error("a placeholder was left unfilled")
+				}
+			})
+		}
+	}
+}
+
+func TestLanguagesThatAreShipped(t *testing.T) {
+	for header, want := range map[string]string{
+		"": "en", "de": "en", "fr-CA": "fr", "es-419,es;q=0.9": "es", "sw-KE": "sw", "ar-EG,en;q=0.5": "ar", "de, sw;q=0.3": "sw",
+	} {
+		if got := Language(header); got != want {
+			t.Errorf("%q chose %s, want %s", header, got, want)
+		}
+	}
+	for header, want := range map[string]string{"": "30 days", "fr": "30 jours", "sw": "siku 30", "es": "30 días", "ar": "عدد الأيام: 30"} {
+		if got := AccessInWords(header, 30*24*time.Hour); got != want {
+			t.Errorf("%q: %s, want %s", header, got, want)
+		}
+	}
+	for access, want := range map[time.Duration]string{
+		-1: "for ever", 24 * time.Hour: "1 day", 36 * time.Hour: "36 hours", 90 * time.Minute: "90 minutes", 61 * time.Second: "2 minutes",
+	} {
+		if got := AccessInWords("", access); got != want {
+			t.Errorf("%s: %s, want %s", access, got, want)
+		}
+	}
+}

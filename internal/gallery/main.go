@@ -2,6 +2,8 @@
 // example texts: for the people who write the pages, and for the browser tests.
 //
 //	go run ./internal/gallery -listen localhost:8404
+//
+// Add ?lang=ar to an address to see another language.
 package main
 
 import (
@@ -84,6 +86,9 @@ func routes() http.Handler {
 			view.Reference = "cs_0123456789abcdef0123456789abcdef"
 		}
 		mux.HandleFunc("GET /page/"+entry.name, func(w http.ResponseWriter, r *http.Request) {
+			if lang := r.URL.Query().Get("lang"); lang != "" {
+				r.Header.Set("Accept-Language", lang)
+			}
 			if err := page.Write(w, r, view); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 			}
