@@ -502,6 +502,23 @@ func TestRedactedText(t *testing.T) {
 	}
 }
 
+func TestAddresses(t *testing.T) {
+	for _, test := range []struct{ address, redacted, without string }{
+		{"/a", "/a", "/a"},
+		{"/a?", "/a?", "/a?"},
+		{`/a?axra_link=x"y&b`, "/a?axra_link=REDACTED&b", "/a?b"},
+		{"https://a/?axra_link=x#y", "https://a/?axra_link=REDACTED#y", "https://a/#y"},
+		{"/?&axra_link=x", "/?&axra_link=REDACTED", "/?"},
+	} {
+		if got := redactedAddress(test.address); got != test.redacted {
+			t.Errorf("%q: redacted it is %q, want %q", test.address, got, test.redacted)
+		}
+		if got := addressWithoutSecrets(test.address); got != test.without {
+			t.Errorf("%q: without secrets it is %q, want %q", test.address, got, test.without)
+		}
+	}
+}
+
 func TestLogsAccess(t *testing.T) {
 	conf := &caddyhttp.ServerLogConfig{
 		LoggerNames: map[string]caddyhttp.StringArray{"a.test": {"a", ""}, "*.b.test": {"b"}, "c.*.test": {"c"}, "none.test": {}},
@@ -552,6 +569,17 @@ func TestExtraFieldsAreFound(t *testing.T) {
 	}
 }
 
+// statusWriter has written a header.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	again  bool
+}
+
+func (w *statusWriter) Status() int         { return w.status }
+func (w *statusWriter) Header() http.Header { return http.Header{} }
+func (w *statusWriter) WriteHeader(int)     { w.again = true }
+
 func TestAnswerError(t *testing.T) {
 	for _, test := range []struct {
 		err  error
@@ -574,11 +602,12 @@ func TestAnswerError(t *testing.T) {
 	if recorder.Status() != 500 {
 		t.Errorf("after early hints: %d", recorder.Status())
 	}
-	recorder = caddyhttp.NewResponseRecorder(httptest.NewRecorder(), nil, nil)
-	recorder.WriteHeader(http.StatusOK)
-	answerError(newPrivateWriter(recorder), io.EOF)
-	if recorder.Status() != 200 {
-		t.Errorf("a header that was written became %d", recorder.Status())
+	for _, status := range []int{101, 200, 404} {
+		written := &statusWriter{status: status}
+		answerError(newPrivateWriter(written), io.EOF)
+		if written.again {
+			t.Errorf("a header was written after %d", status)
+		}
 	}
 }
 

@@ -348,7 +348,7 @@ func parseSize(digits string) (int64, error) {
 	if err == nil && size > maxTotal {
 		err = strconv.ErrRange
 	}
-	return int64(size), err //nolint:gosec // 63 bits
+	return int64(size), err
 }
 
 // Interface guards

@@ -60,7 +60,8 @@ var errNoKey = errors.New("the key of what is sold is empty")
 func newSale(pass string, offer Offer) (*sale, error) {
 	s := &sale{Offer: offer, pass: pass}
 	var err error
-	if !s.pricedByRequest() && !(s.Retired && s.Price == (Price{})) {
+	unpriced := s.Retired && s.Price == (Price{})
+	if !unpriced && !s.pricedByRequest() {
 		if s.price, err = parsePrice(s.Price); err != nil {
 			return nil, err
 		}

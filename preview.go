@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
@@ -101,8 +100,7 @@ func (v *visit) servePreview() (served bool, err error) {
 		read.Pages = append(read.Pages, this)
 		raw, err := v.app.shared.keyring.Sign(token.Preview, read)
 		if err != nil {
-			v.logger.Error("a free sample could not be counted, so it is not given", zap.Error(err))
-			return false, nil
+			return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free sample: %w", err))
 		}
 		http.SetCookie(v.w, v.site.cookie(v.previewCookie(), raw, read.ExpiresAt.Time))
 	}
@@ -120,11 +118,20 @@ func (v *visit) servePart() (served bool, err error) {
 		return false, nil
 	}
 	read := v.samples()
-	page, err := url.Parse(v.r.Referer())
-	if read == nil || err != nil || page.Scheme+"://"+page.Host != v.site.origin || !slices.Contains(read.Pages, sampled(samePage(page.Path))) {
+	if read == nil || !slices.Contains(read.Pages, sampled(v.referringPage())) {
 		return false, nil
 	}
 	return true, v.serveFree(v.Preview.Pages - len(read.Pages))
+}
+
+// referringPage is the page of this site that the request is a part of, "" if it
+// names none.
+func (v *visit) referringPage() string {
+	page, err := url.Parse(v.r.Referer())
+	if err != nil || page.Scheme+"://"+page.Host != v.site.origin {
+		return ""
+	}
+	return samePage(page.Path)
 }
 
 func (v *visit) serveFree(left int) error {

@@ -257,15 +257,23 @@ type onSale struct {
 	Buy    string // label of its link
 }
 
-func (l labels) describe(o Offered) onSale {
+func (c *catalogue) describe(o Offered) onSale {
 	what := o.Description
 	if what == "" {
 		what = o.Name
 	}
 	return onSale{
-		Offered: o, What: what, Access: l.access(o.Access),
-		Buy: strings.NewReplacer("{name}", what, "{price}", o.Price).Replace(l.Buy),
+		Offered: o, What: what, Access: c.Labels.access(o.Access),
+		Buy: strings.NewReplacer("{name}", c.isolated(what), "{price}", c.isolated(o.Price)).Replace(c.Labels.Buy),
 	}
+}
+
+// isolated keeps "5.00 USD" in its order within a line from right to left.
+func (c *catalogue) isolated(text string) string {
+	if c.Dir != "rtl" {
+		return text
+	}
+	return "\u2068" + text + "\u2069"
 }
 
 // AccessInWords is a length of access, as on the offer page, in the language that
@@ -301,7 +309,7 @@ func render(c *catalogue, v View) ([]byte, error) {
 		data.Text.What = v.Text
 	}
 	for _, o := range v.Offers {
-		data.Sale = append(data.Sale, c.Labels.describe(o))
+		data.Sale = append(data.Sale, c.describe(o))
 	}
 	if v.PollURL != "" {
 		data.Script = scriptElement

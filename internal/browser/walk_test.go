@@ -279,6 +279,43 @@ func TestDownload(t *testing.T) {
 	})
 }
 
+// A visitor chooses among passes, and the one pass opens another section too.
+func TestOffer(t *testing.T) {
+	everyBrowser(t, func(t *testing.T, script bool) {
+		e := startExample(t)
+		tab := newVisitor(t, script).open(e.site)
+		tab.click(`a[href="/archive/"]`)
+		tab.arriveHead("The archive")
+		tab.inspect("offer")
+		tab.click(`a[href$="axra_checkout=year"]`)
+		tab.arriveAtCheckout(e, "20.00")
+		tab.pay(cardGood)
+		tab.arrive("the archive", func(at place) bool {
+			return at.URL == e.site+"/archive/" && strings.Contains(at.Text, "Thank you for paying")
+		})
+		tab.visit(e.site + "/stories/lamp-keeper.html")
+		tab.arrive("the story", func(at place) bool { return strings.Contains(at.Text, "already lit") })
+	})
+}
+
+// A teaser leads to the checkout of the one story.
+func TestTeaser(t *testing.T) {
+	everyBrowser(t, func(t *testing.T, script bool) {
+		e := startExample(t)
+		tab := newVisitor(t, script).open(e.site)
+		tab.click(`a[href="/stories/lamp-keeper.html"]`)
+		tab.arrive("the teaser", func(at place) bool {
+			return strings.Contains(at.Text, "two hundred steps") && !strings.Contains(at.Text, "already lit")
+		})
+		tab.click(`a[href*="stories"]`)
+		tab.arriveAtCheckout(e, "1.00")
+		tab.pay(cardGood)
+		tab.arrive("the story", func(at place) bool {
+			return at.URL == e.site+"/stories/lamp-keeper.html" && strings.Contains(at.Text, "already lit")
+		})
+	})
+}
+
 func TestBackAfterPaying(t *testing.T) {
 	e := startExample(t)
 	v := newVisitor(t, true)
@@ -369,6 +406,13 @@ func TestGallery(t *testing.T) {
 			tab := newVisitor(t, true).open(url)
 			tab.arrive(url, func(at place) bool { return at.Head != "" })
 			tab.inspect("page-" + name)
+			if name == "offer" || name == "refunded" {
+				for _, lang := range []string{"ar", "es", "fr", "sw"} {
+					tab := newVisitor(t, true).open(url + "?lang=" + lang)
+					tab.arrive(url, func(at place) bool { return at.Head != "" })
+					tab.inspect("page-" + name + "-" + lang)
+				}
+			}
 			if name == "waiting" || name == "processing" {
 				tab := newVisitor(t, false).open(url)
 				tab.arrive(url, func(at place) bool { return at.Head != "" })
