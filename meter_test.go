@@ -497,6 +497,34 @@ func TestMeterKeepsFastPath(t *testing.T) {
 	}
 }
 
+func TestReadPart(t *testing.T) {
+	for _, test := range []struct {
+		status       int
+		length, span string
+		want         part
+		counts       bool
+	}{
+		{200, "10", "", part{whole: true, length: 10, total: 10}, true},
+		{200, "", "", part{whole: true}, true},
+		{200, "-1", "", part{whole: true}, true},
+		{200, "0", "", part{whole: true}, false}, // nothing is fetched
+		{206, "5", "bytes 5-9/10", part{start: 5, length: 5, total: 10}, true},
+		{206, "5", "bytes 5-10/10", part{whole: true}, true},
+		{206, "5", "bytes 5-9", part{whole: true}, true},
+		{206, "5", "bytes +5-9/10", part{whole: true}, true},
+		{206, "5", "", part{whole: true}, true},
+		{204, "", "", part{}, false},
+	} {
+		header := http.Header{"Content-Length": {test.length}}
+		if test.span != "" {
+			header.Set("Content-Range", test.span)
+		}
+		if got, counts := readPart(test.status, header); got != test.want || counts != test.counts {
+			t.Errorf("%d %q %q: %+v, counts is %v", test.status, test.length, test.span, got, counts)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	if got := times(3, total); got != 3*total {
 		t.Errorf("got %d", got)
