@@ -423,6 +423,9 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 		if sale := h.saleOf(entry.Pass); sale == nil || !sale.opens(entry.Resource, r) {
 			continue
 		}
+		if entry.Resource != terms.WholePass && !h.sellsPaths && !isPlain(r) {
+			continue // bought by path when the gate still sold paths
+		}
 		verdict := h.app.judge(r.Context(), entry)
 		if verdict == open {
 			return open, entry
