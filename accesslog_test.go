@@ -58,6 +58,10 @@ func (d *discreetly) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if !secretParams(originalURL(r).RawQuery) {
 		return next.ServeHTTP(w, r)
 	}
+	if r.URL.Path == "/moved" { // as by a `rewrite` before the gate
+		r.URL.Path = "/page.txt"
+		r.RequestURI = r.URL.RequestURI()
+	}
 	out, r, logged := d.gate.discreet(w, r)
 	defer func() { logged(err); err = nil }()
 	if !secretParams(r.URL.RawQuery) || !strings.Contains(r.RequestURI, secret) {
@@ -328,6 +332,7 @@ func TestAccessLogNamesNoSecrets(t *testing.T) {
 		{"named.test", "/page.txt?f&axra_link=" + secret, 200, 12, "/page.txt?f&axra_link=REDACTED", "named", "http.log.access.special"},
 		{"skipped.test", "/page.txt?g&axra_link=" + secret, 200, 12, "/page.txt?g&axra_link=REDACTED", "skipped", "http.log.access.log3"},
 		{"skipped.test", "/quiet/page.txt?h&axra_link=" + secret, 404, 0, "", "", ""},
+		{"one.test", "/moved?p&axra_link=" + secret, 200, 12, "/moved?p&axra_link=REDACTED", "one", "http.log.access.log0"},
 		{"silent.test", "/page.txt?i&axra_link=" + secret, 200, 12, "", "", ""},
 		{"nolog.test", "/page.txt?o&axra_link=" + secret, 200, 12, "", "", ""},
 		{"other.test", "/page.txt?j&axra_linked=x", 200, 0, "", "", ""},
