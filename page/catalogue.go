@@ -37,11 +37,12 @@ type catalogue struct {
 
 // message holds the texts of one Kind. {site} stands for the site's name.
 type message struct {
-	Title string `json:"title"`
-	What  string `json:"what"` // what happened; may be empty
-	Money string `json:"money"`
-	Next  string `json:"next"`
-	Link  string `json:"link"` // label of the link to NextURL
+	Title  string `json:"title"`
+	What   string `json:"what"` // what happened; may be empty
+	Money  string `json:"money"`
+	Next   string `json:"next"`
+	Link   string `json:"link"`             // label of the link to NextURL
+	Button string `json:"button,omitempty"` // label of the button; the kinds in withButton have one
 }
 
 // labels holds the texts that pages share. {n} stands for a number.
@@ -66,6 +67,20 @@ type labels struct {
 	Hours          plural `json:"hours"`
 	Minutes        plural `json:"minutes"`
 	Forever        string `json:"forever"`
+	Access         string `json:"access"` // heads Forever
+	Bought         string `json:"bought"`
+	Until          string `json:"until"`
+	Of             string `json:"of"` // {n} of {m}
+	Devices        string `json:"devices"`
+	Downloads      string `json:"downloads"`
+	Extend         string `json:"extend"`
+	DeviceTitle    string `json:"device_title"`
+	DeviceText     string `json:"device_text"`
+	DeviceLink     string `json:"device_link"`
+	DeviceScan     string `json:"device_scan"`
+	DeviceCode     string `json:"device_code"` // says what the QR code is
+	LinkTitle      string `json:"link_title"`
+	LinkText       string `json:"link_text"`
 }
 
 // plural has a text for exactly one and a text for every other number. A language with more
@@ -111,10 +126,18 @@ func (l labels) access(d time.Duration) string {
 	}
 }
 
+// some tells how many of how many; nothing without a limit.
+func (l labels) some(n, limit int) string {
+	if limit <= 0 {
+		return ""
+	}
+	return strings.NewReplacer("{n}", strconv.Itoa(n), "{m}", strconv.Itoa(limit)).Replace(l.Of)
+}
+
 // about returns the message with the site's name and the number filled in.
 func (m message) about(site string, n int) message {
 	fill := strings.NewReplacer("{site}", site, "{n}", strconv.Itoa(n))
-	for _, text := range []*string{&m.Title, &m.What, &m.Money, &m.Next, &m.Link} {
+	for _, text := range []*string{&m.Title, &m.What, &m.Money, &m.Next, &m.Link, &m.Button} {
 		*text = fill.Replace(*text)
 	}
 	return m
@@ -195,6 +218,12 @@ func (c *catalogue) check() error {
 		for key, text := range map[string]string{"title": m.Title, "money": m.Money, "next": m.Next, "link": m.Link} {
 			errs = append(errs, checkText(fmt.Sprintf("pages.%s.%s", kind, key), text, "{site}", false))
 		}
+		switch {
+		case withButton[kind]:
+			errs = append(errs, checkText(fmt.Sprintf("pages.%s.button", kind), m.Button, "{site}", false))
+		case m.Button != "":
+			errs = append(errs, fmt.Errorf("pages.%s.button: the page has none", kind))
+		}
 		if m.What != "" {
 			allowed := "{site}"
 			if kind == DownloadsUsed {
@@ -211,7 +240,10 @@ func (l labels) check() []error {
 	for key, text := range map[string]string{
 		"money": l.Money, "next": l.Next, "description": l.Description, "price": l.Price,
 		"reference": l.Reference, "check": l.Check, "this_site": l.ThisSite, "auto": l.Auto,
-		"on_sale": l.OnSale, "forever": l.Forever,
+		"on_sale": l.OnSale, "forever": l.Forever, "access": l.Access, "bought": l.Bought, "until": l.Until,
+		"devices": l.Devices, "downloads": l.Downloads, "extend": l.Extend,
+		"device_title": l.DeviceTitle, "device_text": l.DeviceText, "device_link": l.DeviceLink, "device_scan": l.DeviceScan, "device_code": l.DeviceCode,
+		"link_title": l.LinkTitle, "link_text": l.LinkText,
 		"live_waiting": l.LiveWaiting, "live_processing": l.LiveProcessing, "live_offline": l.LiveOffline,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "", false))
@@ -230,10 +262,14 @@ func (l labels) check() []error {
 	} {
 		errs = append(errs, checkText("labels."+key, text, "{n}", false))
 	}
-	for _, needed := range []string{"{name}", "{price}"} {
-		if !strings.Contains(l.Buy, needed) {
-			errs = append(errs, fmt.Errorf("labels.buy: lacks %s", needed))
-		}
+	for key, l := range map[string]struct{ text, one, other string }{
+		"buy": {l.Buy, "{name}", "{price}"},
+		"of":  {l.Of, "{n}", "{m}"},
+	} {
+		// Without one of the two, the other is all that may be left.
+		errs = append(errs,
+			checkText("labels."+key, strings.ReplaceAll(l.text, l.one, "x"), l.other, true),
+			checkText("labels."+key, strings.ReplaceAll(l.text, l.other, "x"), l.one, true))
 	}
 	return errs
 }

@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,10 +46,16 @@ const (
 	Misconfigured Kind = "misconfigured"  // the site's paywall is not configured properly
 	Offer         Kind = "offer"          // what is on sale, before the checkout
 	DownloadsUsed Kind = "downloads_used" // the purchase was fetched as often as it allows
+	Receipt       Kind = "receipt"        // what was bought, and the ways to use it
+	Device        Kind = "device"         // a device link was opened; asks to confirm
+	DeviceRefused Kind = "device_refused" // link expired, all devices in use, or this one's place gone
+	Claim         Kind = "claim"          // back from a checkout that another browser started
+	ClaimLater    Kind = "claim_later"    // not confirmed yet, or claimed by another browser
+	Leaving       Kind = "leaving"        // on the way to the checkout
 )
 
 // usualStatus lists every Kind with the status it is sent with when View.Status is 0.
-// No page is a 2xx: none of them is what the visitor asked for.
+// A 2xx is for what the visitor asked for: the receipt, and what a device link leads to.
 var usualStatus = map[Kind]int{
 	Waiting:       http.StatusPaymentRequired,
 	StillWaiting:  http.StatusPaymentRequired,
@@ -69,7 +76,16 @@ var usualStatus = map[Kind]int{
 	Misconfigured: http.StatusInternalServerError,
 	Offer:         http.StatusPaymentRequired,
 	DownloadsUsed: http.StatusPaymentRequired,
+	Receipt:       http.StatusOK,
+	Device:        http.StatusOK,
+	DeviceRefused: http.StatusForbidden,
+	Claim:         http.StatusPaymentRequired,
+	ClaimLater:    http.StatusPaymentRequired,
+	Leaving:       http.StatusPaymentRequired,
 }
+
+// withButton lists the kinds that have a button when there is a FormURL.
+var withButton = map[Kind]bool{Device: true, Claim: true, ClaimLater: true}
 
 // defaultRefresh is the time to the first check of a page that has a PollURL and no Refresh.
 const defaultRefresh = 5 * time.Second
@@ -77,7 +93,8 @@ const defaultRefresh = 5 * time.Second
 // View is what one page says. Texts may come from anywhere: all of them are escaped.
 //
 // A URL is http or https with a host, or relative and begins with one "/" or with "?"; any other
-// ("javascript:", "//host", with control characters) is treated as empty.
+// ("javascript:", "//host", with control characters) is treated as empty. FormURL must be
+// relative, DeviceURL and LinkURL absolute.
 type View struct {
 	Kind        Kind
 	Status      int           // HTTP status to send, 200 to 599; 0: the usual one of the kind
@@ -93,7 +110,23 @@ type View struct {
 	Title       string        // the owner's own heading; empty: the kind's
 	Text        string        // the owner's own first sentence; empty: the kind's
 	Offers      []Offered     // what is on sale, in the owner's order
-	Downloads   int           // how often the purchase could be fetched
+	FormURL     string        // target of the kind's button, which posts nothing but itself; empty: no button
+	ExtendURL   string        // leads to the checkout for more time; empty: no link
+	Bought      time.Time     // zero: not shown
+	Until       time.Time     // when access ends; zero: not shown
+	Forever     bool          // access has no end; Until is not shown
+
+	// DeviceURL opens the purchase on another device, and is shown as a link and as a QR code;
+	// LinkURL opens it without cookies, and is shown for copying. Both are secrets of the visitor.
+	DeviceURL, LinkURL string
+
+	Devices, DevicesLimit     int // devices used of how many; limit 0: not shown
+	Downloads, DownloadsLimit int // downloads used of how many; limit 0: not shown. DownloadsUsed without a limit: all there were
+
+	// FragmentCookie is the cookie in which JavaScript keeps the fragment of the address, which no
+	// browser sends, for the way back from checkout. Its value is the encodeURIComponent of "#…".
+	// Empty, or no plain name: the fragment is not kept.
+	FragmentCookie string
 }
 
 // Offered is one pass on sale.
@@ -110,6 +143,8 @@ var (
 	styleSource string
 	//go:embed poll.js
 	scriptSource string
+	//go:embed fragment.js
+	fragmentSource string
 	//go:embed page.html
 	layoutSource string
 
@@ -118,20 +153,20 @@ var (
 
 	// Whole elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
-	styleElement  = template.HTML("<style>" + styleSource + "</style>")
-	scriptElement = template.HTML("<script>" + scriptSource + "</script>")
+	styleElement    = template.HTML("<style>" + styleSource + "</style>")
+	scriptElement   = template.HTML("<script>" + scriptSource + "</script>")
+	fragmentElement = template.HTML("<script>" + fragmentSource + "</script>")
 
-	policy          = contentSecurityPolicy("'none'", "'none'")
-	policyWithCheck = contentSecurityPolicy(cspHash(scriptSource), "'self'")
+	styleHash, scriptHash, fragmentHash = cspHash(styleSource), cspHash(scriptSource), cspHash(fragmentSource)
 )
 
-// rendered remembers the latest pages, 2 MB at the most: in a flood of visitors who
+// rendered remembers the latest pages, 4 MB at the most: in a flood of visitors who
 // are all told the same, writing it once is what leaves time for those who paid.
 var rendered = otter.Must(&otter.Options[string, []byte]{MaximumSize: 256})
 
 func cached(texts *catalogue, v View) ([]byte, error) {
-	if v.Reference != "" || v.PollURL != "" {
-		return render(texts, v) // it is about one visitor
+	if v.personal() {
+		return render(texts, v)
 	}
 	if v.RetryAfter < 24*time.Hour { // the text says no less
 		v.RetryAfter = time.Duration(ceil(v.RetryAfter, time.Second)) * time.Second
@@ -151,6 +186,12 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 	return body, err
 }
 
+// personal reports whether the view is about one visitor, so that nobody else will be told the same.
+func (v View) personal() bool {
+	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" || v.DeviceURL != "" || v.LinkURL != "" ||
+		!v.Bought.IsZero() || !v.Until.IsZero() || absolute(v.NextURL) // the checkout of one session
+}
+
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -158,10 +199,25 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-func contentSecurityPolicy(script, connect string) string {
-	return "default-src 'none'; style-src " + cspHash(styleSource) +
-		"; script-src " + script + "; connect-src " + connect +
-		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// contentSecurityPolicy allows what is on the page of a normal view, and nothing else.
+func (v View) contentSecurityPolicy() string {
+	var scripts []string
+	connect, form := "'none'", "'none'"
+	if v.PollURL != "" {
+		scripts, connect = append(scripts, scriptHash), "'self'"
+	}
+	if v.FragmentCookie != "" {
+		scripts = append(scripts, fragmentHash)
+	}
+	if len(scripts) == 0 {
+		scripts = []string{"'none'"}
+	}
+	if v.FormURL != "" {
+		form = "'self'"
+	}
+	return "default-src 'none'; style-src " + styleHash +
+		"; script-src " + strings.Join(scripts, " ") + "; connect-src " + connect +
+		"; base-uri 'none'; form-action " + form + "; frame-ancestors 'none'"
 }
 
 // cspHash returns the source expression that allows exactly this inline source.
@@ -205,6 +261,28 @@ func (v View) normal() (View, error) {
 		return v, fmt.Errorf("impossible status %d", v.Status)
 	}
 	v.NextURL, v.CheckURL, v.PollURL = safeURL(v.NextURL), safeURL(v.CheckURL), safeURL(v.PollURL)
+	v.ExtendURL, v.FormURL, v.DeviceURL, v.LinkURL = safeURL(v.ExtendURL), safeURL(v.FormURL), safeURL(v.DeviceURL), safeURL(v.LinkURL)
+	if absolute(v.FormURL) || !withButton[v.Kind] {
+		v.FormURL = ""
+	}
+	if !absolute(v.DeviceURL) {
+		v.DeviceURL = ""
+	}
+	if !absolute(v.LinkURL) {
+		v.LinkURL = ""
+	}
+	if !cookieName.MatchString(v.FragmentCookie) {
+		v.FragmentCookie = ""
+	}
+	if v.Kind == Leaving { // it goes on, and never back to itself
+		v.PollURL, v.CheckURL = "", ""
+		if v.NextURL == "" {
+			v.Refresh = 0
+		}
+	}
+	if v.Kind == DownloadsUsed && v.DownloadsLimit <= 0 {
+		v.DownloadsLimit = v.Downloads
+	}
 	if v.PollURL != "" && v.Refresh <= 0 {
 		v.Refresh = defaultRefresh
 	}
@@ -213,6 +291,14 @@ func (v View) normal() (View, error) {
 		v.Offers[i].URL = safeURL(v.Offers[i].URL)
 	}
 	return v, nil
+}
+
+// cookieName leaves out most of what a cookie's name may be: it is pasted into document.cookie.
+var cookieName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
+
+// absolute expects a safe URL.
+func absolute(address string) bool {
+	return address != "" && address[0] != '/' && address[0] != '?'
 }
 
 // safeURL returns the address if following it is harmless, else "". "//host" is refused with the
@@ -240,13 +326,33 @@ func safeURL(address string) string {
 // content is what the template sees.
 type content struct {
 	View
-	Lang, Dir     string
-	Labels        labels
-	Text          message
-	Retry         string // how long to wait, in words; may be empty
-	Sale          []onSale
-	Refresh       int64 // seconds; 0: no refresh
-	Style, Script template.HTML
+	Lang, Dir  string
+	Labels     labels
+	Text       message
+	Retry      string // how long to wait, in words; may be empty
+	Sale       []onSale
+	Refresh    int64  // seconds; 0: no refresh
+	RefreshURL string // where the refresh leads; empty: to the page itself
+	Live       bool   // the page says that it checks again by itself
+	Onward     string // where the fragment's script goes on to; may be empty
+	Code       *code
+	Bought     *moment
+	Until      *moment
+	Devices    string // so many of so many; may be empty
+	Downloads  string
+	Style      template.HTML
+	Scripts    []template.HTML
+}
+
+// moment is a point in time for programs and for people.
+type moment struct{ Machine, Words string }
+
+func momentOf(t time.Time) *moment {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04 MST")}
 }
 
 // onSale is an Offered in words.
@@ -286,6 +392,16 @@ func AccessInWords(acceptLanguage string, access time.Duration) string {
 // best among those the pages speak.
 func Language(acceptLanguage string) string { return texts.choose(acceptLanguage).Lang }
 
+// Languages are the languages that the pages speak, as BCP 47 tags; the first is for visitors who
+// prefer none of them.
+func Languages() []string {
+	tags := make([]string, len(texts.list))
+	for i, c := range texts.list {
+		tags[i] = c.Lang
+	}
+	return tags
+}
+
 // render expects a normal view.
 func render(c *catalogue, v View) ([]byte, error) {
 	site := v.Site
@@ -293,14 +409,27 @@ func render(c *catalogue, v View) ([]byte, error) {
 		site = c.Labels.ThisSite
 	}
 	data := content{
-		View:    v,
-		Lang:    c.Lang,
-		Dir:     c.Dir,
-		Labels:  c.Labels,
-		Text:    c.Pages[v.Kind].about(site, v.Downloads),
-		Retry:   c.Labels.wait(v.RetryAfter),
-		Refresh: max(0, ceil(v.Refresh, time.Second)),
-		Style:   styleElement,
+		View:       v,
+		Lang:       c.Lang,
+		Dir:        c.Dir,
+		Labels:     c.Labels,
+		Text:       c.Pages[v.Kind].about(site, v.DownloadsLimit),
+		Retry:      c.Labels.wait(v.RetryAfter),
+		Refresh:    max(0, ceil(v.Refresh, time.Second)),
+		RefreshURL: v.CheckURL,
+		Code:       qrCode(v.DeviceURL),
+		Bought:     momentOf(v.Bought),
+		Until:      momentOf(v.Until),
+		Devices:    c.Labels.some(v.Devices, v.DevicesLimit),
+		Downloads:  c.Labels.some(v.Downloads, v.DownloadsLimit),
+		Style:      styleElement,
+	}
+	data.Live = data.Refresh > 0 && v.Kind != Leaving
+	if v.Kind == Leaving {
+		data.RefreshURL, data.Onward = v.NextURL, v.NextURL
+	}
+	if v.Forever {
+		data.Until = nil
 	}
 	if v.Title != "" {
 		data.Text.Title = v.Title
@@ -309,10 +438,19 @@ func render(c *catalogue, v View) ([]byte, error) {
 		data.Text.What = v.Text
 	}
 	for _, o := range v.Offers {
-		data.Sale = append(data.Sale, c.describe(o))
+		described := c.describe(o)
+		if slices.ContainsFunc(data.Sale, func(other onSale) bool { return other.Buy == described.Buy }) {
+			// Who hears the links alone could not tell these two apart.
+			o.Description = described.What + " (" + o.Name + ")"
+			described = c.describe(o)
+		}
+		data.Sale = append(data.Sale, described)
 	}
 	if v.PollURL != "" {
-		data.Script = scriptElement
+		data.Scripts = append(data.Scripts, scriptElement)
+	}
+	if v.FragmentCookie != "" {
+		data.Scripts = append(data.Scripts, fragmentElement)
 	}
 	var body bytes.Buffer
 	if err := layout.Execute(&body, data); err != nil {
@@ -329,12 +467,11 @@ func setHeaders(h http.Header, v View, lang string, length int) {
 	addVary(h, "Accept-Language", "Cookie")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Robots-Tag", "noindex")
-	if v.PollURL != "" {
-		h.Set("Content-Security-Policy", policyWithCheck)
-	} else {
-		h.Set("Content-Security-Policy", policy)
+	if v.FormURL != "" {
+		h.Set("Referrer-Policy", "same-origin") // with no-referrer a browser posts "Origin: null"
 	}
+	h.Set("X-Robots-Tag", "noindex")
+	h.Set("Content-Security-Policy", v.contentSecurityPolicy())
 	if v.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(ceil(v.RetryAfter, time.Second), 10))
 	}

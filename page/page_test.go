@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,8 +47,38 @@ func full(kind Kind) View {
 		}
 	case TooMany, Unavailable, PaymentSafe:
 		v.RetryAfter = 30 * time.Second
+	case Receipt:
+		v.ExtendURL = "/premium/a?axra_extend=1"
+		v.DeviceURL = "https://example.com/premium/a?axra_device=" + token(maxCodeAddress-42)
+		v.LinkURL = "https://example.com/premium/feed.xml?axra_key=" + token(300)
+		v.Bought = time.Date(2026, 11, 24, 15, 5, 0, 0, time.FixedZone("EAT", 3*3600))
+		v.Until = v.Bought.Add(30 * 24 * time.Hour)
+		v.Devices, v.DevicesLimit, v.Downloads, v.DownloadsLimit = 2, 3, 7, 10
+	case Device, Claim, ClaimLater:
+		v.FormURL = "/premium/a?axra_claim=cs_123&x=1"
+		v.Devices, v.DevicesLimit = 1, 3
+	case Leaving:
+		v.NextURL = "https://pay.useaxra.com/c/cs_123?x=1&y=2"
+		v.Refresh = time.Second
+	case DownloadsUsed:
+		v.Downloads, v.DownloadsLimit = 10, 10
+	}
+	switch kind {
+	case Offer, Leaving, Required, Cancelled, Failed, Expired, Waiting:
+		v.FragmentCookie = "__Host-axra_fragment"
 	}
 	return v
+}
+
+// token returns n characters that are as hard to draw as those of a signed token.
+func token(n int) string {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	random := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = digits[random.IntN(len(digits))]
+	}
+	return string(text)
 }
 
 func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
@@ -60,7 +92,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 
 func TestEveryKind(t *testing.T) {
 	statuses := map[Kind]int{
-		DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		Receipt: 200, Device: 200, DeviceRefused: 403, Claim: 402, ClaimLater: 402, Leaving: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402,
 		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, Misconfigured: 500,
 	}
@@ -98,6 +130,9 @@ func checkHeaders(t *testing.T, v View, w *httptest.ResponseRecorder) {
 		"X-Robots-Tag":           "noindex",
 		"Retry-After":            "",
 	}
+	if v.FormURL != "" {
+		want["Referrer-Policy"] = "same-origin"
+	}
 	if v.RetryAfter > 0 {
 		want["Retry-After"] = "30"
 	}
@@ -127,9 +162,9 @@ func checkPage(t *testing.T, v View, body string) {
 	if got := attr(all(root, "html")[0], "lang"); got != "en" {
 		t.Errorf("lang %q", got)
 	}
-	message := texts.list[0].Pages[v.Kind].about(v.Site, v.Downloads)
+	message := texts.list[0].Pages[v.Kind].about(v.Site, v.DownloadsLimit)
 	shown := text(all(root, "body")[0])
-	for _, want := range []string{message.Title, message.What, message.Money, message.Next, message.Link, v.Site, v.Description, v.Price, v.Reference} {
+	for _, want := range []string{message.Title, message.What, message.Money, message.Next, message.Link, message.Button, v.Site, v.Description, v.Price, v.Reference} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("page does not say %q", want)
 		}
@@ -137,13 +172,21 @@ func checkPage(t *testing.T, v View, body string) {
 	if strings.ContainsAny(shown, "{}") {
 		t.Error("a placeholder was left unfilled")
 	}
+	for _, address := range []string{v.DeviceURL, v.LinkURL, v.NextURL} { // to follow or to copy, not to load
+		if address != "" {
+			body = strings.ReplaceAll(body, html.EscapeString(address), "")
+		}
+	}
 	if strings.Contains(body, "://") || strings.Contains(body, `"//`) {
 		t.Error("page names an outside address")
 	}
-	for _, name := range []string{"img", "link", "iframe", "form", "object", "base"} {
+	for _, name := range []string{"img", "link", "iframe", "object", "base"} {
 		if len(all(root, name)) > 0 {
 			t.Errorf("page has a <%s>", name)
 		}
+	}
+	if forms := all(root, "form"); (len(forms) == 1) != (v.FormURL != "") || len(forms) > 1 {
+		t.Errorf("%d forms", len(forms))
 	}
 	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1+len(v.Offers) {
 		t.Errorf("%d primary links", len(primary))
@@ -154,7 +197,7 @@ func checkPage(t *testing.T, v View, body string) {
 // repair such faults in silence.
 func checkWellFormed(t *testing.T, body string) {
 	t.Helper()
-	void := map[string]bool{"meta": true, "br": true}
+	void := map[string]bool{"meta": true, "br": true, "input": true}
 	var open []string
 	ids := map[string]bool{}
 	z := html.NewTokenizer(strings.NewReader(body))
@@ -196,17 +239,32 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 		name, value, _ := strings.Cut(part, " ")
 		directives[name] = value
 	}
-	script, connect := "'none'", "'none'"
+	script, connect, form := "'none'", "'none'", "'none'"
 	if v.PollURL != "" {
 		connect = "'self'"
-		script = cspHash(text(all(root, "script")[0]))
 	}
-	if n := len(all(root, "script")); (n == 1) != (v.PollURL != "") || n > 1 {
-		t.Errorf("%d scripts", n)
+	if v.FormURL != "" {
+		form = "'self'"
+	}
+	var hashes []string
+	for _, element := range all(root, "script") {
+		hashes = append(hashes, cspHash(text(element)))
+	}
+	if len(hashes) > 0 {
+		script = strings.Join(hashes, " ")
+	}
+	var scripts int
+	for _, needed := range []bool{v.PollURL != "", v.FragmentCookie != ""} {
+		if needed {
+			scripts++
+		}
+	}
+	if len(hashes) != scripts {
+		t.Errorf("%d scripts, want %d", len(hashes), scripts)
 	}
 	want := map[string]string{
 		"default-src": "'none'", "style-src": cspHash(text(all(root, "style")[0])), "script-src": script,
-		"connect-src": connect, "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": "'none'",
+		"connect-src": connect, "base-uri": "'none'", "form-action": form, "frame-ancestors": "'none'",
 	}
 	if !reflect.DeepEqual(directives, want) {
 		t.Errorf("policy\n%v, want\n%v", directives, want)
@@ -221,7 +279,7 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 }
 
 func TestRefresh(t *testing.T) {
-	const check, poll = "/a?s=1&t=2", "/a?poll=1"
+	const check, poll, away = "/a?s=1&t=2", "/a?poll=1", "https://pay.useaxra.com/c/1?a=1&b=2"
 	for name, c := range map[string]struct {
 		view       View
 		meta       string // content of the meta refresh as a browser without scripts reads it
@@ -235,9 +293,16 @@ func TestRefresh(t *testing.T) {
 		"address is hostile": {View{Refresh: 5 * time.Second, CheckURL: "javascript:alert(1)"}, "5", false},
 		"poll alone":         {View{PollURL: poll}, "5", true},
 		"negative":           {View{Refresh: -time.Second, CheckURL: check}, "", false},
+		"fragment kept":      {View{Refresh: time.Second, CheckURL: check, FragmentCookie: "axra_f"}, "1;url=" + check, true},
+		"leaving":            {View{Kind: Leaving, Refresh: time.Second, NextURL: away, CheckURL: check, PollURL: poll}, "1;url=" + away, false},
+		"leaving by script":  {View{Kind: Leaving, Refresh: time.Second, NextURL: away, FragmentCookie: "axra_f"}, "1;url=" + away, true},
+		"leaving on click":   {View{Kind: Leaving, NextURL: away}, "", false},
+		"leaving to nowhere": {View{Kind: Leaving, Refresh: time.Second, NextURL: "javascript:alert(1)"}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.view.Kind = Waiting
+			if c.view.Kind == "" {
+				c.view.Kind = Waiting
+			}
 			body := send(t, http.MethodGet, c.view).Body.String()
 			var got string
 			var inNoscript bool
@@ -250,7 +315,7 @@ func TestRefresh(t *testing.T) {
 			if got != c.meta || inNoscript != c.inNoscript {
 				t.Errorf("refresh %q (in noscript: %v), want %q (%v)", got, inNoscript, c.meta, c.inNoscript)
 			}
-			if live := strings.Contains(body, `aria-live="polite"`); live != (c.meta != "") {
+			if live := strings.Contains(body, `aria-live="polite"`); live != (c.meta != "" && c.view.Kind != Leaving) {
 				t.Errorf("says that it refreshes itself: %v", live)
 			}
 		})
@@ -285,8 +350,8 @@ func TestHostileTexts(t *testing.T) {
 	checkWellFormed(t, w.Body.String())
 	checkPolicy(t, v, w)
 	root := parse(t, w.Body.String())
-	if n := len(all(root, "img")) + len(all(root, "script")); n != 1 {
-		t.Errorf("%d active elements, want our script alone", n)
+	if n := len(all(root, "img")) + len(all(root, "script")); n != 2 {
+		t.Errorf("%d active elements, want our two scripts alone", n)
 	}
 	if n := strings.Count(text(root), evil); n != 5 { // title, header, and three details
 		t.Errorf("the text is shown %d times as it is, want 5", n)
@@ -440,6 +505,10 @@ func TestIncompleteCatalogueIsRefused(t *testing.T) {
 		"placeholder unknown": func(c map[string]any) { c["labels"].(map[string]any)["check"] = "Check {it}" },
 		"placeholder open":    func(c map[string]any) { c["labels"].(map[string]any)["check"] = "Check {site" },
 		"placeholder missing": func(c map[string]any) { c["labels"].(map[string]any)["live_elapsed"] = "Some minutes" },
+		"button nowhere":      func(c map[string]any) { c["pages"].(map[string]any)["offer"].(map[string]any)["button"] = "x" },
+		"price missing":       func(c map[string]any) { c["labels"].(map[string]any)["buy"] = "Buy {name}" },
+		"limit missing":       func(c map[string]any) { c["labels"].(map[string]any)["of"] = "{n}" },
+		"limit misspelt":      func(c map[string]any) { c["labels"].(map[string]any)["of"] = "{n} of {m} {o}" },
 		"direction":           func(c map[string]any) { c["dir"] = "up" },
 		"another language":    func(c map[string]any) { c["lang"] = "de" },
 	} {
@@ -505,8 +574,15 @@ func TestContrast(t *testing.T) {
 			front, back string
 			least       float64
 		}{
-			{"text", "card", 4.5}, {"soft", "card", 4.5}, {"text", "note", 4.5}, {"soft", "note", 4.5},
-			{"on-main", "main", 4.5}, {"on-main", "over", 4.5}, {"edge", "card", 3}, {"main", "card", 3}, {"main", "note", 3},
+			{"text", "card", 4.5},
+			{"soft", "card", 4.5},
+			{"text", "note", 4.5},
+			{"soft", "note", 4.5},
+			{"on-main", "main", 4.5},
+			{"on-main", "over", 4.5},
+			{"edge", "card", 3},
+			{"main", "card", 3},
+			{"main", "note", 3},
 		} {
 			if got := contrast(t, colour[c.front], colour[c.back]); got < c.least {
 				t.Errorf("scheme %d: %s on %s: %.2f, want %.1f", i, c.front, c.back, got, c.least)
@@ -642,6 +718,11 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 					t.Errorf("%d bytes", len(body))
 				}
 				checkWellFormed(t, string(body))
+				for _, element := range all(parse(t, string(body)), "time") {
+					if attr(element, "dir") != "ltr" {
+						t.Error("a time in the direction of the language")
+					}
+				}
 				root := parse(t, string(body))
 				if html := all(root, "html")[0]; attr(html, "lang") != c.Lang || attr(html, "dir") != c.Dir {
 					t.Errorf("lang %q, dir %q", attr(html, "lang"), attr(html, "dir"))
@@ -672,6 +753,210 @@ func TestLanguagesThatAreShipped(t *testing.T) {
 	} {
 		if got := AccessInWords("", access); got != want {
 			t.Errorf("%s: %s, want %s", access, got, want)
+		}
+	}
+}
+
+func TestButton(t *testing.T) {
+	for address, want := range map[string]string{
+		"/a?axra_claim=1&b=2": "/a?axra_claim=1&b=2", "?axra_claim=1": "?axra_claim=1", "": "",
+		"https://evil.example/": "", "//evil.example/": "", "javascript:alert(1)": "", "/\\evil.example": "",
+	} {
+		for kind := range usualStatus {
+			v := View{Kind: kind, FormURL: address}
+			w := send(t, http.MethodGet, v)
+			forms := all(parse(t, w.Body.String()), "form")
+			if want == "" || !withButton[kind] {
+				if len(forms) > 0 || !strings.Contains(w.Header().Get("Content-Security-Policy"), "form-action 'none'") {
+					t.Errorf("%s, %q: a form, or leave for one", kind, address)
+				}
+				continue
+			}
+			if len(forms) != 1 {
+				t.Errorf("%s, %q: no form", kind, address)
+				continue
+			}
+			buttons := all(forms[0], "button")
+			if attr(forms[0], "method") != "post" || attr(forms[0], "action") != want ||
+				len(buttons) != 1 || text(buttons[0]) != texts.list[0].Pages[kind].Button {
+				t.Errorf("%s, %q: a wrong form: %v", kind, address, forms[0].Attr)
+			}
+		}
+	}
+}
+
+func TestReceipt(t *testing.T) {
+	v := full(Receipt)
+	for name, c := range map[string]struct {
+		change  func(*View)
+		says    []string
+		saysNot []string
+	}{
+		"everything": {
+			func(*View) {},
+			[]string{"Bought2026-11-24 12:05 UTC", "Access until2026-12-24 12:05 UTC", "Devices used2 of 3", "Downloads used7 of 10", "Extend access", "Open on another device", "podcast"},
+			[]string{"for ever"},
+		},
+		"for ever":           {func(v *View) { v.Forever = true }, []string{"Accessfor ever"}, []string{"until"}},
+		"no times":           {func(v *View) { v.Bought, v.Until = time.Time{}, time.Time{} }, nil, []string{"Bought", "until", "UTC"}},
+		"none used":          {func(v *View) { v.Devices, v.Downloads = 0, 0 }, []string{"0 of 3", "0 of 10"}, nil},
+		"no limits":          {func(v *View) { v.DevicesLimit, v.DownloadsLimit = 0, 0 }, nil, []string{"used2", "used7"}},
+		"no device link":     {func(v *View) { v.DeviceURL = "" }, nil, []string{"another device"}},
+		"device link hidden": {func(v *View) { v.DeviceURL = "/a" }, nil, []string{"another device"}},
+		"device link hurts":  {func(v *View) { v.DeviceURL = "javascript:alert(1)" }, nil, []string{"another device"}},
+		"device link long":   {func(v *View) { v.DeviceURL += "xx" + token(9) }, []string{"Link for the other device"}, []string{"scan"}},
+		"no private address": {func(v *View) { v.LinkURL = "" }, nil, []string{"podcast"}},
+		"private is not":     {func(v *View) { v.LinkURL = "/a" }, nil, []string{"podcast"}},
+		"not longer":         {func(v *View) { v.ExtendURL = "data:text/html,x" }, nil, []string{"Extend"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := v
+			c.change(&v)
+			body := send(t, http.MethodGet, v).Body.String()
+			checkWellFormed(t, body)
+			root := parse(t, body)
+			shown := text(all(root, "main")[0])
+			for _, want := range c.says {
+				if !strings.Contains(shown, want) {
+					t.Errorf("does not say %q", want)
+				}
+			}
+			for _, unwanted := range c.saysNot {
+				if strings.Contains(shown, unwanted) {
+					t.Errorf("says %q", unwanted)
+				}
+			}
+		})
+	}
+	root := parse(t, send(t, http.MethodGet, v).Body.String())
+	if times := all(root, "time"); len(times) != 2 || attr(times[0], "datetime") != "2026-11-24T12:05:00Z" {
+		t.Error("no times for programs")
+	}
+	if inputs := all(root, "input"); len(inputs) != 1 || attr(inputs[0], "value") != v.LinkURL {
+		t.Error("no private address to copy")
+	}
+	var links []string
+	for _, a := range all(root, "a") {
+		links = append(links, attr(a, "href"))
+	}
+	if !slices.Contains(links, v.DeviceURL) || !slices.Contains(links, v.ExtendURL) {
+		t.Errorf("links to %q", links)
+	}
+}
+
+func TestFragment(t *testing.T) {
+	for name, c := range map[string]struct {
+		view         View
+		cookie, next string
+	}{
+		"kept":          {View{Kind: Offer, FragmentCookie: "__Host-axra_fragment"}, "__Host-axra_fragment", ""},
+		"not kept":      {View{Kind: Offer}, "", ""},
+		"stays":         {View{Kind: Failed, FragmentCookie: "f", NextURL: "/a"}, "f", ""},
+		"goes on":       {View{Kind: Leaving, FragmentCookie: "f", NextURL: "https://a.example/?b=1&c=2"}, "f", "https://a.example/?b=1&c=2"},
+		"goes nowhere":  {View{Kind: Leaving, FragmentCookie: "f", NextURL: "javascript:alert(1)"}, "f", ""},
+		"two attempts":  {View{Kind: Offer, FragmentCookie: "f=1; domain"}, "", ""},
+		"break out":     {View{Kind: Offer, FragmentCookie: `f"><script>`}, "", ""},
+		"name too long": {View{Kind: Offer, FragmentCookie: strings.Repeat("f", 101)}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := send(t, http.MethodGet, c.view)
+			body := all(parse(t, w.Body.String()), "body")[0]
+			if attr(body, "data-cookie") != c.cookie || attr(body, "data-next") != c.next {
+				t.Errorf("cookie %q, next %q", attr(body, "data-cookie"), attr(body, "data-next"))
+			}
+			c.view.FragmentCookie = c.cookie
+			checkPolicy(t, c.view, w)
+		})
+	}
+}
+
+func TestOwnersWords(t *testing.T) {
+	v := full(Offer)
+	v.Title, v.Text = "كل المقالات", "Read {site} & <b>more</b>"
+	body := send(t, http.MethodGet, v).Body.String()
+	checkWellFormed(t, body)
+	root := parse(t, body)
+	if title := all(root, "h1")[0]; text(title) != v.Title || len(all(title, "bdi")) != 1 {
+		t.Errorf("heading %q", text(title))
+	}
+	if first := all(all(root, "main")[0], "p")[0]; text(first) != v.Text || len(all(first, "bdi")) != 1 {
+		t.Errorf("first sentence %q", text(first))
+	}
+	if !strings.HasPrefix(text(all(root, "title")[0]), v.Title) {
+		t.Error("another title")
+	}
+}
+
+func TestLinksToBuyDiffer(t *testing.T) {
+	v := View{Kind: Offer, Offers: []Offered{
+		{Name: "here", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=1"},
+		{Name: "everywhere", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=2"},
+		{Name: "plain", Price: "2.00 USD", URL: "/a?b=3"},
+		{Name: "unreachable", Price: "2.00 USD", URL: "//evil.example"},
+	}}
+	var got []string
+	for _, a := range all(parse(t, send(t, http.MethodGet, v).Body.String()), "a") {
+		got = append(got, text(a))
+	}
+	want := []string{"Buy Day pass for 2.00 USD", "Buy Day pass (everywhere) for 2.00 USD", "Buy plain for 2.00 USD"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestWhatIsRemembered: in a flood only what everyone is told is worth the memory.
+func TestWhatIsRemembered(t *testing.T) {
+	offer := full(Offer)
+	offer.Reference = ""
+	for name, c := range map[string]struct {
+		change func(*View)
+		want   bool
+	}{
+		"offer":       {func(*View) {}, true},
+		"reference":   {func(v *View) { v.Reference = "cs_1" }, false},
+		"poll":        {func(v *View) { v.PollURL = "/a" }, false},
+		"device link": {func(v *View) { v.DeviceURL = "https://example.com/a" }, false},
+		"private":     {func(v *View) { v.LinkURL = "https://example.com/a" }, false},
+		"button":      {func(v *View) { v.Kind, v.FormURL = Claim, "/a" }, false},
+		"bought":      {func(v *View) { v.Bought = time.Unix(1, 0) }, false},
+		"until":       {func(v *View) { v.Until = time.Unix(1, 0) }, false},
+		"checkout":    {func(v *View) { v.NextURL = "https://pay.useaxra.com/c/1" }, false},
+		"no link":     {func(v *View) { v.NextURL = "" }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rendered.InvalidateAll()
+			v := offer
+			c.change(&v)
+			first := send(t, http.MethodGet, v).Body.String()
+			rendered.CleanUp()
+			if got := rendered.EstimatedSize() > 0; got != c.want {
+				t.Errorf("remembered: %v", got)
+			}
+			if again := send(t, http.MethodGet, v).Body.String(); again != first {
+				t.Error("another page the second time")
+			}
+			v.Offers = slices.Clone(v.Offers)
+			v.Offers[0].Price = "6.00 USD"
+			if other := send(t, http.MethodGet, v).Body.String(); other == first {
+				t.Error("the page of another price")
+			}
+		})
+	}
+}
+
+func TestLanguages(t *testing.T) {
+	if got, want := Languages(), []string{"en", "ar", "es", "fr", "sw"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestDownloadsUsed(t *testing.T) {
+	for name, v := range map[string]View{
+		"limit":    {Kind: DownloadsUsed, Downloads: 3, DownloadsLimit: 3},
+		"no limit": {Kind: DownloadsUsed, Downloads: 3},
+	} {
+		if body := send(t, http.MethodGet, v).Body.String(); !strings.Contains(body, "purchase: 3.") || !strings.Contains(body, "3 of 3") {
+			t.Errorf("%s: does not say how many", name)
 		}
 	}
 }

@@ -3,7 +3,7 @@
 //
 //	go run ./internal/gallery -listen localhost:8404
 //
-// Add ?lang=ar to an address to see another language.
+// A parameter lang, as in /?lang=ar, chooses the language; a browser's own choice is the default.
 package main
 
 import (
@@ -11,8 +11,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
+
+	"golang.org/x/text/language"
 
 	"github.com/caddy-axra/paywall/page"
 )
@@ -39,7 +42,20 @@ var views = []struct {
 	{"bad_address", page.View{Kind: page.BadAddress}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
 	{"misconfigured", page.View{Kind: page.Misconfigured}},
-	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Downloads: 3}},
+	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Downloads: 3, DownloadsLimit: 3}},
+	{"receipt", page.View{
+		Kind: page.Receipt, NextURL: nextURL, ExtendURL: nextURL + "?axra_extend=month",
+		Bought: bought, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 3, Downloads: 2, DownloadsLimit: 10,
+		DeviceURL: "https://example.com" + nextURL + "?axra_device=" + token,
+		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + token,
+	}},
+	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Bought: bought, Forever: true}},
+	{"device", page.View{Kind: page.Device, NextURL: nextURL, FormURL: formURL, Devices: 1, DevicesLimit: 3}},
+	{"device_refused", page.View{Kind: page.DeviceRefused, NextURL: nextURL, Devices: 3, DevicesLimit: 3}},
+	{"claim", page.View{Kind: page.Claim, NextURL: nextURL, FormURL: formURL}},
+	{"claim_later", page.View{Kind: page.ClaimLater, NextURL: nextURL, FormURL: formURL}},
+	// It stays, to be looked at: with a Refresh or a FragmentCookie it would go on to the checkout.
+	{"leaving", page.View{Kind: page.Leaving, NextURL: "https://checkout.example/c/cs_0123456789abcdef"}},
 	{"offer", page.View{Kind: page.Offer, Offers: []page.Offered{
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
@@ -50,7 +66,11 @@ var views = []struct {
 const (
 	checkURL = "/premium/article.html?axra_session=cs_0123456789abcdef&axra_try=1"
 	nextURL  = "/premium/article.html"
+	formURL  = "/continue"
+	token    = "eyJwIjoiY3NfMDEyMzQ1Njc4OWFiY2RlZiIsImQiOjIsImUiOjE3OTU1MzI3MDB9.kV9cX2Jmd3N0cTBhWnZ5bHhLMTI4N1JfdG9rZW4tZXhhbXBsZQ"
 )
+
+var bought = time.Date(2026, 11, 24, 14, 5, 0, 0, time.UTC)
 
 func main() {
 	listen := flag.String("listen", "localhost:8404", "address to serve on; this machine only")
@@ -78,6 +98,9 @@ func routes() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"state":"waiting"}`)
 	})
+	mux.HandleFunc("POST "+formURL, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/page/receipt", http.StatusSeeOther)
+	})
 	for _, entry := range views {
 		view := entry.view
 		view.Site = "example.com"
@@ -97,12 +120,29 @@ func routes() http.Handler {
 	return mux
 }
 
-func index(w http.ResponseWriter, _ *http.Request) {
+// index lists the pages, in the language asked for.
+func index(w http.ResponseWriter, r *http.Request) {
+	var query string
+	if lang := r.FormValue("lang"); lang != "" {
+		query = "?lang=" + url.QueryEscape(page.Language(lang))
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprint(w, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Pages of the paywall</title>\n"+
-		"<main><h1>Pages of the paywall</h1>\n<ul>\n")
+		"<main><h1>Pages of the paywall</h1>\n<form>")
+	for _, lang := range page.Languages() {
+		fmt.Fprintf(w, "<button name=\"lang\" value=\"%[1]s\">%[1]s, %[2]s</button>\n", lang, direction(lang))
+	}
+	fmt.Fprint(w, "</form>\n<ul>\n")
 	for _, entry := range views {
-		fmt.Fprintf(w, "<li><a href=\"/page/%[1]s\" data-kind=\"%[2]s\">%[1]s</a></li>\n", entry.name, entry.view.Kind)
+		fmt.Fprintf(w, "<li><a href=\"/page/%[1]s%[3]s\" data-kind=\"%[2]s\">%[1]s</a></li>\n", entry.name, entry.view.Kind, query)
 	}
 	fmt.Fprint(w, "</ul></main></html>\n")
+}
+
+// direction is which way a language is written; of those of the pages, Arabic is from right to left.
+func direction(lang string) string {
+	if script, _ := language.Make(lang).Script(); script == language.MustParseScript("Arab") {
+		return "rtl"
+	}
+	return "ltr"
 }
