@@ -359,11 +359,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.guard(w, r, next)
 	}
 	recorder, r, logged := h.discreet(w, r)
-	err = h.guard(recorder, r, next)
+	defer func() { logged(err) }() // after a panic, too
+	err = h.guard(recorder, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(w, withoutSecrets(r))
+	}))
 	if err != nil {
 		answerError(recorder, err)
 	}
-	logged(err)
 	return nil
 }
 

@@ -67,7 +67,7 @@ const (
 	checkURL = "/premium/article.html?axra_session=cs_0123456789abcdef&axra_try=1"
 	nextURL  = "/premium/article.html"
 	formURL  = "/continue"
-	token    = "eyJwIjoiY3NfMDEyMzQ1Njc4OWFiY2RlZiIsImQiOjIsImUiOjE3OTU1MzI3MDB9.kV9cX2Jmd3N0cTBhWnZ5bHhLMTI4N1JfdG9rZW4tZXhhbXBsZQ"
+	token    = "eyJwIjoiY3NfMDEyMzQ1Njc4OWFiY2RlZiIsImQiOjIsImUiOjE3OTU1MzI3MDB9.kV9cX2Jmd3N0cTBhWnZ5bHhLMTI4N1JfdG9rZW4tZXhhbXBsZQ" //nolint:gosec // an example of what a link looks like
 )
 
 var bought = time.Date(2026, 11, 24, 14, 5, 0, 0, time.UTC)
