@@ -85,3 +85,34 @@ func TestNoSessionInTheAccessLog(t *testing.T) {
 		t.Error("the access log misses the return")
 	}
 }
+
+// Nobody is asked to pay twice: what was bought again is found though the tab was
+// closed before the visitor came back.
+func TestDownloadsBoughtAgainAreFoundWhenTheTabWasClosed(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: downloads("downloads 1")})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	used := v.open("/premium/article.html")
+	used.wantPage(t, http.StatusPaymentRequired, "All downloads are used")
+	v.pay(v.browse(link(t, used, "Buy it again")), cardGood)
+	w.delivered()
+	v.browse("/premium/article.html").wantPaid(t)
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "All downloads are used")
+	if w.creations() != 2 {
+		t.Errorf("%d sessions", w.creations())
+	}
+}
+
+// A pass without a bound opens what a used-up purchase does not.
+func TestAPassCountsBeforeAUsedUpDownload(t *testing.T) {
+	config := strings.Replace(shop, "per_path\n\t\tpasses month", "per_path\n\t\tdownloads 1\n\t\tpasses month", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	w.write("files/a.txt", marker)
+	v := w.visitor()
+	v.buyPass("/files/a.txt", "files").wantPaid(t)
+	v.open("/files/a.txt").wantPage(t, http.StatusPaymentRequired, "All downloads are used")
+	v.buyPass("/premium/article.html", "month").wantPaid(t)
+	for range 3 {
+		v.open("/files/a.txt").wantPaid(t)
+	}
+}

@@ -390,8 +390,10 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if isForPrograms(r) {
 		return h.newVisit(w, r, site, next).answerProgram()
 	}
-	if visit := h.newVisit(w, r, site, next); visit.isPoll() {
-		return visit.answerPoll()
+	if strings.Contains(originalURL(r).RawQuery, paramSession) {
+		if visit := h.newVisit(w, r, site, next); visit.isPoll() {
+			return visit.answerPoll()
+		}
 	}
 	verdict, grant := h.decide(r, site, nil)
 	if verdict == open {
@@ -429,10 +431,11 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 			continue // bought by path when the gate still sold paths
 		}
 		verdict := h.app.judge(r.Context(), entry)
-		if verdict == open {
+		if verdict == open && entry.downloads.Load() == 0 {
 			return open, entry
 		}
-		if verdict != none {
+		// Another token may open without counting downloads.
+		if verdict == open || verdict != none && best != open {
 			best, known = verdict, entry
 		}
 	}

@@ -17,8 +17,9 @@ import (
 // application who has paid.
 const DefaultRequestHeaders = "X-Axra-"
 
-// identifiedVar marks a request to which a gate has added its headers.
-const identifiedVar = "axra.identified"
+// identifiedVar, with the beginning of their names, marks a request to which a gate
+// has added its headers.
+const identifiedVar = "axra.identified."
 
 // placeholderNames are the placeholders under http.axra that say who has paid.
 var placeholderNames = []string{"pass", "session", "payment", "until", "user"}
@@ -40,7 +41,7 @@ func userID(session string) string {
 // stripHeaders takes away what a client sent under the names of our headers, in
 // every spelling that an application may take for them.
 func (h *Handler) stripHeaders(r *http.Request) {
-	if h.RequestHeaders == "" || caddyhttp.GetVar(r.Context(), identifiedVar) == true {
+	if h.RequestHeaders == "" || caddyhttp.GetVar(r.Context(), identifiedVar+h.RequestHeaders) == true {
 		return
 	}
 	prefix := plainName(h.RequestHeaders)
@@ -83,7 +84,7 @@ func (h *Handler) identify(r *http.Request, v *verified) {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
 		}
 	}
-	caddyhttp.SetVar(r.Context(), identifiedVar, true)
+	caddyhttp.SetVar(r.Context(), identifiedVar+h.RequestHeaders, true)
 }
 
 // headerText keeps names of passes in other scripts out of a header's way

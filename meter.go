@@ -3,7 +3,6 @@ package paywall
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
 	"maps"
@@ -227,7 +226,7 @@ func (m *meter) take(f *fetches) bool {
 	}
 	ctx, cancel := m.context()
 	defer cancel()
-	count, err := m.slots.Take(ctx, ledger.Fetch, m.session, m.limit, newHolder(), m.at())
+	count, err := m.slots.Take(ctx, ledger.Fetch, m.session, m.limit, rand.Text(), m.at())
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		f.raise(m.limit)
@@ -251,13 +250,6 @@ func (m *meter) report(err error) {
 		m.logger.Error("downloads cannot be counted in storage; they are counted in memory meanwhile",
 			zap.Error(err), zap.String("session", shorten(m.session)))
 	})
-}
-
-// newHolder names one fetch.
-func newHolder() string {
-	name := make([]byte, 8)
-	_, _ = rand.Read(name) // never fails
-	return hex.EncodeToString(name)
 }
 
 // raise learns of fetches that this node has not seen.

@@ -42,7 +42,7 @@ func (s *shelf) Take(ctx context.Context, kind ledger.Kind, session string, limi
 	switch deadline, ok := ctx.Deadline(); {
 	case ctx.Err() != nil, !ok, time.Until(deadline) > slotsTimeout:
 		return 0, fmt.Errorf("a context that ends with the request, or never: %w", ctx.Err())
-	case kind != ledger.Fetch, len(holder) != 16, s.holders[holder]:
+	case kind != ledger.Fetch, len(holder) < 16, s.holders[holder]:
 		return 0, errors.New("wrong kind or holder")
 	case s.failing:
 		return 0, errShelf

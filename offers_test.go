@@ -427,3 +427,45 @@ func (w *world) log() string {
 	}
 	return string(raw)
 }
+
+func TestWhoHasOnePassMayBuyAnother(t *testing.T) {
+	w := newShop(t)
+	v := w.visitor()
+	v.buyPass("/premium/article.html", "day").wantPaid(t)
+	v.open("/archive/").wantCheckout(t, w)
+	if answer := v.open("/premium/article.html?axra_checkout=day"); answer.location() != "/premium/article.html" {
+		t.Errorf("asked to pay for what is paid: %d %s", answer.status, answer.location())
+	}
+	v.buyPass("/premium/article.html", "month").wantPaid(t)
+	v.open("/archive/").wantPaid(t)
+	if answer := v.open("/premium/article.html?axra_checkout=month"); answer.location() != "/premium/article.html" {
+		t.Errorf("asked to pay for what is paid: %d %s", answer.status, answer.location())
+	}
+}
+
+func TestFilesWithEverydayNamesAreSold(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "access 30d", "per_path", 1)})
+	for _, name := range []string{"My Book.txt", "größe.txt", "50% off.txt", "C++ guide.txt", "a&b=c.txt", "it's (1).txt", "v1.2.tar.gz", "名前.txt"} {
+		w.write("premium/"+name, marker)
+		target := (&url.URL{Path: "/premium/" + name}).String()
+		t.Run(name, func(t *testing.T) {
+			v := w.visitor()
+			v.buy(target, cardGood).wantPaid(t)
+			v.open(target).wantPaid(t)
+		})
+	}
+}
+
+// G12: headers of one gate do not let those of another by.
+func TestG12EachGateStripsItsOwnHeaders(t *testing.T) {
+	config := strings.Replace(shop, "axra_paywall /archive/* {", "axra_paywall /archive/* {\n\t\trequest_headers X-Other-", 1)
+	config = strings.Replace(config, "{header.X-Axra-Paid}|", "{header.X-Other-User}{header.X-Axra-Paid}|", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	v := w.visitor()
+	v.buyPass("/premium/article.html", "day").wantPaid(t)
+	forged := navigation.Clone()
+	forged.Set("X-Other-User", "forged")
+	if answer := v.do(http.MethodGet, "/premium/headers", forged, nil); !strings.HasPrefix(answer.body, "MARK true|") {
+		t.Errorf("the application sees %q", answer.body)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -166,6 +167,17 @@ func (w *teaserWriter) Write(p []byte) (int, error) {
 		return 0, errTeaser
 	}
 	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom is Write for what copies.
+func (w *teaserWriter) ReadFrom(from io.Reader) (int64, error) {
+	if !w.wrote && !w.failed {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.failed {
+		return 0, errTeaser
+	}
+	return w.ResponseWriterWrapper.ReadFrom(from)
 }
 
 // FlushError sends the header.

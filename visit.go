@@ -98,10 +98,49 @@ func (v *visit) welcomeBack(known *verified) error {
 		}
 		return v.next()
 	}
-	if (v.params.Has(paramRestart) || v.params.Has(paramCheckout)) && v.isUsedUp(known) {
-		return v.sell(mode(v.params.Has(paramRestart)))
+	if !v.wantsMore(known) {
+		goTo(v.w, v.target)
+		return nil
 	}
-	goTo(v.w, v.target)
+	if settled, err := v.settle(known); settled {
+		return err
+	}
+	return v.sell(mode(v.params.Has(paramRestart)))
+}
+
+// wantsMore reports whether a visitor who has access asks for a pass that is not
+// theirs yet, or for another purchase of what is used up.
+func (v *visit) wantsMore(known *verified) bool {
+	if name := v.params.Get(paramCheckout); name != "" && name != known.Pass {
+		verdict, _ := v.decide(v.r, v.site, []string{name})
+		return verdict == none
+	}
+	return (v.params.Has(paramRestart) || v.params.Has(paramCheckout)) && v.isUsedUp(known)
+}
+
+// settle gives a visitor, before anything more is asked for, what has been paid
+// beside the known purchase, or waits for what is on its way.
+func (v *visit) settle(known *verified) (settled bool, err error) {
+	v.pending.here = slices.DeleteFunc(v.pending.here, func(entry session.Pending) bool { return entry.Session == known.Session })
+	if paid, grant := v.lookUp(); paid != nil {
+		return true, v.redeem(*paid, grant)
+	}
+	if v.found.err != nil {
+		return true, v.showSafe()
+	}
+	if entry := v.onItsWay(); entry != nil && !v.params.Has(paramRestart) {
+		return true, v.wait(*entry)
+	}
+	return false, nil
+}
+
+// onItsWay is the checkout for which a payment is to be expected.
+func (v *visit) onItsWay() *session.Pending {
+	for i, entry := range v.pending.here {
+		if entry.State == session.Returned || v.app.stageOf(entry) == processing {
+			return &v.pending.here[i]
+		}
+	}
 	return nil
 }
 
@@ -212,10 +251,8 @@ func (v *visit) next() error {
 	case v.returnedTo() != nil:
 		return v.returned()
 	}
-	for _, entry := range v.pending.here {
-		if entry.State == session.Returned || v.app.stageOf(entry) == processing {
-			return v.wait(entry)
-		}
+	if entry := v.onItsWay(); entry != nil {
+		return v.wait(*entry)
 	}
 	switch { // only with no payment on its way: who has just bought again waits for that
 	case v.found.closed != "":
@@ -346,6 +383,10 @@ func (v *visit) usedUp(known *verified, limit int) error {
 	if !acceptsHTML(v.r) {
 		return v.problemAbout(page.View{}, http.StatusPaymentRequired,
 			"This purchase has been downloaded "+strconv.Itoa(limit)+" times, which is as often as it allows. Nothing was charged now.")
+	}
+	v.pending = v.readPending(v.r, v.site)
+	if settled, err := v.settle(known); settled {
+		return err // bought again already
 	}
 	return v.showView(page.View{
 		Kind: page.DownloadsUsed, Downloads: limit, Reference: known.Session,

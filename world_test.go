@@ -266,12 +266,30 @@ func (w *world) visitor() *visitor {
 		w.t.Fatal(err)
 	}
 	return &visitor{w: w, client: &http.Client{
-		Jar:     jar,
+		Jar:     browserJar{jar},
 		Timeout: 20 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
 	}}
+}
+
+// browserJar compares the paths of cookies with addresses as they are sent, as
+// browsers do; cookiejar compares them with what they stand for.
+type browserJar struct{ *cookiejar.Jar }
+
+func (j browserJar) Cookies(address *url.URL) []*http.Cookie {
+	return j.Jar.Cookies(asSent(address))
+}
+
+func (j browserJar) SetCookies(address *url.URL, cookies []*http.Cookie) {
+	j.Jar.SetCookies(asSent(address), cookies)
+}
+
+func asSent(address *url.URL) *url.URL {
+	sent := *address
+	sent.Path, sent.RawPath = address.EscapedPath(), ""
+	return &sent
 }
 
 // reply is an answer with its body read.

@@ -70,7 +70,7 @@ var mutants = []mutant{
 		"\tv.pending = v.readPending(v.r, v.site)\n\tv.pending.here = append(v.pending.here, session.Pending{Session: v.params.Get(paramSession)})\n\tif paid", ".", "TestC3S1",
 	},
 	{"S7 tabs overwrite each other's checkouts", "session/pending.go", `sum := sha256.Sum256([]byte(p.Session))`, `sum := sha256.Sum256([]byte(p.Scope))`, ".", "TestS7|TestC3|TestLate"},
-	{"S6 a return is forgotten", "visit.go", `if entry.State == session.Returned || v.app`, `if entry.State == "" && v.app`, ".", "TestS6Return"},
+	{"S6 a return is forgotten", "visit.go", `if entry.State == session.Returned || v.app.stageOf(entry) == processing {`, `if entry.State == "" && v.app.stageOf(entry) == processing {`, ".", "TestS6Return"},
 	{"S6 an earlier decline hides a payment on its way", "webhook.go", `entry.State == session.Returned && !said.at.After(entry.ReturnedAt)`, `entry.State == "x"`, ".", "TestReturnAfter"},
 	{"C2 any request starts a checkout", "visit.go", `case mode != "" && mode != "navigate", dest != "" && dest != "document":`, `case mode == "websocket", dest == "websocket":`, ".", "TestC2"},
 	{"C2 crawlers start checkouts", "visit.go", `return !isCrawler(r.UserAgent())`, `return true`, ".", "TestC2"},
