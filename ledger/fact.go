@@ -27,10 +27,10 @@ const (
 	DisputeWon  Kind = "dispute_won"  // it was decided for the site
 	DisputeLost Kind = "dispute_lost" // it was decided against the site; final
 
-	// adverse marks an id about which any of Refunded, Disputed, DisputeWon or
-	// DisputeLost is known, so that an untroubled payment costs one look-up
-	// instead of four.
-	adverse Kind = "adverse"
+	// eventful marks an id about which more is known than a payment: any of
+	// Refunded, Disputed, DisputeWon, DisputeLost or Extension. An untroubled payment
+	// costs one look-up instead of five.
+	eventful Kind = "adverse"
 	// link leads from a payment id to the session that it paid.
 	link Kind = "link"
 )
@@ -48,7 +48,7 @@ type Fact struct {
 	Session string      // Axra's session id; may be empty for adverse events
 	Payment string      // Axra's payment id; may be empty
 	At      time.Time   // when it happened; access begins here
-	Holder  string      // Device, Fetch, Claimed: who has the place
+	Holder  string      // Device, Fetch, Claimed, Extension: who has the place
 	Terms   terms.Terms // Paid, Mismatch: what was sold
 	Paid    money.Price // Paid, Mismatch: what arrived
 }

@@ -15,8 +15,6 @@ import (
 	"io/fs"
 	"maps"
 	"time"
-
-	"github.com/caddy-axra/paywall/terms"
 )
 
 // ErrNotPaid: the ledger knows of no payment for the session.
@@ -86,6 +84,11 @@ func (l *Ledger) recordSession(ctx context.Context, f Fact) (bool, error) {
 			return false, err
 		}
 	}
+	if f.Kind == Paid && f.Terms.Extends != "" {
+		if err := l.Extend(ctx, f.Terms.Extends, f.Session, f.At); err != nil {
+			return false, err
+		}
+	}
 	return l.put(ctx, f, f.Session)
 }
 
@@ -98,7 +101,7 @@ func (l *Ledger) linkPayment(ctx context.Context, f Fact) error {
 	if _, err := l.put(ctx, f, f.Payment); err != nil {
 		return err
 	}
-	outcomes, err := l.outcomes(ctx, f.Payment)
+	outcomes, _, err := l.outcomes(ctx, f.Payment)
 	if err != nil {
 		return err
 	}
@@ -150,8 +153,13 @@ func (l *Ledger) putOutcome(ctx context.Context, f Fact, id string) (fresh bool,
 	if err != nil {
 		return false, err
 	}
-	_, err = l.put(ctx, Fact{Kind: adverse}, id)
-	return fresh, err
+	return fresh, l.mark(ctx, id)
+}
+
+// mark makes readers look for more about the id than a payment.
+func (l *Ledger) mark(ctx context.Context, id string) error {
+	_, err := l.put(ctx, Fact{Kind: eventful}, id)
+	return err
 }
 
 // put stores the fact under the id unless a valid one is there.
@@ -171,63 +179,33 @@ func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err er
 // ErrGarbled, or says why storage could not tell. An untroubled payment costs
 // three reads.
 //
-// Access that extends another session's begins where that ended when it was sold,
-// or at the payment if that is later. Time that was refunded is not given: while
-// the extended session is closed, its access is taken off again, so that a won
-// dispute gives it back. Only that one session is asked, not the one that it
-// extended in its turn: however long the chain, it costs three more reads while
-// the extended session is untroubled, and none once the payment came too late to
-// follow on from it.
+// A session that extends another purchase is a part of that one: the grant is that
+// purchase's, by its session, with the time of all its parts.
 func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
-	grant, err := l.grantAlone(ctx, session)
-	if err != nil {
-		return Grant{}, err
+	grant, err := l.purchase(ctx, session, "")
+	extended := grant.Terms.Extends
+	if err != nil || extended == "" || extended == session || grant.ClosedFor != "" {
+		return grant, err
 	}
-	sold := grant.Terms
-	if sold.Extends == "" || sold.Access == terms.Forever || !sold.From.After(grant.At) {
-		return grant, nil
-	}
-	from := sold.From
-	// What is closed itself opens nothing, whatever storage cannot tell about others.
-	if grant.ClosedFor == "" {
-		if from, err = l.extendedFrom(ctx, sold); err != nil {
-			return Grant{}, err
-		}
-	}
-	if from.After(grant.At) {
-		grant.Until = sold.Access.Until(from)
-	}
-	return grant, nil
-}
-
-// extendedFrom is when the access that the purchase extends ends, without what
-// was refunded of it.
-func (l *Ledger) extendedFrom(ctx context.Context, sold terms.Terms) (time.Time, error) {
-	extended, err := l.grantAlone(ctx, sold.Extends)
+	whole, err := l.purchase(ctx, extended, session)
 	switch {
-	case errors.Is(err, ErrNotPaid):
-		// Nobody can say that it was refunded, and the extension was paid for.
-		return sold.From, nil
+	case errors.Is(err, ErrNotPaid), err == nil && !grant.isPartOf(whole.Fact):
+		return grant, nil // it was paid for: it stands alone
 	case err != nil:
-		return time.Time{}, fmt.Errorf("the session that is extended: %w", err)
-	case extended.ClosedFor == "":
-		return sold.From, nil
-	case extended.Terms.Access == terms.Forever:
-		return time.Time{}, nil
-	default:
-		return sold.From.Add(-time.Duration(extended.Terms.Access)), nil
+		return Grant{}, fmt.Errorf("the purchase that is extended: %w", err)
 	}
+	return whole, nil
 }
 
-// grantAlone draws the conclusion from what is known about the session itself, as
-// if it extended nothing.
-func (l *Ledger) grantAlone(ctx context.Context, session string) (Grant, error) {
+// alone draws the conclusion from what is known about the session itself.
+// isEventful says whether more may be known about its purchase.
+func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEventful bool, err error) {
 	paid, err := l.get(ctx, Paid, session)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Grant{}, ErrNotPaid
+		return Grant{}, false, ErrNotPaid
 	}
 	if err != nil {
-		return Grant{}, err
+		return Grant{}, false, err
 	}
 	// An event may have named the session, the payment or both: what is known
 	// about either is taken together.
@@ -236,13 +214,18 @@ func (l *Ledger) grantAlone(ctx context.Context, session string) (Grant, error) 
 		if id == "" {
 			continue
 		}
-		outcomes, err := l.outcomes(ctx, id)
+		outcomes, marked, err := l.outcomes(ctx, id)
 		if err != nil {
-			return Grant{}, err
+			return Grant{}, false, err
 		}
+		isEventful = isEventful || marked && id == session
 		maps.Copy(known, outcomes)
 	}
-	return Grant{Fact: paid, Until: paid.Terms.Access.Until(paid.At), ClosedFor: conclude(known)}, nil
+	begins := paid.At
+	if from := paid.Terms.From; from.After(begins) {
+		begins = from
+	}
+	return Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}, isEventful, nil
 }
 
 // conclude: a refund or a lost dispute is final; an open dispute closes until
@@ -261,14 +244,14 @@ func conclude(outcomes map[Kind]Fact) Kind {
 	}
 }
 
-// outcomes reads what was decided about an id: one read when nothing was.
-func (l *Ledger) outcomes(ctx context.Context, id string) (map[Kind]Fact, error) {
-	_, err := l.get(ctx, adverse, id)
+// outcomes reads what was decided about an id: one read when the id is not marked.
+func (l *Ledger) outcomes(ctx context.Context, id string) (decided map[Kind]Fact, marked bool, err error) {
+	_, err = l.get(ctx, eventful, id)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	found := make(map[Kind]Fact)
 	for _, kind := range []Kind{Refunded, DisputeLost, Disputed, DisputeWon} {
@@ -278,10 +261,10 @@ func (l *Ledger) outcomes(ctx context.Context, id string) (map[Kind]Fact, error)
 			found[kind] = f
 		case errors.Is(err, fs.ErrNotExist):
 		default:
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return found, nil
+	return found, true, nil
 }
 
 // Mismatched reports the payment that arrived for the session in the wrong

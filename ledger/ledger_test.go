@@ -172,7 +172,7 @@ func TestW9AMismatchWithoutAReadableAmountIsKept(t *testing.T) {
 func TestRecordRefusesWhatIsNoFact(t *testing.T) {
 	for name, f := range map[string]Fact{
 		"no kind":                          {Session: theSession},
-		"the inner marker of adversity":    {Kind: adverse, Session: theSession},
+		"the inner marker of adversity":    {Kind: eventful, Session: theSession},
 		"an inner link":                    {Kind: link, Session: theSession, Payment: payment1},
 		"an invented kind":                 {Kind: "../../paid", Session: theSession},
 		"a place, which is to be taken":    {Kind: Device, Session: theSession, Holder: "a"},
@@ -194,7 +194,7 @@ func TestRecordRefusesWhatIsNoFact(t *testing.T) {
 }
 
 func TestNoIDCanEscapeItsKey(t *testing.T) {
-	form := regexp.MustCompile(`^axra/ledger/(paid|mismatch|refunded|disputed|dispute_won|dispute_lost|adverse|link)/[0-9a-f]{2}/[0-9a-f]{62}$`)
+	form := regexp.MustCompile(`^axra/ledger/(paid|mismatch|refunded|disputed|dispute_won|dispute_lost|adverse|link|extension)/[0-9a-f]{2}/[0-9a-f]{62}$`)
 	ids := []string{
 		"../../../../etc/passwd", "..", ".", "/", "//", `..\..\windows`, "a/b", "a\x00b", "a\nb", "A", "a", "a ", "%2e%2e%2f",
 		"{SESSION_ID}", "é", "e\u0301", "\xff\xfe", "-rf", "~", "$HOME", "CON", strings.Repeat("x", 64<<10),
@@ -359,7 +359,7 @@ func (forgetful) Store(context.Context, string, []byte) error { return nil }
 
 func TestD2AFailedLoadNeverLooksLikeAnUnpaidSession(t *testing.T) {
 	trouble := errors.New("input/output error")
-	for _, kind := range []Kind{Paid, adverse, Refunded, Disputed, DisputeWon, DisputeLost} {
+	for _, kind := range []Kind{Paid, eventful, Refunded, Disputed, DisputeWon, DisputeLost} {
 		t.Run(string(kind), func(t *testing.T) {
 			storage := newDisk()
 			ledger := New(storage, 0)
@@ -409,7 +409,7 @@ func TestD4AGarbledRecordOpensNothingAndIsHealedByTheNextDelivery(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []Kind{Paid, adverse, Refunded, Disputed, DisputeWon, DisputeLost} {
+	for _, kind := range []Kind{Paid, eventful, Refunded, Disputed, DisputeWon, DisputeLost} {
 		for name, mangle := range map[string]func([]byte) []byte{
 			"empty":                    func([]byte) []byte { return []byte{} },
 			"zeros":                    func(v []byte) []byte { return make([]byte, len(v)) },

@@ -18,7 +18,9 @@ const (
 	Claimed Kind = "claim"  // a browser that took it without having started the checkout
 )
 
-func (k Kind) numbered() bool { return k == Device || k == Fetch || k == Claimed }
+func (k Kind) numbered() bool {
+	return k == Device || k == Fetch || k == Claimed || k == Extension
+}
 
 // ErrNoneLeft: others have all the places.
 var ErrNoneLeft = errors.New("no place is left")

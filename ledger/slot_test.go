@@ -145,7 +145,7 @@ func TestWhatIsNoPlaceCannotBeTaken(t *testing.T) {
 	}{
 		{"no kind", "", theSession, 3, "a", paidAt, false},
 		{"a fact of another kind", Paid, theSession, 3, "a", paidAt, false},
-		{"an inner kind", adverse, theSession, 3, "a", paidAt, false},
+		{"an inner kind", eventful, theSession, 3, "a", paidAt, false},
 		{"an invented kind", "../../paid", theSession, 3, "a", paidAt, false},
 		{"no session", Device, "", 3, "a", paidAt, false},
 		{"a session that is no text", Device, "\xff", 3, "a", paidAt, false},
@@ -537,7 +537,7 @@ var firstRecords = map[Kind]string{
 		`"paywall_pass":"premium","paywall_resource":"*","paywall_site":"https://example.com","paywall_v":"1"},` +
 		`"amount":"5","currency":"usd","sum":"d4700a2d78dfabff5c6f831435f57f4c"}`,
 	Refunded: `{"v":1,"kind":"refunded","session":"cs_1","payment":"bpay_1","at":"2025-06-01T13:00:00Z","sum":"a702a8527f0c9d275831c5f89751638a"}`,
-	adverse:  `{"v":1,"kind":"adverse","at":"0001-01-01T00:00:00Z","sum":"7fe475ea7ad0f10de200581cad6ebe95"}`,
+	eventful: `{"v":1,"kind":"adverse","at":"0001-01-01T00:00:00Z","sum":"7fe475ea7ad0f10de200581cad6ebe95"}`,
 	link:     `{"v":1,"kind":"link","session":"cs_1","payment":"bpay_1","at":"2025-06-01T12:00:01Z","sum":"db37f0148305979bdb11a3579584ba33"}`,
 }
 
@@ -548,7 +548,7 @@ func TestRecordsOfTheFirstReleaseAreReadAndStillWritten(t *testing.T) {
 		Paid:     paid,
 		Mismatch: func(f Fact) Fact { f.Kind = Mismatch; return f }(paid),
 		Refunded: outcomeFact(Refunded, theSession, payment1),
-		adverse:  {Kind: adverse},
+		eventful: {Kind: eventful},
 		link:     {Kind: link, Session: theSession, Payment: payment1, At: paid.At},
 	} {
 		t.Run(string(kind), func(t *testing.T) {

@@ -33,7 +33,11 @@ const (
 	keyDevices      = MetadataPrefix + "devices"
 	keyExtends      = MetadataPrefix + "extends"
 	keyFrom         = MetadataPrefix + "from"
+	keyClaim        = MetadataPrefix + "claim"
 )
+
+// claimFirst is the one value of keyClaim.
+const claimFirst = "first"
 
 // Bounds of what may be sold. What lies beyond was not written by a paywall.
 const (
@@ -59,6 +63,7 @@ type Terms struct {
 	Access       Access      // how long access lasts from the payment
 	Downloads    int         // how often the purchase may be fetched; 0: without a bound
 	Devices      int         // on how many devices it may be used; 0: not said (sold before this was recorded)
+	Claim        bool        // another browser may take the grant by the session's id, once
 	Extends      string      // session whose access this purchase extends; "" for none
 	From         time.Time   // end of that access as it was when sold, whole seconds UTC; zero without Extends
 }
@@ -123,6 +128,9 @@ func (t Terms) Metadata() map[string]string {
 	if t.Devices != 0 {
 		metadata[keyDevices] = strconv.Itoa(t.Devices)
 	}
+	if t.Claim {
+		metadata[keyClaim] = claimFirst
+	}
 	if t.Extends != "" {
 		metadata[keyExtends] = t.Extends
 	}
@@ -147,6 +155,7 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 		Site:         metadata[keySite],
 		Pass:         metadata[keyPass],
 		Resource:     metadata[keyResource],
+		Claim:        metadata[keyClaim] == claimFirst,
 	}
 	for name, value := range map[string]string{
 		keyInstallation: t.Installation, keySite: t.Site, keyPass: t.Pass, keyResource: t.Resource,

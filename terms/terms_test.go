@@ -51,9 +51,10 @@ func TestTermsSurviveTheirJourneyThroughMetadata(t *testing.T) {
 		"most downloads":      with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Downloads = 1_000_000 }),
 		"one device":          with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Devices = 1 }),
 		"most devices":        with(sold(t, "5.00", "usd", Forever), func(t *Terms) { t.Devices = 1_000_000 }),
+		"a claim":             with(sold(t, "5.00", "usd", month), func(t *Terms) { t.Claim = true }),
 		"an extension":        with(sold(t, "5.00", "usd", month), extending("cs_0")),
 		"everything": with(sold(t, "5.00", "usd", month), func(t *Terms) {
-			t.Downloads, t.Devices = 5, 3
+			t.Downloads, t.Devices, t.Claim = 5, 3, true
 			extending(strings.Repeat("é", 128))(t)
 		}),
 	} {

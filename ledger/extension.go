@@ -1,0 +1,121 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// Extension is a place of a purchase that is held by a session which extends it.
+const Extension Kind = "extension"
+
+// MaxExtensions bounds how often a purchase is extended: each of them costs four
+// reads whenever the purchase is looked up.
+const MaxExtensions = 24
+
+// Extend makes a paid session a part of the purchase of another one. Record does so
+// by itself. Called again it changes nothing, unless another node has overwritten the
+// place meanwhile, which it heals.
+func (l *Ledger) Extend(ctx context.Context, purchase, by string, at time.Time) error {
+	if purchase == by {
+		return nil
+	}
+	_, err := l.Take(ctx, Extension, purchase, MaxExtensions, by, at)
+	switch {
+	case errors.Is(err, ErrNoneLeft):
+		return nil // it stands alone, see Grant
+	case err != nil:
+		return fmt.Errorf("extending a purchase: %w", err)
+	}
+	return l.mark(ctx, purchase)
+}
+
+// Extensions counts how often a purchase has been extended.
+func (l *Ledger) Extensions(ctx context.Context, session string) (int, error) {
+	return l.Taken(ctx, Extension, session, MaxExtensions)
+}
+
+// purchase draws the conclusion about a session and all that extends it, also by
+// another session whose place may have been lost.
+//
+// Each part adds its time to the end of those before, or to its own payment where
+// that is later. What was refunded adds none, so that the others move up; a won
+// dispute gives it back. The purchase is closed when all of its parts are.
+func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, error) {
+	whole, isEventful, err := l.alone(ctx, session)
+	if err != nil || !isEventful && also == "" {
+		return whole, err
+	}
+	parts := []Grant{whole}
+	sessions, err := l.extending(ctx, session)
+	if err != nil {
+		return Grant{}, err
+	}
+	if also != "" && !slices.Contains(sessions, also) {
+		sessions = append(sessions, also)
+	}
+	for _, extension := range sessions {
+		part, _, err := l.alone(ctx, extension)
+		switch {
+		case errors.Is(err, ErrNotPaid), errors.Is(err, ErrGarbled):
+			continue // adds nothing, until the event comes again
+		case err != nil:
+			return Grant{}, err
+		case part.isPartOf(whole.Fact):
+			parts = append(parts, part)
+		}
+	}
+	return together(parts), nil
+}
+
+// extending lists the sessions that extend a purchase.
+func (l *Ledger) extending(ctx context.Context, session string) ([]string, error) {
+	var found []string
+	for slot := 1; slot <= MaxExtensions; slot++ {
+		extension, err := l.holder(ctx, Extension, session, slot)
+		switch {
+		case err == nil:
+			found = append(found, extension)
+		case errors.Is(err, fs.ErrNotExist):
+			return found, nil
+		case !errors.Is(err, ErrGarbled):
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// isPartOf: what was sold as an extension extends the very thing that was sold.
+func (g Grant) isPartOf(extended Fact) bool {
+	sold, before := g.Terms, extended.Terms
+	return sold.Extends == extended.Session && sold.Site == before.Site && sold.Pass == before.Pass && sold.Resource == before.Resource
+}
+
+// together is the first of the parts, with the time of all that are open.
+func together(parts []Grant) Grant {
+	whole := parts[0]
+	slices.SortStableFunc(parts[1:], func(a, b Grant) int { return a.At.Compare(b.At) })
+	parts = slices.DeleteFunc(parts, func(part Grant) bool { return part.ClosedFor != "" })
+	if len(parts) == 0 {
+		return whole
+	}
+	var end time.Time // of the parts so far
+	for _, part := range parts {
+		switch {
+		case part.Until.IsZero():
+			whole.Until, whole.ClosedFor = time.Time{}, ""
+			return whole
+		case part.Session == whole.Session:
+			end = part.Until
+		case end.After(part.At):
+			end = part.Terms.Access.Until(end)
+		default:
+			end = part.Terms.Access.Until(part.At)
+		}
+	}
+	whole.Until, whole.ClosedFor = end, ""
+	return whole
+}
