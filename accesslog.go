@@ -23,12 +23,6 @@ import (
 // redaction stands in logs where a secret was; Caddy writes the same for credentials.
 const redaction = "REDACTED"
 
-// Names of parameters that are kept for addresses which open by themselves.
-const (
-	paramLink   = "axra_link"
-	paramDevice = "axra_device"
-)
-
 // isSecretParam reports whether a query parameter is as good as a key to what was
 // paid for.
 func isSecretParam(name string) bool {

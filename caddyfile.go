@@ -64,6 +64,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //			access      <duration>|forever
 //			per_path    [<key>]
 //			downloads   <number>
+//			devices     <number>
 //			retired
 //		}
 //	}
@@ -150,7 +151,7 @@ func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
 		if known, err := offer.unmarshalOption(d, option); err != nil {
 			return err
 		} else if !known {
-			return d.Errf("pass has no option %q: it takes price, description, access, per_path, downloads and retired", option)
+			return d.Errf("pass has no option %q: it takes price, description, access, per_path, downloads, devices and retired", option)
 		}
 	}
 	if _, err := newSale(name, *offer); err != nil {
@@ -183,19 +184,33 @@ func (o *Offer) unmarshalOption(d *caddyfile.Dispenser, name string) (known bool
 		o.PerPath, o.Key = true, strings.Join(args, "")
 		return true, nil
 	case "downloads":
-		args := d.RemainingArgs()
-		if len(args) != 1 || o.Downloads != 0 {
-			return true, d.Err("downloads takes one number: write `downloads 5`")
-		}
-		if o.Downloads, err = strconv.Atoi(args[0]); err != nil || o.Downloads < 1 {
-			return true, d.Errf("downloads %q is no number of downloads: write `downloads 5`", args[0])
-		}
-		return true, nil
+		return true, numberArg(d, &o.Downloads, "5")
+	case "devices":
+		return true, numberArg(d, &o.Devices, "3")
 	case "retired":
-		o.Retired = true
-		return true, noArgs(d)
+		return true, flag(d, &o.Retired)
 	}
 	return false, nil
+}
+
+// numberArg reads a number of one or more.
+func numberArg(d *caddyfile.Dispenser, into *int, example string) error {
+	name, args := d.Val(), d.RemainingArgs()
+	if len(args) != 1 || *into != 0 {
+		return d.Errf("%s takes one number: write `%s %s`", name, name, example)
+	}
+	number, err := strconv.Atoi(args[0])
+	if err != nil || number < 1 {
+		return d.Errf("%s %q is no number of %s: write `%s %s`", name, args[0], name, name, example)
+	}
+	*into = number
+	return nil
+}
+
+// flag reads an option that takes no value.
+func flag(d *caddyfile.Dispenser, into *bool) error {
+	*into = true
+	return noArgs(d)
 }
 
 func noArgs(d *caddyfile.Dispenser) error {
@@ -365,6 +380,7 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		access         <duration>|forever
 //		per_path       [<key>]
 //		downloads      <number>
+//		devices        <number>
 //		retired
 //		passes         <name...>
 //		offer          [handle_errors] {
@@ -376,6 +392,10 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		teaser         [index] { <directives...> }
 //		preview        <pages> per <duration>
 //		request_headers [<prefix>]
+//		receipt
+//		claim          first
+//		links          [<duration>]
+//		keep_fragment
 //		expires_in     <duration>
 //		customer_email <text>
 //		metadata       <key> <value>
@@ -424,6 +444,14 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return h.unmarshalPreview(d)
 	case "request_headers":
 		return h.unmarshalRequestHeaders(d)
+	case "receipt":
+		return flag(d, &h.Receipt)
+	case "claim":
+		return checkedArg(d, &h.Claim, checkClaim)
+	case "links":
+		return h.unmarshalLinks(d)
+	case "keep_fragment":
+		return flag(d, &h.KeepFragment)
 	case "expires_in":
 		if err := durationArg(d, &h.ExpiresIn); err != nil {
 			return err
@@ -441,8 +469,8 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		if known, err := h.Offer.unmarshalOption(d, name); known {
 			return err
 		}
-		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, downloads, retired, offer, "+
-			"teaser, preview, request_headers, expires_in, customer_email, metadata, cancel_url and site_url", name)
+		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, downloads, devices, retired, offer, "+
+			"teaser, preview, request_headers, receipt, claim, links, keep_fragment, expires_in, customer_email, metadata, cancel_url and site_url", name)
 	}
 }
 
@@ -559,6 +587,17 @@ func (h *Handler) unmarshalPreview(d *caddyfile.Dispenser) error {
 	}
 	h.Preview = &Preview{Pages: pages, Per: caddy.Duration(per)}
 	return located(d, h.Preview.check())
+}
+
+func (h *Handler) unmarshalLinks(d *caddyfile.Dispenser) error {
+	if h.Links != nil {
+		return d.Err("links is given twice: keep one")
+	}
+	h.Links = new(Links)
+	if d.CountRemainingArgs() == 0 {
+		return nil
+	}
+	return durationArg(d, &h.Links.For)
 }
 
 func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {

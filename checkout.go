@@ -77,8 +77,7 @@ func (v *visit) sell(how mode) error {
 	if how == again {
 		if entry := v.reusable(*chosen); entry != nil {
 			v.app.count(checkouts, "reused")
-			leave(v.w, entry.CheckoutURL)
-			return nil
+			return v.depart(*entry)
 		}
 	}
 	entry, refusal, err := v.start(*chosen)
@@ -87,6 +86,17 @@ func (v *visit) sell(how mode) error {
 	}
 	if refusal != nil {
 		return v.showView(*refusal)
+	}
+	return v.depart(entry)
+}
+
+// depart sends the browser to its checkout: at once, unless a page must keep the
+// fragment of the address first, which none of ours has had a chance to.
+func (v *visit) depart(entry session.Pending) error {
+	if v.KeepFragment && !v.params.Has(paramCheckout) && !v.params.Has(paramRestart) {
+		return v.showView(page.View{
+			Kind: page.Leaving, NextURL: entry.CheckoutURL, FragmentCookie: fragmentCookie, Refresh: time.Second,
+		})
 	}
 	leave(v.w, entry.CheckoutURL)
 	return nil
@@ -114,7 +124,7 @@ func (v *visit) reusable(o offered) *session.Pending {
 	scope := session.Scope(v.site.origin, o.pass, o.resource)
 	for i := range v.pending.here {
 		entry := &v.pending.here[i]
-		if entry.Scope == scope && entry.Price == o.price.String() && entry.Reusable(now()) {
+		if entry.Scope == scope && entry.Price == o.price.String() && entry.Extends == v.extendedSession() && entry.Reusable(now()) {
 			return entry
 		}
 	}
@@ -141,7 +151,7 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	}
 	entry := session.Pending{
 		Session: opened.Session, CheckoutURL: opened.URL, ExpiresAt: opened.ExpiresAt,
-		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(),
+		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(), Extends: v.extendedSession(),
 	}
 	if err := v.keepPending(v.w, v.site, entry); err != nil {
 		// Without the cookie the payment could not be given to this browser.
@@ -188,7 +198,7 @@ func (v *visit) order(o offered) session.Order {
 		Terms: terms.Terms{
 			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
 			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
-			Downloads: o.Downloads,
+			Downloads: o.Downloads, Devices: o.Devices, Claim: v.Claim == claimFirst,
 		},
 		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
 		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),
@@ -196,6 +206,9 @@ func (v *visit) order(o offered) session.Order {
 		CustomerEmail: replaced(v.r, v.CustomerEmail),
 		ExpiresIn:     time.Duration(v.ExpiresIn),
 		Metadata:      make(map[string]string, len(v.Metadata)),
+	}
+	if v.extends != nil {
+		order.Terms.Extends, order.Terms.From = v.extends.Session, v.extends.Until.UTC().Truncate(time.Second)
 	}
 	if own := replaced(v.r, v.CancelURL); own != "" {
 		order.CancelURL = own

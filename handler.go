@@ -39,6 +39,7 @@ func init() {
 // `{http.axra.payment}` | Axra's payment id; may be empty.
 // `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
 // `{http.axra.preview.left}` | How many free samples a visitor who reads one has left.
+// `{http.axra.link.<path>}` | With Links, the private address of a path of this site, such as `{http.axra.link./feed/1.mp3}`.
 // `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of the session's id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
 // For a teaser, and on requests that it answers with error 402 (`offer
@@ -86,6 +87,24 @@ type Handler struct {
 	// a client sends under such names is removed from every request that comes by the
 	// gate. Without it no headers are set.
 	RequestHeaders string `json:"request_headers,omitempty"`
+
+	// Receipt shows the receipt after the payment, before the content. It is always to
+	// be had by adding `?axra_receipt` to the address of a page that was bought.
+	Receipt bool `json:"receipt,omitempty"`
+
+	// Claim lets another browser than the one that started a checkout take its grant,
+	// as phones need whose banking app opens a browser of its own. With `first`, the
+	// first browser that comes with the session's unguessable id may, once. Without it
+	// nobody may.
+	Claim string `json:"claim,omitempty"`
+
+	// Links gives who has paid private addresses that work without cookies.
+	Links *Links `json:"links,omitempty"`
+
+	// KeepFragment sends visitors to the checkout by way of a small page, whose script
+	// keeps the fragment of the address (`#chapter-3`) for the way back. Offer pages do
+	// so anyway.
+	KeepFragment bool `json:"keep_fragment,omitempty"`
 
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
 	// advises 15m or more. The default is 30m.
@@ -206,6 +225,14 @@ func (h *Handler) read() error {
 	}
 	if err := h.Preview.check(); err != nil {
 		return err
+	}
+	if err := h.Links.check(); err != nil {
+		return err
+	}
+	if h.Claim != "" {
+		if err := checkClaim(h.Claim); err != nil {
+			return err
+		}
 	}
 	if h.RequestHeaders != "" {
 		if err := checkRequestHeaders(h.RequestHeaders); err != nil {
@@ -387,6 +414,9 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		})
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
+	if isForm(r) {
+		return h.newVisit(w, r, site, next).answerForm()
+	}
 	if isForPrograms(r) {
 		return h.newVisit(w, r, site, next).answerProgram()
 	}
@@ -416,11 +446,7 @@ func headerBytes(header http.Header) int {
 // passes are named, it must be of one of these.
 func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, *verified) {
 	best, known := none, (*verified)(nil)
-	for _, raw := range h.candidates(r, site) {
-		entry, err := h.app.verify(raw, site)
-		if err != nil {
-			continue
-		}
+	for _, entry := range h.presented(r, site) {
 		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) {
 			continue
 		}
@@ -440,6 +466,20 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 		}
 	}
 	return best, known
+}
+
+// presented are the valid tokens of a request, whatever they open.
+func (h *Handler) presented(r *http.Request, site site) []*verified {
+	var found []*verified
+	for _, raw := range h.candidates(r, site) {
+		if entry, err := h.app.verify(raw, site); err == nil {
+			found = append(found, entry)
+		}
+	}
+	if entry := h.linked(r, site); entry != nil {
+		found = append(found, entry)
+	}
+	return found
 }
 
 // maxCandidates bounds how many tokens of one request are looked at.
@@ -465,15 +505,14 @@ func (h *Handler) candidates(r *http.Request, site site) []string {
 
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
-	if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) {
-		return h.newVisit(w, r, site, next).welcomeBack(v)
-	}
-	if v.Stale(now()) {
-		if err := h.giveToken(w, r, site, v.Access); err != nil {
-			h.logger.Error("an access token could not be renewed", zap.Error(err))
+	if v.link == "" { // a private address stays one address, in a browser too
+		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) {
+			return h.newVisit(w, r, site, next).welcomeBack(v)
 		}
+		h.renew(w, r, site, v)
 	}
 	h.identify(r, v)
+	h.offerLinks(r, site, v)
 	private := newPrivateWriter(w)
 	var err error
 	if limit := int(v.downloads.Load()); limit > 0 {
@@ -492,6 +531,17 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		makePrivate(w.Header())
 	}
 	return err
+}
+
+// renew replaces a token that ends before its access does.
+func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *verified) {
+	access, due := v.renewal(now())
+	if !due {
+		return
+	}
+	if err := h.giveToken(w, r, site, access); err != nil {
+		h.logger.Error("an access token could not be renewed", zap.Error(err))
+	}
 }
 
 // show sends a page, filling in what every page of the gate says.

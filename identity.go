@@ -21,6 +21,9 @@ const DefaultRequestHeaders = "X-Axra-"
 // has added its headers.
 const identifiedVar = "axra.identified."
 
+// admittedVar holds the token by which a gate has let a request through.
+const admittedVar = "axra.admitted"
+
 // placeholderNames are the placeholders under http.axra that say who has paid.
 var placeholderNames = []string{"pass", "session", "payment", "until", "user"}
 
@@ -60,9 +63,10 @@ func plainName(name string) string {
 // identify tells later handlers who has paid.
 func (h *Handler) identify(r *http.Request, v *verified) {
 	until := ""
-	if !v.Until.IsZero() {
-		until = v.Until.UTC().Format(time.RFC3339)
+	if end := v.end(); !end.IsZero() {
+		until = end.UTC().Format(time.RFC3339)
 	}
+	caddyhttp.SetVar(r.Context(), admittedVar, v)
 	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.paid", true)
 		replacer.Set("http.axra.pass", v.Pass)

@@ -54,6 +54,10 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // MatchWithError reports whether the visitor has paid. What cannot be told is not
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
+	// Behind a gate the address no longer shows a private one.
+	if admitted, ok := caddyhttp.GetVar(r.Context(), admittedVar).(*verified); ok && m.wants(admitted.Pass) {
+		return true, nil
+	}
 	for _, gate := range m.app.allGates() {
 		if len(m.Passes) > 0 && !slices.ContainsFunc(m.Passes, func(name string) bool { return gate.saleOf(name) != nil }) ||
 			gate.sellsPaths && !isPlain(r) {
@@ -68,6 +72,10 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func (m MatchPaid) wants(pass string) bool {
+	return len(m.Passes) == 0 || slices.Contains(m.Passes, pass)
 }
 
 // CELLibrary makes the matcher a function of expressions:

@@ -41,6 +41,11 @@ type Offer struct {
 	// is finished. What was sold with another number keeps it.
 	Downloads int `json:"downloads,omitempty"`
 
+	// Devices is on how many devices one purchase may be used, the one that paid
+	// included, 1 to 1000: the receipt has a link for the others. The default is 3. What
+	// was sold with another number keeps it.
+	Devices int `json:"devices,omitempty"`
+
 	// Retired takes the pass off sale. Who has bought it keeps access.
 	Retired bool `json:"retired,omitempty"`
 }
@@ -80,6 +85,12 @@ func newSale(pass string, offer Offer) (*sale, error) {
 	}
 	if s.Downloads > 0 && !s.PerPath {
 		return nil, errors.New("downloads counts the fetches of one path: write `per_path` too, or remove downloads")
+	}
+	if s.Devices == 0 {
+		s.Devices = DefaultDevices
+	}
+	if s.Devices < 1 || s.Devices > maxDevices {
+		return nil, fmt.Errorf("devices takes a number from 1 to %d: write `devices 3`", maxDevices)
 	}
 	return s, checkPassName(pass)
 }
@@ -137,7 +148,8 @@ func (s *sale) same(other *sale) bool {
 	if s.pricedByRequest() && s.Price != other.Price {
 		return false
 	}
-	return s.price.Equal(other.price) && s.access == other.access && s.PerPath == other.PerPath && s.Key == other.Key && s.Downloads == other.Downloads
+	return s.price.Equal(other.price) && s.access == other.access && s.PerPath == other.PerPath && s.Key == other.Key &&
+		s.Downloads == other.Downloads && s.Devices == other.Devices
 }
 
 // replaced replaces what is known for the request; the rest becomes empty.

@@ -129,6 +129,15 @@ func (v *visit) startForProgram() error {
 	if chosen == nil {
 		return v.problem(offers) // it says which passes there are
 	}
+	if known := v.open(chosen.pass); known != nil {
+		// Buying again goes on from the end of what is open.
+		if v.extends, err = v.extendable(known); err != nil {
+			return v.cannotTell()
+		}
+		if v.extends == nil && known.end().IsZero() && known.downloads.Load() == 0 {
+			return v.problemAbout(page.View{}, http.StatusConflict, "Your access to this has no end. There is nothing to pay for, and nothing was charged.")
+		}
+	}
 	v.pending = v.readPending(v.r, v.site)
 	entry := v.reusable(*chosen)
 	if entry == nil {
@@ -199,8 +208,7 @@ func (v *visit) tellStatus() error {
 	case errors.Is(err, ledger.ErrNotPaid):
 		return v.sendStatus(programStatus{State: v.unpaidState(entry)})
 	case err != nil:
-		return v.problemAbout(page.View{RetryAfter: 5 * time.Second}, http.StatusServiceUnavailable,
-			"The records cannot be read right now. A payment that was made is safe; do not pay again.")
+		return v.cannotTell()
 	case !v.opens(grant):
 		return v.sendStatus(programStatus{State: "mismatch"})
 	case grant.ClosedFor != "":
@@ -208,7 +216,7 @@ func (v *visit) tellStatus() error {
 	case grant.Ended(now()):
 		return v.sendStatus(programStatus{State: "ended"})
 	}
-	signed, access, err := v.app.shared.keyring.SignAccess(v.accessOf(entry, grant), v.app.SigningAlgorithm)
+	signed, access, err := v.app.shared.keyring.SignAccess(v.accessOf(grant), v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -219,6 +227,11 @@ func (v *visit) tellStatus() error {
 		status.Until = &access.Until
 	}
 	return v.sendStatus(status)
+}
+
+func (v *visit) cannotTell() error {
+	return v.problemAbout(page.View{RetryAfter: 5 * time.Second}, http.StatusServiceUnavailable,
+		"The records cannot be read right now. A payment that was made is safe; do not pay again.")
 }
 
 func (v *visit) sendStatus(status programStatus) error {

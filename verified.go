@@ -76,11 +76,13 @@ const (
 	processing stage = "processing"
 )
 
-// verified is an access token whose signature was checked, with what the ledger
-// last said about its payment.
+// verified is an access token, or the token of a private address, whose signature
+// was checked, with what the ledger last said about its payment.
 type verified struct {
 	token.Access
 	site   string
+	link   string // the one address that it opens; empty for an access token
+	place  place  // among those of the purchase, if it has one
 	user   string // names the purchase where it may be logged
 	flight string // names the flight of its rechecks
 
@@ -89,7 +91,27 @@ type verified struct {
 	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
-	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
+	downloads    atomic.Int64              // how often the purchase may be fetched; 0: without a bound
+	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
+}
+
+// end is when access ends; zero: never. The purchase may have been extended since the
+// token was signed, or an extension refunded.
+func (v *verified) end() time.Time {
+	if until := v.until.Load(); until != nil {
+		return *until
+	}
+	return v.Until
+}
+
+// renewal is the token in place of one that ends before its access does.
+func (v *verified) renewal(at time.Time) (token.Access, bool) {
+	access, end := v.Access, v.end().Truncate(time.Second) // a token knows whole seconds
+	if !access.Until.IsZero() && (end.IsZero() || end.After(access.Until)) {
+		access.Until = end
+		return access, true
+	}
+	return access, v.Stale(at)
 }
 
 // verdict is what is known about a token.
@@ -112,7 +134,7 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 		return nil, token.ErrInvalid
 	}
 	if known, ok := a.shared.verified.GetIfPresent(raw); ok {
-		if known.site != site.origin {
+		if known.site != site.origin || known.link != "" {
 			return nil, token.ErrInvalid
 		}
 		return known, nil
@@ -121,12 +143,19 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry := &verified{
-		Access: access, site: site.origin, user: userID(access.Session),
-		flight: strconv.FormatInt(a.shared.entries.Add(1), 10),
+	place, err := parsePlace(access.Device)
+	if err != nil {
+		return nil, err
 	}
+	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), nil
+}
+
+// remember keeps what has been verified.
+func (a *App) remember(raw string, entry *verified) *verified {
+	entry.user = userID(entry.Session)
+	entry.flight = strconv.FormatInt(a.shared.entries.Add(1), 10)
 	known, _ := a.shared.verified.SetIfAbsent(raw, entry)
-	return known, nil
+	return known
 }
 
 // judge says whether the token still opens its resource. The ledger is asked at
@@ -148,6 +177,9 @@ func (a *App) judge(ctx context.Context, v *verified) verdict {
 		}
 	default:
 		a.awaitRecheck(ctx, v)
+	}
+	if end := v.end(); !end.IsZero() && !at.Before(end) {
+		return none
 	}
 	return v.verdict(now(), time.Duration(a.Grace))
 }
@@ -193,9 +225,21 @@ func (a *App) recheck(v *verified) <-chan singleflight.Result {
 	return a.shared.flights.DoChan(v.flight, func() (any, error) {
 		asked, outcomes := now(), a.shared.outcomes.Load()
 		grant, err := a.ledger.Grant(context.Background(), v.Session)
+		if err == nil && grant.ClosedFor == "" && v.place.kind != "" {
+			grant.ClosedFor, err = a.checkPlace(context.Background(), v)
+		}
 		a.learn(v, grant, err, asked, outcomes)
 		return nil, nil
 	})
+}
+
+// checkPlace closes what has lost its place to another device.
+func (a *App) checkPlace(ctx context.Context, v *verified) (closedFor ledger.Kind, err error) {
+	holds, err := a.ledger.Holds(ctx, v.place.kind, v.Session, v.place.slot, v.place.holder)
+	if err != nil || holds {
+		return "", err
+	}
+	return v.place.kind, nil
 }
 
 // learn keeps what the ledger said. One that cannot tell changes nothing, but for
@@ -222,6 +266,7 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time,
 		v.closedFor.Store(&grant.ClosedFor)
 	}
 	v.downloads.Store(int64(grant.Terms.Downloads))
+	v.until.Store(&grant.Until)
 	v.failingSince.Store(0)
 	v.checkedAt.Store(asked.UnixNano())
 	v.outcomes.Store(outcomes)

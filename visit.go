@@ -30,6 +30,11 @@ const (
 	paramHere      = "axra_here"      // already sent to the site's own address
 	paramCheckout  = "axra_checkout"  // the pass that the visitor, or a program, wants to buy
 	paramStatus    = "axra_status"    // a program asks how its checkout stands
+	paramReceipt   = "axra_receipt"   // the visitor wants to see the receipt, perhaps of a pass
+	paramExtend    = "axra_extend"    // the visitor wants more time of what is open
+	paramDevice    = "axra_device"    // opens a purchase on another device
+	paramPlace     = "axra_place"     // names, in a form, the browser that takes a place
+	paramLink      = "axra_link"      // opens one address without a cookie
 )
 
 // sessionPlaceholder is replaced by Axra in the success URL
@@ -48,6 +53,7 @@ type visit struct {
 	target  string         // the wanted page without our parameters
 	pending pendingCookies // checkouts this browser has under way
 	found   findings
+	extends *ledger.Grant // the purchase that gets more time; nil for a new one
 }
 
 // findings are what the ledger says about the checkouts under way.
@@ -74,7 +80,14 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 	switch verdict {
 	case unknown:
 		return v.showSafe()
+	case none:
+		if v.params.Has(paramDevice) {
+			return v.askDevice()
+		}
 	case closed:
+		if v.params.Has(paramDevice) {
+			return v.askDevice() // a fresh link, for one who has lost the place
+		}
 		if kind := known.closedFor.Load(); kind != nil {
 			v.found.closed, v.found.payment = *kind, known.Session
 		}
@@ -98,14 +111,30 @@ func (v *visit) welcomeBack(known *verified) error {
 		}
 		return v.next()
 	}
-	if !v.wantsMore(known) {
-		goTo(v.w, v.target)
-		return nil
+	switch {
+	case v.params.Has(paramReceipt):
+		return v.receipt(known)
+	case v.params.Has(paramDevice) && v.isOfAnother(known):
+		return v.askDevice()
+	case v.params.Has(paramExtend):
+		if err := v.wantsLonger(known); err != nil || v.extends == nil {
+			return err
+		}
+	case !v.wantsMore(known):
+		return v.arrive()
 	}
 	if settled, err := v.settle(known); settled {
 		return err
 	}
 	return v.sell(mode(v.params.Has(paramRestart)))
+}
+
+// arrive sends the browser to the clean address of the page, at the place in it that
+// the visitor wanted.
+func (v *visit) arrive() error {
+	v.dropFragment()
+	goTo(v.w, v.target+v.fragment())
+	return nil
 }
 
 // wantsMore reports whether a visitor who has access asks for a pass that is not
@@ -210,22 +239,50 @@ func (v *visit) opens(grant ledger.Grant) bool {
 
 // redeem gives the browser its access token and the page it wanted.
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
-	err := v.giveToken(v.w, v.r, v.site, v.accessOf(entry, grant))
-	if err != nil {
+	v.settlePlaces(entry, grant)
+	access := v.accessOf(grant)
+	if _, known := v.decide(v.r, v.site, []string{access.Pass}); known != nil && known.link == "" && known.Session == access.Session {
+		access.Device = known.Device // who extends a purchase stays in the same place
+	}
+	if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
 		v.logger.Error("an access token could not be signed", zap.Error(err))
 		return v.showSafe()
 	}
 	v.dropPending(v.w, v.site, entry)
 	v.app.count(checkouts, "redeemed")
-	goTo(v.w, v.target)
-	return nil
+	if v.Receipt || v.params.Has(paramReceipt) {
+		goTo(v.w, withParams(v.target, paramReceipt, access.Pass)+v.fragment())
+		return nil
+	}
+	return v.arrive()
 }
 
-// accessOf is what the token of a paid session says.
-func (v *visit) accessOf(entry session.Pending, grant ledger.Grant) token.Access {
+// settlePlaces makes sure of what other nodes may have overwritten, and that nobody
+// claims what its own browser has taken. Both are precautions: where storage is in
+// trouble, who has paid is let in without.
+func (v *visit) settlePlaces(entry session.Pending, grant ledger.Grant) {
+	var err error
+	if grant.Session != entry.Session {
+		err = v.app.ledger.Extend(v.r.Context(), grant.Session, entry.Session, now())
+	}
+	if grant.Terms.Claim {
+		_, claimed := v.app.ledger.Take(v.r.Context(), ledger.Claimed, grant.Session, 1, originHolder, now())
+		if !errors.Is(claimed, ledger.ErrNoneLeft) {
+			err = errors.Join(err, claimed)
+		}
+	}
+	if err != nil {
+		v.app.complainStorage.Do(func() {
+			v.logger.Error("the places of a purchase could not be settled", zap.Error(err), zap.String("session", shorten(grant.Session)))
+		})
+	}
+}
+
+// accessOf is what the token of a purchase says.
+func (v *visit) accessOf(grant ledger.Grant) token.Access {
 	return token.Access{
 		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
-		Session: entry.Session, Payment: grant.Payment, Until: grant.Until,
+		Session: grant.Session, Payment: grant.Payment, Until: grant.Until,
 	}
 }
 
@@ -242,10 +299,7 @@ func (v *visit) next() error {
 	}
 	switch {
 	case v.found.err != nil:
-		v.app.complainStorage.Do(func() {
-			v.logger.Error("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(v.found.err))
-		})
-		return v.showSafe()
+		return v.unreadable(v.found.err)
 	case restart:
 		return v.sell(anew)
 	case v.returnedTo() != nil:
@@ -320,6 +374,9 @@ func (v *visit) returned() error {
 		return v.wait(entry)
 	}
 	// One answer for all other ids, whatever they look like.
+	if v.Claim == claimFirst {
+		return v.askClaim()
+	}
 	return v.showView(page.View{Kind: page.NotYours, NextURL: v.target})
 }
 
@@ -395,8 +452,11 @@ func (v *visit) usedUp(known *verified, limit int) error {
 }
 
 func (v *visit) showClosed() error {
-	if v.found.closed == ledger.Disputed {
+	switch v.found.closed {
+	case ledger.Disputed:
 		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.payment})
+	case ledger.Device, ledger.Claimed:
+		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.payment})
 	}
 	return v.showView(page.View{
 		Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.payment,
@@ -433,7 +493,7 @@ func (v *visit) refuse() error {
 	case acceptsHTML(v.r) && v.choosing(offers):
 		return v.showOffers(offers, again)
 	case acceptsHTML(v.r) && len(offers) == 1:
-		return v.showView(page.View{Kind: page.Required, NextURL: v.target})
+		return v.showView(page.View{Kind: page.Required, NextURL: v.target, FragmentCookie: fragmentCookie})
 	case acceptsHTML(v.r):
 		return v.showView(page.View{Kind: page.Required})
 	}
@@ -495,7 +555,8 @@ func ownParams(rawQuery string) url.Values {
 
 func isOwnParam(name string) bool {
 	switch name {
-	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere, paramCheckout, paramStatus:
+	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere, paramCheckout, paramStatus,
+		paramReceipt, paramExtend, paramDevice, paramPlace, paramLink:
 		return true
 	}
 	return false

@@ -38,6 +38,7 @@ type Pending struct {
 	ExpiresAt   time.Time // end of the checkout, whole seconds
 	Scope       string    // what it is for, see Scope
 	Price       string    // what was asked: "5.00 USD"
+	Extends     string    // session of the purchase that gets more time; empty for a new one
 	State       State
 	ReturnedAt  time.Time // when the state became Returned, in milliseconds
 }
@@ -57,6 +58,7 @@ type pendingClaims struct {
 	CheckoutEnd *jwt.NumericDate `json:"e"`
 	Scope       string           `json:"o"`
 	Price       string           `json:"a"`
+	Extends     string           `json:"x,omitempty"`
 	State       State            `json:"m,omitempty"`
 	ReturnedAt  int64            `json:"b,omitempty"` // Unix milliseconds
 }
@@ -109,7 +111,7 @@ func (p Pending) Encode(signer Signer) (string, error) {
 func (p Pending) sign(signer Signer) (string, error) {
 	claims := pendingClaims{
 		Session: p.Session, CheckoutURL: p.CheckoutURL, CheckoutEnd: jwt.NewNumericDate(p.ExpiresAt),
-		Scope: p.Scope, Price: p.Price, State: p.State,
+		Scope: p.Scope, Price: p.Price, Extends: p.Extends, State: p.State,
 	}
 	if !p.ReturnedAt.IsZero() {
 		claims.ReturnedAt = p.ReturnedAt.UnixMilli()
@@ -132,7 +134,7 @@ func DecodePending(signer Signer, raw string) (Pending, error) {
 	}
 	p := Pending{
 		Session: c.Session, CheckoutURL: c.CheckoutURL, ExpiresAt: c.CheckoutEnd.Time,
-		Scope: c.Scope, Price: c.Price, State: c.State,
+		Scope: c.Scope, Price: c.Price, Extends: c.Extends, State: c.State,
 	}
 	if c.ReturnedAt != 0 {
 		p.ReturnedAt = time.UnixMilli(c.ReturnedAt)

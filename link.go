@@ -1,0 +1,165 @@
+package paywall
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Links gives who has paid private addresses, which open one page, file or feed each,
+// without a cookie: for download managers, feed readers and podcast players. Whoever
+// has such an address uses the purchase, until it ends or is refunded.
+type Links struct {
+	// For is how long an address works, such as `1h` for downloads. The default is as
+	// long as access lasts, as feeds need it.
+	For caddy.Duration `json:"for,omitempty"`
+}
+
+// longestLink is the life of an address whose end is that of access: the ledger knows
+// when that is.
+const longestLink = 10 * 365 * 24 * time.Hour
+
+func (l *Links) check() error {
+	if l != nil && l.For < 0 {
+		return errors.New("links takes a length of time: write `links 1h`, or `links` for as long as access lasts")
+	}
+	return nil
+}
+
+// linkClaims are the token of a private address.
+type linkClaims struct {
+	jwt.RegisteredClaims
+	Scope    string `json:"o"` // site, pass and address
+	Pass     string `json:"p"`
+	Resource string `json:"r"` // of the purchase
+	Session  string `json:"s"`
+	Payment  string `json:"y,omitempty"`
+}
+
+func linkScope(site site, pass, address string) string {
+	return session.Scope(site.origin, pass, "link "+address)
+}
+
+// linkTarget names one address: its path in the form that all spellings have in
+// common, and its query without our parameters.
+func linkTarget(target string) string {
+	path, query, found := strings.Cut(target, "?")
+	if unescaped, err := url.PathUnescape(path); err == nil {
+		path = unescaped
+	}
+	path = samePage(path)
+	if found {
+		path += "?" + query
+	}
+	return path
+}
+
+// linkAddress is the private address of a target of this site.
+func (h *Handler) linkAddress(site site, v *verified, target string) (string, error) {
+	target = samePath(target)
+	life := time.Duration(h.Links.For)
+	if life == 0 {
+		life = longestLink
+	}
+	raw, err := h.app.shared.keyring.Sign(token.Link, linkClaims{
+		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(life))},
+		Scope:            linkScope(site, v.Pass, linkTarget(target)),
+		Pass:             v.Pass, Resource: v.Resource, Session: v.Session, Payment: v.Payment,
+	})
+	if err != nil {
+		return "", err
+	}
+	return site.origin + withParams(target, paramLink, raw), nil
+}
+
+func (v *visit) linkAddress(known *verified, target string) (string, error) {
+	return v.Handler.linkAddress(v.site, known, target)
+}
+
+// linked is the purchase whose private address the request came by, nil if it came by
+// none. It opens that one address, to be read.
+func (h *Handler) linked(r *http.Request, site site) *verified {
+	address := originalURL(r)
+	if h.Links == nil || r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.Contains(address.RawQuery, paramLink) {
+		return nil
+	}
+	raw := ownParams(address.RawQuery).Get(paramLink)
+	entry, err := h.app.verifyLink(raw, site)
+	if err != nil || entry.link != linkScope(site, entry.Pass, linkTarget(cleanTarget(address))) || !isPlain(r) {
+		return nil
+	}
+	return entry
+}
+
+// verifyLink checks the token of a private address, once while it is remembered.
+func (a *App) verifyLink(raw string, site site) (*verified, error) {
+	if len(raw) > token.MaxSize {
+		return nil, token.ErrInvalid
+	}
+	if known, ok := a.shared.verified.GetIfPresent(raw); ok {
+		if known.site != site.origin || known.link == "" {
+			return nil, token.ErrInvalid
+		}
+		return known, nil
+	}
+	var claims linkClaims
+	if err := a.shared.keyring.Verify(token.Link, raw, &claims); err != nil {
+		return nil, err
+	}
+	if claims.Session == "" || claims.Pass == "" || claims.Resource == "" || claims.Scope == "" {
+		return nil, token.ErrInvalid
+	}
+	return a.remember(raw, &verified{
+		Access: token.Access{
+			Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
+			Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
+		},
+		site: site.origin, link: claims.Scope,
+	}), nil
+}
+
+// escaped writes a path as it travels, whether it was written so or not.
+func escaped(target string) string {
+	path, query, found := strings.Cut(target, "?")
+	address, err := url.Parse(path)
+	if err != nil {
+		address = &url.URL{Path: path}
+	}
+	if path = address.EscapedPath(); found {
+		path += "?" + query
+	}
+	return path
+}
+
+// linkPlaceholder begins the names of placeholders that hold private addresses.
+const linkPlaceholder = "http.axra.link."
+
+// offerLinks makes `{http.axra.link./feed/1.mp3}` the private address of that path,
+// for feeds that name their episodes.
+func (h *Handler) offerLinks(r *http.Request, site site, v *verified) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok || h.Links == nil {
+		return
+	}
+	replacer.Map(func(key string) (any, bool) {
+		target, found := strings.CutPrefix(key, linkPlaceholder)
+		if !found || !strings.HasPrefix(target, "/") {
+			return nil, false
+		}
+		address, err := h.linkAddress(site, v, escaped(target))
+		if err != nil {
+			h.logger.Error("a private address could not be signed", zap.Error(err))
+			return "", true
+		}
+		return address, true
+	})
+}

@@ -1,0 +1,130 @@
+package paywall
+
+import (
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// receipt shows what the visitor has bought and the ways to use it.
+func (v *visit) receipt(known *verified) error {
+	if paid, grant := v.lookUp(); paid != nil {
+		return v.redeem(*paid, grant) // an extension whose tab was closed
+	}
+	if chosen := v.open(v.params.Get(paramReceipt)); chosen != nil {
+		known = chosen
+	}
+	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
+	if err != nil {
+		return v.unreadable(err)
+	}
+	view := page.View{
+		Kind: page.Receipt, NextURL: v.target + v.fragment(), Reference: known.Session,
+		Price: grant.Paid.String(), Description: v.describe(grant.Terms.Pass),
+		Bought: grant.At, Until: grant.Until, Forever: grant.Until.IsZero(),
+	}
+	err = errors.Join(v.tellDevices(&view, grant), v.tellDownloads(&view, grant))
+	if err != nil {
+		return v.unreadable(err)
+	}
+	if extendable, err := v.extendable(known); err == nil && extendable != nil {
+		view.ExtendURL = withParams(v.target, paramCheckout, known.Pass, paramExtend, "1")
+	}
+	if v.Links != nil && known.link == "" {
+		if view.LinkURL, err = v.linkAddress(known, v.target); err != nil {
+			v.logger.Error("a private address could not be signed", zap.Error(err))
+		}
+	}
+	return v.showView(view)
+}
+
+// open is the token that opens the gate by a pass, nil if there is none.
+func (v *visit) open(pass string) *verified {
+	if verdict, known := v.decide(v.r, v.site, []string{pass}); verdict == open && known.link == "" {
+		return known
+	}
+	return nil
+}
+
+func (v *visit) describe(pass string) string {
+	if sale := v.saleOf(pass); sale != nil && sale.Description != "" {
+		return replaced(v.r, sale.Description)
+	}
+	return pass
+}
+
+func (v *visit) tellDevices(view *page.View, grant ledger.Grant) error {
+	used, err := v.devicesUsed(grant)
+	if err != nil {
+		return err
+	}
+	view.Devices, view.DevicesLimit = used, devicesOf(grant.Terms)
+	if used < view.DevicesLimit {
+		view.DeviceURL, err = v.deviceAddress(grant.Session)
+	}
+	return err
+}
+
+func (v *visit) tellDownloads(view *page.View, grant ledger.Grant) (err error) {
+	if view.DownloadsLimit = grant.Terms.Downloads; view.DownloadsLimit > 0 {
+		view.Downloads, err = v.app.ledger.Taken(v.r.Context(), ledger.Fetch, grant.Session, view.DownloadsLimit)
+	}
+	return err
+}
+
+// wantsLonger prepares the sale of more time. Where v.extends is not set afterwards,
+// the visitor has been answered.
+func (v *visit) wantsLonger(known *verified) error {
+	if chosen := v.open(v.params.Get(paramCheckout)); chosen != nil {
+		known = chosen
+	}
+	grant, err := v.extendable(known)
+	switch {
+	case err != nil:
+		return v.unreadable(err)
+	case grant == nil:
+		return v.arrive()
+	}
+	v.extends = grant
+	return nil
+}
+
+// extendable is the purchase of a token, if more time for the very same thing is on
+// sale.
+func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
+	sale := v.saleOf(known.Pass)
+	if sale == nil || sale.Retired || sale.Downloads > 0 || known.link != "" {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
+	if err != nil {
+		return nil, err
+	}
+	resource, err := sale.resource(v.r)
+	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	extensions, err := v.app.ledger.Extensions(v.r.Context(), grant.Session)
+	if err != nil {
+		return nil, err
+	}
+	// What could not be read back from the webhook must not be sold.
+	sold := grant.Terms
+	sold.Extends, sold.From = grant.Session, grant.Until
+	if _, err := terms.FromMetadata(sold.Metadata()); err != nil || extensions >= ledger.MaxExtensions {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	return &grant, nil
+}
+
+// extendedSession is the session of the purchase that gets more time.
+func (v *visit) extendedSession() string {
+	if v.extends == nil {
+		return ""
+	}
+	return v.extends.Session
+}
