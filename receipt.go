@@ -76,12 +76,17 @@ func (v *visit) tellDownloads(view *page.View, grant ledger.Grant) (err error) {
 	return err
 }
 
+// longer is the token of what the visitor wants more time of, if that is open.
+func (v *visit) longer() *verified {
+	if !v.params.Has(paramExtend) {
+		return nil
+	}
+	return v.open(v.params.Get(paramCheckout))
+}
+
 // wantsLonger prepares the sale of more time. Where v.extends is not set afterwards,
 // the visitor has been answered.
 func (v *visit) wantsLonger(known *verified) error {
-	if chosen := v.open(v.params.Get(paramCheckout)); chosen != nil {
-		known = chosen
-	}
 	grant, err := v.extendable(known)
 	switch {
 	case err != nil:

@@ -11,11 +11,16 @@ import (
 	"github.com/caddy-axra/paywall/internal/faults"
 )
 
-// onFaulty is fiveLines with the ledger on a storage that fails on command.
 func newFaultyWorld(t *testing.T) (*world, *faults.Control) {
 	t.Helper()
+	return newFaultyWorldOf(t, fiveLines)
+}
+
+// newFaultyWorldOf has the ledger on a storage that fails on command.
+func newFaultyWorldOf(t *testing.T, config string) (*world, *faults.Control) {
+	t.Helper()
 	root := t.TempDir()
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "endpoint       ENDPOINT",
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "endpoint       ENDPOINT",
 		"endpoint ENDPOINT\n\t\tstorage faulty "+root, 1)})
 	control := faults.On(root)
 	t.Cleanup(control.Heal)

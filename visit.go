@@ -116,8 +116,8 @@ func (v *visit) welcomeBack(known *verified) error {
 		return v.receipt(known)
 	case v.params.Has(paramDevice) && v.isOfAnother(known):
 		return v.askDevice()
-	case v.params.Has(paramExtend):
-		if err := v.wantsLonger(known); err != nil || v.extends == nil {
+	case v.longer() != nil:
+		if err := v.wantsLonger(v.longer()); err != nil || v.extends == nil {
 			return err
 		}
 	case !v.wantsMore(known):
