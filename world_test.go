@@ -404,13 +404,18 @@ func (v *visitor) buy(target, card string) reply {
 	return v.browse(back.location())
 }
 
-func findForm(t *testing.T, page reply, button string) (action string, values url.Values) {
+func parse(t *testing.T, page reply) *html.Node {
 	t.Helper()
 	document, err := html.Parse(strings.NewReader(page.body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for form := range document.Descendants() {
+	return document
+}
+
+func findForm(t *testing.T, page reply, button string) (action string, values url.Values) {
+	t.Helper()
+	for form := range parse(t, page).Descendants() {
 		if form.Type != html.ElementNode || form.Data != "form" {
 			continue
 		}
@@ -442,11 +447,7 @@ func findForm(t *testing.T, page reply, button string) (action string, values ur
 // link returns where the link labelled so leads, "" if there is none.
 func link(t *testing.T, page reply, label string) string {
 	t.Helper()
-	document, err := html.Parse(strings.NewReader(page.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for node := range document.Descendants() {
+	for node := range parse(t, page).Descendants() {
 		if node.Type == html.ElementNode && node.Data == "a" && strings.Contains(text(node), label) {
 			return attribute(node, "href")
 		}
