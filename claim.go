@@ -46,7 +46,8 @@ func (v *visit) claimAddress(holder string) string {
 // once, where it was sold so.
 func (v *visit) takeClaim(holder string) error {
 	id := v.params.Get(paramSession)
-	later := page.View{Kind: page.ClaimLater, NextURL: v.target, FormURL: v.claimAddress(holder)}
+	// No link to the page: from here it would lead to another checkout.
+	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(holder)}
 	if v.Claim != claimFirst {
 		return v.showView(page.View{Kind: page.NotYours, NextURL: v.target})
 	}

@@ -217,3 +217,14 @@ func (w *world) forget(kind string) {
 	w.t.Helper()
 	mustDo(w.t, os.RemoveAll(filepath.Join(w.storage, "axra", "ledger", kind)))
 }
+
+// A checkout that was open before is no extension.
+func TestAnOpenCheckoutIsNotTakenForAnExtension(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v, phone := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	phone.open("/premium/article.html").wantCheckout(t, w)
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
+	phone.buyLonger("/premium/article.html").wantPaid(t)
+	w.wantOpenUntil(v, "/premium/article.html", 60*day)
+}

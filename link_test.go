@@ -154,7 +154,7 @@ func TestAFeedWithPrivateAddresses(t *testing.T) {
 	@paid axra_paid member
 	header @paid X-Paid yes
 	templates /premium/feed.xml {
-		mime text/xml
+		mime text/xml application/xml
 	}
 	root ROOT`, 1)
 	w := newWorld(t, worldOptions{Caddyfile: config})

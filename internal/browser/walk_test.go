@@ -290,6 +290,8 @@ func TestOffer(t *testing.T) {
 		tab.click(`a[href$="axra_checkout=year"]`)
 		tab.arriveAtCheckout(e, "20.00")
 		tab.pay(cardGood)
+		tab.arriveHead("Your receipt")
+		tab.click(".links .primary")
 		tab.arrive("the archive", func(at place) bool {
 			return at.URL == e.site+"/archive/" && strings.Contains(at.Text, "Thank you for paying")
 		})
