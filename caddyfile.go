@@ -447,6 +447,9 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "receipt":
 		return flag(d, &h.Receipt)
 	case "claim":
+		if h.Claim != "" || d.CountRemainingArgs() != 1 {
+			return d.WrapErr(checkClaim(""))
+		}
 		return checkedArg(d, &h.Claim, checkClaim)
 	case "links":
 		return h.unmarshalLinks(d)

@@ -194,7 +194,11 @@ func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, a
 		return err
 	}
 	name, path := site.accessCookie(access, originalURL(r))
-	cookie := site.cookie(name, raw, access.Expires)
+	expires := access.Expires
+	if expires.Equal(access.Until) {
+		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
+	}
+	cookie := site.cookie(name, raw, expires)
 	cookie.Path = path
 	http.SetCookie(w, cookie)
 	return nil

@@ -89,6 +89,8 @@ func (v *visit) linkedPurchase() string {
 	return claims.Session
 }
 
+// isOfAnother reports whether a device link is for another purchase than the one that
+// has let the visitor in.
 func (v *visit) isOfAnother(known *verified) bool {
 	purchase := v.linkedPurchase()
 	return purchase != "" && purchase != known.Session
@@ -129,6 +131,9 @@ func (v *visit) purchaseToShare() (*ledger.Grant, error) {
 		return nil, v.showClosed()
 	case err != nil, !grant.Open(now()), !v.opens(grant):
 		return nil, v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})
+	case v.open(grant.Terms.Pass) != nil:
+		// Somebody else's purchase must not take the place of the visitor's own.
+		return nil, v.arrive()
 	}
 	return &grant, nil
 }

@@ -228,3 +228,24 @@ func TestAnOpenCheckoutIsNotTakenForAnExtension(t *testing.T) {
 	phone.buyLonger("/premium/article.html").wantPaid(t)
 	w.wantOpenUntil(v, "/premium/article.html", 60*day)
 }
+
+// Whoever lures a paying visitor to a purchase of their own takes nothing away.
+func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v, other := w.visitor(), w.visitor()
+	other.buy("/premium/article.html", cardGood).wantPaid(t)
+	address := link(t, other.open(receiptPage), deviceLink)
+	theirs := w.lastPayment().ID
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	form := strings.Replace(address, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	for _, answer := range []reply{v.open(address), v.do(http.MethodPost, form, navigation, nil)} {
+		if answer.location() != "/premium/article.html" || answer.header.Get("Set-Cookie") != "" {
+			t.Errorf("answered %d %q %v", answer.status, answer.location(), answer.header)
+		}
+	}
+	if err := w.sandbox.Refund(theirs); err != nil {
+		t.Fatal(err)
+	}
+	w.delivered()
+	v.open("/premium/article.html").wantPaid(t)
+}

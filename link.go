@@ -43,6 +43,9 @@ type linkClaims struct {
 	Resource string `json:"r"` // of the purchase
 	Session  string `json:"s"`
 	Payment  string `json:"y,omitempty"`
+	// Until is the end of access when the address was made. It counts only as long as
+	// the ledger has not told the end of today.
+	Until *jwt.NumericDate `json:"u,omitempty"`
 }
 
 func linkScope(site site, pass, address string) string {
@@ -70,11 +73,15 @@ func (h *Handler) linkAddress(site site, v *verified, target string) (string, er
 	if life == 0 {
 		life = longestLink
 	}
-	raw, err := h.app.shared.keyring.Sign(token.Link, linkClaims{
+	claims := linkClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(life))},
 		Scope:            linkScope(site, v.Pass, linkTarget(target)),
 		Pass:             v.Pass, Resource: v.Resource, Session: v.Session, Payment: v.Payment,
-	})
+	}
+	if end := v.end(); !end.IsZero() {
+		claims.Until = jwt.NewNumericDate(end)
+	}
+	raw, err := h.app.shared.keyring.Sign(token.Link, claims)
 	if err != nil {
 		return "", err
 	}
@@ -118,13 +125,14 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	if claims.Session == "" || claims.Pass == "" || claims.Resource == "" || claims.Scope == "" {
 		return nil, token.ErrInvalid
 	}
-	return a.remember(raw, &verified{
-		Access: token.Access{
-			Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
-			Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
-		},
-		site: site.origin, link: claims.Scope,
-	}), nil
+	access := token.Access{
+		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
+		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
+	}
+	if claims.Until != nil {
+		access.Until = claims.Until.Time
+	}
+	return a.remember(raw, &verified{Access: access, site: site.origin, link: claims.Scope}), nil
 }
 
 // escaped writes a path as it travels, whether it was written so or not.

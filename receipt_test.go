@@ -90,9 +90,9 @@ func (w *world) wantOpenUntil(v *visitor, target string, after time.Duration) {
 	w.t.Helper()
 	begin := w.now()
 	w.pass(after - time.Hour)
-	v.open(target).wantPaid(w.t)
+	v.browse(target).wantPaid(w.t)
 	w.pass(2 * time.Hour)
-	if answer := v.open(target); strings.Contains(answer.body, marker) {
+	if answer := v.browse(target); strings.Contains(answer.body, marker) {
 		w.t.Fatalf("still open %s after %s", w.now().Sub(begin), after)
 	}
 }
@@ -213,4 +213,17 @@ func TestNobodyPaysForWhatHasNoEnd(t *testing.T) {
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
+}
+
+// What was bought for longer is not replaced by what was bought for shorter.
+func TestTheLongerPurchaseStays(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v := w.visitor()
+	late := v.open("/premium/article.html")
+	v.buy("/premium/article.html?axra_restart=1", cardGood).wantPaid(t)
+	v.buyLonger("/premium/article.html").wantPaid(t)
+	back := v.pay(v.browse(late.location()), cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+	w.wantOpenUntil(v, "/premium/article.html", 60*day)
 }

@@ -104,6 +104,16 @@ func (v *verified) end() time.Time {
 	return v.Until
 }
 
+// outlasts reports whether the token is better kept than replaced by another purchase
+// of the same.
+func (v *verified) outlasts(other token.Access) bool {
+	if v.Session == other.Session || v.Resource != other.Resource || v.downloads.Load() > 0 {
+		return false
+	}
+	end := v.end()
+	return !other.Until.IsZero() && (end.IsZero() || end.After(other.Until))
+}
+
 // renewal is the token in place of one that ends before its access does.
 func (v *verified) renewal(at time.Time) (token.Access, bool) {
 	access, end := v.Access, v.end().Truncate(time.Second) // a token knows whole seconds

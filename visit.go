@@ -96,7 +96,42 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 	if paid, grant := v.lookUp(); paid != nil {
 		return v.redeem(*paid, grant)
 	}
+	if access := v.prolonged(); access != nil {
+		if err := v.giveToken(v.w, v.r, v.site, *access); err == nil {
+			return v.arrive()
+		}
+	}
 	return v.next()
+}
+
+// prolonged is the new token for one that has ended with its access, if the purchase
+// has been extended since, on another device.
+func (v *visit) prolonged() *token.Access {
+	for _, raw := range v.candidates(v.r, v.site) {
+		access, err := v.app.shared.keyring.VerifyLapsed(raw, v.site.origin)
+		if err != nil {
+			continue
+		}
+		grant, err := v.app.ledger.Grant(v.r.Context(), access.Session)
+		if err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access) {
+			access.Until = grant.Until
+			return &access
+		}
+		if err != nil && !errors.Is(err, ledger.ErrNotPaid) {
+			v.found.err = err
+		}
+	}
+	return nil
+}
+
+// holds reports whether a token still has its place among those of the purchase.
+func (v *visit) holds(access token.Access) bool {
+	place, err := parsePlace(access.Device)
+	if err != nil || place.kind == "" {
+		return err == nil
+	}
+	holds, err := v.app.ledger.Holds(v.r.Context(), place.kind, access.Session, place.slot, place.holder)
+	return err == nil && holds
 }
 
 // welcomeBack answers who has access and comes with parameters of ours: back from
@@ -241,12 +276,15 @@ func (v *visit) opens(grant ledger.Grant) bool {
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
-	if _, known := v.decide(v.r, v.site, []string{access.Pass}); known != nil && known.link == "" && known.Session == access.Session {
+	known := v.open(access.Pass)
+	if known != nil && known.Session == access.Session {
 		access.Device = known.Device // who extends a purchase stays in the same place
 	}
-	if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
-		v.logger.Error("an access token could not be signed", zap.Error(err))
-		return v.showSafe()
+	if known == nil || !known.outlasts(access) {
+		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
+			v.logger.Error("an access token could not be signed", zap.Error(err))
+			return v.showSafe()
+		}
 	}
 	v.dropPending(v.w, v.site, entry)
 	v.app.count(checkouts, "redeemed")

@@ -112,12 +112,33 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 // VerifyAccess checks a token's form, type, key, signature, issuer, audience
 // and times. The error wraps ErrInvalid, or is ErrNoKeys.
 func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
+	return k.verifyAccess(raw, site)
+}
+
+// VerifyLapsed checks a token that has ended with the access that it carries, not
+// longer than Lapse ago: the purchase may have been extended since. All else is as with
+// VerifyAccess. What it says opens nothing by itself.
+func (k *Keyring) VerifyLapsed(raw, site string) (Access, error) {
+	access, err := k.verifyAccess(raw, site, jwt.WithLeeway(Lapse))
+	if err == nil && (access.Until.IsZero() || !access.Expires.Equal(access.Until) || k.now().Before(access.Until)) {
+		err = fmt.Errorf("%w: it has not ended with its access", ErrInvalid)
+	}
+	return access, err
+}
+
+// Lapse is how long a token that has ended with its access may ask for a new one.
+const Lapse = 30 * 24 * time.Hour
+
+func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Access, error) {
 	var claims accessClaims
 	snap, err := k.verify(raw, typeAccess, &claims, func(key *key) (string, any) {
 		return key.algorithm, key.verifying
-	}, jwt.WithAudience(site))
+	}, append(opts, jwt.WithAudience(site))...)
 	if err != nil {
 		return Access{}, err
+	}
+	if claims.NotBefore != nil && k.now().Before(claims.NotBefore.Time) { // no leeway for these
+		return Access{}, fmt.Errorf("%w: not valid yet", ErrInvalid)
 	}
 	if claims.Issuer != issuer(snap) || len(claims.Audience) != 1 ||
 		claims.Pass == "" || claims.Resource == "" || claims.Session == "" || claims.IssuedAt == nil {

@@ -111,7 +111,6 @@ var mutants = []mutant{
 	{"T4 a private address opens others", "link.go", `entry.link != linkScope(site, entry.Pass, linkTarget(cleanTarget(address)))`, `entry.link == ""`, ".", "TestT4APrivate"},
 	{"T4 a private address may be disguised", "link.go", `|| !isPlain(r) {`, `{`, ".", "TestT4APrivate"},
 	{"T6 a private address is a token", "verified.go", `if known.site != site.origin || known.link != "" {`, `if known.site != site.origin {`, ".", "TestT4APrivate"},
-	{"T6 a token is a private address", "link.go", `if known.site != site.origin || known.link == "" {`, `if known.site != site.origin {`, ".", "TestT4APrivate"},
 	{"a private address gives the receipt away", "handler.go", `if v.link == "" { // a private`, `if v != nil { // a private`, ".", "TestT4APrivate|TestAPrivate"},
 	{"G6 a private address writes", "link.go", `r.Method != http.MethodGet && r.Method != http.MethodHead`, `r.Method == ""`, ".", "TestT4APrivate"},
 	{"an extension begins at its payment", "ledger/extension.go", `case end.After(part.At):`, `case end.IsZero() && end.After(part.At):`, "./ledger", "."},
@@ -121,5 +120,9 @@ var mutants = []mutant{
 	{"an open checkout is taken for an extension", "checkout.go", `entry.Extends == v.extendedSession() &&`, ``, ".", "TestAnOpenCheckout"},
 	{"a program pays for what has no end", "programs.go", `if v.extends == nil && known.end().IsZero()`, `if v.extends != nil && known.end().IsZero()`, ".", "TestNobodyPays"},
 	{"the fragment is forgotten", "visit.go", `goTo(v.w, v.target+v.fragment())`, `goTo(v.w, v.target)`, ".", "TestTheFragment|TestR1AFragment"},
-	{"R1 a fragment may be anything", "fragment.go", `if err != nil || !found ||`, `if err != nil ||`, ".", "TestR1AFragment"},
+	{"R1 a fragment may be anything", "fragment.go", `if err != nil || !found ||`, `if err != nil || found && false ||`, ".", "TestR1AFragment"},
+	{"an extension on another device comes too late", "visit.go", `err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access)`, `err == nil && grant.Open(now()) && v.opens(grant) && access.Device == "x"`, ".", "TestAnExtensionCounts|TestAnOpenCheckout"},
+	{"T3 any expired token asks for another", "token/token.go", `access.Until.IsZero() || !access.Expires.Equal(access.Until) ||`, `access.Session == "" ||`, "./token", "."},
+	{"another's purchase replaces the visitor's own", "device.go", `case v.open(grant.Terms.Pass) != nil:`, `case v.open(grant.Terms.Pass) != nil && purchase == "":`, ".", "TestADeviceLinkDoes"},
+	{"a shorter purchase replaces a longer one", "visit.go", `if known == nil || !known.outlasts(access) {`, `if known == nil || known != nil {`, ".", "TestTheLonger"},
 }
