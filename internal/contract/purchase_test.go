@@ -71,27 +71,3 @@ func checkEnd(t *testing.T, paid status, access time.Duration) {
 		t.Errorf("%s of %s are left", left, access)
 	}
 }
-
-// TestStates goes to the states that need neither time nor a broken sandbox, nor a
-// currency of mobile money.
-func TestStates(t *testing.T) {
-	p := newProgram(t)
-	for _, test := range []struct {
-		state string
-		card  string
-		then  []string // what happens to the payment
-	}{
-		{state: "failed", card: cardDeclined},
-		{state: "disputed", card: cardGood, then: []string{"dispute"}},
-		{state: "dispute_lost", card: cardGood, then: []string{"dispute", "lose"}},
-		{state: "paid", card: cardGood, then: []string{"dispute", "win"}},
-		{state: "refunded", card: cardGood, then: []string{"refund"}},
-	} {
-		c := p.start("/downloads/field-guide.txt?axra_checkout")
-		payment := p.pay(c, test.card)
-		for _, action := range test.then {
-			p.control("payments/"+payment+"/"+action, "")
-		}
-		p.await(c, test.state)
-	}
-}
