@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,6 +60,14 @@ type checking struct {
 
 func init() {
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
+	// The library knows date-time by itself.
+	openapi3.DefineStringFormatValidator("uri", openapi3.NewCallbackValidator(func(address string) error {
+		parsed, err := url.Parse(address)
+		if err == nil && (parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https") {
+			err = fmt.Errorf("%q is no absolute address", address)
+		}
+		return err
+	}))
 }
 
 // RoundTrip reports a difference as the test's failure, and goes on.
