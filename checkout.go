@@ -112,6 +112,9 @@ func (v *visit) chosen(offers []offered) *offered {
 				return &offers[i]
 			}
 		}
+		if name != "" {
+			return nil // another than is on sale: nobody is charged by guess
+		}
 	}
 	if v.choosing(offers) || len(offers) == 0 {
 		return nil

@@ -170,7 +170,7 @@ func (v *visit) answerForm() error {
 	holder := v.params.Get(paramPlace)
 	switch {
 	case !v.isFromHere() || !isHolder(holder):
-		return v.problemAbout(page.View{}, http.StatusForbidden, "Open the page itself and use its button.")
+		return v.sendProblem(http.StatusForbidden, "Open the page itself and use its button.")
 	case v.params.Has(paramDevice):
 		return v.takeDevice(holder)
 	default:

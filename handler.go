@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -544,8 +545,12 @@ func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *ve
 	}
 }
 
-// show sends a page, filling in what every page of the gate says.
+// show sends a page, filling in what every page of the gate says; a program gets
+// problem details.
 func (h *Handler) show(w http.ResponseWriter, r *http.Request, v page.View) error {
+	if told, ok := plainly[v.Kind]; ok && !acceptsHTML(r) {
+		return sendProblem(w, r, cmp.Or(v.Status, told.status), told.detail, v.RetryAfter)
+	}
 	if v.Site == "" {
 		v.Site, _ = splitHostPort(r.Host)
 	}

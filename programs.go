@@ -43,12 +43,15 @@ type forSale struct {
 	Checkout string `json:"checkout"`
 }
 
+// howToBuy is what problem tells a program that has not paid.
+const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
+	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
+
 // problem answers 402 and creates nothing.
-func (v *visit) problem(offers []offered) error {
+func (v *visit) problem(offers []offered, detail string) error {
 	body := problemDetails{
 		Type: problemType + "payment-required", Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired,
-		Detail: "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
-			"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token.",
+		Detail: detail,
 	}
 	for _, o := range offers {
 		each := forSale{
@@ -70,14 +73,32 @@ func (v *visit) problem(offers []offered) error {
 
 func (v *visit) statusURL() string { return v.site.origin + withParams(v.target, paramStatus, "1") }
 
-// problemAbout answers a program in place of a page.
-func (v *visit) problemAbout(view page.View, status int, detail string) error {
-	if view.RetryAfter > 0 {
-		v.w.Header().Set("Retry-After", strconv.FormatInt(int64((view.RetryAfter+time.Second-1)/time.Second), 10))
+// plainly is what a program is told in place of a page.
+var plainly = map[page.Kind]struct {
+	status int
+	detail string
+}{
+	page.BadAddress:    {http.StatusBadRequest, "The address can be read in more than one way, so it was refused."},
+	page.TooLong:       {http.StatusRequestURITooLong, "The request is too long to be paid for. Nothing was charged."},
+	page.TooMany:       {http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged."},
+	page.Misconfigured: {http.StatusInternalServerError, "The site's paywall is not set up properly. Nothing was charged."},
+	page.Unavailable:   {http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged."},
+	page.PaymentSafe: {http.StatusServiceUnavailable,
+		"The records cannot be read right now. A payment that was made is safe; do not pay again."},
+}
+
+// sendProblem answers a program in place of a page.
+func sendProblem(w http.ResponseWriter, r *http.Request, status int, detail string, retryAfter time.Duration) error {
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10))
 	}
-	return sendJSON(v.w, v.r, status, "application/problem+json", problemDetails{
+	return sendJSON(w, r, status, "application/problem+json", problemDetails{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail,
 	})
+}
+
+func (v *visit) sendProblem(status int, detail string) error {
+	return sendProblem(v.w, v.r, status, detail, 0)
 }
 
 // isForPrograms reports whether a program speaks to the gate itself.
@@ -119,7 +140,7 @@ type programCheckout struct {
 // startForProgram opens a checkout session and tells its address.
 func (v *visit) startForProgram() error {
 	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" && from != "none" {
-		return v.problemAbout(page.View{}, http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
+		return v.sendProblem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
 	}
 	offers, err := v.onSale()
 	if err != nil {
@@ -127,15 +148,15 @@ func (v *visit) startForProgram() error {
 	}
 	chosen := v.chosen(offers)
 	if chosen == nil {
-		return v.problem(offers) // it says which passes there are
+		return v.problem(offers, howToBuy) // it says which passes there are
 	}
 	if known := v.open(chosen.pass); known != nil {
 		// Buying again goes on from the end of what is open.
 		if v.extends, err = v.extendable(known); err != nil {
-			return v.cannotTell()
+			return v.unreadable(err)
 		}
 		if v.extends == nil && known.end().IsZero() && known.downloads.Load() == 0 {
-			return v.problemAbout(page.View{}, http.StatusConflict, "Your access to this has no end. There is nothing to pay for, and nothing was charged.")
+			return v.sendProblem(http.StatusConflict, "Your access to this has no end. There is nothing to pay for, and nothing was charged.")
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -146,7 +167,7 @@ func (v *visit) startForProgram() error {
 			return err
 		}
 		if refusal != nil {
-			return v.refuseProgram(*refusal)
+			return v.showView(*refusal)
 		}
 		entry = &started
 	}
@@ -165,17 +186,6 @@ func (v *visit) startForProgram() error {
 	})
 }
 
-func (v *visit) refuseProgram(view page.View) error {
-	switch view.Kind {
-	case page.TooLong:
-		return v.problemAbout(view, http.StatusRequestURITooLong, "The address is too long to be paid for.")
-	case page.TooMany:
-		return v.problemAbout(view, http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged.")
-	default:
-		return v.problemAbout(view, http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged.")
-	}
-}
-
 // programStatus is how a checkout stands.
 type programStatus struct {
 	// State is `waiting`, `processing`, `failed`, `expired`, `paid`, `refunded`,
@@ -191,24 +201,35 @@ type programStatus struct {
 }
 
 // tellStatus answers the program that started a checkout, and nobody else: its
-// status token is the pending cookie's value.
+// status token is the pending cookie's value. An access token asks for a new one in
+// its place.
 func (v *visit) tellStatus() error {
 	raw, ok := bearer(v.r)
 	if !ok {
-		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
-		return v.problemAbout(page.View{}, http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
+		return v.wantToken("", "Send the statusToken of the checkout as a bearer token.")
 	}
-	entry, err := session.DecodePending(v.app.shared.keyring, raw)
-	if err != nil || v.scopes(v.r, v.site)[entry.Scope] == nil {
-		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall", error="invalid_token"`)
-		return v.problemAbout(page.View{}, http.StatusUnauthorized, "This statusToken is not valid for this resource.")
+	if entry, err := session.DecodePending(v.app.shared.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
+		return v.tellPurchase(entry.Session, "", func() string { return v.unpaidState(entry) })
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+	if known, err := v.app.verify(raw, v.site); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known) != none {
+		return v.tellPurchase(known.Session, known.Device, func() string { return "waiting" })
+	}
+	return v.wantToken(`, error="invalid_token"`, "This token is not valid for this resource.")
+}
+
+func (v *visit) wantToken(reason, detail string) error {
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`+reason)
+	return v.sendProblem(http.StatusUnauthorized, detail)
+}
+
+// tellPurchase says how a session stands, and gives the token of one that is open.
+func (v *visit) tellPurchase(id, device string, unpaid func() string) error {
+	grant, err := v.app.ledger.Grant(v.r.Context(), id)
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
-		return v.sendStatus(programStatus{State: v.unpaidState(entry)})
+		return v.sendStatus(programStatus{State: unpaid()})
 	case err != nil:
-		return v.cannotTell()
+		return v.unreadable(err)
 	case !v.opens(grant):
 		return v.sendStatus(programStatus{State: "mismatch"})
 	case grant.ClosedFor != "":
@@ -216,22 +237,19 @@ func (v *visit) tellStatus() error {
 	case grant.Ended(now()):
 		return v.sendStatus(programStatus{State: "ended"})
 	}
-	signed, access, err := v.app.shared.keyring.SignAccess(v.accessOf(grant), v.app.SigningAlgorithm)
+	access := v.accessOf(grant)
+	access.Device = device
+	signed, access, err := v.app.shared.keyring.SignAccess(access, v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.app.count(checkouts, "redeemed")
-	v.logger.Debug("access token given to a program", zap.String("session", shorten(entry.Session)))
+	v.logger.Debug("access token given to a program", zap.String("session", shorten(id)))
 	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &access.Expires}
 	if !access.Until.IsZero() {
 		status.Until = &access.Until
 	}
 	return v.sendStatus(status)
-}
-
-func (v *visit) cannotTell() error {
-	return v.problemAbout(page.View{RetryAfter: 5 * time.Second}, http.StatusServiceUnavailable,
-		"The records cannot be read right now. A payment that was made is safe; do not pay again.")
 }
 
 func (v *visit) sendStatus(status programStatus) error {

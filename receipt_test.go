@@ -182,7 +182,7 @@ func TestAProgramExtends(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: member()})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	access := http.Header{"Authorization": {"Bearer " + v.cookieFor("/premium/", "axra_t_")}}
+	access := v.bearer("/premium/")
 	program := w.visitor()
 	var checkout struct{ CheckoutURL, StatusURL, StatusToken string }
 	decode(t, program.do(http.MethodPost, "/premium/article.html?axra_checkout=member", access, nil), &checkout)
@@ -206,7 +206,7 @@ func TestNobodyPaysForWhatHasNoEnd(t *testing.T) {
 		t.Errorf("the receipt says\n%s", receipt.body)
 	}
 	v.browse("/premium/article.html?axra_checkout=member&axra_extend=1").wantPaid(t)
-	access := http.Header{"Authorization": {"Bearer " + v.cookieFor("/premium/", "axra_t_")}}
+	access := v.bearer("/premium/")
 	if answer := v.do(http.MethodPost, "/premium/article.html?axra_checkout=member", access, nil); answer.status != http.StatusConflict {
 		t.Errorf("a program is answered %d %s", answer.status, answer.body)
 	}

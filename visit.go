@@ -74,20 +74,16 @@ func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, on
 
 // turnedAway answers a request whose tokens do not open the gate.
 func (v *visit) turnedAway(verdict verdict, known *verified) error {
-	if !isNavigation(v.r) {
+	switch {
+	case verdict == unknown:
+		return v.showSafe()
+	case !isNavigation(v.r):
 		return v.refuse()
 	}
-	switch verdict {
-	case unknown:
-		return v.showSafe()
-	case none:
-		if v.params.Has(paramDevice) {
-			return v.askDevice()
-		}
-	case closed:
-		if v.params.Has(paramDevice) {
-			return v.askDevice() // a fresh link, for one who has lost the place
-		}
+	if v.params.Has(paramDevice) {
+		return v.askDevice()
+	}
+	if verdict == closed {
 		if kind := known.closedFor.Load(); kind != nil {
 			v.found.closed, v.found.payment = *kind, known.Session
 		}
@@ -476,8 +472,12 @@ func (v *visit) wait(entry session.Pending) error {
 // usedUp answers who has fetched a purchase as often as it allows.
 func (v *visit) usedUp(known *verified, limit int) error {
 	if !acceptsHTML(v.r) {
-		return v.problemAbout(page.View{}, http.StatusPaymentRequired,
-			"This purchase has been downloaded "+strconv.Itoa(limit)+" times, which is as often as it allows. Nothing was charged now.")
+		offers, err := v.onSale()
+		if err != nil {
+			return v.misconfigured(err)
+		}
+		return v.problem(offers, "This purchase has been downloaded "+strconv.Itoa(limit)+
+			" times, which is as often as it allows. Nothing was charged now. It can be bought again.")
 	}
 	v.pending = v.readPending(v.r, v.site)
 	if settled, err := v.settle(known); settled {
@@ -535,7 +535,7 @@ func (v *visit) refuse() error {
 	case acceptsHTML(v.r):
 		return v.showView(page.View{Kind: page.Required})
 	}
-	return v.problem(offers)
+	return v.problem(offers, howToBuy)
 }
 
 // isNavigation reports whether a person's browser is about to show the answer as

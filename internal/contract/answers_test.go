@@ -12,6 +12,7 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 	p := newProgram(t)
 	const sheet, ask = "/sheets/january.txt", "/sheets/january.txt?axra_status=1"
 	bearer, c := p.buy(sheet)
+	forGood, _ := p.buy("/downloads/field-guide.txt")
 	withToken := func(headers ...string) []string { return append([]string{"Authorization", bearer}, headers...) }
 	for _, test := range []struct {
 		name, method, target string
@@ -32,7 +33,8 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{name: "the status", target: ask, headers: []string{"Authorization", "Bearer " + c.StatusToken}, want: 200},
 		{name: "the status without a token", target: ask, want: 401},
 		{name: "the status with no valid token", target: ask, headers: []string{"Authorization", "Bearer x"}, want: 401},
-		{name: "the status with an access token", target: ask, headers: withToken(), want: 401},
+		{name: "the status with an access token", target: ask, headers: withToken(), want: 200},
+		{name: "the status with an access token of something else", target: ask, headers: []string{"Authorization", forGood}, want: 401},
 		{
 			name: "the status of another resource", target: "/sheets/february.txt?axra_status=1",
 			headers: []string{"Authorization", "Bearer " + c.StatusToken}, want: 401,
@@ -43,6 +45,11 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{name: "an ambiguous address", method: http.MethodPost, target: sheet + "?axra_checkout", headers: []string{"X-Original-Url", "/other"}, want: 400},
 		{name: "nothing chosen", method: http.MethodPost, target: "/archive/?axra_checkout", want: 402},
 		{name: "no such pass", method: http.MethodPost, target: "/archive/?axra_checkout=none", want: 402},
+		{name: "no such pass where one is on sale", method: http.MethodPost, target: sheet + "?axra_checkout=none", want: 402},
+		{
+			name: "what has no end already", method: http.MethodPost, target: "/downloads/field-guide.txt?axra_checkout",
+			headers: []string{"Authorization", forGood}, want: 409,
+		},
 		{name: "another site", method: http.MethodPost, target: sheet + "?axra_checkout", headers: []string{"Sec-Fetch-Site", "cross-site"}, want: 403},
 		{name: "too long", method: http.MethodPost, target: sheet + "?axra_checkout&x=" + strings.Repeat("x", 2048), want: 414},
 		{name: "no price", method: http.MethodPost, target: "/sheets/march.txt?axra_checkout", want: 500},
