@@ -93,28 +93,14 @@ func redactedHeader(header http.Header) http.Header {
 	return header
 }
 
-// withoutSecretParams is the query without its secrets, the rest byte for byte;
-// found says whether a part of it is left.
-func withoutSecretParams(rawQuery string) (kept string, found bool) {
-	if !secretParams(rawQuery) {
-		return rawQuery, true
-	}
-	parts := make([]string, 0, 8)
-	for part := range strings.SplitSeq(rawQuery, "&") {
-		if name, _, _ := strings.Cut(part, "="); !isSecretParam(name) {
-			parts = append(parts, part)
-		}
-	}
-	return strings.Join(parts, "&"), len(parts) > 0
-}
-
-func addressWithoutSecrets(address string) string {
-	path, query, found := strings.Cut(address, "?")
-	if !found {
+// cleanAddress is an address, absolute or not, as the browser wanted it.
+func cleanAddress(address string) string {
+	path, query, _ := strings.Cut(address, "?")
+	if !strings.Contains(query, "axra_") {
 		return address
 	}
 	query, fragment, hasFragment := strings.Cut(query, "#")
-	if kept, left := withoutSecretParams(query); left {
+	if kept, found := cleanQuery(query); found {
 		path += "?" + kept
 	}
 	if hasFragment {
@@ -123,27 +109,23 @@ func addressWithoutSecrets(address string) string {
 	return path
 }
 
-// withoutSecrets is the request for the handlers behind: they, their logs and an
-// application upstream have no use for the gate's secrets.
-//
-// The URL stays the one that r has, and loses its secrets for r as well: Caddy's
-// placeholders read it, today's and those after a rewrite. What originalURL
-// returns for r stays complete.
-func withoutSecrets(r *http.Request) *http.Request {
+// asWanted is the request for the handlers behind, as the browser wanted it: they, their
+// logs and an application upstream have no use for what the gate has added, and not all
+// of it may be told. What originalURL returns for r stays complete.
+func asWanted(r *http.Request) *http.Request {
 	ctx := r.Context()
 	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
 		original.URL = new(*original.URL)
-		original.URL.RawQuery, _ = withoutSecretParams(original.URL.RawQuery)
-		original.RequestURI = addressWithoutSecrets(original.RequestURI)
+		original.URL.RawQuery, _ = cleanQuery(original.URL.RawQuery)
+		original.RequestURI = cleanAddress(original.RequestURI)
 		ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, original)
 		setOriginal(ctx, original.RequestURI, original.URL)
 	}
-	r.URL.RawQuery, _ = withoutSecretParams(r.URL.RawQuery)
 	for i, referer := range r.Header["Referer"] {
-		r.Header["Referer"][i] = addressWithoutSecrets(referer)
+		r.Header["Referer"][i] = cleanAddress(referer)
 	}
 	clean := r.WithContext(ctx)
-	clean.RequestURI = addressWithoutSecrets(r.RequestURI)
+	clean.RequestURI = cleanAddress(r.RequestURI)
 	return clean
 }
 
@@ -183,7 +165,8 @@ func (h *Handler) discreet(w http.ResponseWriter, r *http.Request) (out http.Res
 	}
 	line := &accessLine{
 		logger: h.app.ctx.Logger(new(caddyhttp.App)), conf: server.Logs, skip: skip || !logsAccess(server.Logs, r.Host),
-		r: r, began: began(r), ResponseRecorder: caddyhttp.NewResponseRecorder(w, nil, nil),
+		errorRoutes: server.Errors != nil && len(server.Errors.Routes) > 0,
+		r:           r, began: began(r), ResponseRecorder: caddyhttp.NewResponseRecorder(w, nil, nil),
 	}
 	line.request = zap.Object("request", line.loggable())
 	outR = new(*r)
@@ -218,13 +201,14 @@ func (b *countingBody) Read(p []byte) (int, error) {
 // Server.logRequest and its kin in Caddy 2.11.
 type accessLine struct {
 	caddyhttp.ResponseRecorder
-	logger  *zap.Logger // of the http app
-	conf    *caddyhttp.ServerLogConfig
-	skip    bool
-	r       *http.Request
-	request zap.Field
-	began   time.Time
-	read    atomic.Int64
+	logger      *zap.Logger // of the http app
+	conf        *caddyhttp.ServerLogConfig
+	skip        bool
+	errorRoutes bool // the site's handle_errors answers errors
+	r           *http.Request
+	request     zap.Field
+	began       time.Time
+	read        atomic.Int64
 }
 
 func (l *accessLine) credentials() bool { return l.conf != nil && l.conf.ShouldLogCredentials }
@@ -329,7 +313,7 @@ func (l *accessLine) writeError(err error, duration time.Duration) {
 		fields = append(fields, zap.String("error", redactedText(message)))
 	}
 	level := zapcore.DebugLevel
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && !l.errorRoutes {
 		level = zapcore.ErrorLevel
 	}
 	for _, logger := range l.loggers("log.error") {
@@ -415,17 +399,43 @@ func withoutPort(host string) string {
 }
 
 // answerError answers an error that a handler behind has returned, unless something
-// was written already. Caddy would do the same, but log the address.
-func answerError(w http.ResponseWriter, err error) {
+// was written already, as Caddy would: by the site's handle_errors, if it has any.
+// Caddy would log the address.
+func answerError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil || answered(w) {
 		return
 	}
-	status := http.StatusInternalServerError
+	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
+		if server.Errors.Routes.Compile(errorChainEnd).ServeHTTP(w, erring(server, r, err)) == nil || answered(w) {
+			return
+		}
+	}
+	w.WriteHeader(statusOf(err))
+}
+
+// errorChainEnd is what handle_errors ends in, as in Caddy.
+var errorChainEnd = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	err, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	w.WriteHeader(statusOf(err))
+	return nil
+})
+
+// erring is the request as handle_errors sees it: as it came, with the error.
+func erring(server *caddyhttp.Server, r *http.Request, err error) *http.Request {
+	r = server.Errors.WithError(r, err)
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		r.Method, r.RemoteAddr, r.RequestURI = original.Method, original.RemoteAddr, original.RequestURI
+		*r.URL = *original.URL
+	}
+	return r
+}
+
+func statusOf(err error) int {
 	var handled caddyhttp.HandlerError
 	if errors.As(err, &handled) && handled.StatusCode >= 200 && handled.StatusCode <= 999 {
-		status = handled.StatusCode
+		return handled.StatusCode
 	}
-	w.WriteHeader(status)
+	return http.StatusInternalServerError
 }
 
 // answered reports whether a final header has been written, as the nearest recorder

@@ -67,11 +67,12 @@ func (d *discreetly) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if !secretParams(r.URL.RawQuery) || !strings.Contains(r.RequestURI, secret) {
 		incomplete.Add(1)
 	}
-	err = next.ServeHTTP(out, withoutSecrets(r))
+	r.URL.RawQuery, _ = cleanQuery(r.URL.RawQuery)
+	err = next.ServeHTTP(out, asWanted(r))
 	if !secretParams(originalURL(r).RawQuery) {
 		incomplete.Add(1)
 	}
-	answerError(out, err)
+	answerError(out, asWanted(r), err)
 	return err
 }
 
@@ -474,7 +475,9 @@ func TestSecretParams(t *testing.T) {
 	}{
 		{"", "", "", false},
 		{"a=1&b", "a=1&b", "a=1&b", false},
-		{"axra_try=3", "axra_try=3", "axra_try=3", false},
+		{"axra_try=3&axra_paid", "axra_try=3&axra_paid", "axra_paid", false},
+		{"axra_query=Yj0y&axra_try=1&a", "axra_query=Yj0y&axra_try=1&a", "b=2", false},
+		{"a&axra_query=YiM&axra_query=Yg0K", "a&axra_query=YiM&axra_query=Yg0K", "a", false},
 		{"xaxra_link=1&axra_linked=2", "xaxra_link=1&axra_linked=2", "xaxra_link=1&axra_linked=2", false},
 		{"axra_link=x", "axra_link=REDACTED", "", true},
 		{"axra_link=", "axra_link=", "", true},
@@ -489,7 +492,7 @@ func TestSecretParams(t *testing.T) {
 		if got := redacted(test.query); got != test.redacted {
 			t.Errorf("%q: redacted it is %q, want %q", test.query, got, test.redacted)
 		}
-		if got, _ := withoutSecretParams(test.query); got != test.without {
+		if got, _ := cleanQuery(test.query); got != test.without {
 			t.Errorf("%q: without secrets it is %q, want %q", test.query, got, test.without)
 		}
 	}
@@ -518,7 +521,7 @@ func TestAddresses(t *testing.T) {
 		if got := redactedAddress(test.address); got != test.redacted {
 			t.Errorf("%q: redacted it is %q, want %q", test.address, got, test.redacted)
 		}
-		if got := addressWithoutSecrets(test.address); got != test.without {
+		if got := cleanAddress(test.address); got != test.without {
 			t.Errorf("%q: without secrets it is %q, want %q", test.address, got, test.without)
 		}
 	}
@@ -596,20 +599,20 @@ func TestAnswerError(t *testing.T) {
 		{caddyhttp.HandlerError{}, 500},
 	} {
 		recorder := caddyhttp.NewResponseRecorder(httptest.NewRecorder(), nil, nil)
-		answerError(recorder, test.err)
+		answerError(recorder, httptest.NewRequest(http.MethodGet, "/", nil), test.err)
 		if recorder.Status() != test.want {
 			t.Errorf("%v: answered with %d, want %d", test.err, recorder.Status(), test.want)
 		}
 	}
 	recorder := caddyhttp.NewResponseRecorder(httptest.NewRecorder(), nil, nil)
 	recorder.WriteHeader(http.StatusEarlyHints)
-	answerError(newPrivateWriter(recorder), io.EOF)
+	answerError(newPrivateWriter(recorder), httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)
 	if recorder.Status() != 500 {
 		t.Errorf("after early hints: %d", recorder.Status())
 	}
 	for _, status := range []int{101, 200, 404} {
 		written := &statusWriter{status: status}
-		answerError(newPrivateWriter(written), io.EOF)
+		answerError(newPrivateWriter(written), httptest.NewRequest(http.MethodGet, "/", nil), io.EOF)
 		if written.again {
 			t.Errorf("a header was written after %d", status)
 		}

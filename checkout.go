@@ -154,7 +154,8 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	}
 	entry := session.Pending{
 		Session: opened.Session, CheckoutURL: opened.URL, ExpiresAt: opened.ExpiresAt,
-		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(), Extends: v.extendedSession(),
+		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(),
+		Extends: v.extendedSession(), Device: v.device,
 	}
 	if err := v.keepPending(v.w, v.site, entry); err != nil {
 		// Without the cookie the payment could not be given to this browser.

@@ -4,11 +4,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/url"
+	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
 )
 
 // claimFirst is the one value of Handler.Claim.
@@ -17,6 +20,10 @@ const claimFirst = "first"
 // originHolder is who has the claim of a purchase that the browser that started it
 // has taken.
 const originHolder = "origin"
+
+// claimLife is how long after the payment it may be claimed: as long as the browser
+// that started the checkout is waited for.
+const claimLife = session.PendingLife
 
 // maxClaim is the length in bytes beyond which nothing is a session's id.
 const maxClaim = 256
@@ -47,12 +54,16 @@ func (v *visit) claimAddress(holder string) string {
 func (v *visit) takeClaim(holder string) error {
 	id := v.params.Get(paramSession)
 	// No link to the page: from here it would lead to another checkout.
-	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(holder)}
+	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(rand.Text())}
 	if v.Claim != claimFirst {
 		return v.showView(page.View{Kind: page.NotYours, NextURL: v.target})
 	}
 	if id == "" || len(id) > maxClaim || url.QueryEscape(id) != id {
 		return v.showView(later)
+	}
+	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if wait, ok := v.app.claims.Allow(clientIP); !ok { // each costs a look into storage
+		return v.showView(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
 	}
 	grant, err := v.app.ledger.Grant(v.r.Context(), id)
 	switch {
@@ -60,7 +71,7 @@ func (v *visit) takeClaim(holder string) error {
 		return v.showView(later)
 	case err != nil:
 		return v.unreadable(err)
-	case !grant.Terms.Claim, !grant.Open(now()), !v.opens(grant):
+	case !grant.Terms.Claim, !grant.Open(now()), !v.opens(grant), now().Sub(grant.At) > claimLife:
 		return v.showView(later)
 	case v.open(grant.Terms.Pass) != nil:
 		return v.arrive() // it is open here already

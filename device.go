@@ -172,10 +172,16 @@ func (v *visit) answerForm() error {
 	case !v.isFromHere() || !isHolder(holder):
 		return v.sendProblem(http.StatusForbidden, "Open the page itself and use its button.")
 	case v.params.Has(paramDevice):
-		return v.takeDevice(holder)
+		return v.takeDevice(holderNow(holder))
 	default:
-		return v.takeClaim(holder)
+		return v.takeClaim(holderNow(holder))
 	}
+}
+
+// holderNow ends the time within which a form that is sent again gets the same place:
+// its address must not be as good as the place.
+func holderNow(name string) string {
+	return name + "-" + strconv.FormatInt(now().Truncate(10*time.Minute).Unix(), 10)
 }
 
 // isFromHere reports whether a form was sent from a page of this site.

@@ -370,6 +370,10 @@ const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.stripHeaders(r)
+	came := r.URL.RawQuery
+	// From here on matchers, keys and the handlers behind see the query that the browser
+	// wanted; newVisit reads what the gate has added from originalURL.
+	r.URL.RawQuery, _ = cleanQuery(came)
 	reach, err := h.reach(r)
 	if err != nil {
 		// Answered here: a `handle_errors` could serve the very file.
@@ -378,28 +382,33 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	switch reach {
 	case outside:
+		r.URL.RawQuery = came
 		setUnpaid(r)
 		return next.ServeHTTP(w, r)
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	if !secretParams(originalURL(r).RawQuery) {
+	query := originalURL(r).RawQuery
+	if !strings.Contains(query, "axra_") {
 		return h.guard(w, r, next)
+	}
+	behind := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(w, asWanted(r))
+	})
+	if !secretParams(query) {
+		return h.guard(w, r, behind)
 	}
 	recorder, r, logged := h.discreet(w, r)
 	defer func() { logged(err) }() // after a panic, too
-	err = h.guard(recorder, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		return next.ServeHTTP(w, withoutSecrets(r))
-	}))
-	if err != nil {
-		answerError(recorder, err)
+	if err = h.guard(recorder, r, behind); err != nil {
+		answerError(recorder, asWanted(r), err)
 	}
 	return nil
 }
 
 // guard answers a request that the gate covers.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if h.sellsPaths && !isPlain(r) {
+	if h.sellsPaths && !isPlain(r) || h.sellsKeys && !wellFormed(r.URL.RawQuery) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if headerBytes(r.Header) > maxHeaderBytes {
@@ -515,6 +524,11 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	h.identify(r, v)
 	h.offerLinks(r, site, v)
 	private := newPrivateWriter(w)
+	if v.link != "" {
+		private.before = func(int) {
+			w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads would tell its address
+		}
+	}
 	var err error
 	if limit := int(v.downloads.Load()); limit > 0 {
 		meter := newMeter(private, r, h.app.shared.fetches, h.app.ledger, h.logger, v.Session, limit, now)

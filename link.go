@@ -38,11 +38,12 @@ func (l *Links) check() error {
 // linkClaims are the token of a private address.
 type linkClaims struct {
 	jwt.RegisteredClaims
-	Scope    string `json:"o"` // site, pass and address
-	Pass     string `json:"p"`
-	Resource string `json:"r"` // of the purchase
-	Session  string `json:"s"`
-	Payment  string `json:"y,omitempty"`
+	Scope     string `json:"o"` // site, pass and address
+	Pass      string `json:"p"`
+	Resource  string `json:"r"` // of the purchase
+	Session   string `json:"s"`
+	Payment   string `json:"y,omitempty"`
+	Downloads int    `json:"d,omitempty"`
 	// Until is the end of access when the address was made. It counts only as long as
 	// the ledger has not told the end of today.
 	Until *jwt.NumericDate `json:"u,omitempty"`
@@ -77,6 +78,7 @@ func (h *Handler) linkAddress(site site, v *verified, target string) (string, er
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(life))},
 		Scope:            linkScope(site, v.Pass, linkTarget(target)),
 		Pass:             v.Pass, Resource: v.Resource, Session: v.Session, Payment: v.Payment,
+		Downloads: int(v.downloads.Load()),
 	}
 	if end := v.end(); !end.IsZero() {
 		claims.Until = jwt.NewNumericDate(end)
@@ -127,7 +129,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	}
 	access := token.Access{
 		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
-		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
+		Session: claims.Session, Payment: claims.Payment, Downloads: claims.Downloads, Expires: claims.ExpiresAt.Time,
 	}
 	if claims.Until != nil {
 		access.Until = claims.Until.Time

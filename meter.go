@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -87,28 +86,14 @@ func newMeter(w http.ResponseWriter, r *http.Request, known *otter.Cache[string,
 	}
 }
 
-// serve runs the handler behind. When the meter refuses, the handler's error is
-// that of a copy that was stopped, which a proxy even makes a panic of.
-func (m *meter) serve(next caddyhttp.Handler, r *http.Request) (err error) {
+// serve runs the handler behind.
+func (m *meter) serve(next caddyhttp.Handler, r *http.Request) error {
 	defer m.finish()
-	defer func() {
-		if !m.refused {
-			return
-		}
-		err = nil
-		if reason := recover(); reason != nil && reason != http.ErrAbortHandler { //nolint:errorlint // it is compared so in net/http
-			panic(reason)
-		}
-	}()
-	return next.ServeHTTP(m, r)
+	return unlessRefused(func() bool { return m.refused }, func() error { return next.ServeHTTP(m, r) })
 }
 
 // restore takes back the header of an answer that was refused.
-func (m *meter) restore() {
-	header := m.Header()
-	clear(header)
-	maps.Copy(header, m.before.Clone())
-}
+func (m *meter) restore() { restoreHeader(m.Header(), m.before.Clone()) }
 
 // finish gives back what was reserved and not sent, for the download to be
 // resumed.

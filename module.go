@@ -113,6 +113,7 @@ type App struct {
 	shared        *shared
 	client        *session.Client
 	limiter       *session.Limiter
+	claims        *session.Limiter
 	verifier      webhook.Verifier
 	storageConfig string // what StorageRaw said
 	siteURL       string
@@ -301,6 +302,9 @@ func (a *App) provisionShared(s secrets) error {
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
 	}, where, perClient, total).value
+	a.claims = acquire(a, "claims", func() *pooled[*session.Limiter] {
+		return &pooled[*session.Limiter]{value: session.NewLimiter(session.DefaultPerClient, session.DefaultTotal, now)}
+	}, where).value
 	if s.key == "" {
 		return nil // a node that only receives webhooks
 	}

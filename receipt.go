@@ -94,7 +94,7 @@ func (v *visit) wantsLonger(known *verified) error {
 	case grant == nil:
 		return v.arrive()
 	}
-	v.extends = grant
+	v.extends, v.device = grant, known.Device
 	return nil
 }
 
@@ -110,7 +110,7 @@ func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
 		return nil, err
 	}
 	resource, err := sale.resource(v.r)
-	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() {
+	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() || grant.Terms.Downloads > 0 {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
 	extensions, err := v.app.ledger.Extensions(v.r.Context(), grant.Session)

@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 type privateWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
+	before      func(status int) // sees the final header before it leaves; may be nil
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
@@ -27,6 +29,9 @@ func (w *privateWriter) WriteHeader(status int) {
 	if !w.wroteHeader && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.wroteHeader = true
 		makePrivate(w.Header())
+		if w.before != nil {
+			w.before(status)
+		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
@@ -94,6 +99,27 @@ func addVary(header http.Header, field string) {
 		}
 	}
 	header.Add("Vary", field)
+}
+
+// unlessRefused serves with a handler whose answer may be refused while it writes. Then
+// its error is that of a copy that was stopped, which a proxy even makes a panic of.
+func unlessRefused(refused func() bool, serve func() error) (err error) {
+	defer func() {
+		if !refused() {
+			return
+		}
+		err = nil
+		if reason := recover(); reason != nil && reason != http.ErrAbortHandler { //nolint:errorlint // it is compared so in net/http
+			panic(reason)
+		}
+	}()
+	return serve()
+}
+
+// restoreHeader takes back the header of an answer that was refused.
+func restoreHeader(header, before http.Header) {
+	clear(header)
+	maps.Copy(header, before)
 }
 
 // leave sends the browser to the checkout. Caddy's access log writes response

@@ -83,48 +83,51 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 	setUnpaid(v.r)
 	before := v.w.Header().Clone()
 	w := &teaserWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: v.w}, index: v.Teaser.Index}
-	request := v.teaserRequest()
-	if v.Teaser.handler != nil {
-		err = v.Teaser.handler.ServeHTTP(w, request, v.onward)
-	} else {
-		err = v.onward.ServeHTTP(w, request)
-	}
+	err = unlessRefused(func() bool { return w.failed }, func() error { return v.askTeaser(w) })
 	if w.wrote {
-		return true, nil
+		return true, err
 	}
 	v.app.complainCheckout.Do(func() {
-		v.logger.Error("the teaser could not be served; visitors see the built-in page", zap.String("teaser", request.URL.Path), zap.Error(err))
+		v.logger.Error("the teaser could not be served; visitors see the built-in page", zap.String("path", v.r.URL.Path), zap.Error(err))
 	})
 	restoreHeader(v.w.Header(), before)
 	return false, nil
 }
 
-// teaserRequest asks for the teaser and nothing else: whole, and without what
-// could lead a server behind elsewhere.
-func (v *visit) teaserRequest() *http.Request {
-	for _, name := range []string{"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+// askTeaser asks for the teaser and nothing else: whole, and without what could lead a
+// server behind elsewhere. The address is changed where it stands, and changed back:
+// Caddy's placeholders and file matchers read it there.
+func (v *visit) askTeaser(w http.ResponseWriter) error {
+	for _, name := range teaserStrips {
 		v.r.Header.Del(name)
 	}
 	for _, name := range overrides {
 		v.r.Header.Del(name) // also those that name this very page
 	}
-	request := v.r.Clone(v.r.Context())
+	address := *v.r.URL
+	defer func() { *v.r.URL = address }()
+	request := new(*v.r)
 	request.Body, request.ContentLength = http.NoBody, 0
-	if v.Teaser.URI == "" {
-		return request
+	if v.Teaser.handler != nil {
+		// Nothing of what lies behind the gate, also where the block does not answer.
+		return v.Teaser.handler.ServeHTTP(w, request, emptyHandler)
 	}
 	path, query, _ := strings.Cut(v.Teaser.URI, "?") // first, so that none comes with a placeholder
-	request.URL = &url.URL{Path: samePath(replaced(v.r, path)), RawQuery: replaced(v.r, query)}
-	request.RequestURI = request.URL.RequestURI()
-	return request
+	teaser := url.URL{Path: samePath(replaced(v.r, path)), RawQuery: replaced(v.r, query)}
+	*v.r.URL = teaser
+	request.RequestURI = teaser.RequestURI()
+	return v.onward.ServeHTTP(w, request)
 }
 
-func restoreHeader(header, before http.Header) {
-	clear(header)
-	for name, values := range before {
-		header[name] = values
-	}
+// teaserStrips are header fields with which a request would ask for something else
+// than a page.
+var teaserStrips = []string{
+	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
+	"Upgrade", "Connection", "Http2-Settings",
 }
+
+// emptyHandler is behind handlers that must answer by themselves.
+var emptyHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 
 // teaserWriter sends what succeeds with status 402. What does not is not sent.
 type teaserWriter struct {
@@ -140,9 +143,9 @@ var errTeaser = errors.New("the teaser was not served")
 func (w *teaserWriter) WriteHeader(status int) {
 	switch {
 	case w.wrote || w.failed:
-	case status < 200:
+	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.ResponseWriterWrapper.WriteHeader(status)
-	case status >= 300 && status != http.StatusPaymentRequired:
+	case status < 200, status >= 300 && status != http.StatusPaymentRequired:
 		w.failed = true
 	default:
 		w.wrote = true

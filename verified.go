@@ -164,6 +164,7 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 func (a *App) remember(raw string, entry *verified) *verified {
 	entry.user = userID(entry.Session)
 	entry.flight = strconv.FormatInt(a.shared.entries.Add(1), 10)
+	entry.downloads.Store(int64(entry.Downloads)) // until the ledger says
 	known, _ := a.shared.verified.SetIfAbsent(raw, entry)
 	return known
 }
@@ -210,6 +211,9 @@ func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
 	}
 	if since != 0 && at.UnixNano()-since > int64(grace) {
 		return unknown
+	}
+	if since != 0 && v.link != "" && v.checkedAt.Load() == 0 {
+		return unknown // a private address outlives its access; only the ledger knows
 	}
 	return open
 }

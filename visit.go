@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -54,6 +55,7 @@ type visit struct {
 	pending pendingCookies // checkouts this browser has under way
 	found   findings
 	extends *ledger.Grant // the purchase that gets more time; nil for a new one
+	device  string        // the visitor's place among those of extends
 }
 
 // findings are what the ledger says about the checkouts under way.
@@ -142,13 +144,14 @@ func (v *visit) welcomeBack(known *verified) error {
 		}
 		return v.next()
 	}
+	longer := v.longer()
 	switch {
 	case v.params.Has(paramReceipt):
 		return v.receipt(known)
 	case v.params.Has(paramDevice) && v.isOfAnother(known):
 		return v.askDevice()
-	case v.longer() != nil:
-		if err := v.wantsLonger(v.longer()); err != nil || v.extends == nil {
+	case longer != nil:
+		if err := v.wantsLonger(longer); err != nil || v.extends == nil {
 			return err
 		}
 	case !v.wantsMore(known):
@@ -173,7 +176,7 @@ func (v *visit) arrive() error {
 func (v *visit) wantsMore(known *verified) bool {
 	if name := v.params.Get(paramCheckout); name != "" && name != known.Pass {
 		verdict, _ := v.decide(v.r, v.site, []string{name})
-		return verdict == none
+		return verdict == none || verdict == closed
 	}
 	return (v.params.Has(paramRestart) || v.params.Has(paramCheckout)) && v.isUsedUp(known)
 }
@@ -272,10 +275,8 @@ func (v *visit) opens(grant ledger.Grant) bool {
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
+	access.Device = entry.Device
 	known := v.open(access.Pass)
-	if known != nil && known.Session == access.Session {
-		access.Device = known.Device // who extends a purchase stays in the same place
-	}
 	if known == nil || !known.outlasts(access) {
 		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
 			v.logger.Error("an access token could not be signed", zap.Error(err))
@@ -316,7 +317,7 @@ func (v *visit) settlePlaces(entry session.Pending, grant ledger.Grant) {
 func (v *visit) accessOf(grant ledger.Grant) token.Access {
 	return token.Access{
 		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
-		Session: grant.Session, Payment: grant.Payment, Until: grant.Until,
+		Session: grant.Session, Payment: grant.Payment, Until: grant.Until, Downloads: grant.Terms.Downloads,
 	}
 }
 
@@ -508,8 +509,10 @@ func (v *visit) showSafe() error {
 
 func (v *visit) showView(view page.View) error {
 	view.Site = v.site.host()
-	if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
-		view.Price, view.Description = offers[0].price.String(), offers[0].description
+	if view.Kind != page.Receipt { // which says what was paid
+		if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
+			view.Price, view.Description = offers[0].price.String(), offers[0].description
+		}
 	}
 	return v.show(v.w, v.r, view)
 }
@@ -608,20 +611,29 @@ func hasReturnParams(rawQuery string) bool {
 // travel to Axra and back within the success URL.
 const maxTarget = 2048
 
-// cleanTarget is the path and query that the browser wanted, byte for byte: what
-// a checkout brought back in paramQuery, else the query without our parameters.
+// cleanTarget is the path and query that the browser wanted, byte for byte.
 func cleanTarget(address *url.URL) string {
 	target := samePath(address.EscapedPath())
-	if address.RawQuery == "" && !address.ForceQuery {
-		return target
+	query, found := cleanQuery(address.RawQuery)
+	if found || address.RawQuery == "" && address.ForceQuery {
+		target = samePath(target + "?" + query)
+	}
+	return target
+}
+
+// cleanQuery is the query that the browser wanted: what a checkout brought back in
+// paramQuery, else the query without our parameters. found says whether there is one.
+func cleanQuery(rawQuery string) (query string, found bool) {
+	if !strings.Contains(rawQuery, "axra_") {
+		return rawQuery, rawQuery != ""
 	}
 	kept := make([]string, 0, 8)
 	removed := false
-	for part := range strings.SplitSeq(address.RawQuery, "&") {
+	for part := range strings.SplitSeq(rawQuery, "&") {
 		name, value, _ := strings.Cut(part, "=")
 		if name == paramQuery {
-			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil {
-				return samePath(target + "?" + string(original))
+			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil && isQuery(original) {
+				return string(original), true
 			}
 		}
 		if isOwnParam(name) {
@@ -630,10 +642,12 @@ func cleanTarget(address *url.URL) string {
 		}
 		kept = append(kept, part)
 	}
-	if removed && len(kept) == 0 {
-		return target
-	}
-	return target + "?" + strings.Join(kept, "&")
+	return strings.Join(kept, "&"), !removed || len(kept) > 0
+}
+
+// isQuery reports whether bytes can stand in a request line as a query.
+func isQuery(text []byte) bool {
+	return !bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '#' })
 }
 
 // returnAddress is the address that Axra sends the browser back to. The page's own

@@ -468,7 +468,7 @@ func setHeaders(h http.Header, v View, lang string, length int) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	if v.FormURL != "" {
-		h.Set("Referrer-Policy", "same-origin") // with no-referrer a browser posts "Origin: null"
+		h.Set("Referrer-Policy", "strict-origin") // with no-referrer a browser posts "Origin: null"
 	}
 	h.Set("X-Robots-Tag", "noindex")
 	h.Set("Content-Security-Policy", v.contentSecurityPolicy())

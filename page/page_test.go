@@ -131,7 +131,7 @@ func checkHeaders(t *testing.T, v View, w *httptest.ResponseRecorder) {
 		"Retry-After":            "",
 	}
 	if v.FormURL != "" {
-		want["Referrer-Policy"] = "same-origin"
+		want["Referrer-Policy"] = "strict-origin"
 	}
 	if v.RetryAfter > 0 {
 		want["Retry-After"] = "30"

@@ -39,6 +39,7 @@ type Pending struct {
 	Scope       string    // what it is for, see Scope
 	Price       string    // what was asked: "5.00 USD"
 	Extends     string    // session of the purchase that gets more time; empty for a new one
+	Device      string    // the place, among those of the purchase that is extended, of who extends it
 	State       State
 	ReturnedAt  time.Time // when the state became Returned, in milliseconds
 }
@@ -59,6 +60,7 @@ type pendingClaims struct {
 	Scope       string           `json:"o"`
 	Price       string           `json:"a"`
 	Extends     string           `json:"x,omitempty"`
+	Device      string           `json:"d,omitempty"`
 	State       State            `json:"m,omitempty"`
 	ReturnedAt  int64            `json:"b,omitempty"` // Unix milliseconds
 }
@@ -111,7 +113,7 @@ func (p Pending) Encode(signer Signer) (string, error) {
 func (p Pending) sign(signer Signer) (string, error) {
 	claims := pendingClaims{
 		Session: p.Session, CheckoutURL: p.CheckoutURL, CheckoutEnd: jwt.NewNumericDate(p.ExpiresAt),
-		Scope: p.Scope, Price: p.Price, Extends: p.Extends, State: p.State,
+		Scope: p.Scope, Price: p.Price, Extends: p.Extends, Device: p.Device, State: p.State,
 	}
 	if !p.ReturnedAt.IsZero() {
 		claims.ReturnedAt = p.ReturnedAt.UnixMilli()
@@ -134,7 +136,7 @@ func DecodePending(signer Signer, raw string) (Pending, error) {
 	}
 	p := Pending{
 		Session: c.Session, CheckoutURL: c.CheckoutURL, ExpiresAt: c.CheckoutEnd.Time,
-		Scope: c.Scope, Price: c.Price, Extends: c.Extends, State: c.State,
+		Scope: c.Scope, Price: c.Price, Extends: c.Extends, Device: c.Device, State: c.State,
 	}
 	if c.ReturnedAt != 0 {
 		p.ReturnedAt = time.UnixMilli(c.ReturnedAt)

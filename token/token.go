@@ -53,15 +53,17 @@ const longest = 400 * 24 * time.Hour
 
 // Access is what an access token says.
 type Access struct {
-	Site     string    // origin the token is for (aud)
-	Pass     string    // name of the pass
-	Resource string    // what the purchase opens within the pass
-	Session  string    // Axra's checkout session that paid
-	Payment  string    // Axra's payment id; may be empty
-	Device   string    // the place among the purchase's devices; empty for the browser that paid
-	Until    time.Time // end of access; zero: for ever
-	Expires  time.Time // end of the token itself, never after Until
-	Issued   time.Time
+	Site     string // origin the token is for (aud)
+	Pass     string // name of the pass
+	Resource string // what the purchase opens within the pass
+	Session  string // Axra's checkout session that paid
+	Payment  string // Axra's payment id; may be empty
+	Device   string // the place among the purchase's devices; empty for the browser that paid
+	// Downloads is how often the purchase may be fetched; 0: without a bound.
+	Downloads int
+	Until     time.Time // end of access; zero: for ever
+	Expires   time.Time // end of the token itself, never after Until
+	Issued    time.Time
 }
 
 // Stale reports whether a token that ends before its access should be renewed.
@@ -72,12 +74,13 @@ func (a Access) Stale(now time.Time) bool {
 
 type accessClaims struct {
 	jwt.RegisteredClaims
-	Pass     string           `json:"pass"`
-	Resource string           `json:"resource"`
-	Session  string           `json:"session"`
-	Payment  string           `json:"payment,omitempty"`
-	Device   string           `json:"device,omitempty"`
-	Until    *jwt.NumericDate `json:"until,omitempty"`
+	Pass      string           `json:"pass"`
+	Resource  string           `json:"resource"`
+	Session   string           `json:"session"`
+	Payment   string           `json:"payment,omitempty"`
+	Device    string           `json:"device,omitempty"`
+	Downloads int              `json:"downloads,omitempty"`
+	Until     *jwt.NumericDate `json:"until,omitempty"`
 }
 
 // SignAccess issues an access token with the newest key of the algorithm. It
@@ -95,7 +98,7 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 			Audience: jwt.ClaimStrings{a.Site},
 			IssuedAt: jwt.NewNumericDate(a.Issued),
 		},
-		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment, Device: a.Device,
+		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment, Device: a.Device, Downloads: a.Downloads,
 	}
 	if !a.Until.IsZero() {
 		claims.Until = jwt.NewNumericDate(a.Until)
@@ -146,7 +149,7 @@ func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Acce
 	}
 	a := Access{
 		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
-		Payment: claims.Payment, Device: claims.Device, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
+		Payment: claims.Payment, Device: claims.Device, Downloads: claims.Downloads, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
 	}
 	if claims.Until != nil {
 		a.Until = claims.Until.Time

@@ -408,7 +408,7 @@ func TestGallery(t *testing.T) {
 			tab := newVisitor(t, true).open(url)
 			tab.arrive(url, func(at place) bool { return at.Head != "" })
 			tab.inspect("page-" + name)
-			if name == "offer" || name == "refunded" {
+			if name == "offer" || name == "refunded" || name == "receipt" {
 				for _, lang := range []string{"ar", "es", "fr", "sw"} {
 					tab := newVisitor(t, true).open(url + "?lang=" + lang)
 					tab.arrive(url, func(at place) bool { return at.Head != "" })
