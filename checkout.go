@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -140,6 +141,10 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	if len(v.target) > maxTarget {
 		return none, &page.View{Kind: page.TooLong}, nil
 	}
+	if v.pending.bought > maxBoughtBytes {
+		// With one more cookie the whole site could refuse the browser's requests.
+		return none, &page.View{Kind: page.NoRoom}, nil
+	}
 	if err := v.app.client.Ready(); err != nil {
 		return v.unavailable(err) // before it costs anybody's budget
 	}
@@ -168,20 +173,23 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 }
 
 // forgetOldest keeps the cookies of a browser that never pays from piling up.
-// Cancelled checkouts go first, those that the visitor came back from last.
+// Cancelled checkouts go first, those that the visitor came back from last. None goes
+// that has been paid, or of which that cannot be told.
 func (v *visit) forgetOldest() {
-	excess := v.pending.bytes - maxPendingBytes
-	if excess <= 0 {
-		return
-	}
+	excess := v.pending.excess()
 	each := v.pending.bytes / max(1, len(v.pending.all))
 	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
 		for _, entry := range v.pending.all {
-			if excess <= 0 || entry.State != state || v.app.stageOf(entry) == processing {
+			if excess <= 0 {
+				return
+			}
+			if entry.State != state || v.app.stageOf(entry) == processing {
 				continue
 			}
-			v.dropPending(v.w, v.site, entry)
-			excess -= each
+			if _, err := v.app.ledger.Grant(v.r.Context(), entry.Session); errors.Is(err, ledger.ErrNotPaid) {
+				v.dropPending(v.w, v.site, entry)
+				excess -= each
+			}
 		}
 	}
 }

@@ -42,6 +42,10 @@ func (s site) accessName(path string, of ...string) string {
 	return s.prefix(path) + "axra_t_" + hex.EncodeToString(sum[:4])
 }
 
+// maxOrigins bounds how many origins are remembered: behind a wildcard a client may
+// name any number.
+const maxOrigins = 1000
+
 func (h *Handler) names(site site) *cookieNames {
 	if known, ok := h.cookies.Load(site.origin); ok {
 		return known.(*cookieNames) //nolint:forcetypeassert // only this function stores
@@ -52,7 +56,9 @@ func (h *Handler) names(site site) *cookieNames {
 		names.access = append(names.access, site.accessName("/", sale.pass), site.accessName("/…", sale.pass))
 	}
 	names.access = slices.Compact(names.access) // without prefixes the two are one
-	h.cookies.Store(site.origin, names)
+	if h.origins.Add(1) <= maxOrigins {
+		h.cookies.Store(site.origin, names)
+	}
 	return names
 }
 
@@ -70,19 +76,17 @@ func (h *Handler) keyNames(r *http.Request, site site) []string {
 	return names
 }
 
-// accessCookie is where the token of a purchase goes.
-func (s site) accessCookie(access token.Access, address *url.URL) (name, path string) {
+// accessCookie is where the token of a purchase goes: a name, and the path in each
+// spelling in which a browser may have it.
+func (s site) accessCookie(access token.Access, address *url.URL) (name string, paths []string) {
 	switch {
 	case access.Resource == terms.WholePass:
-		return s.accessName("/", access.Pass), "/"
+		return s.accessName("/", access.Pass), []string{"/"}
 	case strings.HasPrefix(access.Resource, "/"), strings.HasPrefix(access.Resource, "sha256:"):
-		path = cookiePath(address)
-		if path == "/" {
-			return s.accessName("/", access.Pass), "/"
-		}
-		return s.accessName(path, access.Pass), path
+		paths = cookiePaths(address)
+		return s.accessName(paths[0], access.Pass), paths
 	default:
-		return s.accessName("/", access.Pass, access.Resource), "/"
+		return s.accessName("/", access.Pass, access.Resource), []string{"/"}
 	}
 }
 
@@ -130,15 +134,23 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 // Bounds of the pending cookies of one browser. Caddy refuses requests with more
 // than 16 KB of headers, and the site has cookies of its own.
 const (
-	maxPending      = 40      // that are looked at
-	maxPendingBytes = 9 << 10 // that are kept: about 24 checkouts under way
+	maxPending      = 40       // that are looked at
+	maxPendingBytes = 9 << 10  // that are kept: about 24 checkouts under way
+	minPendingBytes = 2 << 10  // that are kept beside purchases
+	maxBoughtBytes  = 10 << 10 // of access cookies beyond which nothing more is sold
 )
 
 // pendingCookies are the checkouts under way of one browser, oldest first.
 type pendingCookies struct {
-	all   []session.Pending // for any gate
-	here  []session.Pending // for this gate on this site
-	bytes int               // of all our cookies
+	all    []session.Pending // for any gate
+	here   []session.Pending // for this gate on this site
+	bytes  int               // of all these cookies
+	bought int               // bytes of the access cookies beside them
+}
+
+// excess is by how many bytes they are too many.
+func (p pendingCookies) excess() int {
+	return p.bytes - max(minPendingBytes, maxPendingBytes-p.bought)
 }
 
 func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
@@ -149,7 +161,7 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 	eachCookie(r.Header["Cookie"], func(name, value string) bool {
 		if !strings.HasPrefix(name, prefix) {
 			if strings.Contains(name, "axra_t_") {
-				found.bytes += len(name) + len(value) // what is bought leaves less room
+				found.bought += len(name) + len(value)
 			}
 			return true
 		}
@@ -193,14 +205,16 @@ func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, a
 	if err != nil {
 		return err
 	}
-	name, path := site.accessCookie(access, originalURL(r))
+	name, paths := site.accessCookie(access, originalURL(r))
 	expires := access.Expires
 	if expires.Equal(access.Until) {
 		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
 	}
 	cookie := site.cookie(name, raw, expires)
-	cookie.Path = path
-	http.SetCookie(w, cookie)
+	for _, path := range paths {
+		cookie.Path = path
+		http.SetCookie(w, cookie)
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -142,7 +143,8 @@ type Handler struct {
 	sellsKeys        bool             // some sale is by a key
 	previews         *session.Limiter // of visitors without a preview cookie
 	siteURL          string
-	cookies          sync.Map // origin → *cookieNames; origins are those of the configuration
+	cookies          sync.Map // origin → *cookieNames
+	origins          atomic.Int64
 	sites            sync.Map // *caddyhttp.Server → []address
 }
 

@@ -127,6 +127,7 @@ type App struct {
 	gatesMu  sync.Mutex
 	gates    atomic.Pointer[[]*Handler] // read by matchers on every request
 	expected []string                   // passes that matchers name
+	started  atomic.Bool
 
 	// What could be written for every request is written once a minute.
 	complainCheckout  rate.Sometimes
@@ -354,8 +355,12 @@ func (a *App) allGates() []*Handler {
 	return nil
 }
 
-// expect makes Start look for gates that sell the passes.
+// expect makes Start look for gates that sell the passes. Later it does nothing: an
+// expression with a placeholder makes a matcher for each request.
 func (a *App) expect(passes []string) {
+	if a.started.Load() {
+		return
+	}
 	a.gatesMu.Lock()
 	defer a.gatesMu.Unlock()
 	a.expected = append(a.expected, passes...)
@@ -367,6 +372,7 @@ func (a *App) Start() error {
 	if err := a.checkGates(); err != nil {
 		return err
 	}
+	a.started.Store(true)
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.stop = cancel
 	a.stopped = make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -147,19 +148,27 @@ func (v *visit) startForProgram() error {
 		return v.misconfigured(err)
 	}
 	chosen := v.chosen(offers)
-	if chosen == nil {
-		return v.problem(offers, howToBuy) // it says which passes there are
+	switch { // each says which passes there are
+	case chosen == nil && acceptsHTML(v.r) && len(offers) > 0:
+		return v.showOffers(offers, again)
+	case chosen == nil:
+		return v.problem(offers, howToBuy)
 	}
-	if known := v.open(chosen.pass); known != nil {
+	v.pending = v.readPending(v.r, v.site)
+	known := v.open(chosen.pass)
+	if answered, err := v.owedTo(known); answered {
+		return err
+	}
+	if known != nil {
 		// Buying again goes on from the end of what is open.
 		if v.extends, err = v.extendable(known); err != nil {
 			return v.unreadable(err)
 		}
-		if v.extends == nil && known.end().IsZero() && known.downloads.Load() == 0 {
-			return v.sendProblem(http.StatusConflict, "Your access to this has no end. There is nothing to pay for, and nothing was charged.")
+		v.device = known.Device
+		if v.extends == nil && known.downloads.Load() == 0 {
+			return v.sendProblem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
 		}
 	}
-	v.pending = v.readPending(v.r, v.site)
 	entry := v.reusable(*chosen)
 	if entry == nil {
 		started, refusal, err := v.start(*chosen)
@@ -186,6 +195,29 @@ func (v *visit) startForProgram() error {
 	})
 }
 
+// owedTo gives a client, before a checkout is started, what it has paid for already, or
+// lets it wait for a payment that is on its way.
+func (v *visit) owedTo(known *verified) (answered bool, err error) {
+	if known != nil {
+		v.pending.here = slices.DeleteFunc(v.pending.here, func(entry session.Pending) bool { return entry.Session == known.Session })
+	}
+	paid, grant := v.lookUp()
+	entry := v.onItsWay()
+	switch {
+	case paid != nil && acceptsHTML(v.r):
+		return true, v.redeem(*paid, grant)
+	case paid != nil:
+		return true, v.sendProblem(http.StatusConflict, "This has been paid for. Ask statusUrl for the access token. Nothing was charged now.")
+	case v.found.err != nil:
+		return true, v.unreadable(v.found.err)
+	case entry != nil && acceptsHTML(v.r):
+		return true, v.wait(*entry)
+	case entry != nil:
+		return true, v.sendProblem(http.StatusConflict, "A payment is on its way. Ask statusUrl how it stands. Nothing was charged now.")
+	}
+	return false, nil
+}
+
 // programStatus is how a checkout stands.
 type programStatus struct {
 	// State is `waiting`, `processing`, `failed`, `expired`, `paid`, `refunded`,
@@ -209,10 +241,11 @@ func (v *visit) tellStatus() error {
 		return v.wantToken("", "Send the statusToken of the checkout as a bearer token.")
 	}
 	if entry, err := session.DecodePending(v.app.shared.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
-		return v.tellPurchase(entry.Session, "", func() string { return v.unpaidState(entry) })
+		return v.tellPurchase(entry, func() string { return v.unpaidState(entry) })
 	}
 	if known, err := v.app.verify(raw, v.site); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known) != none {
-		return v.tellPurchase(known.Session, known.Device, func() string { return "waiting" })
+		entry := session.Pending{Session: known.Session, Device: known.Device}
+		return v.tellPurchase(entry, func() string { return "waiting" })
 	}
 	return v.wantToken(`, error="invalid_token"`, "This token is not valid for this resource.")
 }
@@ -223,8 +256,8 @@ func (v *visit) wantToken(reason, detail string) error {
 }
 
 // tellPurchase says how a session stands, and gives the token of one that is open.
-func (v *visit) tellPurchase(id, device string, unpaid func() string) error {
-	grant, err := v.app.ledger.Grant(v.r.Context(), id)
+func (v *visit) tellPurchase(entry session.Pending, unpaid func() string) error {
+	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
 		return v.sendStatus(programStatus{State: unpaid()})
@@ -237,14 +270,15 @@ func (v *visit) tellPurchase(id, device string, unpaid func() string) error {
 	case grant.Ended(now()):
 		return v.sendStatus(programStatus{State: "ended"})
 	}
+	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
-	access.Device = device
+	access.Device = entry.Device
 	signed, access, err := v.app.shared.keyring.SignAccess(access, v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.app.count(checkouts, "redeemed")
-	v.logger.Debug("access token given to a program", zap.String("session", shorten(id)))
+	v.logger.Debug("access token given to a program", zap.String("session", shorten(entry.Session)))
 	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &access.Expires}
 	if !access.Until.IsZero() {
 		status.Until = &access.Until

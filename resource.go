@@ -3,8 +3,10 @@ package paywall
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -70,9 +72,34 @@ func isPlain(r *http.Request) bool {
 	return true
 }
 
-// cookiePath is the path to which browsers send the cookie of a purchase of one
-// path, as it stands in the address bar.
-func cookiePath(address *url.URL) string {
-	p := strings.TrimSuffix(address.EscapedPath(), "/index.html")
-	return "/" + strings.Trim(p, "/")
+// cookiePaths are the paths to which browsers send the cookie of a purchase of one
+// path: as it stands in the address bar, and as links may spell it otherwise, which a
+// browser does not take for the same.
+func cookiePaths(address *url.URL) []string {
+	paths := make([]string, 0, 3)
+	for _, spelling := range []string{
+		address.EscapedPath(),
+		(&url.URL{Path: address.Path}).EscapedPath(), // all that may be escaped
+		browserEscaped(address.Path),                 // no more than must be
+	} {
+		path := "/" + strings.Trim(strings.TrimSuffix(spelling, "/index.html"), "/")
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// browserEscaped escapes what a browser escapes in a path by itself (URL Standard, path
+// percent-encode set).
+func browserEscaped(path string) string {
+	var escaped strings.Builder
+	for i := range len(path) {
+		if c := path[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"#%<>?^`{}", c) >= 0 {
+			fmt.Fprintf(&escaped, "%%%02X", c)
+		} else {
+			escaped.WriteByte(c)
+		}
+	}
+	return escaped.String()
 }

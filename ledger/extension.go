@@ -16,6 +16,10 @@ const Extension Kind = "extension"
 // reads whenever the purchase is looked up.
 const MaxExtensions = 24
 
+// errStandsAlone: a purchase has all the extensions that it can have; one more is a
+// purchase of its own.
+var errStandsAlone = errors.New("the purchase cannot be extended further")
+
 // Extend makes a paid session a part of the purchase of another one. Record does so
 // by itself. Called again it changes nothing, unless another node has overwritten the
 // place meanwhile, which it heals.
@@ -55,6 +59,9 @@ func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, err
 		return Grant{}, err
 	}
 	if also != "" && !slices.Contains(sessions, also) {
+		if len(sessions) >= MaxExtensions {
+			return Grant{}, errStandsAlone
+		}
 		sessions = append(sessions, also)
 	}
 	for _, extension := range sessions {
@@ -77,6 +84,8 @@ func (l *Ledger) extending(ctx context.Context, session string) ([]string, error
 	for slot := 1; slot <= MaxExtensions; slot++ {
 		extension, err := l.holder(ctx, Extension, session, slot)
 		switch {
+		case err == nil && slices.Contains(found, extension):
+			// Nodes that took places at the same moment may have left it two.
 		case err == nil:
 			found = append(found, extension)
 		case errors.Is(err, fs.ErrNotExist):

@@ -207,6 +207,17 @@ func TestD1AnExtensionThatCannotBeNotedIsNotAcknowledged(t *testing.T) {
 	}
 }
 
+func TestAPlaceTakenTwiceCountsOnce(t *testing.T) {
+	storage := newDisk()
+	ledger := New(storage, 0)
+	mustRecord(t, ledger, paidFact(t, theSession, payment1), extensionFact(t))
+	first, _ := storage.Load(t.Context(), key(Extension, placeID(theSession, 1)))
+	storage.put(key(Extension, placeID(theSession, 2)), first)
+	if grant := mustGrant(t, ledger, theSession); !grant.Until.Equal(from.Add(7 * day)) {
+		t.Errorf("until %s", grant.Until)
+	}
+}
+
 func TestExtensionsAreBounded(t *testing.T) {
 	ledger := New(newDisk(), 0)
 	mustRecord(t, ledger, paidFact(t, theSession, payment1))
@@ -220,8 +231,8 @@ func TestExtensionsAreBounded(t *testing.T) {
 	}
 	// What was acknowledged counts for who has paid it.
 	last := fmt.Sprintf("cs_more_%d", MaxExtensions)
-	if grant := mustGrant(t, ledger, last); !grant.Until.Equal(from.Add((MaxExtensions + 1) * 7 * day)) {
-		t.Errorf("the one too many until %s", grant.Until)
+	if grant := mustGrant(t, ledger, last); grant.Session != last || !grant.Until.Equal(from.Add(7*day)) {
+		t.Errorf("the one too many is of %s until %s", grant.Session, grant.Until)
 	}
 }
 

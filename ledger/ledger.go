@@ -189,7 +189,7 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 	}
 	whole, err := l.purchase(ctx, extended, session)
 	switch {
-	case errors.Is(err, ErrNotPaid), err == nil && !grant.isPartOf(whole.Fact):
+	case errors.Is(err, ErrNotPaid), errors.Is(err, errStandsAlone), err == nil && !grant.isPartOf(whole.Fact):
 		return grant, nil // it was paid for: it stands alone
 	case err != nil:
 		return Grant{}, fmt.Errorf("the purchase that is extended: %w", err)

@@ -43,6 +43,7 @@ const (
 	Required      Kind = "required"       // this page is paid
 	BadAddress    Kind = "bad_address"    // ambiguous path refused
 	TooLong       Kind = "too_long"       // address too long to pay for
+	NoRoom        Kind = "no_room"        // no cookie of another purchase would fit into the browser's requests
 	Misconfigured Kind = "misconfigured"  // the site's paywall is not configured properly
 	Offer         Kind = "offer"          // what is on sale, before the checkout
 	DownloadsUsed Kind = "downloads_used" // the purchase was fetched as often as it allows
@@ -73,6 +74,7 @@ var usualStatus = map[Kind]int{
 	Required:      http.StatusPaymentRequired,
 	BadAddress:    http.StatusBadRequest,
 	TooLong:       http.StatusRequestURITooLong,
+	NoRoom:        http.StatusPaymentRequired,
 	Misconfigured: http.StatusInternalServerError,
 	Offer:         http.StatusPaymentRequired,
 	DownloadsUsed: http.StatusPaymentRequired,
