@@ -148,8 +148,7 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	if err := v.app.client.Ready(); err != nil {
 		return v.unavailable(err) // before it costs anybody's budget
 	}
-	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if wait, ok := v.app.limiter.Allow(clientIP); !ok {
+	if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok {
 		v.app.count(checkouts, "limited")
 		return none, &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}, nil
 	}

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -61,8 +60,7 @@ func (v *visit) takeClaim(holder string) error {
 	if id == "" || len(id) > maxClaim || url.QueryEscape(id) != id {
 		return v.showView(later)
 	}
-	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if wait, ok := v.app.claims.Allow(clientIP); !ok { // each costs a look into storage
+	if wait, ok := v.app.claims.Allow(v.clientIP()); !ok { // each costs a look into storage
 		return v.showView(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
 	}
 	grant, err := v.app.ledger.Grant(v.r.Context(), id)

@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -142,6 +143,8 @@ type Handler struct {
 	sellsPaths       bool             // some sale is per path
 	sellsKeys        bool             // some sale is by a key
 	previews         *session.Limiter // of visitors without a preview cookie
+	freeParts        *session.Limiter // of what free pages are made of
+	covers           string           // the matchers as configured
 	siteURL          string
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
@@ -192,7 +195,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
 	if h.Preview != nil {
-		h.previews = h.Preview.limiter(h.app)
+		gate := h.label() + "\n" + h.covers
+		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
 	h.app.register(h)
 	return nil
@@ -203,6 +207,9 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 		return nil
 	}
 	h.pathMatchersOnly = true
+	if raw, err := json.Marshal(h.MatchersRaw); err == nil {
+		h.covers = string(raw)
+	}
 	for _, set := range h.MatchersRaw { // which LoadModule empties
 		for name := range set {
 			h.pathMatchersOnly = h.pathMatchersOnly && name == "path"
@@ -371,6 +378,20 @@ func checkMetadataKey(name string) error {
 const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if !carriesSecrets(r) {
+		return h.serve(w, r, next)
+	}
+	recorder, r, logged := h.discreet(w, r)
+	var err error
+	defer func() { logged(err) }() // after a panic, too
+	if err = h.serve(recorder, r, next); err != nil {
+		answerError(recorder, asWanted(r), err)
+	}
+	return nil
+}
+
+// serve decides whether a request is the gate's business.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.stripHeaders(r)
 	came := r.URL.RawQuery
 	// From here on matchers, keys and the handlers behind see the query that the browser
@@ -390,22 +411,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	query := originalURL(r).RawQuery
-	if !strings.Contains(query, "axra_") {
+	if !hasOwnParams(r) {
 		return h.guard(w, r, next)
 	}
-	behind := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		return next.ServeHTTP(w, asWanted(r))
-	})
-	if !secretParams(query) {
-		return h.guard(w, r, behind)
+	}))
+}
+
+// hasOwnParams reports whether the gate may have added something to an address of the
+// request.
+func hasOwnParams(r *http.Request) bool {
+	return strings.Contains(originalURL(r).RawQuery, "axra_") || strings.Contains(r.Header.Get("Referer"), "axra_")
+}
+
+// carriesSecrets reports whether an address of the request must not be logged.
+func carriesSecrets(r *http.Request) bool {
+	if !hasOwnParams(r) {
+		return false
 	}
-	recorder, r, logged := h.discreet(w, r)
-	defer func() { logged(err) }() // after a panic, too
-	if err = h.guard(recorder, r, behind); err != nil {
-		answerError(recorder, asWanted(r), err)
-	}
-	return nil
+	_, referer, _ := strings.Cut(r.Header.Get("Referer"), "?")
+	return secretParams(originalURL(r).RawQuery) || secretParams(referer)
 }
 
 // guard answers a request that the gate covers.

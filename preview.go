@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,12 +41,21 @@ func (p *Preview) check() error {
 }
 
 // limiter bounds visitors who come without the cookie.
-func (p *Preview) limiter(a *App) *session.Limiter {
-	perClient := session.Rate{Events: max(30, 10*p.Pages), Per: time.Duration(p.Per)}
+func (p *Preview) limiter(a *App, gate string) *session.Limiter {
+	return p.limiterOf(a, "previews", max(30, 10*p.Pages), gate)
+}
+
+// parts bounds what is fetched as a part of free pages.
+func (p *Preview) parts(a *App, gate string) *session.Limiter {
+	return p.limiterOf(a, "parts", max(300, 100*p.Pages), gate)
+}
+
+func (p *Preview) limiterOf(a *App, kind string, events int, gate string) *session.Limiter {
+	perClient := session.Rate{Events: events, Per: time.Duration(p.Per)}
 	total := session.Rate{Events: 1_000_000, Per: time.Minute}
-	return acquire(a, "previews", func() *pooled[*session.Limiter] {
+	return acquire(a, kind, func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
-	}, perClient).value
+	}, perClient, gate).value
 }
 
 // samples are the pages that a visitor has read for free.
@@ -60,7 +71,10 @@ func sampled(resource string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-func (v *visit) previewScope() string { return session.Scope(v.site.origin, "preview", v.label()) }
+// previewScope tells apart gates that sell the same.
+func (v *visit) previewScope() string {
+	return session.Scope(v.site.origin, "preview", v.label()+"\n"+v.covers)
+}
 
 func (v *visit) previewCookie() string {
 	return v.site.prefix("/") + "axra_f_" + v.previewScope()
@@ -80,20 +94,21 @@ func (v *visit) samples() *samples {
 // servePreview lets a visitor read a free sample; served is false where none is
 // left.
 func (v *visit) servePreview() (served bool, err error) {
-	if v.Preview == nil {
+	// What lies behind must not take another page from this request.
+	if v.Preview == nil || !isPlain(v.r) {
 		return false, nil
 	}
 	read := v.samples()
 	if read == nil {
-		clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
-		if _, ok := v.previews.Allow(clientIP); !ok {
+		if _, ok := v.previews.Allow(v.clientIP()); !ok {
 			return false, nil
 		}
 		read = &samples{Scope: v.previewScope(), RegisteredClaims: jwt.RegisteredClaims{
 			ExpiresAt: jwt.NewNumericDate(now().Add(time.Duration(v.Preview.Per))),
 		}}
 	}
-	if this := sampled(pathResource(v.r)); !slices.Contains(read.Pages, this) {
+	private := newPrivateWriter(v.w)
+	if this := sampled(samplePage(v.target)); !slices.Contains(read.Pages, this) {
 		if len(read.Pages) >= v.Preview.Pages {
 			return false, nil
 		}
@@ -102,27 +117,119 @@ func (v *visit) servePreview() (served bool, err error) {
 		if err != nil {
 			return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free sample: %w", err))
 		}
-		http.SetCookie(v.w, v.site.cookie(v.previewCookie(), raw, read.ExpiresAt.Time))
+		cookie := v.site.cookie(v.previewCookie(), raw, read.ExpiresAt.Time)
+		private.before = func(status int) {
+			if status < 300 || status == http.StatusNotModified { // a page that is missing was not read
+				http.SetCookie(v.w, cookie)
+			}
+		}
 	}
-	return true, v.serveFree(v.Preview.Pages - len(read.Pages))
+	return true, v.serveFree(private, v.Preview.Pages-len(read.Pages))
 }
 
 // servePart serves what a free page is made of: pictures, styles, scripts, fonts.
 func (v *visit) servePart() (served bool, err error) {
-	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" {
+	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" || !isPlain(v.r) {
 		return false, nil
 	}
-	switch v.r.Header.Get("Sec-Fetch-Dest") {
-	case "image", "style", "script", "font":
-	default:
+	if !isPart(v.r.Header.Get("Sec-Fetch-Dest")) {
 		return false, nil
 	}
 	read := v.samples()
 	if read == nil || !slices.Contains(read.Pages, sampled(v.referringPage())) {
 		return false, nil
 	}
-	return true, v.serveFree(v.Preview.Pages - len(read.Pages))
+	if _, ok := v.freeParts.Allow(v.clientIP()); !ok {
+		return false, nil
+	}
+	w := &partWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: v.w}}
+	before := v.w.Header().Clone()
+	err = unlessRefused(func() bool { return w.refused }, func() error {
+		return v.serveFree(newPrivateWriter(w), v.Preview.Pages-len(read.Pages))
+	})
+	if w.refused {
+		restoreHeader(v.w.Header(), before)
+		return false, nil
+	}
+	return true, err
 }
+
+func isPart(destination string) bool {
+	switch destination {
+	case "image", "style", "script", "font":
+		return true
+	}
+	return false
+}
+
+// partWriter refuses what is no picture, style, script or font: anybody can say that
+// it is to be one.
+type partWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	decided, refused bool
+}
+
+var errNoPart = errors.New("the answer is no part of a page")
+
+// WriteHeader decides.
+func (w *partWriter) WriteHeader(status int) {
+	if w.refused {
+		return
+	}
+	if !w.decided && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.decided = true
+		kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+		if w.refused = status < 300 && !isPartType(strings.ToLower(strings.TrimSpace(kind))); w.refused {
+			return
+		}
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+func isPartType(kind string) bool {
+	switch kind {
+	case "text/css", "text/javascript", "application/javascript", "application/x-javascript", "application/font-woff":
+		return true
+	}
+	return strings.HasPrefix(kind, "image/") || strings.HasPrefix(kind, "font/")
+}
+
+// Write fails after a refusal, so that copying stops.
+func (w *partWriter) Write(p []byte) (int, error) {
+	if w.begin(); w.refused {
+		return 0, errNoPart
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom is Write for what copies.
+func (w *partWriter) ReadFrom(from io.Reader) (int64, error) {
+	if w.begin(); w.refused {
+		return 0, errNoPart
+	}
+	return w.ResponseWriterWrapper.ReadFrom(from)
+}
+
+// FlushError decides before the header leaves.
+func (w *partWriter) FlushError() error {
+	if w.begin(); w.refused {
+		return errNoPart
+	}
+	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
+}
+
+// Unwrap serves http.ResponseController.
+func (w *partWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }
+
+func (w *partWriter) begin() {
+	if !w.decided {
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+// samplePage is what counts as one page: an application may tell its pages apart by
+// the query.
+func samplePage(target string) string { return linkTarget(target) }
 
 // referringPage is the page of this site that the request is a part of, "" if it
 // names none.
@@ -131,20 +238,24 @@ func (v *visit) referringPage() string {
 	if err != nil || page.Scheme+"://"+page.Host != v.site.origin {
 		return ""
 	}
-	return samePage(page.Path)
+	return samplePage(cleanTarget(page))
 }
 
-func (v *visit) serveFree(left int) error {
+func (v *visit) serveFree(private *privateWriter, left int) error {
 	setUnpaid(v.r)
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Set("http.axra.preview.left", left)
+		replacer.Set("http.axra.preview.left", max(0, left))
 	}
-	private := newPrivateWriter(v.w)
 	err := v.onward.ServeHTTP(private, v.r)
 	if !private.wroteHeader {
 		makePrivate(v.w.Header())
 	}
 	return err
+}
+
+func (v *visit) clientIP() string {
+	address, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 var errPreviewSyntax = errors.New("preview takes a number of pages and a time: write `preview 3 per 30d`")

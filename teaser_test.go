@@ -85,7 +85,7 @@ func TestFreeSamplesEnd(t *testing.T) {
 			t.Errorf("a free sample says Cache-Control %q", first.header.Get("Cache-Control"))
 		}
 	}
-	v.open("/premium/2.html?x=1").wantPaid(t)
+	v.open("/premium/2.html").wantPaid(t)
 	v.open("/premium/3.html").wantCheckout(t, w)
 	v.open("/premium/1.html").wantPaid(t)
 	for name, header := range map[string]http.Header{
@@ -105,11 +105,39 @@ func TestFreeSamplesEnd(t *testing.T) {
 		}
 	}
 	picture := http.Header{"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"}}
-	if answer := v.do(http.MethodGet, "/premium/article.html", picture, nil); answer.status != http.StatusOK {
-		t.Errorf("a picture of a free page: %d", answer.status)
+	for name, kind := range map[string]string{"tide.png": "image/png", "tide.css": "text/css", "tide.js": "script", "tide.woff2": "font/woff2"} {
+		w.write("premium/"+name, "not the marker")
+		if answer := v.do(http.MethodGet, "/premium/"+name, picture, nil); answer.status != http.StatusOK {
+			t.Errorf("a free page's %s: %d", kind, answer.status)
+		}
+	}
+	w.write("premium/book.pdf", marker)
+	for _, target := range []string{"/premium/3.html", "/premium/article.html", "/premium/book.pdf"} {
+		if answer := v.do(http.MethodGet, target, picture, nil); answer.status != http.StatusPaymentRequired || strings.Contains(answer.body, marker) {
+			t.Errorf("%s, said to be a picture: %d", target, answer.status)
+		}
 	}
 	w.pass(31 * 24 * time.Hour)
 	v.open("/premium/3.html").wantPaid(t)
+}
+
+func TestAFreeSampleIsThePageThatWasRead(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("preview 2 per 30d", "axra_paywall /other/* {\n price 5.00 usd\n preview 1 per 30d\n }")})
+	w.write("other/1.html", marker)
+	v := w.visitor()
+	if answer := v.open("/premium/missing.html"); answer.status != http.StatusNotFound {
+		t.Errorf("a missing page: %d", answer.status)
+	}
+	v.open("/premium/article.html?id=1").wantPaid(t)
+	v.open("/premium/article.html?id=2").wantPaid(t) // an application's other page
+	v.open("/premium/article.html?id=3").wantCheckout(t, w)
+	v.open("/premium/article.html?id=1").wantPaid(t)
+	v.open("/other/1.html").wantPaid(t) // another gate's
+	header := navigation.Clone()
+	header.Set("X-Original-Url", "/premium/other.html")
+	if answer := v.do(http.MethodGet, "/premium/article.html?id=1", header, nil); strings.Contains(answer.body, marker) {
+		t.Errorf("G9: %d", answer.status)
+	}
 }
 
 func TestFreeSamplesAreForBrowsersThatKeepCookies(t *testing.T) {
@@ -139,6 +167,7 @@ func TestT6APreviewCookieOpensNothingElse(t *testing.T) {
 	site, err := url.Parse(w.site)
 	mustDo(t, err)
 	cheat := w.visitor()
+	w.write("other/x", marker)
 	cheat.open("/other/x")
 	name := cheat.cookieNameFor("/other/", "axra_f_")
 	cheat.client.Jar.SetCookies(site, []*http.Cookie{{Name: name, Value: raw, Path: "/"}})

@@ -91,7 +91,8 @@ type verified struct {
 	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
-	downloads    atomic.Int64              // how often the purchase may be fetched; 0: without a bound
+	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
+	claimClosed  atomic.Bool
 	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
 }
 
@@ -242,6 +243,9 @@ func (a *App) recheck(v *verified) <-chan singleflight.Result {
 		if err == nil && grant.ClosedFor == "" && v.place.kind != "" {
 			grant.ClosedFor, err = a.checkPlace(context.Background(), v)
 		}
+		if err == nil && grant.Terms.Claim {
+			a.closeClaim(context.Background(), v)
+		}
 		a.learn(v, grant, err, asked, outcomes)
 		return nil, nil
 	})
@@ -254,6 +258,18 @@ func (a *App) checkPlace(ctx context.Context, v *verified) (closedFor ledger.Kin
 		return "", err
 	}
 	return v.place.kind, nil
+}
+
+// closeClaim makes sure that nobody claims what the browser that started the checkout
+// uses: storage may have been in trouble when that came back.
+func (a *App) closeClaim(ctx context.Context, v *verified) {
+	if v.claimClosed.Load() {
+		return
+	}
+	_, err := a.ledger.Take(ctx, ledger.Claimed, v.Session, 1, originHolder, now())
+	if err == nil || errors.Is(err, ledger.ErrNoneLeft) {
+		v.claimClosed.Store(true)
+	}
 }
 
 // learn keeps what the ledger said. One that cannot tell changes nothing, but for

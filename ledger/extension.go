@@ -16,6 +16,10 @@ const Extension Kind = "extension"
 // reads whenever the purchase is looked up.
 const MaxExtensions = 24
 
+// extensionPlaces is how many count nevertheless: checkouts that were open at the same
+// time may all be paid.
+const extensionPlaces = 4 * MaxExtensions
+
 // errStandsAlone: a purchase has all the extensions that it can have; one more is a
 // purchase of its own.
 var errStandsAlone = errors.New("the purchase cannot be extended further")
@@ -27,7 +31,7 @@ func (l *Ledger) Extend(ctx context.Context, purchase, by string, at time.Time) 
 	if purchase == by {
 		return nil
 	}
-	_, err := l.Take(ctx, Extension, purchase, MaxExtensions, by, at)
+	_, err := l.Take(ctx, Extension, purchase, extensionPlaces, by, at)
 	switch {
 	case errors.Is(err, ErrNoneLeft):
 		return nil // it stands alone, see Grant
@@ -59,7 +63,7 @@ func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, err
 		return Grant{}, err
 	}
 	if also != "" && !slices.Contains(sessions, also) {
-		if len(sessions) >= MaxExtensions {
+		if len(sessions) >= extensionPlaces {
 			return Grant{}, errStandsAlone
 		}
 		sessions = append(sessions, also)
@@ -81,7 +85,7 @@ func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, err
 // extending lists the sessions that extend a purchase.
 func (l *Ledger) extending(ctx context.Context, session string) ([]string, error) {
 	var found []string
-	for slot := 1; slot <= MaxExtensions; slot++ {
+	for slot := 1; slot <= extensionPlaces; slot++ {
 		extension, err := l.holder(ctx, Extension, session, slot)
 		switch {
 		case err == nil && slices.Contains(found, extension):

@@ -221,16 +221,16 @@ func TestAPlaceTakenTwiceCountsOnce(t *testing.T) {
 func TestExtensionsAreBounded(t *testing.T) {
 	ledger := New(newDisk(), 0)
 	mustRecord(t, ledger, paidFact(t, theSession, payment1))
-	for i := range MaxExtensions + 1 {
+	for i := range extensionPlaces + 1 {
 		mustRecord(t, ledger, changed(extensionFact(t), func(f *Fact) {
 			f.Session, f.Payment = fmt.Sprintf("cs_more_%d", i), fmt.Sprintf("bpay_more_%d", i)
 		}))
 	}
-	if grant := mustGrant(t, ledger, theSession); !grant.Until.Equal(from.Add(MaxExtensions * 7 * day)) {
+	if grant := mustGrant(t, ledger, theSession); !grant.Until.Equal(from.Add(extensionPlaces * 7 * day)) {
 		t.Errorf("until %s", grant.Until)
 	}
 	// What was acknowledged counts for who has paid it.
-	last := fmt.Sprintf("cs_more_%d", MaxExtensions)
+	last := fmt.Sprintf("cs_more_%d", extensionPlaces)
 	if grant := mustGrant(t, ledger, last); grant.Session != last || !grant.Until.Equal(from.Add(7*day)) {
 		t.Errorf("the one too many is of %s until %s", grant.Session, grant.Until)
 	}
