@@ -78,6 +78,7 @@ func (v *visit) sell(how mode) error {
 	if how == again {
 		if entry := v.reusable(*chosen); entry != nil {
 			v.app.count(checkouts, "reused")
+			v.rememberWanted(*entry)
 			return v.depart(*entry)
 		}
 	}
@@ -209,14 +210,17 @@ func (v *visit) order(o offered) session.Order {
 		Terms: terms.Terms{
 			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
 			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
-			Downloads: o.Downloads, Devices: o.Devices, Claim: v.Claim == claimFirst,
+			Downloads: o.Downloads, Devices: o.Devices, Claim: v.Claim == claimFirst && !v.forProgram,
 		},
 		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
 		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),
-		Description:   o.description,
+		Description:   v.describeOrder(o),
 		CustomerEmail: replaced(v.r, v.CustomerEmail),
 		ExpiresIn:     time.Duration(v.ExpiresIn),
 		Metadata:      make(map[string]string, len(v.Metadata)),
+	}
+	if v.forProgram {
+		order.SuccessURL += "&" + paramProgram + "=1"
 	}
 	if v.extends != nil {
 		order.Terms.Extends, order.Terms.From = v.extends.Session, v.extends.Until.UTC().Truncate(time.Second)
@@ -231,6 +235,15 @@ func (v *visit) order(o offered) session.Order {
 		order.Metadata[name] = replaced(v.r, value)
 	}
 	return order
+}
+
+// describeOrder is what the checkout page says is sold: without words of the owner's,
+// where and for how long.
+func (v *visit) describeOrder(o offered) string {
+	if o.description != "" {
+		return o.description
+	}
+	return v.site.host() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), o.access.Length())
 }
 
 // shorten makes an id fit for a log: enough to find it by, not enough to use.

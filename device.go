@@ -151,7 +151,7 @@ func (v *visit) askDevice() error {
 	}
 	limit := devicesOf(grant.Terms)
 	if used >= limit {
-		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target, Devices: used, DevicesLimit: limit})
+		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: used, DevicesLimit: limit})
 	}
 	return v.showView(page.View{
 		Kind: page.Device, NextURL: v.target, Devices: used, DevicesLimit: limit,
@@ -207,7 +207,7 @@ func (v *visit) takeDevice(holder string) error {
 		return err
 	}
 	limit := devicesOf(grant.Terms)
-	refused := page.View{Kind: page.DeviceRefused, NextURL: v.target, Devices: limit, DevicesLimit: limit}
+	refused := page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: limit, DevicesLimit: limit}
 	if limit < 2 {
 		return v.showView(refused)
 	}

@@ -41,7 +41,7 @@ func TestAnotherDevice(t *testing.T) {
 	}
 	second := link(t, phone.open(receiptPage), deviceLink) // any device may pass it on
 	tablet.openOnDevice(second).wantPaid(t)
-	television.open(address).wantPage(t, http.StatusForbidden, "cannot be opened on this device")
+	television.open(address).wantPage(t, http.StatusForbidden, "All devices of this purchase are in use")
 	full := v.open(receiptPage)
 	full.wantPage(t, http.StatusOK, "3 of 3")
 	if link(t, full, deviceLink) != "" {

@@ -90,10 +90,6 @@ func (h *Handler) linkAddress(site site, v *verified, target string) (string, er
 	return site.origin + withParams(target, paramLink, raw), nil
 }
 
-func (v *visit) linkAddress(known *verified, target string) (string, error) {
-	return v.Handler.linkAddress(v.site, known, target)
-}
-
 // linked is the purchase whose private address the request came by, nil if it came by
 // none. It opens that one address, to be read.
 func (h *Handler) linked(r *http.Request, site site) *verified {

@@ -124,7 +124,10 @@ func TestT7APrivateAddressEndsWithThePayment(t *testing.T) {
 	if answer := player.do(http.MethodGet, address, nil, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its hour: %d", answer.status)
 	}
-	player.open(address).wantCheckout(t, w)
+	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has ended")
+	if w.creations() != 1 {
+		t.Errorf("%d sessions", w.creations())
+	}
 	fresh := v.privateAddress("/premium/article.html")
 	player.do(http.MethodGet, fresh, nil, nil).wantPaid(t)
 	if err := w.sandbox.Refund(w.lastPayment().ID); err != nil {

@@ -107,7 +107,8 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 	for _, o := range offers {
 		view.Offers = append(view.Offers, page.Offered{
 			Name: o.pass, Description: o.description, Price: o.price.String(),
-			Access: o.access.Length(), URL: v.checkoutAddress(o, how),
+			Access: o.access.Length(), ThisOnly: o.PerPath && o.Key == "", Fetches: o.Downloads,
+			URL: v.checkoutAddress(o, how),
 		})
 	}
 	return v.showView(view)

@@ -48,6 +48,10 @@ type forSale struct {
 const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
 	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
 
+// linkEnded is what it tells one that comes by a private address which opens nothing.
+const linkEnded = "This private address has ended. Who has paid finds a fresh one on the receipt, in the browser that paid: " +
+	"the page with ?axra_receipt. Nothing was charged."
+
 // problem answers 402 and creates nothing.
 func (v *visit) problem(offers []offered, detail string) error {
 	body := problemDetails{
@@ -154,7 +158,7 @@ func (v *visit) startForProgram() error {
 	case chosen == nil:
 		return v.problem(offers, howToBuy)
 	}
-	v.pending = v.readPending(v.r, v.site)
+	v.pending, v.forProgram = v.readPending(v.r, v.site), !acceptsHTML(v.r)
 	known := v.open(chosen.pass)
 	if answered, err := v.owedTo(known); answered {
 		return err

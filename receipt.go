@@ -2,6 +2,8 @@ package paywall
 
 import (
 	"errors"
+	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,23 +25,67 @@ func (v *visit) receipt(known *verified) error {
 		return v.unreadable(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target + v.fragment(), Reference: known.Session,
-		Price: grant.Paid.String(), Description: v.describe(grant.Terms.Pass),
+		Kind: page.Receipt, NextURL: v.target + v.fragment(), Description: v.describe(grant.Terms.Pass),
 		Bought: grant.At, Until: grant.Until, Forever: grant.Until.IsZero(),
 	}
-	err = errors.Join(v.tellDevices(&view, grant), v.tellDownloads(&view, grant))
+	err = errors.Join(v.tellPayments(&view, grant), v.tellDownloads(&view, grant))
 	if err != nil {
 		return v.unreadable(err)
 	}
-	if extendable, err := v.extendable(known); err == nil && extendable != nil {
-		view.ExtendURL = withParams(v.target, paramCheckout, known.Pass, paramExtend, "1")
+	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit {
+		return v.showView(view) // no other device gets more, and no program
 	}
-	if v.Links != nil && known.link == "" {
-		if view.LinkURL, err = v.linkAddress(known, v.target); err != nil {
-			v.logger.Error("a private address could not be signed", zap.Error(err))
-		}
+	if err := v.tellDevices(&view, grant); err != nil {
+		return v.unreadable(err)
 	}
+	v.tellExtension(&view, known)
+	v.tellLink(&view, known)
 	return v.showView(view)
+}
+
+// tellPayments says what has been paid, and by which names the site's owner finds it.
+func (v *visit) tellPayments(view *page.View, grant ledger.Grant) error {
+	parts, err := v.app.ledger.Parts(v.r.Context(), grant.Session)
+	if err != nil {
+		return err
+	}
+	prices, sessions := make([]string, 0, len(parts)), make([]string, 0, len(parts))
+	for _, part := range parts {
+		prices, sessions = append(prices, part.Paid.String()), append(sessions, part.Session)
+	}
+	view.Price, view.Reference = strings.Join(prices, " + "), strings.Join(sessions, ", ")
+	return nil
+}
+
+// tellExtension offers more time.
+func (v *visit) tellExtension(view *page.View, known *verified) {
+	extendable, err := v.extendable(known)
+	if err != nil || extendable == nil {
+		return
+	}
+	sale := v.saleOf(known.Pass)
+	price, err := sale.priceFor(v.r)
+	if err != nil {
+		return
+	}
+	view.ExtendURL = withParams(v.target, paramCheckout, known.Pass, paramExtend, "1")
+	view.ExtendFor = price.String() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), sale.access.Length())
+}
+
+// tellLink shows the private address of the page.
+func (v *visit) tellLink(view *page.View, known *verified) {
+	if v.Links == nil {
+		return
+	}
+	address, err := v.linkAddress(v.site, known, v.target)
+	if err != nil {
+		v.logger.Error("a private address could not be signed", zap.Error(err))
+		return
+	}
+	view.LinkURL = address
+	if v.Links.For > 0 {
+		view.LinkUntil = now().Add(time.Duration(v.Links.For))
+	}
 }
 
 // open is the token that opens the gate by a pass, nil if there is none.
@@ -65,6 +111,7 @@ func (v *visit) tellDevices(view *page.View, grant ledger.Grant) error {
 	view.Devices, view.DevicesLimit = used, devicesOf(grant.Terms)
 	if used < view.DevicesLimit {
 		view.DeviceURL, err = v.deviceAddress(grant.Session)
+		view.DeviceUntil = now().Add(deviceLife)
 	}
 	return err
 }

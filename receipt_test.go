@@ -76,6 +76,19 @@ func TestD2AReceiptThatCannotBeReadAsksForNoMoney(t *testing.T) {
 	}
 }
 
+func TestVisitorsComeBackToThePageTheyWantedLast(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v := w.visitor()
+	v.open("/premium/article.html").wantCheckout(t, w)
+	again := v.open("/premium/other.html?x=1")
+	again.wantCheckout(t, w)
+	back := v.pay(v.browse(again.location()), cardGood)
+	w.delivered()
+	if answer := v.open(back.location()); w.creations() != 1 || answer.location() != "/premium/other.html?x=1" {
+		t.Errorf("back at %q after %d sessions", answer.location(), w.creations())
+	}
+}
+
 // buyLonger goes from the receipt through the checkout for more time.
 func (v *visitor) buyLonger(target string) reply {
 	v.w.t.Helper()

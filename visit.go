@@ -36,6 +36,7 @@ const (
 	paramDevice    = "axra_device"    // opens a purchase on another device
 	paramPlace     = "axra_place"     // names, in a form, the browser that takes a place
 	paramLink      = "axra_link"      // opens one address without a cookie
+	paramProgram   = "axra_program"   // success URL: a program has started the checkout
 )
 
 // sessionPlaceholder is replaced by Axra in the success URL
@@ -56,6 +57,8 @@ type visit struct {
 	found   findings
 	extends *ledger.Grant // the purchase that gets more time; nil for a new one
 	device  string        // the visitor's place among those of extends
+	// forProgram says that a program starts the checkout: whoever pays has no access.
+	forProgram bool
 }
 
 // findings are what the ledger says about the checkouts under way.
@@ -284,6 +287,7 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 		}
 	}
 	v.dropPending(v.w, v.site, entry)
+	v.goToWanted(entry)
 	v.app.count(checkouts, "redeemed")
 	if v.Receipt || v.params.Has(paramReceipt) {
 		goTo(v.w, withParams(v.target, paramReceipt, access.Pass)+v.fragment())
@@ -352,6 +356,8 @@ func (v *visit) next() error {
 		return v.returned()
 	case v.params.Has(paramCancelled):
 		return v.cancelled()
+	case v.params.Has(paramLink):
+		return v.showView(page.View{Kind: page.LinkEnded, NextURL: v.target})
 	}
 	if !v.params.Has(paramCheckout) {
 		for _, serve := range []func() (bool, error){v.servePreview, v.serveTeaser} {
@@ -407,6 +413,9 @@ func (v *visit) returned() error {
 			}
 		}
 		return v.wait(entry)
+	}
+	if v.params.Has(paramProgram) {
+		return v.showView(page.View{Kind: page.ForProgram})
 	}
 	// One answer for all other ids, whatever they look like.
 	if v.Claim == claimFirst {
@@ -511,10 +520,15 @@ func (v *visit) showView(view page.View) error {
 	view.Site = v.site.host()
 	if view.Kind != page.Receipt { // which says what was paid
 		if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
-			view.Price, view.Description = offers[0].price.String(), offers[0].description
+			view.Price, view.Description = v.priceInWords(offers[0]), offers[0].description
 		}
 	}
 	return v.show(v.w, v.r, view)
+}
+
+// priceInWords says what an offer costs, and for how long.
+func (v *visit) priceInWords(o offered) string {
+	return o.price.String() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), o.access.Length())
 }
 
 // refuse answers what is no page navigation of a person. It creates nothing.
@@ -537,6 +551,9 @@ func (v *visit) refuse() error {
 		return v.showView(page.View{Kind: page.Required, NextURL: v.target, FragmentCookie: fragmentCookie})
 	case acceptsHTML(v.r):
 		return v.showView(page.View{Kind: page.Required})
+	}
+	if v.params.Has(paramLink) {
+		return v.problem(offers, linkEnded)
 	}
 	return v.problem(offers, howToBuy)
 }
@@ -597,7 +614,7 @@ func ownParams(rawQuery string) url.Values {
 func isOwnParam(name string) bool {
 	switch name {
 	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere, paramCheckout, paramStatus,
-		paramReceipt, paramExtend, paramDevice, paramPlace, paramLink:
+		paramReceipt, paramExtend, paramDevice, paramPlace, paramLink, paramProgram:
 		return true
 	}
 	return false

@@ -41,6 +41,28 @@ func (l *Ledger) Extend(ctx context.Context, purchase, by string, at time.Time) 
 	return l.mark(ctx, purchase)
 }
 
+// Parts lists the paid sessions of a purchase that are not closed, in the order in which
+// they were paid.
+func (l *Ledger) Parts(ctx context.Context, session string) ([]Grant, error) {
+	sessions, err := l.extending(ctx, session)
+	if err != nil {
+		return nil, err
+	}
+	var parts []Grant
+	for _, each := range append([]string{session}, sessions...) {
+		part, _, err := l.alone(ctx, each)
+		switch {
+		case errors.Is(err, ErrNotPaid), errors.Is(err, ErrGarbled):
+		case err != nil:
+			return nil, err
+		case part.ClosedFor == "":
+			parts = append(parts, part)
+		}
+	}
+	slices.SortStableFunc(parts, func(a, b Grant) int { return a.At.Compare(b.At) })
+	return parts, nil
+}
+
 // Extensions counts how often a purchase has been extended.
 func (l *Ledger) Extensions(ctx context.Context, session string) (int, error) {
 	return l.Taken(ctx, Extension, session, MaxExtensions)

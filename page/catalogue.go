@@ -73,6 +73,9 @@ type labels struct {
 	Of             string `json:"of"` // {n} of {m}
 	Devices        string `json:"devices"`
 	Downloads      string `json:"downloads"`
+	WorksUntil     string `json:"works_until"` // before the end of an address
+	ThisOnly       string `json:"this_only"`   // of what is sold by path
+	Fetches        plural `json:"fetches"`     // how often it may be fetched
 	Extend         string `json:"extend"`
 	DeviceTitle    string `json:"device_title"`
 	DeviceText     string `json:"device_text"`
@@ -124,6 +127,18 @@ func (l labels) access(d time.Duration) string {
 	default:
 		return l.Minutes.format(ceil(d, time.Minute))
 	}
+}
+
+// bounds tells for how long, for what and how often an offer is.
+func (l labels) bounds(o Offered) string {
+	parts := []string{l.access(o.Access)}
+	if o.ThisOnly {
+		parts = append(parts, l.ThisOnly)
+	}
+	if o.Fetches > 0 {
+		parts = append(parts, l.Fetches.format(int64(o.Fetches)))
+	}
+	return strings.Join(parts, " · ")
 }
 
 // some tells how many of how many; nothing without a limit.
@@ -242,6 +257,7 @@ func (l labels) check() []error {
 		"reference": l.Reference, "check": l.Check, "this_site": l.ThisSite, "auto": l.Auto,
 		"on_sale": l.OnSale, "forever": l.Forever, "access": l.Access, "bought": l.Bought, "until": l.Until,
 		"devices": l.Devices, "downloads": l.Downloads, "extend": l.Extend,
+		"works_until": l.WorksUntil, "this_only": l.ThisOnly,
 		"device_title": l.DeviceTitle, "device_text": l.DeviceText, "device_link": l.DeviceLink, "device_scan": l.DeviceScan, "device_code": l.DeviceCode,
 		"link_title": l.LinkTitle, "link_text": l.LinkText,
 		"live_waiting": l.LiveWaiting, "live_processing": l.LiveProcessing, "live_offline": l.LiveOffline,
@@ -251,14 +267,16 @@ func (l labels) check() []error {
 	for key, text := range map[string]string{
 		"live_elapsed":        l.LiveElapsed,
 		"retry_seconds.other": l.RetrySeconds.Other, "retry_minutes.other": l.RetryMinutes.Other,
-		"days.other": l.Days.Other, "hours.other": l.Hours.Other, "minutes.other": l.Minutes.Other,
+		"fetches.other": l.Fetches.Other,
+		"days.other":    l.Days.Other, "hours.other": l.Hours.Other, "minutes.other": l.Minutes.Other,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "{n}", true))
 	}
 	// "in a second" needs no number
 	for key, text := range map[string]string{
 		"retry_seconds.one": l.RetrySeconds.One, "retry_minutes.one": l.RetryMinutes.One,
-		"days.one": l.Days.One, "hours.one": l.Hours.One, "minutes.one": l.Minutes.One,
+		"fetches.one": l.Fetches.One,
+		"days.one":    l.Days.One, "hours.one": l.Hours.One, "minutes.one": l.Minutes.One,
 	} {
 		errs = append(errs, checkText("labels."+key, text, "{n}", false))
 	}

@@ -49,7 +49,10 @@ const (
 	DownloadsUsed Kind = "downloads_used" // the purchase was fetched as often as it allows
 	Receipt       Kind = "receipt"        // what was bought, and the ways to use it
 	Device        Kind = "device"         // a device link was opened; asks to confirm
-	DeviceRefused Kind = "device_refused" // link expired, all devices in use, or this one's place gone
+	DeviceRefused Kind = "device_refused" // link expired, or this device's place gone
+	DeviceFull    Kind = "device_full"    // all devices in use
+	LinkEnded     Kind = "link_ended"     // a private address opens nothing any more
+	ForProgram    Kind = "for_program"    // back from a checkout that a program started
 	Claim         Kind = "claim"          // back from a checkout that another browser started
 	ClaimLater    Kind = "claim_later"    // not confirmed yet, or claimed by another browser
 	Leaving       Kind = "leaving"        // on the way to the checkout
@@ -81,6 +84,9 @@ var usualStatus = map[Kind]int{
 	Receipt:       http.StatusOK,
 	Device:        http.StatusOK,
 	DeviceRefused: http.StatusForbidden,
+	DeviceFull:    http.StatusForbidden,
+	LinkEnded:     http.StatusPaymentRequired,
+	ForProgram:    http.StatusOK,
 	Claim:         http.StatusPaymentRequired,
 	ClaimLater:    http.StatusPaymentRequired,
 	Leaving:       http.StatusPaymentRequired,
@@ -114,13 +120,15 @@ type View struct {
 	Offers      []Offered     // what is on sale, in the owner's order
 	FormURL     string        // target of the kind's button, which posts nothing but itself; empty: no button
 	ExtendURL   string        // leads to the checkout for more time; empty: no link
+	ExtendFor   string        // what that costs and gives: "5.00 USD · 30 days"; may be empty
 	Bought      time.Time     // zero: not shown
 	Until       time.Time     // when access ends; zero: not shown
 	Forever     bool          // access has no end; Until is not shown
 
 	// DeviceURL opens the purchase on another device, and is shown as a link and as a QR code;
 	// LinkURL opens it without cookies, and is shown for copying. Both are secrets of the visitor.
-	DeviceURL, LinkURL string
+	DeviceURL, LinkURL     string
+	DeviceUntil, LinkUntil time.Time // when they end; zero: not shown
 
 	Devices, DevicesLimit     int // devices used of how many; limit 0: not shown
 	Downloads, DownloadsLimit int // downloads used of how many; limit 0: not shown. DownloadsUsed without a limit: all there were
@@ -137,6 +145,8 @@ type Offered struct {
 	Description string        // empty: the name says it
 	Price       string        // "5.00 USD"
 	Access      time.Duration // length of access; negative: for ever
+	ThisOnly    bool          // it opens this one page
+	Fetches     int           // how often it may be fetched; 0: without a bound
 	URL         string        // leads to its checkout
 }
 
@@ -340,10 +350,13 @@ type content struct {
 	Code       *code
 	Bought     *moment
 	Until      *moment
-	Devices    string // so many of so many; may be empty
-	Downloads  string
-	Style      template.HTML
-	Scripts    []template.HTML
+
+	DeviceUntil, LinkUntil *moment
+
+	Devices   string // so many of so many; may be empty
+	Downloads string
+	Style     template.HTML
+	Scripts   []template.HTML
 }
 
 // moment is a point in time for programs and for people.
@@ -361,7 +374,7 @@ func momentOf(t time.Time) *moment {
 type onSale struct {
 	Offered
 	What   string // what is sold
-	Access string // for how long
+	Access string // for how long, and within which bounds
 	Buy    string // label of its link
 }
 
@@ -371,7 +384,7 @@ func (c *catalogue) describe(o Offered) onSale {
 		what = o.Name
 	}
 	return onSale{
-		Offered: o, What: what, Access: c.Labels.access(o.Access),
+		Offered: o, What: what, Access: c.Labels.bounds(o),
 		Buy: strings.NewReplacer("{name}", c.isolated(what), "{price}", c.isolated(o.Price)).Replace(c.Labels.Buy),
 	}
 }
@@ -422,9 +435,13 @@ func render(c *catalogue, v View) ([]byte, error) {
 		Code:       qrCode(v.DeviceURL),
 		Bought:     momentOf(v.Bought),
 		Until:      momentOf(v.Until),
-		Devices:    c.Labels.some(v.Devices, v.DevicesLimit),
-		Downloads:  c.Labels.some(v.Downloads, v.DownloadsLimit),
-		Style:      styleElement,
+
+		DeviceUntil: momentOf(v.DeviceUntil),
+		LinkUntil:   momentOf(v.LinkUntil),
+
+		Devices:   c.Labels.some(v.Devices, v.DevicesLimit),
+		Downloads: c.Labels.some(v.Downloads, v.DownloadsLimit),
+		Style:     styleElement,
 	}
 	data.Live = data.Refresh > 0 && v.Kind != Leaving
 	if v.Kind == Leaving {

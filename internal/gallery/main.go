@@ -47,12 +47,16 @@ var views = []struct {
 	{"receipt", page.View{
 		Kind: page.Receipt, NextURL: nextURL, ExtendURL: nextURL + "?axra_extend=month",
 		Bought: bought, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 3, Downloads: 2, DownloadsLimit: 10,
+		ExtendFor: "5.00 USD · 30 days", DeviceUntil: bought.Add(24 * time.Hour), LinkUntil: bought.Add(time.Hour),
 		DeviceURL: "https://example.com" + nextURL + "?axra_device=" + token,
 		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + token,
 	}},
 	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Bought: bought, Forever: true}},
 	{"device", page.View{Kind: page.Device, NextURL: nextURL, FormURL: formURL, Devices: 1, DevicesLimit: 3}},
-	{"device_refused", page.View{Kind: page.DeviceRefused, NextURL: nextURL, Devices: 3, DevicesLimit: 3}},
+	{"device_refused", page.View{Kind: page.DeviceRefused, NextURL: nextURL}},
+	{"device_full", page.View{Kind: page.DeviceFull, NextURL: nextURL, Devices: 3, DevicesLimit: 3}},
+	{"link_ended", page.View{Kind: page.LinkEnded, NextURL: nextURL}},
+	{"for_program", page.View{Kind: page.ForProgram}},
 	{"claim", page.View{Kind: page.Claim, NextURL: nextURL, FormURL: formURL}},
 	{"claim_later", page.View{Kind: page.ClaimLater, NextURL: nextURL, FormURL: formURL}},
 	// It stays, to be looked at: with a Refresh or a FragmentCookie it would go on to the checkout.
@@ -61,6 +65,7 @@ var views = []struct {
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
 		{Name: "for good", Price: "49.00 USD", Access: -1, URL: nextURL + "?axra_checkout=for+good"},
+		{Name: "file", Description: "This table", Price: "1.50 EUR", Access: -1, ThisOnly: true, Fetches: 3, URL: nextURL + "?axra_checkout=file"},
 	}}},
 }
 
