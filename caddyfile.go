@@ -201,7 +201,7 @@ func numberArg(d *caddyfile.Dispenser, into *int, example string) error {
 	}
 	number, err := strconv.Atoi(args[0])
 	if err != nil || number < 1 {
-		return d.Errf("%s %q is no number of %s: write `%s %s`", name, args[0], name, name, example)
+		return d.Errf("%s %q is no number from 1 to 1000: write `%s %s`", name, args[0], name, example)
 	}
 	*into = number
 	return nil
@@ -422,12 +422,27 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if h.Pass != "" && h.Offer == (Offer{}) {
 		h.Passes, h.Pass = append([]string{h.Pass}, h.Passes...), "" // `pass month` without a price is one of the app's
 	}
-	if h.Price == (Price{}) && !h.Retired && (h.Offer != (Offer{}) || len(h.Passes) == 0) {
+	if err := h.checkOwnOffer(); err != nil {
 		d.Reset() // so that the error names the line of the directive
 		d.Next()
-		return d.Errf("axra_paywall %s", errNoPrice)
+		if errors.Is(err, errNoPrice) {
+			return d.Errf("axra_paywall %v", err)
+		}
+		return d.Errf("axra_paywall: %v", err)
 	}
 	return nil
+}
+
+// checkOwnOffer checks what the gate itself sells, if anything.
+func (h *Handler) checkOwnOffer() error {
+	if !h.sellsItself() {
+		return nil
+	}
+	_, err := newSale(h.Pass, h.Offer)
+	if errors.Is(err, errNoPrice) && len(h.Passes) > 0 {
+		return errOfPass
+	}
+	return err
 }
 
 func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
@@ -553,6 +568,9 @@ func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
 		segment = *d
 	}
 	if h.Teaser.URI != "" {
+		if d.NextBlock(d.Nesting()) {
+			return d.Err("teaser takes a path or a block of directives, not both")
+		}
 		return nil
 	}
 	if h.routes == nil {
@@ -565,6 +583,9 @@ func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
 	empty := true
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		empty = false // read above; this goes past it
+		if d.Val() == "axra_paywall" {
+			return d.Err("a teaser is what those see who have not paid: put no axra_paywall into it")
+		}
 	}
 	if empty {
 		return d.Err("teaser needs a path or a block of directives: write `teaser /teaser.html`")
@@ -593,14 +614,20 @@ func (h *Handler) unmarshalPreview(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalLinks(d *caddyfile.Dispenser) error {
-	if h.Links != nil {
-		return d.Err("links is given twice: keep one")
+	args := d.RemainingArgs()
+	if h.Links != nil || len(args) > 1 {
+		return d.WrapErr(errLinks)
 	}
 	h.Links = new(Links)
-	if d.CountRemainingArgs() == 0 {
+	if len(args) == 0 {
 		return nil
 	}
-	return durationArg(d, &h.Links.For)
+	length, err := caddy.ParseDuration(args[0])
+	if err != nil || length <= 0 {
+		return d.WrapErr(errLinks)
+	}
+	h.Links.For = caddy.Duration(length)
+	return nil
 }
 
 func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {
@@ -686,7 +713,16 @@ func checkedArg(d *caddyfile.Dispenser, into *string, check func(string) error) 
 
 func secretArg(d *caddyfile.Dispenser, into *string) error {
 	name := d.Val()
+	if d.CountRemainingArgs() == 0 || d.CountRemainingArgs() == 1 && strings.TrimSpace(firstArg(*d)) == "" {
+		return d.Errf("%s is empty: write `%s {env.NAME}`, which is read when Caddy starts ({$NAME} is replaced in the Caddyfile, here by nothing)", name, name)
+	}
 	return checkedArg(d, into, func(value string) error { return secretIsPlaceholder(name, value) })
+}
+
+// firstArg looks at the next argument without taking it.
+func firstArg(d caddyfile.Dispenser) string {
+	d.NextArg()
+	return d.Val()
 }
 
 // urlArg checks addresses that hold no placeholder; others are checked when they

@@ -45,13 +45,13 @@ func init() {
 // `{http.axra.link.<path>}` | With Links, the private address of a path of this site, such as `{http.axra.link./feed/1.mp3}`.
 // `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of the session's id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
-// For a teaser, and on requests that it answers with error 402 (`offer
-// handle_errors`), it sets, for
-// each pass on sale, `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`,
-// `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
-// address that leads to its checkout; and `{http.axra.offer.passes}`, their names.
+// Answers to requests that a gate lets through leave as `Cache-Control: private`.
 //
-// Answers to such requests leave as `Cache-Control: private`.
+// For a teaser, and where the offer page is left to `handle_errors`, it sets for each
+// pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`, `.currency`,
+// `.description`, `.access` (`30d`, `forever`) and `.checkout`, the address that leads to
+// its checkout; and `{http.axra.offer.passes}`, their names. Escape descriptions that hold
+// placeholders of the request: `{{placeholder "…" | html}}`.
 type Handler struct {
 	// MatchersRaw says which requests the gate covers; without it, every request
 	// that reaches the handler. Put matchers here rather than on the route: the
@@ -106,7 +106,7 @@ type Handler struct {
 
 	// KeepFragment sends visitors to the checkout by way of a small page, whose script
 	// keeps the fragment of the address (`#chapter-3`) for the way back. Offer pages do
-	// so anyway.
+	// so anyway; pages of the owner's own (a teaser, a template, handle_errors) do not.
 	KeepFragment bool `json:"keep_fragment,omitempty"`
 
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
@@ -230,7 +230,7 @@ func (h *Handler) read() error {
 	if err := h.readSales(); err != nil {
 		return err
 	}
-	if err := h.OfferPage.read(); err != nil {
+	if err := h.OfferPage.read(len(h.sales)); err != nil {
 		return err
 	}
 	if err := h.Preview.check(); err != nil {
@@ -284,6 +284,9 @@ func (h *Handler) readSales() error {
 		if h.app.passes[h.Pass] != nil {
 			return fmt.Errorf("pass %q is defined in the global option axra already: write `passes %s` without a price to sell that one, or choose another name", h.Pass, h.Pass)
 		}
+		if err := h.checkOwnOffer(); err != nil {
+			return err
+		}
 		own, err := newSale(h.Pass, h.Offer)
 		if err != nil {
 			return err
@@ -293,7 +296,8 @@ func (h *Handler) readSales() error {
 	for _, name := range h.Passes {
 		shared := h.app.passes[name]
 		if shared == nil {
-			return fmt.Errorf("pass %q is not defined: add `pass %s { price 5.00 usd }` to the global option axra", name, name)
+			return fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
+				name, h.app.definedPasses(), name)
 		}
 		if slices.Contains(h.sales, shared) {
 			return fmt.Errorf("pass %q is named twice: keep one", name)
@@ -329,6 +333,10 @@ func checkCancelURL(value string) error {
 
 // errNoPrice: a gate without a price is an oversight, never a free route.
 var errNoPrice = errors.New("has no price: add `price 5.00 usd`")
+
+// errOfPass: options of an offer beside passes that have theirs.
+var errOfPass = errors.New("description, access, per_path, downloads and devices belong to what has a price: " +
+	"write them into the pass in the global option axra, or add a `price` to sell something of this gate's own")
 
 func parsePrice(p Price) (money.Price, error) {
 	if p.Amount == "" && p.Currency == "" {

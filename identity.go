@@ -44,10 +44,13 @@ func userID(session string) string {
 // stripHeaders takes away what a client sent under the names of our headers, in
 // every spelling that an application may take for them.
 func (h *Handler) stripHeaders(r *http.Request) {
-	if h.RequestHeaders == "" || caddyhttp.GetVar(r.Context(), identifiedVar+h.RequestHeaders) == true {
+	if h.RequestHeaders == "" {
 		return
 	}
 	prefix := plainName(h.RequestHeaders)
+	if caddyhttp.GetVar(r.Context(), identifiedVar+prefix) == true {
+		return
+	}
 	for name := range r.Header {
 		if strings.HasPrefix(plainName(name), prefix) {
 			delete(r.Header, name)
@@ -57,8 +60,10 @@ func (h *Handler) stripHeaders(r *http.Request) {
 
 // plainName: CGI turns a hyphen into an underscore, and so do many applications.
 func plainName(name string) string {
-	return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
+	return strings.ToLower(hyphens.Replace(name))
 }
+
+var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 // identify tells later handlers who has paid.
 func (h *Handler) identify(r *http.Request, v *verified) {
@@ -88,7 +93,7 @@ func (h *Handler) identify(r *http.Request, v *verified) {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
 		}
 	}
-	caddyhttp.SetVar(r.Context(), identifiedVar+h.RequestHeaders, true)
+	caddyhttp.SetVar(r.Context(), identifiedVar+plainName(h.RequestHeaders), true)
 }
 
 // headerText keeps names of passes in other scripts out of a header's way

@@ -30,10 +30,12 @@ const longestLink = 10 * 365 * 24 * time.Hour
 
 func (l *Links) check() error {
 	if l != nil && l.For < 0 {
-		return errors.New("links takes a length of time: write `links 1h`, or `links` for as long as access lasts")
+		return errLinks
 	}
 	return nil
 }
+
+var errLinks = errors.New("links is written once, with a length of time or without: write `links 1h`, or `links` for as long as access lasts")
 
 // linkClaims are the token of a private address.
 type linkClaims struct {

@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,6 +230,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("axra: registering metrics: %w", err)
 	}
 	return a.provisionShared(secrets)
+}
+
+// definedPasses lists the app's passes for an error.
+func (a *App) definedPasses() string {
+	if len(a.passes) == 0 {
+		return ""
+	}
+	return " (there are " + strings.Join(slices.Sorted(maps.Keys(a.passes)), ", ") + ")"
 }
 
 func (a *App) provisionPasses() error {

@@ -58,7 +58,7 @@ type sale struct {
 	access terms.Access
 }
 
-// Errors at request time, of prices and keys that hold placeholders.
+// errNoKey is an error at request time: the placeholder of a key is empty.
 var errNoKey = errors.New("the key of what is sold is empty")
 
 // newSale checks an offer; the errors name the fix.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,8 +40,8 @@ type OfferPage struct {
 	template *template.Template
 }
 
-// read checks the configuration and reads the template.
-func (p *OfferPage) read() error {
+// read checks the configuration and reads the template, for so many passes.
+func (p *OfferPage) read(passes int) error {
 	if p == nil {
 		return nil
 	}
@@ -54,12 +55,22 @@ func (p *OfferPage) read() error {
 	if err != nil {
 		return fmt.Errorf("offer: template %s: %w", p.Template, err)
 	}
-	if p.template, err = template.New(filepath.Base(file)).ParseFiles(file); err != nil {
+	source, err := os.ReadFile(file)
+	if err != nil {
 		return fmt.Errorf("offer: template: %w: give the path of a file that Caddy can read, relative to where it is started or absolute", err)
 	}
+	if p.template, err = template.New(filepath.Base(file)).Parse(string(source)); err != nil {
+		return fmt.Errorf("offer: template: %w: correct the template", err)
+	}
 	// A field that does not exist is better found now than by a visitor.
-	if err := p.template.Execute(new(bytes.Buffer), OfferData{Passes: make([]OfferedPass, 1)}); err != nil {
-		return fmt.Errorf("offer: template: %w", err)
+	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
+	for range passes {
+		trial.Passes = append(trial.Passes, OfferedPass{
+			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
+		})
+	}
+	if err := p.template.Execute(new(bytes.Buffer), trial); err != nil {
+		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	return nil
 }
@@ -160,6 +171,10 @@ func (v *visit) offerHeaders() {
 // errPaymentRequired is what handle_errors is told.
 var errPaymentRequired = errors.New("payment required")
 
+// inAttribute escapes what would end an attribute of HTML: owners write these addresses
+// into pages.
+var inAttribute = strings.NewReplacer("'", "%27", `"`, "%22", "<", "%3C", ">", "%3E")
+
 // tellOffers sets the placeholders of what is on sale.
 func (v *visit) tellOffers(offers []offered, how mode) {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -168,7 +183,7 @@ func (v *visit) tellOffers(offers []offered, how mode) {
 			names = append(names, o.pass)
 			for name, value := range map[string]string{
 				"price": o.price.String(), "amount": o.price.Digits(), "currency": o.price.Currency,
-				"description": o.description, "access": accessText(o.Access), "checkout": v.checkoutAddress(o, how),
+				"description": o.description, "access": accessText(o.Access), "checkout": inAttribute.Replace(v.checkoutAddress(o, how)),
 			} {
 				replacer.Set("http.axra.offer."+o.pass+"."+name, value)
 			}

@@ -199,10 +199,12 @@ func (a *App) checkGates() error {
 	if len(a.allGates()) > 0 {
 		a.warnNoWebhook(servers)
 		a.warnDeferredHeader(servers)
+		a.warnNoErrorPage(servers)
 	}
 	for _, name := range a.expected {
 		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.saleOf(name) != nil }) {
-			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra: correct the name", name)
+			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
+				name, a.definedPasses())
 		}
 	}
 	sold := make(map[string]*Handler)
@@ -243,7 +245,7 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 		other := sold[key]
 		if other != nil && other != h && (other.implicitPass || h.implicitPass || !other.sales[0].same(h.sales[0])) {
 			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
-				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name and price if that is meant", host, h.Pass)
+				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
 		}
 		sold[key] = h
 	}
@@ -289,6 +291,22 @@ func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
 					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
 			}
 		})
+	}
+}
+
+// warnNoErrorPage tells the owner of a gate that leaves its page to handle_errors, where
+// there is none: visitors would see nothing at all.
+func (a *App) warnNoErrorPage(servers map[string]*caddyhttp.Server) {
+	for _, gate := range a.allGates() {
+		if gate.OfferPage == nil || !gate.OfferPage.HandleErrors {
+			continue
+		}
+		for _, server := range servers {
+			if len(findGate(gate, server)) > 0 && (server.Errors == nil || len(server.Errors.Routes) == 0) {
+				a.logger.Warn("a gate leaves its offer page to handle_errors, but its site has none, so visitors see an empty page: "+
+					"add `handle_errors 402 { … }` to the site, or remove handle_errors from `offer`", zap.String("gate", gate.label()))
+			}
+		}
 	}
 }
 
