@@ -109,6 +109,13 @@ func cleanAddress(address string) string {
 	return path
 }
 
+// cleanReferer makes the page that led here one that may be told.
+func cleanReferer(r *http.Request) {
+	for i, referer := range r.Header["Referer"] {
+		r.Header["Referer"][i] = cleanAddress(referer)
+	}
+}
+
 // asWanted is the request for the handlers behind, as the browser wanted it: they, their
 // logs and an application upstream have no use for what the gate has added, and not all
 // of it may be told. What originalURL returns for r stays complete.
@@ -121,9 +128,7 @@ func asWanted(r *http.Request) *http.Request {
 		ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, original)
 		setOriginal(ctx, original.RequestURI, original.URL)
 	}
-	for i, referer := range r.Header["Referer"] {
-		r.Header["Referer"][i] = cleanAddress(referer)
-	}
+	cleanReferer(r)
 	clean := r.WithContext(ctx)
 	clean.RequestURI = cleanAddress(r.RequestURI)
 	return clean

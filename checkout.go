@@ -142,7 +142,7 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	if len(v.target) > maxTarget {
 		return none, &page.View{Kind: page.TooLong}, nil
 	}
-	if v.pending.bought > maxBoughtBytes {
+	if excess := v.forgetOldest(); excess > minPendingBytes || v.pending.bought > maxBoughtBytes {
 		// With one more cookie the whole site could refuse the browser's requests.
 		return none, &page.View{Kind: page.NoRoom}, nil
 	}
@@ -166,7 +166,6 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 		// Without the cookie the payment could not be given to this browser.
 		return v.unavailable(err)
 	}
-	v.forgetOldest()
 	v.app.count(checkouts, "created")
 	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", o.pass))
 	return entry, nil, nil
@@ -174,14 +173,15 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 
 // forgetOldest keeps the cookies of a browser that never pays from piling up.
 // Cancelled checkouts go first, those that the visitor came back from last. None goes
-// that has been paid, or of which that cannot be told.
-func (v *visit) forgetOldest() {
-	excess := v.pending.excess()
+// that has been paid, or of which that cannot be told. It returns by how many bytes
+// they are too many in the end.
+func (v *visit) forgetOldest() (excess int) {
+	excess = v.pending.excess()
 	each := v.pending.bytes / max(1, len(v.pending.all))
 	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
 		for _, entry := range v.pending.all {
 			if excess <= 0 {
-				return
+				return excess
 			}
 			if entry.State != state || v.app.stageOf(entry) == processing {
 				continue
@@ -192,6 +192,7 @@ func (v *visit) forgetOldest() {
 			}
 		}
 	}
+	return excess
 }
 
 func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {

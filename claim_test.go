@@ -175,3 +175,51 @@ func TestD2AClaimWhileTheLedgerFails(t *testing.T) {
 		t.Errorf("afterwards %d", answer.status)
 	}
 }
+
+func TestS3WhatAProgramHasTakenIsClaimedByNobody(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member("claim first")})
+	program, payer := w.visitor(), w.visitor()
+	program.client.Jar = nil
+	var checkout struct{ Session, CheckoutURL, StatusURL, StatusToken string }
+	decode(t, program.do(http.MethodPost, "/premium/article.html?axra_checkout=member", nil, nil), &checkout)
+	back := payer.pay(payer.browse(checkout.CheckoutURL), cardGood)
+	w.delivered()
+	payer.open(back.location()).wantPage(t, http.StatusOK, "Return to your program")
+	post := "/premium/article.html?axra_session=" + checkout.Session + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	payer.do(http.MethodPost, post, navigation, nil).wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
+}
+
+// A storage that was full when the browser came back makes no difference in the end.
+func TestS3AClaimIsClosedWhenStorageIsWellAgain(t *testing.T) {
+	w, storage := newFaultyWorldOf(t, member("claim first"))
+	v, friend := w.visitor(), w.visitor()
+	back := v.paidElsewhere()
+	storage.Set(faults.Full, "axra/ledger")
+	v.browse(back).wantPaid(t)
+	storage.Heal()
+	w.pass(60e9)
+	v.open("/premium/article.html").wantPaid(t)
+	friend.submit(friend.open(back), claimButton, nil).wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
+}
+
+func TestS3AnOldPaymentIsClaimedByNobody(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member("claim first")})
+	back := w.visitor().paidElsewhere()
+	w.pass(8 * day)
+	friend := w.visitor()
+	friend.submit(friend.open(back), claimButton, nil).wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
+}
+
+// The address of a form is good for one place, for a moment.
+func TestS3AFormIsNotAsGoodAsItsPlace(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member("claim first")})
+	back := w.visitor().paidElsewhere()
+	post := strings.Replace(back, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	if answer := w.visitor().do(http.MethodPost, post, navigation, nil); answer.status != http.StatusSeeOther {
+		t.Fatalf("the first: %d", answer.status)
+	}
+	w.pass(11 * 60e9)
+	if answer := w.visitor().do(http.MethodPost, post, navigation, nil); answer.status == http.StatusSeeOther {
+		t.Error("the same form, later")
+	}
+}

@@ -414,6 +414,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	switch reach {
 	case outside:
 		r.URL.RawQuery = came
+		cleanReferer(r)
 		setUnpaid(r)
 		return next.ServeHTTP(w, r)
 	case ambiguous:

@@ -1,6 +1,7 @@
 package paywall_test
 
 import (
+	"github.com/caddy-axra/paywall/internal/faults"
 	"net/http"
 	"net/url"
 	"strings"
@@ -209,4 +210,103 @@ func TestDownloadsByPrivateAddressAreCounted(t *testing.T) {
 		t.Errorf("a third fetch: %d", answer.status)
 	}
 	v.open(receiptPage).wantPage(t, http.StatusOK, "2 of 2")
+}
+
+func TestT4APrivateAddressIsOneOfItsQueries(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(member("links"), "\troot ROOT", "\trespond /premium/app \"MARK {query}\"\n\troot ROOT", 1)})
+	v, friend := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	key := "axra_link=" + token(v.privateAddress("/premium/app?id=1"))
+	for query, want := range map[string]string{
+		"id=1&" + key:                        "MARK id=1",
+		"id=2&" + key + "&axra_query=aWQ9MQ": "MARK id=1", // what it opens is what is asked for
+		"id=1&axra_try=1;id=2&" + key:        "MARK id=1",
+		"id=2&" + key:                        "",
+		key:                                  "",
+		"id=1&id=2&" + key:                   "",
+		"id=1&" + key + "&axra_query=aWQ9Mg": "",
+	} {
+		if answer := friend.do(http.MethodGet, "/premium/app?"+query, nil, nil); answer.body != want && (want != "" || answer.status != http.StatusPaymentRequired) {
+			t.Errorf("%s: %d %.100s", query, answer.status, answer.body)
+		}
+	}
+}
+
+func TestD3AnEndedPrivateAddressStaysShutWhileTheLedgerFails(t *testing.T) {
+	w, storage := newFaultyWorldOf(t, member("links"))
+	v, player := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	address := v.privateAddress("/premium/article.html")
+	player.do(http.MethodGet, address, nil, nil).wantPaid(t)
+	storage.Set(faults.Fails, "axra/ledger")
+	w.pass(time.Minute)
+	player.do(http.MethodGet, address, nil, nil).wantPaid(t) // for the time of grace
+	w.restart()                                              // nobody knows it any more
+	if answer := player.do(http.MethodGet, address, nil, nil); answer.status != http.StatusServiceUnavailable {
+		t.Errorf("never looked up: %d", answer.status)
+	}
+	w.pass(60 * day)
+	if answer := player.do(http.MethodGet, address, nil, nil); strings.Contains(answer.body, marker) {
+		t.Errorf("after its end: %d", answer.status)
+	}
+}
+
+// Neither a log nor an application hears of a private address from what its page loads.
+func TestPrivateAddressesStayOutOfReferers(t *testing.T) {
+	config := strings.Replace(member("links"), "\taxra_webhook", "\tlog\n\taxra_webhook", 1)
+	config = strings.Replace(config, "\troot ROOT", "\trespond /premium/app \"MARK {header.Referer}\"\n\trespond /app \"{header.Referer}\"\n\theader Referrer-Policy unsafe-url\n\troot ROOT", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	secrets := []string{v.privateAddress("/premium/article.html"), link(t, v.open(receiptPage), deviceLink)}
+	if answer := w.visitor().open(secrets[0]); answer.header.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("the page says %q", answer.header.Get("Referrer-Policy"))
+	}
+	if answer := w.visitor().open(secrets[1]); answer.header.Get("Referrer-Policy") != "strict-origin" {
+		t.Errorf("the form says %q", answer.header.Get("Referrer-Policy"))
+	}
+	for _, secret := range secrets {
+		for _, target := range []string{"/premium/app", "/app", "/premium/article.html"} {
+			header := navigation.Clone()
+			header.Set("Referer", secret)
+			if answer := v.do(http.MethodGet, target, header, nil); strings.Contains(answer.body, "axra_link") || strings.Contains(answer.body, "axra_device") {
+				t.Errorf("%s sees %s", target, answer.body)
+			}
+		}
+		if _, value, _ := strings.Cut(secret, "axra_"); strings.Contains(w.log(), value[strings.Index(value, "=")+1:]) {
+			t.Errorf("the log has %s", value)
+		}
+	}
+}
+
+// handle_errors answers for a secret address what it answers for a plain one.
+func TestErrorsOfSecretAddressesReachHandleErrors(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("pass member\n links\n offer handle_errors", "handle_errors {\n respond \"OWN {err.status_code} {uri}\"\n }")})
+	v, stranger := w.visitor(), w.visitor()
+	for _, target := range []string{"/premium/article.html?axra_session=x&axra_checkout=none", "/premium/article.html?axra_device"} {
+		stranger.open(target)
+	}
+	if answer := stranger.open("/premium/article.html"); answer.status != http.StatusPaymentRequired || answer.body != "OWN 402 /premium/article.html" {
+		t.Errorf("the offer: %d %s", answer.status, answer.body)
+	}
+	v.buyPass("/premium/article.html", "member").wantPaid(t)
+	missing := v.privateAddress("/premium/missing.html")
+	if answer := stranger.do(http.MethodGet, missing, nil, nil); answer.status != http.StatusNotFound || answer.body != "OWN 404 /premium/missing.html" {
+		t.Errorf("what is missing: %d %s", answer.status, answer.body)
+	}
+}
+
+func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member("links 1h")})
+	v, program := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	address := v.privateAddress("/premium/article.html")
+	w.pass(2 * time.Hour)
+	ended := program.open(address)
+	ended.wantPage(t, http.StatusPaymentRequired, "copy a fresh address from the receipt")
+	program.open(link(t, ended, "Go to the page")).wantCheckout(t, w)
+	if answer := program.do(http.MethodGet, address, nil, nil); !strings.Contains(answer.body, "private address has ended") {
+		t.Errorf("a program is told %s", answer.body)
+	}
+	v.browse(address).wantPaid(t) // it is theirs
 }

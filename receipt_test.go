@@ -240,3 +240,84 @@ func TestTheLongerPurchaseStays(t *testing.T) {
 	v.browse(back.location()).wantPaid(t)
 	w.wantOpenUntil(v, "/premium/article.html", 60*day)
 }
+
+func TestTheReceiptSaysWhatWasPaid(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	first := w.lastPayment().SessionID
+	w.load(strings.Replace(member(), "5.00 usd", "9.00 usd", 1))
+	v.open(receiptPage).wantPage(t, http.StatusOK, ">5.00 USD<")
+	v.open(receiptPage).wantPage(t, http.StatusOK, "Extend access: <bdi>9.00 USD · 30 days</bdi>")
+	v.buyLonger("/premium/article.html").wantPaid(t)
+	receipt := v.open(receiptPage)
+	receipt.wantPage(t, http.StatusOK, "5.00 USD &#43; 9.00 USD")
+	for _, reference := range []string{first, w.lastPayment().SessionID} {
+		if !strings.Contains(receipt.body, reference) {
+			t.Errorf("the receipt does not name %s", reference)
+		}
+	}
+}
+
+func TestWhatIsUsedUpIsNotExtended(t *testing.T) {
+	config := func(option string) string {
+		return strings.Replace(fiveLines, "access 30d", "access 30d\n\t\tpass member\n\t\tlinks\n\t\tper_path\n\t\t"+option, 1)
+	}
+	w := newWorld(t, worldOptions{Caddyfile: config("downloads 1")})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	w.load(config(""))
+	receipt := v.open(receiptPage)
+	receipt.wantPage(t, http.StatusOK, "1 of 1")
+	for _, offer := range []string{"axra_extend", "axra_device", "axra_link"} {
+		if strings.Contains(receipt.body, offer) {
+			t.Errorf("the receipt offers %s", offer)
+		}
+	}
+}
+
+// D3 and its class: the bound on downloads is known before the ledger has answered.
+func TestDownloadsAreBoundedWhileTheLedgerFails(t *testing.T) {
+	w, storage := newFaultyWorldOf(t, downloads("downloads 1"))
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	w.restart()
+	storage.Set(faults.Fails, "axra/ledger")
+	served := 0
+	for range 5 {
+		if strings.Contains(v.open("/premium/article.html").body, marker) {
+			served++
+		}
+	}
+	if served > 1 {
+		t.Errorf("%d more", served)
+	}
+}
+
+// Nobody pays twice, also who buys by a form or by a program.
+func TestAFormDoesNotPayTwice(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v := w.visitor()
+	w.hold(true)
+	back := v.pay(v.browse("/premium/article.html"), cardGood)
+	v.open(back.location()).wantPage(t, http.StatusPaymentRequired, "Waiting for confirmation")
+	const target = "/premium/article.html?axra_checkout=member"
+	form := navigation.Clone()
+	form.Set("Sec-Fetch-Site", "same-origin")
+	v.do(http.MethodPost, target, form, nil).wantPage(t, http.StatusPaymentRequired, "Waiting for confirmation")
+	if answer := v.do(http.MethodPost, target, nil, nil); answer.status != http.StatusConflict {
+		t.Errorf("a program with the browser's cookies: %d", answer.status)
+	}
+	w.hold(false)
+	w.delivered()
+	if answer := v.do(http.MethodPost, target, nil, nil); answer.status != http.StatusConflict {
+		t.Errorf("a program, after the payment: %d", answer.status)
+	}
+	if answer := v.do(http.MethodPost, target, form, nil); answer.location() != "/premium/article.html" {
+		t.Errorf("after the payment: %d %q", answer.status, answer.location())
+	}
+	v.open("/premium/article.html").wantPaid(t)
+	if w.creations() != 1 {
+		t.Errorf("%d sessions", w.creations())
+	}
+}

@@ -1,7 +1,9 @@
 package paywall_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -174,4 +176,65 @@ func TestT6APreviewCookieOpensNothingElse(t *testing.T) {
 	w.write("other/y", marker)
 	cheat.open("/other/y").wantPaid(t) // as a new visitor: the cookie does not count
 	cheat.open("/other/x").wantCheckout(t, w)
+}
+
+// Whatever stands after the gate or in the block, the teaser is all that is served.
+func TestNoTeaserLeadsToThePaidPage(t *testing.T) {
+	for name, test := range map[string]struct{ option, after, want string }{
+		"try_files after the gate":   {"teaser /teasers{path}", "handle {\n try_files {path} {path}.html /index.html\n file_server\n }", "TEASER"},
+		"php after the gate":         {"teaser /teasers{path}", "php_fastcgi localhost:1", ""},
+		"rewrite and try_files":      {"teaser {\n rewrite * /teasers{path}\n try_files {path} /teasers/default.html\n file_server\n }", "", "TEASER"},
+		"a route":                    {"teaser {\n route {\n rewrite * /teasers{path}\n try_files {path} /teasers/default.html\n file_server\n }\n }", "", "TEASER"},
+		"a block that says nothing":  {"teaser {\n header X-Teaser yes\n }", "", ""},
+		"a block that is for others": {"teaser {\n @de header Accept-Language de*\n respond @de Kaufen\n }", "", ""},
+		"a block that only rewrites": {"teaser {\n rewrite * /teaser.html\n }", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: gateWith(test.option, test.after)})
+			w.write("teasers/premium/article.html", "TEASER")
+			w.write("teasers/default.html", "TEASER")
+			for _, target := range []string{"/premium/article.html", "/premium/other.html"} {
+				answer := w.visitor().open(target)
+				if strings.Contains(answer.body, marker) || target == "/premium/article.html" && !strings.HasPrefix(answer.body, test.want) {
+					t.Errorf("%s: %d %.100s", target, answer.status, answer.body)
+				}
+				if test.want == "" && name != "php after the gate" {
+					answer.wantCheckout(t, w)
+				}
+			}
+		})
+	}
+}
+
+// echo is a lenient application.
+func echo(t *testing.T, answer http.HandlerFunc) string {
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+func TestATeaserThatAnApplicationHasNot(t *testing.T) {
+	application := echo(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, strings.Repeat("no such page ", 100))
+	})
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("teaser /teasers{path}", "reverse_proxy "+application)})
+	w.visitor().open("/premium/article.html").wantCheckout(t, w)
+}
+
+func TestG8NoTeaserIsUpgraded(t *testing.T) {
+	application := echo(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			_, _ = io.WriteString(w, "teaser")
+			return
+		}
+		w.Header().Set("Upgrade", "websocket")
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+	})
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("teaser /teaser.html", "reverse_proxy "+application)})
+	header := http.Header{"Accept": {"text/html"}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	if answer := w.visitor().do(http.MethodGet, "/premium/socket", header, nil); answer.status != http.StatusPaymentRequired || answer.body != "teaser" {
+		t.Errorf("%d %s", answer.status, answer.body)
+	}
 }
