@@ -43,6 +43,12 @@ type script struct {
 
 func startScript(t *testing.T, url string) *script {
 	t.Helper()
+	return startScriptIn(t, t.TempDir(), url)
+}
+
+// startScriptIn runs it in a folder.
+func startScriptIn(t *testing.T, folder, url string) *script {
+	t.Helper()
 	for _, tool := range []string{"bash", "curl", "jq"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			if inCI() {
@@ -52,7 +58,7 @@ func startScript(t *testing.T, url string) *script {
 		}
 	}
 	tools := t.TempDir()
-	s := &script{t: t, folder: t.TempDir(), slept: filepath.Join(tools, "slept"), exited: make(chan error, 1)}
+	s := &script{t: t, folder: folder, slept: filepath.Join(tools, "slept"), exited: make(chan error, 1)}
 	file := filepath.Join(tools, "buy.sh")
 	for name, content := range map[string]string{
 		file:                          readScript(t, url),
@@ -148,8 +154,23 @@ func TestTheScriptBuysAndDownloads(t *testing.T) {
 	if len(want) == 0 || string(got) != string(want) {
 		t.Errorf("downloaded %d bytes of %d:\n%.500s", len(got), len(want), got)
 	}
-	if left, _ := os.ReadDir(s.folder); len(left) != 1 {
-		t.Errorf("the script leaves %v", left)
+	if left, _ := os.ReadDir(s.folder); len(left) != 2 {
+		t.Errorf("the script leaves %v, beside the file and its token", left)
+	}
+
+	// Run again, it pays for nothing again.
+	if err := os.Remove(filepath.Join(s.folder, path.Base(sheet))); err != nil {
+		t.Fatal(err)
+	}
+	again := startScriptIn(t, s.folder, e.site+sheet)
+	if err := again.end(); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(again.output.String(), "Pay here: ") {
+		t.Error("the script buys again")
+	}
+	if again, err := os.ReadFile(filepath.Join(s.folder, path.Base(sheet))); err != nil || string(again) != string(want) {
+		t.Errorf("downloaded again: %v", err)
 	}
 }
 
