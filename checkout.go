@@ -2,7 +2,6 @@ package paywall
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -245,18 +244,4 @@ func (v *visit) describeOrder(o offered) string {
 		return o.description
 	}
 	return v.site.host() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), o.access.Length())
-}
-
-// shorten makes an id fit for a log: enough to find it by, not enough to use.
-func shorten(id string) string {
-	if len(id) <= 12 {
-		return id
-	}
-	return id[:12] + "…"
-}
-
-// isPoll reports whether the waiting page's script asks about a session.
-func (v *visit) isPoll() bool {
-	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && !acceptsHTML(v.r) &&
-		strings.Contains(v.r.Header.Get("Accept"), "application/json")
 }

@@ -71,7 +71,7 @@ func (v *visit) takeClaim(holder string) error {
 		return v.unreadable(err)
 	case !grant.Terms.Claim, !grant.Open(now()), !v.opens(grant), now().Sub(grant.At) > claimLife:
 		return v.showView(later)
-	case v.open(grant.Terms.Pass) != nil:
+	case v.openBy(grant.Terms.Pass) != nil:
 		return v.arrive() // it is open here already
 	}
 	slot, err := v.app.ledger.Take(v.r.Context(), ledger.Claimed, grant.Session, 1, holder, now())

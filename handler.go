@@ -18,7 +18,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -149,16 +148,6 @@ type Handler struct {
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
 	sites            sync.Map // *caddyhttp.Server → []address
-}
-
-// Price is an amount of money.
-type Price struct {
-	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a
-	// placeholder.
-	Amount string `json:"amount"`
-
-	// Currency is the ISO 4217 code, in any case, or a placeholder.
-	Currency string `json:"currency"`
 }
 
 // DefaultPass names the pass of a gate that says nothing else.
@@ -331,45 +320,9 @@ func checkCancelURL(value string) error {
 	return errors.New("cancel_url must be an absolute address or a path: write `cancel_url /pricing`")
 }
 
-// errNoPrice: a gate without a price is an oversight, never a free route.
-var errNoPrice = errors.New("has no price: add `price 5.00 usd`")
-
-// errOfPass: options of an offer beside passes that have theirs.
-var errOfPass = errors.New("description, access, per_path, downloads and devices belong to what has a price: " +
-	"write them into the pass in the global option axra, or add a `price` to sell something of this gate's own")
-
-func parsePrice(p Price) (money.Price, error) {
-	if p.Amount == "" && p.Currency == "" {
-		return money.Price{}, errNoPrice
-	}
-	price, err := money.Parse(p.Amount, p.Currency)
-	if err != nil {
-		return price, fmt.Errorf("price: %w: write for example `price 5.00 usd` or `price 500 jpy`", err)
-	}
-	return price, nil
-}
-
-func parseAccess(value string) (terms.Access, error) {
-	if value == "" || value == "forever" {
-		return terms.Forever, nil
-	}
-	length, err := caddy.ParseDuration(value)
-	if err != nil || length < time.Second {
-		return 0, fmt.Errorf("access %q is not a length of time: write for example `access 12h`, `access 30d` or `access forever`", value)
-	}
-	return terms.Access(length), nil
-}
-
 func checkExpiresIn(d caddy.Duration) error {
 	if length := time.Duration(d); length < session.MinExpiresIn || length > 24*time.Hour {
 		return fmt.Errorf("expires_in %s: Axra wants at least %s, and more than a day is no checkout: write `expires_in 30m`", length, session.MinExpiresIn)
-	}
-	return nil
-}
-
-func checkPassName(name string) error {
-	if len(name) > 128 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(c rune) bool { return c < 0x20 || c == 0x7f }) {
-		return fmt.Errorf("pass %q: a name has at most 128 bytes, no control characters and no space around it", name)
 	}
 	return nil
 }

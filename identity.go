@@ -41,6 +41,14 @@ func userID(session string) string {
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
+// shorten makes an id fit for a log: enough to find it by, not enough to use.
+func shorten(id string) string {
+	if len(id) <= 12 {
+		return id
+	}
+	return id[:12] + "…"
+}
+
 // stripHeaders takes away what a client sent under the names of our headers, in
 // every spelling that an application may take for them.
 func (h *Handler) stripHeaders(r *http.Request) {

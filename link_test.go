@@ -1,12 +1,13 @@
 package paywall_test
 
 import (
-	"github.com/caddy-axra/paywall/internal/faults"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/faults"
 )
 
 // privateAddress is that of a page, from its receipt.

@@ -1,17 +1,19 @@
 package paywall
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"strings"
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 )
+
+// isPoll reports whether the waiting page's script asks about a session.
+func (v *visit) isPoll() bool {
+	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && !acceptsHTML(v.r) &&
+		strings.Contains(v.r.Header.Get("Accept"), "application/json")
+}
 
 // answerPoll tells the waiting page's script how things stand with a session that
 // this browser started.
@@ -47,22 +49,6 @@ func (v *visit) pendingFor(id string) *session.Pending {
 		if entry.Session == id {
 			return &entry
 		}
-	}
-	return nil
-}
-
-func sendJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, body any) error {
-	encoded, err := json.Marshal(body)
-	if err != nil {
-		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("encoding: %w", err))
-	}
-	noStore(w.Header())
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(encoded) // the client may be gone
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func (v *visit) startForProgram() error {
 		return v.problem(offers, howToBuy)
 	}
 	v.pending, v.forProgram = v.readPending(v.r, v.site), !acceptsHTML(v.r)
-	known := v.open(chosen.pass)
+	known := v.openBy(chosen.pass)
 	if answered, err := v.owedTo(known); answered {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
-	"github.com/caddy-axra/paywall/terms"
 )
 
 // receipt shows what the visitor has bought and the ways to use it.
@@ -17,7 +16,7 @@ func (v *visit) receipt(known *verified) error {
 	if paid, grant := v.lookUp(); paid != nil {
 		return v.redeem(*paid, grant) // an extension whose tab was closed
 	}
-	if chosen := v.open(v.params.Get(paramReceipt)); chosen != nil {
+	if chosen := v.openBy(v.params.Get(paramReceipt)); chosen != nil {
 		known = chosen
 	}
 	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
@@ -88,8 +87,8 @@ func (v *visit) tellLink(view *page.View, known *verified) {
 	}
 }
 
-// open is the token that opens the gate by a pass, nil if there is none.
-func (v *visit) open(pass string) *verified {
+// openBy is the token that opens the gate by a pass, nil if there is none.
+func (v *visit) openBy(pass string) *verified {
 	if verdict, known := v.decide(v.r, v.site, []string{pass}); verdict == open && known.link == "" {
 		return known
 	}
@@ -121,62 +120,4 @@ func (v *visit) tellDownloads(view *page.View, grant ledger.Grant) (err error) {
 		view.Downloads, err = v.app.ledger.Taken(v.r.Context(), ledger.Fetch, grant.Session, view.DownloadsLimit)
 	}
 	return err
-}
-
-// longer is the token of what the visitor wants more time of, if that is open.
-func (v *visit) longer() *verified {
-	if !v.params.Has(paramExtend) {
-		return nil
-	}
-	return v.open(v.params.Get(paramCheckout))
-}
-
-// wantsLonger prepares the sale of more time. Where v.extends is not set afterwards,
-// the visitor has been answered.
-func (v *visit) wantsLonger(known *verified) error {
-	grant, err := v.extendable(known)
-	switch {
-	case err != nil:
-		return v.unreadable(err)
-	case grant == nil:
-		return v.arrive()
-	}
-	v.extends, v.device = grant, known.Device
-	return nil
-}
-
-// extendable is the purchase of a token, if more time for the very same thing is on
-// sale.
-func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
-	sale := v.saleOf(known.Pass)
-	if sale == nil || sale.Retired || sale.Downloads > 0 || known.link != "" {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
-	if err != nil {
-		return nil, err
-	}
-	resource, err := sale.resource(v.r)
-	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() || grant.Terms.Downloads > 0 {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
-	extensions, err := v.app.ledger.Extensions(v.r.Context(), grant.Session)
-	if err != nil {
-		return nil, err
-	}
-	// What could not be read back from the webhook must not be sold.
-	sold := grant.Terms
-	sold.Extends, sold.From = grant.Session, grant.Until
-	if _, err := terms.FromMetadata(sold.Metadata()); err != nil || extensions >= ledger.MaxExtensions {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
-	return &grant, nil
-}
-
-// extendedSession is the session of the purchase that gets more time.
-func (v *visit) extendedSession() string {
-	if v.extends == nil {
-		return ""
-	}
-	return v.extends.Session
 }

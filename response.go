@@ -1,10 +1,13 @@
 package paywall
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -176,4 +179,21 @@ func samePath(target string) string {
 	kept := slices.DeleteFunc([]byte(target), func(c byte) bool { return c < 0x20 || c == 0x7f })
 	target = string(kept)
 	return "/" + strings.TrimLeft(target, `/\`)
+}
+
+// sendJSON answers a program.
+func sendJSON(w http.ResponseWriter, r *http.Request, status int, contentType string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("encoding: %w", err))
+	}
+	noStore(w.Header())
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(encoded) // the client may be gone
+	}
+	return nil
 }

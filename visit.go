@@ -1,18 +1,14 @@
 package paywall
 
 import (
-	"bytes"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/mileusna/useragent"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -20,28 +16,6 @@ import (
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
-
-// Query parameters that the gate adds to the gated address and takes away again.
-const (
-	paramSession   = "axra_session"   // success URL: the session's id
-	paramCancelled = "axra_cancelled" // cancel URL
-	paramRestart   = "axra_restart"   // the visitor asks for a new checkout
-	paramTry       = "axra_try"       // how often the waiting page has looked
-	paramQuery     = "axra_query"     // the page's own query, in base64url
-	paramHere      = "axra_here"      // already sent to the site's own address
-	paramCheckout  = "axra_checkout"  // the pass that the visitor, or a program, wants to buy
-	paramStatus    = "axra_status"    // a program asks how its checkout stands
-	paramReceipt   = "axra_receipt"   // the visitor wants to see the receipt, perhaps of a pass
-	paramExtend    = "axra_extend"    // the visitor wants more time of what is open
-	paramDevice    = "axra_device"    // opens a purchase on another device
-	paramPlace     = "axra_place"     // names, in a form, the browser that takes a place
-	paramLink      = "axra_link"      // opens one address without a cookie
-	paramProgram   = "axra_program"   // success URL: a program has started the checkout
-)
-
-// sessionPlaceholder is replaced by Axra in the success URL
-// [payments/checkout-sessions].
-const sessionPlaceholder = "{SESSION_ID}"
 
 // visit is one request that carries no token that opens the gate.
 type visit struct {
@@ -279,7 +253,7 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
 	access.Device = entry.Device
-	known := v.open(access.Pass)
+	known := v.openBy(access.Pass)
 	if known == nil || !known.outlasts(access) {
 		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
 			v.logger.Error("an access token could not be signed", zap.Error(err))
@@ -516,6 +490,14 @@ func (v *visit) showSafe() error {
 	return v.showView(page.View{Kind: page.PaymentSafe, CheckURL: pathOf(v.address), RetryAfter: 5 * time.Second})
 }
 
+// unreadable answers a visitor who may have paid while the ledger cannot be read.
+func (v *visit) unreadable(err error) error {
+	v.app.complainStorage.Do(func() {
+		v.logger.Error("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
+	})
+	return v.showSafe()
+}
+
 func (v *visit) showView(view page.View) error {
 	view.Site = v.site.host()
 	if view.Kind != page.Receipt { // which says what was paid
@@ -556,147 +538,4 @@ func (v *visit) refuse() error {
 		return v.problem(offers, linkEnded)
 	}
 	return v.problem(offers, howToBuy)
-}
-
-// isNavigation reports whether a person's browser is about to show the answer as
-// a page. Prefetches, sub-resources, programs and crawlers are not.
-func isNavigation(r *http.Request) bool {
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	switch {
-	case r.Method != http.MethodGet, !acceptsHTML(r):
-		return false
-	case mode != "" && mode != "navigate", dest != "" && dest != "document":
-		return false
-	case r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "", r.Header.Get("X-Moz") != "":
-		return false
-	case r.Header.Get("Upgrade") != "", r.Header.Get("X-Requested-With") != "":
-		return false
-	}
-	return !isCrawler(r.UserAgent())
-}
-
-// isCrawler errs on the side of people: a crawler that is missed costs one unpaid
-// session, a person who is taken for one a click.
-func isCrawler(agent string) bool {
-	return len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot
-}
-
-func acceptsHTML(r *http.Request) bool {
-	for _, line := range r.Header.Values("Accept") {
-		for part := range strings.SplitSeq(line, ",") {
-			kind, _, _ := strings.Cut(part, ";")
-			kind = strings.ToLower(strings.TrimSpace(kind))
-			if kind == "text/html" || kind == "application/xhtml+xml" {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// ownParams reads our parameters and no others: a query of 64 KB costs nothing.
-func ownParams(rawQuery string) url.Values {
-	own := make(url.Values)
-	for part := range strings.SplitSeq(rawQuery, "&") {
-		name, value, _ := strings.Cut(part, "=")
-		if !isOwnParam(name) {
-			continue
-		}
-		if decoded, err := url.QueryUnescape(value); err == nil && len(decoded) <= 2*maxTarget {
-			own.Set(name, decoded)
-		} else {
-			own.Set(name, "")
-		}
-	}
-	return own
-}
-
-func isOwnParam(name string) bool {
-	switch name {
-	case paramSession, paramCancelled, paramRestart, paramTry, paramQuery, paramHere, paramCheckout, paramStatus,
-		paramReceipt, paramExtend, paramDevice, paramPlace, paramLink, paramProgram:
-		return true
-	}
-	return false
-}
-
-func hasReturnParams(rawQuery string) bool {
-	return strings.Contains(rawQuery, "axra_") && len(ownParams(rawQuery)) > 0
-}
-
-// maxTarget is the length in bytes beyond which an address is refused: it has to
-// travel to Axra and back within the success URL.
-const maxTarget = 2048
-
-// cleanTarget is the path and query that the browser wanted, byte for byte.
-func cleanTarget(address *url.URL) string {
-	target := samePath(address.EscapedPath())
-	query, found := cleanQuery(address.RawQuery)
-	if found || address.RawQuery == "" && address.ForceQuery {
-		target = samePath(target + "?" + query)
-	}
-	return target
-}
-
-// cleanQuery is the query that the browser wanted: what a checkout brought back in
-// paramQuery, else the query without our parameters. found says whether there is one.
-func cleanQuery(rawQuery string) (query string, found bool) {
-	if !strings.Contains(rawQuery, "axra_") {
-		return rawQuery, rawQuery != ""
-	}
-	kept := make([]string, 0, 8)
-	removed := false
-	for part := range strings.SplitSeq(rawQuery, "&") {
-		name, value, _ := strings.Cut(part, "=")
-		if name == paramQuery {
-			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil && isQuery(original) {
-				return string(original), true
-			}
-		}
-		if isOwnParam(name) {
-			removed = true
-			continue
-		}
-		kept = append(kept, part)
-	}
-	return strings.Join(kept, "&"), !removed || len(kept) > 0
-}
-
-// isQuery reports whether bytes can stand in a request line as a query.
-func isQuery(text []byte) bool {
-	return !bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '#' })
-}
-
-// returnAddress is the address that Axra sends the browser back to. The page's own
-// query travels in base64url: whoever parses and writes the address on its way,
-// and whatever is replaced in it, the query comes back as it was.
-func returnAddress(origin, target, param, value string) string {
-	path, query, hasQuery := strings.Cut(target, "?")
-	address := origin + path + "?"
-	if hasQuery {
-		address += paramQuery + "=" + base64.RawURLEncoding.EncodeToString([]byte(query)) + "&"
-	}
-	return address + param + "=" + value
-}
-
-// withParams adds parameters to a target.
-func withParams(target string, pairs ...string) string {
-	target = samePath(target)
-	separator := "?"
-	if strings.Contains(target, "?") {
-		separator = "&"
-	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		target += separator + pairs[i] + "=" + url.QueryEscape(pairs[i+1])
-		separator = "&"
-	}
-	return target
-}
-
-func pathOf(address *url.URL) string {
-	target := samePath(address.EscapedPath())
-	if address.RawQuery != "" {
-		target += "?" + address.RawQuery
-	}
-	return target
 }
