@@ -68,10 +68,13 @@ func cleanTarget(address *url.URL) string {
 	target := samePath(address.EscapedPath())
 	query, found := cleanQuery(address.RawQuery)
 	if found || address.RawQuery == "" && address.ForceQuery {
-		target = samePath(target + "?" + query)
+		target = samePath(target + "?" + inRequestLine.Replace(query))
 	}
 	return target
 }
+
+// inRequestLine escapes what some let through in a query and others cut at.
+var inRequestLine = strings.NewReplacer("#", "%23", " ", "%20")
 
 // cleanQuery is the query that the browser wanted: what a checkout brought back in
 // paramQuery, else the query without our parameters. found says whether there is one.
@@ -85,7 +88,8 @@ func cleanQuery(rawQuery string) (query string, found bool) {
 		name, value, _ := strings.Cut(part, "=")
 		if name == paramQuery {
 			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil && isQuery(original) {
-				return string(original), true
+				cleaned, _ := cleanQuery(string(original)) // ours never holds our parameters
+				return cleaned, true
 			}
 		}
 		if isOwnParam(name) {

@@ -18,6 +18,11 @@ func FuzzReturnAddress(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	for _, seed := range []string{
+		"/a?axra_query=YXhyYV9zZXNzaW9uPXg", "/a?x#y", "/a?b c", "/a?axra_query=YiM&axra_link=x&c", "/a?axra_place=1&axra_program=1;x",
+	} {
+		f.Add(seed)
+	}
 	const origin = "https://example.com"
 	f.Fuzz(func(t *testing.T, raw string) {
 		address, err := url.ParseRequestURI(raw)
@@ -25,6 +30,12 @@ func FuzzReturnAddress(f *testing.F) {
 			return
 		}
 		target := cleanTarget(address)
+		if query, _ := cleanQuery(address.RawQuery); len(ownParams(query)) > 0 || isQuery([]byte(address.RawQuery)) && !isQuery([]byte(query)) {
+			t.Fatalf("%q: the handlers behind see %q", raw, query)
+		}
+		if name := linkTarget(target); name != linkTarget(escaped(target)) {
+			t.Fatalf("%q: a private address of %q is one of %q", raw, name, linkTarget(escaped(target)))
+		}
 		for _, way := range []string{target, withParams(target, paramRestart, "1")} {
 			if !strings.HasPrefix(way, "/") || strings.HasPrefix(way, "//") || strings.HasPrefix(way, `/\`) || strings.ContainsAny(way, "\r\n\t") {
 				t.Fatalf("%q leads to %q", raw, way)

@@ -124,11 +124,13 @@ func TestFreeSamplesEnd(t *testing.T) {
 }
 
 func TestAFreeSampleIsThePageThatWasRead(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: gateWith("preview 2 per 30d", "axra_paywall /other/* {\n price 5.00 usd\n preview 1 per 30d\n }")})
+	w := newWorld(t, worldOptions{Caddyfile: gateWith("preview 2 per 30d", "axra_paywall /other/* {\n price 5.00 usd\n preview 1 per 30d\n }\n respond /premium/gone 404")})
 	w.write("other/1.html", marker)
 	v := w.visitor()
-	if answer := v.open("/premium/missing.html"); answer.status != http.StatusNotFound {
-		t.Errorf("a missing page: %d", answer.status)
+	for _, missing := range []string{"/premium/missing.html", "/premium/gone"} {
+		if answer := v.open(missing); answer.status != http.StatusNotFound {
+			t.Errorf("%s: %d", missing, answer.status)
+		}
 	}
 	v.open("/premium/article.html?id=1").wantPaid(t)
 	v.open("/premium/article.html?id=2").wantPaid(t) // an application's other page

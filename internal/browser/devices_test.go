@@ -47,7 +47,7 @@ func TestReceiptAndAnotherDevice(t *testing.T) {
 		phone.visit(e.site + "/stories/lamp-keeper.html")
 		phone.arrive("the story", func(at place) bool { return strings.Contains(at.Text, "already lit") })
 
-		for _, head := range []string{"Open your purchase on this device?", "The purchase cannot be opened on this device"} {
+		for _, head := range []string{"Open your purchase on this device?", "All devices of this purchase are in use"} {
 			other := newVisitor(t, script).open(address)
 			other.arriveHead(head)
 			if head == "Open your purchase on this device?" {

@@ -142,7 +142,6 @@ var mutants = []mutant{
 	{"D3 downloads are unbounded without an answer", "verified.go", `entry.downloads.Store(int64(entry.Downloads))`, `entry.downloads.Store(0)`, ".", "TestDownloadsAreBounded"},
 	{"a page is a picture when it is said to be", "preview.go", `w.refused = status < 300 && !isPartType(`, `w.refused = status < 0 && !isPartType(`, ".", "TestFreeSamplesEnd"},
 	{"a missing page is a free sample", "preview.go", `if status < 300 || status`, `if status < 600 || status`, ".", "TestAFreeSample"},
-	{"S3 a program's purchase is claimed", "programs.go", "\tv.settlePlaces(entry, grant)\n", "", ".", "TestS3WhatAProgram"},
 	{"S3 a claim stays open after a full storage", "verified.go", `if err == nil && grant.Terms.Claim {`, `if err == nil && grant.Session == "" {`, ".", "TestS3AClaimIsClosed"},
 	{"S3 an old payment is claimed", "claim.go", `now().Sub(grant.At) > claimLife:`, `now().Sub(grant.At) < 0:`, ".", "TestS3AnOld"},
 	{"S3 a form is as good as its place", "place.go", `now().Truncate(10*time.Minute).Unix()`, `now().Truncate(10*365*24*time.Hour).Unix()`, ".", "TestS3AFormIsNot"},
