@@ -19,9 +19,6 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// errRefused ends the copying of a body that is not sent.
-var errRefused = errors.New("all downloads of this purchase are used up")
-
 // slots is the durable count of what a purchase has had.
 type slots interface {
 	Take(ctx context.Context, kind ledger.Kind, session string, limit int, holder string, at time.Time) (int, error)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -142,7 +141,7 @@ func (v *visit) servePart() (served bool, err error) {
 	if _, ok := v.freeParts.Allow(v.clientIP()); !ok {
 		return false, nil
 	}
-	w := &partWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: v.w}}
+	w := newDecidingWriter(v.w, isPartOfAPage)
 	before := v.w.Header().Clone()
 	err = unlessRefused(func() bool { return w.refused }, func() error {
 		return v.serveFree(newPrivateWriter(w), v.Preview.Pages-len(read.Pages))
@@ -162,28 +161,11 @@ func isPart(destination string) bool {
 	return false
 }
 
-// partWriter refuses what is no picture, style, script or font: anybody can say that
+// isPartOfAPage refuses what is no picture, style, script or font: anybody can say that
 // it is to be one.
-type partWriter struct {
-	*caddyhttp.ResponseWriterWrapper
-	decided, refused bool
-}
-
-var errNoPart = errors.New("the answer is no part of a page")
-
-// WriteHeader decides.
-func (w *partWriter) WriteHeader(status int) {
-	if w.refused {
-		return
-	}
-	if !w.decided && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.decided = true
-		kind, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
-		if w.refused = status < 300 && !isPartType(strings.ToLower(strings.TrimSpace(kind))); w.refused {
-			return
-		}
-	}
-	w.ResponseWriterWrapper.WriteHeader(status)
+func isPartOfAPage(status int, header http.Header) (int, bool) {
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	return status, status >= 300 || isPartType(strings.ToLower(strings.TrimSpace(kind)))
 }
 
 func isPartType(kind string) bool {
@@ -192,39 +174,6 @@ func isPartType(kind string) bool {
 		return true
 	}
 	return strings.HasPrefix(kind, "image/") || strings.HasPrefix(kind, "font/")
-}
-
-// Write fails after a refusal, so that copying stops.
-func (w *partWriter) Write(p []byte) (int, error) {
-	if w.begin(); w.refused {
-		return 0, errNoPart
-	}
-	return w.ResponseWriterWrapper.Write(p)
-}
-
-// ReadFrom is Write for what copies.
-func (w *partWriter) ReadFrom(from io.Reader) (int64, error) {
-	if w.begin(); w.refused {
-		return 0, errNoPart
-	}
-	return w.ResponseWriterWrapper.ReadFrom(from)
-}
-
-// FlushError decides before the header leaves.
-func (w *partWriter) FlushError() error {
-	if w.begin(); w.refused {
-		return errNoPart
-	}
-	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
-}
-
-// Unwrap serves http.ResponseController.
-func (w *partWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }
-
-func (w *partWriter) begin() {
-	if !w.decided {
-		w.WriteHeader(http.StatusOK)
-	}
 }
 
 // samplePage is what counts as one page: an application may tell its pages apart by

@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -103,6 +104,75 @@ func addVary(header http.Header, field string) {
 	}
 	header.Add("Vary", field)
 }
+
+// decidingWriter asks, before the final header leaves, whether an answer is sent and with
+// which status. Of one that is refused nothing is sent.
+type decidingWriter struct {
+	*caddyhttp.ResponseWriterWrapper
+	decide           func(status int, header http.Header) (send int, ok bool)
+	decided, refused bool
+}
+
+func newDecidingWriter(w http.ResponseWriter, decide func(int, http.Header) (int, bool)) *decidingWriter {
+	return &decidingWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, decide: decide}
+}
+
+// errRefused ends the copying of a body that is not sent.
+var errRefused = errors.New("the answer is not sent")
+
+// WriteHeader decides, once.
+func (w *decidingWriter) WriteHeader(status int) {
+	// Informational responses precede the final one; 101 is final.
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		w.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	if w.decided {
+		return
+	}
+	w.decided = true
+	send, ok := w.decide(status, w.Header())
+	if w.refused = !ok; ok {
+		w.ResponseWriterWrapper.WriteHeader(send)
+	}
+}
+
+func (w *decidingWriter) begin() error {
+	if !w.decided {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.refused {
+		return errRefused
+	}
+	return nil
+}
+
+// Write fails after a refusal, so that copying stops.
+func (w *decidingWriter) Write(p []byte) (int, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom is Write for what copies.
+func (w *decidingWriter) ReadFrom(from io.Reader) (int64, error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	return w.ResponseWriterWrapper.ReadFrom(from)
+}
+
+// FlushError decides before the header leaves.
+func (w *decidingWriter) FlushError() error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
+}
+
+// Unwrap serves http.ResponseController.
+func (w *decidingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }
 
 // unlessRefused serves with a handler whose answer may be refused while it writes. Then
 // its error is that of a copy that was stopped, which a proxy even makes a panic of.

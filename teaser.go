@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -82,9 +81,9 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 	v.tellOffers(offers, again)
 	setUnpaid(v.r)
 	before := v.w.Header().Clone()
-	w := &teaserWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: v.w}, index: v.Teaser.Index}
-	err = unlessRefused(func() bool { return w.failed }, func() error { return v.askTeaser(w) })
-	if w.wrote {
+	w := newDecidingWriter(v.w, v.asTeaser)
+	err = unlessRefused(func() bool { return w.refused }, func() error { return v.askTeaser(w) })
+	if w.decided && !w.refused {
 		return true, err
 	}
 	v.app.complainCheckout.Do(func() {
@@ -129,70 +128,17 @@ var teaserStrips = []string{
 // emptyHandler is behind handlers that must answer by themselves.
 var emptyHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 
-// teaserWriter sends what succeeds with status 402. What does not is not sent.
-type teaserWriter struct {
-	*caddyhttp.ResponseWriterWrapper
-	index  bool
-	wrote  bool
-	failed bool
+// asTeaser sends what succeeds with status 402. What does not is not sent.
+func (v *visit) asTeaser(status int, header http.Header) (int, bool) {
+	if status < 200 || status >= 300 && status != http.StatusPaymentRequired {
+		return 0, false
+	}
+	for _, name := range []string{"Etag", "Last-Modified", "Accept-Ranges", "Expires"} {
+		header.Del(name)
+	}
+	noStore(header)
+	if !v.Teaser.Index {
+		header.Set("X-Robots-Tag", "noindex")
+	}
+	return http.StatusPaymentRequired, true
 }
-
-var errTeaser = errors.New("the teaser was not served")
-
-// WriteHeader turns success into 402.
-func (w *teaserWriter) WriteHeader(status int) {
-	switch {
-	case w.wrote || w.failed:
-	case status < 200 && status != http.StatusSwitchingProtocols:
-		w.ResponseWriterWrapper.WriteHeader(status)
-	case status < 200, status >= 300 && status != http.StatusPaymentRequired:
-		w.failed = true
-	default:
-		w.wrote = true
-		header := w.Header()
-		for _, name := range []string{"Etag", "Last-Modified", "Accept-Ranges", "Expires"} {
-			header.Del(name)
-		}
-		noStore(header)
-		if !w.index {
-			header.Set("X-Robots-Tag", "noindex")
-		}
-		w.ResponseWriterWrapper.WriteHeader(http.StatusPaymentRequired)
-	}
-}
-
-// Write sends the body of what succeeds.
-func (w *teaserWriter) Write(p []byte) (int, error) {
-	if !w.wrote && !w.failed {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.failed {
-		return 0, errTeaser
-	}
-	return w.ResponseWriterWrapper.Write(p)
-}
-
-// ReadFrom is Write for what copies.
-func (w *teaserWriter) ReadFrom(from io.Reader) (int64, error) {
-	if !w.wrote && !w.failed {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.failed {
-		return 0, errTeaser
-	}
-	return w.ResponseWriterWrapper.ReadFrom(from)
-}
-
-// FlushError sends the header.
-func (w *teaserWriter) FlushError() error {
-	if !w.wrote && !w.failed {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.failed {
-		return errTeaser
-	}
-	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
-}
-
-// Unwrap serves http.ResponseController.
-func (w *teaserWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }

@@ -140,7 +140,7 @@ var mutants = []mutant{
 	{"D3 a private address has grace without an answer", "verified.go", `if since != 0 && v.link != "" && v.checkedAt.Load() == 0 {`, `if since != 0 && v.link == "x" {`, ".", "TestD3AnEnded"},
 	{"T4 a private address reads another query than the application", "handler.go", `return next.ServeHTTP(w, asWanted(r))`, `r.URL.RawQuery = came; return next.ServeHTTP(w, r)`, ".", "TestT4APrivateAddressIsOne"},
 	{"D3 downloads are unbounded without an answer", "verified.go", `entry.downloads.Store(int64(entry.Downloads))`, `entry.downloads.Store(0)`, ".", "TestDownloadsAreBounded"},
-	{"a page is a picture when it is said to be", "preview.go", `w.refused = status < 300 && !isPartType(`, `w.refused = status < 0 && !isPartType(`, ".", "TestFreeSamplesEnd"},
+	{"a page is a picture when it is said to be", "preview.go", `return status, status >= 300 || isPartType(`, `return status, status >= 0 || isPartType(`, ".", "TestFreeSamplesEnd"},
 	{"a missing page is a free sample", "preview.go", `if status < 300 || status`, `if status < 600 || status`, ".", "TestAFreeSample"},
 	{"S3 a claim stays open after a full storage", "verified.go", `if err == nil && grant.Terms.Claim {`, `if err == nil && grant.Session == "" {`, ".", "TestS3AClaimIsClosed"},
 	{"S3 an old payment is claimed", "claim.go", `now().Sub(grant.At) > claimLife:`, `now().Sub(grant.At) < 0:`, ".", "TestS3AnOld"},
