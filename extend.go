@@ -28,7 +28,7 @@ func (v *visit) wantsLonger(known *verified) error {
 }
 
 // extendable is the purchase of a token, if more time for the very same thing is on
-// sale.
+// sale; nil if not. The error says that the ledger cannot tell.
 func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
 	sale := v.saleOf(known.Pass)
 	if sale == nil || sale.Retired || sale.Downloads > 0 || known.link != "" {
@@ -38,21 +38,28 @@ func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	resource, err := sale.resource(v.r)
-	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() || grant.Terms.Downloads > 0 {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
 	extensions, err := v.app.ledger.Extensions(v.r.Context(), grant.Session)
 	if err != nil {
 		return nil, err
 	}
-	// What could not be read back from the webhook must not be sold.
-	sold := grant.Terms
-	sold.Extends, sold.From = grant.Session, grant.Until
-	if _, err := terms.FromMetadata(sold.Metadata()); err != nil || extensions >= ledger.MaxExtensions {
+	if extensions >= ledger.MaxExtensions || !v.sellsMoreOf(sale, grant) {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
 	return &grant, nil
+}
+
+// sellsMoreOf reports whether what is on sale is what was bought, and can go on from its
+// end.
+func (v *visit) sellsMoreOf(sale *sale, grant ledger.Grant) bool {
+	resource, err := sale.resource(v.r)
+	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() || grant.Terms.Downloads > 0 {
+		return false
+	}
+	// What could not be read back from the webhook must not be sold.
+	sold := grant.Terms
+	sold.Extends, sold.From = grant.Session, grant.Until
+	_, err = terms.FromMetadata(sold.Metadata())
+	return err == nil
 }
 
 // extendedSession is the session of the purchase that gets more time.

@@ -32,7 +32,7 @@ func (v *visit) dropFragment() {
 	if v.fragment() == "" {
 		return
 	}
-	cookie := v.site.cookie(fragmentCookie, "", now())
+	cookie := v.site.cookie(fragmentCookie, "", now()) //nolint:gosec // it deletes one that a script has set
 	cookie.Path = v.address.EscapedPath()
 	http.SetCookie(v.w, cookie)
 }

@@ -55,7 +55,7 @@ func (p *OfferPage) read(passes int) error {
 	if err != nil {
 		return fmt.Errorf("offer: template %s: %w", p.Template, err)
 	}
-	source, err := os.ReadFile(file)
+	source, err := os.ReadFile(file) //nolint:gosec // the owner names it
 	if err != nil {
 		return fmt.Errorf("offer: template: %w: give the path of a file that Caddy can read, relative to where it is started or absolute", err)
 	}

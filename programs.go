@@ -88,8 +88,7 @@ var plainly = map[page.Kind]struct {
 	page.TooMany:       {http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged."},
 	page.Misconfigured: {http.StatusInternalServerError, "The site's paywall is not set up properly. Nothing was charged."},
 	page.Unavailable:   {http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged."},
-	page.PaymentSafe: {http.StatusServiceUnavailable,
-		"The records cannot be read right now. A payment that was made is safe; do not pay again."},
+	page.PaymentSafe:   {http.StatusServiceUnavailable, "The records cannot be read right now. A payment that was made is safe; do not pay again."},
 }
 
 // sendProblem answers a program in place of a page.
