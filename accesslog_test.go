@@ -476,7 +476,7 @@ func TestSecretParams(t *testing.T) {
 		{"", "", "", false},
 		{"a=1&b", "a=1&b", "a=1&b", false},
 		{"axra_try=3&axra_paid", "axra_try=3&axra_paid", "axra_paid", false},
-		{"axra_query=Yj0y&axra_try=1&a", "axra_query=Yj0y&axra_try=1&a", "b=2", false},
+		{"axra_query=Yj0y&axra_try=1&a", "axra_query=Yj0y&axra_try=1&a", "a", false},
 		{"a&axra_query=YiM&axra_query=Yg0K", "a&axra_query=YiM&axra_query=Yg0K", "a", false},
 		{"xaxra_link=1&axra_linked=2", "xaxra_link=1&axra_linked=2", "xaxra_link=1&axra_linked=2", false},
 		{"axra_link=x", "axra_link=REDACTED", "", true},

@@ -1,7 +1,6 @@
 package paywall
 
 import (
-	"bytes"
 	"encoding/base64"
 	"net/url"
 	"strings"
@@ -63,8 +62,9 @@ func hasReturnParams(rawQuery string) bool {
 // travel to Axra and back within the success URL.
 const maxTarget = 2048
 
-// cleanTarget is the path and query that the browser wanted, byte for byte.
-func cleanTarget(address *url.URL) string {
+// askedFor is the path and query that a request asks for, without our parameters: what
+// the handlers behind get.
+func askedFor(address *url.URL) string {
 	target := samePath(address.EscapedPath())
 	query, found := cleanQuery(address.RawQuery)
 	if found || address.RawQuery == "" && address.ForceQuery {
@@ -73,11 +73,33 @@ func cleanTarget(address *url.URL) string {
 	return target
 }
 
+// cleanTarget is askedFor in the bytes in which the browser asked before a checkout,
+// where whoever handled the success URL has written the same otherwise. It is fit for a
+// redirect, and for nothing that is decided.
+func cleanTarget(address *url.URL) string {
+	target := askedFor(address)
+	path, query, _ := strings.Cut(target, "?")
+	for part := range strings.SplitSeq(address.RawQuery, "&") {
+		value, found := strings.CutPrefix(part, paramQuery+"=")
+		original, err := base64.RawURLEncoding.DecodeString(value)
+		if found && err == nil && sameQuery(string(original), query) {
+			return samePath(path + "?" + inRequestLine.Replace(string(original)))
+		}
+	}
+	return target
+}
+
+func sameQuery(one, other string) bool {
+	a, _ := url.ParseQuery(one) // what cannot be parsed is left out
+	b, _ := url.ParseQuery(other)
+	return a.Encode() == b.Encode()
+}
+
 // inRequestLine escapes what some let through in a query and others cut at.
 var inRequestLine = strings.NewReplacer("#", "%23", " ", "%20")
 
-// cleanQuery is the query that the browser wanted: what a checkout brought back in
-// paramQuery, else the query without our parameters. found says whether there is one.
+// cleanQuery is a query without our parameters, the rest byte for byte; found says
+// whether there is one.
 func cleanQuery(rawQuery string) (query string, found bool) {
 	if !strings.Contains(rawQuery, "axra_") {
 		return rawQuery, rawQuery != ""
@@ -85,14 +107,7 @@ func cleanQuery(rawQuery string) (query string, found bool) {
 	kept := make([]string, 0, 8)
 	removed := false
 	for part := range strings.SplitSeq(rawQuery, "&") {
-		name, value, _ := strings.Cut(part, "=")
-		if name == paramQuery {
-			if original, err := base64.RawURLEncoding.DecodeString(value); err == nil && isQuery(original) {
-				cleaned, _ := cleanQuery(string(original)) // ours never holds our parameters
-				return cleaned, true
-			}
-		}
-		if isOwnParam(name) {
+		if name, _, _ := strings.Cut(part, "="); isOwnParam(name) {
 			removed = true
 			continue
 		}
@@ -101,22 +116,20 @@ func cleanQuery(rawQuery string) (query string, found bool) {
 	return strings.Join(kept, "&"), !removed || len(kept) > 0
 }
 
-// isQuery reports whether bytes can stand in a request line as a query.
-func isQuery(text []byte) bool {
-	return !bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f || c == '#' })
-}
-
 // returnAddress is the address that Axra sends the browser back to. The page's own
-// query travels in base64url: whoever parses and writes the address on its way,
-// and whatever is replaced in it, the query comes back as it was.
+// query is a part of it, for all that read it on the way back; in base64url, it comes
+// back byte for byte as well, whoever parses and writes the address.
 func returnAddress(origin, target, param, value string) string {
 	path, query, hasQuery := strings.Cut(target, "?")
 	address := origin + path + "?"
 	if hasQuery {
-		address += paramQuery + "=" + base64.RawURLEncoding.EncodeToString([]byte(query)) + "&"
+		address += unreplaced.Replace(query) + "&" + paramQuery + "=" + base64.RawURLEncoding.EncodeToString([]byte(query)) + "&"
 	}
 	return address + param + "=" + value
 }
+
+// unreplaced keeps Axra from taking a part of a query for its placeholder.
+var unreplaced = strings.NewReplacer("{", "%7B", "}", "%7D")
 
 // withParams adds parameters to a target.
 func withParams(target string, pairs ...string) string {

@@ -21,8 +21,9 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
 	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
-	// The webhook comes first, so that no gate of the same block can cover it.
-	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")
+	// The webhook comes first, so that no gate of the same block can cover it, nor a
+	// try_files or rewrite lead its deliveries elsewhere.
+	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -141,12 +140,11 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	if len(v.target) > maxTarget {
 		return none, &page.View{Kind: page.TooLong}, nil
 	}
-	if excess := v.forgetOldest(); excess > minPendingBytes || v.pending.bought > maxBoughtBytes {
-		// With one more cookie the whole site could refuse the browser's requests.
-		return none, &page.View{Kind: page.NoRoom}, nil
-	}
 	if err := v.app.client.Ready(); err != nil {
 		return v.unavailable(err) // before it costs anybody's budget
+	}
+	if refusal := v.makeRoom(o); refusal != nil {
+		return none, refusal, nil
 	}
 	if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok {
 		v.app.count(checkouts, "limited")
@@ -168,30 +166,6 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	v.app.count(checkouts, "created")
 	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", o.pass))
 	return entry, nil, nil
-}
-
-// forgetOldest keeps the cookies of a browser that never pays from piling up.
-// Cancelled checkouts go first, those that the visitor came back from last. None goes
-// that has been paid, or of which that cannot be told. It returns by how many bytes
-// they are too many in the end.
-func (v *visit) forgetOldest() (excess int) {
-	excess = v.pending.excess()
-	each := v.pending.bytes / max(1, len(v.pending.all))
-	for _, state := range []session.State{session.Cancelled, session.Started, session.Returned} {
-		for _, entry := range v.pending.all {
-			if excess <= 0 {
-				return excess
-			}
-			if entry.State != state || v.app.stageOf(entry) == processing {
-				continue
-			}
-			if _, err := v.app.ledger.Grant(v.r.Context(), entry.Session); errors.Is(err, ledger.ErrNotPaid) {
-				v.dropPending(v.w, v.site, entry)
-				excess -= each
-			}
-		}
-	}
-	return excess
 }
 
 func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {

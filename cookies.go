@@ -131,15 +131,6 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 	}
 }
 
-// Bounds of the pending cookies of one browser. Caddy refuses requests with more
-// than 16 KB of headers, and the site has cookies of its own.
-const (
-	maxPending      = 40       // that are looked at
-	maxPendingBytes = 9 << 10  // that are kept: about 24 checkouts under way
-	minPendingBytes = 2 << 10  // that are kept beside purchases
-	maxBoughtBytes  = 10 << 10 // of access cookies beyond which nothing more is sold
-)
-
 // pendingCookies are the checkouts under way of one browser, oldest first.
 type pendingCookies struct {
 	all    []session.Pending // for any gate
@@ -148,9 +139,11 @@ type pendingCookies struct {
 	bought int               // bytes of the access cookies beside them
 }
 
-// excess is by how many bytes they are too many.
-func (p pendingCookies) excess() int {
-	return p.bytes - max(minPendingBytes, maxPendingBytes-p.bought)
+// without leaves out what a token has given already, and what it makes needless.
+func (p *pendingCookies) without(known *verified) {
+	p.here = slices.DeleteFunc(p.here, func(entry session.Pending) bool {
+		return known != nil && (entry.Session == known.Session || entry.State == session.Kept)
+	})
 }
 
 func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
@@ -207,7 +200,7 @@ func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, a
 	}
 	name, paths := site.accessCookie(access, originalURL(r))
 	expires := access.Expires
-	if expires.Equal(access.Until) {
+	if expires.Equal(access.Until) && access.Downloads == 0 {
 		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
 	}
 	cookie := site.cookie(name, raw, expires)

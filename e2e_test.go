@@ -485,7 +485,7 @@ func TestCreateCallSaysAll(t *testing.T) {
 	for name, want := range map[string]any{
 		"amount": 5.0, "currency": "usd", "description": "Article /premium/article.html", "expiresIn": 1200.0,
 		"customerEmail": "reader@example.com", "cancelUrl": w.site + "/sorry?from=/premium/article.html",
-		"successUrl": w.site + "/premium/article.html?axra_query=ZW1haWw9cmVhZGVyQGV4YW1wbGUuY29t&axra_session={SESSION_ID}",
+		"successUrl": w.site + "/premium/article.html?email=reader@example.com&axra_query=ZW1haWw9cmVhZGVyQGV4YW1wbGUuY29t&axra_session={SESSION_ID}",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)

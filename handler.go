@@ -16,11 +16,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
 )
 
 func init() {
@@ -339,7 +341,7 @@ func checkMetadataKey(name string) error {
 const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !carriesSecrets(r) {
+	if !h.carriesSecrets(r) {
 		return h.serve(w, r, next)
 	}
 	recorder, r, logged := h.discreet(w, r)
@@ -377,9 +379,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.guard(w, r, next)
 	}
 	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		if caddyhttp.GetVar(r.Context(), passedOnVar) == h {
+			return next.ServeHTTP(w, r)
+		}
 		return next.ServeHTTP(w, asWanted(r))
 	}))
 }
+
+// passedOnVar holds the last gate that has left what was added to an address to a gate
+// behind it.
+const passedOnVar = "axra.passed_on"
 
 // hasOwnParams reports whether the gate may have added something to an address of the
 // request.
@@ -387,13 +396,22 @@ func hasOwnParams(r *http.Request) bool {
 	return strings.Contains(originalURL(r).RawQuery, "axra_") || strings.Contains(r.Header.Get("Referer"), "axra_")
 }
 
-// carriesSecrets reports whether an address of the request must not be logged.
-func carriesSecrets(r *http.Request) bool {
+// carriesSecrets reports whether an address of the request must not be logged. One in the
+// Referer must be good: anybody could make one up for another line in the log.
+func (h *Handler) carriesSecrets(r *http.Request) bool {
 	if !hasOwnParams(r) {
 		return false
 	}
+	if secretParams(originalURL(r).RawQuery) {
+		return true
+	}
 	_, referer, _ := strings.Cut(r.Header.Get("Referer"), "?")
-	return secretParams(originalURL(r).RawQuery) || secretParams(referer)
+	for param, use := range map[string]token.Use{paramLink: token.Link, paramDevice: token.Device} {
+		if raw := ownParams(referer).Get(param); raw != "" && h.app.shared.keyring.Verify(use, raw, new(jwt.RegisteredClaims)) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // guard answers a request that the gate covers.
@@ -413,6 +431,12 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			h.logger.Error("add site_url to the gate: visitors cannot be sent back", zap.Error(err), zap.String("host", r.Host))
 		})
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
+	}
+	if hasOwnParams(r) {
+		if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForAnotherGate() {
+			caddyhttp.SetVar(r.Context(), passedOnVar, h)
+			return h.admit(w, r, next, site, known)
+		}
 	}
 	if isForm(r) {
 		return h.newVisit(w, r, site, next).answerForm()
@@ -506,7 +530,7 @@ func (h *Handler) candidates(r *http.Request, site site) []string {
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
 	if v.link == "" { // a private address stays one address, in a browser too
-		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) {
+		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) && caddyhttp.GetVar(r.Context(), passedOnVar) != h {
 			return h.newVisit(w, r, site, next).welcomeBack(v)
 		}
 		h.renew(w, r, site, v)

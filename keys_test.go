@@ -22,7 +22,7 @@ func TestAKeyOfTheQueryIsSoldAndComesBack(t *testing.T) {
 	v.open("/premium/other.html?x=y&sku=1").wantPaid(t)
 	v.open("/premium/article.html?sku=2").wantCheckout(t, w)
 	for _, target := range []string{"/premium/article.html?sku=1&sku=2", "/premium/article.html?sku=1&x=1;sku=2", "/premium/article.html?sku=2&axra_query=c2t1PTE"} {
-		if answer := w.visitor().do(http.MethodGet, target, v.bearerOfKey(), nil); strings.Contains(answer.body, marker) && !strings.Contains(target, "axra_query") {
+		if answer := w.visitor().do(http.MethodGet, target, v.bearerOfKey(), nil); strings.Contains(answer.body, marker) {
 			t.Errorf("%s: %d", target, answer.status)
 		}
 	}
@@ -79,8 +79,11 @@ func TestManyKeysLeaveRoom(t *testing.T) {
 	v.browse(back.location()).wantPaid(t)
 	for ; bought < 60; bought++ {
 		answer := v.open(page(bought))
-		if answer.status == http.StatusPaymentRequired {
-			answer.wantPage(t, http.StatusPaymentRequired, "No room for another purchase")
+		if answer.status == http.StatusTooManyRequests { // checkouts that are still open
+			w.pass(time.Hour)
+			answer = v.open(page(bought))
+		}
+		if answer.status != http.StatusSeeOther {
 			break
 		}
 		v.pay(v.open(answer.location()), cardGood) // and never comes back to it
@@ -118,8 +121,8 @@ func TestR1AQueryThatComesBackIsOne(t *testing.T) {
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	program := v.bearer("/premium/")
 	for query, want := range map[string]string{
-		"axra_query=aWQ9MQ&axra_session=x":                  "MARK /premium/echo?id=1|/premium/echo?id=1",
-		"id=2&axra_query=aWQ9MQ":                            "MARK /premium/echo?id=1|/premium/echo?id=1",
+		"axra_query=aWQ9MQ&axra_session=x":                  "MARK /premium/echo|/premium/echo",
+		"id=2&axra_query=aWQ9MQ":                            "MARK /premium/echo?id=2|/premium/echo?id=2",
 		"a=1&axra_try=2&b":                                  "MARK /premium/echo?a=1&b|/premium/echo?a=1&b",
 		"axra_query=YQ0KYg&a":                               "MARK /premium/echo?a|/premium/echo?a", // a line break in it
 		"a=axra_x&" + url.QueryEscape("axra_query") + "x=1": "MARK /premium/echo?a=axra_x&axra_queryx=1|/premium/echo?a=axra_x&axra_queryx=1",

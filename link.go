@@ -101,7 +101,7 @@ func (h *Handler) linked(r *http.Request, site site) *verified {
 	}
 	raw := ownParams(address.RawQuery).Get(paramLink)
 	entry, err := h.app.verifyLink(raw, site)
-	if err != nil || entry.link != linkScope(site, entry.Pass, linkTarget(cleanTarget(address))) || !isPlain(r) {
+	if err != nil || entry.link != linkScope(site, entry.Pass, linkTarget(askedFor(address))) || !isPlain(r) {
 		return nil
 	}
 	return entry

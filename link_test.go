@@ -220,12 +220,12 @@ func TestT4APrivateAddressIsOneOfItsQueries(t *testing.T) {
 	key := "axra_link=" + token(v.privateAddress("/premium/app?id=1"))
 	for query, want := range map[string]string{
 		"id=1&" + key:                        "MARK id=1",
-		"id=2&" + key + "&axra_query=aWQ9MQ": "MARK id=1", // what it opens is what is asked for
+		"id=2&" + key + "&axra_query=aWQ9MQ": "",
 		"id=1&axra_try=1;id=2&" + key:        "MARK id=1",
 		"id=2&" + key:                        "",
 		key:                                  "",
 		"id=1&id=2&" + key:                   "",
-		"id=1&" + key + "&axra_query=aWQ9Mg": "",
+		"id=1&" + key + "&axra_query=aWQ9Mg": "MARK id=1",
 	} {
 		if answer := friend.do(http.MethodGet, "/premium/app?"+query, nil, nil); answer.body != want && (want != "" || answer.status != http.StatusPaymentRequired) {
 			t.Errorf("%s: %d %.100s", query, answer.status, answer.body)

@@ -107,7 +107,7 @@ func (v *visit) servePreview() (served bool, err error) {
 		}}
 	}
 	private := newPrivateWriter(v.w)
-	if this := sampled(samplePage(v.target)); !slices.Contains(read.Pages, this) {
+	if this := sampled(samplePage(askedFor(v.address))); !slices.Contains(read.Pages, this) {
 		if len(read.Pages) >= v.Preview.Pages {
 			return false, nil
 		}
@@ -187,7 +187,7 @@ func (v *visit) referringPage() string {
 	if err != nil || page.Scheme+"://"+page.Host != v.site.origin {
 		return ""
 	}
-	return samplePage(cleanTarget(page))
+	return samplePage(askedFor(page))
 }
 
 func (v *visit) serveFree(private *privateWriter, left int) error {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -201,9 +200,7 @@ func (v *visit) startForProgram() error {
 // owedTo gives a client, before a checkout is started, what it has paid for already, or
 // lets it wait for a payment that is on its way.
 func (v *visit) owedTo(known *verified) (answered bool, err error) {
-	if known != nil {
-		v.pending.here = slices.DeleteFunc(v.pending.here, func(entry session.Pending) bool { return entry.Session == known.Session })
-	}
+	v.pending.without(known)
 	paid, grant := v.lookUp()
 	entry := v.onItsWay()
 	switch {
@@ -244,11 +241,10 @@ func (v *visit) tellStatus() error {
 		return v.wantToken("", "Send the statusToken of the checkout as a bearer token.")
 	}
 	if entry, err := session.DecodePending(v.app.shared.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
-		return v.tellPurchase(entry, func() string { return v.unpaidState(entry) })
+		return v.tellPurchase(entry, "", func() string { return v.unpaidState(entry) })
 	}
 	if known, err := v.app.verify(raw, v.site); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known) != none {
-		entry := session.Pending{Session: known.Session, Device: known.Device}
-		return v.tellPurchase(entry, func() string { return "waiting" })
+		return v.tellPurchase(session.Pending{Session: known.Session}, known.Device, func() string { return "waiting" })
 	}
 	return v.wantToken(`, error="invalid_token"`, "This token is not valid for this resource.")
 }
@@ -259,7 +255,7 @@ func (v *visit) wantToken(reason, detail string) error {
 }
 
 // tellPurchase says how a session stands, and gives the token of one that is open.
-func (v *visit) tellPurchase(entry session.Pending, unpaid func() string) error {
+func (v *visit) tellPurchase(entry session.Pending, device string, unpaid func() string) error {
 	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
@@ -275,7 +271,10 @@ func (v *visit) tellPurchase(entry session.Pending, unpaid func() string) error 
 	}
 	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
-	access.Device = entry.Device
+	access.Device = device
+	if grant.Session != entry.Session {
+		access.Device = entry.Device
+	}
 	signed, access, err := v.app.shared.keyring.SignAccess(access, v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)

@@ -112,11 +112,42 @@ func (v *visit) askTeaser(w http.ResponseWriter) error {
 		return v.Teaser.handler.ServeHTTP(w, request, emptyHandler)
 	}
 	path, query, _ := strings.Cut(v.Teaser.URI, "?") // first, so that none comes with a placeholder
-	teaser := url.URL{Path: samePath(replaced(v.r, path)), RawQuery: replaced(v.r, query)}
+	path, err := teaserPath(v.r, path)
+	if err != nil {
+		return err
+	}
+	teaser := url.URL{Path: path, RawQuery: replaced(v.r, query)}
 	*v.r.URL = teaser
 	request.RequestURI = teaser.RequestURI()
 	return v.onward.ServeHTTP(w, request)
 }
+
+// teaserPath fills in a teaser's path. What a client may choose, other than the path of
+// the page, must not lead to another folder.
+func teaserPath(r *http.Request, path string) (string, error) {
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok || !strings.Contains(path, "{") {
+		return samePath(path), nil
+	}
+	filled, err := replacer.ReplaceFunc(path, func(name string, value any) (any, error) {
+		text := caddy.ToString(value)
+		ofPath := strings.HasPrefix(name, "http.request.uri.path") || strings.HasPrefix(name, "http.request.orig_uri.path")
+		if strings.HasPrefix(name, "http.request.") && !ofPath && (strings.ContainsAny(text, "/\\%") || strings.Contains(text, "..")) {
+			return nil, fmt.Errorf("%w: {%s} would lead to another folder", errTeaser, name)
+		}
+		return text, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	filled = samePath(filled)
+	if plain := caddyhttp.CleanPath(filled, true); plain != filled {
+		return "", fmt.Errorf("%w: %q is not a plain path", errTeaser, filled)
+	}
+	return filled, nil
+}
+
+var errTeaser = errors.New("the teaser cannot be served")
 
 // teaserStrips are header fields with which a request would ask for something else
 // than a page.

@@ -137,7 +137,7 @@ func (v *visit) welcomeBack(known *verified) error {
 	if settled, err := v.settle(known); settled {
 		return err
 	}
-	return v.sell(mode(v.params.Has(paramRestart)))
+	return v.sell(mode(v.restarts()))
 }
 
 // arrive sends the browser to the clean address of the page, at the place in it that
@@ -155,20 +155,20 @@ func (v *visit) wantsMore(known *verified) bool {
 		verdict, _ := v.decide(v.r, v.site, []string{name})
 		return verdict == none || verdict == closed
 	}
-	return (v.params.Has(paramRestart) || v.params.Has(paramCheckout)) && v.isUsedUp(known)
+	return (v.restarts() || v.params.Has(paramCheckout)) && v.isUsedUp(known)
 }
 
 // settle gives a visitor, before anything more is asked for, what has been paid
 // beside the known purchase, or waits for what is on its way.
 func (v *visit) settle(known *verified) (settled bool, err error) {
-	v.pending.here = slices.DeleteFunc(v.pending.here, func(entry session.Pending) bool { return entry.Session == known.Session })
+	v.pending.without(known)
 	if paid, grant := v.lookUp(); paid != nil {
 		return true, v.redeem(*paid, grant)
 	}
 	if v.found.err != nil {
 		return true, v.showSafe()
 	}
-	if entry := v.onItsWay(); entry != nil && !v.params.Has(paramRestart) {
+	if entry := v.onItsWay(); entry != nil && !v.restarts() {
 		return true, v.wait(*entry)
 	}
 	return false, nil
@@ -182,6 +182,25 @@ func (v *visit) onItsWay() *session.Pending {
 		}
 	}
 	return nil
+}
+
+// restarts reports whether the visitor asks for a new checkout. Another site cannot.
+func (v *visit) restarts() bool {
+	return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
+}
+
+// isForAnotherGate reports whether what was added to the address is for a gate behind
+// this one, which has let the visitor in.
+func (v *visit) isForAnotherGate() bool {
+	for _, param := range []string{paramCheckout, paramReceipt} {
+		if pass := v.params.Get(param); pass != "" && pass != "1" && v.saleOf(pass) == nil {
+			return true
+		}
+	}
+	id := v.params.Get(paramSession)
+	ofSession := func(entry session.Pending) bool { return entry.Session == id }
+	pending := v.readPending(v.r, v.site)
+	return id != "" && slices.ContainsFunc(pending.all, ofSession) && !slices.ContainsFunc(pending.here, ofSession)
 }
 
 // isUsedUp reports whether a purchase has been fetched as often as it allows.
@@ -252,15 +271,22 @@ func (v *visit) opens(grant ledger.Grant) bool {
 func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	v.settlePlaces(entry, grant)
 	access := v.accessOf(grant)
-	access.Device = entry.Device
+	if grant.Session != entry.Session {
+		access.Device = entry.Device // who extends a purchase stays in the same place
+	}
 	known := v.openBy(access.Pass)
-	if known == nil || !known.outlasts(access) {
+	if known != nil && known.outlasts(access) {
+		entry.State = session.Kept // for the case that the other is refunded
+		if err := v.keepPending(v.w, v.site, entry); err != nil {
+			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+		}
+	} else {
 		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
 			v.logger.Error("an access token could not be signed", zap.Error(err))
 			return v.showSafe()
 		}
+		v.dropPending(v.w, v.site, entry)
 	}
-	v.dropPending(v.w, v.site, entry)
 	v.goToWanted(entry)
 	v.app.count(checkouts, "redeemed")
 	if v.Receipt || v.params.Has(paramReceipt) {
@@ -301,7 +327,7 @@ func (v *visit) accessOf(grant ledger.Grant) token.Access {
 
 // next decides what a visitor sees who has paid for nothing here yet.
 func (v *visit) next() error {
-	restart := v.params.Has(paramRestart)
+	restart := v.restarts()
 	if v.isElsewhere() {
 		there := withParams(v.target, paramHere, "1")
 		if v.params.Has(paramCheckout) {
@@ -492,10 +518,14 @@ func (v *visit) showSafe() error {
 
 // unreadable answers a visitor who may have paid while the ledger cannot be read.
 func (v *visit) unreadable(err error) error {
+	v.complainUnreadable(err)
+	return v.showSafe()
+}
+
+func (v *visit) complainUnreadable(err error) {
 	v.app.complainStorage.Do(func() {
 		v.logger.Error("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
 	})
-	return v.showSafe()
 }
 
 func (v *visit) showView(view page.View) error {

@@ -27,6 +27,7 @@ const (
 	Started   State = ""  // sent to the checkout
 	Returned  State = "r" // came back by the success URL: a payment is on its way
 	Cancelled State = "c" // came back by the cancel URL: not to be sent there again
+	Kept      State = "k" // paid, but another purchase opens the same for longer
 )
 
 // Pending is one checkout session that this browser started. Each has a cookie
