@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddy-axra/paywall/internal/faults"
 )
@@ -248,4 +249,60 @@ func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	}
 	w.delivered()
 	v.open("/premium/article.html").wantPaid(t)
+}
+
+// What was bought oneself counts when the other purchase is refunded.
+func TestAFriendsPurchaseDoesNotSwallowOnesOwn(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	friend, v := w.visitor(), w.visitor()
+	friend.buy("/premium/article.html", cardGood).wantPaid(t)
+	friends := []string{w.lastPayment().ID}
+	friend.buyLonger("/premium/article.html").wantPaid(t)
+	for _, p := range w.sandbox.Payments() {
+		if p.ID != friends[0] {
+			friends = append(friends, p.ID)
+		}
+	}
+	checkout := v.browse("/premium/article.html")
+	v.openOnDevice(link(t, friend.open(receiptPage), deviceLink)).wantPaid(t)
+	back := v.pay(checkout, cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+	w.pass(8 * day)
+	for _, id := range friends {
+		if err := w.sandbox.Refund(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.delivered()
+	w.pass(time.Minute)
+	v.browse("/premium/article.html").wantPaid(t)
+}
+
+func TestAnExtensionThatStandsAloneNeedsNoPlace(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v, phone := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
+	back := phone.pay(phone.open(phone.open(link(t, phone.open(receiptPage), "Extend access")).location()), cardGood)
+	w.delivered()
+	w.forgetOldestPayment()
+	phone.browse(back.location())
+	w.pass(time.Minute)
+	phone.open("/premium/article.html").wantPaid(t)
+}
+
+func (w *world) forgetOldestPayment() {
+	w.t.Helper()
+	facts, err := filepath.Glob(filepath.Join(w.storage, "axra", "ledger", "paid", "*", "*"))
+	mustDo(w.t, err)
+	oldest, at := "", time.Time{}
+	for _, fact := range facts {
+		info, err := os.Stat(fact)
+		mustDo(w.t, err)
+		if oldest == "" || info.ModTime().Before(at) {
+			oldest, at = fact, info.ModTime()
+		}
+	}
+	mustDo(w.t, os.Remove(oldest))
 }

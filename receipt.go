@@ -13,6 +13,7 @@ import (
 
 // receipt shows what the visitor has bought and the ways to use it.
 func (v *visit) receipt(known *verified) error {
+	v.pending.without(known)
 	if paid, grant := v.lookUp(); paid != nil {
 		return v.redeem(*paid, grant) // an extension whose tab was closed
 	}

@@ -240,3 +240,22 @@ func TestG8NoTeaserIsUpgraded(t *testing.T) {
 		t.Errorf("%d %s", answer.status, answer.body)
 	}
 }
+
+func TestATeaserByWhatAClientSendsStaysInItsFolder(t *testing.T) {
+	for _, uri := range []string{"/teasers/{query.lang}.html", "/teasers/{header.Accept-Language}.html", "/teasers/{host}{query.lang}.html", "/{query.page}.html"} {
+		w := newWorld(t, worldOptions{Caddyfile: gateWith("teaser "+uri, "")})
+		w.write("teasers/en.html", "TEASER")
+		header := navigation.Clone()
+		header.Set("Accept-Language", "../premium/article")
+		answer := w.visitor().do(http.MethodGet, "/premium/article.html?lang=../premium/article&page=premium/article", header, nil)
+		if strings.Contains(answer.body, marker) {
+			t.Errorf("%s: a stranger reads the paid page with %d", uri, answer.status)
+		}
+		if uri == "/teasers/{query.lang}.html" {
+			if answer := w.visitor().open("/premium/article.html?lang=en"); answer.body != "TEASER" {
+				t.Errorf("an honest one gets %d %s", answer.status, answer.body)
+			}
+		}
+		w.stop()
+	}
+}

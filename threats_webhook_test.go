@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -366,4 +367,20 @@ func TestW12WebhookIsNeitherGatedNorRead(t *testing.T) {
 		}
 	}
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+}
+
+// W12 and its class: no directive of the site leads a delivery elsewhere.
+func TestW12NoRewriteTakesTheWebhook(t *testing.T) {
+	for _, before := range []string{
+		"try_files {path} /index.html", "try_files {path} {path}/ /index.php?{query}&p={path}", "rewrite * /app{uri}", "redir * https://example.com{uri} 301", "uri strip_prefix /webhooks",
+	} {
+		app := echo(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "taken") })
+		w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "\tfile_server", "\t"+before+"\n\treverse_proxy "+app, 1)})
+		w.write("index.html", "x")
+		w.write("index.php", "x")
+		if answer := w.deliver([]byte("{}"), ""); answer.status != http.StatusUnauthorized {
+			t.Errorf("%s: a delivery is answered %d %s", before, answer.status, answer.body)
+		}
+		w.stop()
+	}
 }

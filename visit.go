@@ -276,7 +276,7 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	}
 	known := v.openBy(access.Pass)
 	if known != nil && known.outlasts(access) {
-		entry.State = session.Kept // for the case that the other is refunded
+		entry = entry.Keep(grant.Until, now()) // for the case that the other is refunded
 		if err := v.keepPending(v.w, v.site, entry); err != nil {
 			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
 		}

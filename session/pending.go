@@ -89,6 +89,17 @@ type Signer interface {
 // Expires is when the pending cookie ends.
 func (p Pending) Expires() time.Time { return p.ExpiresAt.Add(PendingLife) }
 
+// Keep makes the entry one that lasts as long as the access that was paid; the zero time
+// is for ever, which no browser keeps.
+func (p Pending) Keep(until, now time.Time) Pending {
+	const longest = 400 * 24 * time.Hour
+	if end := now.Add(longest); until.IsZero() || until.After(end) {
+		until = end
+	}
+	p.State, p.CheckoutURL, p.ExpiresAt = Kept, "", until.Add(-PendingLife).Truncate(time.Second)
+	return p
+}
+
 // CookieName is derived from the session: one session, one cookie.
 func (p Pending) CookieName(prefix string) string {
 	sum := sha256.Sum256([]byte(p.Session))

@@ -154,4 +154,27 @@ var mutants = []mutant{
 	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == unknown:`, `case verdict == unknown && isNavigation(v.r):`, ".", "TestD3AProgram"},
 	{"a visitor comes back to another page", "wanted.go", `v.target = samePath(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
 	{"the receipt says today's price", "visit.go", `if view.Kind != page.Receipt {`, `if view.Kind != "" {`, ".", "TestTheReceiptSays"},
+
+	{"S4 what a checkout brings back decides", "address.go", `query, found := cleanQuery(address.RawQuery)`, `query, found := cleanQuery(address.RawQuery)
+	if _, value, ok := strings.Cut(address.RawQuery, paramQuery+"="); ok {
+		value, _, _ = strings.Cut(value, "&")
+		if raw, err := base64.RawURLEncoding.DecodeString(value); err == nil {
+			query, found = string(raw), true
+		}
+	}`, ".", "TestT4APrivateAddressOfARewritten|TestT4APrivateAddressIsOne"},
+	{"W12 a rewrite takes the webhook", "caddyfile.go", `RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")`, `RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")`, ".", "TestW12NoRewrite"},
+	{"a teaser leads out of its folder", "teaser.go", `if strings.HasPrefix(name, "http.request.") && !ofPath && (`, `if strings.HasPrefix(name, "x.") && !ofPath && (`, ".", "TestATeaserBy"},
+	{"what has ended takes room", "room.go", "\t\tv.forgetEnded()\n", "", ".", "TestWhoBuysEvery"},
+	{"who has much may not extend", "room.go", `if v.extends == nil && v.pending.bought > limit {`, `if v.pending.bought > limit {`, ".", "TestWhoHasMuch"},
+	{"another site restarts", "visit.go", `return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"`, `return v.params.Has(paramRestart)`, ".", "TestRestartsOf"},
+	{"what may still be paid is forgotten", "room.go", `state != session.Cancelled && now().Before(entry.ExpiresAt) {`, `state == "x" {`, ".", "TestS7More"},
+	{"D2 a stalled storage holds visitors up", "room.go", `case err != nil:
+				return excess, err`, `case err != nil && excess < 0:
+				return excess, err`, ".", "TestD2AStalled"},
+	{"own purchases are swallowed", "visit.go", `entry = entry.Keep(grant.Until, now()) // for`, `entry.Scope = "" // for`, ".", "TestTheLonger"},
+	{"an extension that stands alone has a place", "visit.go", `if grant.Session != entry.Session {
+		access.Device`, `if grant.Session != "" {
+		access.Device`, ".", "TestAnExtensionThatStands"},
+	{"an outer gate keeps what is for an inner one", "visit.go", `if pass := v.params.Get(param); pass != "" && pass != "1" && v.saleOf(pass) == nil {`, `if pass := v.params.Get(param); pass == "x" && v.saleOf(pass) == nil {`, ".", "TestBehindAnother"},
+	{"S6 an outer gate keeps the return to an inner one", "visit.go", `return id != "" && slices`, `return id == "x" && slices`, ".", "TestS6Behind"},
 }

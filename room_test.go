@@ -1,0 +1,101 @@
+package paywall_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/internal/faults"
+)
+
+// What has ended takes no room.
+func TestWhoBuysEveryDayMayGoOn(t *testing.T) {
+	config := strings.Replace(keyed("{path.1}"), "per_path", "access 1d\n\t\tper_path", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	v := w.visitor()
+	for i := range 28 {
+		target := fmt.Sprintf("/premium/%d/x.html", i)
+		w.write(strings.TrimPrefix(target, "/"), marker)
+		answer := v.open(target)
+		if answer.status != http.StatusSeeOther {
+			t.Fatalf("day %d: %d", i, answer.status)
+		}
+		v.buy(target, cardGood).wantPaid(t)
+		w.pass(25 * time.Hour)
+	}
+}
+
+func TestWhoHasMuchMayExtend(t *testing.T) {
+	config := strings.Replace(keyed("{path.1}"), "per_path", "access 30d\n\t\tper_path", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	v := w.visitor()
+	for i := range 40 {
+		target := fmt.Sprintf("/premium/%d/x.html", i)
+		w.write(strings.TrimPrefix(target, "/"), marker)
+		if v.open(target).status != http.StatusSeeOther {
+			break
+		}
+		v.buy(target, cardGood).wantPaid(t)
+	}
+	receipt := v.open("/premium/0/x.html?axra_receipt")
+	extend := link(t, receipt, "Extend access")
+	if answer := v.open(extend); answer.status != http.StatusSeeOther {
+		t.Errorf("%q: %d", extend, answer.status)
+	}
+}
+
+// Another site cannot push out the checkout that is being paid.
+func TestRestartsOfAnotherSitePushNothingOut(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: fiveLines})
+	v := w.visitor()
+	checkout := v.browse("/premium/article.html")
+	header := navigation.Clone()
+	header.Set("Sec-Fetch-Site", "cross-site")
+	for range 29 {
+		w.pass(time.Second)
+		v.do(http.MethodGet, "/premium/article.html?axra_restart=1", header, nil)
+	}
+	back := v.pay(checkout, cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+	if w.creations() != 1 {
+		t.Errorf("%d sessions", w.creations())
+	}
+}
+
+// D2 and its class: a storage that stalls holds nobody up for long.
+func TestD2AStalledStorageBesideManyCheckouts(t *testing.T) {
+	w, storage := newFaultyWorldOf(t, keyed("{path.1}"))
+	v := w.visitor()
+	for i := 0; v.open(fmt.Sprintf("/premium/%d/x.html", i)).status == http.StatusSeeOther; i++ {
+		if i > 60 {
+			t.Fatal("any number is started")
+		}
+	}
+	w.pass(time.Hour) // they may be forgotten now, if they were not paid
+	storage.Set(faults.Stalls, "axra/ledger")
+	v.open("/premium/new/x.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	storage.Heal()
+	v.open("/premium/new/x.html").wantCheckout(t, w)
+}
+
+func TestS7MoreCheckoutsThanABrowserHasRoomForAreNotStarted(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: keyed("{path.1}")})
+	v := w.visitor()
+	first := v.open("/premium/0/x.html")
+	w.write("premium/0/x.html", marker)
+	started := 1
+	for ; started < 60; started++ {
+		if answer := v.open(fmt.Sprintf("/premium/%d/x.html", started)); answer.status == http.StatusTooManyRequests {
+			break
+		}
+	}
+	if started < 24 || started == 60 {
+		t.Errorf("%d checkouts are started", started)
+	}
+	back := v.pay(v.browse(first.location()), cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t) // the first is not forgotten
+}
