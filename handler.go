@@ -379,16 +379,16 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.guard(w, r, next)
 	}
 	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if caddyhttp.GetVar(r.Context(), passedOnVar) == h {
+		if caddyhttp.GetVar(r.Context(), innerGateVar) == h {
 			return next.ServeHTTP(w, r)
 		}
 		return next.ServeHTTP(w, asWanted(r))
 	}))
 }
 
-// passedOnVar holds the last gate that has left what was added to an address to a gate
+// innerGateVar holds the last gate that has left what was added to an address to a gate
 // behind it.
-const passedOnVar = "axra.passed_on"
+const innerGateVar = "axra.inner_gate"
 
 // hasOwnParams reports whether the gate may have added something to an address of the
 // request.
@@ -434,7 +434,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	if hasOwnParams(r) {
 		if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForAnotherGate() {
-			caddyhttp.SetVar(r.Context(), passedOnVar, h)
+			caddyhttp.SetVar(r.Context(), innerGateVar, h)
 			return h.admit(w, r, next, site, known)
 		}
 	}
@@ -530,7 +530,7 @@ func (h *Handler) candidates(r *http.Request, site site) []string {
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
 	if v.link == "" { // a private address stays one address, in a browser too
-		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) && caddyhttp.GetVar(r.Context(), passedOnVar) != h {
+		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) && caddyhttp.GetVar(r.Context(), innerGateVar) != h {
 			return h.newVisit(w, r, site, next).welcomeBack(v)
 		}
 		h.renew(w, r, site, v)
