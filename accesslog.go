@@ -134,8 +134,19 @@ func asWanted(r *http.Request) *http.Request {
 	return clean
 }
 
-// setOriginal hides the placeholders that read the original request from a context
-// that is out of reach. It never changes, so what is set never gets stale.
+// cleanOriginalPlaceholders makes placeholders of the original request speak of it as the
+// browser wanted it.
+func cleanOriginalPlaceholders(r *http.Request) {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		address := *original.URL
+		address.RawQuery, _ = cleanQuery(address.RawQuery)
+		setOriginal(r.Context(), cleanAddress(original.RequestURI), &address)
+	}
+}
+
+// setOriginal overrides the placeholders of the original request, whose own source (the
+// context that Caddy's replacer was made with) still has the full address. It never
+// changes, so what is set never gets stale.
 func setOriginal(ctx context.Context, uri string, address *url.URL) {
 	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {

@@ -78,15 +78,17 @@ func askedFor(address *url.URL) string {
 // redirect, and for nothing that is decided.
 func cleanTarget(address *url.URL) string {
 	target := askedFor(address)
-	path, query, _ := strings.Cut(target, "?")
-	for part := range strings.SplitSeq(address.RawQuery, "&") {
-		value, found := strings.CutPrefix(part, paramQuery+"=")
-		original, err := base64.RawURLEncoding.DecodeString(value)
-		if found && err == nil && sameQuery(string(original), query) {
-			return samePath(path + "?" + inRequestLine.Replace(string(original)))
-		}
+	_, value, found := strings.Cut(address.RawQuery, paramQuery+"=")
+	if !found || len(target) > maxTarget {
+		return target
 	}
-	return target
+	path, query, _ := strings.Cut(target, "?")
+	value, _, _ = strings.Cut(value, "&")
+	original, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil || len(original) > maxTarget || !sameQuery(string(original), query) {
+		return target
+	}
+	return samePath(path + "?" + inRequestLine.Replace(string(original)))
 }
 
 func sameQuery(one, other string) bool {

@@ -139,10 +139,10 @@ type pendingCookies struct {
 	bought int               // bytes of the access cookies beside them
 }
 
-// without leaves out what a token has given already, and what it makes needless.
+// without leaves out what a token has given already.
 func (p *pendingCookies) without(known *verified) {
 	p.here = slices.DeleteFunc(p.here, func(entry session.Pending) bool {
-		return known != nil && (entry.Session == known.Session || entry.State == session.Kept)
+		return known != nil && entry.Session == known.Session
 	})
 }
 

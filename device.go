@@ -29,6 +29,7 @@ const deviceLife = 24 * time.Hour
 type deviceClaims struct {
 	jwt.RegisteredClaims
 	Session string `json:"s"` // of the purchase
+	Pass    string `json:"p"` // of the purchase
 	Scope   string `json:"o"` // the site
 }
 
@@ -36,10 +37,10 @@ func (v *visit) deviceScope() string { return session.Scope(v.site.origin, "devi
 
 // deviceAddress opens the purchase on another device, at the page where the visitor
 // is.
-func (v *visit) deviceAddress(purchase string) (string, error) {
+func (v *visit) deviceAddress(purchase ledger.Grant) (string, error) {
 	raw, err := v.app.shared.keyring.Sign(token.Device, deviceClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(deviceLife))},
-		Session:          purchase, Scope: v.deviceScope(),
+		Session:          purchase.Session, Pass: purchase.Terms.Pass, Scope: v.deviceScope(),
 	})
 	if err != nil {
 		return "", err
@@ -49,13 +50,17 @@ func (v *visit) deviceAddress(purchase string) (string, error) {
 
 // linkedPurchase is the session that the address for another device names; "" where
 // it names none.
-func (v *visit) linkedPurchase() string {
+func (v *visit) linkedPurchase() string { return v.readDeviceLink().Session }
+
+// readDeviceLink is what the address for another device says; nothing where it is not
+// good.
+func (v *visit) readDeviceLink() deviceClaims {
 	var claims deviceClaims
 	err := v.app.shared.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
 	if err != nil || claims.Scope != v.deviceScope() {
-		return ""
+		return deviceClaims{}
 	}
-	return claims.Session
+	return claims
 }
 
 // isOfAnother reports whether a device link is for another purchase than the one that

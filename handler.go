@@ -356,6 +356,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve decides whether a request is the gate's business.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	h.stripHeaders(r)
+	h.enter(r)
 	came := r.URL.RawQuery
 	// From here on matchers, keys and the handlers behind see the query that the browser
 	// wanted; newVisit reads what the gate has added from originalURL.
@@ -378,6 +379,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if !hasOwnParams(r) {
 		return h.guard(w, r, next)
 	}
+	cleanOriginalPlaceholders(r) // for keys and prices that read it
 	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if caddyhttp.GetVar(r.Context(), innerGateVar) == h {
 			return next.ServeHTTP(w, r)
@@ -385,10 +387,6 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return next.ServeHTTP(w, asWanted(r))
 	}))
 }
-
-// innerGateVar holds the last gate that has left what was added to an address to a gate
-// behind it.
-const innerGateVar = "axra.inner_gate"
 
 // hasOwnParams reports whether the gate may have added something to an address of the
 // request.
@@ -433,7 +431,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
 	if hasOwnParams(r) {
-		if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForAnotherGate() {
+		if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
 			caddyhttp.SetVar(r.Context(), innerGateVar, h)
 			return h.admit(w, r, next, site, known)
 		}
@@ -481,11 +479,12 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 			continue // bought by path when the gate still sold paths
 		}
 		verdict := h.app.judge(r.Context(), entry)
-		if verdict == open && entry.downloads.Load() == 0 {
+		switch {
+		case verdict == open && entry.downloads.Load() == 0:
 			return open, entry
-		}
-		// Another token may open without counting downloads.
-		if verdict == open || verdict != none && best != open {
+		case verdict == open, // another may open without counting downloads
+			verdict == unknown && best != open, // who may have paid is not told that all is over
+			verdict == closed && best == none:
 			best, known = verdict, entry
 		}
 	}

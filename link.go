@@ -40,15 +40,11 @@ var errLinks = errors.New("links is written once, with a length of time or witho
 // linkClaims are the token of a private address.
 type linkClaims struct {
 	jwt.RegisteredClaims
-	Scope     string `json:"o"` // site, pass and address
-	Pass      string `json:"p"`
-	Resource  string `json:"r"` // of the purchase
-	Session   string `json:"s"`
-	Payment   string `json:"y,omitempty"`
-	Downloads int    `json:"d,omitempty"`
-	// Until is the end of access when the address was made. It counts only as long as
-	// the ledger has not told the end of today.
-	Until *jwt.NumericDate `json:"u,omitempty"`
+	Scope    string `json:"o"` // site, pass and address
+	Pass     string `json:"p"`
+	Resource string `json:"r"` // of the purchase
+	Session  string `json:"s"`
+	Payment  string `json:"y,omitempty"`
 }
 
 func linkScope(site site, pass, address string) string {
@@ -80,10 +76,6 @@ func (h *Handler) linkAddress(site site, v *verified, target string) (string, er
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(life))},
 		Scope:            linkScope(site, v.Pass, linkTarget(target)),
 		Pass:             v.Pass, Resource: v.Resource, Session: v.Session, Payment: v.Payment,
-		Downloads: int(v.downloads.Load()),
-	}
-	if end := v.end(); !end.IsZero() {
-		claims.Until = jwt.NewNumericDate(end)
 	}
 	raw, err := h.app.shared.keyring.Sign(token.Link, claims)
 	if err != nil {
@@ -127,10 +119,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	}
 	access := token.Access{
 		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
-		Session: claims.Session, Payment: claims.Payment, Downloads: claims.Downloads, Expires: claims.ExpiresAt.Time,
-	}
-	if claims.Until != nil {
-		access.Until = claims.Until.Time
+		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
 	}
 	return a.remember(raw, &verified{Access: access, site: site.origin, link: claims.Scope}), nil
 }

@@ -128,7 +128,8 @@ func (v *visit) servePreview() (served bool, err error) {
 
 // servePart serves what a free page is made of: pictures, styles, scripts, fonts.
 func (v *visit) servePart() (served bool, err error) {
-	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" || !isPlain(v.r) {
+	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" ||
+		v.r.Header.Get("Upgrade") != "" || !isPlain(v.r) {
 		return false, nil
 	}
 	if !isPart(v.r.Header.Get("Sec-Fetch-Dest")) {

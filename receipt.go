@@ -110,7 +110,7 @@ func (v *visit) tellDevices(view *page.View, grant ledger.Grant) error {
 	}
 	view.Devices, view.DevicesLimit = used, devicesOf(grant.Terms)
 	if used < view.DevicesLimit {
-		view.DeviceURL, err = v.deviceAddress(grant.Session)
+		view.DeviceURL, err = v.deviceAddress(grant)
 		view.DeviceUntil = now().Add(deviceLife)
 	}
 	return err

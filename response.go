@@ -1,11 +1,13 @@
 package paywall
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -169,6 +171,15 @@ func (w *decidingWriter) FlushError() error {
 		return err
 	}
 	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
+}
+
+// Hijack gives the connection away only for an answer that is sent: a proxy that switches
+// protocols takes it whatever it was told.
+func (w *decidingWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if !w.decided || w.refused {
+		return nil, nil, errRefused
+	}
+	return http.NewResponseController(w.ResponseWriterWrapper).Hijack()
 }
 
 // Unwrap serves http.ResponseController.

@@ -39,7 +39,7 @@ func (v *visit) makeRoom(o offered) *page.View {
 	if o.resource == terms.WholePass {
 		limit += wholePassBytes
 	}
-	if v.extends == nil && v.pending.bought > limit {
+	if v.extends == nil && !v.forProgram && v.pending.bought > limit { // a program has no cookie of it
 		v.forgetEnded()
 		if v.pending.bought > limit {
 			return &page.View{Kind: page.NoRoom}
@@ -64,7 +64,11 @@ func (v *visit) forgetEnded() {
 			return true
 		}
 		if _, err := v.app.shared.keyring.VerifyLapsed(value, v.site.origin); err == nil {
-			http.SetCookie(v.w, v.site.cookie(name, "", time.Time{}))
+			cookie := v.site.cookie(name, "", time.Time{})
+			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
+				cookie.Path = path
+				http.SetCookie(v.w, cookie)
+			}
 			v.pending.bought -= len(name) + len(value)
 		}
 		return true

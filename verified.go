@@ -108,7 +108,7 @@ func (v *verified) end() time.Time {
 // outlasts reports whether the token is better kept than replaced by another purchase
 // of the same.
 func (v *verified) outlasts(other token.Access) bool {
-	if v.Session == other.Session || v.Resource != other.Resource || v.downloads.Load() > 0 || v.place.kind != "" {
+	if v.Session == other.Session || v.Resource != other.Resource || v.downloads.Load() > 0 {
 		return false
 	}
 	end := v.end()

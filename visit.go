@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,7 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// visit is one request that carries no token that opens the gate.
+// visit is one request that the gate may have to answer itself.
 type visit struct {
 	*Handler
 	w       http.ResponseWriter
@@ -31,7 +32,8 @@ type visit struct {
 	found   findings
 	extends *ledger.Grant // the purchase that gets more time; nil for a new one
 	device  string        // the visitor's place among those of extends
-	// forProgram says that a program starts the checkout: whoever pays has no access.
+	// forProgram: a program starts the checkout, and fetches the token; the browser of
+	// who pays gets none.
 	forProgram bool
 }
 
@@ -189,20 +191,6 @@ func (v *visit) restarts() bool {
 	return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
 }
 
-// isForAnotherGate reports whether what was added to the address is for a gate behind
-// this one, which has let the visitor in.
-func (v *visit) isForAnotherGate() bool {
-	for _, param := range []string{paramCheckout, paramReceipt} {
-		if pass := v.params.Get(param); pass != "" && pass != "1" && v.saleOf(pass) == nil {
-			return true
-		}
-	}
-	id := v.params.Get(paramSession)
-	ofSession := func(entry session.Pending) bool { return entry.Session == id }
-	pending := v.readPending(v.r, v.site)
-	return id != "" && slices.ContainsFunc(pending.all, ofSession) && !slices.ContainsFunc(pending.here, ofSession)
-}
-
 // isUsedUp reports whether a purchase has been fetched as often as it allows.
 func (v *visit) isUsedUp(known *verified) bool {
 	limit := int(known.downloads.Load())
@@ -227,6 +215,7 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 				v.logger.Error("a payment was made for something else than its pending cookie says",
 					zap.String("session", shorten(entry.Session)))
 			})
+		case err == nil && grant.Open(now()) && entry.State == session.Kept && v.isNeedless(grant):
 		case err == nil && grant.Open(now()):
 			return entry, grant
 		case err == nil && grant.ClosedFor != "":
@@ -243,6 +232,12 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		}
 	}
 	return nil, ledger.Grant{}
+}
+
+// isNeedless reports whether another purchase opens the same for longer.
+func (v *visit) isNeedless(grant ledger.Grant) bool {
+	known := v.openBy(grant.Terms.Pass)
+	return known != nil && known.outlasts(v.accessOf(grant))
 }
 
 func (v *visit) isMismatch(entry *session.Pending) bool {
@@ -374,7 +369,7 @@ func (v *visit) next() error {
 // It is sent to the site's own address first, once, and before it pays: behind a
 // proxy that rewrites the host there is no difference to be seen from here.
 func (v *visit) isElsewhere() bool {
-	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) || len(v.pending.all) > 0 {
+	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) || v.hasOurCookies() {
 		return false // it has been here, and its cookies come back
 	}
 	if v.site.secure && v.r.TLS == nil {
@@ -389,6 +384,16 @@ func (v *visit) isElsewhere() bool {
 		return false
 	}
 	return slices.ContainsFunc(v.addresses(server), func(a address) bool { return a.pattern == host })
+}
+
+// hasOurCookies reports whether the browser has sent any cookie of a gate, good or not.
+func (v *visit) hasOurCookies() bool {
+	found := false
+	eachCookie(v.r.Header["Cookie"], func(name, _ string) bool {
+		found = strings.Contains(name, "axra_")
+		return !found
+	})
+	return found
 }
 
 // returnedTo is the unpaid checkout that the success URL names, if this browser
@@ -452,7 +457,6 @@ var refreshes = []struct {
 func (v *visit) wait(entry session.Pending) error {
 	try, _ := strconv.Atoi(v.params.Get(paramTry))
 	view := page.View{
-		Kind:      page.StillWaiting,
 		CheckURL:  withParams(v.target, paramSession, entry.Session),
 		NextURL:   withParams(v.target, paramRestart, "1"),
 		Reference: entry.Session,

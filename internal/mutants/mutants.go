@@ -165,7 +165,7 @@ var mutants = []mutant{
 	{"W12 a rewrite takes the webhook", "caddyfile.go", `RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")`, `RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "basic_auth")`, ".", "TestW12NoRewrite"},
 	{"a teaser leads out of its folder", "teaser.go", `if strings.HasPrefix(name, "http.request.") && !ofPath && (`, `if strings.HasPrefix(name, "x.") && !ofPath && (`, ".", "TestATeaserBy"},
 	{"what has ended takes room", "room.go", "\t\tv.forgetEnded()\n", "", ".", "TestWhoBuysEvery"},
-	{"who has much may not extend", "room.go", `if v.extends == nil && v.pending.bought > limit {`, `if v.pending.bought > limit {`, ".", "TestWhoHasMuch"},
+	{"who has much may not extend", "room.go", `if v.extends == nil && !v.forProgram && v.pending.bought > limit {`, `if !v.forProgram && v.pending.bought > limit {`, ".", "TestWhoHasMuch"},
 	{"another site restarts", "visit.go", `return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"`, `return v.params.Has(paramRestart)`, ".", "TestRestartsOf"},
 	{"what may still be paid is forgotten", "room.go", `state != session.Cancelled && now().Before(entry.ExpiresAt) {`, `state == "x" {`, ".", "TestS7More"},
 	{"D2 a stalled storage holds visitors up", "room.go", `case err != nil:
@@ -175,6 +175,10 @@ var mutants = []mutant{
 	{"an extension that stands alone has a place", "visit.go", `if grant.Session != entry.Session {
 		access.Device`, `if grant.Session != "" {
 		access.Device`, ".", "TestAnExtensionThatStands"},
-	{"an outer gate keeps what is for an inner one", "visit.go", `if pass := v.params.Get(param); pass != "" && pass != "1" && v.saleOf(pass) == nil {`, `if pass := v.params.Get(param); pass == "x" && v.saleOf(pass) == nil {`, ".", "TestBehindAnother"},
-	{"S6 an outer gate keeps the return to an inner one", "visit.go", `return id != "" && slices`, `return id == "x" && slices`, ".", "TestS6Behind"},
+	{"an outer gate keeps what is for an inner one", "inner.go", `return len(v.gatesBehind()) > 0`, `return len(v.gatesBehind()) > 100`, ".", "TestBehindAnother|TestS6Behind"},
+	{"an outer gate gives its own away", "inner.go", `|| v.isForThisGate(known) {`, `{`, ".", "TestBehindAnother|TestNested"},
+	{"a kept purchase hinders others", "visit.go", `entry.State == session.Kept && v.isNeedless(grant):`, `entry.State == "x" && v.isNeedless(grant):`, ".", "TestTheLonger"},
+	{"G8 a refused answer gives the connection away", "response.go", `if !w.decided || w.refused {
+		return nil, nil, errRefused`, `if w == nil {
+		return nil, nil, errRefused`, ".", "TestG8"},
 }

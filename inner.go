@@ -1,0 +1,80 @@
+package paywall
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/session"
+)
+
+// A request that several gates match needs each of them. What an inner gate has added to
+// an address reaches it by the outer one, which has let the visitor in.
+
+// innerGateVar holds the last gate that has left what was added to an address to a gate
+// behind it.
+const innerGateVar = "axra.inner_gate"
+
+// gatesVar holds the gates that a request has come to.
+const gatesVar = "axra.gates"
+
+// enter notes that the request has come to the gate.
+func (h *Handler) enter(r *http.Request) {
+	caddyhttp.SetVar(r.Context(), gatesVar, append(slices.Clip(gatesOf(r)), h))
+}
+
+func gatesOf(r *http.Request) []*Handler {
+	gates, _ := caddyhttp.GetVar(r.Context(), gatesVar).([]*Handler)
+	return gates
+}
+
+// gatesBehind are the other gates that cover the request and have not seen it yet.
+func (v *visit) gatesBehind() []*Handler {
+	var behind []*Handler
+	for _, gate := range v.app.allGates() {
+		if slices.Contains(gatesOf(v.r), gate) {
+			continue
+		}
+		if _, err := gate.site(v.r); err != nil {
+			continue // of another site
+		}
+		if reach, err := gate.reach(v.r); err == nil && reach == covered {
+			behind = append(behind, gate)
+		}
+	}
+	return behind
+}
+
+// isForInnerGate reports whether what was added to the address is for a gate behind this
+// one. Programs buy at the outermost gate that is shut: they have one token to send.
+func (v *visit) isForInnerGate(known *verified) bool {
+	if !acceptsHTML(v.r) && !v.isPoll() || len(v.params) == 0 || v.isForThisGate(known) {
+		return false
+	}
+	return len(v.gatesBehind()) > 0
+}
+
+// isForThisGate reports whether the gate makes something of what was added to the
+// address, other than taking it away.
+func (v *visit) isForThisGate(known *verified) bool {
+	sells := func(pass string) bool { return v.saleOf(pass) != nil }
+	pending := v.readPending(v.r, v.site).here
+	switch id := v.params.Get(paramSession); {
+	case v.params.Has(paramCheckout):
+		return v.params.Get(paramCheckout) == "" || sells(v.params.Get(paramCheckout))
+	case v.params.Has(paramReceipt):
+		pass := v.params.Get(paramReceipt)
+		return sells(pass) || !slices.ContainsFunc(v.gatesBehind(), func(gate *Handler) bool { return gate.saleOf(pass) != nil })
+	case v.params.Has(paramDevice):
+		pass := v.readDeviceLink().Pass
+		return pass == "" || sells(pass)
+	case id != "":
+		return slices.ContainsFunc(pending, func(entry session.Pending) bool { return entry.Session == id })
+	case v.params.Has(paramCancelled):
+		return len(pending) > 0
+	case v.params.Has(paramRestart):
+		return v.isUsedUp(known)
+	}
+	return false
+}
