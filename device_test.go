@@ -306,3 +306,19 @@ func (w *world) forgetOldestPayment() {
 	}
 	mustDo(w.t, os.Remove(oldest))
 }
+
+// Who pays beside a place in a longer purchase loses nothing of that.
+func TestADeviceThatPaysKeepsItsPlace(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member("devices 2")})
+	v, phone := w.visitor(), w.visitor()
+	late := phone.open("/premium/article.html")
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	v.buyLonger("/premium/article.html").wantPaid(t)
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
+	back := phone.pay(phone.browse(late.location()), cardGood)
+	w.delivered()
+	phone.browse(back.location()).wantPaid(t)
+	w.pass(31 * day)
+	v.browse("/premium/article.html").wantPaid(t)
+	phone.browse("/premium/article.html").wantPaid(t)
+}

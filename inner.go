@@ -46,6 +46,17 @@ func (v *visit) gatesBehind() []*Handler {
 	return behind
 }
 
+// gatesThatCover are all gates that the visitor has to pass for the request.
+func gatesThatCover(v *visit) []*Handler {
+	found := v.gatesBehind()
+	for _, gate := range gatesOf(v.r) {
+		if reach, err := gate.reach(v.r); err == nil && reach == covered {
+			found = append(found, gate)
+		}
+	}
+	return found
+}
+
 // isForInnerGate reports whether what was added to the address is for a gate behind this
 // one. Programs buy at the outermost gate that is shut: they have one token to send.
 func (v *visit) isForInnerGate(known *verified) bool {

@@ -132,3 +132,13 @@ func TestR1AQueryThatComesBackIsOne(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyMayBeTheWholeAddress(t *testing.T) {
+	for _, key := range []string{"{http.request.orig_uri}", "{http.request.uri}", "{http.request.orig_uri.path}"} {
+		w := newWorld(t, worldOptions{Caddyfile: keyed(key)})
+		v := w.visitor()
+		v.buy("/premium/article.html?x=1&axra_checkout=p", cardGood).wantPaid(t)
+		v.open("/premium/article.html?x=1").wantPaid(t)
+		w.stop()
+	}
+}

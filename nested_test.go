@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/sandbox"
 )
 
 func gateBehindGate(inner string) string {
@@ -48,4 +50,81 @@ func TestBehindAnotherGateAPassIsChosen(t *testing.T) {
 	if answer := v.do(http.MethodPost, target+"?axra_checkout=b", http.Header{"Accept": {"application/json"}}, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("a program, which could not fetch the token: %d %s", answer.status, answer.body)
 	}
+}
+
+const goldPage = "/premium/gold/a.html"
+
+// boughtOuter is a visitor who has paid for the outer gate.
+func boughtOuter(t *testing.T, inner string, conf sandbox.Config) (*world, *visitor) {
+	t.Helper()
+	w := newWorld(t, worldOptions{Caddyfile: gateBehindGate(inner), Sandbox: conf})
+	w.write("premium/gold/a.html", marker)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	return w, v
+}
+
+func TestNestedRefundIsBoughtAgain(t *testing.T) {
+	w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{})
+	v.buy(goldPage, cardGood).wantPaid(t)
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	v.open(goldPage).wantPage(t, http.StatusPaymentRequired, "This payment was refunded")
+	v.open(goldPage+"?axra_restart=1").wantCheckout(t, w)
+}
+
+func TestNestedDownloadsAreBoughtAgain(t *testing.T) {
+	w, v := boughtOuter(t, "pass gold\n price 50 usd\n per_path\n downloads 1", sandbox.Config{})
+	v.buy(goldPage, cardGood).wantPaid(t)
+	used := v.open(goldPage)
+	used.wantPage(t, http.StatusPaymentRequired, "All downloads are used")
+	v.open(link(t, used, "Buy it again")).wantCheckout(t, w)
+}
+
+func TestS6NestedCancel(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{CancelCloses: closes})
+		back := v.submit(v.browse(goldPage), "Cancel", nil)
+		v.browse(back.next()).wantPage(t, http.StatusPaymentRequired, "Checkout was not completed")
+		w.stop()
+	}
+}
+
+func TestNestedDeviceLink(t *testing.T) {
+	w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{})
+	v.buy(goldPage, cardGood).wantPaid(t)
+	phone := w.visitor()
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
+	phone.open(goldPage).wantCheckout(t, w)
+	phone.openOnDevice(link(t, v.open(goldPage+"?axra_receipt=gold"), deviceLink)).wantPaid(t)
+}
+
+func TestNestedClaim(t *testing.T) {
+	w, v := boughtOuter(t, "pass gold\n price 50 usd\n claim first", sandbox.Config{})
+	phone := w.visitor()
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
+	back := v.pay(v.browse(goldPage), cardGood)
+	w.delivered()
+	page := phone.browse(back.location())
+	page.wantPage(t, http.StatusPaymentRequired, claimPage)
+	if answer := phone.submit(page, claimButton, nil); answer.status != http.StatusSeeOther {
+		t.Errorf("claimed: %d", answer.status)
+	}
+	phone.browse(goldPage).wantPaid(t)
+}
+
+// One private address does not pass two gates, so none is shown.
+func TestNestedLinks(t *testing.T) {
+	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd\n links"), "access 30d", "access 30d\n links", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	w.write("premium/gold/a.html", marker)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	v.buy(goldPage, cardGood).wantPaid(t)
+	for _, receipt := range []string{goldPage + "?axra_receipt", goldPage + "?axra_receipt=gold"} {
+		if answer := v.open(receipt); answer.status != http.StatusOK || strings.Contains(answer.body, "axra_link") {
+			t.Errorf("%s: %d", receipt, answer.status)
+		}
+	}
+	v.privateAddress("/premium/article.html")
 }

@@ -332,3 +332,76 @@ func TestAFormDoesNotPayTwice(t *testing.T) {
 		t.Errorf("%d sessions", w.creations())
 	}
 }
+
+const twoPasses = `{
+	SETUP
+	axra {
+		api_key        {env.AXRA_API_KEY}
+		webhook_secret {env.AXRA_WEBHOOK_SECRET}
+		endpoint       ENDPOINT
+		pass a {
+			price  1.00 usd
+			access 30d
+		}
+		pass b {
+			price  2.00 usd
+			access 30d
+		}
+	}
+}
+http://localhost:PORT {
+	axra_webhook /webhooks/axra
+	axra_paywall /premium/* {
+		passes a b
+	}
+	axra_paywall /bonly/* {
+		passes b
+	}
+	root ROOT
+	file_server
+}
+`
+
+// keptBeside is a visitor with a long pass b, and a short one that is kept beside it.
+func keptBeside(t *testing.T) (*world, *visitor) {
+	t.Helper()
+	w := newWorld(t, worldOptions{Caddyfile: twoPasses})
+	w.write("bonly/a.html", marker)
+	v := w.visitor()
+	late := v.open("/premium/article.html?axra_checkout=b")
+	v.buy("/premium/article.html?axra_checkout=b&axra_restart=1", cardGood).wantPaid(t)
+	v.buy(link(t, v.open("/premium/article.html?axra_receipt=b"), "Extend access"), cardGood).wantPaid(t)
+	back := v.pay(v.browse(late.location()), cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+	return w, v
+}
+
+func TestWhatIsKeptCountsWhenTheLongerIsRefunded(t *testing.T) {
+	w, v := keptBeside(t)
+	kept := w.lastPayment().ID
+	all := w.sandbox.Payments()
+	v.buy("/premium/article.html?axra_checkout=a", cardGood).wantPaid(t)
+	for _, payment := range all {
+		if payment.ID != kept {
+			mustDo(t, w.sandbox.Refund(payment.ID))
+		}
+	}
+	w.delivered()
+	before := w.creations()
+	v.browse("/premium/article.html?axra_checkout=b").wantPaid(t)
+	v.browse("/bonly/a.html").wantPaid(t)
+	if w.creations() > before {
+		t.Error("what is kept is sold again")
+	}
+}
+
+func TestWhatIsKeptHindersNoOtherPurchase(t *testing.T) {
+	w, v := keptBeside(t)
+	form := navigation.Clone()
+	form.Set("Sec-Fetch-Site", "same-origin")
+	v.do(http.MethodPost, "/premium/article.html?axra_checkout=a", form, nil).wantCheckout(t, w)
+	if answer := w.visitor().do(http.MethodPost, "/premium/article.html?axra_checkout=a", nil, nil); answer.status != http.StatusCreated {
+		t.Errorf("a program: %d", answer.status)
+	}
+}
