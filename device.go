@@ -101,7 +101,7 @@ func (v *visit) purchaseToShare() (*ledger.Grant, error) {
 	case err != nil && !errors.Is(err, ledger.ErrNotPaid):
 		return nil, v.unreadable(err)
 	case err == nil && grant.ClosedFor != "" && v.opens(grant):
-		v.found.closed, v.found.payment = grant.ClosedFor, purchase
+		v.found.closed, v.found.session = grant.ClosedFor, purchase
 		return nil, v.showClosed()
 	case err != nil, !grant.Open(now()), !v.opens(grant):
 		return nil, v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})

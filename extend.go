@@ -55,7 +55,8 @@ func (v *visit) sellsMoreOf(sale *sale, grant ledger.Grant) bool {
 	if err != nil || resource != grant.Terms.Resource || !grant.Open(now()) || grant.Until.IsZero() || grant.Terms.Downloads > 0 {
 		return false
 	}
-	// What could not be read back from the webhook must not be sold.
+	// Terms that FromMetadata would refuse (an overlong id, an end beyond the year 9999)
+	// must not be sold.
 	sold := grant.Terms
 	sold.Extends, sold.From = grant.Session, grant.Until
 	_, err = terms.FromMetadata(sold.Metadata())

@@ -130,7 +130,8 @@ type Handler struct {
 	CancelURL string `json:"cancel_url,omitempty"`
 
 	// SiteURL is the public address of this gate's site, where it differs from the
-	// host name in the configuration. The default is the app's `site_url`.
+	// host name in the configuration. The default is that host name, else the app's
+	// `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
 	routes           routesParser          // only while a Caddyfile is read

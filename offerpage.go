@@ -77,7 +77,7 @@ func (p *OfferPage) read(passes int) error {
 
 // OfferData is what the owner's own template sees.
 type OfferData struct {
-	Title, Text string // as configured
+	Title, Text string // as configured, placeholders replaced
 	Site        string // the host name, as visitors know it
 	Address     string // path and query of the wanted page
 	Language    string // of the built-in texts that suit the visitor best, such as "en"

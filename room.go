@@ -64,7 +64,7 @@ func (v *visit) forgetEnded() {
 			return true
 		}
 		if _, err := v.app.shared.keyring.VerifyLapsed(value, v.site.origin); err == nil {
-			cookie := v.site.cookie(name, "", time.Time{})
+			cookie := v.site.cookie(name, "", time.Time{}) //nolint:gosec // it deletes one, and sets its attributes
 			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
 				cookie.Path = path
 				http.SetCookie(v.w, cookie)

@@ -170,9 +170,9 @@ func (a *App) remember(raw string, entry *verified) *verified {
 	return known
 }
 
-// judge says whether the token still opens its resource. The ledger is asked at
-// most once per Recheck: in the background from half that time on, so that a
-// visitor who keeps reading never waits for it.
+// judge says whether the token still opens its resource. The ledger is asked in the
+// background once half of Recheck has passed, so that a visitor who keeps reading never
+// waits for it.
 func (a *App) judge(ctx context.Context, v *verified) verdict {
 	at := now()
 	if !at.Before(v.Expires) {

@@ -40,7 +40,7 @@ type visit struct {
 // findings are what the ledger says about the checkouts under way.
 type findings struct {
 	closed   ledger.Kind      // a payment exists, but was refunded or is in dispute
-	payment  string           // the session whose payment that is
+	session  string           // whose payment that is
 	mismatch *session.Pending // a payment came, but not as asked
 	err      error            // the ledger could not tell
 }
@@ -66,7 +66,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 	}
 	if verdict == closed {
 		if kind := known.closedFor.Load(); kind != nil {
-			v.found.closed, v.found.payment = *kind, known.Session
+			v.found.closed, v.found.session = *kind, known.Session
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -219,7 +219,7 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		case err == nil && grant.Open(now()):
 			return entry, grant
 		case err == nil && grant.ClosedFor != "":
-			v.found.closed, v.found.payment = grant.ClosedFor, entry.Session
+			v.found.closed, v.found.session = grant.ClosedFor, entry.Session
 		case err == nil: // access has ended
 			v.dropPending(v.w, v.site, *entry)
 		case errors.Is(err, ledger.ErrNotPaid):
@@ -506,12 +506,12 @@ func (v *visit) usedUp(known *verified, limit int) error {
 func (v *visit) showClosed() error {
 	switch v.found.closed {
 	case ledger.Disputed:
-		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.payment})
+		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.session})
 	case ledger.Device, ledger.Claimed:
-		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.payment})
+		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.session})
 	}
 	return v.showView(page.View{
-		Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.payment,
+		Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.session,
 	})
 }
 

@@ -59,7 +59,8 @@ const (
 )
 
 // usualStatus lists every Kind with the status it is sent with when View.Status is 0.
-// A 2xx is for what the visitor asked for: the receipt, and what a device link leads to.
+// A 2xx is for what the visitor asked for: the receipt, what a device link leads to, and the thanks
+// after a program's checkout.
 var usualStatus = map[Kind]int{
 	Waiting:       http.StatusPaymentRequired,
 	StillWaiting:  http.StatusPaymentRequired,

@@ -14,9 +14,8 @@ import (
 // kept, so that a payment that is confirmed late still finds its browser.
 const PendingLife = 7 * 24 * time.Hour
 
-// maxPending is the size of a pending cookie's value in bytes. It is far below
-// what browsers keep, since Caddy refuses requests with more than 16 KB of
-// headers, and twenty tabs have twenty such cookies.
+// maxPending is the size of a pending cookie's value in bytes. It is far below what
+// browsers keep; how many there may be in all is bounded by whoever sets them.
 const maxPending = 1200
 
 // State is what this browser is known to have done with a checkout.

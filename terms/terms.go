@@ -65,7 +65,7 @@ type Terms struct {
 	Devices      int         // on how many devices it may be used; 0: not said (sold before this was recorded)
 	Claim        bool        // another browser may take the grant by the session's id, once
 	Extends      string      // session whose access this purchase extends; "" for none
-	From         time.Time   // end of that access as it was when sold, whole seconds UTC; zero without Extends
+	From         time.Time   // end of that access as it was when sold, whole seconds UTC; zero without Extends; counts only where the extended purchase cannot be found or has no room
 }
 
 // WholePass is the resource of a purchase that opens all that its pass opens.

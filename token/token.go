@@ -30,8 +30,8 @@ type Use string
 const (
 	Pending Use = "pending" // the pending cookie: a checkout that this browser has started
 	Preview Use = "preview" // the cookie that counts free samples
-	Device  Use = "device"  // an address that opens a pass on another device
-	Link    Use = "link"    // an address that opens one resource without a cookie
+	Device  Use = "device"  // an address that opens a purchase on another device
+	Link    Use = "link"    // an address that opens itself without a cookie
 )
 
 // uses lists all of them, for the keys to be derived once.
