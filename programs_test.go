@@ -84,3 +84,17 @@ func TestProgramsAreToldInProblemDetails(t *testing.T) {
 		}
 	}
 }
+
+// T3: a token has an end of its own, also where access has none.
+func TestT3ATokenEndsBeforeAccessWithoutEnd(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(member(), "access 30d", "access forever", 1)})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	header := v.bearer("/premium/")
+	w.pass(399 * day)
+	w.visitor().do(http.MethodGet, "/premium/article.html", header, nil).wantPaid(t) // and is remembered
+	w.pass(2 * day)
+	if answer := w.visitor().do(http.MethodGet, "/premium/article.html", header, nil); answer.status != http.StatusPaymentRequired {
+		t.Errorf("after its end: %d", answer.status)
+	}
+}
