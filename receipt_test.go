@@ -239,6 +239,7 @@ func TestTheLongerPurchaseStays(t *testing.T) {
 	w.delivered()
 	v.browse(back.location()).wantPaid(t)
 	v.open(receiptPage).wantPage(t, http.StatusOK, "Extend access") // which that does not hinder
+	v.open(receiptPage).wantPage(t, http.StatusOK, w.now().Add(60*day).UTC().Format(time.DateOnly))
 	w.pass(20 * day)
 	for _, payment := range w.sandbox.Payments() {
 		if payment.ID != w.lastPayment().ID {

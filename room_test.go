@@ -99,3 +99,24 @@ func TestS7MoreCheckoutsThanABrowserHasRoomForAreNotStarted(t *testing.T) {
 	w.delivered()
 	v.browse(back.location()).wantPaid(t) // the first is not forgotten
 }
+
+func TestNoRoomIsSaidBeforeAnythingIsCharged(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: keyed("{path.1}")})
+	header := navigation.Clone()
+	cookies := make([]string, 0, 26)
+	for i := range cap(cookies) {
+		cookies = append(cookies, fmt.Sprintf("axra_t_%08x=%s", i, strings.Repeat("x", 400)))
+	}
+	header.Set("Cookie", strings.Join(cookies, "; "))
+	w.visitor().do(http.MethodGet, "/premium/a/x.html", header, nil).wantPage(t, http.StatusPaymentRequired, "No room for another purchase")
+	if w.creations() != 0 {
+		t.Errorf("%d sessions", w.creations())
+	}
+	header.Set("Cookie", strings.Join(cookies[:10], "; "))
+	w.visitor().do(http.MethodGet, "/premium/a/x.html", header, nil).wantCheckout(t, w)
+	// A program keeps no cookie.
+	program := http.Header{"Cookie": {strings.Join(cookies, "; ")}}
+	if answer := w.visitor().do(http.MethodPost, "/premium/a/x.html?axra_checkout=p", program, nil); answer.status != http.StatusCreated {
+		t.Errorf("a program: %d", answer.status)
+	}
+}

@@ -130,14 +130,13 @@ var mutants = []mutant{
 	{"G8 a teaser is upgraded", "teaser.go", `"Upgrade", "Connection", "Http2-Settings",`, `"Http2-Settings",`, ".", "TestG8NoTeaser"},
 	{"a teaser that an application has not ends the connection", "response.go", `if reason := recover(); reason != nil && reason != http.ErrAbortHandler {`, `if reason := recover(); reason != nil {`, ".", "TestATeaserThat"},
 	{"a form pays twice", "programs.go", `if answered, err := v.owedTo(known); answered {`, `if answered, err := v.owedTo(known); answered && err != nil {`, ".", "TestAFormDoes"},
-	{"keys see the gate's own query", "handler.go", `r.URL.RawQuery, _ = cleanQuery(came)`, `r.URL.RawQuery = came`, ".", "TestAKeyOf|TestAGateOf"},
+	{"keys see the gate's own query", "handler.go", `r.URL.RawQuery, _ = cleanQuery(came)`, `r.URL.RawQuery = came`, ".", "TestAKeyMayBe"},
 	{"what is paid is forgotten for another checkout", "room.go", `case errors.Is(err, ledger.ErrNotPaid):`, `case err == nil || errors.Is(err, ledger.ErrNotPaid):`, ".", "TestManyKeys"},
 	{"cookies fill the requests", "room.go", `v.pending.bought > limit {
 			return`, `v.pending.bought > 1<<20 {
-			return`, ".", "TestManyKeys"},
+			return`, ".", "TestNoRoom"},
 	{"a file is bought in one spelling", "cookies.go", `for _, path := range paths {`, `for _, path := range paths[:1] {`, ".", "TestAFileIsBought"},
 	{"D3 a private address has grace without an answer", "verified.go", `if since != 0 && v.link != "" && v.checkedAt.Load() == 0 {`, `if since != 0 && v.link == "x" {`, ".", "TestD3AnEnded"},
-	{"T4 a private address reads another query than the application", "link.go", `linkTarget(askedFor(address))) || !isPlain`, `linkTarget(cleanTarget(address))) || !isPlain`, ".", "TestT4APrivateAddressIsOne"},
 	{"D3 downloads are unbounded without an answer", "verified.go", `entry.downloads.Store(int64(entry.Downloads))`, `entry.downloads.Store(0)`, ".", "TestDownloadsAreBounded"},
 	{"a page is a picture when it is said to be", "preview.go", `return status, status >= 300 || isPartType(`, `return status, status >= 0 || isPartType(`, ".", "TestFreeSamplesEnd"},
 	{"a missing page is a free sample", "preview.go", `if status < 300 || status`, `if status < 600 || status`, ".", "TestAFreeSample"},
@@ -177,7 +176,4 @@ var mutants = []mutant{
 	{"an outer gate keeps what is for an inner one", "inner.go", `return len(v.gatesBehind()) > 0`, `return len(v.gatesBehind()) > 100`, ".", "TestBehindAnother|TestS6Behind"},
 	{"an outer gate gives its own away", "inner.go", `|| v.isForThisGate(known) {`, `{`, ".", "TestBehindAnother|TestNested"},
 	{"a kept purchase hinders others", "visit.go", `entry.State == session.Kept && v.isNeedless(grant):`, `entry.State == "x" && v.isNeedless(grant):`, ".", "TestTheLonger"},
-	{"G8 a refused answer gives the connection away", "response.go", `if !w.decided || w.refused {
-		return nil, nil, errRefused`, `if w == nil {
-		return nil, nil, errRefused`, ".", "TestG8"},
 }
