@@ -51,15 +51,18 @@ func (r *rig) freeReader(n *node, pause time.Duration) *reader {
 	}
 }
 
-// run asks until the context ends. A request that got no answer at all is tried
-// once more, as browsers do: a server that closes an idle connection cannot know
-// that a request is on its way.
+// resends bounds how often a request that got no answer at all is sent again.
+const resends = 2
+
+// run asks until the context ends. A request that got no answer at all is sent
+// again, as browsers do: a server that closes an idle connection cannot know that a
+// request is on its way, and on a busy machine the next reload may close the next one.
 func (l *reader) run(ctx context.Context) {
 	defer l.client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		began := time.Now()
 		a, err := ask(context.WithoutCancel(ctx), l.client, http.MethodGet, l.target, l.header, nil)
-		if err != nil {
+		for try := 0; err != nil && try < resends; try++ {
 			l.retried++
 			a, err = ask(context.WithoutCancel(ctx), l.client, http.MethodGet, l.target, l.header, nil)
 		}
