@@ -1,6 +1,14 @@
 package paywall
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -18,6 +26,11 @@ Most commands talk to the admin API of the Caddy that runs: as with caddy reload
 --address or --config say where that is. They print for people; with --json, for
 programs.`,
 		CobraFunc: func(cmd *cobra.Command) {
+			flags := cmd.PersistentFlags()
+			flags.StringP("config", "c", "", "Configuration file; from it, the address of the admin API")
+			flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
+			flags.String("address", "", "Address of the admin API, if --config does not say it")
+			flags.Bool("json", false, "Print JSON, for programs")
 			cmd.AddCommand(subcommands()...)
 		},
 	})
@@ -26,4 +39,54 @@ programs.`,
 // subcommands are those of `caddy axra`.
 func subcommands() []*cobra.Command {
 	return []*cobra.Command{}
+}
+
+// errNoAdmin: nothing answers where the admin API should be.
+var errNoAdmin = errors.New("the admin API cannot be reached: is Caddy running? If its address is not the usual one, add --address or --config")
+
+// callAdmin makes a call to the admin API of the running Caddy; an answer that is no
+// success is an error. The caller closes the body.
+func callAdmin(cmd *cobra.Command, method, path string, body io.Reader) (*http.Response, error) {
+	address, _ := cmd.Flags().GetString("address")
+	config, _ := cmd.Flags().GetString("config")
+	adapter, _ := cmd.Flags().GetString("adapter")
+	address, err := caddycmd.DetermineAdminAPIAddress(address, nil, config, adapter)
+	if err != nil {
+		return nil, err
+	}
+	response, err := caddycmd.AdminAPIRequest(address, method, path, nil, body)
+	if err != nil && strings.HasPrefix(err.Error(), "performing request") {
+		return nil, fmt.Errorf("%w (%s): %w", errNoAdmin, address, err)
+	}
+	return response, err
+}
+
+// callAdminJSON makes a call and decodes its answer.
+func callAdminJSON(cmd *cobra.Command, method, path string, body io.Reader, into any) error {
+	response, err := callAdmin(cmd, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // it is read to its end
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("reading the answer of the admin API: %w", err)
+	}
+	return nil
+}
+
+func wantsJSON(cmd *cobra.Command) bool {
+	asked, _ := cmd.Flags().GetBool("json")
+	return asked
+}
+
+// printJSON prints a value for programs.
+func printJSON(cmd *cobra.Command, value any) error {
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// table prints rows of cells that end with tabs, for people.
+func table(cmd *cobra.Command) *tabwriter.Writer {
+	return tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 }
