@@ -76,7 +76,7 @@ func (l *Ledger) Extensions(ctx context.Context, session string) (int, error) {
 // dispute gives it back. The purchase is closed when all of its parts are.
 func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, error) {
 	whole, isEventful, err := l.alone(ctx, session)
-	if err != nil || !isEventful && also == "" {
+	if err != nil || !isEventful && also == "" || whole.ClosedFor == Revoked {
 		return whole, err
 	}
 	parts := []Grant{whole}

@@ -244,8 +244,8 @@ func TestWhatAnExtensionCosts(t *testing.T) {
 		loads   int
 	}{
 		{"none", theSession, nil, 3},
-		{"one", theSession, []Fact{extensionFact(t)}, 3 + 4 + 2 + 3},
-		{"one, by its session", theExtension, []Fact{extensionFact(t)}, 3 + 3 + 4 + 2 + 3},
+		{"one", theSession, []Fact{extensionFact(t)}, 3 + 4 + 1 + 2 + 3},
+		{"one, by its session", theExtension, []Fact{extensionFact(t)}, 3 + 3 + 4 + 1 + 2 + 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			storage := newDisk()

@@ -27,9 +27,13 @@ const (
 	DisputeWon  Kind = "dispute_won"  // it was decided for the site
 	DisputeLost Kind = "dispute_lost" // it was decided against the site; final
 
+	// Given is access that the operator gave without a payment, keyed by a session id
+	// of our own making; see Give.
+	Given Kind = "given"
+
 	// eventful marks an id about which more is known than a payment: any of
-	// Refunded, Disputed, DisputeWon, DisputeLost or Extension. An untroubled payment
-	// costs one look-up instead of five.
+	// Refunded, Disputed, DisputeWon, DisputeLost, Extension or Decision. An untroubled
+	// payment costs one look-up instead of many.
 	eventful Kind = "adverse"
 	// link leads from a payment id to the session that it paid.
 	link Kind = "link"
@@ -48,8 +52,9 @@ type Fact struct {
 	Session string      // Axra's session id; may be empty for adverse events
 	Payment string      // Axra's payment id; may be empty
 	At      time.Time   // when it happened; access begins here
-	Holder  string      // Device, Fetch, Claimed, Extension: who has the place
-	Terms   terms.Terms // Paid, Mismatch: what was sold
+	Holder  string      // Device, Fetch, Claimed, Extension: who has the place; Decision: what was decided
+	Note    string      // Given, Decision: why, in the operator's words
+	Terms   terms.Terms // Paid, Mismatch, Given: what was sold or given
 	Paid    money.Price // Paid, Mismatch: what arrived
 }
 
@@ -62,6 +67,7 @@ type record struct {
 	Payment  string            `json:"payment,omitempty"`
 	At       time.Time         `json:"at"`
 	Holder   string            `json:"holder,omitempty"`
+	Note     string            `json:"note,omitempty"`
 	Terms    map[string]string `json:"terms,omitempty"`
 	Amount   string            `json:"amount,omitempty"`
 	Currency string            `json:"currency,omitempty"`
@@ -86,9 +92,14 @@ func (f Fact) encode() ([]byte, error) {
 	if f.Kind.numbered() {
 		r.Holder = f.Holder
 	}
-	if f.Kind == Paid || f.Kind == Mismatch {
+	switch f.Kind {
+	case Paid, Mismatch:
 		r.Terms = f.Terms.Metadata()
 		r.Amount, r.Currency = f.Paid.Amount.String(), f.Paid.Currency
+	case Given:
+		r.Terms, r.Note = f.Terms.Metadata(), f.Note
+	case Decision:
+		r.Note = f.Note
 	}
 	sum, err := r.checksum()
 	if err != nil {
@@ -116,11 +127,17 @@ func decode(raw []byte, want Kind) (Fact, error) {
 	if want.numbered() && r.Holder == "" {
 		return Fact{}, fmt.Errorf("%w: a place without a holder", ErrGarbled)
 	}
-	f := Fact{Kind: r.Kind, Session: r.Session, Payment: r.Payment, At: r.At, Holder: r.Holder}
+	f := Fact{Kind: r.Kind, Session: r.Session, Payment: r.Payment, At: r.At, Holder: r.Holder, Note: r.Note}
+	var err error
+	if f.Kind == Given {
+		if f.Terms, err = terms.Unpriced(r.Terms); err != nil {
+			return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
+		}
+		return f, nil
+	}
 	if r.Terms == nil {
 		return f, nil
 	}
-	var err error
 	if f.Terms, err = terms.FromMetadata(r.Terms); err != nil {
 		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
 	}

@@ -48,7 +48,7 @@ func New(storage Storage, timeout time.Duration) *Ledger {
 type Grant struct {
 	Fact                // the Paid fact
 	Until     time.Time // end of access; zero: for ever
-	ClosedFor Kind      // Refunded, Disputed or DisputeLost; empty while open
+	ClosedFor Kind      // Refunded, Disputed, DisputeLost or Revoked; empty while open
 }
 
 // Open reports whether the grant opens its resource at the time.
@@ -200,7 +200,7 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 // alone draws the conclusion from what is known about the session itself.
 // isEventful says whether more may be known about its purchase.
 func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEventful bool, err error) {
-	paid, err := l.get(ctx, Paid, session)
+	paid, err := l.get(ctx, opening(session), session)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Grant{}, false, ErrNotPaid
 	}
@@ -225,7 +225,11 @@ func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEven
 	if from := paid.Terms.From; from.After(begins) {
 		begins = from
 	}
-	return Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}, isEventful, nil
+	grant = Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}
+	if isEventful && grant.ClosedFor == "" {
+		grant.ClosedFor, err = l.decided(ctx, session)
+	}
+	return grant, isEventful, err
 }
 
 // conclude: a refund or a lost dispute is final; an open dispute closes until

@@ -19,7 +19,7 @@ const (
 )
 
 func (k Kind) numbered() bool {
-	return k == Device || k == Fetch || k == Claimed || k == Extension
+	return k == Device || k == Fetch || k == Claimed || k == Extension || k == Decision
 }
 
 // ErrNoneLeft: others have all the places.

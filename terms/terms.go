@@ -118,9 +118,10 @@ func (t Terms) Metadata() map[string]string {
 		keySite:         t.Site,
 		keyPass:         t.Pass,
 		keyResource:     t.Resource,
-		keyAmount:       t.Price.Digits(),
-		keyCurrency:     t.Price.Currency,
 		keyAccess:       t.Access.String(),
+	}
+	if t.Price.Currency != "" {
+		metadata[keyAmount], metadata[keyCurrency] = t.Price.Digits(), t.Price.Currency
 	}
 	if t.Downloads != 0 {
 		metadata[keyDownloads] = strconv.Itoa(t.Downloads)
@@ -143,6 +144,19 @@ func (t Terms) Metadata() map[string]string {
 // FromMetadata reads the terms back from an event. The error wraps ErrForeign
 // or ErrMalformed.
 func FromMetadata(metadata map[string]string) (Terms, error) {
+	t, err := Unpriced(metadata)
+	if err != nil {
+		return Terms{}, err
+	}
+	if t.Price, err = money.Parse(metadata[keyAmount], metadata[keyCurrency]); err != nil {
+		return Terms{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return t, nil
+}
+
+// Unpriced reads terms without their price, as what was given and not sold has them.
+// What an event states is never read by it alone.
+func Unpriced(metadata map[string]string) (Terms, error) {
 	switch metadata[keyVersion] {
 	case version:
 	case "":
@@ -165,9 +179,6 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 		}
 	}
 	var err error
-	if t.Price, err = money.Parse(metadata[keyAmount], metadata[keyCurrency]); err != nil {
-		return Terms{}, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
 	if t.Access, err = ParseAccess(metadata[keyAccess]); err != nil {
 		return Terms{}, err
 	}

@@ -1,0 +1,123 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// Line is one line of a Report: what happened to one pass in one currency.
+type Line struct {
+	Site     string `json:"site"`
+	Pass     string `json:"pass"`
+	Currency string `json:"currency"`
+
+	Sales        Sum `json:"sales"`
+	Refunds      Sum `json:"refunds"`
+	Disputes     Sum `json:"disputes"`      // opened
+	DisputesLost Sum `json:"disputes_lost"` // of these or of earlier ones
+
+	// Net is sales without refunds and without disputes that were lost.
+	Net decimal.Decimal `json:"net"`
+}
+
+// Sum is a number of payments and their amount in major units.
+type Sum struct {
+	Count  int             `json:"count"`
+	Amount decimal.Decimal `json:"amount"`
+}
+
+func (s *Sum) add(amount decimal.Decimal) {
+	s.Count++
+	s.Amount = s.Amount.Add(amount)
+}
+
+// Report is the accounting of a time.
+type Report struct {
+	From  time.Time `json:"from"`
+	To    time.Time `json:"to"` // not included
+	Lines []Line    `json:"lines"`
+
+	// Unfitting are payments that arrived in another amount or currency than asked.
+	// They opened nothing and are in no line.
+	Unfitting int `json:"unfitting"`
+	// Unreadable are records that could not be read.
+	Unreadable int `json:"unreadable"`
+}
+
+type lineKey struct{ site, pass, currency string }
+
+// Report adds up what was sold, refunded and disputed from a time on until before
+// another one: each by its own time, so that a refund counts when it was made. Axra's
+// events do not say how much was refunded: the whole payment is taken.
+func (a *Archive) Report(ctx context.Context, from, to time.Time) (Report, error) {
+	report := Report{From: from, To: to}
+	lines := make(map[lineKey]*Line)
+	within := func(at time.Time) bool { return !at.Before(from) && at.Before(to) }
+	err := a.walk(ctx, Paid, func(record stored) error {
+		paid, err := decode(record.raw, Paid)
+		if err != nil {
+			report.Unreadable++
+			return nil
+		}
+		events, err := a.events(ctx, paid)
+		if errors.Is(err, ErrGarbled) {
+			report.Unreadable++
+		} else if err != nil {
+			return err
+		}
+		account(lines, paid, events, within)
+		return nil
+	})
+	if err != nil {
+		return Report{}, fmt.Errorf("adding up the payments: %w", err)
+	}
+	err = a.walk(ctx, Mismatch, func(record stored) error {
+		if fact, err := decode(record.raw, Mismatch); err == nil && within(fact.At) {
+			report.Unfitting++
+		}
+		return nil
+	})
+	for _, line := range lines {
+		line.Net = line.Sales.Amount.Sub(line.Refunds.Amount).Sub(line.DisputesLost.Amount)
+		report.Lines = append(report.Lines, *line)
+	}
+	slices.SortFunc(report.Lines, func(x, y Line) int {
+		return cmp.Or(cmp.Compare(x.Site, y.Site), cmp.Compare(x.Pass, y.Pass), cmp.Compare(x.Currency, y.Currency))
+	})
+	return report, err
+}
+
+// account enters a payment, and what became of it, where it falls into the time.
+func account(lines map[lineKey]*Line, paid Fact, events []Fact, within func(time.Time) bool) {
+	enter := func(at time.Time, into func(*Line) *Sum) {
+		if !within(at) {
+			return
+		}
+		key := lineKey{paid.Terms.Site, paid.Terms.Pass, paid.Paid.Currency}
+		if lines[key] == nil {
+			lines[key] = &Line{Site: key.site, Pass: key.pass, Currency: key.currency}
+		}
+		into(lines[key]).add(paid.Paid.Amount)
+	}
+	enter(paid.At, func(l *Line) *Sum { return &l.Sales })
+	refunded := false
+	for _, event := range events {
+		switch event.Kind {
+		case Refunded:
+			refunded = true
+			enter(event.At, func(l *Line) *Sum { return &l.Refunds })
+		case Disputed:
+			enter(event.At, func(l *Line) *Sum { return &l.Disputes })
+		case DisputeLost:
+			if !refunded { // the money goes back once
+				enter(event.At, func(l *Line) *Sum { return &l.DisputesLost })
+			}
+		}
+	}
+}
