@@ -57,6 +57,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		signing_algorithm HS256|EdDSA
 //		recheck           <duration>
 //		grace             <duration>
+//		keep              <duration>|forever
 //		limit_per_client  <events> <duration>
 //		limit_total       <events> <duration>
 //		pass <name> {
@@ -110,14 +111,28 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return durationArg(d, &a.Recheck)
 	case "grace":
 		return durationArg(d, &a.Grace)
+	case "keep":
+		return a.unmarshalKeep(d)
 	case "limit_per_client", "limit_total":
 		return a.unmarshalLimit(d, name)
 	case "pass":
 		return a.unmarshalPass(d)
 	default:
 		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, pass, endpoint, checkout_hosts, "+
-			"site_url, storage, signature, signing_algorithm, recheck, grace, limit_per_client and limit_total", name)
+			"site_url, storage, signature, signing_algorithm, recheck, grace, keep, limit_per_client and limit_total", name)
 	}
+}
+
+func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
+	if d.CountRemainingArgs() == 1 && firstArg(*d) == "forever" {
+		d.NextArg()
+		a.Keep = -1
+		return nil
+	}
+	if err := durationArg(d, &a.Keep); err != nil {
+		return err
+	}
+	return located(d, checkKeep(a.Keep))
 }
 
 func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {

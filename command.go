@@ -25,20 +25,26 @@ configuration, and finds out how webhooks are signed.
 Most commands talk to the admin API of the Caddy that runs: as with caddy reload,
 --address or --config say where that is. They print for people; with --json, for
 programs.`,
-		CobraFunc: func(cmd *cobra.Command) {
-			flags := cmd.PersistentFlags()
-			flags.StringP("config", "c", "", "Configuration file; from it, the address of the admin API")
-			flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
-			flags.String("address", "", "Address of the admin API, if --config does not say it")
-			flags.Bool("json", false, "Print JSON, for programs")
-			cmd.AddCommand(subcommands()...)
-		},
+		CobraFunc: fill,
 	})
+}
+
+// fill gives `caddy axra` its flags and subcommands.
+func fill(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringP("config", "c", "", "Configuration file; from it, the address of the admin API")
+	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
+	flags.String("address", "", "Address of the admin API, if --config does not say it")
+	flags.Bool("json", false, "Print JSON, for programs")
+	cmd.AddCommand(subcommands()...)
 }
 
 // subcommands are those of `caddy axra`.
 func subcommands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		listCommand(), showCommand(), revokeCommand(), restoreCommand(), giveCommand(), linkCommand(),
+		reportCommand(), sweepCommand(), exportCommand(), importCommand(),
+	}
 }
 
 // errNoAdmin: nothing answers where the admin API should be.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
-	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -33,21 +32,6 @@ type deviceClaims struct {
 	Scope   string `json:"o"` // the site
 }
 
-func (v *visit) deviceScope() string { return session.Scope(v.site.origin, "device", "") }
-
-// deviceAddress opens the purchase on another device, at the page where the visitor
-// is.
-func (v *visit) deviceAddress(purchase ledger.Grant) (string, error) {
-	raw, err := v.app.shared.keyring.Sign(token.Device, deviceClaims{
-		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(deviceLife))},
-		Session:          purchase.Session, Pass: purchase.Terms.Pass, Scope: v.deviceScope(),
-	})
-	if err != nil {
-		return "", err
-	}
-	return v.site.origin + withParams(v.target, paramDevice, raw), nil
-}
-
 // linkedPurchase is the session that the address for another device names; "" where
 // it names none.
 func (v *visit) linkedPurchase() string { return v.readDeviceLink().Session }
@@ -57,7 +41,7 @@ func (v *visit) linkedPurchase() string { return v.readDeviceLink().Session }
 func (v *visit) readDeviceLink() deviceClaims {
 	var claims deviceClaims
 	err := v.app.shared.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
-	if err != nil || claims.Scope != v.deviceScope() {
+	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}
 	return claims
@@ -81,12 +65,22 @@ func devicesOf(sold terms.Terms) int {
 
 // devicesUsed counts the devices of a purchase.
 func (v *visit) devicesUsed(grant ledger.Grant) (int, error) {
-	others := devicesOf(grant.Terms) - 1
+	others := placesOf(grant)
+	payer := devicesOf(grant.Terms) - others
 	if others < 1 {
-		return 1, nil
+		return payer, nil
 	}
 	taken, err := v.app.ledger.Taken(v.r.Context(), ledger.Device, grant.Session, others)
-	return taken + 1, err
+	return taken + payer, err
+}
+
+// placesOf is how many browsers may use a purchase beside the one that paid; nobody
+// paid for what was given.
+func placesOf(grant ledger.Grant) int {
+	if ledger.IsGiven(grant.Session) {
+		return devicesOf(grant.Terms)
+	}
+	return devicesOf(grant.Terms) - 1
 }
 
 // purchaseToShare is the purchase of a device link, if it opens this page now.
@@ -140,16 +134,17 @@ func (v *visit) takeDevice(holder string) error {
 	}
 	limit := devicesOf(grant.Terms)
 	refused := page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: limit, DevicesLimit: limit}
-	if limit < 2 {
+	others := placesOf(*grant)
+	if others < 1 {
 		return v.showView(refused)
 	}
-	slot, err := v.app.ledger.Take(v.r.Context(), ledger.Device, grant.Session, limit-1, holder, now())
+	slot, err := v.app.ledger.Take(v.r.Context(), ledger.Device, grant.Session, others, holder, now())
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		return v.showView(refused)
 	case err != nil:
 		return v.unreadable(err)
 	}
-	v.logger.Info("purchase opened on another device", zap.String("session", shorten(grant.Session)), zap.Int("device", slot+1))
+	v.logger.Info("purchase opened on another device", zap.String("session", shorten(grant.Session)), zap.Int("device", slot+limit-others))
 	return v.admitPlace(*grant, place{ledger.Device, slot, holder})
 }

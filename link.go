@@ -67,17 +67,22 @@ func linkTarget(target string) string {
 
 // linkAddress is the private address of a target of this site.
 func (h *Handler) linkAddress(site site, v *verified, target string) (string, error) {
-	target = samePath(target)
 	life := time.Duration(h.Links.For)
 	if life == 0 {
 		life = longestLink
 	}
+	return h.app.privateAddress(site, v.Access, target, now().Add(life))
+}
+
+// privateAddress opens one address of a site to whoever has it.
+func (a *App) privateAddress(site site, access token.Access, target string, expires time.Time) (string, error) {
+	target = samePath(target)
 	claims := linkClaims{
-		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(now().Add(life))},
-		Scope:            linkScope(site, v.Pass, linkTarget(target)),
-		Pass:             v.Pass, Resource: v.Resource, Session: v.Session, Payment: v.Payment,
+		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
+		Scope:            linkScope(site, access.Pass, linkTarget(target)),
+		Pass:             access.Pass, Resource: access.Resource, Session: access.Session, Payment: access.Payment,
 	}
-	raw, err := h.app.shared.keyring.Sign(token.Link, claims)
+	raw, err := a.shared.keyring.Sign(token.Link, claims)
 	if err != nil {
 		return "", err
 	}

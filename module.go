@@ -102,6 +102,11 @@ type App struct {
 	// ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
+	// Keep is how long records of purchases are kept after access has ended, for
+	// disputes and accounts, at least 60d; then they are swept. Negative: for ever. Access
+	// without an end is never swept. The default is 540d.
+	Keep caddy.Duration `json:"keep,omitempty"`
+
 	// Passes are what gates sell together, by name: one payment opens every gate of
 	// its site that lists the pass.
 	Passes map[string]*Offer `json:"passes,omitempty"`
@@ -111,6 +116,7 @@ type App struct {
 
 	logger        *zap.Logger
 	storage       certmagic.Storage
+	archive       *ledger.Archive
 	ledger        *ledger.Ledger
 	shared        *shared
 	client        *session.Client
@@ -207,6 +213,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Grace == 0 {
 		a.Grace = caddy.Duration(DefaultGrace)
 	}
+	if a.Keep == 0 {
+		a.Keep = caddy.Duration(ledger.DefaultKeep)
+	}
+	if err := checkKeep(a.Keep); err != nil {
+		return fmt.Errorf("axra: %w", err)
+	}
 	if a.SigningAlgorithm == "" {
 		a.SigningAlgorithm = token.HS256
 	}
@@ -271,7 +283,8 @@ func (a *App) provisionStorage(ctx caddy.Context) error {
 			return fmt.Errorf("axra: opening storage: %w", err)
 		}
 	}
-	a.ledger = ledger.New(a.storage, 0)
+	a.archive = ledger.NewArchive(a.storage)
+	a.ledger = a.archive.Ledger
 	return nil
 }
 
@@ -388,7 +401,10 @@ func (a *App) Start() error {
 	a.stopped = make(chan struct{})
 	go func() {
 		defer close(a.stopped)
-		a.keepKeys(ctx)
+		var work sync.WaitGroup
+		defer work.Wait()
+		work.Go(func() { a.keepKeys(ctx) })
+		work.Go(func() { a.keepSwept(ctx) })
 	}()
 	return nil
 }

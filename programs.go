@@ -221,7 +221,7 @@ func (v *visit) owedTo(known *verified) (answered bool, err error) {
 // programStatus is how a checkout stands.
 type programStatus struct {
 	// State is `waiting`, `processing`, `failed`, `expired`, `paid`, `refunded`,
-	// `disputed`, `dispute_lost`, `ended` or `mismatch`.
+	// `disputed`, `dispute_lost`, `revoked`, `ended` or `mismatch`.
 	State string `json:"state"`
 	// AccessToken opens the resource, as a bearer token, when State is paid.
 	AccessToken string `json:"accessToken,omitempty"`

@@ -51,7 +51,10 @@ func (v *visit) tellPayments(view *page.View, grant ledger.Grant) error {
 	}
 	prices, sessions := make([]string, 0, len(parts)), make([]string, 0, len(parts))
 	for _, part := range parts {
-		prices, sessions = append(prices, part.Paid.String()), append(sessions, part.Session)
+		sessions = append(sessions, part.Session)
+		if part.Kind == ledger.Paid { // and not given
+			prices = append(prices, part.Paid.String())
+		}
 	}
 	view.Price, view.Reference = strings.Join(prices, " + "), strings.Join(sessions, ", ")
 	return nil
@@ -110,7 +113,7 @@ func (v *visit) tellDevices(view *page.View, grant ledger.Grant) error {
 	}
 	view.Devices, view.DevicesLimit = used, devicesOf(grant.Terms)
 	if used < view.DevicesLimit {
-		view.DeviceURL, err = v.deviceAddress(grant)
+		view.DeviceURL, err = v.app.deviceAddress(v.site, grant, v.target, now().Add(deviceLife))
 		view.DeviceUntil = now().Add(deviceLife)
 	}
 	return err

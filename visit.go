@@ -507,6 +507,8 @@ func (v *visit) showClosed() error {
 	switch v.found.closed {
 	case ledger.Disputed:
 		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.session})
+	case ledger.Revoked:
+		return v.showView(page.View{Kind: page.Revoked, Reference: v.found.session})
 	case ledger.Device, ledger.Claimed:
 		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.session})
 	}

@@ -242,15 +242,21 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 	return string(kind), nil
 }
 
-// prompt is how old an event may be to count from the time that it states.
-const prompt = 5 * time.Minute
+const (
+	// prompt is how old an event may be to count from the time that it states.
+	prompt = 5 * time.Minute
+	// late is how old an event may be to count from now. An older one is no delivery
+	// that was delayed: whatever it was about may have been swept.
+	late = 30 * 24 * time.Hour
+)
 
 // happened is when access begins: at the payment, or, where the event comes late
 // or states no believable time, now. Nobody loses time that they paid for to a
-// webhook that was delayed.
+// webhook that was delayed; nobody gains any by one that is sent once more years later.
 func happened(stated time.Time) time.Time {
 	at := now()
-	if age := at.Sub(stated); age < -prompt || age > prompt {
+	age := at.Sub(stated)
+	if age < -prompt || age > prompt && age <= late || stated.IsZero() {
 		return at
 	}
 	return stated

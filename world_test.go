@@ -53,6 +53,8 @@ type world struct {
 	logs    string // Caddy's log file
 	config  string // the Caddyfile in force
 
+	adminPort string // of Caddy's admin API, "" for none
+
 	mu     sync.Mutex
 	offset time.Duration
 }
@@ -146,9 +148,14 @@ func (w *world) expand(config string) string {
 		maxHeader = "\n\t\tmax_header_size 2MB"
 		config = strings.Replace(config, "SETUP MAX", "SETUP", 1)
 	}
+	admin := "off"
+	if strings.Contains(config, "SETUP ADMIN") {
+		admin = w.admin()
+		config = strings.Replace(config, "SETUP ADMIN", "SETUP", 1)
+	}
 	tlsSite := strings.Contains(config, "local_certs")
 	expanded := strings.NewReplacer(
-		"SETUP", fmt.Sprintf("admin off\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", w.storage, w.logs, maxHeader),
+		"SETUP", fmt.Sprintf("admin %s\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", admin, w.storage, w.logs, maxHeader),
 		"ENDPOINT", w.axra.URL+"/api/v1",
 		"PORT", w.port,
 		"ROOT", w.root,
@@ -157,6 +164,14 @@ func (w *world) expand(config string) string {
 		expanded = strings.NewReplacer("auto_https off", "auto_https disable_redirects", "protocols h1", "protocols h1 h2").Replace(expanded)
 	}
 	return expanded
+}
+
+// admin is where Caddy's admin API listens, where a test wants one.
+func (w *world) admin() string {
+	if w.adminPort == "" {
+		w.adminPort = freePort(w.t)
+	}
+	return "127.0.0.1:" + w.adminPort
 }
 
 // load adapts and loads a Caddyfile, as a start or a reload.

@@ -17,6 +17,10 @@ type Filter struct {
 	Site string
 	From time.Time // paid at this time or later; zero: from the beginning
 	To   time.Time // paid before this time; zero: until now
+
+	// Unfitting wants the payments that arrived in another amount or currency than asked,
+	// which opened nothing, in place of the others.
+	Unfitting bool
 }
 
 func (f Filter) wants(fact Fact) bool {
@@ -31,7 +35,11 @@ func (f Filter) wants(fact Fact) bool {
 // payments once. What cannot be read for certain, such as a garbled record, is passed to
 // trouble. An error of yield ends it and is returned, but for ErrStop.
 func (a *Archive) Purchases(ctx context.Context, filter Filter, yield func(Grant) error, trouble func(error)) error {
-	for _, kind := range []Kind{Paid, Given} {
+	wanted := []Kind{Paid, Given}
+	if filter.Unfitting {
+		wanted = []Kind{Mismatch}
+	}
+	for _, kind := range wanted {
 		err := a.walk(ctx, kind, func(record stored) error {
 			fact, err := decode(record.raw, kind)
 			if err != nil {
@@ -41,7 +49,7 @@ func (a *Archive) Purchases(ctx context.Context, filter Filter, yield func(Grant
 			if !filter.wants(fact) {
 				return nil
 			}
-			grant, err := a.Grant(ctx, fact.Session)
+			grant, err := a.conclusion(ctx, fact)
 			switch {
 			case errors.Is(err, ErrGarbled), errors.Is(err, ErrNotPaid):
 				trouble(fmt.Errorf("%s: %w", record.key, err))
@@ -49,7 +57,6 @@ func (a *Archive) Purchases(ctx context.Context, filter Filter, yield func(Grant
 			case err != nil:
 				return err
 			}
-			grant.Fact = fact // the payment itself, where it extends another purchase
 			return yield(grant)
 		})
 		if errors.Is(err, ErrStop) {
@@ -60,6 +67,17 @@ func (a *Archive) Purchases(ctx context.Context, filter Filter, yield func(Grant
 		}
 	}
 	return nil
+}
+
+// conclusion is the grant of a payment, also of one that extends another purchase or
+// opened nothing.
+func (a *Archive) conclusion(ctx context.Context, fact Fact) (Grant, error) {
+	if fact.Kind == Mismatch {
+		return Grant{Fact: fact, ClosedFor: Mismatch}, nil
+	}
+	grant, err := a.Grant(ctx, fact.Session)
+	grant.Fact = fact
+	return grant, err
 }
 
 // SessionOf finds the session that a payment paid, or ErrNotPaid.

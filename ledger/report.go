@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/caddy-axra/paywall/money"
 )
 
 // Line is one line of a Report: what happened to one pass in one currency.
@@ -120,4 +122,9 @@ func account(lines map[lineKey]*Line, paid Fact, events []Fact, within func(time
 			}
 		}
 	}
+}
+
+// Digits writes an amount with the digits of the line's currency.
+func (l Line) Digits(amount decimal.Decimal) string {
+	return money.Price{Amount: amount, Currency: l.Currency}.Digits()
 }

@@ -39,6 +39,7 @@ const (
 	TooMany       Kind = "too_many"       // too many checkouts were started
 	Refunded      Kind = "refunded"       // access closed by a refund
 	Disputed      Kind = "disputed"       // access closed by a dispute
+	Revoked       Kind = "revoked"        // access was withdrawn by the site's operator
 	Mismatch      Kind = "mismatch"       // paid, but not the amount or currency asked
 	Required      Kind = "required"       // this page is paid
 	BadAddress    Kind = "bad_address"    // ambiguous path refused
@@ -74,6 +75,7 @@ var usualStatus = map[Kind]int{
 	TooMany:       http.StatusTooManyRequests,
 	Refunded:      http.StatusPaymentRequired,
 	Disputed:      http.StatusPaymentRequired,
+	Revoked:       http.StatusPaymentRequired,
 	Mismatch:      http.StatusPaymentRequired,
 	Required:      http.StatusPaymentRequired,
 	BadAddress:    http.StatusBadRequest,

@@ -37,6 +37,7 @@ var views = []struct {
 	{"too_many", page.View{Kind: page.TooMany, NextURL: nextURL, RetryAfter: 90 * time.Second}},
 	{"refunded", page.View{Kind: page.Refunded, NextURL: nextURL}},
 	{"disputed", page.View{Kind: page.Disputed}},
+	{"revoked", page.View{Kind: page.Revoked, Reference: "cs_01HXMPL"}},
 	{"mismatch", page.View{Kind: page.Mismatch}},
 	{"required", page.View{Kind: page.Required, NextURL: nextURL}},
 	{"bad_address", page.View{Kind: page.BadAddress}},

@@ -1,0 +1,154 @@
+package paywall
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+func init() {
+	caddy.RegisterModule(new(adminAPI))
+}
+
+// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for
+// programs of the operator. Whoever may use that endpoint may load any configuration,
+// so nothing is kept from them but keys and secrets.
+type adminAPI struct {
+	ctx caddy.Context
+}
+
+// adminBase begins the paths of the admin API.
+const adminBase = "/axra/"
+
+// maxAdminBody bounds a request that is no import, in bytes.
+const maxAdminBody = 256 << 10
+
+// CaddyModule returns the Caddy module information.
+func (*adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.axra", New: func() caddy.Module { return new(adminAPI) }}
+}
+
+// Provision keeps the context: admin routers are provisioned before apps are.
+func (api *adminAPI) Provision(ctx caddy.Context) error {
+	api.ctx = ctx
+	return nil
+}
+
+// Routes returns the routes of the admin API.
+func (api *adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(api.serve)}}
+}
+
+// adminCall answers one call.
+type adminCall func(*App, http.ResponseWriter, *http.Request) error
+
+// adminCalls lists the calls by method and path.
+var adminCalls = map[string]adminCall{
+	"GET purchases":       (*App).adminPurchases,
+	"GET purchase":        (*App).adminPurchase,
+	"POST revoke":         (*App).adminRevoke,
+	"POST restore":        (*App).adminRestore,
+	"POST give":           (*App).adminGive,
+	"POST link":           (*App).adminLink,
+	"GET report":          (*App).adminReport,
+	"POST sweep":          (*App).adminSweep,
+	"GET export":          (*App).adminExport,
+	"POST import":         (*App).adminImport,
+	"POST webhook/replay": (*App).adminReplay,
+}
+
+func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
+	path := strings.TrimPrefix(r.URL.Path, adminBase)
+	call, ok := adminCalls[r.Method+" "+path]
+	if !ok {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if adminCalls[method+" "+path] != nil {
+				w.Header().Set("Allow", method)
+				return adminError(http.StatusMethodNotAllowed, fmt.Errorf("%s takes %s", r.URL.Path, method))
+			}
+		}
+		return adminError(http.StatusNotFound, fmt.Errorf("there is no %s", r.URL.Path))
+	}
+	module, err := api.ctx.AppIfConfigured("axra")
+	if err != nil {
+		return adminError(http.StatusNotFound, errors.New("the running configuration has no global option axra"))
+	}
+	app, ok := module.(*App)
+	if !ok {
+		return fmt.Errorf("app axra is a %T", module)
+	}
+	return call(app, w, r)
+}
+
+func adminError(status int, err error) error {
+	return caddy.APIError{HTTPStatus: status, Err: err}
+}
+
+// ledgerError says in the terms of HTTP what the ledger could not do.
+func ledgerError(err error) error {
+	switch {
+	case errors.Is(err, ledger.ErrNotPaid):
+		return adminError(http.StatusNotFound, errors.New("the ledger knows of no such purchase: give a session id, or the payment id, in full"))
+	case errors.Is(err, ledger.ErrDecided):
+		return adminError(http.StatusConflict, err)
+	case errors.Is(err, ledger.ErrTransfer):
+		return adminError(http.StatusBadRequest, err)
+	default:
+		return adminError(http.StatusInternalServerError, err)
+	}
+}
+
+// readAdmin reads the JSON body of a call.
+func readAdmin(w http.ResponseWriter, r *http.Request, into any) error {
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
+	body.DisallowUnknownFields()
+	if err := body.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return adminError(http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+	}
+	return nil
+}
+
+func writeAdmin(w http.ResponseWriter, value any) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(value)
+}
+
+// timesOf reads the parameters from and to of a call: RFC 3339, or a day.
+func timesOf(r *http.Request) (from, to time.Time, err error) {
+	query := r.URL.Query()
+	if from, err = parseTime(query.Get("from")); err != nil {
+		return from, to, adminError(http.StatusBadRequest, err)
+	}
+	if to, err = parseTime(query.Get("to")); err != nil {
+		return from, to, adminError(http.StatusBadRequest, err)
+	}
+	return from, to, nil
+}
+
+// parseTime reads a time, or the beginning of a day or a month in UTC; "" is the zero
+// time.
+func parseTime(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01"} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%.40q is no time: write 2026-01-31, 2026-01 or 2026-01-31T12:00:00Z", text)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*adminAPI)(nil)
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+)
