@@ -1,0 +1,387 @@
+package paywall_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall"
+)
+
+// office is a world with Caddy's admin API.
+func office(t *testing.T, options ...string) *world {
+	t.Helper()
+	config := member(options...)
+	return newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "SETUP", "SETUP ADMIN", 1)})
+}
+
+// operate runs `caddy axra` as the operator does, and returns what it prints.
+func (w *world) operate(args ...string) (out string, err error) {
+	w.t.Helper()
+	var stdout, stderr bytes.Buffer
+	for range 50 {
+		stdout.Reset()
+		cmd := paywall.NewCommand()
+		cmd.SetArgs(append(args, "--address", w.admin()))
+		cmd.SetOut(&stdout)
+		cmd.SetErr(&stderr)
+		err = cmd.ExecuteContext(w.t.Context())
+		if err == nil || !strings.Contains(err.Error(), "is Caddy running?") {
+			break
+		}
+		time.Sleep(10 * time.Millisecond) // Caddy opens its admin API some moments after a restart
+	}
+	return stdout.String(), err
+}
+
+// run runs `caddy axra`, which must go well.
+func (w *world) run(args ...string) string {
+	w.t.Helper()
+	out, err := w.operate(args...)
+	if err != nil {
+		w.t.Fatalf("caddy axra %s: %v", strings.Join(args, " "), err)
+	}
+	return out
+}
+
+// runJSON runs it with --json.
+func (w *world) runJSON(into any, args ...string) {
+	w.t.Helper()
+	out := w.run(append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		w.t.Fatalf("%v in %s", err, out)
+	}
+}
+
+// wantError runs it and wants it to say what is wrong.
+func (w *world) wantError(phrase string, args ...string) {
+	w.t.Helper()
+	out, err := w.operate(args...)
+	if err == nil || !strings.Contains(err.Error(), phrase) {
+		w.t.Errorf("caddy axra %s: %v, want %q\n%s", strings.Join(args, " "), err, phrase, out)
+	}
+}
+
+type purchase struct {
+	Session string     `json:"session"`
+	Payment string     `json:"payment"`
+	State   string     `json:"state"`
+	Pass    string     `json:"pass"`
+	Until   *time.Time `json:"until"`
+	Note    string     `json:"note"`
+	Devices []any      `json:"devices"`
+}
+
+func TestTheOperatorFindsAPurchase(t *testing.T) {
+	w := office(t)
+	if out := w.run("list"); !strings.Contains(out, "nothing found") {
+		t.Errorf("an empty ledger lists %s", out)
+	}
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	payment := w.lastPayment()
+	out := w.run("list")
+	for _, part := range []string{"open", "5.00 USD", payment.SessionID, payment.ID} {
+		if !strings.Contains(out, part) {
+			t.Errorf("the list has no %q:\n%s", part, out)
+		}
+	}
+	for _, args := range [][]string{
+		{"list", "--state", "refunded"}, {"list", "--pass", "another"}, {"list", "--site", "https://example.org"},
+		{"list", "--to", "2020-01"}, {"list", "--from", "2099-12-31"}, {"list", "--unfitting"},
+	} {
+		if out := w.run(args...); !strings.Contains(out, "nothing found") {
+			t.Errorf("%v lists %s", args, out)
+		}
+	}
+	for _, id := range []string{payment.SessionID, payment.ID} {
+		var found purchase
+		w.runJSON(&found, "show", id)
+		if found.Session != payment.SessionID || found.Payment != payment.ID || found.State != "open" || found.Until == nil {
+			t.Errorf("%s is %+v", id, found)
+		}
+		if out := w.run("show", id); !strings.Contains(out, payment.ID) || !strings.Contains(out, "devices") {
+			t.Errorf("%s shows %s", id, out)
+		}
+	}
+	w.wantError("no such purchase", "show", "cs_unknown")
+	w.wantError("no such purchase", "show", "../keyring")
+	w.wantError("is no time", "list", "--from", "yesterday")
+}
+
+func TestTheOperatorRevokesAndRestores(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	session := w.lastPayment().SessionID
+	if out := w.run("revoke", session, "--note", "shared with the world"); !strings.Contains(out, "is revoked") {
+		t.Error(out)
+	}
+	// T7: at once on this node, and no new checkout by itself.
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
+	if w.creations() != 1 {
+		t.Errorf("%d sessions", w.creations())
+	}
+	w.wantError("in that state already", "revoke", session)
+	if out := w.run("show", session); !strings.Contains(out, "shared with the world") {
+		t.Errorf("the note is not shown: %s", out)
+	}
+	w.run("restore", w.lastPayment().ID)
+	v.open("/premium/article.html").wantPaid(t)
+	w.wantError("in that state already", "restore", session)
+
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	w.run("revoke", session)
+	w.run("restore", session)
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded") // which is final
+	w.wantError("no such purchase", "revoke", "cs_unknown")
+}
+
+func TestTheOperatorGivesAccess(t *testing.T) {
+	w := office(t)
+	var given struct{ Session, Link string }
+	w.runJSON(&given, "give", w.site+"/premium/article.html", "--for", "10d", "--note", "review copy", "--devices", "2")
+	for range 3 { // who only looks takes nothing
+		w.visitor().open(given.Link).wantPage(t, http.StatusOK, "Open your purchase on this device?")
+	}
+	first, second, third := w.visitor(), w.visitor(), w.visitor()
+	first.openOnDevice(given.Link).wantPaid(t)
+	second.openOnDevice(given.Link).wantPaid(t)
+	third.open(given.Link).wantPage(t, http.StatusForbidden, "All devices of this purchase are in use")
+	first.open(receiptPage).wantPage(t, http.StatusOK, "2 of 2")
+	if w.creations() != 0 {
+		t.Errorf("%d sessions", w.creations())
+	}
+	if out := w.run("list"); !strings.Contains(out, "given") {
+		t.Errorf("the list says %s", out)
+	}
+	if out := w.run("report"); strings.Contains(out, "member") {
+		t.Errorf("what was given is in the accounts: %s", out)
+	}
+	w.run("revoke", given.Session)
+	if answer := first.open("/premium/article.html"); answer.status != http.StatusPaymentRequired {
+		t.Errorf("revoked: %d", answer.status)
+	}
+	w.run("restore", given.Session)
+	first.open("/premium/article.html").wantPaid(t)
+	w.restart() // it lies in storage
+	first.open("/premium/article.html").wantPaid(t)
+	w.pass(11 * day)
+	first.open("/premium/article.html").wantCheckout(t, w)
+}
+
+func TestWhatTheOperatorCannotGive(t *testing.T) {
+	w := office(t)
+	for phrase, args := range map[string][]string{
+		"no gate stands at":      {"give", "https://example.org/premium/"},
+		"is no address":          {"give", "/premium/"},
+		"name one of the passes": {"give", w.site + "/premium/", "--pass", "another"},
+		"is not a length":        {"give", w.site + "/premium/", "--for", "soon"},
+		"at most 1000":           {"give", w.site + "/premium/", "--devices", "1001"},
+		"no such purchase":       {"give", w.site + "/premium/", "--like", "cs_unknown"},
+	} {
+		w.wantError(phrase, args...)
+	}
+	if w.facts("*") != 0 {
+		t.Error("something was given all the same")
+	}
+}
+
+// Who has lost all devices gets the same again, for as long as it would have lasted.
+func TestTheOperatorGivesAPurchaseAgain(t *testing.T) {
+	w := office(t, "devices 1")
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	w.pass(10 * day)
+	var given struct{ Session, Link string }
+	w.runJSON(&given, "give", w.site+"/premium/article.html", "--like", w.lastPayment().ID)
+	v := w.visitor()
+	v.openOnDevice(given.Link).wantPaid(t)
+	w.wantOpenUntil(v, "/premium/article.html", 20*day)
+}
+
+func TestTheOperatorMakesALink(t *testing.T) {
+	w := office(t, "links")
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	session := w.lastPayment().SessionID
+	var made struct{ Link string }
+	w.runJSON(&made, "link", session, w.site+"/premium/article.html")
+	w.visitor().openOnDevice(made.Link).wantPaid(t)
+
+	w.runJSON(&made, "link", session, w.site+"/premium/article.html", "--direct", "--for", "1h")
+	program := http.Header{}
+	w.visitor().do(http.MethodGet, made.Link, program, nil).wantPaid(t)
+	elsewhere := strings.Replace(made.Link, "article.html", "other.html", 1)
+	if answer := w.visitor().do(http.MethodGet, elsewhere, program, nil); answer.status != http.StatusPaymentRequired {
+		t.Errorf("T4: a link opens another page: %d", answer.status)
+	}
+	w.pass(2 * time.Hour)
+	if answer := w.visitor().do(http.MethodGet, made.Link, program, nil); answer.status != http.StatusPaymentRequired {
+		t.Errorf("after its time: %d", answer.status)
+	}
+	w.wantError("is no address", "link", session)
+	w.wantError("no gate stands at", "link", session, "https://example.org/")
+	w.run("revoke", session)
+	w.wantError("it is revoked", "link", session, w.site+"/premium/article.html")
+}
+
+func TestADirectLinkNeedsAGateThatHonoursIt(t *testing.T) {
+	w := office(t)
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	w.wantError("has `links`", "link", w.lastPayment().SessionID, w.site+"/premium/article.html", "--direct")
+}
+
+func TestTheReport(t *testing.T) {
+	w := office(t)
+	for range 2 {
+		w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	}
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	want := w.site + ",member,USD,2,10.00,1,5.00,0,0.00,0,0.00,5.00\n"
+	if out := w.run("report", "--csv"); !strings.HasSuffix(out, want) || !strings.HasPrefix(out, "site,pass,currency,") {
+		t.Errorf("got %s", out)
+	}
+	if out := w.run("report"); !strings.Contains(out, "10.00") {
+		t.Errorf("got %s", out)
+	}
+	if out := w.run("report", "--to", "2020-01", "--csv"); strings.Contains(out, w.site) {
+		t.Errorf("sales before there were any: %s", out)
+	}
+}
+
+func TestTheLedgerMovesToAnotherStorage(t *testing.T) {
+	w := office(t)
+	v, refunded := w.visitor(), w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	refunded.buy("/premium/article.html", cardGood).wantPaid(t)
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	file := filepath.Join(t.TempDir(), "ledger.jsonl")
+	w.run("export", file)
+	old := w.storage
+	w.stop()
+	w.storage = t.TempDir()
+	mustDo(t, os.MkdirAll(filepath.Join(w.storage, "axra"), 0o700))
+	keyring, err := os.ReadFile(filepath.Join(old, "axra", "keyring.json"))
+	mustDo(t, err)
+	mustDo(t, os.WriteFile(filepath.Join(w.storage, "axra", "keyring.json"), keyring, 0o600))
+	http.DefaultClient.CloseIdleConnections()
+	w.load(w.config)
+	out := w.run("import", file)
+	if strings.Contains(out, "another installation") {
+		t.Error(out)
+	}
+	v.open("/premium/article.html").wantPaid(t)
+	if answer := refunded.open("/premium/article.html"); answer.status == http.StatusOK {
+		t.Error("the refund did not move")
+	}
+	if out := w.run("import", file); !strings.HasPrefix(out, "0 records added") {
+		t.Errorf("again: %s", out)
+	}
+	w.wantError("not an export", "import", filepath.Join(w.root, "index.html"))
+}
+
+func TestASweepByHand(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	if out := w.run("sweep"); !strings.Contains(out, "1 purchases kept") {
+		t.Error(out)
+	}
+	w.pass(30*day + 541*day)
+	if out := w.run("sweep"); !strings.HasPrefix(out, "1 purchases") || w.facts("*") != 0 {
+		t.Errorf("%d records after %s", w.facts("*"), out)
+	}
+	v.open("/premium/article.html").wantCheckout(t, w)
+}
+
+// W6: what was swept does not come back to life by an old delivery.
+func TestW6AnEventThatIsSentAgainAfterTheSweepOpensNothing(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	session, event := v.started("/premium/article.html")
+	body, err := json.Marshal(event)
+	mustDo(t, err)
+	if answer := w.deliver(body, sign(body, "bs_test_sandbox")); answer.status != http.StatusOK {
+		t.Fatalf("%d", answer.status)
+	}
+	w.pass(30*day + 541*day)
+	w.run("sweep")
+	if answer := w.deliver(body, sign(body, "bs_test_sandbox")); answer.status != http.StatusOK {
+		t.Fatalf("%d", answer.status)
+	}
+	var found purchase
+	w.runJSON(&found, "show", session)
+	if found.State != "ended" {
+		t.Errorf("it is %s", found.State)
+	}
+}
+
+func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	session, event := v.started("/premium/article.html")
+	body, err := json.Marshal(event)
+	mustDo(t, err)
+	file := filepath.Join(t.TempDir(), "event.json")
+	mustDo(t, os.WriteFile(file, body, 0o600))
+	w.wantError("signature", "webhook", "replay", file)
+	if w.facts("paid") != 0 {
+		t.Fatal("an unsigned event was taken")
+	}
+	captured := "POST /webhooks/axra HTTP/1.1\r\nX-Axra-Signature: " + sign(body, "bs_test_sandbox") + "\r\n\r\n" + string(body)
+	mustDo(t, os.WriteFile(file, []byte(captured), 0o600))
+	if out := w.run("webhook", "replay", file); !strings.Contains(out, session+": paid") {
+		t.Error(out)
+	}
+	if out := w.run("webhook", "replay", file); !strings.Contains(out, "known") {
+		t.Error(out)
+	}
+	v.browse("/premium/article.html").wantPaid(t)
+
+	second, event := w.visitor().started("/premium/article.html")
+	body, err = json.Marshal(event)
+	mustDo(t, err)
+	mustDo(t, os.WriteFile(file, body, 0o600))
+	if out := w.run("webhook", "replay", file, "--trust"); !strings.Contains(out, second+": paid") {
+		t.Error(out)
+	}
+	if !strings.Contains(w.log(), "taken without a good signature") {
+		t.Error("it is not in the log")
+	}
+}
+
+func TestTheAdminAPISaysWhatItDoesNotKnow(t *testing.T) {
+	w := office(t)
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{http.MethodGet, "/axra/nothing", http.StatusNotFound},
+		{http.MethodGet, "/axra/revoke", http.StatusMethodNotAllowed},
+		{http.MethodPost, "/axra/purchases", http.StatusMethodNotAllowed},
+		{http.MethodPost, "/axra/revoke", http.StatusBadRequest},
+		{http.MethodGet, "/axra/purchase?id=", http.StatusNotFound},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://"+w.admin()+test.path, strings.NewReader(`{"unknown":1}`))
+		mustDo(t, err)
+		response, err := http.DefaultClient.Do(request)
+		mustDo(t, err)
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != test.status {
+			t.Errorf("%s %s: %d, want %d: %s", test.method, test.path, response.StatusCode, test.status, body)
+		}
+	}
+}
+
+func TestNoAdminAPI(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.wantError("is Caddy running?", "list")
+}
