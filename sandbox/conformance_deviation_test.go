@@ -357,14 +357,22 @@ func TestConformanceTable(t *testing.T) {
 }
 
 func TestConformanceHidesWhatAxraSays(t *testing.T) {
-	const said = `{"message":"no session for bk_test_sandbox with \u0062s_test_sandbox-` + "token" + `"}`
-	_, at := openSandbox(t, sandbox.Config{}, always(http.StatusBadRequest, said))
-	a := newAPI(t, at)
-	findings := examine(a, apiAssumptions, a.hide)
-	if got := find(t, findings, "create").seen; got != `400 "no session for … with …-token"` {
-		t.Errorf("seen %s", got)
+	for name, tc := range map[string]struct{ said, seen string }{
+		"credentials":              {`no session for bk_test_sandbox with b\u0073_test_sandbox-token`, `400 "no session for … with …"`},
+		"a secret of another kind": {`not hush-hush-hush`, `400 "not …"`},
+		"cut in the middle":        {strings.Repeat("x", 94) + " hush-hush-hush", `400 "` + strings.Repeat("x", 94) + ` …"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, at := openSandbox(t, sandbox.Config{}, always(http.StatusBadRequest, `{"message":"`+tc.said+`"}`))
+			at.secret = "hush-hush-hush"
+			a := newAPI(t, at)
+			findings := examine(a, apiAssumptions, a.hide)
+			if got := find(t, findings, "create").seen; got != tc.seen {
+				t.Errorf("seen %s\nwant %s", got, tc.seen)
+			}
+			wantNothingTold(t, table(findings), a.hidden)
+		})
 	}
-	wantNothingTold(t, table(findings), a.hidden)
 }
 
 // A delivery that differs is reported, with what to do.
