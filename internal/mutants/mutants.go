@@ -194,4 +194,15 @@ var mutants = []mutant{
 	{"an unsigned event is replayed", "admin_keeping.go", `if unsigned != nil && !asked.Trust {`, `if unsigned != nil && asked.Body == nil {`, ".", "TestAReplay"},
 	{"T7 a decision waits for the recheck", "admin_purchases.go", "\ta.shared.outcomes.Add(1) // also after an error: part of it may have been stored\n", "", ".", "TestTheOperatorRevokes"},
 	{"what is given opens everywhere", "device.go", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn devicesOf(grant.Terms)\n\t}", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn maxDevices\n\t}", ".", "TestTheOperatorGives"},
+
+	{"conformance: the sandbox takes less than Axra", "sandbox/money.go", `if value.Cmp(least) < 0 {`, `if value.Cmp(least) < -1 {`, "./sandbox", "TestConformance$"},
+	{"conformance: the sandbox takes a shorter time than Axra", "sandbox/api.go", `seconds < minExpiresIn ||`, `seconds < 1 ||`, "./sandbox", "TestConformance$"},
+	{"conformance: the sandbox lets another key in", "sandbox/auth.go", `if same(key, s.cfg.APIKey) {`, `if key != "" {`, "./sandbox", "TestConformance$"},
+	{"conformance: production is asked", "sandbox/conformance_api_test.go", `case !strings.HasPrefix(at.key, "bk_test_"):`, `case !strings.HasPrefix(at.key, "bk_"):`, "./sandbox", "TestConformanceNever"},
+	{"conformance: the production host is asked", "sandbox/conformance_api_test.go", `== productionHost {`, `== "" {`, "./sandbox", "TestConformanceNever"},
+	{"conformance: a redirect is followed", "sandbox/conformance_api_test.go", `return http.ErrUseLastResponse }`, `return nil }`, "./sandbox", "TestConformanceThat"},
+	{"conformance: a secret is printed", "sandbox/conformance_api_test.go", `got.complaint = a.hide(got.message())`, `got.complaint = got.message()`, "./sandbox", "TestConformanceHides"},
+	{"conformance: a run has no end", "sandbox/conformance_api_test.go", `a.calls > maxLiveCalls {`, `a.calls > 1000 {`, "./sandbox", "TestConformanceAsks"},
+	{"conformance: an outage refutes", "sandbox/conformance_api_test.go", `a.status == http.StatusTooManyRequests, a.status >= 500:`, `a.status == 1:`, "./sandbox", "TestConformanceThat"},
+	{"conformance: an unsigned delivery is confirmed", "sandbox/conformance_webhook_test.go", `d.verifier.Verify(d.header, d.body); err != nil {`, `d.verifier.Verify(d.header, d.body); err == nil {`, "./sandbox", "TestConformanceReports"},
 }
