@@ -73,7 +73,7 @@ func callAdminJSON(cmd *cobra.Command, method, path string, body io.Reader, into
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read to its end
+	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
 		return fmt.Errorf("reading the answer of the admin API: %w", err)
 	}

@@ -53,7 +53,7 @@ link. The file holds no secrets, but names all payments.`,
 			if err != nil {
 				return err
 			}
-			defer response.Body.Close() //nolint:errcheck // it is read to its end
+			defer response.Body.Close()
 			if args[0] == "-" {
 				_, err := copyExport(cmd.OutOrStdout(), response.Body)
 				return err

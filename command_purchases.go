@@ -58,7 +58,7 @@ func runList(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // it is read to its end
+	defer response.Body.Close()
 	state, _ := cmd.Flags().GetString("state")
 	limit, _ := cmd.Flags().GetInt("limit")
 	found, unreadable, err := readPurchases(response.Body, state)
@@ -74,7 +74,7 @@ func runList(cmd *cobra.Command, _ []string) error {
 	}
 	if wantsJSON(cmd) {
 		for _, purchase := range found {
-			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(purchase); err != nil {
+			if err := json.NewEncoder(cmd.OutOrStdout()).Encode(purchase); err != nil { //nolint:gosec // a pass is no password
 				return err
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -48,9 +47,17 @@ var kinds = []Kind{
 // root is the prefix of all keys.
 const root = "axra/ledger/"
 
-// keyForm is a record's key below root. Storage lists other things too, such as the
+var keyForm = regexp.MustCompile(`^` + root + `([a-z_]+)/([0-9a-f]{2}/[0-9a-f]{62})$`)
+
+// parseKey takes a record's key apart. Storage lists other things too, such as the
 // temporary files of a process that was killed.
-var keyForm = regexp.MustCompile(`^([a-z_]+)/([0-9a-f]{2}/[0-9a-f]{62})$`)
+func parseKey(key string) (kind Kind, hash string, ok bool) {
+	form := keyForm.FindStringSubmatch(key)
+	if len(form) != 3 {
+		return "", "", false
+	}
+	return Kind(form[1]), form[2], true
+}
 
 // stored is one record as it lies in storage.
 type stored struct {
@@ -68,8 +75,8 @@ func (a *Archive) walk(ctx context.Context, kind Kind, yield func(stored) error)
 			return err
 		}
 		for _, key := range keys {
-			form := keyForm.FindStringSubmatch(strings.TrimPrefix(key, root))
-			if form == nil || Kind(form[1]) != kind {
+			of, hash, ok := parseKey(key)
+			if !ok || of != kind {
 				continue
 			}
 			raw, err := a.storage.load(ctx, key)
@@ -79,7 +86,7 @@ func (a *Archive) walk(ctx context.Context, kind Kind, yield func(stored) error)
 			if err != nil {
 				return fmt.Errorf("reading a %s record: %w", kind, err)
 			}
-			if err := yield(stored{key, form[2], raw}); err != nil {
+			if err := yield(stored{key, hash, raw}); err != nil {
 				return err
 			}
 		}
@@ -125,7 +132,7 @@ func (a *Archive) listOnce(ctx context.Context, prefix string) ([]string, error)
 // remove deletes one record. A storage deletes all that is below a key, so nothing but a
 // record's own key is let through.
 func (a *Archive) remove(ctx context.Context, key string) error {
-	if !keyForm.MatchString(strings.TrimPrefix(key, root)) || !strings.HasPrefix(key, root) {
+	if _, _, ok := parseKey(key); !ok {
 		return fmt.Errorf("%q is no record's key", key)
 	}
 	_, err := a.patient.run(ctx, a.patient.writes, func(ctx context.Context) ([]byte, error) {

@@ -65,7 +65,7 @@ func (a *Archive) Report(ctx context.Context, from, to time.Time) (Report, error
 		paid, err := decode(record.raw, Paid)
 		if err != nil {
 			report.Unreadable++
-			return nil
+			return nil //nolint:nilerr // it is counted
 		}
 		events, err := a.events(ctx, paid)
 		if errors.Is(err, ErrGarbled) {

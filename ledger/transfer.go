@@ -64,7 +64,7 @@ func (a *Archive) Export(ctx context.Context, w io.Writer, installation string, 
 		err := a.walk(ctx, kind, func(record stored) error {
 			if _, err := decode(record.raw, kind); err != nil {
 				done.Garbled++
-				return nil
+				return nil //nolint:nilerr // it is counted
 			}
 			done.Records++
 			return out.Encode(exportLine{Key: string(kind) + "/" + record.hash, Record: record.raw})
@@ -133,11 +133,11 @@ func (a *Archive) importLine(ctx context.Context, line []byte) (fresh bool, err 
 	if err := json.Unmarshal(line, &entry); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrTransfer, err)
 	}
-	form := keyForm.FindStringSubmatch(entry.Key)
-	if form == nil || !slices.Contains(kinds, Kind(form[1])) {
+	kind, _, ok := parseKey(root + entry.Key)
+	if !ok || !slices.Contains(kinds, kind) {
 		return false, fmt.Errorf("%w: %.80q is no record's key", ErrTransfer, entry.Key)
 	}
-	fact, err := decode(entry.Record, Kind(form[1]))
+	fact, err := decode(entry.Record, kind)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrTransfer, err)
 	}
