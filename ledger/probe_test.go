@@ -24,9 +24,9 @@ type odd struct {
 func (o odd) Load(ctx context.Context, key string) ([]byte, error) {
 	raw, err := o.FileStorage.Load(ctx, key)
 	switch {
-	case o.fault == ErrNoAbsence && errors.Is(err, fs.ErrNotExist):
+	case errors.Is(o.fault, ErrNoAbsence) && errors.Is(err, fs.ErrNotExist):
 		return nil, errNoRow
-	case o.fault == ErrNotKept && len(raw) > 0:
+	case errors.Is(o.fault, ErrNotKept) && len(raw) > 0:
 		return raw[:len(raw)-1], nil
 	}
 	return raw, err
@@ -35,7 +35,7 @@ func (o odd) Load(ctx context.Context, key string) ([]byte, error) {
 func (o odd) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
 	keys, err := o.FileStorage.List(ctx, prefix, recursive)
 	for i := range keys {
-		if o.fault == ErrNotListed {
+		if errors.Is(o.fault, ErrNotListed) {
 			keys[i] = path.Base(keys[i]) // not in full
 		}
 	}
@@ -43,10 +43,10 @@ func (o odd) List(ctx context.Context, prefix string, recursive bool) ([]string,
 }
 
 func (o odd) Delete(ctx context.Context, key string) error {
-	switch o.fault {
-	case ErrNotDeleted:
+	switch {
+	case errors.Is(o.fault, ErrNotDeleted):
 		return nil
-	case ErrDeletes:
+	case errors.Is(o.fault, ErrDeletes):
 		return o.FileStorage.Delete(ctx, path.Dir(key))
 	}
 	return o.FileStorage.Delete(ctx, key)
@@ -56,7 +56,7 @@ func TestTheProbeFindsWhatIsWrongWithAStorage(t *testing.T) {
 	for _, fault := range []error{nil, ErrNoAbsence, ErrNotKept, ErrNotListed, ErrNotDeleted, ErrDeletes} {
 		dir := t.TempDir()
 		err := Probe(t.Context(), odd{&certmagic.FileStorage{Path: dir}, fault})
-		if !errors.Is(err, fault) || fault == ErrNoAbsence && !errors.Is(err, errNoRow) {
+		if !errors.Is(err, fault) || errors.Is(fault, ErrNoAbsence) && !errors.Is(err, errNoRow) {
 			t.Errorf("with the fault %v: %v", fault, err)
 		}
 		left := 0
@@ -66,7 +66,7 @@ func TestTheProbeFindsWhatIsWrongWithAStorage(t *testing.T) {
 			}
 			return err
 		})
-		if left > 0 && fault != ErrNotDeleted {
+		if left > 0 && !errors.Is(fault, ErrNotDeleted) {
 			t.Errorf("with the fault %v, %d records are left behind", fault, left)
 		}
 	}
