@@ -119,7 +119,7 @@ func (a *Archive) list(ctx context.Context, prefix string) ([]string, error) {
 func (a *Archive) listOnce(ctx context.Context, prefix string) ([]string, error) {
 	var found atomic.Pointer[[]string] // written even after the list was given up
 	_, err := a.patient.run(ctx, a.patient.reads, func(ctx context.Context) ([]byte, error) {
-		keys, err := a.shelf.List(ctx, prefix, true)
+		keys, err := a.shelf.List(ctx, prefix, false) // some storages refuse true; nothing lies deeper
 		found.Store(&keys)
 		return nil, err
 	})

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// shop makes payments as a site does that sells access for 30 days: one in 50 is
+// refunded, one in 200 disputed.
+type shop struct {
+	folder string
+	filled int // payments that are there
+	extra  int // payments made while measuring, which have numbers of their own
+	now    time.Time
+	sold   terms.Terms
+
+	quick *ledger.Ledger // for filling
+	real  *ledger.Archive
+}
+
+// unsynced is a file storage that leaves it to the system when records reach the disk.
+type unsynced struct{ *certmagic.FileStorage }
+
+// Store writes the file in place.
+func (u unsynced) Store(_ context.Context, key string, value []byte) error {
+	name := u.Filename(key)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(name, value, 0o600)
+}
+
+const (
+	access = 30 * 24 * time.Hour
+	spread = 360 * 24 * time.Hour // the payments of a year: none of them is swept
+)
+
+func newShop(folder string) *shop {
+	price, err := money.Parse("5.00", "usd")
+	if err != nil {
+		panic(err) // it is a price
+	}
+	files := &certmagic.FileStorage{Path: folder}
+	return &shop{
+		folder: folder, now: time.Now(),
+		sold: terms.Terms{
+			Installation: "f5d052e14ca31dd8", Site: "https://example.com", Pass: "/premium/*", Resource: terms.WholePass,
+			Price: price, Access: terms.Access(access), Devices: 3,
+		},
+		quick: ledger.New(unsynced{files}, time.Minute), real: ledger.NewArchive(files),
+	}
+}
+
+// session and payment have the length of Axra's ids.
+func session(n int) string { return fmt.Sprintf("cs_%026d", n) }
+func payment(n int) string { return fmt.Sprintf("bpay_%026d", n) }
+
+func (s *shop) fact(kind ledger.Kind, n int, at time.Time) ledger.Fact {
+	f := ledger.Fact{Kind: kind, Session: session(n), Payment: payment(n), At: at}
+	if kind == ledger.Paid {
+		f.Terms, f.Paid = s.sold, s.sold.Price
+	}
+	return f
+}
+
+// fill adds payments up to a number of them.
+func (s *shop) fill(ctx context.Context, size int) error {
+	err := s.each(ctx, s.filled, size, func(ctx context.Context, n int) error {
+		return s.sell(ctx, n, s.now.Add(-spread/1000*time.Duration(n%1000)))
+	})
+	s.filled = size
+	return err
+}
+
+// sell records a payment, and what becomes of some of them.
+func (s *shop) sell(ctx context.Context, n int, at time.Time) error {
+	kinds := []ledger.Kind{ledger.Paid}
+	if n%50 == 7 {
+		kinds = append(kinds, ledger.Refunded)
+	}
+	if n%200 == 11 {
+		kinds = append(kinds, ledger.Disputed)
+	}
+	for _, kind := range kinds {
+		if _, err := s.quick.Record(ctx, s.fact(kind, n, at)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls do for the numbers from first up to before end, several at a time.
+func (s *shop) each(ctx context.Context, first, end int, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	workers := runtime.GOMAXPROCS(0)
+	for worker := range workers {
+		group.Go(func() error {
+			for n := first + worker; n < end; n += workers {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(ctx, n); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
