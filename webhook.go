@@ -192,7 +192,7 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	}
 	fact := ledger.Fact{
 		Kind: ledger.Paid, Session: event.Session, Payment: event.Payment,
-		At: happened(event.Timestamp), Terms: sold, Paid: event.Paid,
+		At: a.happened(event.Timestamp), Terms: sold, Paid: event.Paid,
 	}
 	if event.AmountError != nil || !sold.Price.CoveredBy(event.Paid) {
 		return a.takeMismatch(ctx, fact, event.AmountError)
@@ -227,7 +227,7 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 		return "unmatched", nil
 	}
 	fresh, err := a.ledger.Record(ctx, ledger.Fact{
-		Kind: kind, Session: event.Session, Payment: event.Payment, At: happened(event.Timestamp),
+		Kind: kind, Session: event.Session, Payment: event.Payment, At: a.happened(event.Timestamp),
 	})
 	// Also after an error: part of it may have been stored.
 	a.shared.outcomes.Add(1)
@@ -242,21 +242,18 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 	return string(kind), nil
 }
 
-const (
-	// prompt is how old an event may be to count from the time that it states.
-	prompt = 5 * time.Minute
-	// late is how old an event may be to count from now. An older one is no delivery
-	// that was delayed: whatever it was about may have been swept.
-	late = 30 * 24 * time.Hour
-)
+// prompt is how old an event may be to count from the time that it states.
+const prompt = 5 * time.Minute
 
 // happened is when access begins: at the payment, or, where the event comes late
 // or states no believable time, now. Nobody loses time that they paid for to a
-// webhook that was delayed; nobody gains any by one that is sent once more years later.
-func happened(stated time.Time) time.Time {
+// webhook that was delayed. Nobody gains any by one that is sent again after what it was
+// about has been swept.
+func (a *App) happened(stated time.Time) time.Time {
 	at := now()
 	age := at.Sub(stated)
-	if age < -prompt || age > prompt && age <= late || stated.IsZero() {
+	swept := a.Keep > 0 && age > time.Duration(a.Keep) && !stated.IsZero()
+	if age < -prompt || age > prompt && !swept {
 		return at
 	}
 	return stated

@@ -193,7 +193,7 @@ var mutants = []mutant{
 	{"what opens is imported first", "ledger/archive.go", "\tRefunded, DisputeLost, Disputed, DisputeWon, Decision, eventful,\n\tDevice", "\tPaid, Refunded, DisputeLost, Disputed, DisputeWon, Decision, eventful,\n\tDevice", "./ledger", "TestHalfAnImport"},
 	{"a record is imported under another key", "ledger/transfer.go", `if !isKeyOf(fact, entry.Key) {`, `if fact.Kind == "" {`, "./ledger", "TestWhatIsNoExport"},
 	{"a refund counts at the time of the sale", "ledger/report.go", `enter(event.At, func(l *Line) *Sum { return &l.Refunds })`, `enter(paid.At, func(l *Line) *Sum { return &l.Refunds })`, "./ledger", "TestTheReport"},
-	{"W6 an old event opens what was swept", "webhook.go", `age > prompt && age <= late ||`, `age > prompt ||`, ".", "TestW6AnEventThatIs"},
+	{"W6 an old event opens what was swept", "webhook.go", `age > prompt && !swept {`, `age > prompt {`, ".", "TestW6AnEventThatIs"},
 	{"an unsigned event is replayed", "admin_keeping.go", `if unsigned != nil && !asked.Trust {`, `if unsigned != nil && asked.Body == nil {`, ".", "TestAReplay"},
 	{"T7 a decision waits for the recheck", "admin_purchases.go", "\ta.shared.outcomes.Add(1) // also after an error: part of it may have been stored\n", "", ".", "TestTheOperatorRevokes"},
 	{"what is given opens everywhere", "device.go", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn devicesOf(grant.Terms)\n\t}", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn maxDevices\n\t}", ".", "TestTheOperatorGives"},
