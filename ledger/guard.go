@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type guarded struct {
 	timeout time.Duration
 	reads   chan struct{}
 	writes  chan struct{}
+	observe func(operation string, err error) // may be nil
 }
 
 func newGuarded(s Storage, timeout time.Duration) guarded {
@@ -31,16 +33,33 @@ func newGuarded(s Storage, timeout time.Duration) guarded {
 	}
 }
 
+// Observe has each operation that failed told to f: "load" or "store", and the
+// error, which is ErrStorageTimeout where storage did not answer in time. That a
+// record is not there is no failure, nor that who asked has left. It is called
+// before the ledger is used.
+func (l *Ledger) Observe(f func(operation string, err error)) { l.storage.observe = f }
+
+// tell passes an error on to the observer.
+func (g guarded) tell(operation string, err error) {
+	if g.observe == nil || err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) {
+		return
+	}
+	g.observe(operation, err)
+}
+
 func (g guarded) load(ctx context.Context, key string) ([]byte, error) {
-	return g.run(ctx, g.reads, func(ctx context.Context) ([]byte, error) {
+	value, err := g.run(ctx, g.reads, func(ctx context.Context) ([]byte, error) {
 		return g.storage.Load(ctx, key)
 	})
+	g.tell("load", err)
+	return value, err
 }
 
 func (g guarded) store(ctx context.Context, key string, value []byte) error {
 	_, err := g.run(ctx, g.writes, func(ctx context.Context) ([]byte, error) {
 		return nil, g.storage.Store(ctx, key, value)
 	})
+	g.tell("store", err)
 	return err
 }
 

@@ -106,7 +106,7 @@ func (e *exchange) renew(ctx context.Context) (string, error) {
 		AccessToken string `json:"accessToken"`
 		ExpiresIn   int64  `json:"expiresIn"` // seconds
 	}
-	err := e.client.post(ctx, "/business/auth/token", request, nil, &answer)
+	err := e.client.post(ctx, pathToken, request, nil, &answer)
 	if err != nil {
 		return "", err
 	}

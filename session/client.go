@@ -36,6 +36,8 @@ var (
 	// ErrCheckoutURL: Axra's answer names a checkout page that we do not send
 	// visitors to.
 	ErrCheckoutURL = errors.New("checkout URL is not one of Axra's checkout hosts")
+	// ErrBusy: as many visitors wait for Axra as may. It comes with ErrUnavailable.
+	ErrBusy = errors.New("too many visitors wait for it already")
 )
 
 // Limits of Axra's create call [payments/checkout-sessions].
@@ -94,6 +96,7 @@ type Client struct {
 	now      func() time.Time
 	breaker  *gobreaker.CircuitBreaker[Checkout]
 	slots    chan struct{}
+	onCall   func(Call)
 }
 
 // ClientConfig is what NewClient needs.
@@ -104,14 +107,15 @@ type ClientConfig struct {
 	Secret        string // not empty: authenticate by token exchange
 	CheckoutHosts CheckoutHosts
 	Now           func() time.Time
-	OnBreaker     func(open bool) // told when calls are suspended and resumed; may be nil
+	OnBreaker     func(open bool) // told when calls are suspended and resumed, not of the trials between; may be nil
+	OnCall        func(Call)      // told of each call that has ended; may be nil
 }
 
 // NewClient returns a client. It makes no call.
 func NewClient(c ClientConfig) *Client {
 	client := &Client{
 		http: c.HTTP, endpoint: c.Endpoint, hosts: c.CheckoutHosts, now: c.Now,
-		slots: make(chan struct{}, maxConcurrent),
+		slots: make(chan struct{}, maxConcurrent), onCall: c.OnCall,
 	}
 	client.auth = keyHeader(c.Key)
 	if c.Secret != "" {
@@ -127,8 +131,10 @@ func NewClient(c ClientConfig) *Client {
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		// A visitor who left says nothing of Axra's health, neither good nor bad.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
-		OnStateChange: func(_ string, _, to gobreaker.State) {
-			if c.OnBreaker != nil {
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			// Half open is one trial: while it fails, calls stay suspended.
+			trial := to == gobreaker.StateHalfOpen || from == gobreaker.StateHalfOpen && to == gobreaker.StateOpen
+			if c.OnBreaker != nil && !trial {
 				c.OnBreaker(to == gobreaker.StateOpen)
 			}
 		},
@@ -156,7 +162,7 @@ func (c *Client) Ready() error {
 	case c.breaker.State() == gobreaker.StateOpen:
 		return fmt.Errorf("%w: calls are suspended after repeated failures", ErrUnavailable)
 	case len(c.slots) == cap(c.slots):
-		return fmt.Errorf("%w: too many visitors wait for it already", ErrUnavailable)
+		return fmt.Errorf("%w: %w", ErrUnavailable, ErrBusy)
 	}
 	return nil
 }
@@ -168,7 +174,7 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	default:
-		return Checkout{}, fmt.Errorf("%w: too many visitors wait for it already", ErrUnavailable)
+		return Checkout{}, fmt.Errorf("%w: %w", ErrUnavailable, ErrBusy)
 	}
 	checkout, err := c.breaker.Execute(func() (Checkout, error) {
 		ctx, cancel := context.WithTimeout(ctx, deadline)
@@ -247,11 +253,11 @@ func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
 		return Checkout{}, err
 	}
 	var answer createAnswer
-	err = c.post(ctx, "/business/payment/session", request, credentials, &answer)
+	err = c.post(ctx, pathSession, request, credentials, &answer)
 	if errors.Is(err, ErrCredentials) && c.auth.forget(credentials) {
 		// Axra may have ended the access token before its time: once more with a new one.
 		if credentials, err = c.auth.authorize(ctx); err == nil {
-			err = c.post(ctx, "/business/payment/session", request, credentials, &answer)
+			err = c.post(ctx, pathSession, request, credentials, &answer)
 		}
 	}
 	if err != nil {
@@ -301,6 +307,15 @@ func confirms(answer createAnswer, price money.Price) bool {
 
 // post sends one JSON call and reads its answer, bare or in Axra's envelope.
 func (c *Client) post(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+	began := time.Now()
+	err := c.send(ctx, path, body, credentials, into)
+	if c.onCall != nil {
+		c.onCall(Call{Name: callNames[path], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
+	}
+	return err
+}
+
+func (c *Client) send(ctx context.Context, path string, body any, credentials http.Header, into any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)

@@ -25,9 +25,22 @@ var (
 // one that was seen longest ago is forgotten first.
 const maxClients = 50_000
 
+// Bound is one of the two bounds of a Limiter.
+type Bound string
+
+// The bounds of a Limiter.
+const (
+	PerClient Bound = "per_client"
+	Total     Bound = "total"
+)
+
 // Limiter bounds how many checkout sessions are started, per client and in all.
 // It is safe for concurrent use.
 type Limiter struct {
+	// OnLimit is told of each refusal; it must not call the limiter. It may be nil,
+	// and is set before the first use.
+	OnLimit func(Bound)
+
 	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
@@ -66,15 +79,23 @@ func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 	mine := client.ReserveN(now, 1)
 	if wait := mine.DelayFrom(now); wait > 0 {
 		mine.CancelAt(now)
+		l.refused(PerClient)
 		return wait, false
 	}
 	all := l.total.ReserveN(now, 1)
 	if wait := all.DelayFrom(now); wait > 0 {
 		all.CancelAt(now)
 		mine.CancelAt(now)
+		l.refused(Total)
 		return wait, false
 	}
 	return 0, true
+}
+
+func (l *Limiter) refused(by Bound) {
+	if l.OnLimit != nil {
+		l.OnLimit(by)
+	}
 }
 
 // network is what one client can choose from: its IPv4 address or its IPv6 /64.

@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+)
+
+func TestASaleIsFoundByEitherId(t *testing.T) {
+	storage := newDisk()
+	ledger := New(storage, 0)
+	mustRecord(t, ledger, paidFact(t, theSession, payment1))
+	for name, ids := range map[string][2]string{
+		"session": {theSession, ""}, "payment": {"", payment1}, "both": {theSession, payment1}, "a session that is not ours": {"another", payment1},
+	} {
+		sold, err := ledger.Sold(t.Context(), ids[0], ids[1])
+		if err != nil || !sameFact(sold, paidFact(t, theSession, payment1)) {
+			t.Errorf("%s: %+v, %v", name, sold, err)
+		}
+	}
+	for name, ids := range map[string][2]string{"another session": {"another", ""}, "another payment": {"", "another"}, "neither": {"", ""}} {
+		if _, err := ledger.Sold(t.Context(), ids[0], ids[1]); !errors.Is(err, ErrNotPaid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	storage.onLoad = func(string) error { return errors.New("input/output error") }
+	if _, err := ledger.Sold(t.Context(), theSession, payment1); err == nil || errors.Is(err, ErrNotPaid) {
+		t.Errorf("storage in trouble: %v", err)
+	}
+}
+
+func TestTheObserverIsToldOfFailuresOnly(t *testing.T) {
+	storage := newDisk()
+	ledger := New(storage, 0)
+	var told []string
+	ledger.Observe(func(operation string, err error) { told = append(told, operation+": "+err.Error()) })
+
+	_, _ = ledger.Grant(t.Context(), theSession) // not there
+	mustRecord(t, ledger, paidFact(t, theSession, payment1))
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	storage.onLoad = func(string) error { return context.Canceled }
+	_, _ = ledger.Grant(left, theSession)
+	if len(told) > 0 {
+		t.Fatalf("told of %v", told)
+	}
+
+	storage.onLoad = func(string) error { return errors.New("input/output error") }
+	_, _ = ledger.Grant(t.Context(), theSession)
+	storage.heal()
+	storage.onStore = func(string) error { return errors.New("disk full") }
+	_, _ = ledger.Record(t.Context(), paidFact(t, "another", ""))
+	if want := []string{"load: input/output error", "store: disk full"}; !reflect.DeepEqual(told, want) {
+		t.Errorf("told %v, want %v", told, want)
+	}
+}
