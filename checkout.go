@@ -71,13 +71,14 @@ func (v *visit) sell(how mode) error {
 	case len(offers) == 0:
 		return v.showView(page.View{Kind: page.Required})
 	case chosen == nil:
+		v.countShown(offers...)
 		return v.showOffers(offers, how)
 	}
 	if how == again {
 		if entry := v.reusable(*chosen); entry != nil {
-			v.app.count(checkouts, "reused")
+			countCheckout(outcomeReused)
 			v.rememberWanted(*entry)
-			return v.depart(*entry)
+			return v.depart(*entry, *chosen)
 		}
 	}
 	entry, refusal, err := v.start(*chosen)
@@ -87,13 +88,17 @@ func (v *visit) sell(how mode) error {
 	if refusal != nil {
 		return v.showView(*refusal)
 	}
-	return v.depart(entry)
+	return v.depart(entry, *chosen)
 }
 
 // depart sends the browser to its checkout: at once, unless a page must keep the
 // fragment of the address first, which none of ours has had a chance to.
-func (v *visit) depart(entry session.Pending) error {
-	if v.KeepFragment && !v.params.Has(paramCheckout) && !v.params.Has(paramRestart) {
+func (v *visit) depart(entry session.Pending, chosen offered) error {
+	unasked := !v.params.Has(paramCheckout) && !v.params.Has(paramRestart)
+	if unasked {
+		v.countShown(chosen)
+	}
+	if v.KeepFragment && unasked {
 		return v.showView(page.View{
 			Kind: page.Leaving, NextURL: entry.CheckoutURL, FragmentCookie: fragmentCookie, Refresh: time.Second,
 		})
@@ -147,7 +152,7 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 		return none, refusal, nil
 	}
 	if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok {
-		v.app.count(checkouts, "limited")
+		countCheckout(outcomeLimited)
 		return none, &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}, nil
 	}
 	opened, err := v.app.client.Create(v.r.Context(), v.order(o))
@@ -163,7 +168,8 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 		// Without the cookie the payment could not be given to this browser.
 		return v.unavailable(err)
 	}
-	v.app.count(checkouts, "created")
+	countCheckout(outcomeCreated)
+	countStep(o.pass, stepCheckout)
 	v.logger.Debug("checkout session created", zap.String("session", shorten(opened.Session)), zap.String("pass", o.pass))
 	return entry, nil, nil
 }
@@ -172,10 +178,11 @@ func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {
 	if v.r.Context().Err() != nil {
 		return session.Pending{}, nil, caddyhttp.Error(499, errors.New("axra_paywall: the visitor left"))
 	}
-	v.app.count(checkouts, "failed")
-	v.app.complainCheckout.Do(func() {
-		v.logger.Error("no checkout session could be created", zap.Error(err))
-	})
+	countCheckout(outcomeFailed)
+	if errors.Is(err, session.ErrBusy) {
+		countLimit(limitConcurrent)
+	}
+	v.app.complain(v.logger, "no checkout session could be created", zap.Error(err))
 	return session.Pending{}, &page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}, nil
 }
 

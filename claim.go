@@ -81,6 +81,8 @@ func (v *visit) takeClaim(holder string) error {
 	case err != nil:
 		return v.unreadable(err)
 	}
-	v.logger.Info("purchase claimed by another browser", zap.String("session", shorten(grant.Session)))
+	v.app.countUsed(grant.Session, grant.Terms.Pass)
+	v.logger.Info("purchase claimed by another browser",
+		zap.String("session", shorten(grant.Session)), zap.String("pass", grant.Terms.Pass))
 	return v.admitPlace(grant, place{ledger.Claimed, slot, holder})
 }

@@ -119,6 +119,7 @@ func (v *visit) askDevice() error {
 	}
 	limit := devicesOf(grant.Terms)
 	if used >= limit {
+		countLimit(limitDevices)
 		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: used, DevicesLimit: limit})
 	}
 	return v.showView(page.View{
@@ -141,10 +142,12 @@ func (v *visit) takeDevice(holder string) error {
 	slot, err := v.app.ledger.Take(v.r.Context(), ledger.Device, grant.Session, others, holder, now())
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
+		countLimit(limitDevices)
 		return v.showView(refused)
 	case err != nil:
 		return v.unreadable(err)
 	}
-	v.logger.Info("purchase opened on another device", zap.String("session", shorten(grant.Session)), zap.Int("device", slot+limit-others))
+	v.logger.Info("purchase opened on another device", zap.String("session", shorten(grant.Session)),
+		zap.String("pass", grant.Terms.Pass), zap.Int("device", slot+limit-others))
 	return v.admitPlace(*grant, place{ledger.Device, slot, holder})
 }

@@ -190,6 +190,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		gate := h.label() + "\n" + h.covers
 		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
+	beginSteps(h.sales)
 	h.app.register(h)
 	return nil
 }
@@ -365,7 +366,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	reach, err := h.reach(r)
 	if err != nil {
 		// Answered here: a `handle_errors` could serve the very file.
-		h.logger.Error("a matcher of the gate failed; the request is refused", zap.Error(err))
+		h.app.complain(h.logger, "a matcher of the gate failed; the request is refused", zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
 	switch reach {
@@ -426,9 +427,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	}
 	site, err := h.site(r)
 	if err != nil {
-		h.app.complainCheckout.Do(func() {
-			h.logger.Error("add site_url to the gate: visitors cannot be sent back", zap.Error(err), zap.String("host", r.Host))
-		})
+		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
 	if hasOwnParams(r) {
@@ -546,7 +545,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	var err error
 	if limit := int(v.downloads.Load()); limit > 0 {
 		meter := newMeter(private, r, h.app.shared.fetches, h.app.ledger, h.logger, v.Session, limit, now)
-		meter.complain = h.app.complainStorage.Do
+		meter.complain = h.app.complainDownloads.Do
 		if err = meter.serve(next, r); meter.refused {
 			meter.restore()
 			return h.newVisit(w, r, site, next).usedUp(v, limit)
@@ -569,7 +568,7 @@ func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *ve
 		return
 	}
 	if err := h.giveToken(w, r, site, access); err != nil {
-		h.logger.Error("an access token could not be renewed", zap.Error(err))
+		h.app.complain(h.logger, "an access token could not be renewed", zap.Error(err))
 	}
 }
 

@@ -159,7 +159,7 @@ func (h *Handler) offerLinks(r *http.Request, site site, v *verified) {
 		}
 		address, err := h.linkAddress(site, v, escaped(target))
 		if err != nil {
-			h.logger.Error("a private address could not be signed", zap.Error(err))
+			h.app.complain(h.logger, "a private address could not be signed", zap.Error(err))
 			return "", true
 		}
 		return address, true

@@ -2,30 +2,97 @@ package paywall
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
 // The collectors are made once and registered on the registry of every
-// configuration, so that counts go on over a reload.
+// configuration, so that counts go on over a reload. docs/operations.md says what
+// each means; no label grows with visitors.
 var (
-	checkouts = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "checkouts_total",
-		Help: "Checkout sessions by what became of them: created, reused, redeemed, limited, failed.",
-	}, []string{"outcome"})
-	events = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "webhook_events_total",
-		Help: "Webhook deliveries by event and outcome.",
-	}, []string{"event", "outcome"})
+	checkouts = newCounter("checkouts_total",
+		"Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
+	webhookEvents = newCounter("webhook_events_total",
+		"Webhook deliveries by event and outcome.", "event", "outcome")
+	funnel = newCounter("funnel_total",
+		"Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
+	paidAmount = newCounter("paid_amount_total",
+		"Money paid, in major units of the currency.", "pass", "currency")
+	refundedAmount = newCounter("refunded_amount_total",
+		"Money of payments that were refunded, in major units of the currency.", "pass", "currency")
+	disputedAmount = newCounter("disputed_amount_total",
+		"Money of payments in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
+	disputes = newCounter("disputes_total",
+		"Disputes by outcome: opened, won, lost.", "pass", "outcome")
+	apiCalls = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "api_call_duration_seconds",
+		Help:    "Calls of Axra's API (session, token) by outcome, with their durations.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // the client's deadline
+	}, []string{"call", "outcome"})
+	apiSuspended = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "api_suspended",
+		Help: "1 while calls of Axra's API are suspended after repeated failures.",
+	})
+	limitsHit = newCounter("limits_hit_total",
+		"Requests that a limit turned away, by limit.", "limit")
+	ledgerErrors = newCounter("ledger_errors_total",
+		"Storage operations of the ledger that failed, by operation (load, store) and reason (error, timeout).", "operation", "reason")
+	recheckAge = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "recheck_age_seconds",
+		Help:    "How old the ledger's previous answer about a visitor was when the next one came.",
+		Buckets: []float64{5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600},
+	})
+	graceVerdicts = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "grace_verdicts_total",
+		Help: "Requests let in on an earlier answer of the ledger, while it cannot be read.",
+	})
 )
+
+var collectors = []prometheus.Collector{
+	checkouts, webhookEvents, funnel, paidAmount, refundedAmount, disputedAmount, disputes,
+	apiCalls, apiSuspended, limitsHit, ledgerErrors, recheckAge, graceVerdicts,
+}
+
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: name, Help: help,
+	}, labels)
+}
+
+// Series whose labels are known beforehand begin at zero, so that the first
+// increase is seen.
+func init() {
+	for _, outcome := range []string{outcomeCreated, outcomeReused, outcomeRedeemed, outcomeLimited, outcomeFailed} {
+		checkouts.WithLabelValues(outcome)
+	}
+	for _, limit := range []string{
+		string(session.PerClient), string(session.Total), limitConcurrent, limitClaims, limitPreview, limitPreviewParts, limitDownloads, limitDevices,
+	} {
+		limitsHit.WithLabelValues(limit)
+	}
+	for _, operation := range []string{"load", "store"} {
+		for _, reason := range []string{reasonError, reasonTimeout} {
+			ledgerErrors.WithLabelValues(operation, reason)
+		}
+	}
+	for _, call := range session.CallNames() {
+		for _, outcome := range session.CallOutcomes() {
+			apiCalls.WithLabelValues(call, outcome)
+		}
+	}
+}
 
 func registerMetrics(registry *prometheus.Registry) error {
 	if registry == nil {
 		return nil
 	}
-	for _, collector := range []prometheus.Collector{checkouts, events} {
+	for _, collector := range collectors {
 		var known prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &known) {
 			return err
@@ -34,15 +101,130 @@ func registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-func (a *App) count(counter *prometheus.CounterVec, outcome string) {
-	counter.WithLabelValues(outcome).Inc()
-}
+// Outcomes of checkout sessions.
+const (
+	outcomeCreated  = "created"
+	outcomeReused   = "reused"
+	outcomeRedeemed = "redeemed"
+	outcomeLimited  = "limited"
+	outcomeFailed   = "failed"
+)
+
+func countCheckout(outcome string) { checkouts.WithLabelValues(outcome).Inc() }
 
 // countEvent keeps the labels few: what Axra does not document is "other".
-func (a *App) countEvent(name webhook.Type, outcome string) {
+func countEvent(name webhook.Type, outcome string) {
 	label := string(name)
 	if !name.Known() {
 		label = "other"
 	}
-	events.WithLabelValues(label, outcome).Inc()
+	webhookEvents.WithLabelValues(label, outcome).Inc()
+}
+
+// Steps of the funnel.
+const (
+	stepShown    = "shown"    // a person was turned away and saw what there is to buy
+	stepCheckout = "checkout" // a checkout session was created
+	stepPaid     = "paid"     // the payment was confirmed
+	stepUsed     = "used"     // the buyer got in
+)
+
+func countStep(pass, step string) { funnel.WithLabelValues(pass, step).Inc() }
+
+// beginSteps lets the funnel of what is on sale begin at zero.
+func beginSteps(sales []*sale) {
+	for _, sale := range sales {
+		for _, step := range []string{stepShown, stepCheckout, stepPaid, stepUsed} {
+			funnel.WithLabelValues(sale.pass, step)
+		}
+	}
+}
+
+// countShown counts that a person was shown what is on sale, or was sent to its
+// checkout unasked. Who asks for a checkout has been shown before.
+func (v *visit) countShown(offers ...offered) {
+	if !isNavigation(v.r) {
+		return
+	}
+	for _, o := range offers {
+		countStep(o.pass, stepShown)
+	}
+}
+
+// countUsed counts the first use of a purchase. What was used is remembered within
+// bounds: a program may fetch its token as often as it asks.
+func (a *App) countUsed(session, pass string) {
+	if _, first := a.shared.used.SetIfAbsent(session, struct{}{}); first {
+		countStep(pass, stepUsed)
+		countCheckout(outcomeRedeemed)
+	}
+}
+
+// Limits, beside those of session.Limiter.
+const (
+	limitConcurrent   = "concurrent" // visitors who wait for Axra at once
+	limitClaims       = "claims"
+	limitPreview      = "preview"
+	limitPreviewParts = "preview_parts"
+	limitDownloads    = "downloads" // of one purchase
+	limitDevices      = "devices"   // of one purchase
+)
+
+func countLimit(limit string) { limitsHit.WithLabelValues(limit).Inc() }
+
+// newLimiter counts its refusals: under one name, or by the bound that refused.
+func newLimiter(perClient, total session.Rate, name string) *session.Limiter {
+	limiter := session.NewLimiter(perClient, total, now)
+	limiter.OnLimit = func(by session.Bound) {
+		if name != "" {
+			countLimit(name)
+			return
+		}
+		countLimit(string(by))
+	}
+	return limiter
+}
+
+// Reasons for which an operation of the ledger failed.
+const (
+	reasonError   = "error"
+	reasonTimeout = "timeout"
+)
+
+func countLedgerError(operation string, err error) {
+	reason := reasonError
+	if errors.Is(err, ledger.ErrStorageTimeout) {
+		reason = reasonTimeout
+	}
+	ledgerErrors.WithLabelValues(operation, reason).Inc()
+}
+
+func countCall(call session.Call) {
+	apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
+}
+
+func countRecheck(previous, at time.Time) { recheckAge.Observe(max(0, at.Sub(previous).Seconds())) }
+
+func addAmount(counter *prometheus.CounterVec, paid money.Price, labels ...string) {
+	counter.WithLabelValues(append(labels, paid.Currency)...).Add(paid.Amount.InexactFloat64())
+}
+
+func countPaid(fact ledger.Fact) {
+	countStep(fact.Terms.Pass, stepPaid)
+	addAmount(paidAmount, fact.Paid, fact.Terms.Pass)
+}
+
+// disputeOutcomes are the outcomes of disputes, as labels and in events.
+var disputeOutcomes = map[ledger.Kind]string{
+	ledger.Disputed: "opened", ledger.DisputeWon: "won", ledger.DisputeLost: "lost",
+}
+
+// countOutcome counts a refund or a step of a dispute about a payment that is known.
+func countOutcome(kind ledger.Kind, sold ledger.Fact) {
+	if kind == ledger.Refunded {
+		addAmount(refundedAmount, sold.Paid, sold.Terms.Pass)
+		return
+	}
+	disputes.WithLabelValues(sold.Terms.Pass, disputeOutcomes[kind]).Inc()
+	disputedAmount.WithLabelValues(sold.Terms.Pass, sold.Paid.Currency, disputeOutcomes[kind]).Add(sold.Paid.Amount.InexactFloat64())
 }

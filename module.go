@@ -119,6 +119,7 @@ type App struct {
 	archive       *ledger.Archive
 	ledger        *ledger.Ledger
 	shared        *shared
+	axra          *axraClient
 	client        *session.Client
 	limiter       *session.Limiter
 	claims        *session.Limiter
@@ -137,12 +138,14 @@ type App struct {
 	expected []string                   // passes that matchers name
 	started  atomic.Bool
 
+	announcer *announcer // of events
+
 	// What could be written for every request is written once a minute.
-	complainCheckout  rate.Sometimes
+	complaints
 	complainUnsigned  rate.Sometimes // anybody can cause it
 	complainSignature rate.Sometimes // a wrong secret or scheme, most likely
 	complainMalformed rate.Sometimes
-	complainStorage   rate.Sometimes
+	complainDownloads rate.Sometimes
 	complainPrice     rate.Sometimes
 }
 
@@ -199,7 +202,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
 	for _, sometimes := range []*rate.Sometimes{
-		&a.complainCheckout, &a.complainUnsigned, &a.complainSignature, &a.complainMalformed, &a.complainStorage,
+		&a.complainUnsigned, &a.complainSignature, &a.complainMalformed, &a.complainDownloads,
 	} {
 		sometimes.First, sometimes.Interval = 1, time.Minute
 	}
@@ -240,6 +243,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("axra: registering metrics: %w", err)
+	}
+	if err := a.provisionEvents(ctx); err != nil {
+		return err
 	}
 	return a.provisionShared(secrets)
 }
@@ -285,6 +291,7 @@ func (a *App) provisionStorage(ctx caddy.Context) error {
 	}
 	a.archive = ledger.NewArchive(a.storage)
 	a.ledger = a.archive.Ledger
+	a.ledger.Observe(countLedgerError)
 	return nil
 }
 
@@ -324,10 +331,10 @@ func (a *App) provisionShared(s secrets) error {
 	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
-		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
+		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, "")}
 	}, where, perClient, total).value
 	a.claims = acquire(a, "claims", func() *pooled[*session.Limiter] {
-		return &pooled[*session.Limiter]{value: session.NewLimiter(session.DefaultPerClient, session.DefaultTotal, now)}
+		return &pooled[*session.Limiter]{value: newLimiter(session.DefaultPerClient, session.DefaultTotal, limitClaims)}
 	}, where).value
 	if s.key == "" {
 		return nil // a node that only receives webhooks
@@ -337,8 +344,9 @@ func (a *App) provisionShared(s secrets) error {
 		return err
 	}
 	a.endpoint = endpoint
-	a.client = acquire(a, "client", func() *axraClient { return newAxraClient(endpoint, s, hosts) },
-		endpoint, s.key, s.secret, hosts).Client
+	a.axra = acquire(a, "client", func() *axraClient { return newAxraClient(endpoint, s, hosts) },
+		endpoint, s.key, s.secret, hosts)
+	a.client = a.axra.Client
 	return nil
 }
 
@@ -396,6 +404,9 @@ func (a *App) Start() error {
 		return err
 	}
 	a.started.Store(true)
+	if a.axra != nil {
+		a.axra.logger.Store(a.logger)
+	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.stop = cancel
 	a.stopped = make(chan struct{})
@@ -416,6 +427,7 @@ func (a *App) Stop() error {
 		return nil
 	}
 	a.stop()
+	a.announcer.flush()
 	select {
 	case <-a.stopped:
 	case <-time.After(time.Second): // a storage that hangs must not hold up a reload
@@ -503,12 +515,35 @@ func (*pooled[T]) Destruct() error { return nil }
 type axraClient struct {
 	*session.Client
 	transport *http.Transport
+	logger    atomic.Pointer[zap.Logger] // of the configuration that was started last
+	suspended atomic.Bool
 }
 
 // Destruct closes idle connections.
 func (c *axraClient) Destruct() error {
 	c.transport.CloseIdleConnections()
+	if c.suspended.Swap(false) {
+		apiSuspended.Dec()
+	}
 	return nil
+}
+
+// onBreaker tells that calls are suspended, or made again.
+func (c *axraClient) onBreaker(open bool) {
+	if c.suspended.Swap(open) == open {
+		return
+	}
+	logger := c.logger.Load()
+	if logger == nil {
+		logger = zap.NewNop()
+	}
+	if open {
+		apiSuspended.Inc()
+		logger.Warn("calls of Axra's API are suspended after repeated failures; it is tried again every ten seconds")
+		return
+	}
+	apiSuspended.Dec()
+	logger.Info("calls of Axra's API are made again")
 }
 
 func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axraClient {
@@ -523,9 +558,12 @@ func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axr
 			return http.ErrUseLastResponse // a redirect would carry our credentials along
 		},
 	}
-	return &axraClient{transport: transport, Client: session.NewClient(session.ClientConfig{
+	client := &axraClient{transport: transport}
+	client.Client = session.NewClient(session.ClientConfig{
 		HTTP: doer, Endpoint: endpoint, Key: s.key, Secret: s.secret, CheckoutHosts: hosts, Now: now,
-	})}
+		OnBreaker: client.onBreaker, OnCall: countCall,
+	})
+	return client
 }
 
 // storageIdentity names a storage, so that the memory of a reloaded configuration

@@ -87,7 +87,7 @@ func (v *visit) admitPlace(grant ledger.Grant, place place) error {
 	access := v.accessOf(grant)
 	access.Device = place.String()
 	if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
-		v.logger.Error("an access token could not be signed", zap.Error(err))
+		v.app.complain(v.logger, "an access token could not be signed", zap.Error(err))
 		return v.showSafe()
 	}
 	return v.arrive()

@@ -41,19 +41,19 @@ func (p *Preview) check() error {
 
 // limiter bounds visitors who come without the cookie.
 func (p *Preview) limiter(a *App, gate string) *session.Limiter {
-	return p.limiterOf(a, "previews", max(30, 10*p.Pages), gate)
+	return p.limiterOf(a, limitPreview, max(30, 10*p.Pages), gate)
 }
 
 // parts bounds what is fetched as a part of free pages.
 func (p *Preview) parts(a *App, gate string) *session.Limiter {
-	return p.limiterOf(a, "parts", max(300, 100*p.Pages), gate)
+	return p.limiterOf(a, limitPreviewParts, max(300, 100*p.Pages), gate)
 }
 
-func (p *Preview) limiterOf(a *App, kind string, events int, gate string) *session.Limiter {
+func (p *Preview) limiterOf(a *App, limit string, events int, gate string) *session.Limiter {
 	perClient := session.Rate{Events: events, Per: time.Duration(p.Per)}
 	total := session.Rate{Events: 1_000_000, Per: time.Minute}
-	return acquire(a, kind, func() *pooled[*session.Limiter] {
-		return &pooled[*session.Limiter]{value: session.NewLimiter(perClient, total, now)}
+	return acquire(a, limit, func() *pooled[*session.Limiter] {
+		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, limit)}
 	}, perClient, gate).value
 }
 

@@ -279,7 +279,7 @@ func (v *visit) tellPurchase(entry session.Pending, device string, unpaid func()
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.app.count(checkouts, "redeemed")
+	v.app.countUsed(entry.Session, access.Pass)
 	v.logger.Debug("access token given to a program", zap.String("session", shorten(entry.Session)))
 	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &access.Expires}
 	if !access.Until.IsZero() {

@@ -82,7 +82,7 @@ func (v *visit) tellLink(view *page.View, known *verified) {
 	}
 	address, err := v.linkAddress(v.site, known, v.target)
 	if err != nil {
-		v.logger.Error("a private address could not be signed", zap.Error(err))
+		v.app.complain(v.logger, "a private address could not be signed", zap.Error(err))
 		return
 	}
 	view.LinkURL = address

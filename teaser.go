@@ -84,11 +84,10 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 	w := newDecidingWriter(v.w, v.asTeaser)
 	err = unlessRefused(func() bool { return w.refused }, func() error { return v.askTeaser(w) })
 	if w.decided && !w.refused {
+		v.countShown(offers...)
 		return true, err
 	}
-	v.app.complainCheckout.Do(func() {
-		v.logger.Error("the teaser could not be served; visitors see the built-in page", zap.String("path", v.r.URL.Path), zap.Error(err))
-	})
+	v.app.complain(v.logger, "the teaser could not be served; visitors see the built-in page", zap.String("path", v.r.URL.Path), zap.Error(err))
 	restoreHeader(v.w.Header(), before)
 	return false, nil
 }

@@ -22,6 +22,7 @@ type shared struct {
 	verified *otter.Cache[string, *verified]
 	progress *otter.Cache[string, progress]
 	fetches  *otter.Cache[string, *fetches]
+	used     *otter.Cache[string, struct{}] // sessions whose first use has been counted
 	flights  singleflight.Group
 	// outcomes counts the refunds and disputes that this node has heard of: what
 	// was found out before one came is found out anew.
@@ -48,6 +49,7 @@ func newShared() *shared {
 			},
 		}),
 		fetches: newFetches(),
+		used:    otter.Must(&otter.Options[string, struct{}]{MaximumSize: maxProgress}),
 		progress: otter.Must(&otter.Options[string, progress]{
 			MaximumSize:      maxProgress,
 			ExpiryCalculator: otter.ExpiryWriting[string, progress](progressLife),
@@ -60,6 +62,7 @@ func (s *shared) Destruct() error {
 	s.verified.StopAllGoroutines()
 	s.progress.StopAllGoroutines()
 	s.fetches.StopAllGoroutines()
+	s.used.StopAllGoroutines()
 	return nil
 }
 
@@ -193,7 +196,11 @@ func (a *App) judge(ctx context.Context, v *verified) verdict {
 	if end := v.end(); !end.IsZero() && !at.Before(end) {
 		return none
 	}
-	return v.verdict(now(), time.Duration(a.Grace))
+	verdict := v.verdict(now(), time.Duration(a.Grace))
+	if verdict == open && v.failingSince.Load() != 0 {
+		graceVerdicts.Inc()
+	}
+	return verdict
 }
 
 // mayTry lets one caller through per retryCheck.
@@ -284,10 +291,8 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time,
 			since = since.Add(-time.Duration(a.Grace) - time.Second)
 		}
 		v.failingSince.CompareAndSwap(0, since.UnixNano())
-		a.complainStorage.Do(func() {
-			a.logger.Error("the ledger cannot tell whether a visitor has paid; those known to have are served for the time of grace",
-				zap.Error(err), zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)))
-		})
+		a.complain(a.logger, "the ledger cannot tell whether a visitor has paid; those known to have are served for the time of grace",
+			zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)), zap.Error(err))
 		return
 	}
 	if grant.ClosedFor == "" {
@@ -298,6 +303,8 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time,
 	v.downloads.Store(int64(grant.Terms.Downloads))
 	v.until.Store(&grant.Until)
 	v.failingSince.Store(0)
-	v.checkedAt.Store(asked.UnixNano())
+	if previous := v.checkedAt.Swap(asked.UnixNano()); previous != 0 {
+		countRecheck(time.Unix(0, previous), now())
+	}
 	v.outcomes.Store(outcomes)
 }

@@ -211,10 +211,8 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
 		switch {
 		case err == nil && !v.opens(grant):
-			v.app.complainCheckout.Do(func() {
-				v.logger.Error("a payment was made for something else than its pending cookie says",
-					zap.String("session", shorten(entry.Session)))
-			})
+			v.app.complain(v.logger, "a payment was made for something else than its pending cookie says",
+				zap.String("session", shorten(entry.Session)))
 		case err == nil && grant.Open(now()) && entry.State == session.Kept && v.isNeedless(grant):
 		case err == nil && grant.Open(now()):
 			return entry, grant
@@ -273,17 +271,17 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	if known != nil && known.outlasts(access) {
 		entry = entry.Keep(grant.Until, now()) // for the case that the other is refunded
 		if err := v.keepPending(v.w, v.site, entry); err != nil {
-			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+			v.app.complain(v.logger, "a pending cookie could not be renewed", zap.Error(err))
 		}
 	} else {
 		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
-			v.logger.Error("an access token could not be signed", zap.Error(err))
+			v.app.complain(v.logger, "an access token could not be signed", zap.Error(err))
 			return v.showSafe()
 		}
 		v.dropPending(v.w, v.site, entry)
 	}
 	v.goToWanted(entry)
-	v.app.count(checkouts, "redeemed")
+	v.app.countUsed(entry.Session, access.Pass)
 	if v.Receipt || v.params.Has(paramReceipt) {
 		goTo(v.w, withParams(v.target, paramReceipt, access.Pass)+v.fragment())
 		return nil
@@ -306,9 +304,7 @@ func (v *visit) settlePlaces(entry session.Pending, grant ledger.Grant) {
 		}
 	}
 	if err != nil {
-		v.app.complainStorage.Do(func() {
-			v.logger.Error("the places of a purchase could not be settled", zap.Error(err), zap.String("session", shorten(grant.Session)))
-		})
+		v.app.complain(v.logger, "the places of a purchase could not be settled", zap.String("session", shorten(grant.Session)), zap.Error(err))
 	}
 }
 
@@ -414,7 +410,7 @@ func (v *visit) returned() error {
 		if entry.State != session.Returned {
 			entry.State, entry.ReturnedAt = session.Returned, now().Truncate(time.Millisecond)
 			if err := v.keepPending(v.w, v.site, entry); err != nil {
-				v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+				v.app.complain(v.logger, "a pending cookie could not be renewed", zap.Error(err))
 			}
 		}
 		return v.wait(entry)
@@ -442,7 +438,7 @@ func (v *visit) cancelled() error {
 		}
 		entry.State, entry.CheckoutURL = session.Cancelled, ""
 		if err := v.keepPending(v.w, v.site, entry); err != nil {
-			v.logger.Error("a pending cookie could not be renewed", zap.Error(err))
+			v.app.complain(v.logger, "a pending cookie could not be renewed", zap.Error(err))
 		}
 	}
 	return v.showView(page.View{Kind: kind, NextURL: v.target})
@@ -485,6 +481,7 @@ func (v *visit) wait(entry session.Pending) error {
 
 // usedUp answers who has fetched a purchase as often as it allows.
 func (v *visit) usedUp(known *verified, limit int) error {
+	countLimit(limitDownloads)
 	if !acceptsHTML(v.r) {
 		offers, err := v.onSale()
 		if err != nil {
@@ -529,9 +526,7 @@ func (v *visit) unreadable(err error) error {
 }
 
 func (v *visit) complainUnreadable(err error) {
-	v.app.complainStorage.Do(func() {
-		v.logger.Error("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
-	})
+	v.app.complain(v.logger, "the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
 }
 
 func (v *visit) showView(view page.View) error {

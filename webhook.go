@@ -66,7 +66,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		return nil
 	}
 	status, outcome, name := h.receive(w, r)
-	h.app.countEvent(name, outcome)
+	countEvent(name, outcome)
 	if status >= 500 {
 		w.Header().Set("Retry-After", "10")
 	}
@@ -77,7 +77,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // receive returns the answer to one delivery, and the event and outcome to count.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, name webhook.Type) {
 	if r.Header.Get(h.app.verifier.Header) == "" {
-		h.refuse(&h.app.complainUnsigned, fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
+		h.refuse(&h.app.complainUnsigned, rejectedUnsigned, fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	body, status := readBody(w, r)
@@ -85,12 +85,12 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 		return status, "unreadable", ""
 	}
 	if err := h.app.verifier.Verify(r.Header, body); err != nil {
-		h.refuse(&h.app.complainSignature, err)
+		h.refuse(&h.app.complainSignature, rejectedSignature, err)
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	event, err := webhook.Decode(body)
 	if err != nil {
-		h.refuse(&h.app.complainMalformed, err)
+		h.refuse(&h.app.complainMalformed, "", err)
 		return http.StatusBadRequest, "malformed", ""
 	}
 	// The sender may hang up and the configuration may be reloaded; what is
@@ -107,10 +107,13 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 }
 
 // refuse tells the operator, of each kind once a minute: junk must not hide a
-// signature that does not fit.
-func (h *Webhook) refuse(sometimes *rate.Sometimes, err error) {
+// signature that does not fit. reason is that of an event, if there is to be one.
+func (h *Webhook) refuse(sometimes *rate.Sometimes, reason string, err error) {
 	sometimes.Do(func() {
 		h.logger.Warn("a webhook was refused", zap.Error(err))
+		if reason != "" {
+			h.app.announceRejected(ledger.Fact{}, reason)
+		}
 	})
 }
 
@@ -188,6 +191,7 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	if err != nil || event.Session == "" {
 		a.logger.Error("a payment was completed whose metadata cannot be read; it opens nothing",
 			zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)), zap.Error(err))
+		a.announceRejected(ledger.Fact{Session: event.Session, Payment: event.Payment, Paid: event.Paid}, rejectedMetadata)
 		return "malformed", nil
 	}
 	fact := ledger.Fact{
@@ -207,17 +211,20 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	}
 	a.logger.Info("payment completed", zap.String("session", shorten(fact.Session)),
 		zap.String("payment", shorten(fact.Payment)), zap.String("pass", sold.Pass), zap.Stringer("price", sold.Price))
+	a.afterPaid(ctx, fact)
 	return "paid", nil
 }
 
 func (a *App) takeMismatch(ctx context.Context, fact ledger.Fact, reason error) (string, error) {
 	fact.Kind = ledger.Mismatch
-	if _, err := a.ledger.Record(ctx, fact); err != nil {
-		return "", err
+	fresh, err := a.ledger.Record(ctx, fact)
+	if err != nil || !fresh {
+		return "mismatch", err
 	}
 	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
 		zap.String("session", shorten(fact.Session)), zap.String("payment", shorten(fact.Payment)),
-		zap.Stringer("asked", fact.Terms.Price), zap.Stringer("paid", fact.Paid), zap.Error(reason))
+		zap.String("pass", fact.Terms.Pass), zap.Stringer("price", fact.Terms.Price), zap.Stringer("paid", fact.Paid), zap.Error(reason))
+	a.announceRejected(fact, rejectedAmount)
 	return "mismatch", nil
 }
 
@@ -239,6 +246,7 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 	}
 	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
 		zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)))
+	a.afterOutcome(ctx, kind, event)
 	return string(kind), nil
 }
 

@@ -1,0 +1,249 @@
+package paywall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// Events of Caddy's events app. They tell of what is stored already, and decide nothing.
+const (
+	eventPaid     = "axra.paid"
+	eventRefunded = "axra.refunded"
+	eventDisputed = "axra.disputed"
+	eventRejected = "axra.rejected"
+)
+
+// Reasons of eventRejected.
+const (
+	rejectedAmount    = "amount"    // too little, another currency, or no amount
+	rejectedMetadata  = "metadata"  // which cannot be read
+	rejectedSignature = "signature" // which does not fit
+	rejectedUnsigned  = "unsigned"  // the signature's header is missing
+)
+
+const (
+	maxAnnouncements = 256             // that wait to be handled
+	flushTimeout     = 2 * time.Second // for which the end of a configuration waits for them
+	lookTimeout      = 2 * time.Second // for what is known about a payment besides the event
+)
+
+// announcer emits events in their order, apart from the requests that cause them:
+// Caddy runs event handlers synchronously, and one that hangs or panics must not
+// keep a webhook from its answer. Its goroutine lasts only while there are events.
+type announcer struct {
+	events *caddyevents.App
+	ctx    caddy.Context
+	logger *zap.Logger
+	full   func() // complains
+
+	mu      sync.Mutex
+	started bool // all apps have; before, not all handlers are subscribed
+	queue   []announcement
+	done    chan struct{} // closed when the goroutine ends; nil where there is none
+}
+
+type announcement struct {
+	name string
+	data map[string]any
+}
+
+// provisionEvents takes the events app, which Caddy's TLS app loads in any case.
+func (a *App) provisionEvents(ctx caddy.Context) error {
+	module, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("axra: %w", err)
+	}
+	events, ok := module.(*caddyevents.App)
+	if !ok {
+		return fmt.Errorf("axra: app events is a %T", module)
+	}
+	a.announcer = &announcer{events: events, ctx: ctx, logger: a.logger, full: func() {
+		a.complain(a.logger, "event handlers are too slow; events are dropped")
+	}}
+	// What the last webhook of an old configuration stored is told of all the same.
+	a.announcer.ctx.Context = context.WithoutCancel(ctx.Context)
+	// Apps start in any order, so handlers are known to be subscribed only afterwards.
+	return events.On("started", a.announcer)
+}
+
+// Handle is told by Caddy that all apps have started.
+func (q *announcer) Handle(context.Context, caddy.Event) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.start()
+	return nil
+}
+
+// start lets events be handled. It is called with the lock.
+func (q *announcer) start() {
+	q.started = true
+	if q.done == nil && len(q.queue) > 0 {
+		q.done = make(chan struct{})
+		go q.run()
+	}
+}
+
+// emit queues an event and returns at once.
+func (q *announcer) emit(name string, data map[string]any) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) >= maxAnnouncements {
+		q.full()
+		return
+	}
+	q.queue = append(q.queue, announcement{name, data})
+	if q.started {
+		q.start()
+	}
+}
+
+func (q *announcer) run() {
+	for next, ok := q.next(); ok; next, ok = q.next() {
+		q.announce(next)
+	}
+}
+
+func (q *announcer) next() (announcement, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == 0 {
+		close(q.done)
+		q.done = nil
+		return announcement{}, false
+	}
+	first := q.queue[0]
+	q.queue = q.queue[1:]
+	return first, true
+}
+
+func (q *announcer) announce(a announcement) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.logger.Error("an event handler panicked", zap.String("event", a.name), zap.Any("panic", p))
+		}
+	}()
+	q.events.Emit(q.ctx, a.name, a.data)
+}
+
+// flush waits for what is queued, for flushTimeout at most: a handler that hangs must
+// not hold up a reload.
+func (q *announcer) flush() {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	q.start()
+	done := q.done
+	q.mu.Unlock()
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-time.After(flushTimeout):
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.logger.Error("event handlers did not end in time; the events left are dropped", zap.Int("events", len(q.queue)))
+		q.queue = nil
+	}
+}
+
+// announcedID is Axra's id of a session or a payment. It is whole for event handlers,
+// in placeholders for one, and short in JSON, since Caddy logs the data of events.
+type announcedID string
+
+// String is the id.
+func (id announcedID) String() string { return string(id) }
+
+// MarshalJSON is the id as it may be logged.
+func (id announcedID) MarshalJSON() ([]byte, error) { return json.Marshal(shorten(string(id))) }
+
+// announced is what an event says. All keys are always there, so that no placeholder
+// stays unreplaced.
+func announced(about ledger.Fact) map[string]any {
+	data := map[string]any{
+		"session": announcedID(about.Session), "payment": announcedID(about.Payment),
+		"pass": about.Terms.Pass, "resource": about.Terms.Resource, "site": about.Terms.Site,
+		"amount": "", "currency": about.Paid.Currency, "until": "", "outcome": "", "reason": "",
+	}
+	if about.Paid.Currency != "" {
+		data["amount"] = about.Paid.Digits()
+	}
+	return data
+}
+
+// afterPaid counts and announces a payment that has been stored. Its refund may have
+// come first.
+func (a *App) afterPaid(ctx context.Context, fact ledger.Fact) {
+	countPaid(fact)
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	until := fact.Terms.Access.Until(fact.At)
+	grant, err := a.ledger.Grant(ctx, fact.Session)
+	switch {
+	case err != nil:
+		a.complainLookUp(fact.Session, fact.Payment, err)
+	default:
+		until = grant.Until // more than was bought now, where it extends a purchase
+		if grant.ClosedFor != "" && grant.Session == fact.Session {
+			countOutcome(grant.ClosedFor, fact)
+		}
+	}
+	data := announced(fact)
+	if !until.IsZero() {
+		data["until"] = until.UTC().Format(time.RFC3339)
+	}
+	a.announcer.emit(eventPaid, data)
+}
+
+// afterOutcome counts and announces a refund or a step of a dispute that has been
+// stored. What was sold is looked up, and may not be known yet.
+func (a *App) afterOutcome(ctx context.Context, kind ledger.Kind, event webhook.Event) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	about := ledger.Fact{Session: event.Session, Payment: event.Payment}
+	sold, err := a.ledger.Sold(ctx, event.Session, event.Payment)
+	switch {
+	case err == nil:
+		countOutcome(kind, sold)
+		about = sold
+		if event.Payment != "" {
+			about.Payment = event.Payment // of the two that a local rail may name
+		}
+	case !errors.Is(err, ledger.ErrNotPaid):
+		a.complainLookUp(event.Session, event.Payment, err)
+	}
+	data := announced(about)
+	if outcome, ok := disputeOutcomes[kind]; ok {
+		data["outcome"] = outcome
+		a.announcer.emit(eventDisputed, data)
+		return
+	}
+	a.announcer.emit(eventRefunded, data)
+}
+
+func (a *App) complainLookUp(session, payment string, err error) {
+	a.complain(a.logger, "what was sold could not be looked up; it is missing in metrics and events",
+		zap.String("session", shorten(session)), zap.String("payment", shorten(payment)), zap.Error(err))
+}
+
+// announceRejected tells of money that opens nothing, or of a webhook that was refused.
+func (a *App) announceRejected(about ledger.Fact, reason string) {
+	data := announced(about)
+	data["reason"] = reason
+	a.announcer.emit(eventRejected, data)
+}
+
+// Interface guards
+var _ caddyevents.Handler = (*announcer)(nil)
