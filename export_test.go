@@ -1,8 +1,10 @@
 package paywall
 
 import (
+	"regexp"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 )
 
@@ -17,4 +19,23 @@ func NewCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}
 	fill(cmd)
 	return cmd
+}
+
+// RegisterMetrics registers the collectors.
+func RegisterMetrics(registry *prometheus.Registry) error { return registerMetrics(registry) }
+
+var fqName = regexp.MustCompile(`fqName: "([^"]+)"`)
+
+// MetricNames lists the names of the collectors.
+func MetricNames() []string {
+	var names []string
+	for _, collector := range collectors {
+		descriptions := make(chan *prometheus.Desc, 8)
+		collector.Describe(descriptions)
+		close(descriptions)
+		for description := range descriptions {
+			names = append(names, fqName.FindStringSubmatch(description.String())[1])
+		}
+	}
+	return names
 }

@@ -1,0 +1,289 @@
+package paywall_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() { caddy.RegisterModule(new(listener)) }
+
+// listener is an event handler: it keeps what it is told, in words of Caddy's
+// placeholders.
+type listener struct {
+	Line string `json:"line"`
+}
+
+// heard is what listeners were told, and how they behave.
+var heard = struct {
+	sync.Mutex
+	lines  []string
+	behave func(caddy.Event) error
+}{}
+
+func (*listener) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.listener", New: func() caddy.Module { return new(listener) }}
+}
+
+func (l *listener) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.AllArgs(&l.Line) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func (l *listener) Handle(ctx context.Context, event caddy.Event) error {
+	heard.Lock()
+	behave := heard.behave
+	heard.Unlock()
+	if behave != nil {
+		if err := behave(event); err != nil {
+			return err
+		}
+	}
+	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return fmt.Errorf("no replacer for %s", event.Name())
+	}
+	heard.Lock()
+	defer heard.Unlock()
+	heard.lines = append(heard.lines, replacer.ReplaceAll(l.Line, ""))
+	return nil
+}
+
+// listening is a Caddyfile with handlers of our events.
+func listening(config string) string {
+	const line = "{event.name} {event.module} session={event.data.session} payment={event.data.payment} {event.data.pass} {event.data.resource} " +
+		"{event.data.site} {event.data.amount} {event.data.currency} until={event.data.until} outcome={event.data.outcome} reason={event.data.reason}"
+	var handlers strings.Builder
+	for _, name := range []string{"paid", "refunded", "disputed", "rejected"} {
+		fmt.Fprintf(&handlers, "\t\ton axra.%s listener %q\n", name, line)
+	}
+	return strings.Replace(config, "{\n\tSETUP\n", "{\n\tSETUP\n\tevents {\n"+handlers.String()+"\t}\n", 1)
+}
+
+// newListeningWorld has handlers that do as behave says, and then take note.
+func newListeningWorld(t *testing.T, config string, behave func(caddy.Event) error) *world {
+	t.Helper()
+	heard.Lock()
+	heard.lines, heard.behave = nil, behave
+	heard.Unlock()
+	return newWorld(t, worldOptions{Caddyfile: listening(config)})
+}
+
+// told waits for so many events and returns them.
+func (w *world) told(count int) []string {
+	w.t.Helper()
+	for range 500 {
+		heard.Lock()
+		lines := append([]string(nil), heard.lines...)
+		heard.Unlock()
+		if len(lines) >= count {
+			return lines
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatalf("fewer than %d events: %v", count, heard.lines)
+	return nil
+}
+
+func (w *world) wantTold(want ...string) {
+	w.t.Helper()
+	got := w.told(len(want))
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		w.t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// sure delivers an event that must be acknowledged.
+func (w *world) sure(event map[string]any) {
+	w.t.Helper()
+	body := encode(w.t, event)
+	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+		w.t.Fatalf("answers %d", answer.status)
+	}
+}
+
+// changedData is a copy of an event with other data.
+func changedData(event map[string]any, changes map[string]any) map[string]any {
+	changed := maps.Clone(event)
+	data := maps.Clone(event["data"].(map[string]any))
+	maps.Copy(data, changes)
+	changed["data"] = data
+	return changed
+}
+
+func TestEventsTellWhatHasBeenStored(t *testing.T) {
+	w := newListeningWorld(t, fiveLines, nil)
+	session, completed := w.visitor().started("/premium/article.html")
+	until := w.now().Add(30 * day).UTC()
+	completed["timestamp"] = w.now().UTC().Format(time.RFC3339)
+	about := func(event string) map[string]any {
+		return map[string]any{"event": event, "timestamp": completed["timestamp"], "data": map[string]any{"paymentId": "bpay_" + session}}
+	}
+	for _, event := range []map[string]any{
+		completed, completed, about("payment.disputed"), about("payment.dispute_won"), about("payment.dispute_lost"),
+		about("payment.refunded"), about("payment.refunded"), completed,
+	} {
+		w.sure(event)
+	}
+	what := " axra session=" + session + " payment=bpay_" + session + " /premium/* * " + w.site + " 5.00 usd until="
+	w.wantTold(
+		"axra.paid"+what+until.Format(time.RFC3339)+" outcome= reason=",
+		"axra.disputed"+what+" outcome=opened reason=",
+		"axra.disputed"+what+" outcome=won reason=",
+		"axra.disputed"+what+" outcome=lost reason=",
+		"axra.refunded"+what+" outcome= reason=",
+	)
+	w.stop()
+	if log := w.log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
+		t.Error("the debug log of events does not have the ids shortened")
+	}
+}
+
+// W9, W1: what is rejected is told of, strangers cause one event a minute.
+func TestRejectedIsToldOf(t *testing.T) {
+	w := newListeningWorld(t, fiveLines, nil)
+	session, completed := w.visitor().started("/premium/article.html")
+	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
+	metadata["paywall_access"] = "never"
+	w.sure(changedData(completed, map[string]any{"metadata": metadata}))
+	w.sure(changedData(completed, map[string]any{"amount": 4}))
+	w.sure(changedData(completed, map[string]any{"amount": 4}))
+	for range 3 {
+		w.deliver([]byte("{}"), "00")
+		w.deliver([]byte("{}"), "")
+	}
+	ids := " axra session=" + session + " payment=bpay_" + session
+	w.wantTold(
+		"axra.rejected"+ids+"    5.00 usd until= outcome= reason=metadata",
+		"axra.rejected"+ids+" /premium/* * "+w.site+" 4.00 usd until= outcome= reason=amount",
+		"axra.rejected axra session= payment=      until= outcome= reason=signature",
+		"axra.rejected axra session= payment=      until= outcome= reason=unsigned",
+	)
+	w.stop()
+	if n := strings.Count(w.log(), "in another amount or currency than asked"); n != 1 {
+		t.Errorf("one state change, %d lines", n)
+	}
+}
+
+// A handler that fails, panics or hangs does not keep a webhook from its answer, nor
+// the next handler from its event.
+func TestEventHandlersCannotHurtAWebhook(t *testing.T) {
+	hang := make(chan struct{})
+	for name, behave := range map[string]func(caddy.Event) error{
+		"fails":  func(caddy.Event) error { return fmt.Errorf("%w: no", caddy.ErrEventAborted) },
+		"panics": func(caddy.Event) error { panic("bug in an event handler") },
+		"hangs":  func(caddy.Event) error { <-hang; return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var once sync.Once
+			w := newListeningWorld(t, fiveLines, func(e caddy.Event) (err error) {
+				first := false
+				once.Do(func() { first = true })
+				if first {
+					return behave(e)
+				}
+				return nil
+			})
+			v := w.visitor()
+			v.buy("/premium/article.html", cardGood).wantPaid(t)
+			w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+			if name == "hangs" {
+				close(hang)
+				w.told(2)
+				return
+			}
+			w.told(1)
+		})
+	}
+}
+
+// While a handler hangs, what waits is bounded, and a reload is not held up for long.
+func TestEventsThatWaitAreBounded(t *testing.T) {
+	hang := make(chan struct{})
+	w := newListeningWorld(t, fiveLines, func(caddy.Event) error { <-hang; return nil })
+	_, completed := w.visitor().started("/premium/article.html")
+	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
+	metadata["paywall_access"] = "never"
+	rejected := encode(t, changedData(completed, map[string]any{"metadata": metadata}))
+	for range 300 {
+		if answer := w.deliver(rejected, sign(rejected, webhookSecret)); answer.status != http.StatusOK {
+			t.Fatalf("answers %d", answer.status)
+		}
+	}
+	w.stop()
+	log := w.log()
+	for line, count := range map[string]int{"event handlers are too slow; events are dropped": 1, "event handlers did not end in time": 1} {
+		if n := strings.Count(log, line); n != count {
+			t.Errorf("%q is logged %d times", line, n)
+		}
+	}
+	close(hang)
+	w.wantNoAnnouncer()
+	if n := len(w.told(1)); n != 1 {
+		t.Errorf("%d events are told of after the end", n)
+	}
+}
+
+// What is queued when a configuration ends is told of first, and no goroutine stays.
+func TestTheEndOfAConfigurationLosesNoEvent(t *testing.T) {
+	begun, hang := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w := newListeningWorld(t, fiveLines, func(caddy.Event) error {
+		once.Do(func() { close(begun); <-hang })
+		return nil
+	})
+	for range 3 {
+		_, completed := w.visitor().started("/premium/article.html")
+		w.sure(completed)
+	}
+	<-begun
+	time.AfterFunc(100*time.Millisecond, func() { close(hang) })
+	w.stop()
+	if n := len(w.told(3)); n != 3 {
+		t.Errorf("%d events", n)
+	}
+	w.wantNoAnnouncer()
+	w.load(w.config) // and the next configuration tells, too
+	_, completed := w.visitor().started("/premium/article.html")
+	w.sure(completed)
+	w.told(4)
+}
+
+// wantNoAnnouncer waits for the goroutine that emits events to end.
+func (w *world) wantNoAnnouncer() {
+	w.t.Helper()
+	var stacks string
+	for range 500 {
+		all := make([]byte, 1<<20)
+		stacks = string(all[:runtime.Stack(all, true)])
+		if !strings.Contains(stacks, "paywall.(*announcer)") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Errorf("a goroutine stays:\n%s", stacks)
+}
+
+// D2: an event says less where what was sold cannot be looked up.
+func TestARefundIsToldOfBeforeItsPayment(t *testing.T) {
+	w := newListeningWorld(t, fiveLines, nil)
+	session, completed := w.visitor().started("/premium/article.html")
+	w.sure(map[string]any{"event": "payment.refunded", "data": map[string]any{"paymentId": "bpay_" + session}})
+	w.sure(completed)
+	lines := w.told(2)
+	if lines[0] != "axra.refunded axra session= payment=bpay_"+session+"      until= outcome= reason=" || !strings.HasPrefix(lines[1], "axra.paid ") {
+		t.Errorf("told: %v", lines)
+	}
+}
