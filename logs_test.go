@@ -188,6 +188,20 @@ var fieldNames = []string{
 }
 
 func TestOneThingHasOneNameInLogs(t *testing.T) {
+	raw, err := os.ReadFile("docs/operations.md")
+	mustDo(t, err)
+	_, after, _ := strings.Cut(string(raw), "\n| field | meaning |\n")
+	table, _, _ := strings.Cut(after, "\n\n")
+	var explained []string
+	for row := range strings.Lines(table) {
+		names, _, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		explained = append(explained, words(names)...)
+	}
+	for _, name := range fieldNames {
+		if !slices.Contains(explained, name) {
+			t.Errorf("the field %q is not in the table of docs/operations.md", name)
+		}
+	}
 	for _, each := range loggedLines(t) {
 		for _, field := range each.fields {
 			if !slices.Contains(fieldNames, field) {

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -205,13 +204,9 @@ func countCall(call session.Call) {
 
 func countRecheck(previous, at time.Time) { recheckAge.Observe(max(0, at.Sub(previous).Seconds())) }
 
-func addAmount(counter *prometheus.CounterVec, paid money.Price, labels ...string) {
-	counter.WithLabelValues(append(labels, paid.Currency)...).Add(paid.Amount.InexactFloat64())
-}
-
 func countPaid(fact ledger.Fact) {
 	countStep(fact.Terms.Pass, stepPaid)
-	addAmount(paidAmount, fact.Paid, fact.Terms.Pass)
+	paidAmount.WithLabelValues(fact.Terms.Pass, fact.Paid.Currency).Add(fact.Paid.Amount.InexactFloat64())
 }
 
 // disputeOutcomes are the outcomes of disputes, as labels and in events.
@@ -220,11 +215,15 @@ var disputeOutcomes = map[ledger.Kind]string{
 }
 
 // countOutcome counts a refund or a step of a dispute about a payment that is known.
+// What the operator has decided is none.
 func countOutcome(kind ledger.Kind, sold ledger.Fact) {
+	pass, currency, amount := sold.Terms.Pass, sold.Paid.Currency, sold.Paid.Amount.InexactFloat64()
 	if kind == ledger.Refunded {
-		addAmount(refundedAmount, sold.Paid, sold.Terms.Pass)
+		refundedAmount.WithLabelValues(pass, currency).Add(amount)
 		return
 	}
-	disputes.WithLabelValues(sold.Terms.Pass, disputeOutcomes[kind]).Inc()
-	disputedAmount.WithLabelValues(sold.Terms.Pass, sold.Paid.Currency, disputeOutcomes[kind]).Add(sold.Paid.Amount.InexactFloat64())
+	if outcome, ok := disputeOutcomes[kind]; ok {
+		disputes.WithLabelValues(pass, outcome).Inc()
+		disputedAmount.WithLabelValues(pass, currency, outcome).Add(amount)
+	}
 }

@@ -119,6 +119,27 @@ func TestTheFunnelIsCountedByPass(t *testing.T) {
 	w.wantGrown(before, series{step("used"): 1, `checkouts_total{outcome="redeemed"}`: 1})
 }
 
+func TestAProgramUsesAPurchaseOnce(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
+	var checkout struct{ CheckoutURL, StatusURL, StatusToken string }
+	before := w.scrape()
+	decode(t, w.visitor().do(http.MethodPost, "/premium/article.html?axra_checkout", nil, nil), &checkout)
+	w.visitor().pay(w.visitor().open(checkout.CheckoutURL), cardGood)
+	w.delivered()
+	for range 3 {
+		var status struct{ State string }
+		decode(t, w.visitor().do(http.MethodGet, checkout.StatusURL, http.Header{"Authorization": {"Bearer " + checkout.StatusToken}}, nil), &status)
+		if status.State != "paid" {
+			t.Fatalf("the status is %q", status.State)
+		}
+	}
+	w.wantGrown(before, series{
+		step("checkout"): 1, created: 1, `api_call_duration_seconds_count{call="session",outcome="ok"}`: 1,
+		step("paid"): 1, `paid_amount_total{currency="usd",pass="/premium/*"}`: 5, event("payment.completed", "paid"): 1,
+		step("used"): 1, `checkouts_total{outcome="redeemed"}`: 1,
+	})
+}
+
 func TestWaitingIsNotShown(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
 	v := w.visitor()
@@ -360,7 +381,10 @@ func TestTheDashboardIsOneOfGrafana(t *testing.T) {
 		Title      string
 		UID        string
 		Templating struct {
-			List []struct{ Name, Type, Query string }
+			List []struct {
+				Name, Type string
+				Query      any
+			}
 		}
 		Panels []struct {
 			ID         int

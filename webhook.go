@@ -100,7 +100,8 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	outcome, err = h.app.take(ctx, event)
 	if err != nil {
 		h.logger.Error("a verified event could not be stored; Axra is asked to send it again",
-			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)), zap.Error(err))
+			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)),
+			zap.String("payment", shorten(event.Payment)), zap.Error(err))
 		return http.StatusServiceUnavailable, "not_stored", event.Type
 	}
 	return http.StatusOK, outcome, event.Type

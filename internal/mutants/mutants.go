@@ -208,4 +208,15 @@ var mutants = []mutant{
 	{"conformance: a run has no end", "sandbox/conformance_api_test.go", `a.calls > maxLiveCalls {`, `a.calls > 1000 {`, "./sandbox", "TestConformanceAsks"},
 	{"conformance: an outage refutes", "sandbox/conformance_api_test.go", `a.status == http.StatusTooManyRequests, a.status >= 500:`, `a.status == 1:`, "./sandbox", "TestConformanceThat"},
 	{"conformance: an unsigned delivery is confirmed", "sandbox/conformance_webhook_test.go", `d.verifier.Verify(d.header, d.body); err != nil {`, `d.verifier.Verify(d.header, d.body); err == nil {`, "./sandbox", "TestConformanceReports"},
+
+	{"a redelivered payment is counted again", "webhook.go", "\tif !fresh {\n\t\treturn \"known\", nil\n\t}\n\ta.logger.Info(\"payment completed\"", "\tif !fresh && err != nil {\n\t\treturn \"known\", nil\n\t}\n\ta.logger.Info(\"payment completed\"", ".", "TestMoneyIs|TestEventsTell"},
+	{"a refund before its payment is not counted", "events.go", `if grant.ClosedFor != "" && grant.Session == fact.Session {`, `if grant.ClosedFor != "" && grant.Session == "" {`, ".", "TestMoneyIs"},
+	{"metrics end with a reload", "metrics.go", `err != nil && !errors.As(err, &known) {`, `err != nil && errors.As(err, &known) {`, ".", "TestMetrics"},
+	{"each status of a program counts as a use", "metrics.go", `_, first := a.shared.used.SetIfAbsent(session, struct{}{}); first {`, `a.shared != nil {`, ".", "TestAProgramUses"},
+	{"a crawler counts as shown", "metrics.go", "\tif !isNavigation(v.r) {\n\t\treturn\n\t}\n\tfor", "\tfor", ".", "TestOffersAndTeasers"},
+	{"event handlers are waited for", "events.go", "\t\tgo q.run()", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()", ".", "TestEventHandlersCannot"},
+	{"a panic of an event handler ends Caddy", "events.go", `if p := recover(); p != nil {`, `if p := any(nil); p != nil {`, ".", "TestEventHandlersCannot"},
+	{"events pile up without a bound", "events.go", `if len(q.queue) >= maxAnnouncements {`, `if len(q.queue) >= maxAnnouncements*1000 {`, ".", "TestEventsThatWait"},
+	{"the end of a configuration loses events", "module.go", "\ta.announcer.flush()\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"the debug log has whole ids", "events.go", `json.Marshal(shorten(string(id)))`, `json.Marshal(string(id))`, ".", "TestEventsTell"},
 }
