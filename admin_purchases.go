@@ -202,7 +202,7 @@ func (a *App) adminDecide(w http.ResponseWriter, r *http.Request, decision ledge
 	if err != nil {
 		return ledgerError(err)
 	}
-	a.logger.Info("purchase "+string(decision)+" by the operator",
+	a.logger.Info("purchase decided by the operator", zap.String("outcome", string(decision)),
 		zap.String("session", shorten(grant.Session)), zap.String("pass", grant.Terms.Pass))
 	if grant, err = a.ledger.Grant(r.Context(), grant.Session); err != nil {
 		return ledgerError(err)
