@@ -15,7 +15,10 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-func init() { caddy.RegisterModule(new(listener)) }
+func init() {
+	caddy.RegisterModule(new(listener))
+	caddy.RegisterModule(new(execStub))
+}
 
 // listener is an event handler: it keeps what it is told, in words of Caddy's
 // placeholders.
@@ -60,6 +63,27 @@ func (l *listener) Handle(ctx context.Context, event caddy.Event) error {
 	heard.lines = append(heard.lines, replacer.ReplaceAll(l.Line, ""))
 	return nil
 }
+
+// execStub takes the syntax of mholt/caddy-events-exec, which the documentation shows.
+type execStub struct {
+	Command string   `json:"command"`
+	Args    []string `json:"args,omitempty"`
+}
+
+func (*execStub) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "events.handlers.exec", New: func() caddy.Module { return new(execStub) }}
+}
+
+func (e *execStub) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	e.Command, e.Args = d.Val(), d.RemainingArgs()
+	return nil
+}
+
+func (*execStub) Handle(context.Context, caddy.Event) error { return nil }
 
 // listening is a Caddyfile with handlers of our events.
 func listening(config string) string {
