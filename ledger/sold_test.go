@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func TestASaleIsFoundByEitherId(t *testing.T) {
@@ -53,5 +54,19 @@ func TestTheObserverIsToldOfFailuresOnly(t *testing.T) {
 	_, _ = ledger.Record(t.Context(), paidFact(t, "another", ""))
 	if want := []string{"load: input/output error", "store: disk full"}; !reflect.DeepEqual(told, want) {
 		t.Errorf("told %v, want %v", told, want)
+	}
+}
+
+func TestTheObserverTellsTimeoutsApart(t *testing.T) {
+	storage := newDisk()
+	stalled := make(chan struct{})
+	storage.onLoad = func(string) error { <-stalled; return nil }
+	ledger := New(storage, time.Millisecond)
+	var told []error
+	ledger.Observe(func(_ string, err error) { told = append(told, err) })
+	_, _ = ledger.Grant(t.Context(), theSession)
+	close(stalled)
+	if len(told) != 1 || !errors.Is(told[0], ErrStorageTimeout) {
+		t.Errorf("told %v", told)
 	}
 }
