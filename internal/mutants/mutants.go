@@ -18,7 +18,7 @@ var mutants = []mutant{
 	{"W1 an empty secret signs", "webhook/verify.go", `if len(secret) == 0 {`, `if len(secret) < 0 {`, "./webhook", "."},
 	{"W3 only the first secret counts", "webhook/verify.go", `range v.Secrets {`, `range v.Secrets[:1] {`, "./webhook", "."},
 	{"W5 a body of any size is read", "webhook.go", `http.MaxBytesReader(w, r.Body, maxBody)`, `http.MaxBytesReader(w, r.Body, 1<<30)`, ".", "TestW5"},
-	{"W8 another installation's events count", "webhook.go", `return installation != a.shared.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
+	{"W8 another installation's events count", "webhook.go", `return installation != a.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
 	{"W9 the amount is not compared", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError != nil`, ".", "TestW9"},
 	{"W9 a missing amount passes", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError == nil && !sold.Price.CoveredBy(event.Paid)`, ".", "TestW9"},
 	{"W9 the currency is not compared", "money/money.go", `return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount`, `return paid.Amount`, ".", "TestW9"},
