@@ -430,8 +430,8 @@ func (a *App) adminLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	life := operatorLinkLife
 	if asked.For != "" {
-		if life, err = caddy.ParseDuration(asked.For); err != nil || life < time.Minute {
-			return adminError(http.StatusBadRequest, fmt.Errorf("%.40q is no length of time: write 24h or 7d", asked.For))
+		if life, err = caddy.ParseDuration(asked.For); err != nil || life < time.Minute || life > token.LongestLife {
+			return adminError(http.StatusBadRequest, fmt.Errorf("%.40q is no length of time from a minute to ten years: write 24h or 7d", asked.For))
 		}
 	}
 	if asked.URL == "" && strings.HasPrefix(grant.Terms.Resource, "/") {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,31 +98,18 @@ func (a *App) readOwnKey(configured string) (token.OwnKey, error) {
 	if !info.Mode().IsRegular() { // a pipe would hold up the start
 		return token.OwnKey{}, errors.New("is not a file")
 	}
+	if info.Size() > maxKeyFile {
+		return token.OwnKey{}, fmt.Errorf("is longer than %d bytes: that is no key", maxKeyFile)
+	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		a.logger.Warn("a signing key can be read by others than its owner: chmod 600 its file",
 			zap.String("signing_key", configured), zap.Stringer("mode", mode))
 	}
-	raw, err := readKeyFile(path)
+	raw, err := os.ReadFile(path) //nolint:gosec // the owner of the site names it
 	if err != nil {
-		return token.OwnKey{}, err
+		return token.OwnKey{}, withoutPath(err)
 	}
 	return token.ParseOwnKey(raw)
-}
-
-func readKeyFile(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the owner of the site names it
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer file.Close()
-	raw, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	if len(raw) > maxKeyFile {
-		return nil, fmt.Errorf("is longer than %d bytes: that is no key", maxKeyFile)
-	}
-	return raw, nil
 }
 
 // withoutPath is the cause without the path, which a placeholder could have made of a
