@@ -42,7 +42,7 @@ func (a *App) adminExport(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
-	done, err := a.archive.Export(r.Context(), w, a.shared.keyring.Installation(), now())
+	done, err := a.archive.Export(r.Context(), w, a.keyring.Installation(), now())
 	if err != nil {
 		// Half of it is on its way: without its last line it is refused by an import.
 		a.logger.Error("the ledger could not be exported", zap.Error(err))
@@ -76,7 +76,7 @@ func (a *App) adminImport(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.logger.Info("ledger imported", zap.Int("records", done.Records), zap.Int("known", done.Known))
 	return writeAdmin(w, imported{
-		Records: done.Records, Known: done.Known, Elsewhere: done.Installation != a.shared.keyring.Installation(),
+		Records: done.Records, Known: done.Known, Elsewhere: done.Installation != a.keyring.Installation(),
 	})
 }
 

@@ -301,7 +301,7 @@ func (h *Handler) standsAt(host, origin string) bool {
 
 // termsToGive are those of another purchase, or of what a gate of the site sells.
 func (a *App) termsToGive(ctx context.Context, asked giveRequest, site site, target string) (terms.Terms, error) {
-	given := terms.Terms{Installation: a.shared.keyring.Installation(), Site: site.origin}
+	given := terms.Terms{Installation: a.keyring.Installation(), Site: site.origin}
 	if asked.Like != "" {
 		session, err := a.sessionNamed(ctx, asked.Like)
 		if err != nil {
@@ -430,8 +430,8 @@ func (a *App) adminLink(w http.ResponseWriter, r *http.Request) error {
 	}
 	life := operatorLinkLife
 	if asked.For != "" {
-		if life, err = caddy.ParseDuration(asked.For); err != nil || life < time.Minute {
-			return adminError(http.StatusBadRequest, fmt.Errorf("%.40q is no length of time: write 24h or 7d", asked.For))
+		if life, err = caddy.ParseDuration(asked.For); err != nil || life < time.Minute || life > token.LongestLife {
+			return adminError(http.StatusBadRequest, fmt.Errorf("%.40q is no length of time from a minute to ten years: write 24h or 7d", asked.For))
 		}
 	}
 	if asked.URL == "" && strings.HasPrefix(grant.Terms.Resource, "/") {
@@ -481,7 +481,7 @@ func (a *App) tellPrivateAddress(w http.ResponseWriter, grant ledger.Grant, site
 
 // deviceAddress opens the purchase in another browser, at a page of the site.
 func (a *App) deviceAddress(site site, purchase ledger.Grant, target string, expires time.Time) (string, error) {
-	raw, err := a.shared.keyring.Sign(token.Device, deviceClaims{
+	raw, err := a.keyring.Sign(token.Device, deviceClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
 		Session:          purchase.Session, Pass: purchase.Terms.Pass, Scope: deviceScope(site),
 	})

@@ -21,9 +21,11 @@ func init() {
 	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
 	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
+	httpcaddyfile.RegisterDirective("axra_jwks", parseJWKS)
 	// The webhook comes first, so that no gate of the same block can cover it, nor a
-	// try_files or rewrite lead its deliveries elsewhere.
+	// try_files or rewrite lead its deliveries elsewhere. So do the public keys.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
+	httpcaddyfile.RegisterDirectiveOrder("axra_jwks", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
 }
 
@@ -55,6 +57,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //			timestamp_header <name>
 //		}
 //		signing_algorithm HS256|EdDSA
+//		signing_key       <file>|stored [<file>...]
 //		recheck           <duration>
 //		grace             <duration>
 //		keep              <duration>|forever
@@ -107,6 +110,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return a.unmarshalSignature(d)
 	case "signing_algorithm":
 		return oneOf(d, &a.SigningAlgorithm, token.HS256, token.EdDSA)
+	case "signing_key":
+		return a.unmarshalSigningKeys(d)
 	case "recheck":
 		return durationArg(d, &a.Recheck)
 	case "grace":
@@ -119,7 +124,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return a.unmarshalPass(d)
 	default:
 		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, pass, endpoint, checkout_hosts, "+
-			"site_url, storage, signature, signing_algorithm, recheck, grace, keep, limit_per_client and limit_total", name)
+			"site_url, storage, signature, signing_algorithm, signing_key, recheck, grace, keep, limit_per_client and limit_total", name)
 	}
 }
 
@@ -147,6 +152,15 @@ func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {
 	}
 	a.WebhookSecrets = append(a.WebhookSecrets, values...)
 	return nil
+}
+
+func (a *App) unmarshalSigningKeys(d *caddyfile.Dispenser) error {
+	files := d.RemainingArgs()
+	if len(files) == 0 {
+		return d.Err("signing_key needs a file: write `signing_key /etc/caddy/axra-signing.pem`")
+	}
+	a.SigningKeys = append(a.SigningKeys, files...)
+	return located(d, checkSigningKeys(a.SigningKeys))
 }
 
 func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
@@ -302,6 +316,20 @@ func (a *App) unmarshalLimit(d *caddyfile.Dispenser, name string) error {
 }
 
 func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseEndpoint(h, new(Webhook))
+}
+
+func parseJWKS(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseEndpoint(h, new(JWKS))
+}
+
+// endpoint is a handler that answers what its matcher lets through.
+type endpoint interface {
+	caddyhttp.MiddlewareHandler
+	caddyfile.Unmarshaler
+}
+
+func parseEndpoint(h httpcaddyfile.Helper, handler endpoint) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
@@ -309,7 +337,6 @@ func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := new(Webhook)
 	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
@@ -335,6 +362,20 @@ func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	if d.NextBlock(0) {
 		return d.Err("axra_webhook takes no block: secrets and signature stand in the global option axra")
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	axra_jwks [<matcher>]
+func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("axra_jwks takes one matcher only, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
+	}
+	if d.NextBlock(0) {
+		return d.Err("axra_jwks takes no block: signing_algorithm and signing_key stand in the global option axra")
 	}
 	return nil
 }
@@ -643,7 +684,7 @@ func (h *Handler) unmarshalLinks(d *caddyfile.Dispenser) error {
 		return d.WrapErr(errLinks)
 	}
 	h.Links.For = caddy.Duration(length)
-	return nil
+	return located(d, h.Links.check())
 }
 
 func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {
@@ -790,5 +831,6 @@ var (
 	_ caddyfile.Unmarshaler = (*App)(nil)
 	_ caddyfile.Unmarshaler = (*Handler)(nil)
 	_ caddyfile.Unmarshaler = (*Webhook)(nil)
+	_ caddyfile.Unmarshaler = (*JWKS)(nil)
 	_ caddyfile.Unmarshaler = (*MatchPaid)(nil)
 )

@@ -189,7 +189,7 @@ func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {
 func (v *visit) order(o offered) session.Order {
 	order := session.Order{
 		Terms: terms.Terms{
-			Installation: v.app.shared.keyring.Installation(), Site: v.site.origin,
+			Installation: v.app.keyring.Installation(), Site: v.site.origin,
 			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
 			Downloads: o.Downloads, Devices: o.Devices, Claim: v.Claim == claimFirst && !v.forProgram,
 		},

@@ -159,7 +159,7 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 			return true
 		}
 		seen++
-		entry, err := session.DecodePending(h.app.shared.keyring, value)
+		entry, err := session.DecodePending(h.app.keyring, value)
 		if err != nil || entry.CookieName(prefix) != name {
 			return seen < maxPending
 		}
@@ -194,7 +194,7 @@ func (h *Handler) scopes(r *http.Request, site site) map[string]*sale {
 
 // giveToken sets the cookie with an access token.
 func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, access token.Access) error {
-	raw, access, err := h.app.shared.keyring.SignAccess(access, h.app.SigningAlgorithm)
+	raw, access, err := h.app.keyring.SignAccess(access, h.app.SigningAlgorithm)
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, a
 }
 
 func (h *Handler) keepPending(w http.ResponseWriter, site site, entry session.Pending) error {
-	raw, err := entry.Encode(h.app.shared.keyring)
+	raw, err := entry.Encode(h.app.keyring)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (v *visit) linkedPurchase() string { return v.readDeviceLink().Session }
 // good.
 func (v *visit) readDeviceLink() deviceClaims {
 	var claims deviceClaims
-	err := v.app.shared.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
+	err := v.app.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}

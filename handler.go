@@ -407,7 +407,7 @@ func (h *Handler) carriesSecrets(r *http.Request) bool {
 	}
 	_, referer, _ := strings.Cut(r.Header.Get("Referer"), "?")
 	for param, use := range map[string]token.Use{paramLink: token.Link, paramDevice: token.Device} {
-		if raw := ownParams(referer).Get(param); raw != "" && h.app.shared.keyring.Verify(use, raw, new(jwt.RegisteredClaims)) == nil {
+		if raw := ownParams(referer).Get(param); raw != "" && h.app.keyring.Verify(use, raw, new(jwt.RegisteredClaims)) == nil {
 			return true
 		}
 	}

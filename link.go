@@ -20,20 +20,27 @@ import (
 // has such an address uses the purchase, until it ends or is refunded.
 type Links struct {
 	// For is how long an address works, such as `1h` for downloads. The default is as
-	// long as access lasts, as feeds need it.
+	// long as access lasts, as feeds need it; ten years are the most.
 	For caddy.Duration `json:"for,omitempty"`
 }
 
 // longestLink is the life of an address whose end is that of access: the ledger knows
 // when that is.
-const longestLink = 10 * 365 * 24 * time.Hour
+const longestLink = token.LongestLife
 
 func (l *Links) check() error {
-	if l != nil && l.For < 0 {
+	switch {
+	case l == nil:
+		return nil
+	case l.For < 0:
 		return errLinks
+	case time.Duration(l.For) > longestLink:
+		return errLongLinks
 	}
 	return nil
 }
+
+var errLongLinks = errors.New("links are signed for ten years at most: write `links` for as long as access lasts")
 
 var errLinks = errors.New("links is written once, with a length of time or without: write `links 1h`, or `links` for as long as access lasts")
 
@@ -82,7 +89,7 @@ func (a *App) privateAddress(site site, access token.Access, target string, expi
 		Scope:            linkScope(site, access.Pass, linkTarget(target)),
 		Pass:             access.Pass, Resource: access.Resource, Session: access.Session, Payment: access.Payment,
 	}
-	raw, err := a.shared.keyring.Sign(token.Link, claims)
+	raw, err := a.keyring.Sign(token.Link, claims)
 	if err != nil {
 		return "", err
 	}
@@ -109,14 +116,15 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	if known, ok := a.shared.verified.GetIfPresent(raw); ok {
+	if known := a.remembered(raw); known != nil {
 		if known.site != site.origin || known.link == "" {
 			return nil, token.ErrInvalid
 		}
 		return known, nil
 	}
 	var claims linkClaims
-	if err := a.shared.keyring.Verify(token.Link, raw, &claims); err != nil {
+	kid, err := a.keyring.VerifyBy(token.Link, raw, &claims)
+	if err != nil {
 		return nil, err
 	}
 	if claims.Session == "" || claims.Pass == "" || claims.Resource == "" || claims.Scope == "" {
@@ -124,7 +132,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	}
 	access := token.Access{
 		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
-		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time,
+		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Key: kid,
 	}
 	return a.remember(raw, &verified{Access: access, site: site.origin, link: claims.Scope}), nil
 }

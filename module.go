@@ -90,8 +90,21 @@ type App struct {
 	Signature *SignatureConfig `json:"signature,omitempty"`
 
 	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
-	// `EdDSA`. Tokens of the other one stay valid when it is changed.
+	// `EdDSA`. Tokens of the other one stay valid when it is changed. With EdDSA,
+	// applications behind can verify tokens by themselves, with the keys that the
+	// handler `axra_jwks` publishes.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
+
+	// SigningKeys are files with signing keys of your own for access tokens, as absolute
+	// paths, which may hold placeholders such as `{env.CREDENTIALS_DIRECTORY}`. The first
+	// one signs in place of the keys in storage; the others, your former ones, only
+	// verify. With the word `stored` in the first place the keys in storage sign, and all
+	// files only verify. A file holds an Ed25519 key in PEM (PKCS#8, as `openssl genpkey
+	// -algorithm ed25519` makes it; a public key is enough to verify), for EdDSA; or at
+	// least 32 random bytes, as they are, in hex or in base64, for HS256. Files are read
+	// when the configuration is loaded. The default is none: keys are made and kept in
+	// storage.
+	SigningKeys []string `json:"signing_keys,omitempty"`
 
 	// Recheck is how long a node may go without asking the ledger whether a
 	// payment still stands; a refund closes every node within this time. The
@@ -120,6 +133,7 @@ type App struct {
 	ledger        *ledger.Ledger
 	shared        *shared
 	axra          *axraClient
+	keyring       *token.Keyring // the stored keys, and SigningKeys
 	client        *session.Client
 	limiter       *session.Limiter
 	claims        *session.Limiter
@@ -222,9 +236,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := checkKeep(a.Keep); err != nil {
 		return fmt.Errorf("axra: %w", err)
 	}
-	if a.SigningAlgorithm == "" {
-		a.SigningAlgorithm = token.HS256
-	}
 	if err := a.provisionPasses(); err != nil {
 		return err
 	}
@@ -321,8 +332,9 @@ func (a *App) provisionVerifier(s secrets) error {
 }
 
 func (a *App) provisionShared(s secrets) error {
-	if a.SigningAlgorithm != token.HS256 && a.SigningAlgorithm != token.EdDSA {
-		return fmt.Errorf("axra: signing_algorithm %q is unknown: write %s or %s", a.SigningAlgorithm, token.HS256, token.EdDSA)
+	own, sign, err := a.provisionOwnKeys()
+	if err != nil {
+		return err
 	}
 	perClient, total, err := a.Limits.rates()
 	if err != nil {
@@ -330,6 +342,9 @@ func (a *App) provisionShared(s secrets) error {
 	}
 	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
+	if a.keyring, err = a.shared.ring.With(own, sign); err != nil {
+		return fmt.Errorf("axra: signing_key: %w: name each key once, and first one that can sign, or the word `stored`", err)
+	}
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, "")}
 	}, where, perClient, total).value
@@ -452,9 +467,9 @@ func (a *App) keepKeys(ctx context.Context) {
 		wait := token.RefreshEvery
 		var err error
 		if ensured {
-			err = a.shared.keyring.Refresh(ctx, a.storage)
+			err = a.keyring.Refresh(ctx, a.storage)
 		} else {
-			err = a.shared.keyring.Ensure(ctx, a.storage, a.SigningAlgorithm)
+			err = a.keyring.Ensure(ctx, a.storage, a.SigningAlgorithm)
 			ensured = err == nil
 		}
 		if err != nil && ctx.Err() == nil {
@@ -473,14 +488,14 @@ func (a *App) keepKeys(ctx context.Context) {
 // for a storage lock.
 func (a *App) keysReady(ctx context.Context) bool {
 	select {
-	case <-a.shared.keyring.Ready():
+	case <-a.keyring.Ready():
 		return true
 	default:
 	}
 	timer := time.NewTimer(2 * time.Second)
 	defer timer.Stop()
 	select {
-	case <-a.shared.keyring.Ready():
+	case <-a.keyring.Ready():
 		return true
 	case <-timer.C:
 	case <-ctx.Done():

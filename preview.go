@@ -83,7 +83,7 @@ func (v *visit) previewCookie() string {
 func (v *visit) samples() *samples {
 	for _, raw := range cookieValues(v.r.Header["Cookie"], []string{v.previewCookie()}, 2) {
 		read := new(samples)
-		if err := v.app.shared.keyring.Verify(token.Preview, raw, read); err == nil && read.Scope == v.previewScope() {
+		if err := v.app.keyring.Verify(token.Preview, raw, read); err == nil && read.Scope == v.previewScope() {
 			return read
 		}
 	}
@@ -112,7 +112,7 @@ func (v *visit) servePreview() (served bool, err error) {
 			return false, nil
 		}
 		read.Pages = append(read.Pages, this)
-		raw, err := v.app.shared.keyring.Sign(token.Preview, read)
+		raw, err := v.app.keyring.Sign(token.Preview, read)
 		if err != nil {
 			return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free sample: %w", err))
 		}

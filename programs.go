@@ -186,7 +186,7 @@ func (v *visit) startForProgram() error {
 		leave(v.w, entry.CheckoutURL) // a form on a page
 		return nil
 	}
-	statusToken, err := entry.Encode(v.app.shared.keyring)
+	statusToken, err := entry.Encode(v.app.keyring)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -240,7 +240,7 @@ func (v *visit) tellStatus() error {
 	if !ok {
 		return v.wantToken("", "Send the statusToken of the checkout as a bearer token.")
 	}
-	if entry, err := session.DecodePending(v.app.shared.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
+	if entry, err := session.DecodePending(v.app.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
 		return v.tellPurchase(entry, "", func() string { return v.unpaidState(entry) })
 	}
 	if known, err := v.app.verify(raw, v.site); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known) != none {
@@ -275,7 +275,7 @@ func (v *visit) tellPurchase(entry session.Pending, device string, unpaid func()
 	if grant.Session != entry.Session {
 		access.Device = entry.Device
 	}
-	signed, access, err := v.app.shared.keyring.SignAccess(access, v.app.SigningAlgorithm)
+	signed, access, err := v.app.keyring.SignAccess(access, v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}

@@ -63,7 +63,7 @@ func (v *visit) forgetEnded() {
 		if !strings.Contains(name, "axra_t_") {
 			return true
 		}
-		if _, err := v.app.shared.keyring.VerifyLapsed(value, v.site.origin); err == nil {
+		if _, err := v.app.keyring.VerifyLapsed(value, v.site.origin); err == nil {
 			cookie := v.site.cookie(name, "", time.Time{}) //nolint:gosec // it deletes one, and sets its attributes
 			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
 				cookie.Path = path

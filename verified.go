@@ -18,7 +18,7 @@ import (
 // shared is what outlives a reload: the keys, the memory of verified tokens and
 // of checkouts under way. It holds no storage, which may change with a reload.
 type shared struct {
-	keyring  *token.Keyring
+	ring     *token.Keyring // the stored keys; App.keyring has the configuration's own, too
 	verified *otter.Cache[string, *verified]
 	progress *otter.Cache[string, progress]
 	fetches  *otter.Cache[string, *fetches]
@@ -41,7 +41,7 @@ const (
 
 func newShared() *shared {
 	return &shared{
-		keyring: token.NewKeyring(now),
+		ring: token.NewKeyring(now),
 		verified: otter.Must(&otter.Options[string, *verified]{
 			MaximumWeight: maxVerifiedBytes,
 			Weigher: func(raw string, _ *verified) uint32 {
@@ -147,13 +147,13 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	if known, ok := a.shared.verified.GetIfPresent(raw); ok {
+	if known := a.remembered(raw); known != nil {
 		if known.site != site.origin || known.link != "" {
 			return nil, token.ErrInvalid
 		}
 		return known, nil
 	}
-	access, err := a.shared.keyring.VerifyAccess(raw, site.origin)
+	access, err := a.keyring.VerifyAccess(raw, site.origin)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +162,16 @@ func (a *App) verify(raw string, site site) (*verified, error) {
 		return nil, err
 	}
 	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), nil
+}
+
+// remembered is what has been verified before, as long as this configuration accepts the
+// key that has signed it.
+func (a *App) remembered(raw string) *verified {
+	known, ok := a.shared.verified.GetIfPresent(raw)
+	if !ok || !a.keyring.Knows(known.Key) {
+		return nil
+	}
+	return known
 }
 
 // remember keeps what has been verified.

@@ -85,7 +85,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 // has been extended since, on another device.
 func (v *visit) prolonged() *token.Access {
 	for _, raw := range v.candidates(v.r, v.site) {
-		access, err := v.app.shared.keyring.VerifyLapsed(raw, v.site.origin)
+		access, err := v.app.keyring.VerifyLapsed(raw, v.site.origin)
 		if err != nil {
 			continue
 		}

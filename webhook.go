@@ -182,7 +182,7 @@ func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, er
 func (a *App) isForeign(event webhook.Event) bool {
 	installation, ours := event.Metadata[terms.MetadataPrefix+"installation"]
 	if ours {
-		return installation != a.shared.keyring.Installation()
+		return installation != a.keyring.Installation()
 	}
 	return event.Type.Completes()
 }

@@ -33,6 +33,10 @@ var (
 	// ErrGarbledKeys: the stored keyring cannot be read; it is never overwritten,
 	// since that would log out everybody who has paid.
 	ErrGarbledKeys = errors.New("stored keyring is garbled")
+	// ErrUnknownKey: there is no key of that id.
+	ErrUnknownKey = errors.New("no signing key has this id")
+	// ErrOwnKey: the key is not among the stored ones; the configuration names it.
+	ErrOwnKey = errors.New("the key is from a file that the configuration names")
 )
 
 const (
@@ -75,10 +79,12 @@ type keyringRecord struct {
 type key struct {
 	id        string
 	algorithm string
-	signing   any // []byte or ed25519.PrivateKey
-	verifying any // []byte or ed25519.PublicKey
-	derived   map[Use][]byte
+	signing   any            // []byte or ed25519.PrivateKey
+	verifying any            // []byte or ed25519.PublicKey
+	derived   map[Use][]byte // nil for an owner's own key
+	created   time.Time
 	signFrom  time.Time
+	keepUntil time.Time // zero: it may still sign
 }
 
 // keys is an immutable snapshot of the keyring.
@@ -88,104 +94,138 @@ type keys struct {
 	ordered      []*key // oldest first
 }
 
-// Keyring holds the keys in memory. It is safe for concurrent use and is meant
-// to outlive a reload of the configuration.
+// Keyring holds the keys in memory. It is safe for concurrent use. The stored keys
+// in it are meant to outlive a reload of the configuration; With adds those of one
+// configuration.
 type Keyring struct {
-	now   func() time.Time
+	now  func() time.Time
+	ring *ring
+	own  ownKeys
+}
+
+// ring is the stored keys as this process knows them.
+type ring struct {
 	snap  atomic.Pointer[keys]
 	ready chan struct{}
 	once  sync.Once
+
+	mu      sync.Mutex
+	changes int // how often this process has changed what is stored
 }
 
 // NewKeyring returns an empty keyring; Ensure fills it.
 func NewKeyring(now func() time.Time) *Keyring {
-	return &Keyring{now: now, ready: make(chan struct{})}
+	return &Keyring{now: now, ring: &ring{ready: make(chan struct{})}}
 }
 
-// Ready is closed once keys are loaded.
-func (k *Keyring) Ready() <-chan struct{} { return k.ready }
+// Ready is closed once the stored keys are loaded.
+func (k *Keyring) Ready() <-chan struct{} { return k.ring.ready }
 
 // Installation returns the random id of this installation, "" before the keys
 // are loaded.
 func (k *Keyring) Installation() string {
-	if s := k.snap.Load(); s != nil {
+	if s := k.ring.snap.Load(); s != nil {
 		return s.installation
 	}
 	return ""
 }
 
-// Refresh loads the stored keys without taking a lock. It returns an error
-// that wraps fs.ErrNotExist where none are stored yet.
+// Refresh loads the stored keys without taking a lock: keys that other nodes have
+// added are known from then on, and those that they have removed are void. It returns
+// an error that wraps fs.ErrNotExist where none are stored yet.
 func (k *Keyring) Refresh(ctx context.Context, storage Storage) error {
+	before := k.ring.changed()
 	record, err := load(ctx, storage)
 	if err != nil {
 		return err
 	}
-	return k.use(record)
+	return k.ring.use(record, before)
 }
 
 // Ensure loads the keys and makes sure that one of the given algorithm is
 // among them, creating it under the storage's lock. It may wait for that lock:
 // never call it on a request's path.
 func (k *Keyring) Ensure(ctx context.Context, storage Storage, algorithm string) error {
+	before := k.ring.changed()
 	record, err := load(ctx, storage)
 	if err == nil && record.has(algorithm) {
-		return k.use(record)
+		return k.ring.use(record, before)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	// Keys that exist are used while a further one is being made.
 	if err == nil {
-		if err := k.use(record); err != nil {
+		if err := k.ring.use(record, before); err != nil {
 			return err
 		}
 	}
+	return k.change(ctx, storage, func(record *keyringRecord) (changed bool, err error) {
+		if record.has(algorithm) { // another node was faster
+			return false, nil
+		}
+		record.add(algorithm, k.now())
+		return true, nil
+	})
+}
+
+// change edits the stored keys under the storage's lock, and uses them.
+func (k *Keyring) change(ctx context.Context, storage Storage, edit func(*keyringRecord) (changed bool, err error)) error {
 	if err := storage.Lock(ctx, keyringLock); err != nil {
 		return fmt.Errorf("locking the keyring: %w", err)
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), keyringLock) }()
-	record, err = k.addKey(ctx, storage, algorithm)
+	record, err := load(ctx, storage)
+	if errors.Is(err, fs.ErrNotExist) {
+		record, err = keyringRecord{Version: keyringVersion, Installation: randomHex(8)}, nil
+	}
 	if err != nil {
 		return err
 	}
-	return k.use(record)
+	changed, err := edit(&record)
+	if err != nil {
+		return err
+	}
+	if changed {
+		record.prune(k.now())
+		if err := save(ctx, storage, record); err != nil {
+			return err
+		}
+	}
+	return k.ring.use(record, k.ring.change())
 }
 
-// addKey runs under the lock: another node may have added the key meanwhile.
-func (k *Keyring) addKey(ctx context.Context, storage Storage, algorithm string) (keyringRecord, error) {
-	record, err := load(ctx, storage)
-	switch {
-	case err == nil && record.has(algorithm):
-		return record, nil
-	case err == nil:
-	case errors.Is(err, fs.ErrNotExist):
-		record = keyringRecord{Version: keyringVersion, Installation: randomHex(8)}
-	default:
-		return keyringRecord{}, err
-	}
-	now := k.now().UTC().Truncate(time.Second)
+// add makes a key. The first one signs at once, a further one when every node has
+// read it.
+func (r *keyringRecord) add(algorithm string, now time.Time) *keyRecord {
+	now = now.UTC().Truncate(time.Second)
 	added := keyRecord{ID: randomHex(4), Algorithm: algorithm, Secret: make([]byte, 32), Created: now, SignFrom: now}
 	rand.Read(added.Secret)
-	if len(record.Keys) > 0 {
+	if len(r.Keys) > 0 {
 		added.SignFrom = now.Add(activation)
 	}
-	record.Keys = append(record.Keys, added)
+	r.Keys = append(r.Keys, added)
+	return &r.Keys[len(r.Keys)-1]
+}
+
+// save stores the keys and reads them back: a key that only this process knows must
+// not sign.
+func save(ctx context.Context, storage Storage, record keyringRecord) error {
 	encoded, err := json.Marshal(record)
 	if err != nil {
-		return keyringRecord{}, fmt.Errorf("encoding the keyring: %w", err)
+		return fmt.Errorf("encoding the keyring: %w", err)
 	}
 	if err := storage.Store(ctx, keyringKey, encoded); err != nil {
-		return keyringRecord{}, fmt.Errorf("storing the keyring: %w", err)
+		return fmt.Errorf("storing the keyring: %w", err)
 	}
 	stored, err := storage.Load(ctx, keyringKey)
 	if err != nil {
-		return keyringRecord{}, fmt.Errorf("reading the keyring back: %w", err)
+		return fmt.Errorf("reading the keyring back: %w", err)
 	}
 	if !bytes.Equal(stored, encoded) {
-		return keyringRecord{}, fmt.Errorf("%w: it does not read back as written", ErrGarbledKeys)
+		return fmt.Errorf("%w: it does not read back as written", ErrGarbledKeys)
 	}
-	return record, nil
+	return nil
 }
 
 func load(ctx context.Context, storage Storage) (keyringRecord, error) {
@@ -218,18 +258,39 @@ func (r keyringRecord) has(algorithm string) bool {
 	return false
 }
 
-func (k *Keyring) use(record keyringRecord) error {
+func (r *ring) changed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changes
+}
+
+// change makes what was read before it too old to be used.
+func (r *ring) change() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changes++
+	return r.changes
+}
+
+// use takes over the stored keys, unless this process has changed them since they
+// were read: a key that has just been removed must not come back.
+func (r *ring) use(record keyringRecord, read int) error {
 	snap := &keys{installation: record.Installation, byID: make(map[string]*key, len(record.Keys))}
-	for _, stored := range record.Keys {
+	for i, stored := range record.Keys {
 		usable, err := stored.usable()
 		if err != nil {
 			return err
 		}
+		usable.keepUntil = record.keepUntil(i)
 		snap.byID[usable.id] = usable
 		snap.ordered = append(snap.ordered, usable)
 	}
-	k.snap.Store(snap)
-	k.once.Do(func() { close(k.ready) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if read == r.changes {
+		r.snap.Store(snap)
+		r.once.Do(func() { close(r.ready) })
+	}
 	return nil
 }
 
@@ -237,7 +298,7 @@ func (r keyRecord) usable() (*key, error) {
 	if r.ID == "" || len(r.Secret) != 32 {
 		return nil, fmt.Errorf("%w: a key without id or of the wrong length", ErrGarbledKeys)
 	}
-	out := &key{id: r.ID, algorithm: r.Algorithm, signFrom: r.SignFrom}
+	out := &key{id: r.ID, algorithm: r.Algorithm, created: r.Created, signFrom: r.SignFrom}
 	switch r.Algorithm {
 	case HS256:
 		out.signing, out.verifying = r.Secret, r.Secret
@@ -260,7 +321,8 @@ func (r keyRecord) usable() (*key, error) {
 	return out, nil
 }
 
-// signer returns the newest key that may sign, preferring the algorithm.
+// signer returns the newest key that may sign, preferring the algorithm. Of the keys
+// of one algorithm only the last that may sign is ever chosen: see keepUntil.
 func (s *keys) signer(algorithm string, now time.Time) *key {
 	best := s.ordered[0]
 	for _, candidate := range s.ordered {

@@ -51,6 +51,10 @@ func (u Use) label() string {
 // that browsers keep a cookie (RFC 6265bis, section 5.5). It is renewed in time.
 const longest = 400 * 24 * time.Hour
 
+// LongestLife is how long anything lives that is signed: an address that opens itself
+// for as long as access lasts. Keys are kept for so long after they have signed.
+const LongestLife = 10 * 365 * 24 * time.Hour
+
 // Access is what an access token says.
 type Access struct {
 	Site     string // origin the token is for (aud)
@@ -64,6 +68,7 @@ type Access struct {
 	Until     time.Time // end of access; zero: for ever
 	Expires   time.Time // end of the token itself, never after Until
 	Issued    time.Time
+	Key       string // id of the key that has signed it
 }
 
 // Stale reports whether a token that ends before its access should be renewed.
@@ -83,10 +88,10 @@ type accessClaims struct {
 	Until     *jwt.NumericDate `json:"until,omitempty"`
 }
 
-// SignAccess issues an access token with the newest key of the algorithm. It
-// fills in Expires and Issued.
+// SignAccess issues an access token with the owner's own key, or else with the newest
+// key of the algorithm. It fills in Expires, Issued and Key.
 func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error) {
-	snap := k.snap.Load()
+	snap := k.ring.snap.Load()
 	if snap == nil {
 		return "", a, ErrNoKeys
 	}
@@ -107,9 +112,18 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 		}
 	}
 	claims.ExpiresAt = jwt.NewNumericDate(a.Expires)
-	signer := snap.signer(algorithm, k.now())
+	signer := k.accessSigner(snap, algorithm)
+	a.Key = signer.id
 	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, claims)
 	return signed, a, err
+}
+
+// accessSigner is the key that signs access tokens now.
+func (k *Keyring) accessSigner(snap *keys, algorithm string) *key {
+	if k.own.signer != nil {
+		return k.own.signer
+	}
+	return snap.signer(algorithm, k.now())
 }
 
 // VerifyAccess checks a token's form, type, key, signature, issuer, audience
@@ -134,7 +148,14 @@ const Lapse = 30 * 24 * time.Hour
 
 func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Access, error) {
 	var claims accessClaims
-	snap, err := k.verify(raw, typeAccess, &claims, func(key *key) (string, any) {
+	snap, kid, err := k.verify(raw, typeAccess, &claims, func(snap *keys, kid string) (string, any) {
+		key := k.own.byID[kid]
+		if key == nil {
+			key = snap.byID[kid]
+		}
+		if key == nil {
+			return "", nil
+		}
 		return key.algorithm, key.verifying
 	}, append(opts, jwt.WithAudience(site))...)
 	if err != nil {
@@ -150,6 +171,7 @@ func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Acce
 	a := Access{
 		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
 		Payment: claims.Payment, Device: claims.Device, Downloads: claims.Downloads, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
+		Key: kid,
 	}
 	if claims.Until != nil {
 		a.Until = claims.Until.Time
@@ -157,24 +179,45 @@ func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Acce
 	return a, nil
 }
 
-// Sign signs claims for a use, with HS256. They need an end (exp), of their own or
-// derived.
+// Sign signs claims for a use, with HS256 and a key derived from the newest stored one,
+// whatever the algorithm of that: so a rotation changes the keys of all uses. The claims
+// need an end (exp), of their own or derived, not later than LongestLife from now.
 func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
-	snap := k.snap.Load()
+	snap := k.ring.snap.Load()
 	if snap == nil {
 		return "", ErrNoKeys
 	}
-	signer := snap.signer(HS256, k.now())
+	signer := snap.newest(k.now())
 	return sign(HS256, signer.id, use.typ(), signer.derived[use], claims)
 }
 
 // Verify checks a token that Sign made for the use, and fills claims. The error
 // wraps ErrInvalid, or is ErrNoKeys.
 func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
-	_, err := k.verify(raw, use.typ(), claims, func(key *key) (string, any) {
+	_, err := k.VerifyBy(use, raw, claims)
+	return err
+}
+
+// VerifyBy is Verify, and names the key that has signed the token.
+func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, err error) {
+	_, kid, err = k.verify(raw, use.typ(), claims, func(snap *keys, kid string) (string, any) {
+		key := snap.byID[kid] // no use has an owner's own key: nothing is derived from those
+		if key == nil {
+			return "", nil
+		}
 		return HS256, key.derived[use]
 	})
-	return err
+	return kid, err
+}
+
+// Knows reports whether tokens that the key has signed are still accepted. What has
+// been verified before may be remembered for as long as that.
+func (k *Keyring) Knows(kid string) bool {
+	if k.own.byID[kid] != nil {
+		return true
+	}
+	snap := k.ring.snap.Load()
+	return snap != nil && snap.byID[kid] != nil
 }
 
 // SignPending signs the claims of a pending cookie.
@@ -198,17 +241,18 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 
 // verify lets our key, never the token's own header, choose the algorithm
 // (RFC 8725, section 3.1).
-func (k *Keyring) verify(raw, typ string, claims jwt.Claims, with func(*key) (string, any), opts ...jwt.ParserOption) (*keys, error) {
-	snap := k.snap.Load()
-	if snap == nil {
-		return nil, ErrNoKeys
+func (k *Keyring) verify(
+	raw, typ string, claims jwt.Claims, with func(snap *keys, kid string) (algorithm string, secret any), opts ...jwt.ParserOption,
+) (snap *keys, kid string, err error) {
+	if snap = k.ring.snap.Load(); snap == nil {
+		return nil, "", ErrNoKeys
 	}
 	if len(raw) > MaxSize {
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxSize)
+		return nil, "", fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxSize)
 	}
 	// Strict decoding still skips line breaks: one token would have many forms.
 	if strings.ContainsAny(raw, "\r\n") {
-		return nil, fmt.Errorf("%w: a line break", ErrInvalid)
+		return nil, "", fmt.Errorf("%w: a line break", ErrInvalid)
 	}
 	opts = append(opts,
 		jwt.WithValidMethods([]string{HS256, EdDSA}),
@@ -216,18 +260,17 @@ func (k *Keyring) verify(raw, typ string, claims jwt.Claims, with func(*key) (st
 		jwt.WithStrictDecoding(),
 		jwt.WithTimeFunc(k.now),
 	)
-	_, err := jwt.NewParser(opts...).ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+	_, err = jwt.NewParser(opts...).ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
 		// Exactly what we sign: alg, kid, typ. Anything more (jku, jwk, x5c, crit)
 		// is not ours.
-		kid, _ := t.Header["kid"].(string)
+		kid, _ = t.Header["kid"].(string)
 		if len(t.Header) != 3 || t.Header["typ"] != typ {
 			return nil, errors.New("foreign header")
 		}
-		key := snap.byID[kid]
-		if key == nil {
+		algorithm, secret := with(snap, kid)
+		if algorithm == "" {
 			return nil, errors.New("unknown key")
 		}
-		algorithm, secret := with(key)
 		if t.Method.Alg() != algorithm {
 			return nil, errors.New("algorithm is not the key's")
 		}
@@ -237,9 +280,9 @@ func (k *Keyring) verify(raw, typ string, claims jwt.Claims, with func(*key) (st
 		return secret, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return snap, nil
+	return snap, kid, nil
 }
 
 // numericExpiry reports whether exp is a number, as RFC 7519 wants it; the

@@ -18,7 +18,7 @@ var mutants = []mutant{
 	{"W1 an empty secret signs", "webhook/verify.go", `if len(secret) == 0 {`, `if len(secret) < 0 {`, "./webhook", "."},
 	{"W3 only the first secret counts", "webhook/verify.go", `range v.Secrets {`, `range v.Secrets[:1] {`, "./webhook", "."},
 	{"W5 a body of any size is read", "webhook.go", `http.MaxBytesReader(w, r.Body, maxBody)`, `http.MaxBytesReader(w, r.Body, 1<<30)`, ".", "TestW5"},
-	{"W8 another installation's events count", "webhook.go", `return installation != a.shared.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
+	{"W8 another installation's events count", "webhook.go", `return installation != a.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
 	{"W9 the amount is not compared", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError != nil`, ".", "TestW9"},
 	{"W9 a missing amount passes", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError == nil && !sold.Price.CoveredBy(event.Paid)`, ".", "TestW9"},
 	{"W9 the currency is not compared", "money/money.go", `return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount`, `return paid.Amount`, ".", "TestW9"},
@@ -64,6 +64,32 @@ var mutants = []mutant{
 	{"T7 a refund closes nothing", "verified.go", `if kind := v.closedFor.Load(); kind != nil {`, `if kind := v.closedFor.Load(); kind != nil && *kind == "" {`, ".", "TestT7Refund"},
 	{"T7 a refund is not noticed at once", "webhook.go", `a.shared.outcomes.Add(1)`, `a.shared.outcomes.Add(0)`, ".", "TestT7Refund"},
 	{"T7 a won dispute stays closed", "ledger/ledger.go", `case has(Disputed) && !has(DisputeWon):`, `case has(Disputed):`, ".", "TestT7Refund"},
+
+	{"a rotated key signs before others know it", "token/keyring.go", `added.SignFrom = now.Add(activation)`, `added.SignFrom = now`, "./token", "TestARotation|TestRotation|TestAChange"},
+	{"a rotation leaves keys of other uses", "token/token.go", `signer := snap.newest(k.now())`, `signer := snap.signer(HS256, k.now())`, "./token", "TestARotationChanges"},
+	{"keys are dropped too early", "token/rotation.go", `const keepFor = LongestLife + Lapse`, `const keepFor = longest`, "./token", "TestNothingOutlives"},
+	{"a key of another algorithm takes one's place", "token/rotation.go", `later.Algorithm == r.Keys[at].Algorithm && (`, `(`, "./token", "TestAKeyIsDropped"},
+	{"a removed key stays in memory", "token/keyring.go", `return k.ring.use(record, k.ring.change())`, `return nil`, "./token", "TestARemovedKey|TestANodeForgets"},
+	{"a removed key comes back", "token/keyring.go", `if read == r.changes {`, `if read <= r.changes {`, "./token", "TestARemovedKeyDoes"},
+	{"nothing signs in place of a removed key", "token/rotation.go", `r.Keys[at].SignFrom = now.UTC().Truncate(time.Second)`, ``, "./token", "TestWhatSigns"},
+	{"a removed key's tokens are remembered", "verified.go", `if !ok || !a.keyring.Knows(known.Key) {`, `if !ok {`, ".", "TestWhatARemoved|TestOwnKeysCome"},
+	{"T6 own keys verify other uses with the empty key", "token/token.go", `		key := snap.byID[kid] // no use`, `		key := snap.byID[kid]
+		if k.own.byID[kid] != nil {
+			key = k.own.byID[kid]
+		} // no use`, "./token", "TestT6OwnKeys"},
+	{"a removed key's private address is remembered", "link.go", `Expires: claims.ExpiresAt.Time, Key: kid,`, `Expires: claims.ExpiresAt.Time, Key: kid[:0] + a.listKeys()[len(a.listKeys())-1].ID,`, ".", "TestWhatARemoved|TestAPrivateAddressWorks"},
+	{"own keys change what others sign", "token/own.go", `with := &Keyring{now: k.now, ring: k.ring, own: ownKeys{byID: make(map[string]*key, len(own))}}`, `with := k
+	with.own = ownKeys{byID: make(map[string]*key, len(own))}`, ".", "TestK2AConfiguration"},
+	{"half a key in hex passes for base64", "token/own.go", `if strings.Trim(text, "0123456789abcdefABCDEF") == "" {`, `if text == "" {`, "./token", "TestOwnKeys"},
+	{"a short own key signs", "token/own.go", `if len(secret) < minSecret {`, `if len(secret) < 1 {`, "./token", "TestOwnKeysThat"},
+	{"a placeholder's secret is repeated", "signingkeys.go", `return fmt.Errorf("cannot be read: %w", at.Err)`, `return err`, ".", "TestSigningKeysThat"},
+	{"HMAC keys are published", "token/jwk.go", `if key, ok := each.verifying.(ed25519.PublicKey); ok {`, `key, ok := each.verifying.(ed25519.PublicKey)
+			if !ok {
+				key, ok = each.verifying.([]byte)
+			}
+			if ok {`, ".", "TestHMACKeys"},
+	{"a waiting key is not published", "token/jwk.go", `ed25519.PublicKey); ok {`, `ed25519.PublicKey); ok && !each.signFrom.After(k.now()) {`, ".", "TestPublishedKeys"},
+	{"W12 the key set takes a POST", "jwks.go", `r.Method != http.MethodGet && r.Method != http.MethodHead`, `r.Method == ""`, ".", "TestTheKeySet"},
 
 	{
 		"S1 anybody's paid session opens", "visit.go", "\tv.pending = v.readPending(v.r, v.site)\n\tif paid",

@@ -1,0 +1,83 @@
+package paywall
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/token"
+)
+
+func init() {
+	caddy.RegisterModule(new(JWKS))
+}
+
+// JWKS publishes the public keys of access tokens as a JSON Web Key Set (RFC 7517, RFC
+// 8037), so that applications behind can verify tokens by themselves. It needs
+// `signing_algorithm EdDSA`, or an Ed25519 key in `signing_key`: HMAC keys are secret and
+// never published, and without others the set is empty. In a Caddyfile it is the directive
+// `axra_jwks`.
+type JWKS struct{ app *App }
+
+// CaddyModule returns the Caddy module information.
+func (*JWKS) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_jwks", New: func() caddy.Module { return new(JWKS) }}
+}
+
+// Provision says so where there will be nothing to publish.
+func (h *JWKS) Provision(ctx caddy.Context) error {
+	var err error
+	if h.app, err = appFrom(ctx, "axra_jwks"); err != nil {
+		return err
+	}
+	isPublic := func(key token.KeyInfo) bool { return key.Own && key.Algorithm == token.EdDSA }
+	if h.app.SigningAlgorithm != token.EdDSA && !slices.ContainsFunc(h.app.listKeys(), isPublic) {
+		ctx.Logger().Warn("access tokens are signed with HS256, whose keys are secret, so that axra_jwks cannot publish them: " +
+			"write `signing_algorithm EdDSA` in the global option axra")
+	}
+	return nil
+}
+
+// cacheJWKS is how long the set may be kept: with the time in which this node hears of a
+// new key it is less than the time for which that waits before it signs.
+const cacheJWKS = "public, max-age=60"
+
+func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	header := w.Header()
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		header.Set("Allow", "GET, HEAD")
+		header.Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return nil
+	}
+	keys, err := h.app.keyring.PublicKeys()
+	if err != nil { // the very first start, or a storage in trouble
+		header.Set("Cache-Control", "no-store")
+		header.Set("Retry-After", "5")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return nil //nolint:nilerr // the answer says it
+	}
+	body, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	sum := sha256.Sum256(body)
+	header.Set("Content-Type", "application/jwk-set+json")
+	header.Set("Cache-Control", cacheJWKS)
+	header.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*JWKS)(nil)
+	_ caddyhttp.MiddlewareHandler = (*JWKS)(nil)
+)

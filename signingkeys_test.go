@@ -1,0 +1,404 @@
+package paywall_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/certmagic"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-axra/paywall"
+	signing "github.com/caddy-axra/paywall/token"
+)
+
+// withOptions adds lines to the global option.
+func withOptions(lines string) string {
+	return strings.Replace(fiveLines, "\t\tendpoint ", "\t\t"+lines+"\n\t\tendpoint ", 1)
+}
+
+// published is fiveLines with the public keys, in front of a gate for everything.
+func published(lines string) string {
+	return strings.Replace(withOptions(lines), "axra_paywall /premium/* {", "axra_jwks /.well-known/jwks.json\n\taxra_paywall {", 1)
+}
+
+func rotate(t *testing.T) string {
+	t.Helper()
+	kid, err := paywall.RotateKeys(t.Context())
+	mustDo(t, err)
+	return kid
+}
+
+func signerOfAccess(t *testing.T) string {
+	t.Helper()
+	keys, err := paywall.ListKeys()
+	mustDo(t, err)
+	for _, key := range keys {
+		if key.SignsAccess {
+			return key.ID
+		}
+	}
+	t.Fatalf("nothing signs: %+v", keys)
+	return ""
+}
+
+// kid is the key of the visitor's access token.
+func (v *visitor) kid(t *testing.T) string {
+	t.Helper()
+	parsed, _, err := jwt.NewParser().ParseUnverified(v.cookie(t, "axra_t_"), jwt.MapClaims{})
+	mustDo(t, err)
+	kid, _ := parsed.Header["kid"].(string)
+	return kid
+}
+
+// keyFile writes a key and returns where.
+func keyFile(t *testing.T, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	mustDo(t, os.WriteFile(path, content, 0o600))
+	return path
+}
+
+func randomKey() []byte {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	return []byte(base64.StdEncoding.EncodeToString(secret) + "\n")
+}
+
+func edwardsKey(t *testing.T) (private, public []byte) {
+	t.Helper()
+	publicKey, privateKey, err := ed25519.GenerateKey(rand.Reader)
+	mustDo(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(privateKey)
+	mustDo(t, err)
+	publicDER, err := x509.MarshalPKIXPublicKey(publicKey)
+	mustDo(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})
+}
+
+func TestARotationLogsNobodyOut(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	early, returning := w.visitor(), w.visitor()
+	early.buy("/premium/article.html", cardGood).wantPaid(t)
+	oldKey := early.kid(t)
+	w.hold(true)
+	back := returning.pay(returning.browse("/premium/article.html"), cardGood)
+
+	newKey := rotate(t)
+	w.pass(4 * time.Minute)
+	early.open("/premium/article.html").wantPaid(t)
+	w.hold(false)
+	w.delivered()
+	returning.browse(back.location()).wantPaid(t) // begun before, paid after
+	late := w.visitor()
+	late.buy("/premium/article.html", cardGood).wantPaid(t)
+	if early.kid(t) != oldKey || returning.kid(t) != newKey || late.kid(t) != newKey {
+		t.Errorf("the keys are %s, %s and %s; rotated from %s to %s", early.kid(t), returning.kid(t), late.kid(t), oldKey, newKey)
+	}
+
+	// Another node, which has never been told.
+	other := signing.NewKeyring(w.now)
+	mustDo(t, other.Refresh(t.Context(), &certmagic.FileStorage{Path: w.storage}))
+	for _, v := range []*visitor{early, returning, late} {
+		_, err := other.VerifyAccess(v.cookie(t, "axra_t_"), w.site)
+		mustDo(t, err)
+	}
+	w.restart()
+	for _, v := range []*visitor{early, returning, late} {
+		v.open("/premium/article.html").wantPaid(t)
+	}
+	if log := w.log(); !strings.Contains(log, "signing key added") || !strings.Contains(log, newKey) {
+		t.Error("the rotation is not in the log")
+	}
+}
+
+// A token that this node remembers, and a private address, are void as well.
+func TestWhatARemovedKeySignedIsVoidAtOnce(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "access 30d", "access 30d\n\t\tlinks", 1)})
+	early := w.visitor()
+	early.buy("/premium/article.html", cardGood).wantPaid(t)
+	private := early.privateAddress("/premium/article.html")
+	leaked := early.kid(t)
+	rotate(t)
+	w.pass(4 * time.Minute)
+	w.visitor().open(private).wantPaid(t)
+	late := w.visitor()
+	late.buy("/premium/article.html", cardGood).wantPaid(t)
+	early.open("/premium/article.html").wantPaid(t)
+
+	mustDo(t, paywall.RemoveKey(t.Context(), leaked))
+	early.open("/premium/article.html").wantCheckout(t, w)
+	if answer := w.visitor().open(private); strings.Contains(answer.body, marker) {
+		t.Errorf("the private address still opens: %d", answer.status)
+	}
+	late.open("/premium/article.html").wantPaid(t)
+	if err := paywall.RemoveKey(t.Context(), leaked); !errors.Is(err, signing.ErrUnknownKey) {
+		t.Errorf("removed twice: %v", err)
+	}
+
+	// The only key: another one signs at once.
+	last := signerOfAccess(t)
+	mustDo(t, paywall.RemoveKey(t.Context(), last))
+	late.open("/premium/article.html").wantCheckout(t, w)
+	again := w.visitor()
+	again.buy("/premium/article.html", cardGood).wantPaid(t)
+	if kid := again.kid(t); kid == last || kid == leaked {
+		t.Errorf("signed with the removed key %s", kid)
+	}
+}
+
+func TestOwnKeysComeAndGoByReload(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	private, public := edwardsKey(t)
+	first, second, verifies := keyFile(t, randomKey()), keyFile(t, private), keyFile(t, public)
+	var visitors []*visitor
+	signers := map[string]bool{}
+	for _, step := range []string{
+		"",
+		"signing_key " + first,
+		"signing_key " + second + " " + first,
+		"signing_key stored " + verifies + " " + first, // back again
+	} {
+		w.load(withOptions(step))
+		for i, v := range visitors {
+			if answer := v.open("/premium/article.html"); answer.status != http.StatusOK {
+				t.Errorf("%q: visitor %d gets %d", step, i, answer.status)
+			}
+		}
+		v := w.visitor()
+		v.buy("/premium/article.html", cardGood).wantPaid(t)
+		visitors = append(visitors, v)
+		if kid := v.kid(t); kid != signerOfAccess(t) {
+			t.Errorf("%q: signed with %s", step, kid)
+		} else {
+			signers[kid] = true
+		}
+	}
+	if len(signers) != 3 {
+		t.Errorf("the signers were %v", signers)
+	}
+	// A key that is listed no longer is void at once, remembered or not.
+	w.load(withOptions("signing_key " + first))
+	visitors[2].open("/premium/article.html").wantCheckout(t, w)
+	visitors[1].open("/premium/article.html").wantPaid(t)
+	visitors[0].open("/premium/article.html").wantPaid(t)
+}
+
+// A configuration that is only tried must not change what the running one does.
+func TestK2AConfigurationThatIsRefusedChangesNoKeys(t *testing.T) {
+	own, another := keyFile(t, randomKey()), keyFile(t, randomKey())
+	w := newWorld(t, worldOptions{Caddyfile: withOptions("signing_key " + own)})
+	before := w.visitor()
+	before.buy("/premium/article.html", cardGood).wantPaid(t)
+	signer := signerOfAccess(t)
+	adapt := func(config string) []byte {
+		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(config)), map[string]any{"filename": "Caddyfile"})
+		mustDo(t, err)
+		return adapted
+	}
+	var valid caddy.Config
+	mustDo(t, json.Unmarshal(adapt(withOptions("signing_key "+another)), &valid))
+	mustDo(t, caddy.Validate(&valid))
+	// A gate without an address is refused only once all has been provisioned.
+	refused := strings.Replace(withOptions("signing_key "+another), "http://localhost:PORT {", "http://:PORT {", 1)
+	if err := caddy.Load(adapt(refused), true); err == nil {
+		t.Fatal("the configuration is accepted")
+	}
+	before.open("/premium/article.html").wantPaid(t)
+	after := w.visitor()
+	after.buy("/premium/article.html", cardGood).wantPaid(t)
+	if got := after.kid(t); got != signer {
+		t.Errorf("signed with %s, want %s", got, signer)
+	}
+}
+
+func TestAKeyThatOthersCanReadIsReported(t *testing.T) {
+	path := keyFile(t, randomKey())
+	mustDo(t, os.Chmod(path, 0o644))
+	w := newWorld(t, worldOptions{Caddyfile: withOptions("signing_key " + path)})
+	if log := w.log(); strings.Count(log, "can be read by others") != 1 {
+		t.Errorf("the log says:\n%s", log)
+	}
+	mustDo(t, os.Chmod(path, 0o600))
+	w.load(w.config)
+	if log := w.log(); strings.Count(log, "can be read by others") != 1 {
+		t.Error("reported though nobody else can read it")
+	}
+}
+
+func TestSigningKeysThatAreRefused(t *testing.T) {
+	t.Setenv("PW_KEY", "bk_test_PLANTED")
+	private, public := edwardsKey(t)
+	edwards, verifies, secret := keyFile(t, private), keyFile(t, public), keyFile(t, randomKey())
+	t.Setenv("PW_PATH", secret)
+	t.Setenv("PW_WRONG", "/PLANTED")
+	t.Setenv("PW_RELATIVE", "PLANTED")
+	for name, test := range map[string]struct{ options, want string }{
+		"a placeholder":         {"signing_key {env.PW_PATH}", ""},
+		"several":               {"signing_key " + edwards + " " + secret, ""},
+		"only verifying":        {"signing_key stored " + verifies, ""},
+		"the algorithm agrees":  {"signing_key " + edwards + "\n\t\tsigning_algorithm EdDSA", ""},
+		"missing":               {"signing_key /nonexistent/key", "axra: signing_key /nonexistent/key: cannot be read: no such file"},
+		"a secret for a path":   {"signing_key {env.PW_WRONG}", "axra: signing_key {env.PW_WRONG}: cannot be read: "},
+		"a relative path":       {"signing_key {env.PW_RELATIVE}", "absolute paths"},
+		"a variable that isn't": {"signing_key {env.PW_NONE}", "is empty in the running Caddy"},
+		"a folder":              {"signing_key " + t.TempDir(), "is not a file"},
+		"31 bytes":              {"signing_key " + keyFile(t, []byte(strings.Repeat("ab", 31))), "fewer than 32 bytes"},
+		"no key":                {"signing_key " + keyFile(t, make([]byte, 20<<10)), "that is no key"},
+		"a public key first":    {"signing_key " + verifies, "cannot sign"},
+		"one key twice":         {"signing_key " + edwards + " " + verifies, "twice"},
+		"another algorithm":     {"signing_key " + edwards + "\n\t\tsigning_algorithm HS256", "leave out signing_algorithm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			refused(t, mustAdapt(t, "{\n\t"+quiet+"\n\taxra {\n\t\tapi_key {env.PW_KEY}\n\t\t"+test.options+"\n\t}\n}\n\nhttp://example.com {\n\trespond ok\n}\n"), test.want)
+		})
+	}
+}
+
+// keySet is what an application makes of the published keys, with nothing of ours.
+func (w *world) keySet(t *testing.T) (byID map[string]ed25519.PublicKey, answer reply) {
+	t.Helper()
+	answer = w.visitor().do(http.MethodGet, "/.well-known/jwks.json", nil, nil)
+	if answer.status != http.StatusOK {
+		t.Fatalf("the key set: %d", answer.status)
+	}
+	var set struct {
+		Keys []map[string]string `json:"keys"`
+	}
+	mustDo(t, json.Unmarshal([]byte(answer.body), &set))
+	if set.Keys == nil {
+		t.Fatalf("no list of keys: %s", answer.body)
+	}
+	byID = make(map[string]ed25519.PublicKey)
+	for _, key := range set.Keys {
+		if len(key) != 6 || key["kty"] != "OKP" || key["crv"] != "Ed25519" || key["use"] != "sig" || key["alg"] != "EdDSA" || key["d"] != "" {
+			t.Errorf("key %v", key)
+		}
+		x, err := base64.RawURLEncoding.DecodeString(key["x"])
+		mustDo(t, err)
+		byID[key["kid"]] = x
+	}
+	return byID, answer
+}
+
+// verifyItself is how an application checks a token by itself.
+func verifyItself(keys map[string]ed25519.PublicKey, w *world, raw string) (jwt.MapClaims, error) {
+	claims := jwt.MapClaims{}
+	_, err := jwt.ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
+		kid, _ := t.Header["kid"].(string)
+		if t.Header["typ"] != "paywall+jwt" || keys[kid] == nil {
+			return nil, errors.New("not one of ours")
+		}
+		return keys[kid], nil
+	}, jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience(w.site), jwt.WithExpirationRequired(), jwt.WithTimeFunc(w.now))
+	return claims, err
+}
+
+func TestApplicationsVerifyTokensByThemselves(t *testing.T) {
+	private, _ := edwardsKey(t)
+	for name, options := range map[string]string{
+		"a stored key": "signing_algorithm EdDSA", "an own key": "signing_key " + keyFile(t, private),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: published(options)})
+			v := w.visitor()
+			v.buy("/premium/article.html", cardGood).wantPaid(t)
+			keys, answer := w.keySet(t)
+			claims, err := verifyItself(keys, w, v.cookie(t, "axra_t_"))
+			mustDo(t, err)
+			if claims["pass"] != "default" || claims["resource"] != "*" || claims["session"] != w.lastPayment().SessionID {
+				t.Errorf("the claims are %v", claims)
+			}
+			for name, raw := range map[string]string{
+				"T1 a forged one":     w.forge(nil), // an HMAC key of the storage, if it has one
+				"T6 a pending cookie": w.pendingCookie(t),
+			} {
+				if _, err := verifyItself(keys, w, raw); err == nil {
+					t.Errorf("%s is accepted", name)
+				}
+			}
+			if strings.Contains(w.log(), "axra_jwks cannot publish") {
+				t.Error("the log says that there are no keys")
+			}
+			if got := answer.header.Get("Content-Type"); got != "application/jwk-set+json" {
+				t.Errorf("Content-Type %q", got)
+			}
+			if got := answer.header.Get("Cache-Control"); got != "public, max-age=60" {
+				t.Errorf("Cache-Control %q", got)
+			}
+		})
+	}
+}
+
+func (w *world) pendingCookie(t *testing.T) string {
+	t.Helper()
+	v := w.visitor()
+	v.open("/other")
+	return v.cookie(t, "axra_p_")
+}
+
+// A new key is published before it signs, and one that is removed no longer.
+func TestPublishedKeysFollowARotation(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: published("signing_algorithm EdDSA")})
+	before, first := w.keySet(t)
+	newKey := rotate(t)
+	after, second := w.keySet(t)
+	if len(before) != 1 || len(after) != 2 || after[newKey] == nil || signerOfAccess(t) == newKey {
+		t.Errorf("%d keys, then %d; %s signs", len(before), len(after), signerOfAccess(t))
+	}
+	if first.header.Get("ETag") == "" || first.header.Get("ETag") == second.header.Get("ETag") {
+		t.Errorf("ETags %q and %q", first.header.Get("ETag"), second.header.Get("ETag"))
+	}
+	for kid := range before {
+		mustDo(t, paywall.RemoveKey(t.Context(), kid))
+	}
+	if left, _ := w.keySet(t); len(left) != 1 || left[newKey] == nil {
+		t.Errorf("left are %v", left)
+	}
+}
+
+func TestTheKeySetIsOnlyRead(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: published("signing_algorithm EdDSA")})
+	_, answer := w.keySet(t)
+	v := w.visitor()
+	head := v.do(http.MethodHead, "/.well-known/jwks.json", nil, nil)
+	if head.status != http.StatusOK || head.body != "" || head.header.Get("ETag") != answer.header.Get("ETag") {
+		t.Errorf("HEAD: %d %q", head.status, head.body)
+	}
+	known := v.do(http.MethodGet, "/.well-known/jwks.json", http.Header{"If-None-Match": {answer.header.Get("ETag")}}, nil)
+	if known.status != http.StatusNotModified {
+		t.Errorf("If-None-Match: %d", known.status)
+	}
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+		answer := v.do(method, "/.well-known/jwks.json", nil, nil)
+		if answer.status != http.StatusMethodNotAllowed || answer.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d", method, answer.status)
+		}
+	}
+	if w.creations() != 0 {
+		t.Error("the key set is sold")
+	}
+}
+
+// The secret of an HMAC key would let anybody forge.
+func TestHMACKeysAreNotPublished(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: published("signing_key " + keyFile(t, randomKey()))})
+	if keys, answer := w.keySet(t); len(keys) != 0 || answer.body != `{"keys":[]}` {
+		t.Errorf("published: %s", answer.body)
+	}
+	if log := w.log(); strings.Count(log, "signing_algorithm EdDSA") != 1 {
+		t.Errorf("the log does not say why:\n%s", log)
+	}
+}

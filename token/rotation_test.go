@@ -1,0 +1,442 @@
+package token
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// bundle is one token of everything that is signed.
+type bundle struct {
+	access string
+	uses   map[Use]string
+}
+
+func bundleOf(t *testing.T, keyring *Keyring, c *clock, algorithm string) bundle {
+	t.Helper()
+	b := bundle{signed(t, keyring, sample(c), algorithm), make(map[Use]string)}
+	for _, use := range uses {
+		b.uses[use] = signedFor(t, keyring, use, c.now().Add(time.Hour))
+	}
+	return b
+}
+
+func signedFor(t *testing.T, keyring *Keyring, use Use, end time.Time) string {
+	t.Helper()
+	raw, err := keyring.Sign(use, jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(end)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func (b bundle) wantSignedBy(t *testing.T, kid string) {
+	t.Helper()
+	if got, _ := kidAndAlgorithm(t, b.access); got != kid {
+		t.Errorf("the access token is signed with %q, want %q", got, kid)
+	}
+	for use, raw := range b.uses {
+		if got, algorithm := kidAndAlgorithm(t, raw); got != kid || algorithm != HS256 {
+			t.Errorf("%s is signed with %q and %s, want %q", use, got, algorithm, kid)
+		}
+	}
+}
+
+func (b bundle) want(t *testing.T, keyring *Keyring, accepted bool) {
+	t.Helper()
+	if _, err := keyring.VerifyAccess(b.access, site); (err == nil) != accepted {
+		t.Errorf("access token: %v", err)
+	}
+	for use, raw := range b.uses {
+		if err := keyring.Verify(use, raw, new(jwt.RegisteredClaims)); (err == nil) != accepted {
+			t.Errorf("%s: %v", use, err)
+		}
+	}
+}
+
+func rotated(t *testing.T, keyring *Keyring, storage Storage, algorithm string) string {
+	t.Helper()
+	kid, err := keyring.Rotate(t.Context(), storage, algorithm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kid
+}
+
+func refreshed(t *testing.T, keyring *Keyring, storage Storage) {
+	t.Helper()
+	if err := keyring.Refresh(t.Context(), storage); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARotationLocksNobodyOut(t *testing.T) {
+	for _, algorithm := range []string{HS256, EdDSA} {
+		t.Run(algorithm, func(t *testing.T) {
+			c, storage := newClock(), newMemory()
+			nodeA, nodeB := ensured(t, c, storage, algorithm), ensured(t, c, storage, algorithm)
+			oldKey := nodeA.List(algorithm)[0].ID
+			before := bundleOf(t, nodeA, c, algorithm)
+			before.wantSignedBy(t, oldKey)
+
+			newKey := rotated(t, nodeA, storage, algorithm)
+			c.advance(activation - time.Second)
+			during := bundleOf(t, nodeA, c, algorithm)
+			during.wantSignedBy(t, oldKey)
+			during.want(t, nodeB, true) // which has not heard of the new key
+
+			refreshed(t, nodeB, storage)
+			c.advance(time.Second)
+			after := bundleOf(t, nodeA, c, algorithm)
+			after.wantSignedBy(t, newKey)
+			for _, node := range []*Keyring{nodeA, nodeB} {
+				for _, each := range []bundle{before, during, after} {
+					each.want(t, node, true)
+				}
+			}
+		})
+	}
+}
+
+// Also where a key of the other algorithm is left from before.
+func TestARotationChangesTheKeysOfAllUses(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	node := ensured(t, c, storage, HS256, EdDSA)
+	kid := rotated(t, node, storage, EdDSA)
+	c.advance(activation)
+	bundleOf(t, node, c, EdDSA).wantSignedBy(t, kid)
+}
+
+func TestRotationOfAnEmptyStorageMakesTheFirstKey(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	node := NewKeyring(c.now)
+	kid := rotated(t, node, storage, HS256)
+	bundleOf(t, node, c, HS256).wantSignedBy(t, kid)
+	if node.Installation() == "" {
+		t.Error("no installation")
+	}
+}
+
+// Whatever is signed is accepted until its end, however often keys are rotated and
+// whatever algorithm the configuration wants meanwhile.
+func TestNothingOutlivesItsKey(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	node := ensured(t, c, storage, HS256)
+	type promise struct {
+		raw string
+		end time.Time
+	}
+	var promises []promise
+	algorithms := []string{HS256, HS256, EdDSA, EdDSA, HS256}
+	most := 0
+	for i := range 60 {
+		algorithm := algorithms[i%len(algorithms)]
+		rotated(t, node, storage, algorithm)
+		for range 2 { // just before the new key signs, and just after
+			end := c.now().Add(LongestLife)
+			promises = append(promises, promise{signedFor(t, node, Link, end), end})
+			c.advance(activation)
+		}
+		c.advance(100 * 24 * time.Hour)
+		for _, each := range promises {
+			err := node.Verify(Link, each.raw, new(jwt.RegisteredClaims))
+			if ended := !c.now().Before(each.end); (err == nil) == ended {
+				t.Fatalf("rotation %d: ended %v, %v", i, ended, err)
+			}
+		}
+		most = max(most, len(node.List(algorithm)))
+	}
+	if kept := len(node.List(HS256)); kept != most || most > 40 {
+		t.Errorf("%d keys are kept, at most %d", kept, most)
+	}
+}
+
+func TestAKeyIsDroppedOnceAllItSignedHasEnded(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	node := ensured(t, c, storage, HS256)
+	first := node.List(HS256)[0].ID
+	second := rotated(t, node, storage, HS256)
+	until := c.now().Add(activation + keepFor)
+	if got := node.List(HS256)[0].KeepUntil; !got.Equal(until) {
+		t.Errorf("kept until %s, want %s", got, until)
+	}
+	ids := func() (ids []string) {
+		for _, key := range node.List(HS256) {
+			ids = append(ids, key.ID)
+		}
+		return ids
+	}
+	c.advance(until.Sub(c.now()) - time.Second)
+	third := rotated(t, node, storage, HS256)
+	if got := ids(); !slices.Equal(got, []string{first, second, third}) {
+		t.Errorf("too early: %v", got)
+	}
+	c.advance(time.Second)
+	stores := storage.stores
+	refreshed(t, node, storage)
+	if err := node.Ensure(t.Context(), storage, HS256); err != nil {
+		t.Fatal(err)
+	}
+	if storage.stores != stores || len(ids()) != 3 {
+		t.Error("keys are dropped where nothing else is written")
+	}
+	// A key of another algorithm takes nobody's place: the configuration may go back.
+	if err := node.Ensure(t.Context(), storage, EdDSA); err != nil {
+		t.Fatal(err)
+	}
+	if got := ids(); len(got) != 3 || slices.Contains(got, first) {
+		t.Errorf("too late: %v", got)
+	}
+	c.advance(10 * keepFor)
+	rotated(t, node, storage, EdDSA)
+	if got := ids(); !slices.Contains(got, third) || slices.Contains(got, second) {
+		t.Errorf("in the end: %v", got)
+	}
+}
+
+func TestARemovedKeyIsVoid(t *testing.T) {
+	for _, algorithm := range []string{HS256, EdDSA} {
+		t.Run(algorithm, func(t *testing.T) {
+			c, storage := newClock(), newMemory()
+			nodeA := ensured(t, c, storage, algorithm)
+			leaked := nodeA.List(algorithm)[0].ID
+			ofLeaked := bundleOf(t, nodeA, c, algorithm)
+			kept := rotated(t, nodeA, storage, algorithm)
+			c.advance(activation)
+			nodeB := ensured(t, c, storage, algorithm)
+			ofKept := bundleOf(t, nodeA, c, algorithm)
+
+			replacement, err := nodeA.Remove(t.Context(), storage, leaked, algorithm)
+			if err != nil || replacement != "" {
+				t.Fatalf("replacement %q, %v", replacement, err)
+			}
+			ofLeaked.want(t, nodeA, false)
+			ofKept.want(t, nodeA, true)
+			if nodeA.Knows(leaked) || !nodeA.Knows(kept) {
+				t.Error("what has been verified before is remembered for the wrong key")
+			}
+			ofLeaked.want(t, nodeB, true) // until it looks
+			refreshed(t, nodeB, storage)
+			ofLeaked.want(t, nodeB, false)
+			ofKept.want(t, nodeB, true)
+			if strings.Contains(storage.raw(), leaked) {
+				t.Error("it is still stored")
+			}
+			if _, err := nodeA.Remove(t.Context(), storage, leaked, algorithm); !errors.Is(err, ErrUnknownKey) {
+				t.Errorf("removed twice: %v", err)
+			}
+		})
+	}
+}
+
+func TestANodeForgetsAtOnceWhatAnotherHasRemoved(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	nodeA := ensured(t, c, storage, HS256)
+	leaked := nodeA.List(HS256)[0].ID
+	rotated(t, nodeA, storage, HS256)
+	nodeB := ensured(t, c, storage, HS256)
+	for _, node := range []*Keyring{nodeA, nodeB} {
+		if _, err := node.Remove(t.Context(), storage, leaked, HS256); err != nil {
+			t.Error(err)
+		}
+		if node.Knows(leaked) {
+			t.Error("it is still known")
+		}
+	}
+}
+
+func TestWhatSignsInPlaceOfARemovedKey(t *testing.T) {
+	c := newClock()
+	now := c.now()
+	past, future := now.Add(-time.Hour), now.Add(time.Minute)
+	for _, test := range []struct {
+		name      string
+		keys      []keyRecord
+		algorithm string
+		want      string // "": a new one
+		atOnce    bool   // before other nodes know it
+		keys2     int    // in the end
+	}{
+		{"an older key, which all nodes know", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past)}, HS256, "old", false, 1},
+		{"a newer key", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("new", HS256, 1, past)}, HS256, "new", false, 1},
+		{"an older key rather than one that waits", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "old", false, 2},
+		{"one that waits rather than a new one", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "wait", true, 1},
+		{"a new one", []keyRecord{fixedKey("x", HS256, 2, past)}, HS256, "", true, 1},
+		{"a new one where only another algorithm waits", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("wait", EdDSA, 3, future)}, HS256, "", true, 2},
+		{"another algorithm while a new one waits", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", EdDSA, 2, past)}, EdDSA, "old", false, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			storage := newMemory()
+			storage.put(encodeKeyring(t, "i", test.keys...))
+			node := ensured(t, c, storage, test.algorithm)
+			replacement, err := node.Remove(t.Context(), storage, "x", test.algorithm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kid, _ := kidAndAlgorithm(t, signed(t, node, sample(c), test.algorithm))
+			if test.want != "" && kid != test.want {
+				t.Errorf("%q signs, want %q", kid, test.want)
+			}
+			if test.atOnce != (replacement == kid) || !test.atOnce && replacement != "" {
+				t.Errorf("%q signs, and %q is said to do so at once", kid, replacement)
+			}
+			list := node.List(test.algorithm)
+			if len(list) != test.keys2 || !slices.ContainsFunc(list, func(k KeyInfo) bool { return k.Algorithm == test.algorithm }) {
+				t.Errorf("in the end %+v", list)
+			}
+			bundleOf(t, node, c, test.algorithm).want(t, node, true)
+			other := ensured(t, c, storage, test.algorithm)
+			bundleOf(t, node, c, test.algorithm).want(t, other, true)
+		})
+	}
+}
+
+// A look that began before the removal ends after it.
+func TestARemovedKeyDoesNotComeBack(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	node := ensured(t, c, storage, HS256)
+	leaked := node.List(HS256)[0].ID
+	rotated(t, node, storage, HS256)
+	for name, look := range map[string]func() error{
+		"Refresh": func() error { return node.Refresh(t.Context(), storage) },
+		"Ensure":  func() error { return node.Ensure(t.Context(), storage, HS256) },
+	} {
+		storage.put(encodeKeyring(t, "i", fixedKey(leaked, HS256, 1, c.now()), fixedKey("kept", HS256, 2, c.now())))
+		refreshed(t, node, storage)
+		storage.onLoad = func(string) {
+			storage.onLoad = nil
+			if _, err := node.Remove(t.Context(), storage, leaked, HS256); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := look(); err != nil {
+			t.Fatal(err)
+		}
+		if node.Knows(leaked) {
+			t.Errorf("%s brings it back", name)
+		}
+	}
+}
+
+func TestK4NodesThatRotateAtOnceKeepEachOthersKeys(t *testing.T) {
+	const nodes = 8
+	c, storage := newClock(), newMemory()
+	keyrings, kids := make([]*Keyring, nodes), make([]string, nodes)
+	for i := range nodes {
+		keyrings[i] = ensured(t, c, storage, HS256)
+	}
+	var done sync.WaitGroup
+	for i := range nodes {
+		done.Go(func() {
+			var err error
+			if kids[i], err = keyrings[i].Rotate(t.Context(), storage, HS256); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Wait()
+	c.advance(activation)
+	for _, node := range keyrings {
+		refreshed(t, node, storage)
+		for _, kid := range kids {
+			if !node.Knows(kid) {
+				t.Errorf("key %q is lost", kid)
+			}
+		}
+	}
+	signer, _ := kidAndAlgorithm(t, signed(t, keyrings[0], sample(c), HS256))
+	for i, node := range keyrings {
+		raw := signed(t, node, sample(c), HS256)
+		if kid, _ := kidAndAlgorithm(t, raw); kid != signer {
+			t.Errorf("node %d signs with %q, the first with %q", i, kid, signer)
+		}
+	}
+	if storage.held() {
+		t.Error("the lock is still held")
+	}
+}
+
+func TestChangesOfKeysWhenStorageIsInTrouble(t *testing.T) {
+	trouble := errors.New("disk on fire")
+	for _, test := range []struct {
+		name  string
+		fault func(*memory)
+		want  error
+	}{
+		{"Load fails", func(s *memory) { s.loadErr = trouble }, trouble},
+		{"D1 Store fails", func(s *memory) { s.storeErr = trouble }, trouble},
+		{"D5 Lock fails", func(s *memory) { s.lockErr = trouble }, trouble},
+		{"Store garbles", func(s *memory) { s.garble = true }, ErrGarbledKeys},
+		{"D4 the keyring is garbled", func(s *memory) { s.put("{") }, ErrGarbledKeys},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, storage := newClock(), newMemory()
+			node := ensured(t, c, storage, HS256)
+			kid := node.List(HS256)[0].ID
+			before := bundleOf(t, node, c, HS256)
+			test.fault(storage)
+			if _, err := node.Rotate(t.Context(), storage, HS256); !errors.Is(err, test.want) {
+				t.Errorf("Rotate: %v", err)
+			}
+			if _, err := node.Remove(t.Context(), storage, kid, HS256); !errors.Is(err, test.want) {
+				t.Errorf("Remove: %v", err)
+			}
+			before.want(t, node, true)
+			bundleOf(t, node, c, HS256).wantSignedBy(t, kid)
+			if len(node.List(HS256)) != 1 || storage.held() {
+				t.Error("something has changed")
+			}
+		})
+	}
+}
+
+func TestRemovingFromAnEmptyStorageWritesNothing(t *testing.T) {
+	storage := newMemory()
+	if _, err := NewKeyring(newClock().now).Remove(t.Context(), storage, "x", HS256); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("got %v", err)
+	}
+	if storage.stores != 0 {
+		t.Error("something was written")
+	}
+}
+
+func TestAListOfKeysHoldsNoSecret(t *testing.T) {
+	c, storage := newClock(), newMemory()
+	own, err := ParseOwnKey([]byte(strings.Repeat("53", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	storage.put(encodeKeyring(t, "i", fixedKey("a", HS256, 'S', c.now()), fixedKey("b", EdDSA, 'S', c.now().Add(time.Hour))))
+	stored := ensured(t, c, storage, HS256)
+	node, err := stored.With([]OwnKey{own}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := node.List(HS256)
+	encoded, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"SSSS", "U1NT", "5353"} {
+		if strings.Contains(string(encoded), secret) {
+			t.Errorf("a secret: %s", encoded)
+		}
+	}
+	want := []KeyInfo{
+		{ID: own.ID(), Algorithm: HS256, Own: true, SignsAccess: true},
+		{ID: "a", Algorithm: HS256, Created: c.now(), SignsFrom: c.now(), SignsOther: true},
+		{ID: "b", Algorithm: EdDSA, Created: c.now().Add(time.Hour), SignsFrom: c.now().Add(time.Hour)},
+	}
+	if !slices.Equal(list, want) {
+		t.Errorf("got %+v\nwant %+v", list, want)
+	}
+	if list := stored.List(HS256); len(list) != 2 || !list[0].SignsAccess {
+		t.Errorf("without the own key: %+v", list)
+	}
+}
