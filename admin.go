@@ -63,6 +63,9 @@ var adminCalls = map[string]adminCall{
 	"GET export":          (*App).adminExport,
 	"POST import":         (*App).adminImport,
 	"POST webhook/replay": (*App).adminReplay,
+	"GET keys":            (*App).adminKeys,
+	"POST keys/rotate":    (*App).adminRotate,
+	"POST keys/remove":    (*App).adminRemoveKey,
 }
 
 func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {

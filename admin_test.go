@@ -385,3 +385,30 @@ func TestNoAdminAPI(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.wantError("is Caddy running?", "list")
 }
+
+func TestTheOperatorChangesKeys(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	type key struct {
+		ID    string `json:"kid"`
+		Signs bool   `json:"signs_access"`
+	}
+	var before, after []key
+	w.runJSON(&before, "keys", "list")
+	if out := w.run("keys", "rotate"); !strings.Contains(out, before[0].ID) {
+		t.Error(out)
+	}
+	w.pass(4 * time.Minute)
+	v.open("/premium/article.html").wantPaid(t)
+	w.runJSON(&after, "keys", "list")
+	if len(before) != 1 || len(after) != 2 || after[0].Signs || !after[1].Signs {
+		t.Errorf("%+v, then %+v", before, after)
+	}
+	w.wantError("add --yes", "keys", "remove", after[0].ID)
+	w.wantError("no signing key has this id", "keys", "remove", "unknown", "--yes")
+	w.run("keys", "remove", before[0].ID, "--yes")
+	if answer := v.open("/premium/article.html"); answer.status == http.StatusOK {
+		t.Error("what a removed key has signed is good")
+	}
+}

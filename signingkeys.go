@@ -103,7 +103,7 @@ func (a *App) readOwnKey(configured string) (token.OwnKey, error) {
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
 		a.logger.Warn("a signing key can be read by others than its owner: chmod 600 its file",
-			zap.String("signing_key", configured), zap.Stringer("mode", mode))
+			zap.String("file", configured), zap.Stringer("mode", mode))
 	}
 	raw, err := os.ReadFile(path) //nolint:gosec // the owner of the site names it
 	if err != nil {
@@ -143,7 +143,7 @@ func (a *App) removeKey(ctx context.Context, kid string) error {
 	case err != nil:
 		return fmt.Errorf("removing a signing key: %w", err)
 	}
-	a.logger.Warn("signing key removed; what it has signed is void", zap.String("kid", kid), zap.String("signs_at_once", replacement))
+	a.logger.Warn("signing key removed; what it has signed is void", zap.String("kid", kid), zap.String("replacement", replacement))
 	return nil
 }
 

@@ -1,0 +1,48 @@
+package paywall
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddy-axra/paywall/token"
+)
+
+// keyChangeTimeout bounds how long the keyring's lock is waited for: longer than the ten
+// seconds for which a killed holder blocks it.
+const keyChangeTimeout = 30 * time.Second
+
+func (a *App) adminKeys(w http.ResponseWriter, _ *http.Request) error {
+	return writeAdmin(w, a.listKeys())
+}
+
+func (a *App) adminRotate(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), keyChangeTimeout)
+	defer cancel()
+	if _, err := a.rotateKeys(ctx); err != nil {
+		return err
+	}
+	return writeAdmin(w, a.listKeys())
+}
+
+func (a *App) adminRemoveKey(w http.ResponseWriter, r *http.Request) error {
+	var asked struct {
+		ID string `json:"kid"`
+	}
+	if err := readAdmin(w, r, &asked); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), keyChangeTimeout)
+	defer cancel()
+	err := a.removeKey(ctx, asked.ID)
+	switch {
+	case errors.Is(err, token.ErrUnknownKey):
+		return adminError(http.StatusNotFound, err)
+	case errors.Is(err, token.ErrOwnKey):
+		return adminError(http.StatusConflict, err)
+	case err != nil:
+		return err
+	}
+	return writeAdmin(w, a.listKeys())
+}
