@@ -63,6 +63,7 @@ var adminCalls = map[string]adminCall{
 	"GET export":          (*App).adminExport,
 	"POST import":         (*App).adminImport,
 	"POST webhook/replay": (*App).adminReplay,
+	"GET webhook/refused": (*App).adminRefused,
 }
 
 func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {

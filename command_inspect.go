@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"unicode"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -20,9 +21,9 @@ import (
 func webhookCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "webhook",
-		Short: "Finds out how webhooks are signed",
+		Short: "Finds out how webhooks are signed, and takes those that did not arrive",
 	}
-	command.AddCommand(inspectCommand(), refusedCommand())
+	command.AddCommand(inspectCommand(), refusedCommand(), replayCommand())
 	return command
 }
 
@@ -84,7 +85,7 @@ func runRefused(cmd *cobra.Command, _ []string) error {
 		return errors.New("no refused webhook is kept: write `axra_webhook /webhooks/axra { keep_refused }`, reload, and have Axra send one again")
 	}
 	first := requests[0]
-	fmt.Fprintf(cmd.ErrOrStderr(), "refused at %s: %s\n", first.At.Format("2006-01-02 15:04:05 MST"), printable(first.Reason))
+	fmt.Fprintf(cmd.ErrOrStderr(), "refused at %s: %s\n", first.At.Format("2006-01-02 15:04:05 MST"), clean(first.Reason))
 	if len(requests) > 1 {
 		fmt.Fprintln(cmd.ErrOrStderr(), "another one, that carries nothing like a signature, is shown by --json")
 	}
@@ -191,13 +192,14 @@ type keysToTry struct {
 }
 
 func (k *keysToTry) add(secret []byte, name string) {
-	if len(secret) > 0 {
+	known := slices.ContainsFunc(k.secrets, func(known []byte) bool { return bytes.Equal(known, secret) })
+	if len(secret) > 0 && !known {
 		k.secrets, k.names = append(k.secrets, secret), append(k.names, name)
 	}
 }
 
-// secretsToTry collects those of the file, of the environment and of the
-// configuration.
+// secretsToTry collects those of the file, of the configuration and of the
+// environment.
 func secretsToTry(cmd *cobra.Command) (keysToTry, error) {
 	var keys keysToTry
 	if name, _ := cmd.Flags().GetString("secret-file"); name != "" {
@@ -207,8 +209,8 @@ func secretsToTry(cmd *cobra.Command) (keysToTry, error) {
 		}
 		keys.add(bytes.TrimSpace(raw), "that of --secret-file")
 	}
-	keys.add(bytes.TrimSpace([]byte(os.Getenv("AXRA_WEBHOOK_SECRET"))), "AXRA_WEBHOOK_SECRET of this environment")
 	err := keys.addConfigured(cmd)
+	keys.add(bytes.TrimSpace([]byte(os.Getenv("AXRA_WEBHOOK_SECRET"))), "AXRA_WEBHOOK_SECRET of this environment")
 	if len(keys.secrets) > 0 && !cmd.Flags().Changed("config") {
 		err = nil // nobody has asked for the configuration of this folder
 	}

@@ -3,10 +3,8 @@ package paywall
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -91,7 +89,7 @@ func caddyfileFor(fit webhook.Fit) string {
 
 func (r inspection) print(out io.Writer) {
 	if r.Refused != "" {
-		fmt.Fprintf(out, "It was refused: %s\n\n", printable(r.Refused))
+		fmt.Fprintf(out, "It was refused: %s\n\n", clean(r.Refused))
 	}
 	for _, fit := range r.Fits {
 		fit.print(out)
@@ -200,17 +198,21 @@ func listed(names []string) string {
 // open.
 func (r inspection) printEvent(out io.Writer) {
 	if r.Event == nil {
-		fmt.Fprintf(out, "\nThe body is not an event that can be read: %s\n", printable(r.EventError))
+		fmt.Fprintf(out, "\nThe body is not an event that can be read: %s\n", clean(r.EventError))
 		return
 	}
 	documented := ""
 	if !r.Event.Documented {
 		documented = ", which Axra does not document"
 	}
-	fmt.Fprintf(out, "\nThe event is %s%s", printable(string(r.Event.Event)), documented)
+	is := "The event is"
+	if len(r.Fits) == 0 {
+		is = "Whoever has sent it, it says that it is"
+	}
+	fmt.Fprintf(out, "\n%s %s%s", is, clean(string(r.Event.Event)), documented)
 	for _, id := range []struct{ name, value string }{{"session", r.Event.Session}, {"payment", r.Event.Payment}} {
 		if id.value != "" {
-			fmt.Fprintf(out, ", %s %s", id.name, printable(id.value))
+			fmt.Fprintf(out, ", %s %s", id.name, clean(id.value))
 		}
 	}
 	fmt.Fprint(out, ". Its fields:\n")
@@ -224,16 +226,8 @@ func (r inspection) printEvent(out io.Writer) {
 	}
 	others := make([]string, 0, len(r.Event.Others))
 	for _, name := range r.Event.Others {
-		others = append(others, printable(name))
+		others = append(others, clean(name))
 	}
 	fmt.Fprintf(table, "  others, which are not read\t%s\n", listed(others))
 	table.Flush() //nolint:errcheck // the terminal is gone
-}
-
-// printable quotes what strangers wrote where it could steer a terminal.
-func printable(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(text)
-	}
-	return text
 }

@@ -126,7 +126,7 @@ type App struct {
 	verifier      webhook.Verifier
 	credentials   [][]byte    // never kept with a refused request
 	keepsRefused  atomic.Bool // some webhook does
-	storageConfig string // what StorageRaw said
+	storageConfig string      // what StorageRaw said
 	siteURL       string
 	endpoint      string
 	passes        map[string]*sale

@@ -45,6 +45,11 @@ func (a *App) refusedRequests() []webhook.Captured {
 	return requests
 }
 
+// adminRefused answers `caddy axra webhook refused`.
+func (a *App) adminRefused(w http.ResponseWriter, _ *http.Request) error {
+	return writeAdmin(w, a.refusedRequests())
+}
+
 // keep keeps a request that was refused for its signature, if the operator wants that.
 func (h *Webhook) keep(r *http.Request, body []byte, reason error) {
 	if !h.KeepRefused {

@@ -300,7 +300,7 @@ func couldSign(name string, values []string) bool {
 	for _, value := range values {
 		switch {
 		case value == "" || value == masked || len(value) > maxKeptHeader:
-		case strings.Contains(name, "signature"), strings.Contains(name, "hmac"), len(possibleMACs(value)) > 0:
+		case len(possibleMACs(value)) > 0, len(value) >= sha1.Size && (strings.Contains(name, "signature") || strings.Contains(name, "hmac")):
 			return true
 		}
 	}

@@ -239,4 +239,3 @@ func TestW1AnyChangedDigitOfTheSignatureIsRefused(t *testing.T) {
 		}
 	}
 }
-
