@@ -66,6 +66,7 @@ var adminCalls = map[string]adminCall{
 	"GET keys":            (*App).adminKeys,
 	"POST keys/rotate":    (*App).adminRotate,
 	"POST keys/remove":    (*App).adminRemoveKey,
+	"GET webhook/refused": (*App).adminRefused,
 }
 
 func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {

@@ -53,8 +53,10 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		storage           <module> { ... }
 //		signature {
 //			header           <name>
-//			scheme           body|timestamp.body
+//			scheme           body|timestamp.body|t,v1|standard_webhooks
 //			timestamp_header <name>
+//			id_header        <name>
+//			secret_encoding  hex|base64
 //		}
 //		signing_algorithm HS256|EdDSA
 //		signing_key       <file>|stored [<file>...]
@@ -277,11 +279,15 @@ func (a *App) unmarshalSignature(d *caddyfile.Dispenser) error {
 		case "header":
 			err = oneArg(d, &a.Signature.Header)
 		case "scheme":
-			err = oneOf(d, &a.Signature.Scheme, webhook.SchemeBody, webhook.SchemeTimestampBody)
+			err = oneOf(d, &a.Signature.Scheme, webhook.Schemes...)
 		case "timestamp_header":
 			err = oneArg(d, &a.Signature.TimestampHeader)
+		case "id_header":
+			err = oneArg(d, &a.Signature.IDHeader)
+		case "secret_encoding":
+			err = oneOf(d, &a.Signature.SecretEncoding, webhook.SecretEncodings...)
 		default:
-			err = d.Errf("signature has no option %q: it takes header, scheme and timestamp_header", name)
+			err = d.Errf("signature has no option %q: it takes header, scheme, timestamp_header, id_header and secret_encoding", name)
 		}
 		if err != nil {
 			return err
@@ -354,14 +360,21 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 
 // UnmarshalCaddyfile reads the directive:
 //
-//	axra_webhook [<matcher>]
+//	axra_webhook [<matcher>] {
+//		keep_refused
+//	}
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
 		return d.Errf("axra_webhook takes one matcher only, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
 	}
-	if d.NextBlock(0) {
-		return d.Err("axra_webhook takes no block: secrets and signature stand in the global option axra")
+	for d.NextBlock(0) {
+		if d.Val() != "keep_refused" {
+			return d.Errf("axra_webhook has no option %q: it takes keep_refused; secrets and signature stand in the global option axra", d.Val())
+		}
+		if err := flag(d, &h.KeepRefused); err != nil {
+			return err
+		}
 	}
 	return nil
 }

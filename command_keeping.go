@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 func sweepCommand() *cobra.Command {
@@ -159,6 +160,9 @@ dashboard: you answer for it. An event that is known already changes nothing.`,
 			return err
 		}
 		asked := replayRequest{Body: raw}
+		if requests, err := webhook.ReadCaptured(raw); err == nil && len(requests) > 0 { // else it is a body alone
+			asked.Header, asked.Body = requests[0].Header, requests[0].Body
+		}
 		asked.Trust, _ = cmd.Flags().GetBool("trust")
 		var got replayed
 		if err := postAdmin(cmd, "webhook/replay", asked, &got); err != nil {

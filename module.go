@@ -138,7 +138,9 @@ type App struct {
 	limiter       *session.Limiter
 	claims        *session.Limiter
 	verifier      webhook.Verifier
-	storageConfig string // what StorageRaw said
+	credentials   [][]byte    // never kept with a refused request
+	keepsRefused  atomic.Bool // some webhook does
+	storageConfig string      // what StorageRaw said
 	siteURL       string
 	endpoint      string
 	passes        map[string]*sale
@@ -163,20 +165,41 @@ type App struct {
 	complainPrice     rate.Sometimes
 }
 
-// SignatureConfig says how webhooks are signed.
+// SignatureConfig says how webhooks are signed: with an HMAC-SHA256, in hex or base64,
+// with or without `sha256=` before it. `caddy axra webhook inspect` finds out from a
+// captured request what to write here.
 type SignatureConfig struct {
-	// Header is the name of the header that carries the signature: hex digits of
-	// an HMAC-SHA256, with or without `sha256=` before them. The default is
-	// `X-Axra-Signature`.
+	// Header is the name of the header that carries the signature. The default is
+	// `X-Axra-Signature`, for the scheme `standard_webhooks` it is
+	// `Webhook-Signature`.
 	Header string `json:"header,omitempty"`
 
-	// Scheme is what is signed: `body` (the default), the raw body; or
-	// `timestamp.body`, the value of the timestamp header, a dot and the raw body.
+	// Scheme is what is signed, and how the header is written.
+	//
+	//   - `body` (the default): the raw body.
+	//   - `timestamp.body`: the value of the timestamp header, a dot and the raw body.
+	//   - `t,v1`: the header is `t=<unix time>,v1=<signature>`; signed are the time, a
+	//     dot and the raw body. There may be several `v1`; other fields are ignored.
+	//   - `standard_webhooks`: as [Standard Webhooks](https://www.standardwebhooks.com)
+	//     have it. The header is `v1,<signature>`, several of them separated by spaces,
+	//     and other versions are ignored; signed are the value of the id header, a dot,
+	//     that of the timestamp header, a dot and the raw body. A secret that begins
+	//     with `whsec_` may be the key as it is written or by what follows in base64.
 	Scheme string `json:"scheme,omitempty"`
 
-	// TimestampHeader is the name of the timestamp header for the scheme
-	// `timestamp.body`. The default is `X-Axra-Timestamp`.
+	// TimestampHeader is the name of the timestamp header for the schemes
+	// `timestamp.body` (by default `X-Axra-Timestamp`) and `standard_webhooks` (by
+	// default `Webhook-Timestamp`).
 	TimestampHeader string `json:"timestamp_header,omitempty"`
+
+	// IDHeader is the name of the header with the message's id, for the scheme
+	// `standard_webhooks`. The default is `Webhook-Id`.
+	IDHeader string `json:"id_header,omitempty"`
+
+	// SecretEncoding is `hex` or `base64` where the key is not the secret as it is
+	// written but what it decodes to; with `base64` a `whsec_` before it is left out.
+	// It holds for all webhook secrets. By default the secret is the key.
+	SecretEncoding string `json:"secret_encoding,omitempty"`
 }
 
 // LimitsConfig bounds how many checkout sessions are started. A visitor beyond a
@@ -311,24 +334,21 @@ func (a *App) provisionVerifier(s secrets) error {
 	if a.Signature != nil {
 		conf = *a.Signature
 	}
-	a.verifier = webhook.Verifier{
-		Secrets: s.webhook, Header: conf.Header, Scheme: conf.Scheme, TimestampHeader: conf.TimestampHeader,
+	var err error
+	a.verifier, err = conf.verifier(s.webhook)
+	if err != nil {
+		return fmt.Errorf("axra: signature: %w", err)
 	}
-	if a.verifier.Header == "" {
-		a.verifier.Header = webhook.DefaultHeader
-	}
-	if a.verifier.TimestampHeader == "" {
-		a.verifier.TimestampHeader = webhook.DefaultTimestampHeader
-	}
-	switch a.verifier.Scheme {
-	case "":
-		a.verifier.Scheme = webhook.SchemeBody
-	case webhook.SchemeBody, webhook.SchemeTimestampBody:
-	default:
-		return fmt.Errorf("axra: signature scheme %q is unknown: write %q or %q",
-			a.verifier.Scheme, webhook.SchemeBody, webhook.SchemeTimestampBody)
-	}
+	a.credentials = slices.Concat(s.webhook, [][]byte{[]byte(s.key), []byte(s.secret)})
 	return nil
+}
+
+// verifier checks signatures under the secrets.
+func (c SignatureConfig) verifier(secrets [][]byte) (webhook.Verifier, error) {
+	return webhook.Verifier{
+		Secrets: secrets, Header: c.Header, Scheme: c.Scheme, TimestampHeader: c.TimestampHeader,
+		IDHeader: c.IDHeader, SecretEncoding: c.SecretEncoding,
+	}.Prepare()
 }
 
 func (a *App) provisionShared(s secrets) error {
@@ -417,6 +437,9 @@ func (a *App) expect(passes []string) {
 func (a *App) Start() error {
 	if err := a.checkGates(); err != nil {
 		return err
+	}
+	if !a.keepsRefused.Load() {
+		a.shared.refused.forget()
 	}
 	a.started.Store(true)
 	if a.axra != nil {

@@ -16,13 +16,14 @@ import (
 )
 
 // shared is what outlives a reload: the keys, the memory of verified tokens and
-// of checkouts under way. It holds no storage, which may change with a reload.
+// of checkouts under way, the webhooks refused last. It holds no storage, which may change with a reload.
 type shared struct {
 	ring     *token.Keyring // the stored keys; App.keyring has the configuration's own, too
 	verified *otter.Cache[string, *verified]
 	progress *otter.Cache[string, progress]
 	fetches  *otter.Cache[string, *fetches]
 	used     *otter.Cache[string, struct{}] // sessions whose first use has been counted
+	refused  refusals
 	flights  singleflight.Group
 	// outcomes counts the refunds and disputes that this node has heard of: what
 	// was found out before one came is found out anew.

@@ -28,6 +28,14 @@ func init() {
 // answers 5xx, so that Axra sends the event again. In a Caddyfile it is the
 // directive `axra_webhook`.
 type Webhook struct {
+	// KeepRefused keeps the last request that was refused for its signature, for
+	// `caddy axra webhook refused`: one that could be signed, and one that carries
+	// nothing like a signature, each with at most 64 KB of body. They stay in memory
+	// until others come, Caddy stops, or a configuration is loaded in which no webhook
+	// keeps them; headers with credentials are masked, but what an event says about a
+	// customer is kept. The default is to keep nothing.
+	KeepRefused bool `json:"keep_refused,omitempty"`
+
 	app    *App
 	logger *zap.Logger
 }
@@ -55,6 +63,9 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
+	if h.KeepRefused {
+		h.app.keepsRefused.Store(true)
+	}
 	return nil
 }
 
@@ -77,7 +88,9 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // receive returns the answer to one delivery, and the event and outcome to count.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, name webhook.Type) {
 	if r.Header.Get(h.app.verifier.Header) == "" {
-		h.refuse(&h.app.complainUnsigned, rejectedUnsigned, fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header))
+		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header)
+		h.refuse(&h.app.complainUnsigned, rejectedUnsigned, err)
+		h.keepUnread(w, r, err)
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	body, status := readBody(w, r)
@@ -86,6 +99,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	}
 	if err := h.app.verifier.Verify(r.Header, body); err != nil {
 		h.refuse(&h.app.complainSignature, rejectedSignature, err)
+		h.keep(r, body, err)
 		return http.StatusUnauthorized, "unsigned", ""
 	}
 	event, err := webhook.Decode(body)

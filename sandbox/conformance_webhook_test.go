@@ -283,9 +283,13 @@ func testLiveWebhook(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v (go test runs in the folder sandbox: give an absolute path)", err)
 	}
-	d := deliveryFrom(t, raw, webhook.Verifier{
+	verifier, err := webhook.Verifier{
 		Secrets: webhookSecrets(os.Getenv), Header: *axraSignatureHeader, Scheme: *axraScheme, TimestampHeader: *axraTimestampHeader,
-	})
+	}.Prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := deliveryFrom(t, raw, verifier)
 	tell(t, examine(d, deliveryAssumptions, d.hide))
 }
 

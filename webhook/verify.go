@@ -4,7 +4,7 @@ package webhook
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,43 +15,37 @@ import (
 // within is for the operator's log, not for the sender.
 var ErrSignature = errors.New("webhook signature")
 
-// Schemes of what is signed. Axra's documentation leaves it open, so it is
-// configuration.
+// Bounds of what a stranger may have read and compared, in bytes. A Unix time in
+// nanoseconds or an ISO 8601 time fits into maxTimestamp.
 const (
-	// SchemeBody: HMAC-SHA256 of the raw body.
-	SchemeBody = "body"
-	// SchemeTimestampBody: HMAC-SHA256 of the timestamp header's value, a dot
-	// and the raw body.
-	SchemeTimestampBody = "timestamp.body"
+	maxTimestamp  = 64
+	maxMessageID  = 256
+	maxSignature  = 2048
+	maxCandidates = 8 // signatures in one header: two secrets during a rotation, of a few versions
 )
 
-// Defaults of a Verifier.
-const (
-	DefaultHeader          = "X-Axra-Signature"
-	DefaultTimestampHeader = "X-Axra-Timestamp"
-)
-
-// maxTimestamp bounds the timestamp header in bytes; a Unix time in
-// nanoseconds or an ISO 8601 time fits.
-const maxTimestamp = 64
-
-// Verifier checks signatures over the raw bytes of a body.
+// Verifier checks signatures over the raw bytes of a body. Prepare makes one that
+// is ready for use.
 type Verifier struct {
 	Secrets         [][]byte // any of them may have signed; several during a rotation
-	Header          string   // carries the hex HMAC-SHA256, an optional "sha256=" before it
-	Scheme          string   // SchemeBody or SchemeTimestampBody
-	TimestampHeader string   // for SchemeTimestampBody
+	Header          string   // carries the HMAC-SHA256
+	Scheme          string   // what is signed; one of Schemes
+	TimestampHeader string   // for SchemeTimestampBody and SchemeStandard
+	IDHeader        string   // for SchemeStandard
+	SecretEncoding  string   // how the secrets are written; one of SecretEncodings, or as they are
+}
+
+// claim is what a request says about its signature.
+type claim struct {
+	prefix string   // is signed before the body
+	macs   [][]byte // one of them must fit
 }
 
 // Verify returns nil if one of the secrets signed the body, else an error that
 // wraps ErrSignature. There is no limit to an event's age: a genuine retry can
 // come late, and facts are idempotent, so a replay changes nothing.
 func (v Verifier) Verify(header http.Header, body []byte) error {
-	given, err := v.signature(header)
-	if err != nil {
-		return err
-	}
-	prefix, err := v.signedPrefix(header)
+	claim, err := v.read(header)
 	if err != nil {
 		return err
 	}
@@ -61,45 +55,149 @@ func (v Verifier) Verify(header http.Header, body []byte) error {
 			continue // anybody can sign with an empty secret
 		}
 		mac := hmac.New(sha256.New, secret)
-		mac.Write([]byte(prefix))
+		mac.Write([]byte(claim.prefix))
 		mac.Write(body)
+		sum := mac.Sum(nil)
 		// No early return: the time taken must not tell which secret matched.
-		if hmac.Equal(mac.Sum(nil), given) {
-			match++
+		for _, given := range claim.macs {
+			match |= subtle.ConstantTimeCompare(sum, given)
 		}
 	}
-	if match == 0 {
+	if match != 1 {
 		return fmt.Errorf("%w: no configured secret produces the value in %s", ErrSignature, v.Header)
 	}
 	return nil
 }
 
-func (v Verifier) signature(header http.Header) ([]byte, error) {
-	values := header.Values(v.Header)
-	switch {
-	case len(values) == 0:
-		return nil, fmt.Errorf("%w: header %s is missing", ErrSignature, v.Header)
-	case len(values) > 1:
-		return nil, fmt.Errorf("%w: header %s is repeated", ErrSignature, v.Header)
-	}
-	value := strings.TrimPrefix(strings.TrimSpace(values[0]), "sha256=")
-	if len(value) != hex.EncodedLen(sha256.Size) {
-		return nil, fmt.Errorf("%w: header %s does not hold 64 hex digits", ErrSignature, v.Header)
-	}
-	given, err := hex.DecodeString(value)
+// read takes from the headers what the scheme needs.
+func (v Verifier) read(header http.Header) (claim, error) {
+	value, err := single(header, v.Header, maxSignature)
 	if err != nil {
-		return nil, fmt.Errorf("%w: header %s is not hex", ErrSignature, v.Header)
+		return claim{}, err
 	}
-	return given, nil
+	switch v.Scheme {
+	case SchemeTimestampV1:
+		return v.readPairs(value)
+	case SchemeStandard:
+		return v.readStandard(header, value)
+	}
+	mac, ok := readMAC(value)
+	if !ok {
+		return claim{}, fmt.Errorf("%w: header %s does not hold 32 bytes in hex or base64", ErrSignature, v.Header)
+	}
+	read := claim{macs: [][]byte{mac}}
+	if v.Scheme == SchemeTimestampBody {
+		timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
+		if err != nil {
+			return claim{}, err
+		}
+		read.prefix = timestamp + "."
+	}
+	return read, nil
 }
 
-func (v Verifier) signedPrefix(header http.Header) (string, error) {
-	if v.Scheme != SchemeTimestampBody {
-		return "", nil
+// readPairs reads `t=<unix>,v1=<mac>,…`. What is neither is for other versions.
+func (v Verifier) readPairs(value string) (claim, error) {
+	var read claim
+	timestamps := 0
+	for part := range strings.SplitSeq(value, ",") {
+		switch name, given, _ := strings.Cut(strings.TrimSpace(part), "="); name {
+		case "t":
+			timestamps++
+			read.prefix = given + "."
+			if !isDigits(given) || len(given) > maxTimestamp {
+				return claim{}, fmt.Errorf("%w: t in header %s is no Unix time", ErrSignature, v.Header)
+			}
+		case "v1":
+			read.add(given)
+		}
 	}
-	values := header.Values(v.TimestampHeader)
-	if len(values) != 1 || values[0] == "" || len(values[0]) > maxTimestamp {
-		return "", fmt.Errorf("%w: header %s is missing, repeated or too long", ErrSignature, v.TimestampHeader)
+	if timestamps != 1 {
+		return claim{}, fmt.Errorf("%w: header %s does not hold t=<unix> once", ErrSignature, v.Header)
 	}
-	return values[0] + ".", nil
+	return read, v.bounded(read)
 }
+
+// readStandard reads `v1,<mac> v1,<mac> …`, the scheme of standardwebhooks.com.
+func (v Verifier) readStandard(header http.Header, value string) (claim, error) {
+	id, err := signedText(header, v.IDHeader, maxMessageID)
+	if err != nil {
+		return claim{}, err
+	}
+	timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
+	if err != nil {
+		return claim{}, err
+	}
+	read := claim{prefix: id + "." + timestamp + "."}
+	for part := range strings.FieldsSeq(value) {
+		if version, given, _ := strings.Cut(part, ","); version == "v1" {
+			read.add(given)
+		}
+	}
+	return read, v.bounded(read)
+}
+
+// add keeps a candidate; what cannot be an HMAC-SHA256 cannot fit.
+func (c *claim) add(given string) {
+	if mac, ok := decodeMAC(given); ok {
+		c.macs = append(c.macs, mac)
+	}
+}
+
+func (v Verifier) bounded(read claim) error {
+	switch {
+	case len(read.macs) == 0:
+		return fmt.Errorf("%w: header %s holds no v1 signature of 32 bytes in hex or base64", ErrSignature, v.Header)
+	case len(read.macs) > maxCandidates:
+		return fmt.Errorf("%w: header %s holds more than %d signatures", ErrSignature, v.Header, maxCandidates)
+	}
+	return nil
+}
+
+// single returns the value of a header that occurs once.
+func single(header http.Header, name string, limit int) (string, error) {
+	values := header.Values(name)
+	switch {
+	case len(values) == 0:
+		return "", fmt.Errorf("%w: header %s is missing", ErrSignature, name)
+	case len(values) > 1:
+		return "", fmt.Errorf("%w: header %s is repeated", ErrSignature, name)
+	case len(values[0]) > limit:
+		return "", fmt.Errorf("%w: header %s is longer than %d bytes", ErrSignature, name, limit)
+	}
+	return values[0], nil
+}
+
+// signedText returns a header that is signed before the body. With a brace or a
+// quotation mark in it, a part of one signed body could pass for the header of
+// another.
+func signedText(header http.Header, name string, limit int) (string, error) {
+	value, err := single(header, name, limit)
+	if err != nil {
+		return "", err
+	}
+	if value == "" || !isPlain(value) {
+		return "", fmt.Errorf("%w: header %s is empty or holds other characters than letters, digits and -_.:+, and spaces", ErrSignature, name)
+	}
+	return value, nil
+}
+
+func isPlain(value string) bool {
+	for _, c := range []byte(value) {
+		if !isDigit(c) && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_.:+, ", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigits(value string) bool {
+	for _, c := range []byte(value) {
+		if !isDigit(c) {
+			return false
+		}
+	}
+	return value != ""
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -1,0 +1,248 @@
+package paywall_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// keeping is a site that keeps what it refuses.
+var keeping = strings.NewReplacer(
+	"axra_webhook /webhooks/axra", "axra_webhook /webhooks/axra {\n\t\tkeep_refused\n\t}", "SETUP", "SETUP ADMIN",
+).Replace(fiveLines)
+
+// refused are the webhooks that the running Caddy has kept.
+func (w *world) refused() []webhook.Captured {
+	w.t.Helper()
+	var kept []webhook.Captured
+	w.runJSON(&kept, "webhook", "refused")
+	return kept
+}
+
+// inspect runs `caddy axra webhook inspect`.
+func inspect(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
+	var printed bytes.Buffer
+	command := paywall.NewCommand()
+	command.SetOut(&printed)
+	command.SetArgs(append([]string{"webhook", "inspect"}, args...))
+	err = command.ExecuteContext(t.Context())
+	return printed.String(), err
+}
+
+// caddyfile writes a Caddyfile as its owner has it.
+func (w *world) caddyfile(config string) string {
+	path := filepath.Join(w.t.TempDir(), "Caddyfile")
+	mustDo(w.t, os.WriteFile(path, []byte(w.expand(config)), 0o600))
+	return path
+}
+
+// An owner whose webhooks all fail finds out why, from the refused request alone.
+func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
+	const at = "1748779200"
+	for _, test := range []struct {
+		name   string
+		sign   func(body []byte) http.Header
+		lines  string // of the signature block; "" for the default
+		refuse string // the signature block that is wrong
+	}{
+		{"the default, with another scheme configured", func(body []byte) http.Header {
+			return http.Header{"X-Axra-Signature": {sign(body, webhookSecret)}}
+		}, "", "\t\tsignature {\n\t\t\tscheme t,v1\n\t\t}\n"},
+		{"another header", func(body []byte) http.Header {
+			return http.Header{"X-Business-Hash": {"sha256=" + sign(body, webhookSecret)}}
+		}, "header X-Business-Hash", ""},
+		{"pairs", func(body []byte) http.Header {
+			return http.Header{"Axra-Signature": {"t=" + at + ",v1=" + sign(append([]byte(at+"."), body...), webhookSecret)}}
+		}, "header Axra-Signature\n\t\t\tscheme t,v1", ""},
+		{"a time in a header of its own", func(body []byte) http.Header {
+			return http.Header{"X-Axra-Signature": {sign(append([]byte(at+"."), body...), webhookSecret)}, "X-Axra-Sent": {at}}
+		}, "scheme timestamp.body\n\t\t\ttimestamp_header X-Axra-Sent", ""},
+		{"standard webhooks", func(body []byte) http.Header {
+			return http.Header{
+				"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {at},
+				"Webhook-Signature": {"v1," + sign(append([]byte("msg_1."+at+"."), body...), webhookSecret)},
+			}
+		}, "scheme standard_webhooks", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			config := strings.Replace(keeping, "\t\tendpoint       ENDPOINT\n", "\t\tendpoint       ENDPOINT\n"+test.refuse, 1)
+			w := newWorld(t, worldOptions{Caddyfile: config})
+			v := w.visitor()
+			session, event := v.started("/premium/article.html")
+			body := encode(t, event)
+			header := test.sign(body)
+			header.Set("Content-Type", "application/json")
+			send := func() int {
+				return w.visitor().do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body)).status
+			}
+			if status := send(); status != http.StatusUnauthorized {
+				t.Fatalf("the wrong configuration answers %d", status)
+			}
+			if status := w.deliver([]byte("junk"), "").status; status != http.StatusUnauthorized {
+				t.Fatalf("junk is answered with %d", status)
+			}
+			w.load(config + "\n") // a reload forgets nothing
+
+			request := w.run("webhook", "refused")
+			file := filepath.Join(t.TempDir(), "request.txt")
+			mustDo(t, os.WriteFile(file, []byte(request), 0o600))
+			report, err := inspect(t, file, "--config", w.caddyfile(config))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, report)
+			}
+			for _, want := range []string{"payment.completed", "data.paymentId", "data.metadata.sessionId", session[:12] + "…"} {
+				if !strings.Contains(report, want) {
+					t.Errorf("the report does not say %s:\n%s", want, report)
+				}
+			}
+			if strings.Contains(report, webhookSecret) || strings.Contains(request, webhookSecret) {
+				t.Errorf("the secret is printed:\n%s\n%s", request, report)
+			}
+
+			block := ""
+			if test.lines != "" {
+				block = "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
+			}
+			if !strings.Contains(report, block) || (block == "") != strings.Contains(report, "That is the default") {
+				t.Fatalf("the report does not say what to write:\n%s", report)
+			}
+			w.load(strings.Replace(keeping, "\t\tendpoint       ENDPOINT\n", "\t\tendpoint       ENDPOINT\n"+block, 1))
+			if status := send(); status != http.StatusOK {
+				t.Fatalf("with the lines that were printed it is answered with %d", status)
+			}
+			v.browse("/premium/article.html").wantPaid(t)
+		})
+	}
+}
+
+func TestARefusedWebhookIsKeptOnlyWhereAskedFor(t *testing.T) {
+	silent := strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)
+	w := newWorld(t, worldOptions{Caddyfile: silent})
+	w.wantError("no refused webhook is kept", "webhook", "refused")
+	body := []byte(`{"event":"payment.completed"}`)
+	w.deliver(body, sign(body, "other"))
+	w.deliver(body, "")
+	if kept := w.refused(); len(kept) != 0 {
+		t.Fatalf("kept without being asked: %+v", kept)
+	}
+	w.load(keeping)
+	header := http.Header{
+		"X-Axra-Signature": {sign(body, "other")}, "Authorization": {"Bearer PLANTED"}, "Cookie": {"a=PLANTED"}, "X-Api-Key": {"PLANTED"}, "X-Note": {"for bs_test_sandbox"},
+	}
+	w.visitor().do(http.MethodPost, "/webhooks/axra?key=PLANTED", header, bytes.NewReader(body))
+	w.deliver([]byte("junk"), "")
+	w.deliver([]byte("more junk"), "no signature")
+	w.deliver(bytes.Repeat([]byte("x"), 65<<10), "")
+	kept := w.refused()
+	if len(kept) != 2 || !kept[0].Signed || string(kept[0].Body) != string(body) || kept[1].Signed || string(kept[1].Body) != "more junk" {
+		t.Fatalf("kept: %+v", kept)
+	}
+	raw, err := json.Marshal(kept)
+	mustDo(t, err)
+	if bytes.Contains(raw, []byte("PLANTED")) || bytes.Contains(raw, []byte(webhookSecret)) {
+		t.Errorf("credentials are kept: %s", raw)
+	}
+	if kept[0].Header.Get("X-Axra-Signature") == "" || kept[0].At.IsZero() || !strings.Contains(kept[0].Reason, "X-Axra-Signature") {
+		t.Errorf("kept: %+v", kept[0])
+	}
+	good := encode(t, map[string]any{"event": "payout.paid"})
+	if answer := w.deliver(good, sign(good, webhookSecret)); answer.status != http.StatusOK {
+		t.Fatalf("a good one is answered with %d", answer.status)
+	}
+	if after := w.refused(); string(after[0].Body) != string(body) {
+		t.Error("a good one is kept")
+	}
+	w.load(silent)
+	if kept := w.refused(); len(kept) != 0 {
+		t.Errorf("still kept: %+v", kept)
+	}
+}
+
+func TestInspectSaysThatNothingFits(t *testing.T) {
+	t.Setenv("AXRA_WEBHOOK_SECRET", "bs_test_PLANTED")
+	body := `{"event":"payment.refunded","data":{"reference":"x"}}`
+	file := filepath.Join(t.TempDir(), "request.txt")
+	secret := filepath.Join(t.TempDir(), "secret")
+	mustDo(t, os.WriteFile(secret, []byte("bs_test_FILED\n"), 0o600))
+	for name, test := range map[string]struct {
+		head string
+		want []string
+	}{
+		"another secret": {"X-Axra-Signature: " + sign([]byte(body), "other"),
+			[]string{"Nothing fits", "X-Axra-Signature", "AXRA_WEBHOOK_SECRET of this environment", "another secret", "it says that it is payment.refunded", "data.reference"}},
+		"no signature":   {"Content-Type: application/json", []string{"Nothing fits", "none", "It is not from Axra"}},
+		"the secret":     {"Verif-Hash: bs_test_PLANTED", []string{"The header Verif-Hash holds the webhook secret itself"}},
+		"a masked token": {"X-Hook-Token: ***", []string{"masked", "X-Hook-Token"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustDo(t, os.WriteFile(file, []byte(test.head+"\n\n"+body), 0o600))
+			report, err := inspect(t, file)
+			if err == nil {
+				t.Error("the exit code says that something fits")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(report, want) {
+					t.Errorf("the report does not say %q:\n%s", want, report)
+				}
+			}
+			if strings.Contains(report, "PLANTED") {
+				t.Errorf("the secret is printed:\n%s", report)
+			}
+		})
+	}
+	t.Run("the secret of a file, for programs", func(t *testing.T) {
+		mustDo(t, os.WriteFile(file, []byte("X-Sig: "+sign([]byte(body), "bs_test_FILED")+"\n\n"+body+"\n"), 0o600))
+		out, err := inspect(t, "--json", "--secret-file", secret, file)
+		mustDo(t, err)
+		var reports []struct {
+			Verifiable bool
+			Signature  map[string]string
+			Fits       []struct{ Secret, Body string }
+		}
+		mustDo(t, json.Unmarshal([]byte(out), &reports))
+		if len(reports) != 1 || !reports[0].Verifiable || len(reports[0].Signature) != 1 || reports[0].Signature["header"] != "X-Sig" {
+			t.Fatalf("%s", out)
+		}
+		if fit := reports[0].Fits[0]; fit.Secret != "that of --secret-file" || !strings.Contains(fit.Body, "line break") {
+			t.Errorf("%s", out)
+		}
+	})
+	t.Run("what strangers wrote does not steer the terminal", func(t *testing.T) {
+		evil := `{"event":"\u001b[2Jpaid","data":{},"\u001b[31m":1}`
+		mustDo(t, os.WriteFile(file, []byte("X-Sig: "+sign([]byte(evil), "bs_test_PLANTED")+"\n\n"+evil), 0o600))
+		out, err := inspect(t, file)
+		if err != nil || strings.ContainsRune(out, 0x1b) {
+			t.Errorf("%v %q", err, out)
+		}
+	})
+}
+
+func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
+	t.Setenv("AXRA_WEBHOOK_SECRET", "")
+	t.Setenv("PW_UNSET", "")
+	file := filepath.Join(t.TempDir(), "request.txt")
+	mustDo(t, os.WriteFile(file, []byte("X-Sig: "+sign([]byte("{}"), "")+"\n\n{}"), 0o600))
+	config := filepath.Join(t.TempDir(), "Caddyfile")
+	for want, content := range map[string]string{
+		"there is no secret to try":              "",
+		"webhook_secret {env.PW_UNSET} is empty": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
+		"no global option axra":                  "example.com\n",
+	} {
+		args := []string{file}
+		if content != "" {
+			mustDo(t, os.WriteFile(config, []byte(content), 0o600))
+			args = append(args, "--config", config)
+		}
+		if _, err := inspect(t, args...); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--secret-file") {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package webhook
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Schemes of what is signed. Axra's documentation leaves it open, so it is
+// configuration: these are in use among payment providers.
+const (
+	// SchemeBody: HMAC-SHA256 of the raw body, in hex or base64, an optional
+	// "sha256=" before it.
+	SchemeBody = "body"
+	// SchemeTimestampBody: the same of the timestamp header's value, a dot and the
+	// raw body.
+	SchemeTimestampBody = "timestamp.body"
+	// SchemeTimestampV1: one header `t=<unix>,v1=<mac>`; signed are the time, a dot
+	// and the raw body. There may be several v1, and other fields.
+	SchemeTimestampV1 = "t,v1"
+	// SchemeStandard is that of standardwebhooks.com: a header `v1,<mac>`, several
+	// of them separated by spaces; signed are the id header's value, a dot, the
+	// timestamp header's, a dot and the raw body.
+	SchemeStandard = "standard_webhooks"
+)
+
+// Schemes are those that a Verifier knows, the default first.
+var Schemes = []string{SchemeBody, SchemeTimestampBody, SchemeTimestampV1, SchemeStandard}
+
+// Encodings of secrets: the key is what they decode to.
+const (
+	EncodingHex    = "hex"
+	EncodingBase64 = "base64" // either alphabet, padded or not, an optional "whsec_" before it
+)
+
+// SecretEncodings are those that a Verifier knows. The default is none: the secret is
+// the key as it is written.
+var SecretEncodings = []string{EncodingHex, EncodingBase64}
+
+// Defaults of a Verifier.
+const (
+	DefaultHeader          = "X-Axra-Signature"
+	DefaultTimestampHeader = "X-Axra-Timestamp"
+	// With SchemeStandard.
+	StandardHeader          = "Webhook-Signature"
+	StandardTimestampHeader = "Webhook-Timestamp"
+	StandardIDHeader        = "Webhook-Id"
+)
+
+// standardPrefix marks a secret of standardwebhooks.com, which is base64.
+const standardPrefix = "whsec_"
+
+// Errors of a Verifier's configuration.
+var (
+	ErrScheme         = errors.New("unknown signature scheme")
+	ErrSecretEncoding = errors.New("secret encoding")
+)
+
+// Prepare fills in the defaults and decodes the secrets. The error wraps ErrScheme or
+// ErrSecretEncoding, and quotes no secret.
+func (v Verifier) Prepare() (Verifier, error) {
+	if v.Scheme == "" {
+		v.Scheme = SchemeBody
+	}
+	header, timestamp := DefaultHeader, DefaultTimestampHeader
+	switch v.Scheme {
+	case SchemeBody, SchemeTimestampBody, SchemeTimestampV1:
+	case SchemeStandard:
+		header, timestamp = StandardHeader, StandardTimestampHeader
+	default:
+		return v, fmt.Errorf("%w %q: write %s", ErrScheme, v.Scheme, quoted(Schemes))
+	}
+	v.Header = orDefault(v.Header, header)
+	v.TimestampHeader = orDefault(v.TimestampHeader, timestamp)
+	v.IDHeader = orDefault(v.IDHeader, StandardIDHeader)
+	if v.SecretEncoding != "" && !slices.Contains(SecretEncodings, v.SecretEncoding) {
+		return v, fmt.Errorf("%w %q is unknown: write %s", ErrSecretEncoding, v.SecretEncoding, quoted(SecretEncodings))
+	}
+	keys, err := v.keys()
+	v.Secrets = keys
+	return v, err
+}
+
+// keys are the secrets as they sign.
+func (v Verifier) keys() ([][]byte, error) {
+	keys := make([][]byte, 0, len(v.Secrets))
+	for i, secret := range v.Secrets {
+		key, ok := decodeSecret(string(secret), v.SecretEncoding)
+		if !ok {
+			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding", ErrSecretEncoding, i+1, v.SecretEncoding)
+		}
+		keys = append(keys, key)
+		if v.Scheme == SchemeStandard && v.SecretEncoding == "" && strings.HasPrefix(string(secret), standardPrefix) {
+			if key, ok := decodeSecret(string(secret), EncodingBase64); ok {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys, nil
+}
+
+// decodeSecret returns the key that a secret stands for. An empty key is none:
+// anybody could sign with it.
+func decodeSecret(secret, encoding string) (key []byte, ok bool) {
+	var err error
+	switch encoding {
+	case EncodingHex:
+		key, err = hex.DecodeString(secret)
+	case EncodingBase64:
+		key, err = decodeBase64(strings.TrimPrefix(secret, standardPrefix))
+	default:
+		return []byte(secret), true
+	}
+	return key, err == nil && len(key) > 0
+}
+
+func orDefault(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+// quoted lists words for an error.
+func quoted(words []string) string {
+	var out strings.Builder
+	for i, word := range words {
+		switch {
+		case i > 0 && i == len(words)-1:
+			out.WriteString(" or ")
+		case i > 0:
+			out.WriteString(", ")
+		}
+		fmt.Fprintf(&out, "%q", word)
+	}
+	return out.String()
+}
