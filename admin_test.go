@@ -412,3 +412,10 @@ func TestTheOperatorChangesKeys(t *testing.T) {
 		t.Error("what a removed key has signed is good")
 	}
 }
+
+func TestAMisspeltCommandIsAnError(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for _, args := range [][]string{{"lst"}, {"keys", "rotat"}, {"webhook", "inspct"}} {
+		w.wantError("unknown command", args...)
+	}
+}

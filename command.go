@@ -36,7 +36,15 @@ func fill(cmd *cobra.Command) {
 	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
 	flags.String("address", "", "Address of the admin API, if --config does not say it")
 	flags.Bool("json", false, "Print JSON, for programs")
-	cmd.AddCommand(subcommands()...)
+	group(cmd, subcommands()...)
+}
+
+// group makes a command that has subcommands only; by itself cobra would take a
+// misspelt one for a question.
+func group(cmd *cobra.Command, subcommands ...*cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(subcommands...)
 }
 
 // subcommands are those of `caddy axra`.

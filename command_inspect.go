@@ -23,7 +23,7 @@ func webhookCommand() *cobra.Command {
 		Use:   "webhook",
 		Short: "Finds out how webhooks are signed, and takes those that did not arrive",
 	}
-	command.AddCommand(inspectCommand(), refusedCommand(), replayCommand())
+	group(command, inspectCommand(), refusedCommand(), replayCommand())
 	return command
 }
 

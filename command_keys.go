@@ -14,7 +14,7 @@ import (
 
 func keysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "Lists, rotates and removes signing keys"}
-	cmd.AddCommand(listKeysCommand(), rotateKeysCommand(), removeKeyCommand())
+	group(cmd, listKeysCommand(), rotateKeysCommand(), removeKeyCommand())
 	return cmd
 }
 
