@@ -43,7 +43,7 @@ func fill(cmd *cobra.Command) {
 func subcommands() []*cobra.Command {
 	return []*cobra.Command{
 		listCommand(), showCommand(), revokeCommand(), restoreCommand(), giveCommand(), linkCommand(),
-		reportCommand(), sweepCommand(), exportCommand(), importCommand(), keysCommand(), webhookCommand(),
+		reportCommand(), sweepCommand(), exportCommand(), importCommand(), keysCommand(), webhookCommand(), checkCommand(),
 	}
 }
 
