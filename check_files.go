@@ -75,6 +75,7 @@ type search struct {
 	prefixes map[*caddyhttp.Server][]string
 	byID     map[string][]*known // by size and time; os.SameFile tells these apart
 	folders  map[string]string   // that are listed for everybody → by which address
+	covering map[*Handler]bool   // gates that cover some file
 	files    int
 	cut      bool
 	blind    map[string]bool // roots on a file system that does not tell case
@@ -102,7 +103,7 @@ func (i *inspection) checkFiles() []finding {
 		return nil
 	}
 	s := &search{
-		inspection: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string),
+		inspection: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
 		prefixes: make(map[*caddyhttp.Server][]string), blind: make(map[string]bool),
 	}
 	for _, at := range s.sites {
@@ -119,6 +120,9 @@ func (i *inspection) checkFiles() []finding {
 		s.walk(ctx, root, root, "", nil)
 	}
 	s.tell(found)
+	if s.files > 0 && !s.cut {
+		s.tellIdle(found)
+	}
 	if s.cut {
 		i.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
 	}
@@ -239,6 +243,9 @@ func (s *search) ask(at spot, address string) {
 	switch {
 	case file == nil:
 	case t.gated():
+		for _, gate := range t.gates {
+			s.covering[gate] = true
+		}
 		if file.gate == nil {
 			file.gate, file.gated = t.gates[0], at.host+address
 		}
@@ -302,6 +309,24 @@ func (s *search) tell(found *remarks) {
 	}
 	for _, folder := range slices.Sorted(maps.Keys(listed)) {
 		found.warn("gate "+listed[folder].gate.label(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", s.folders[folder])
+	}
+}
+
+// tellIdle reports gates before a file server that cover none of its files.
+func (s *search) tellIdle(found *remarks) {
+	for _, at := range s.spots(isGate) {
+		gate, _ := at.handler.(*Handler)
+		if s.covering[gate] {
+			continue
+		}
+		for _, path := range at.candidates(gate.matchers) {
+			t := follow(at.server, http.MethodGet, at.host, path)
+			if _, ok := t.answer.(*fileserver.FileServer); ok && slices.Contains(t.gates, gate) {
+				found.warn("gate "+gate.label(), "correct the path of the gate, or `root`", "no file lies behind it")
+				s.covering[gate] = true
+				break
+			}
+		}
 	}
 }
 

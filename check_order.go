@@ -40,15 +40,19 @@ func (i *inspection) checkReached(found *remarks, at spot) bool {
 	switch {
 	case blocked == nil:
 		i.note("whether %s of %s is reached: its matchers are not about paths alone", subject, at.host)
-	case blocked.answer == nil:
-		found.fail(subject, "take the gate out of the `handle` or `route` around it, or correct the paths of one of them", "no request reaches it: for %s%s none of its routes fits", at.host, path)
+	case !at.leadsTo(http.MethodGet, path):
+		found.fail(subject, fixAround, "no request reaches it: what stands around it does not match %s%s", at.host, path)
 	default:
 		found.fail(subject, fixOrder, "it is never reached: for %s%s %s answers before it", at.host, path, blocked.said())
 	}
 	return false
 }
 
-const fixOrder = "write axra_paywall at the level of the site, where it comes before what answers; in `route` and `handle`, write it first"
+// Fixes that several findings name.
+const (
+	fixAround = "take it out of the `handle` or `route` around it, or correct the paths of one of them"
+	fixOrder  = "write axra_paywall at the level of the site, where it comes before what answers; in `route` and `handle`, write it first"
+)
 
 // claims reports whether the gate's own matchers cover a path.
 func (h *Handler) claims(at spot, path string) bool {
@@ -80,17 +84,12 @@ func (i *inspection) checkShadows(found *remarks, at spot) {
 // onWay reports whether a request for the path, had nothing answered before, would have
 // come to the place: a `handle` beside that was taken instead is meant so.
 func (p spot) onWay(t *trail, path string) bool {
-	request := strangersRequest(p.server, http.MethodGet, p.host, path)
 	for _, route := range p.chain {
-		match, err := route.MatcherSets.AnyMatchWithError(request)
-		if err != nil || !match {
-			return false
-		}
 		if taken := t.groups[route.Group]; route.Group != "" && taken != nil && taken != route {
 			return false
 		}
 	}
-	return true
+	return p.leadsTo(http.MethodGet, path)
 }
 
 // samples are paths for every pattern in the routes of a server, and for patterns that

@@ -146,7 +146,7 @@ func (i *inspection) checkDelivery(found *remarks, at spot) string {
 			blocked, path = t, candidate
 			break
 		}
-		if blocked == nil && at.leadsTo(candidate) {
+		if blocked == nil && at.fits(candidate) {
 			blocked, path = t, candidate
 		}
 	}
@@ -158,14 +158,17 @@ func (i *inspection) checkDelivery(found *remarks, at spot) string {
 	return i.webhookAddress(at, path)
 }
 
-// leadsTo reports whether the routes around the place match a path, whatever comes
-// before them.
-func (p spot) leadsTo(path string) bool {
+// fits reports whether the innermost matcher before the handler matches a path, whatever
+// stands around it.
+func (p spot) fits(path string) bool {
 	request := strangersRequest(p.server, http.MethodPost, p.host, path)
-	return !slices.ContainsFunc(p.chain, func(route *caddyhttp.Route) bool {
-		match, err := route.MatcherSets.AnyMatchWithError(request)
-		return err != nil || !match
-	})
+	for _, route := range slices.Backward(p.chain) {
+		if len(samplesOfSets(route.MatcherSets)) > 0 {
+			match, err := route.MatcherSets.AnyMatchWithError(request)
+			return match && err == nil
+		}
+	}
+	return false
 }
 
 func (i *inspection) webhookAddress(at spot, path string) string {
@@ -193,6 +196,8 @@ func (i *inspection) explainDelivery(found *remarks, at spot, path string, t *tr
 		found.fail(subject, first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 	case len(t.guards) > 0:
 		found.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
+	case t.answer != at.handler && !at.leadsTo(http.MethodPost, path):
+		found.fail(subject, fixAround, "no delivery reaches the webhook: what stands around it does not match its path")
 	case t.answer != at.handler && t.redirects():
 		found.fail(subject, first+", or exempt its path from the redirect", "a redirect answers before the webhook, and deliveries are not redirected")
 	case t.answer != at.handler:

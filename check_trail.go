@@ -347,6 +347,15 @@ func (p spot) candidates(own caddyhttp.MatcherSets) []string {
 	return unique(all)
 }
 
+// leadsTo reports whether all routes around the spot match a path.
+func (p spot) leadsTo(method, path string) bool {
+	request := strangersRequest(p.server, method, p.host, path)
+	return !slices.ContainsFunc(p.chain, func(route *caddyhttp.Route) bool {
+		match, err := route.MatcherSets.AnyMatchWithError(request)
+		return err != nil || !match
+	})
+}
+
 // strippedPrefixes are what handle_path and `uri strip_prefix` take away.
 func strippedPrefixes(server *caddyhttp.Server) []string {
 	var prefixes []string
