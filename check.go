@@ -127,7 +127,7 @@ func (r *report) print(cmd *cobra.Command) error {
 	for _, note := range r.Unchecked {
 		fmt.Fprintf(out, "  -        %s\n", note)
 	}
-	_, err := fmt.Fprintf(out, "\n%d errors, %d warnings\n", r.count(levelError), r.count(levelWarning))
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", r.count(levelError), r.count(levelWarning))
 	return err
 }
 

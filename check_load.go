@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -45,19 +46,11 @@ func unusable(message, fix string) *report {
 	return &report{Findings: found.list, Unchecked: []string{"everything else: the configuration does not load"}}
 }
 
-// innermost takes the names of the modules on the way from Caddy's message.
-func innermost(err error) string {
-	message := err.Error()
-	if at := strings.LastIndex(message, "axra: "); at >= 0 && !strings.Contains(message, "axra_") {
-		return message[at:]
-	}
-	for _, directive := range []string{"axra_paywall: ", "axra_paywall needs", "axra_webhook: ", "axra_webhook needs", "axra_paid: ", "axra_paid needs"} {
-		if at := strings.LastIndex(message, directive); at >= 0 {
-			return message[at:]
-		}
-	}
-	return message
-}
+// ownMessage is what the plugin itself says, at the end of Caddy's list of modules.
+var ownMessage = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
+
+// innermost leaves out the modules on the way to a message of ours.
+func innermost(err error) string { return ownMessage.ReplaceAllString(err.Error(), "$1") }
 
 var (
 	errNoConfig = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")

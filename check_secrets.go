@@ -1,7 +1,6 @@
 package paywall
 
 import (
-	"encoding/json"
 	"net/url"
 	"os"
 	"regexp"
@@ -123,25 +122,19 @@ func checkOffer(found *remarks, subject string, offer Offer) {
 	}
 }
 
-// checkOptions looks at everything else that a gate says.
+// checkOptions looks at what else a gate says with placeholders.
 func checkOptions(found *remarks, subject string, gate *Handler) {
-	rest := *gate.options()
-	raw, err := json.Marshal(rest)
-	if err != nil {
-		return
+	options := []string{gate.Description, gate.Key, gate.CustomerEmail, gate.CancelURL}
+	for _, value := range gate.Metadata {
+		options = append(options, value)
 	}
-	for _, name := range unsetIn(string(raw)) {
+	slices.Sort(options)
+	for _, name := range unsetIn(strings.Join(options, "\n")) {
 		found.warn(subject, "set it in the environment of the service, or add --envfile FILE if it is there", "it uses {env.%s}, which is empty", name)
 	}
 }
 
-// options are those of a gate that may hold placeholders, beside the price.
-func (h *Handler) options() *map[string]any {
-	return &map[string]any{
-		"description": h.Description, "key": h.Key, "customer_email": h.CustomerEmail, "cancel_url": h.CancelURL, "metadata": h.Metadata,
-	}
-}
-
+// unsetIn are the variables of the environment that a text needs and that are empty.
 func unsetIn(text string) []string {
 	var unset []string
 	for _, match := range envPlaceholder.FindAllStringSubmatch(text, -1) {

@@ -77,7 +77,7 @@ func probeStorage(ctx context.Context, storage certmagic.Storage) (time.Time, er
 		return time.Time{}, fmt.Errorf("reading: %w", err)
 	}
 	if statErr != nil {
-		return time.Time{}, nil //nolint:nilerr // there is no time to compare, which is no fault
+		return time.Time{}, nil // nothing to compare, which is no fault
 	}
 	return info.Modified, nil
 }

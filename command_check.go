@@ -19,8 +19,9 @@ Reads a configuration as caddy validate does, without starting it, and reports w
 would keep visitors from paying or let them in for free, each with its fix.
 
 Nothing is written but a record in storage, which is removed again, and nothing is
-called. With --live, Axra is sent one request that creates nothing, and the
-addresses of the webhooks are requested.
+called. (Caddy itself creates its local authority where a site needs one and it is
+not there yet, as it does for caddy validate.) With --live, Axra is sent one request
+that creates nothing, and the addresses of the webhooks are requested.
 
 The exit code is 1 if there is an error; with --strict, if there is a warning too.
 Run it as the user and in the environment of the service: --envfile reads the file
@@ -57,7 +58,7 @@ func runCheck(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	if failed := report.count(levelError); failed > 0 || strict && report.count(levelWarning) > 0 {
-		return fmt.Errorf("%w: %d errors, %d warnings", errFindings, failed, report.count(levelWarning))
+		return fmt.Errorf("%w (errors: %d, warnings: %d)", errFindings, failed, report.count(levelWarning))
 	}
 	return nil
 }
