@@ -418,6 +418,14 @@ func TestCheckReportsWhatDoesNotLoad(t *testing.T) {
 	}
 }
 
+func TestCheckEndsWhereRoutesInvokeThemselves(t *testing.T) {
+	loop := "&(loop) {\n invoke loop\n " + strings.ReplaceAll(gate, "price", "pass one\n price") + "}\n"
+	read := newDesk(t).check(setup + loop + "example.com {\n" + hook + "invoke loop\n root ROOT\n file_server\n}\n")
+	if len(read.Findings) == 0 {
+		t.Error("nothing was found out")
+	}
+}
+
 func TestCheckIsStrictWhenAsked(t *testing.T) {
 	d := newDesk(t)
 	warned := good + "http://other.example.com {\n" + gate + "}\n"

@@ -31,7 +31,10 @@ type trail struct {
 	headers []*headers.Handler // that stand before the first gate
 	answer  caddyhttp.MiddlewareHandler
 	groups  map[string]*caddyhttp.Route // which route of each group was taken
+	invoked int                         // named routes, which may invoke each other for ever
 }
+
+const maxInvoked = 100
 
 // stranger is from a network for documentation (RFC 5737), so that nobody's matcher of
 // addresses exempts it.
@@ -101,10 +104,12 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 	case *caddyhttp.Subroute:
 		return t.through(h.Routes)
 	case *caddyhttp.Invoke:
-		if named := t.server.NamedRoutes[h.Name]; named != nil {
-			return t.along(named)
+		named := t.server.NamedRoutes[h.Name]
+		if named == nil || t.invoked > maxInvoked {
+			return false
 		}
-		return false
+		t.invoked++
+		return t.along(named)
 	case *Handler:
 		return t.meetGate(h)
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
