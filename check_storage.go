@@ -1,16 +1,19 @@
 package paywall
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 const (
@@ -20,10 +23,10 @@ const (
 	maxSkew = 30 * time.Second
 )
 
-// checkStorage writes a record, reads it back and removes it, and compares the clocks.
+// checkStorage tries the storage, on records of its own, and compares the clocks.
 func (i *inspection) checkStorage() []finding {
 	found := &remarks{check: "storage"}
-	subject := fmt.Sprint(i.app.storage)
+	subject := fmt.Sprintf("%T", i.app.storage) // its fields could hold a password
 	files, isFiles := i.app.storage.(*certmagic.FileStorage)
 	if isFiles {
 		subject = files.Path
@@ -43,10 +46,10 @@ func (i *inspection) checkStorage() []finding {
 	defer cancel()
 	modified, err := probeStorage(ctx, i.app.storage)
 	if err != nil {
-		found.fail(subject, "give it room, and the user of Caddy the right to write there: no payment could be recorded", "%v", err)
+		found.fail(subject, "give it room, and the user of Caddy the right to write there; without it no payment is recorded", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return append(found.list, i.checkClock(time.Time{})...)
 	}
-	found.ok(subject, "a record was written, read back and removed")
+	found.ok(subject, "records were written, read back, listed and removed")
 	return append(found.list, i.checkClock(modified)...)
 }
 
@@ -55,45 +58,47 @@ func isFolder(name string) bool {
 	return err == nil && info.IsDir()
 }
 
-var errReadBack = errors.New("it does not read back what was written")
-
-// probeStorage returns when storage says that the record was written.
+// probeStorage tries what the ledger needs of a storage, and returns when storage says that
+// a record was written.
 func probeStorage(ctx context.Context, storage certmagic.Storage) (time.Time, error) {
-	defer removeEmpty(storage)()
-	name := rand.Text()
-	key, content := "axra/check-"+name, []byte("written by caddy axra check: "+name)
-	if err := storage.Store(ctx, key, content); err != nil {
+	defer removeFolders(storage)()
+	if err := ledger.Probe(ctx, storage); err != nil { // which ends even where storage hangs
+		return time.Time{}, err
+	}
+	key := "axra/check-" + strings.ToLower(rand.Text())
+	if err := storage.Store(ctx, key, []byte("written by caddy axra check")); err != nil {
 		return time.Time{}, fmt.Errorf("writing: %w", err)
 	}
-	read, err := storage.Load(ctx, key)
-	if err == nil && !bytes.Equal(read, content) {
-		err = errReadBack
+	var modified time.Time
+	if info, err := storage.Stat(ctx, key); err == nil { // otherwise there is no time to compare, which is no fault
+		modified = info.Modified
 	}
-	info, statErr := storage.Stat(ctx, key)
-	if deleteErr := storage.Delete(context.WithoutCancel(ctx), key); err == nil && deleteErr != nil {
-		return time.Time{}, fmt.Errorf("removing %s: %w", key, deleteErr)
+	if err := storage.Delete(context.WithoutCancel(ctx), key); err != nil {
+		return modified, fmt.Errorf("removing %s: %w", key, err)
 	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("reading: %w", err)
-	}
-	if statErr != nil {
-		return time.Time{}, nil // nothing to compare, which is no fault
-	}
-	return info.Modified, nil
+	return modified, nil
 }
 
-// removeEmpty removes the folder that writing has made: it would belong to whoever ran the
-// command, and Caddy could not write to it.
-func removeEmpty(storage certmagic.Storage) func() {
+// removeFolders removes the folders that writing has made: they would belong to whoever ran
+// the command, and Caddy could not write to them.
+func removeFolders(storage certmagic.Storage) func() {
 	files, ok := storage.(*certmagic.FileStorage)
 	if !ok {
 		return func() {}
 	}
 	folder := files.Filename("axra")
-	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
-		return func() {}
+	_, err := os.Stat(folder)
+	return func() {
+		probes := filepath.Join(folder, "probe")
+		left, _ := os.ReadDir(probes) // there is none where nothing could be written
+		for _, entry := range left {
+			_ = os.Remove(filepath.Join(probes, entry.Name())) // which keeps what is not empty
+		}
+		_ = os.Remove(probes)
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(folder)
+		}
 	}
-	return func() { _ = os.Remove(folder) } // fails if another has written there since
 }
 
 // checkClock compares this machine's clock with that of storage.

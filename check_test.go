@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/faults"
 )
 
 // desk is where somebody checks a configuration before going live.
@@ -364,8 +365,23 @@ func TestCheckTriesStorageAndLeavesNothingThere(t *testing.T) {
 	}
 	mustDo(t, os.WriteFile(filepath.Join(d.storage, "axra"), nil, 0o600)) // where the folder would be
 	read := d.check(good)
-	if found, _ := read.find("storage", "writing"); found.Level != "error" || read.err == nil {
+	if found, _ := read.find("storage", "storing"); found.Level != "error" || read.err == nil {
 		t.Errorf("a storage that cannot be written: %+v", read.Findings)
+	}
+}
+
+func TestCheckFindsAStorageThatIsNotFit(t *testing.T) {
+	faulty := strings.Replace(good, "axra {", "axra {\n storage faulty STORAGE", 1)
+	for _, fault := range []faults.Fault{faults.None, faults.Fails, faults.Full, faults.Garbles, faults.Empties, faults.Forgets, faults.Blind, faults.Panics} {
+		d := newDesk(t)
+		control := faults.On(d.storage)
+		control.Set(fault, "axra")
+		read := d.check(faulty)
+		control.Heal()
+		found, _ := read.find("storage", "*faults.Storage")
+		if failed := found.Level == "error"; failed != (fault != faults.None) {
+			t.Errorf("%s: %+v", fault, read.Findings)
+		}
 	}
 }
 
