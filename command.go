@@ -51,7 +51,7 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) {
 func subcommands() []*cobra.Command {
 	return []*cobra.Command{
 		listCommand(), showCommand(), revokeCommand(), restoreCommand(), giveCommand(), linkCommand(),
-		reportCommand(), sweepCommand(), exportCommand(), importCommand(), keysCommand(), webhookCommand(),
+		reportCommand(), sweepCommand(), exportCommand(), importCommand(), keysCommand(), webhookCommand(), checkCommand(),
 	}
 }
 

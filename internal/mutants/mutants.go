@@ -261,4 +261,20 @@ var mutants = []mutant{
 	{"events pile up without a bound", "events.go", `if len(q.queue) >= maxAnnouncements {`, `if len(q.queue) >= maxAnnouncements*1000 {`, ".", "TestEventsThatWait"},
 	{"the end of a configuration loses events", "module.go", "\ta.announcer.flush()\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
 	{"the debug log has whole ids", "events.go", `json.Marshal(shorten(string(id)))`, `json.Marshal(string(id))`, ".", "TestEventsTell"},
+
+	{"check: a gate that comes late is not missed", "check_order.go", `		if slices.Contains(t.gates, gate) {
+			return true`, `		if !slices.Contains(t.gates, nil) {
+			return true`, ".", "TestCheckFindsFaultsOfTheOrder"},
+	{"check: a gate before the webhook is not seen", "check_sites.go", `	case t.gated():
+		found.fail`, `	case t.gated() && path == "":
+		found.fail`, ".", "TestCheckFindsAWebhook"},
+	{"check: links are files of their own", "check_files.go", `if os.SameFile(file.info, info) {`, `if file.name == name {`, ".", "TestCheckFindsOpenFiles"},
+	{"check: compressed copies are files of their own", "check_files.go", `if file.by = s.know(original); file.by != nil {`, `if file.by = s.know(original + "/"); file.by != nil {`, ".", "TestCheckFindsOpenFiles"},
+	{"check: a hidden file counts as free", "check_files.go", `case file.free == "" && t.serves(server):`, `case file.free == "":`, ".", "TestCheckFindsOpenFiles"},
+	{"check: the record stays in storage", "check_storage.go", `err := storage.Delete(context.WithoutCancel(ctx), key); err`, `err := ctx.Err(); err`, ".", "TestCheckTriesStorage|TestCheckKeeps"},
+	{"check: a storage is taken as it is", "check_storage.go", `if err := ledger.Probe(ctx, storage); err != nil {`, `if err := ledger.Probe(ctx, storage); err == nil && ctx.Err() != nil {`, ".", "TestCheckFindsAStorage"},
+	{"check: a test secret passes beside a live key", "check_secrets.go", `other != "" && other != mode {`, `other == mode {`, ".", "TestCheckFindsFaultsOfSecrets"},
+	{"check: warnings and errors end well", "command_check.go", `failed > 0 || strict &&`, `failed > 1000 || strict &&`, ".", "TestCheckFindsFaultsOfTheOrder"},
+	{"check: a refused key is good", "session/probe.go", `if errors.Is(err, ErrRefused) {`, `if errors.Is(err, ErrRefused) || errors.Is(err, ErrCredentials) {`, ".", "TestCheckLive"},
+	{"check: any 405 is the webhook's", "check_live.go", `status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost:`, `status == http.StatusMethodNotAllowed:`, ".", "TestCheckLive"},
 }

@@ -1,0 +1,143 @@
+package paywall
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/spf13/cobra"
+)
+
+// Levels of a finding.
+const (
+	levelOK      = "ok"
+	levelWarning = "warning"
+	levelError   = "error"
+)
+
+// finding is what a check has to say. None quotes a secret.
+type finding struct {
+	Level   string `json:"level"`
+	Check   string `json:"check"`
+	Subject string `json:"subject,omitempty"`
+	Message string `json:"message"`
+	Fix     string `json:"fix,omitempty"`
+}
+
+// remarks are what one check has to say about its concern.
+type remarks struct {
+	check string
+	list  []finding
+}
+
+func (f *remarks) ok(subject, format string, args ...any) {
+	f.list = append(f.list, finding{Level: levelOK, Check: f.check, Subject: subject, Message: fmt.Sprintf(format, args...)})
+}
+
+func (f *remarks) warn(subject, fix, format string, args ...any) {
+	f.list = append(f.list, finding{Level: levelWarning, Check: f.check, Subject: subject, Fix: fix, Message: fmt.Sprintf(format, args...)})
+}
+
+func (f *remarks) fail(subject, fix, format string, args ...any) {
+	f.list = append(f.list, finding{Level: levelError, Check: f.check, Subject: subject, Fix: fix, Message: fmt.Sprintf(format, args...)})
+}
+
+// orOK says that all is well where nothing else was found.
+func (f *remarks) orOK(format string, args ...any) []finding {
+	if len(f.list) == 0 {
+		f.ok("", format, args...)
+	}
+	return f.list
+}
+
+// report is the outcome of `caddy axra check`.
+type report struct {
+	Findings  []finding `json:"findings"`
+	Unchecked []string  `json:"unchecked"` // what cannot be told from here
+}
+
+func (r *report) count(level string) int {
+	count := 0
+	for _, finding := range r.Findings {
+		if finding.Level == level {
+			count++
+		}
+	}
+	return count
+}
+
+// inspection is a configuration that is provisioned and not started.
+type inspection struct {
+	ctx           context.Context //nolint:containedctx // it lives as long as the command
+	app           *App
+	servers       map[string]*caddyhttp.Server
+	sharedStorage bool // a storage is configured
+	trustsProxies map[*caddyhttp.Server]bool
+	live          bool
+	unchecked     []string
+}
+
+// note adds to what cannot be told from here.
+func (i *inspection) note(format string, args ...any) {
+	note := fmt.Sprintf(format, args...)
+	if !slices.Contains(i.unchecked, note) {
+		i.unchecked = append(i.unchecked, note)
+	}
+}
+
+// run makes all checks, those that must not be made without being asked last.
+func (i *inspection) run() []finding {
+	checks := []func() []finding{
+		i.checkSecrets, i.checkEndpoint, i.checkPrices, i.checkAddresses, i.checkWebhook, i.checkOrder,
+		i.checkOverlap, i.checkFiles, i.checkCaches, i.checkStorage,
+	}
+	if i.live {
+		checks = append(checks, i.checkAxra, i.checkWebhookAddress)
+	} else {
+		i.note("whether Axra accepts the credentials, and whether the webhook is reached from outside: add --live")
+	}
+	var all []finding
+	for _, check := range checks {
+		all = append(all, check()...)
+	}
+	i.note("what stands before Caddy: a CDN or a proxy must keep no answer of gated addresses, and must pass on cookies and the webhook's body as it is")
+	i.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
+	return all
+}
+
+// print writes the report: for people, grouped by check, the fix below each line.
+func (r *report) print(cmd *cobra.Command) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd, r)
+	}
+	out := cmd.OutOrStdout()
+	check := ""
+	for _, finding := range r.Findings {
+		if finding.Check != check {
+			check = finding.Check
+			fmt.Fprintf(out, "%s\n", check)
+		}
+		finding.print(out)
+	}
+	if len(r.Unchecked) > 0 {
+		fmt.Fprintln(out, "not checked")
+	}
+	for _, note := range r.Unchecked {
+		fmt.Fprintf(out, "  -        %s\n", note)
+	}
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", r.count(levelError), r.count(levelWarning))
+	return err
+}
+
+func (f finding) print(out io.Writer) {
+	subject := f.Subject
+	if subject != "" {
+		subject += ": "
+	}
+	fmt.Fprintf(out, "  %-8s %s%s\n", f.Level, subject, f.Message)
+	if f.Fix != "" {
+		fmt.Fprintf(out, "           fix: %s\n", f.Fix)
+	}
+}

@@ -1,0 +1,166 @@
+package paywall_test
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// checkLive checks the Caddyfile of a world, or another one, with --live.
+func (w *world) checkLive(config string) verdict {
+	w.t.Helper()
+	d := &desk{t: w.t, root: w.root, storage: w.storage, config: filepath.Join(w.t.TempDir(), "Caddyfile")}
+	return d.check(w.expand(config), "--live")
+}
+
+func TestCheckLiveCallsAxraWithoutBuyingAnything(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	withSecret := strings.Replace(fiveLines, "axra {", "axra {\n\t\tapi_secret {env.AXRA_API_SECRET}", 1)
+	for _, c := range []struct {
+		name, variable, value, config string
+		level, phrase                 string
+	}{
+		{"a good key", "AXRA_API_KEY", "bk_test_sandbox", fiveLines, "ok", "the key is good: Axra refused a session over the amount 0 as invalid, and nothing was created"},
+		{"a wrong key", "AXRA_API_KEY", "bk_test_wrong", fiveLines, "error", "Axra refuses api_key: "},
+		{"key and secret", "AXRA_API_SECRET", "bs_test_sandbox", withSecret, "ok", "exchanged for an access token"},
+		{"a wrong secret", "AXRA_API_SECRET", "bs_test_wrong", withSecret, "error", "Axra refuses api_key and api_secret"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv(c.variable, c.value)
+			read := w.checkLive(c.config)
+			if found, _ := read.find("axra", c.phrase); found.Level != c.level {
+				t.Errorf("%+v", read.Findings)
+			}
+		})
+	}
+	if sessions := w.sandbox.Sessions(); len(sessions) > 0 {
+		t.Errorf("sessions were created: %d", len(sessions))
+	}
+}
+
+func TestCheckLiveExplainsWhatAxraAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer        http.HandlerFunc
+		level, phrase string
+	}{
+		"a session after all": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			_, _ = w.Write([]byte(`{"sessionId":"cs_1"}`))
+		}, "warning", "an unpaid one was created"},
+		"trouble": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "error", "axra is unavailable (status 502)"},
+		"another clock": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusBadRequest)
+		}, "warning", "Axra: its clock and this machine's are 1h0m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			axra := httptest.NewServer(c.answer)
+			defer axra.Close()
+			d := newDesk(t)
+			t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
+			t.Setenv("AXRA_WEBHOOK_SECRET", "bs_test_sandbox")
+			read := d.check(strings.Replace(strings.Replace(good, hook, "", 1), "axra {", "axra {\n endpoint "+axra.URL, 1), "--live")
+			if found, _ := read.find("axra", c.phrase); found.Level != c.level {
+				t.Errorf("%+v", read.Findings)
+			}
+		})
+	}
+}
+
+func TestCheckCallsNobodyWithoutLive(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	d := &desk{t: t, root: w.root, storage: w.storage, config: filepath.Join(t.TempDir(), "Caddyfile")}
+	d.check(w.expand(fiveLines))
+	if calls := w.sandbox.Calls(); len(calls) > 0 {
+		t.Errorf("Axra was called: %+v", calls)
+	}
+}
+
+func TestCheckLiveFindsItsWebhook(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	read := w.checkLive(fiveLines)
+	if found, _ := read.find("webhook from outside", w.site+"/webhooks/axra: the webhook answers"); found.Level != "ok" {
+		t.Errorf("%+v", read.Findings)
+	}
+}
+
+func TestCheckLiveExplainsWhatAnswersForTheWebhook(t *testing.T) {
+	status := func(status int, header ...string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+		})
+	}
+	for name, c := range map[string]struct {
+		answer  http.Handler
+		scheme  string // of the site
+		host    string
+		tls     bool // of what listens
+		phrase  string
+		nothing bool
+	}{
+		"a redirect":              {answer: status(308, "Location", "https://www.example.com/webhooks/axra?secret=1"), phrase: "it redirects (308) to https://www.example.com/webhooks/axra: Axra"},
+		"a password":              {answer: status(401), phrase: "Axra has no password"},
+		"a gate":                  {answer: status(402), phrase: "a gate covers the webhook"},
+		"a page":                  {answer: status(200), phrase: "it answers 200 to GET, so it is not the webhook"},
+		"nothing there":           {answer: status(404), phrase: "no webhook is there"},
+		"trouble":                 {answer: status(502), phrase: "it answers 502"},
+		"another 405":             {answer: status(405, "Allow", "GET"), phrase: "it answers 405, and the webhook's own answer"},
+		"nobody listens":          {nothing: true, phrase: "no connection"},
+		"no TLS":                  {answer: status(405), scheme: "https", phrase: "does not speak TLS"},
+		"another's certificate":   {answer: status(405), scheme: "https", host: "127.0.0.1", tls: true, phrase: "from an authority that Axra does not know"},
+		"a certificate of others": {answer: status(405), scheme: "https", tls: true, phrase: "the certificate does not hold"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewUnstartedServer(c.answer)
+			server.Config.ErrorLog = nil
+			if c.tls {
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			defer server.Close()
+			address, err := url.Parse(server.URL)
+			mustDo(t, err)
+			_, port, err := net.SplitHostPort(address.Host)
+			mustDo(t, err)
+			if c.nothing {
+				server.Close()
+			}
+			axra := httptest.NewServer(status(400))
+			defer axra.Close()
+			d := newDesk(t)
+			t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
+			t.Setenv("AXRA_WEBHOOK_SECRET", "bs_test_sandbox")
+			scheme, host := c.scheme, c.host
+			if scheme == "" {
+				scheme = "http"
+			}
+			if host == "" {
+				host = "localhost"
+			}
+			config := strings.Replace(good, "axra {", "auto_https off\n axra {\n endpoint "+axra.URL, 1)
+			read := d.check(strings.Replace(config, "example.com", scheme+"://"+host+":"+port, 1), "--live")
+			if found, _ := read.find("webhook from outside", c.phrase); found.Level != "error" || found.Fix == "" || strings.Contains(found.Message, "secret") {
+				t.Errorf("%+v", read.Findings)
+			}
+		})
+	}
+}
+
+func TestCheckWritesNoLogFile(t *testing.T) {
+	d := newDesk(t)
+	file := filepath.Join(t.TempDir(), "access.log")
+	d.check(strings.Replace(good, hook, hook+"log {\n output file "+file+"\n }\n", 1))
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the log of the service was opened")
+	}
+}

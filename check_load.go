@@ -1,0 +1,201 @@
+package paywall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// inspect loads a configuration as `caddy validate` does and checks it.
+func inspect(ctx context.Context, file, adapter string, live bool) *report {
+	config, err := loadForCheck(file, adapter)
+	if err != nil {
+		return unusable(err.Error(), "correct the configuration; `caddy adapt --config FILE` shows what Caddy reads")
+	}
+	if missing := missingSecrets(config); len(missing) > 0 {
+		return &report{
+			Findings:  missing,
+			Unchecked: []string{"everything else: Caddy does not load a configuration whose secrets are empty"},
+		}
+	}
+	result := new(report)
+	err = provisionFor(config, func(i *inspection) {
+		i.ctx, i.live = ctx, live
+		result.Findings = append(result.Findings, i.run()...)
+		result.Unchecked = i.unchecked
+	})
+	if err != nil {
+		return unusable(innermost(err), "correct that: Caddy would refuse to start, or to reload")
+	}
+	return result
+}
+
+func unusable(message, fix string) *report {
+	found := remarks{check: "configuration"}
+	found.fail("", fix, "%s", message)
+	return &report{Findings: found.list, Unchecked: []string{"everything else: the configuration does not load"}}
+}
+
+// ownMessage is what the plugin itself says, at the end of Caddy's list of modules.
+var ownMessage = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
+
+// innermost leaves out the modules on the way to a message of ours.
+func innermost(err error) string { return ownMessage.ReplaceAllString(err.Error(), "$1") }
+
+var (
+	errNoConfig = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
+	errNoAxra   = errors.New("the configuration has no global option axra: there is no paywall to check")
+)
+
+func loadForCheck(file, adapter string) (*caddy.Config, error) {
+	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 {
+		return nil, errNoConfig
+	}
+	config := new(caddy.Config)
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config); err != nil {
+		return nil, err
+	}
+	if config.AppsRaw["axra"] == nil && !strings.Contains(string(raw), `"axra_`) {
+		return nil, errNoAxra
+	}
+	return config, nil
+}
+
+// missingSecrets finds all secrets that are empty: Caddy's own message would name the
+// first only.
+func missingSecrets(config *caddy.Config) []finding {
+	found := remarks{check: "secrets"}
+	var app App
+	if json.Unmarshal(config.AppsRaw["axra"], &app) != nil {
+		return nil // Caddy says it better
+	}
+	for _, secret := range app.placeholders() {
+		if _, err := resolveSecret(secret.name, secret.value); err == nil || secretIsPlaceholder(secret.name, secret.value) != nil {
+			continue
+		}
+		if path, isFile := strings.CutPrefix(secret.value, "{file."); isFile {
+			found.fail(secret.name, "write the secret into that file, and let the user of Caddy read it", "%s is empty or cannot be read", strings.TrimSuffix(path, "}"))
+			continue
+		}
+		found.fail(secret.name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
+			"%s is empty in the environment of this command, which may differ from the service's", secret.value)
+	}
+	return found.list
+}
+
+// placeholder is a secret as it is configured.
+type placeholder struct{ name, value string }
+
+// placeholders are those of all secrets that are configured.
+func (a *App) placeholders() []placeholder {
+	all := []placeholder{{"api_key", a.APIKey}, {"api_secret", a.APISecret}}
+	for _, value := range a.WebhookSecrets {
+		all = append(all, placeholder{"webhook_secret", value})
+	}
+	return slices.DeleteFunc(all, func(p placeholder) bool { return p.value == "" })
+}
+
+// inspector is an app that looks at the others while Caddy validates a configuration.
+// So it is Caddy that cleans up; of ProvisionContext nobody else can cancel the context.
+type inspector struct{}
+
+// inspectorApp is no module of the plugin's: it exists while the command runs.
+const inspectorApp = "axra_check"
+
+var (
+	registerInspector sync.Once
+	inspecting        atomic.Pointer[func(caddy.Context) error]
+)
+
+// CaddyModule returns the Caddy module information.
+func (*inspector) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  inspectorApp,
+		New: func() caddy.Module { return new(inspector) },
+	}
+}
+
+// Provision looks.
+func (*inspector) Provision(ctx caddy.Context) error { return (*inspecting.Load())(ctx) }
+
+// Start does nothing.
+func (*inspector) Start() error { return nil }
+
+// Stop does nothing.
+func (*inspector) Stop() error { return nil }
+
+// provisionFor provisions a configuration, lets look at it, and cleans up.
+func provisionFor(config *caddy.Config, look func(*inspection)) error {
+	registerInspector.Do(func() { caddy.RegisterModule(new(inspector)) })
+	shared, trusting := config.StorageRaw != nil, trustingServers(config)
+	provision := func(ctx caddy.Context) error {
+		found, err := appsOf(ctx)
+		if err != nil {
+			return err
+		}
+		found.sharedStorage = shared || found.app.storageConfig != ""
+		for name, server := range found.servers {
+			found.trustsProxies[server] = trusting[name]
+		}
+		look(found)
+		return nil
+	}
+	inspecting.Store(&provision)
+	// Logs could be files, and what is logged would drown the report.
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
+	if config.AppsRaw == nil {
+		config.AppsRaw = make(caddy.ModuleMap)
+	}
+	config.AppsRaw[inspectorApp] = json.RawMessage(`{}`)
+	return caddy.Validate(config)
+}
+
+// trustingServers are those with trusted_proxies, of which provisioning leaves no trace.
+func trustingServers(config *caddy.Config) map[string]bool {
+	var app struct {
+		Servers map[string]struct {
+			TrustedProxies     json.RawMessage `json:"trusted_proxies"`
+			TrustedProxiesUnix bool            `json:"trusted_proxies_unix"`
+		} `json:"servers"`
+	}
+	_ = json.Unmarshal(config.AppsRaw["http"], &app) // Caddy says what is wrong with it
+	trusting := make(map[string]bool)
+	for name, server := range app.Servers {
+		trusting[name] = server.TrustedProxies != nil || server.TrustedProxiesUnix
+	}
+	return trusting
+}
+
+// appsOf provisions what is looked at.
+func appsOf(ctx caddy.Context) (*inspection, error) {
+	found := &inspection{servers: make(map[string]*caddyhttp.Server), trustsProxies: make(map[*caddyhttp.Server]bool)}
+	module, err := ctx.AppIfConfigured("http")
+	if err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, err
+	}
+	if app, ok := module.(*caddyhttp.App); ok {
+		found.servers = app.Servers
+	}
+	found.app, err = appFrom(ctx, "axra_paywall")
+	return found, err
+}
+
+// isRoot reports whether the command runs as the superuser, for whom every folder is
+// writable.
+func isRoot() bool { return os.Geteuid() == 0 }

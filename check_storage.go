@@ -1,0 +1,124 @@
+package paywall
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+const (
+	maxStorage = 15 * time.Second
+	// maxSkew is by how much clocks may differ: `nbf` of tokens and the ages of events
+	// are looked at in seconds and minutes.
+	maxSkew = 30 * time.Second
+)
+
+// checkStorage tries the storage, on records of its own, and compares the clocks.
+func (i *inspection) checkStorage() []finding {
+	found := &remarks{check: "storage"}
+	subject := fmt.Sprintf("%T", i.app.storage) // its fields could hold a password
+	files, isFiles := i.app.storage.(*certmagic.FileStorage)
+	if isFiles {
+		subject = files.Path
+	}
+	if !i.sharedStorage {
+		i.note("whether the service has the same storage: without `storage` it lies in the home folder of whoever runs Caddy, here %s", subject)
+	}
+	switch {
+	case !isFiles:
+	case !isFolder(files.Path):
+		found.warn(subject, "create it, and give it to the user of Caddy", "the folder does not exist yet, so whether Caddy may write there was not tried")
+		return append(found.list, i.checkClock(time.Time{})...)
+	case isRoot():
+		i.note("whether the user of Caddy may write to %s: this command runs as root", subject)
+	}
+	ctx, cancel := context.WithTimeout(i.ctx, maxStorage)
+	defer cancel()
+	modified, err := probeStorage(ctx, i.app.storage)
+	if err != nil {
+		found.fail(subject, "give it room, and the user of Caddy the right to write there; without it no payment is recorded", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return append(found.list, i.checkClock(time.Time{})...)
+	}
+	found.ok(subject, "records were written, read back, listed and removed")
+	return append(found.list, i.checkClock(modified)...)
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// probeStorage tries what the ledger needs of a storage, and returns when storage says that
+// a record was written.
+func probeStorage(ctx context.Context, storage certmagic.Storage) (time.Time, error) {
+	defer removeFolders(storage)()
+	if err := ledger.Probe(ctx, storage); err != nil { // which ends even where storage hangs
+		return time.Time{}, err
+	}
+	key := "axra/check-" + strings.ToLower(rand.Text())
+	if err := storage.Store(ctx, key, []byte("written by caddy axra check")); err != nil {
+		return time.Time{}, fmt.Errorf("writing: %w", err)
+	}
+	var modified time.Time
+	if info, err := storage.Stat(ctx, key); err == nil { // otherwise there is no time to compare, which is no fault
+		modified = info.Modified
+	}
+	if err := storage.Delete(context.WithoutCancel(ctx), key); err != nil {
+		return modified, fmt.Errorf("removing %s: %w", key, err)
+	}
+	return modified, nil
+}
+
+// removeFolders removes the folders that writing has made: they would belong to whoever ran
+// the command, and Caddy could not write to them.
+func removeFolders(storage certmagic.Storage) func() {
+	files, ok := storage.(*certmagic.FileStorage)
+	if !ok {
+		return func() {}
+	}
+	folder := files.Filename("axra")
+	_, err := os.Stat(folder)
+	return func() {
+		probes := filepath.Join(folder, "probe")
+		left, _ := os.ReadDir(probes) // there is none where nothing could be written
+		for _, entry := range left {
+			_ = os.Remove(filepath.Join(probes, entry.Name())) // which keeps what is not empty
+		}
+		_ = os.Remove(probes)
+		if errors.Is(err, fs.ErrNotExist) {
+			_ = os.Remove(folder)
+		}
+	}
+}
+
+// checkClock compares this machine's clock with that of storage.
+func (i *inspection) checkClock(stored time.Time) []finding {
+	found := &remarks{check: "clock"}
+	at := now()
+	if year := at.Year(); year < 2025 || year > 2100 {
+		found.fail("", fixClock, "it is %d by this machine's clock", year)
+	}
+	checkSkew(found, "storage", stored, at)
+	return found.orOK("%s", at.UTC().Format("2006-01-02 15:04 UTC"))
+}
+
+const fixClock = "set the clock, and keep it right with NTP (`timedatectl set-ntp true`)"
+
+func checkSkew(found *remarks, whose string, theirs, ours time.Time) {
+	if theirs.IsZero() {
+		return
+	}
+	if skew := theirs.Sub(ours).Round(time.Second); skew.Abs() > maxSkew {
+		found.warn(whose, fixClock, "its clock and this machine's are %s apart: access would begin and end at wrong times", skew.Abs())
+	}
+}

@@ -1,0 +1,65 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Probe is what a harmless call has found out about Axra.
+type Probe struct {
+	// Exchanged: key and secret were exchanged for an access token. Otherwise the key
+	// alone was tried, with a session that Axra has to refuse.
+	Exchanged bool
+	// Created: Axra made the session all the same; it is unpaid and costs nothing.
+	Created bool
+	// Date is what Axra's clock said, zero if it did not say.
+	Date time.Time
+}
+
+// Probe finds out whether Axra accepts the credentials, by a call that creates nothing:
+// the token exchange, or, without a secret, a session over the amount 0. An error is one
+// of those of Create; whether the call was refused as invalid, as it should be, is no
+// error.
+func (c *Client) Probe(ctx context.Context) (Probe, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	dated := &dateDoer{Doer: c.http}
+	tried := c.lean(dated)
+	if with, ok := c.auth.(*exchange); ok {
+		_, err := newExchange(tried, with.key, with.secret).renew(ctx)
+		return Probe{Exchanged: true, Date: dated.date}, err
+	}
+	credentials, err := c.auth.authorize(ctx)
+	if err != nil {
+		return Probe{}, err
+	}
+	// What is missing is missing on purpose.
+	err = tried.post(ctx, "/business/payment/session", map[string]any{"amount": 0, "currency": "usd"}, credentials, new(map[string]any))
+	probe := Probe{Date: dated.date, Created: err == nil}
+	if errors.Is(err, ErrRefused) {
+		err = nil
+	}
+	return probe, err
+}
+
+// lean is the client without its breaker and its limits.
+func (c *Client) lean(with Doer) *Client {
+	return &Client{http: with, endpoint: c.endpoint, now: c.now}
+}
+
+// dateDoer remembers the Date of the last answer.
+type dateDoer struct {
+	Doer
+	date time.Time
+}
+
+// Do sends a request.
+func (d *dateDoer) Do(r *http.Request) (*http.Response, error) {
+	response, err := d.Doer.Do(r)
+	if err == nil {
+		d.date, _ = http.ParseTime(response.Header.Get("Date"))
+	}
+	return response, err
+}
