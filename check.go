@@ -68,8 +68,8 @@ func (r *report) count(level string) int {
 	return count
 }
 
-// inspection is a configuration that is provisioned and not started.
-type inspection struct {
+// examination is a configuration that is provisioned and not started.
+type examination struct {
 	ctx           context.Context //nolint:containedctx // it lives as long as the command
 	app           *App
 	servers       map[string]*caddyhttp.Server
@@ -80,7 +80,7 @@ type inspection struct {
 }
 
 // note adds to what cannot be told from here.
-func (i *inspection) note(format string, args ...any) {
+func (i *examination) note(format string, args ...any) {
 	note := fmt.Sprintf(format, args...)
 	if !slices.Contains(i.unchecked, note) {
 		i.unchecked = append(i.unchecked, note)
@@ -88,7 +88,7 @@ func (i *inspection) note(format string, args ...any) {
 }
 
 // run makes all checks, those that must not be made without being asked last.
-func (i *inspection) run() []finding {
+func (i *examination) run() []finding {
 	checks := []func() []finding{
 		i.checkSecrets, i.checkEndpoint, i.checkPrices, i.checkAddresses, i.checkWebhook, i.checkOrder,
 		i.checkOverlap, i.checkFiles, i.checkCaches, i.checkStorage,

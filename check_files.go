@@ -70,7 +70,7 @@ func (s *statusOnly) WriteHeader(status int)          { s.status = max(s.status,
 
 // search is the search for files that are behind a gate by one address and free by another.
 type search struct {
-	*inspection
+	*examination
 	sites    []spot
 	prefixes map[*caddyhttp.Server][]string
 	byID     map[string][]*known // by size and time; os.SameFile tells these apart
@@ -92,7 +92,7 @@ type known struct {
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
-func (i *inspection) checkFiles() []finding {
+func (i *examination) checkFiles() []finding {
 	found := &remarks{check: "files"}
 	if len(i.app.allGates()) == 0 {
 		return nil
@@ -103,7 +103,7 @@ func (i *inspection) checkFiles() []finding {
 		return nil
 	}
 	s := &search{
-		inspection: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
+		examination: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
 		prefixes: make(map[*caddyhttp.Server][]string), blind: make(map[string]bool),
 	}
 	for _, at := range s.sites {
@@ -130,7 +130,7 @@ func (i *inspection) checkFiles() []finding {
 }
 
 // roots are the folders that file servers serve.
-func (i *inspection) roots() (roots []string, servers int) {
+func (i *examination) roots() (roots []string, servers int) {
 	replacer := caddy.NewReplacer()
 	add := func(root string) {
 		if root = replacer.ReplaceKnown(root, ""); root != "" && !strings.Contains(root, "{") {

@@ -15,7 +15,7 @@ import (
 )
 
 // checkAxra sends Axra one request that creates nothing.
-func (i *inspection) checkAxra() []finding {
+func (i *examination) checkAxra() []finding {
 	found := &remarks{check: "axra"}
 	if i.app.client == nil {
 		return nil
@@ -43,7 +43,7 @@ func (i *inspection) checkAxra() []finding {
 }
 
 // checkWebhookAddress requests the webhooks as Axra would, but by GET, which they refuse.
-func (i *inspection) checkWebhookAddress() []finding {
+func (i *examination) checkWebhookAddress() []finding {
 	found := &remarks{check: "webhook from outside"}
 	asked := make(map[string]bool)
 	for _, at := range i.spots(isWebhook) {

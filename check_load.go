@@ -29,7 +29,7 @@ func inspect(ctx context.Context, file, adapter string, live bool) *report {
 		}
 	}
 	result := new(report)
-	err = provisionFor(config, func(i *inspection) {
+	err = provisionFor(config, func(i *examination) {
 		i.ctx, i.live = ctx, live
 		result.Findings = append(result.Findings, i.run()...)
 		result.Unchecked = i.unchecked
@@ -139,7 +139,7 @@ func (*inspector) Start() error { return nil }
 func (*inspector) Stop() error { return nil }
 
 // provisionFor provisions a configuration, lets look at it, and cleans up.
-func provisionFor(config *caddy.Config, look func(*inspection)) error {
+func provisionFor(config *caddy.Config, look func(*examination)) error {
 	registerInspector.Do(func() { caddy.RegisterModule(new(inspector)) })
 	shared, trusting := config.StorageRaw != nil, trustingServers(config)
 	provision := func(ctx caddy.Context) error {
@@ -183,8 +183,8 @@ func trustingServers(config *caddy.Config) map[string]bool {
 }
 
 // appsOf provisions what is looked at.
-func appsOf(ctx caddy.Context) (*inspection, error) {
-	found := &inspection{servers: make(map[string]*caddyhttp.Server), trustsProxies: make(map[*caddyhttp.Server]bool)}
+func appsOf(ctx caddy.Context) (*examination, error) {
+	found := &examination{servers: make(map[string]*caddyhttp.Server), trustsProxies: make(map[*caddyhttp.Server]bool)}
 	module, err := ctx.AppIfConfigured("http")
 	if err != nil && !errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, err

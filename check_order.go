@@ -11,7 +11,7 @@ import (
 )
 
 // checkOrder finds gates that come too late.
-func (i *inspection) checkOrder() []finding {
+func (i *examination) checkOrder() []finding {
 	found := &remarks{check: "order"}
 	for _, at := range i.spots(isGate) {
 		if !i.checkReached(found, at) {
@@ -23,7 +23,7 @@ func (i *inspection) checkOrder() []finding {
 }
 
 // checkReached reports whether a request reaches the gate, and why none does.
-func (i *inspection) checkReached(found *remarks, at spot) bool {
+func (i *examination) checkReached(found *remarks, at spot) bool {
 	gate, _ := at.handler.(*Handler)
 	var blocked *trail
 	path := ""
@@ -61,7 +61,7 @@ func (h *Handler) claims(at spot, path string) bool {
 }
 
 // checkShadows finds paths that the gate covers and that something else answers before.
-func (i *inspection) checkShadows(found *remarks, at spot) {
+func (i *examination) checkShadows(found *remarks, at spot) {
 	gate, _ := at.handler.(*Handler)
 	told := make(map[string]bool)
 	for _, path := range i.samples(at.server) {
@@ -94,7 +94,7 @@ func (p spot) onWay(t *trail, path string) bool {
 
 // samples are paths for every pattern in the routes of a server, and for patterns that
 // begin with a star below those of folders.
-func (i *inspection) samples(server *caddyhttp.Server) []string {
+func (i *examination) samples(server *caddyhttp.Server) []string {
 	var all []string
 	collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
 		all = append(all, samplesOfSets(chain[len(chain)-1].MatcherSets)...)
@@ -118,7 +118,7 @@ func (i *inspection) samples(server *caddyhttp.Server) []string {
 }
 
 // checkOverlap finds gates one behind the other: both have to be paid.
-func (i *inspection) checkOverlap() []finding {
+func (i *examination) checkOverlap() []finding {
 	found := &remarks{check: "overlap"}
 	type pair struct{ outer, inner *Handler }
 	told := make(map[pair]bool)
@@ -151,7 +151,7 @@ func samePasses(one, other *Handler) bool {
 }
 
 // sites are the host names of all servers.
-func (i *inspection) sites() []spot {
+func (i *examination) sites() []spot {
 	var all []spot
 	seen := make(map[string]bool)
 	for _, at := range i.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
@@ -165,7 +165,7 @@ func (i *inspection) sites() []spot {
 }
 
 // checkCaches finds what could keep a paid page and hand it to others.
-func (i *inspection) checkCaches() []finding {
+func (i *examination) checkCaches() []finding {
 	found := &remarks{check: "caches"}
 	for _, at := range i.spots(isGate) {
 		gate, _ := at.handler.(*Handler)

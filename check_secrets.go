@@ -14,7 +14,7 @@ import (
 )
 
 // checkSecrets looks at what Axra has given out. Values are compared, never shown.
-func (i *inspection) checkSecrets() []finding {
+func (i *examination) checkSecrets() []finding {
 	found := &remarks{check: "secrets"}
 	all := i.app.placeholders()
 	for _, secret := range all {
@@ -59,7 +59,7 @@ func checkSecretFile(found *remarks, secret placeholder) {
 
 // checkEndpoint compares key, secrets and endpoint; what cannot work at all Caddy has
 // refused before.
-func (i *inspection) checkEndpoint() []finding {
+func (i *examination) checkEndpoint() []finding {
 	found := &remarks{check: "endpoint"}
 	key, err := resolveSecret("api_key", i.app.APIKey)
 	if err != nil || key == "" {
@@ -89,7 +89,7 @@ var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 
 // checkPrices finds placeholders of the environment that are empty: what a gate sells
 // would have no price, and every visitor would see an error.
-func (i *inspection) checkPrices() []finding {
+func (i *examination) checkPrices() []finding {
 	found := &remarks{check: "prices"}
 	for name, offer := range i.app.Passes {
 		checkOffer(found, "pass "+name, *offer)

@@ -22,7 +22,7 @@ func isWebhook(handler caddyhttp.MiddlewareHandler) bool {
 }
 
 // checkAddresses finds out where visitors are sent back to after the checkout.
-func (i *inspection) checkAddresses() []finding {
+func (i *examination) checkAddresses() []finding {
 	found := &remarks{check: "addresses"}
 	if err := i.app.checkGates(); err != nil {
 		found.fail("", "Caddy would not start with it", "%s", err)
@@ -45,7 +45,7 @@ func (i *inspection) checkAddresses() []finding {
 }
 
 // originOf is the public address of the site of a spot; own is what its gate says.
-func (i *inspection) originOf(at spot, own string) string {
+func (i *examination) originOf(at spot, own string) string {
 	switch {
 	case own != "":
 		return own
@@ -60,7 +60,7 @@ func (i *inspection) originOf(at spot, own string) string {
 	return origin(strangersRequest(at.server, http.MethodGet, at.host, "/"), at.host, port)
 }
 
-func (i *inspection) checkOrigin(found *remarks, at spot, origin string, configured bool) {
+func (i *examination) checkOrigin(found *remarks, at spot, origin string, configured bool) {
 	host := hostOf(origin)
 	plain := len(at.server.TLSConnPolicies) == 0
 	if isLoopback(host) {
@@ -87,7 +87,7 @@ func (i *inspection) checkOrigin(found *remarks, at spot, origin string, configu
 	}
 }
 
-func (i *inspection) isLive() bool {
+func (i *examination) isLive() bool {
 	key, err := resolveSecret("api_key", i.app.APIKey)
 	return err == nil && keyMode(key, "bk_") == live
 }
@@ -102,7 +102,7 @@ func isPrivate(host string) bool {
 }
 
 // checkWebhook follows a delivery to the webhook.
-func (i *inspection) checkWebhook() []finding {
+func (i *examination) checkWebhook() []finding {
 	found := &remarks{check: "webhook"}
 	places := i.spots(isWebhook)
 	if len(places) == 0 {
@@ -121,7 +121,7 @@ func (i *inspection) checkWebhook() []finding {
 	return found.list
 }
 
-func (i *inspection) missingWebhook(found *remarks) {
+func (i *examination) missingWebhook(found *remarks) {
 	const fix = "add `axra_webhook /webhooks/axra` to the site"
 	switch {
 	case len(i.app.allGates()) == 0:
@@ -133,7 +133,7 @@ func (i *inspection) missingWebhook(found *remarks) {
 }
 
 // checkDelivery returns the address of a webhook that is reached.
-func (i *inspection) checkDelivery(found *remarks, at spot) string {
+func (i *examination) checkDelivery(found *remarks, at spot) string {
 	if !slices.ContainsFunc(at.chain, func(r *caddyhttp.Route) bool { return len(samplesOfSets(r.MatcherSets)) > 0 }) {
 		found.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so that it answers every request of the site")
 		return ""
@@ -171,7 +171,7 @@ func (p spot) fits(path string) bool {
 	return false
 }
 
-func (i *inspection) webhookAddress(at spot, path string) string {
+func (i *examination) webhookAddress(at spot, path string) string {
 	if origin := i.originOf(at, i.siteURLNear(at)); origin != "" {
 		return origin + (&url.URL{Path: path}).EscapedPath()
 	}
@@ -179,7 +179,7 @@ func (i *inspection) webhookAddress(at spot, path string) string {
 }
 
 // siteURLNear is the site_url of a gate of the same host.
-func (i *inspection) siteURLNear(at spot) string {
+func (i *examination) siteURLNear(at spot) string {
 	for _, other := range i.spots(isGate) {
 		if gate, _ := other.handler.(*Handler); other.server == at.server && other.host == at.host && gate.siteURL != "" {
 			return gate.siteURL
@@ -188,7 +188,7 @@ func (i *inspection) siteURLNear(at spot) string {
 	return ""
 }
 
-func (i *inspection) explainDelivery(found *remarks, at spot, path string, t *trail) {
+func (i *examination) explainDelivery(found *remarks, at spot, path string, t *trail) {
 	const first = "write `axra_webhook` at the level of the site, outside `route` and `handle`, where it comes first"
 	subject := at.host + path
 	switch {
@@ -209,7 +209,7 @@ func (i *inspection) explainDelivery(found *remarks, at spot, path string, t *tr
 	i.checkReachability(found, at, subject)
 }
 
-func (i *inspection) checkReachability(found *remarks, at spot, subject string) {
+func (i *examination) checkReachability(found *remarks, at spot, subject string) {
 	origin := i.originOf(at, i.siteURLNear(at))
 	host := hostOf(origin)
 	if parsed, err := url.Parse(i.app.endpoint); err == nil && isLoopback(parsed.Hostname()) {

@@ -24,7 +24,7 @@ const (
 )
 
 // checkStorage tries the storage, on records of its own, and compares the clocks.
-func (i *inspection) checkStorage() []finding {
+func (i *examination) checkStorage() []finding {
 	found := &remarks{check: "storage"}
 	subject := fmt.Sprintf("%T", i.app.storage) // its fields could hold a password
 	files, isFiles := i.app.storage.(*certmagic.FileStorage)
@@ -102,7 +102,7 @@ func removeFolders(storage certmagic.Storage) func() {
 }
 
 // checkClock compares this machine's clock with that of storage.
-func (i *inspection) checkClock(stored time.Time) []finding {
+func (i *examination) checkClock(stored time.Time) []finding {
 	found := &remarks{check: "clock"}
 	at := now()
 	if year := at.Year(); year < 2025 || year > 2100 {

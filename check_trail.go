@@ -224,7 +224,7 @@ type spot struct {
 }
 
 // spots are those of all handlers of a kind, once for each host name.
-func (i *inspection) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spot {
+func (i *examination) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spot {
 	var all []spot
 	for _, server := range i.sortedServers() {
 		collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
@@ -239,7 +239,7 @@ func (i *inspection) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spot
 	return all
 }
 
-func (i *inspection) sortedServers() []*caddyhttp.Server {
+func (i *examination) sortedServers() []*caddyhttp.Server {
 	names := make([]string, 0, len(i.servers))
 	for name := range i.servers {
 		names = append(names, name)
