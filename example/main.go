@@ -13,10 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-axra/paywall"
@@ -33,13 +35,18 @@ func main() {
 	if cache, err := os.UserCacheDir(); err == nil {
 		defaultData = filepath.Join(cache, "axra-paywall-example")
 	}
+	if len(os.Args) > 1 && os.Args[1] == "axra" {
+		operate()
+		return
+	}
 	data := flag.String("data", defaultData, "folder for keys, payments and the sandbox's state")
 	siteAddr := flag.String("site", "localhost:8402", "address of the site")
 	axraAddr := flag.String("axra", "localhost:8403", "address of the Axra sandbox")
+	adminAddr := flag.String("admin", defaultAdmin, "address of Caddy's admin API")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *data, *siteAddr, *axraAddr)
+	err := run(ctx, os.Stdout, *data, *siteAddr, *axraAddr, *adminAddr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "example:", err)
@@ -47,8 +54,18 @@ func main() {
 	}
 }
 
+const defaultAdmin = "localhost:8405"
+
+// operate is `caddy axra` on the example that runs.
+func operate() {
+	if !slices.Contains(os.Args, "--address") {
+		os.Args = append(os.Args, "--address", defaultAdmin)
+	}
+	caddycmd.Main()
+}
+
 // run serves until the context ends.
-func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) error {
+func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr string) error {
 	data, err := filepath.Abs(data)
 	if err != nil {
 		return err
@@ -57,9 +74,10 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 		return fmt.Errorf("writing the example's site: %w", err)
 	}
 	for name, value := range map[string]string{
-		"EXAMPLE_DATA": filepath.ToSlash(data),
-		"EXAMPLE_SITE": siteAddr,
-		"EXAMPLE_AXRA": axraAddr,
+		"EXAMPLE_DATA":  filepath.ToSlash(data),
+		"EXAMPLE_SITE":  siteAddr,
+		"EXAMPLE_AXRA":  axraAddr,
+		"EXAMPLE_ADMIN": adminAddr,
 		// The sandbox's credentials. Yours come from your Axra account.
 		"AXRA_API_KEY":        "bk_test_sandbox",
 		"AXRA_WEBHOOK_SECRET": "bs_test_sandbox",
@@ -68,7 +86,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 			return err
 		}
 	}
-	for _, address := range []string{siteAddr, axraAddr} {
+	for _, address := range []string{siteAddr, axraAddr, adminAddr} {
 		if err := isFree(address); err != nil {
 			return err
 		}
@@ -90,6 +108,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
   Data               %s
 
   Open the site, choose the premium article, pay with the test card.
+  What is paid then is shown by:  go run ./example axra list
   Ctrl-C ends it; started again with the same data, you are still in.
 
 `, siteAddr, axraAddr, data)
@@ -103,7 +122,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr string) er
 func isFree(address string) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("%s is in use: end what runs there, or choose others with -site and -axra (%w)", address, err)
+		return fmt.Errorf("%s is in use: end what runs there, or choose others with -site, -axra and -admin (%w)", address, err)
 	}
 	return listener.Close()
 }

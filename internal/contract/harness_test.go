@@ -62,6 +62,7 @@ func inCI() bool { return os.Getenv("CI") == "true" }
 type example struct {
 	t          *testing.T
 	site, axra string // http://localhost:port
+	admin      string // of Caddy
 	data       string // its folder
 	cmd        *exec.Cmd
 	output     lockedBuffer
@@ -70,9 +71,9 @@ type example struct {
 
 func startExample(t *testing.T) *example {
 	t.Helper()
-	site, axra := freeAddress(t), freeAddress(t)
-	e := &example{t: t, site: "http://" + site, axra: "http://" + axra, data: t.TempDir(), exited: make(chan struct{})}
-	e.cmd = exec.Command(binary, "-data", e.data, "-site", site, "-axra", axra)
+	site, axra, admin := freeAddress(t), freeAddress(t), freeAddress(t)
+	e := &example{t: t, site: "http://" + site, axra: "http://" + axra, admin: "http://" + admin, data: t.TempDir(), exited: make(chan struct{})}
+	e.cmd = exec.Command(binary, "-data", e.data, "-site", site, "-axra", axra, "-admin", admin)
 	e.cmd.Stdout, e.cmd.Stderr = &e.output, &e.output
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -135,6 +136,20 @@ func (e *example) control(path, body string) []byte {
 		e.t.Fatalf("%s: %s\n%s", path, response.Status, answer)
 	}
 	return answer
+}
+
+// operate makes a call to the admin API.
+func (e *example) operate(call, body string) {
+	e.t.Helper()
+	response, err := plain.Post(e.admin+"/axra/"+call, "application/json", strings.NewReader(body))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(response.Body)
+		e.t.Fatalf("POST %s: %s: %s", call, response.Status, answer)
+	}
 }
 
 // breakRecords puts a file where the folder of the records is, until they are mended.

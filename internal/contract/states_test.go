@@ -21,6 +21,7 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		card  string
 		then  []string              // what happens to the payment
 		event func(checkout) []byte // what Axra says in place of a payment
+		call  string                // what the operator does
 	}{
 		{state: "waiting"},
 		{state: "failed", card: cardDeclined},
@@ -28,6 +29,7 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		{state: "dispute_lost", card: cardGood, then: []string{"dispute", "lose"}},
 		{state: "paid", card: cardGood, then: []string{"dispute", "win"}},
 		{state: "refunded", card: cardGood, then: []string{"refund"}},
+		{state: "revoked", card: cardGood, call: "revoke"},
 		{state: "processing", event: func(c checkout) []byte { return p.event("collection.processing", c, "12.50") }},
 		{state: "mismatch", event: func(c checkout) []byte { return p.event("payment.completed", c, "0.50") }},
 	} {
@@ -40,6 +42,10 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		}
 		if test.event != nil {
 			p.control("events", string(test.event(c)))
+		}
+		if test.call != "" {
+			p.await(c, "paid")
+			p.operate(test.call, `{"id":"`+c.Session+`"}`)
 		}
 		p.await(c, test.state)
 		reached = append(reached, test.state)
