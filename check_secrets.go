@@ -61,12 +61,12 @@ func checkSecretFile(found *remarks, secret placeholder) {
 // refused before.
 func (i *examination) checkEndpoint() []finding {
 	found := &remarks{check: "endpoint"}
-	key, err := resolveSecret("api_key", i.app.APIKey)
-	if err != nil || key == "" {
+	all, err := i.app.resolveSecrets()
+	if err != nil || all.key == "" {
 		return nil
 	}
-	mode := keyMode(key, "bk_")
-	for _, secret := range i.app.verifier.Secrets {
+	mode := keyMode(all.key, "bk_")
+	for _, secret := range all.webhook { // as they are given out; the verifier may have decoded them
 		if other := keyMode(string(secret), "bs_"); mode != "" && other != "" && other != mode {
 			found.fail("webhook_secret", "take key and secret from the same page of Axra's dashboard",
 				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)

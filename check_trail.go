@@ -156,7 +156,7 @@ func (t *trail) meetGate(gate *Handler) bool {
 // answers tells handlers that answer from those that pass on.
 func (t *trail) answers(handler caddyhttp.MiddlewareHandler) bool {
 	switch id := strings.TrimPrefix(moduleID(handler), "http.handlers."); id {
-	case "static_response", "error", "axra_webhook", "metrics", "acme_server", "copy_response":
+	case "static_response", "error", "axra_webhook", "axra_jwks", "metrics", "acme_server", "copy_response":
 		return true
 	case "templates", "encode", "push", "request_body", "tracing", "log_append", "intercept",
 		"copy_response_headers", "timeouts":
