@@ -134,7 +134,7 @@ func startExample(t *testing.T) *example {
 	e := &example{
 		site: "http://" + site,
 		axra: "http://" + axra,
-		args: []string{"-data", t.TempDir(), "-site", site, "-axra", axra},
+		args: []string{"-data", t.TempDir(), "-site", site, "-axra", axra, "-admin", freeAddress(t)},
 	}
 	e.start(t)
 	t.Cleanup(func() { e.program.stop(t) })
