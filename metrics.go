@@ -75,7 +75,7 @@ func init() {
 	} {
 		limitsHit.WithLabelValues(limit)
 	}
-	for _, operation := range []string{"load", "store"} {
+	for _, operation := range []string{"load", "store", "list", "delete"} {
 		for _, reason := range []string{reasonError, reasonTimeout} {
 			ledgerErrors.WithLabelValues(operation, reason)
 		}

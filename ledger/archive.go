@@ -123,6 +123,7 @@ func (a *Archive) listOnce(ctx context.Context, prefix string) ([]string, error)
 		found.Store(&keys)
 		return nil, err
 	})
+	a.storage.tell("list", err)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +139,7 @@ func (a *Archive) remove(ctx context.Context, key string) error {
 	_, err := a.patient.run(ctx, a.patient.writes, func(ctx context.Context) ([]byte, error) {
 		return nil, a.shelf.Delete(ctx, key)
 	})
+	a.storage.tell("delete", err)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("deleting a record: %w", err)
 	}

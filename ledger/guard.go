@@ -33,8 +33,8 @@ func newGuarded(s Storage, timeout time.Duration) guarded {
 	}
 }
 
-// Observe has each operation that failed told to f: "load" or "store", and the
-// error, which is ErrStorageTimeout where storage did not answer in time. That a
+// Observe has each operation that failed told to f: "load", "store", "list" or
+// "delete", and the error, which is ErrStorageTimeout where storage did not answer in time. That a
 // record is not there is no failure, nor that who asked has left. It is called
 // before the ledger is used.
 func (l *Ledger) Observe(f func(operation string, err error)) { l.storage.observe = f }
@@ -74,7 +74,7 @@ func (g guarded) run(ctx context.Context, slots chan struct{}, op func(context.C
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: too many operations are waiting", ErrStorageTimeout)
+		return nil, fmt.Errorf("%w: too many operations are waiting: %w", ErrStorageTimeout, ctx.Err())
 	}
 	done := make(chan result, 1)
 	go func() {

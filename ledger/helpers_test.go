@@ -75,6 +75,14 @@ func (d *disk) Store(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
+// fail sets faults while operations that were given up may still be under way.
+func (d *disk) fail(load, store error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.onLoad = func(string) error { return load }
+	d.onStore = func(string) error { return store }
+}
+
 // heal takes every fault away.
 func (d *disk) heal() {
 	d.mu.Lock()

@@ -25,7 +25,7 @@ func TestASaleIsFoundByEitherId(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	storage.onLoad = func(string) error { return errors.New("input/output error") }
+	storage.fail(errors.New("input/output error"), nil)
 	if _, err := ledger.Sold(t.Context(), theSession, payment1); err == nil || errors.Is(err, ErrNotPaid) {
 		t.Errorf("storage in trouble: %v", err)
 	}
@@ -41,16 +41,15 @@ func TestTheObserverIsToldOfFailuresOnly(t *testing.T) {
 	mustRecord(t, ledger, paidFact(t, theSession, payment1))
 	left, leave := context.WithCancel(t.Context())
 	leave()
-	storage.onLoad = func(string) error { return context.Canceled }
+	storage.fail(context.Canceled, nil)
 	_, _ = ledger.Grant(left, theSession)
 	if len(told) > 0 {
 		t.Fatalf("told of %v", told)
 	}
 
-	storage.onLoad = func(string) error { return errors.New("input/output error") }
+	storage.fail(errors.New("input/output error"), nil)
 	_, _ = ledger.Grant(t.Context(), theSession)
-	storage.heal()
-	storage.onStore = func(string) error { return errors.New("disk full") }
+	storage.fail(nil, errors.New("disk full"))
 	_, _ = ledger.Record(t.Context(), paidFact(t, "another", ""))
 	if want := []string{"load: input/output error", "store: disk full"}; !reflect.DeepEqual(told, want) {
 		t.Errorf("told %v, want %v", told, want)
