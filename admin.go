@@ -21,9 +21,7 @@ func init() {
 // adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for
 // programs of the operator. Whoever may use that endpoint may load any configuration,
 // so nothing is kept from them but keys and secrets.
-type adminAPI struct {
-	ctx caddy.Context
-}
+type adminAPI struct{}
 
 // adminBase begins the paths of the admin API.
 const adminBase = "/axra/"
@@ -34,12 +32,6 @@ const maxAdminBody = 256 << 10
 // CaddyModule returns the Caddy module information.
 func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.axra", New: func() caddy.Module { return new(adminAPI) }}
-}
-
-// Provision keeps the context: admin routers are provisioned before apps are.
-func (api *adminAPI) Provision(ctx caddy.Context) error {
-	api.ctx = ctx
-	return nil
 }
 
 // Routes returns the routes of the admin API.
@@ -53,7 +45,7 @@ type adminCall func(*App, http.ResponseWriter, *http.Request) error
 // adminCalls lists the calls by method and path.
 var adminCalls = map[string]adminCall{
 	"GET purchases":       (*App).adminPurchases,
-	"GET purchase":        (*App).adminPurchase,
+	"POST purchase":       (*App).adminPurchase, // not GET: Caddy logs addresses
 	"POST revoke":         (*App).adminRevoke,
 	"POST restore":        (*App).adminRestore,
 	"POST give":           (*App).adminGive,
@@ -81,15 +73,29 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		return adminError(http.StatusNotFound, fmt.Errorf("there is no %s", r.URL.Path))
 	}
-	module, err := api.ctx.AppIfConfigured("axra")
+	app, err := runningApp()
 	if err != nil {
-		return adminError(http.StatusNotFound, errors.New("the running configuration has no global option axra"))
+		return err
+	}
+	return call(app, w, r)
+}
+
+// runningApp is the app of the configuration in force. That of the context in which a
+// router is provisioned is still being made when the first calls come.
+func runningApp() (*App, error) {
+	running := caddy.ActiveContext()
+	if running.Context == nil {
+		return nil, adminError(http.StatusServiceUnavailable, errors.New("Caddy is starting")) //nolint:staticcheck // a name
+	}
+	module, err := running.AppIfConfigured("axra")
+	if err != nil {
+		return nil, adminError(http.StatusNotFound, errors.New("the running configuration has no global option axra"))
 	}
 	app, ok := module.(*App)
 	if !ok {
-		return fmt.Errorf("app axra is a %T", module)
+		return nil, fmt.Errorf("app axra is a %T", module)
 	}
-	return call(app, w, r)
+	return app, nil
 }
 
 func adminError(status int, err error) error {
@@ -114,8 +120,11 @@ func ledgerError(err error) error {
 func readAdmin(w http.ResponseWriter, r *http.Request, into any) error {
 	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
 	body.DisallowUnknownFields()
-	if err := body.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+	if err := body.Decode(into); err != nil {
 		return adminError(http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
+	}
+	if _, err := body.Token(); !errors.Is(err, io.EOF) {
+		return adminError(http.StatusBadRequest, errors.New("reading the request: there is more than one JSON value"))
 	}
 	return nil
 }
@@ -153,6 +162,5 @@ func parseTime(text string) (time.Time, error) {
 
 // Interface guards
 var (
-	_ caddy.Provisioner = (*adminAPI)(nil)
 	_ caddy.AdminRouter = (*adminAPI)(nil)
 )

@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,8 +115,13 @@ type eventInfo struct {
 }
 
 func (a *App) adminPurchase(w http.ResponseWriter, r *http.Request) error {
-	id := r.URL.Query().Get("id")
-	session, err := a.sessionNamed(r.Context(), id)
+	var asked struct {
+		ID string `json:"id"`
+	}
+	if err := readAdmin(w, r, &asked); err != nil {
+		return err
+	}
+	session, err := a.sessionNamed(r.Context(), asked.ID)
 	if err != nil {
 		return ledgerError(err)
 	}
@@ -189,7 +195,18 @@ func (a *App) adminDecide(w http.ResponseWriter, r *http.Request, decision ledge
 	if err := readAdmin(w, r, &asked); err != nil {
 		return err
 	}
+	if err := checkNote(asked.Note); err != nil {
+		return err
+	}
 	session, err := a.sessionNamed(r.Context(), asked.ID)
+	if err != nil {
+		return ledgerError(err)
+	}
+	if session, err = a.ledger.WholeOf(r.Context(), session); err != nil {
+		return ledgerError(err)
+	}
+	err = a.ledger.Decide(r.Context(), session, decision, asked.Note, now())
+	a.shared.outcomes.Add(1) // also after an error: part of it may have been stored
 	if err != nil {
 		return ledgerError(err)
 	}
@@ -197,17 +214,19 @@ func (a *App) adminDecide(w http.ResponseWriter, r *http.Request, decision ledge
 	if err != nil {
 		return ledgerError(err)
 	}
-	err = a.ledger.Decide(r.Context(), grant.Session, decision, asked.Note, now())
-	a.shared.outcomes.Add(1) // also after an error: part of it may have been stored
-	if err != nil {
-		return ledgerError(err)
-	}
-	a.logger.Info("purchase decided by the operator", zap.String("outcome", string(decision)),
-		zap.String("session", shorten(grant.Session)), zap.String("pass", grant.Terms.Pass))
-	if grant, err = a.ledger.Grant(r.Context(), grant.Session); err != nil {
-		return ledgerError(err)
-	}
+	a.logger.Info("purchase decided by the operator",
+		zap.String("session", shorten(session)), zap.String("pass", grant.Terms.Pass), zap.String("outcome", string(decision)))
 	return writeAdmin(w, infoOf(grant))
+}
+
+// maxNote bounds a note in bytes: every look at the purchase reads it.
+const maxNote = 500
+
+func checkNote(note string) error {
+	if len(note) > maxNote {
+		return adminError(http.StatusBadRequest, fmt.Errorf("a note has at most %d bytes", maxNote))
+	}
+	return nil
 }
 
 // giveRequest asks for access without a payment.
@@ -238,6 +257,9 @@ type opened struct {
 func (a *App) adminGive(w http.ResponseWriter, r *http.Request) error {
 	var asked giveRequest
 	if err := readAdmin(w, r, &asked); err != nil {
+		return err
+	}
+	if err := checkNote(asked.Note); err != nil {
 		return err
 	}
 	if err := a.keysLoaded(r.Context()); err != nil {
@@ -331,9 +353,9 @@ func (a *App) termsToGive(ctx context.Context, asked giveRequest, site site, tar
 			return given, adminError(http.StatusBadRequest, err)
 		}
 	}
-	given.Devices = max(asked.Devices, 1)
-	if given.Devices > maxDevices {
-		return given, adminError(http.StatusBadRequest, fmt.Errorf("on at most %d devices", maxDevices))
+	given.Devices = cmp.Or(asked.Devices, 1)
+	if given.Devices < 1 || given.Devices > maxDevices {
+		return given, adminError(http.StatusBadRequest, fmt.Errorf("on 1 to %d devices", maxDevices))
 	}
 	return given, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,7 +184,9 @@ func TestWhatTheOperatorCannotGive(t *testing.T) {
 		"is no address":          {"give", "/premium/"},
 		"name one of the passes": {"give", w.site + "/premium/", "--pass", "another"},
 		"is not a length":        {"give", w.site + "/premium/", "--for", "soon"},
-		"at most 1000":           {"give", w.site + "/premium/", "--devices", "1001"},
+		"on 1 to 1000":           {"give", w.site + "/premium/", "--devices", "1001"},
+		"1 to 1000 devices":      {"give", w.site + "/premium/", "--devices", "-1"},
+		"a note has at most":     {"give", w.site + "/premium/", "--note", strings.Repeat("n", 501)},
 		"no such purchase":       {"give", w.site + "/premium/", "--like", "cs_unknown"},
 	} {
 		w.wantError(phrase, args...)
@@ -367,7 +370,8 @@ func TestTheAdminAPISaysWhatItDoesNotKnow(t *testing.T) {
 		{http.MethodGet, "/axra/revoke", http.StatusMethodNotAllowed},
 		{http.MethodPost, "/axra/purchases", http.StatusMethodNotAllowed},
 		{http.MethodPost, "/axra/revoke", http.StatusBadRequest},
-		{http.MethodGet, "/axra/purchase?id=", http.StatusNotFound},
+		{http.MethodPost, "/axra/purchase", http.StatusBadRequest},
+		{http.MethodGet, "/axra/purchase?id=x", http.StatusMethodNotAllowed},
 	} {
 		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://"+w.admin()+test.path, strings.NewReader(`{"unknown":1}`))
 		mustDo(t, err)
@@ -418,4 +422,69 @@ func TestAMisspeltCommandIsAnError(t *testing.T) {
 	for _, args := range [][]string{{"lst"}, {"keys", "rotat"}, {"webhook", "inspct"}} {
 		w.wantError("unknown command", args...)
 	}
+}
+
+// Whole ids are for the operator's eyes: Caddy logs each call to its admin API.
+func TestNoCommandLeavesAWholeIdInTheLog(t *testing.T) {
+	w := office(t)
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	payment := w.lastPayment()
+	w.run("list")
+	for _, id := range []string{payment.SessionID, payment.ID} {
+		w.run("show", id)
+		w.run("revoke", id)
+		w.run("restore", id)
+		w.run("link", id, w.site+"/premium/")
+	}
+	for line := range strings.Lines(w.log()) {
+		if strings.Contains(line, payment.SessionID) || strings.Contains(line, payment.ID) {
+			t.Errorf("a line of the log: %s", line)
+		}
+	}
+}
+
+func TestAnExtensionIsRevokedAsAWhole(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	first := w.lastPayment()
+	v.buyLonger("/premium/article.html").wantPaid(t)
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID)) // the extension
+	w.delivered()
+	if out := w.run("list", "--state", "refunded"); !strings.Contains(out, w.lastPayment().ID) || strings.Contains(out, first.ID) {
+		t.Errorf("refunded are %s", out)
+	}
+	w.run("revoke", w.lastPayment().ID)
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
+}
+
+// K2: Caddy opens the admin API of a configuration before its apps are made.
+func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
+	w := office(t)
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				response, err := http.Get("http://" + w.admin() + "/axra/keys") //nolint:noctx // a test
+				if err != nil {
+					continue // the listener changes hands
+				}
+				if response.StatusCode != http.StatusOK {
+					t.Errorf("answers %s", response.Status)
+				}
+				_ = response.Body.Close()
+			}
+		})
+	}
+	for range 30 {
+		w.load(w.config)
+	}
+	close(done)
+	clients.Wait()
 }

@@ -163,7 +163,7 @@ func showCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var info dossierInfo
-			if err := callAdminJSON(cmd, http.MethodGet, adminBase+"purchase?id="+url.QueryEscape(args[0]), nil, &info); err != nil {
+			if err := postAdmin(cmd, "purchase", map[string]string{"id": args[0]}, &info); err != nil {
 				return err
 			}
 			if wantsJSON(cmd) {

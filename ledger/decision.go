@@ -30,8 +30,8 @@ const maxDecisions = 100
 var ErrDecided = errors.New("the purchase is in that state already")
 
 // Decide withdraws the access of a purchase (Revoked), with all that extends it, or
-// gives back what was withdrawn (Restored). It undoes no refund and no dispute. The note
-// says why. The error is ErrDecided, ErrNotPaid, or says why storage could not tell.
+// gives back what was withdrawn (Restored). The session is that of the whole; see WholeOf.
+// It undoes no refund and no dispute. The note says why. The error is ErrDecided, ErrNotPaid, or says why storage could not tell.
 func (l *Ledger) Decide(ctx context.Context, session string, decision Kind, note string, at time.Time) error {
 	if decision != Revoked && decision != Restored {
 		return fmt.Errorf("%q cannot be decided about a purchase", decision)
@@ -84,13 +84,10 @@ func (l *Ledger) decisions(ctx context.Context, session string) ([]Fact, error) 
 	return made, nil
 }
 
-// decided says whether access was withdrawn.
-func (l *Ledger) decided(ctx context.Context, session string) (closedFor Kind, err error) {
+// isRevoked says whether access was withdrawn, and not given back.
+func (l *Ledger) isRevoked(ctx context.Context, session string) (bool, error) {
 	made, err := l.decisions(ctx, session)
-	if err != nil || len(made) == 0 || Kind(made[len(made)-1].Holder) != Revoked {
-		return "", err
-	}
-	return Revoked, nil
+	return len(made) > 0 && Kind(made[len(made)-1].Holder) == Revoked, err
 }
 
 // givenPrefix begins the session ids of what was given. Axra's ids hold no colon.

@@ -43,19 +43,44 @@ func TestTheLastDecisionCounts(t *testing.T) {
 	}
 }
 
+// Whatever becomes of its payments, and in whatever order: a revoked purchase is shut.
 func TestADecisionIsAboutTheWholePurchase(t *testing.T) {
+	type step func(*testing.T, *Ledger)
+	outcome := func(kind Kind, session string) step {
+		return func(t *testing.T, l *Ledger) { mustRecord(t, l, outcomeFact(kind, session, "")) }
+	}
+	revoke := func(t *testing.T, l *Ledger) { mustDecide(t, l, theSession, Revoked) }
+	for name, steps := range map[string][]step{
+		"revoked":                              {revoke},
+		"revoked, first payment refunded":      {revoke, outcome(Refunded, theSession)},
+		"first payment refunded, then revoked": {outcome(Refunded, theSession), revoke},
+		"revoked, first payment disputed":      {revoke, outcome(Disputed, theSession)},
+		"revoked, dispute won":                 {revoke, outcome(Disputed, theSession), outcome(DisputeWon, theSession)},
+		"revoked, extension refunded":          {revoke, outcome(Refunded, theExtension)},
+		"extension refunded, then revoked":     {outcome(Refunded, theExtension), revoke},
+		"all refunded":                         {revoke, outcome(Refunded, theSession), outcome(Refunded, theExtension)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ledger := New(newDisk(), 0)
+			mustRecord(t, ledger, paidFact(t, theSession, payment1), extensionFact(t))
+			for _, step := range steps {
+				step(t, ledger)
+			}
+			for _, session := range []string{theSession, theExtension} {
+				if grant := mustGrant(t, ledger, session); grant.ClosedFor == "" {
+					t.Errorf("%s opens until %s", session, grant.Until)
+				}
+				if whole, err := ledger.WholeOf(t.Context(), session); err != nil || whole != theSession {
+					t.Errorf("%s is a part of %s, %v", session, whole, err)
+				}
+			}
+		})
+	}
 	ledger := New(newDisk(), 0)
 	mustRecord(t, ledger, paidFact(t, theSession, payment1), extensionFact(t))
-	mustDecide(t, ledger, theSession, Revoked)
-	for _, session := range []string{theSession, theExtension} {
-		grant := mustGrant(t, ledger, session)
-		if grant.ClosedFor != Revoked || grant.Session != theSession {
-			t.Errorf("%s is closed for %q, by %s", session, grant.ClosedFor, grant.Session)
-		}
-	}
-	mustDecide(t, ledger, theSession, Restored)
+	mustDecide(t, ledger, theSession, Revoked, Restored)
 	if grant := mustGrant(t, ledger, theExtension); grant.ClosedFor != "" {
-		t.Errorf("closed for %q", grant.ClosedFor)
+		t.Errorf("restored, and closed for %q", grant.ClosedFor)
 	}
 }
 

@@ -73,11 +73,18 @@ func (l *Ledger) Extensions(ctx context.Context, session string) (int, error) {
 //
 // Each part adds its time to the end of those before, or to its own payment where
 // that is later. What was refunded adds none, so that the others move up; a won
-// dispute gives it back. The purchase is closed when all of its parts are.
+// dispute gives it back. The purchase is closed when all of its parts are, or when its
+// operator has revoked it.
 func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, error) {
 	whole, isEventful, err := l.alone(ctx, session)
-	if err != nil || !isEventful && also == "" || whole.ClosedFor == Revoked {
+	if err != nil || !isEventful && also == "" {
 		return whole, err
+	}
+	var revoked bool
+	if isEventful {
+		if revoked, err = l.isRevoked(ctx, session); err != nil {
+			return Grant{}, err
+		}
 	}
 	parts := []Grant{whole}
 	sessions, err := l.extending(ctx, session)
@@ -101,7 +108,11 @@ func (l *Ledger) purchase(ctx context.Context, session, also string) (Grant, err
 			parts = append(parts, part)
 		}
 	}
-	return together(parts), nil
+	whole = together(parts)
+	if revoked && whole.ClosedFor == "" {
+		whole.ClosedFor = Revoked // whatever its parts are
+	}
+	return whole, nil
 }
 
 // extending lists the sessions that extend a purchase.

@@ -197,7 +197,25 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 	return whole, nil
 }
 
-// alone draws the conclusion from what is known about the session itself.
+// WholeOf is the session of the purchase of which a session is a part, open or not:
+// itself, or the one that it extends.
+func (l *Ledger) WholeOf(ctx context.Context, session string) (string, error) {
+	part, err := l.purchase(ctx, session, "")
+	extended := part.Terms.Extends
+	if err != nil || extended == "" || extended == session {
+		return session, err
+	}
+	whole, err := l.purchase(ctx, extended, session)
+	switch {
+	case errors.Is(err, ErrNotPaid), errors.Is(err, errStandsAlone), err == nil && !part.isPartOf(whole.Fact):
+		return session, nil
+	case err != nil:
+		return "", fmt.Errorf("the purchase that is extended: %w", err)
+	}
+	return extended, nil
+}
+
+// alone draws the conclusion from what Axra has said about the session itself.
 // isEventful says whether more may be known about its purchase.
 func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEventful bool, err error) {
 	paid, err := l.get(ctx, opening(session), session)
@@ -225,11 +243,7 @@ func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEven
 	if from := paid.Terms.From; from.After(begins) {
 		begins = from
 	}
-	grant = Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}
-	if isEventful && grant.ClosedFor == "" {
-		grant.ClosedFor, err = l.decided(ctx, session)
-	}
-	return grant, isEventful, err
+	return Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}, isEventful, nil
 }
 
 // conclude: a refund or a lost dispute is final; an open dispute closes until

@@ -31,8 +31,7 @@ func (f Filter) wants(fact Fact) bool {
 }
 
 // Purchases calls yield for every payment, and for all that was given, that the filter
-// wants, in no order, with the conclusion about it. It reads each record of the ledger's
-// payments once. What cannot be read for certain, such as a garbled record, is passed to
+// wants, in no order, with the conclusion about it. What cannot be read for certain, such as a garbled record, is passed to
 // trouble. An error of yield ends it and is returned, but for ErrStop.
 func (a *Archive) Purchases(ctx context.Context, filter Filter, yield func(Grant) error, trouble func(error)) error {
 	wanted := []Kind{Paid, Given}
@@ -75,6 +74,10 @@ func (a *Archive) conclusion(ctx context.Context, fact Fact) (Grant, error) {
 	if fact.Kind == Mismatch {
 		return Grant{Fact: fact, ClosedFor: Mismatch}, nil
 	}
+	part, isEventful, err := a.alone(ctx, fact.Session)
+	if err != nil || part.ClosedFor != "" || !isEventful && fact.Terms.Extends == "" {
+		return part, err // a refund is of one payment
+	}
 	grant, err := a.Grant(ctx, fact.Session)
 	grant.Fact = fact
 	return grant, err
@@ -106,7 +109,11 @@ const maxPlaces = 1000
 // Dossier collects what is known about the purchase of a session. The error is
 // ErrNotPaid, wraps ErrGarbled, or says why storage could not tell.
 func (a *Archive) Dossier(ctx context.Context, session string) (Dossier, error) {
-	grant, err := a.Grant(ctx, session)
+	whole, err := a.WholeOf(ctx, session)
+	if err != nil {
+		return Dossier{}, err
+	}
+	grant, err := a.Grant(ctx, whole)
 	if err != nil {
 		return Dossier{}, err
 	}
