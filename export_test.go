@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"context"
 	"regexp"
 	"time"
 
@@ -38,4 +39,13 @@ func MetricNames() []string {
 		}
 	}
 	return names
+}
+
+// SweepIfDue lets the running configuration look whether a sweep is due.
+func SweepIfDue(ctx context.Context) error {
+	app, err := runningApp()
+	if err != nil {
+		return err
+	}
+	return app.sweepIfDue(ctx)
 }

@@ -209,9 +209,13 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 		a.announceRejected(ledger.Fact{Session: event.Session, Payment: event.Payment, Paid: event.Paid}, rejectedMetadata)
 		return "malformed", nil
 	}
+	at, err := a.happened(ctx, event.Timestamp)
+	if err != nil {
+		return "", err
+	}
 	fact := ledger.Fact{
 		Kind: ledger.Paid, Session: event.Session, Payment: event.Payment,
-		At: a.happened(event.Timestamp), Terms: sold, Paid: event.Paid,
+		At: at, Terms: sold, Paid: event.Paid,
 	}
 	if event.AmountError != nil || !sold.Price.CoveredBy(event.Paid) {
 		return a.takeMismatch(ctx, fact, event.AmountError)
@@ -248,9 +252,11 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 		a.logger.Error("an event names neither a session nor a payment; it changes nothing", zap.String("event", string(event.Type)))
 		return "unmatched", nil
 	}
-	fresh, err := a.ledger.Record(ctx, ledger.Fact{
-		Kind: kind, Session: event.Session, Payment: event.Payment, At: a.happened(event.Timestamp),
-	})
+	at, err := a.happened(ctx, event.Timestamp)
+	if err != nil {
+		return "", err
+	}
+	fresh, err := a.ledger.Record(ctx, ledger.Fact{Kind: kind, Session: event.Session, Payment: event.Payment, At: at})
 	// Also after an error: part of it may have been stored.
 	a.shared.outcomes.Add(1)
 	if err != nil {
@@ -271,15 +277,21 @@ const prompt = 5 * time.Minute
 // happened is when access begins: at the payment, or, where the event comes late
 // or states no believable time, now. Nobody loses time that they paid for to a
 // webhook that was delayed. Nobody gains any by one that is sent again after what it was
-// about has been swept.
-func (a *App) happened(stated time.Time) time.Time {
+// about has been swept. An event that states no time at all cannot be told from a new one.
+func (a *App) happened(ctx context.Context, stated time.Time) (time.Time, error) {
 	at := now()
 	age := at.Sub(stated)
-	swept := a.Keep > 0 && age > time.Duration(a.Keep) && !stated.IsZero()
-	if age < -prompt || age > prompt && !swept {
-		return at
+	if stated.IsZero() || age < -prompt {
+		return at, nil
 	}
-	return stated
+	if age <= prompt {
+		return stated, nil
+	}
+	swept, err := a.maySweep(ctx, age)
+	if err != nil || swept {
+		return stated, err
+	}
+	return at, nil
 }
 
 // note remembers what Axra said about a session that is not paid, for the visitor
