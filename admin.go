@@ -107,7 +107,7 @@ func ledgerError(err error) error {
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
 		return adminError(http.StatusNotFound, errors.New("the ledger knows of no such purchase: give a session id, or the payment id, in full"))
-	case errors.Is(err, ledger.ErrDecided):
+	case errors.Is(err, ledger.ErrDecided), errors.Is(err, errKeeping):
 		return adminError(http.StatusConflict, err)
 	case errors.Is(err, ledger.ErrTransfer):
 		return adminError(http.StatusBadRequest, err)

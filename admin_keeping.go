@@ -56,6 +56,8 @@ func (a *App) adminExport(w http.ResponseWriter, r *http.Request) error {
 type imported struct {
 	Records int `json:"records"` // new here
 	Known   int `json:"known"`   // there already
+	// Conflicts are places and decisions that are others' here, and were settled.
+	Conflicts int `json:"conflicts"`
 	// Elsewhere: they come from another installation, whose keyring is needed for the
 	// cookies of its visitors.
 	Elsewhere bool `json:"elsewhere,omitempty"`
@@ -69,14 +71,19 @@ func (a *App) adminImport(w http.ResponseWriter, r *http.Request) error {
 	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
 		a.logger.Warn("a long import may be cut off", zap.Error(err))
 	}
+	release, err := a.holdSweeps(r.Context())
+	if err != nil {
+		return ledgerError(err)
+	}
+	defer release()
 	done, err := a.archive.Import(r.Context(), r.Body)
 	a.shared.outcomes.Add(1)
 	if err != nil {
 		return ledgerError(fmt.Errorf("%d records were imported, then: %w", done.Records, err))
 	}
-	a.logger.Info("ledger imported", zap.Int("records", done.Records), zap.Int("known", done.Known))
+	a.logger.Info("ledger imported", zap.Int("records", done.Records), zap.Int("known", done.Known), zap.Int("conflicts", done.Conflicts))
 	return writeAdmin(w, imported{
-		Records: done.Records, Known: done.Known, Elsewhere: done.Installation != a.keyring.Installation(),
+		Records: done.Records, Known: done.Known, Conflicts: done.Conflicts, Elsewhere: done.Installation != a.keyring.Installation(),
 	})
 }
 

@@ -296,6 +296,9 @@ func (a *App) siteOf(address string) (site, string, error) {
 	}
 	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
 	host, _ := splitHostPort(parsed.Host)
+	if parsed.Scheme == "http" && !isLoopback(host) && a.siteURL != origin {
+		return site{}, "", fmt.Errorf("visitors come to %s by https: write the address so", host)
+	}
 	for _, gate := range a.allGates() {
 		if gate.siteURL == origin || gate.siteURL == "" && gate.standsAt(host, origin) {
 			return newSite(origin), cleanTarget(parsed), nil
@@ -456,8 +459,9 @@ func (a *App) adminLink(w http.ResponseWriter, r *http.Request) error {
 			return adminError(http.StatusBadRequest, fmt.Errorf("%.40q is no length of time from a minute to ten years: write 24h or 7d", asked.For))
 		}
 	}
-	if asked.URL == "" && strings.HasPrefix(grant.Terms.Resource, "/") {
-		asked.URL = grant.Terms.Site + escaped(strings.Fields(grant.Terms.Resource)[0])
+	// A resource with a space may be a path with one, or two paths.
+	if bought := grant.Terms.Resource; asked.URL == "" && strings.HasPrefix(bought, "/") && !strings.Contains(bought, " ") {
+		asked.URL = grant.Terms.Site + escaped(bought)
 	}
 	site, target, err := a.siteOf(asked.URL)
 	if err == nil && site.origin != grant.Terms.Site {

@@ -488,3 +488,18 @@ func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 	close(done)
 	clients.Wait()
 }
+
+func TestAPaymentForWhatWasRevokedIsSaidLoudly(t *testing.T) {
+	w := office(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	first := w.lastPayment()
+	checkout := v.browse(link(t, v.open(receiptPage), "Extend access"))
+	w.run("revoke", first.ID)
+	v.pay(checkout, cardGood)
+	w.delivered()
+	if !strings.Contains(w.log(), "a payment extends a purchase that was revoked") {
+		t.Error("nobody is told")
+	}
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
+}

@@ -26,6 +26,7 @@ const (
 
 // Reasons of eventRejected.
 const (
+	rejectedRevoked   = "revoked"   // it extends what the operator has revoked
 	rejectedAmount    = "amount"    // too little, another currency, or no amount
 	rejectedMetadata  = "metadata"  // which cannot be read
 	rejectedSignature = "signature" // which does not fit

@@ -28,6 +28,9 @@ const (
 	sweptKey = "axra/swept.json"
 )
 
+// errKeeping: only one of them at a time.
+var errKeeping = errors.New("a sweep or an import is under way: try again when it has ended")
+
 // sweptRecord says when the ledger was swept last.
 type sweptRecord struct {
 	Version int       `json:"v"`
@@ -73,7 +76,9 @@ func (a *App) sweepIfDue(ctx context.Context) error {
 	if at := now(); at.Sub(last.Done) < sweepEvery || at.Sub(last.Started) < sweepAgain {
 		return nil
 	}
-	_, err = a.sweep(ctx)
+	if _, err = a.sweep(ctx); errors.Is(err, errKeeping) {
+		return nil
+	}
 	return err
 }
 
@@ -107,6 +112,10 @@ func (a *App) sweep(ctx context.Context) (ledger.Swept, error) {
 	if a.Keep < 0 {
 		return ledger.Swept{}, errors.New("with `keep forever` nothing is swept")
 	}
+	if !a.shared.keeping.TryLock() {
+		return ledger.Swept{}, errKeeping
+	}
+	defer a.shared.keeping.Unlock()
 	record, err := a.lastSweep(ctx)
 	if err != nil {
 		return ledger.Swept{}, err
@@ -129,9 +138,30 @@ func (a *App) sweep(ctx context.Context) (ledger.Swept, error) {
 	return swept, a.noteSweep(ctx, record)
 }
 
-// maySweep reports whether what an event of an age was about may have been swept.
-func (a *App) maySweep(ctx context.Context, age time.Duration) (bool, error) {
-	if age <= ledger.MinKeep {
+// holdSweeps keeps all nodes from sweeping for a while, this one until it is released.
+func (a *App) holdSweeps(ctx context.Context) (release func(), err error) {
+	if !a.shared.keeping.TryLock() {
+		return nil, errKeeping
+	}
+	record, err := a.lastSweep(ctx)
+	if err == nil {
+		record.Started = now().UTC().Truncate(time.Second)
+		err = a.noteSweep(ctx, record)
+	}
+	if err != nil {
+		a.shared.keeping.Unlock()
+		return nil, err
+	}
+	return a.shared.keeping.Unlock, nil
+}
+
+// noSalesBefore: a time before there was this plugin is a clock that is wrong.
+var noSalesBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// maySweep reports whether what an event of a time was about may have been swept.
+func (a *App) maySweep(ctx context.Context, stated time.Time) (bool, error) {
+	age := now().Sub(stated)
+	if age <= ledger.MinKeep || stated.Before(noSalesBefore) {
 		return false, nil
 	}
 	last, err := a.lastSweep(ctx)

@@ -125,3 +125,20 @@ func TestW6AnEventOlderThanTheShortestKeepOpensNothing(t *testing.T) {
 	}
 	v.open("/premium/article.html").wantCheckout(t, w)
 }
+
+// A time that cannot be is no reason to take a payment for an old one.
+func TestAnUnbelievableTimeCountsFromNow(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.soldLongAgo()
+	w.sweepIfDue()
+	for _, stated := range []string{"1970-01-01T00:00:00Z", "2000-01-01T00:00:00Z", "9999-01-01T00:00:00Z"} {
+		v := w.visitor()
+		_, event := v.started("/premium/article.html")
+		event["timestamp"] = stated
+		body := encode(t, event)
+		if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+			t.Fatalf("%d", answer.status)
+		}
+		v.browse("/premium/article.html").wantPaid(t)
+	}
+}

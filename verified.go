@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,9 @@ type shared struct {
 	// outcomes counts the refunds and disputes that this node has heard of: what
 	// was found out before one came is found out anew.
 	outcomes atomic.Int64
+	// keeping is held by a sweep or an import: what closes a purchase is imported before
+	// the purchase, and a sweep would take it for something that belongs to none.
+	keeping sync.Mutex
 	// entries numbers the entries of verified.
 	entries atomic.Int64
 }

@@ -228,10 +228,26 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	if !fresh {
 		return "known", nil
 	}
+	if sold.Extends != "" {
+		a.tellRevoked(ctx, fact)
+	}
 	a.logger.Info("payment completed", zap.String("session", shorten(fact.Session)),
 		zap.String("payment", shorten(fact.Payment)), zap.String("pass", sold.Pass), zap.Stringer("price", sold.Price))
 	a.afterPaid(ctx, fact)
 	return "paid", nil
+}
+
+// tellRevoked speaks up where more time was paid for what had been revoked meanwhile. The
+// money has come, so the fact stands; what is told is for the operator.
+func (a *App) tellRevoked(ctx context.Context, fact ledger.Fact) {
+	grant, err := a.ledger.Grant(ctx, fact.Session)
+	if err != nil || grant.ClosedFor != ledger.Revoked {
+		return
+	}
+	a.logger.Error("a payment extends a purchase that was revoked; it opens nothing",
+		zap.String("session", shorten(fact.Session)), zap.String("payment", shorten(fact.Payment)),
+		zap.String("pass", fact.Terms.Pass), zap.Stringer("price", fact.Terms.Price))
+	a.announceRejected(fact, rejectedRevoked)
 }
 
 func (a *App) takeMismatch(ctx context.Context, fact ledger.Fact, reason error) (string, error) {
@@ -287,7 +303,7 @@ func (a *App) happened(ctx context.Context, stated time.Time) (time.Time, error)
 	if age <= prompt {
 		return stated, nil
 	}
-	swept, err := a.maySweep(ctx, age)
+	swept, err := a.maySweep(ctx, stated)
 	if err != nil || swept {
 		return stated, err
 	}

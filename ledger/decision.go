@@ -73,6 +73,8 @@ func (l *Ledger) decisions(ctx context.Context, session string) ([]Fact, error) 
 	for slot := 1; slot <= maxDecisions; slot++ {
 		f, err := l.get(ctx, Decision, placeID(session, slot))
 		switch {
+		case err == nil && f.Session != session:
+			return nil, fmt.Errorf("%w: a decision about another purchase", ErrGarbled)
 		case err == nil:
 			made = append(made, f)
 		case errors.Is(err, fs.ErrNotExist):
@@ -84,10 +86,11 @@ func (l *Ledger) decisions(ctx context.Context, session string) ([]Fact, error) 
 	return made, nil
 }
 
-// isRevoked says whether access was withdrawn, and not given back.
+// isRevoked says whether access was withdrawn, and not given back. A decision of a later
+// version is taken for a withdrawal.
 func (l *Ledger) isRevoked(ctx context.Context, session string) (bool, error) {
 	made, err := l.decisions(ctx, session)
-	return len(made) > 0 && Kind(made[len(made)-1].Holder) == Revoked, err
+	return len(made) > 0 && Kind(made[len(made)-1].Holder) != Restored, err
 }
 
 // givenPrefix begins the session ids of what was given. Axra's ids hold no colon.

@@ -34,7 +34,7 @@ func (a *Archive) Sweep(ctx context.Context, now time.Time, keep time.Duration) 
 	if keep < MinKeep {
 		return Swept{}, fmt.Errorf("records must be kept for %s at least, not %s", MinKeep, keep)
 	}
-	sweep := sweeper{archive: a, before: now.Add(-keep)}
+	sweep := sweeper{archive: a, before: now.Add(-keep), parts: make(map[string]bool)}
 	for _, kind := range []Kind{Paid, Given} {
 		if err := a.walk(ctx, kind, func(record stored) error { return sweep.purchase(ctx, kind, record) }); err != nil {
 			return sweep.done, err
@@ -54,7 +54,8 @@ func (a *Archive) Sweep(ctx context.Context, now time.Time, keep time.Duration) 
 type sweeper struct {
 	archive *Archive
 	done    Swept
-	before  time.Time // what ended before this goes
+	before  time.Time       // what ended before this goes
+	parts   map[string]bool // of purchases that are not over, or not met yet
 }
 
 // isOver reports whether a time has come and is long past.
@@ -71,7 +72,14 @@ func (s *sweeper) purchase(ctx context.Context, kind Kind, record stored) error 
 	if !s.isOver(fact.Terms.Access.Until(fact.At)) {
 		return nil
 	}
-	grant, err := s.archive.Grant(ctx, fact.Session)
+	grant, err := s.archive.purchase(ctx, fact.Session, "")
+	if err == nil && fact.Terms.Extends != "" {
+		var whole string
+		if whole, err = s.archive.WholeOf(ctx, fact.Session); err == nil && whole != fact.Session {
+			s.parts[fact.Session] = true
+			return nil // it goes with the whole
+		}
+	}
 	switch {
 	case errors.Is(err, ErrGarbled), errors.Is(err, ErrNotPaid): // another node was faster
 		return nil
@@ -79,6 +87,34 @@ func (s *sweeper) purchase(ctx context.Context, kind Kind, record stored) error 
 		return err
 	case !s.isOver(grant.Until):
 		return nil
+	}
+	return s.purchaseAndItsParts(ctx, fact)
+}
+
+// purchaseAndItsParts deletes what extends a purchase before the purchase itself: alone,
+// an extension could last longer than as a part.
+func (s *sweeper) purchaseAndItsParts(ctx context.Context, fact Fact) error {
+	sessions, err := s.archive.extending(ctx, fact.Session)
+	if err != nil {
+		return err
+	}
+	for _, session := range sessions {
+		part, err := s.archive.get(ctx, Paid, session)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ErrGarbled):
+			return nil // the next delivery heals it, and a later sweep takes both
+		case err != nil:
+			return err
+		case Grant{Fact: part}.isPartOf(fact):
+			if s.parts[session] { // met before the whole
+				s.done.Kept--
+			}
+			s.done.Purchases++
+			if err := s.purchaseAndAllAboutIt(ctx, part); err != nil {
+				return err
+			}
+		}
 	}
 	s.done.Kept--
 	s.done.Purchases++

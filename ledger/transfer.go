@@ -48,6 +48,7 @@ type Transferred struct {
 	Installation string `json:"installation"` // of the exported ledger
 	Records      int    `json:"records"`      // written, or new here
 	Known        int    `json:"known"`        // there already
+	Conflicts    int    `json:"conflicts"`    // places and decisions that are others' here; see Import
 	Garbled      int    `json:"garbled"`      // not exported, since they cannot be read
 }
 
@@ -80,8 +81,10 @@ func (a *Archive) Export(ctx context.Context, w io.Writer, installation string, 
 }
 
 // Import stores what an Export has written. A record that is there already is left as it
-// is, so it can be repeated. The error wraps ErrTransfer where the export is none, or
-// is cut off; what came before that is stored.
+// is, so it can be repeated. Where this ledger has gone on by itself since, extensions and
+// fetches of both sides count, the later decision stands, and who has a place of a device or a
+// claim here keeps it. The error wraps ErrTransfer where the export is none, or is cut
+// off; what came before that is stored.
 func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
@@ -89,6 +92,7 @@ func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) 
 	if err != nil {
 		return done, err
 	}
+	m := merger{Archive: a, done: done, decisions: make(map[string]map[string]Fact)}
 	for number := 2; lines.Scan(); number++ {
 		line := lines.Bytes()
 		if len(bytes.TrimSpace(line)) == 0 {
@@ -96,25 +100,22 @@ func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) 
 		}
 		var end exportEnd
 		if err := json.Unmarshal(line, &end); err == nil && end.End {
-			if end.Records != done.Records+done.Known {
-				return done, fmt.Errorf("%w: it should have %d records and has %d", ErrTransfer, end.Records, done.Records+done.Known)
+			if err := m.decide(ctx); err != nil {
+				return m.done, err
 			}
-			return done, nil
+			if found := m.done.Records + m.done.Known + m.done.Conflicts; end.Records != found {
+				return m.done, fmt.Errorf("%w: it should have %d records and has %d", ErrTransfer, end.Records, found)
+			}
+			return m.done, nil
 		}
-		fresh, err := a.importLine(ctx, line)
-		if err != nil {
-			return done, fmt.Errorf("line %d: %w", number, err)
-		}
-		if fresh {
-			done.Records++
-		} else {
-			done.Known++
+		if err := m.importLine(ctx, line); err != nil {
+			return m.done, fmt.Errorf("line %d: %w", number, err)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return done, fmt.Errorf("reading the export: %w", err)
+		return m.done, fmt.Errorf("reading the export: %w", err)
 	}
-	return done, fmt.Errorf("%w: its last line is missing", ErrTransfer)
+	return m.done, fmt.Errorf("%w: its last line is missing", ErrTransfer)
 }
 
 func readHead(lines *bufio.Scanner) (Transferred, error) {
@@ -128,35 +129,39 @@ func readHead(lines *bufio.Scanner) (Transferred, error) {
 	return Transferred{Installation: head.Installation}, nil
 }
 
-func (a *Archive) importLine(ctx context.Context, line []byte) (fresh bool, err error) {
+func (m *merger) importLine(ctx context.Context, line []byte) error {
 	var entry exportLine
 	if err := json.Unmarshal(line, &entry); err != nil {
-		return false, fmt.Errorf("%w: %w", ErrTransfer, err)
+		return fmt.Errorf("%w: %w", ErrTransfer, err)
 	}
 	kind, _, ok := parseKey(root + entry.Key)
 	if !ok || !slices.Contains(kinds, kind) {
-		return false, fmt.Errorf("%w: %.80q is no record's key", ErrTransfer, entry.Key)
+		return fmt.Errorf("%w: %.80q is no record's key", ErrTransfer, entry.Key)
 	}
 	fact, err := decode(entry.Record, kind)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrTransfer, err)
+		return fmt.Errorf("%w: %w", ErrTransfer, err)
 	}
-	if !isKeyOf(fact, entry.Key) {
-		return false, fmt.Errorf("%w: %.80q is not the key of its record", ErrTransfer, entry.Key)
+	if !isKeyOf(fact, root+entry.Key) {
+		return fmt.Errorf("%w: %.80q is not the key of its record", ErrTransfer, entry.Key)
 	}
-	return a.placeRecord(ctx, root+entry.Key, fact)
+	return m.take(ctx, root+entry.Key, fact)
 }
 
 // isKeyOf reports whether a record may stand under the key. An outcome may also stand
 // under the session that its payment is linked to, and a marker names nothing.
-func isKeyOf(f Fact, short string) bool {
-	switch f.Kind {
-	case Paid, Given, Mismatch:
-		return key(f.Kind, f.Session) == root+short
-	case link:
-		return key(f.Kind, f.Payment) == root+short
-	default:
+func isKeyOf(f Fact, under string) bool {
+	switch {
+	case f.Kind.numbered():
+		return standsAt(f, under)
+	case f.Kind == link:
+		return key(f.Kind, f.Payment) == under
+	case f.Kind == Paid, f.Kind == Given, f.Kind == Mismatch:
+		return key(f.Kind, f.Session) == under
+	case f.Kind == eventful, f.Payment != "":
 		return true
+	default:
+		return key(f.Kind, f.Session) == under
 	}
 }
 

@@ -48,7 +48,7 @@ const (
 
 // private are parts of the names of headers that carry credentials.
 var private = []string{
-	"authorization", "cookie", "api-key", "apikey", "api_key", "token", "password", "passwd", "secret", "credential", "session", "jwt",
+	"auth", "cookie", "-key", "api-key", "apikey", "api_key", "token", "password", "passwd", "secret", "credential", "session", "jwt",
 }
 
 // Capture keeps a request that the verifier has refused. Credentials in headers are
@@ -79,11 +79,19 @@ func rank(name string, header http.Header) string {
 	return "b"
 }
 
+// isAddress lists headers that hold an address.
+var isAddress = map[string]bool{
+	"Referer": true, "X-Forwarded-Uri": true, "X-Original-Uri": true, "X-Original-Url": true, "X-Rewrite-Url": true,
+}
+
 func (v Verifier) mask(name, value string, secrets [][]byte) string {
 	for _, secret := range secrets {
 		if len(secret) > 0 && strings.Contains(value, string(secret)) {
 			return maskedSecret
 		}
+	}
+	if isAddress[http.CanonicalHeaderKey(name)] {
+		value, _, _ = strings.Cut(value, "?") // its query could hold a secret
 	}
 	if len(value) > maxKeptHeader || isPrivate(name) && !v.reads(name) {
 		return masked

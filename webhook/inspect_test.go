@@ -209,9 +209,12 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 	const planted = "PLANTED"
 	request := httptest.NewRequest(http.MethodPost, "/hooks?token="+planted, nil)
 	for _, name := range []string{
-		"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "Apikey", "X-Auth-Token", "X-Amz-Security-Token", "X-Webhook-Secret", "X-Session", "X-Password", "X-Jwt",
+		"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "Apikey", "X-Auth-Token", "X-Amz-Security-Token", "X-Webhook-Secret", "X-Session", "X-Password", "X-Jwt", "X-Auth", "X-Access-Key",
 	} {
 		request.Header.Set(name, planted)
+	}
+	for _, name := range []string{"Referer", "X-Forwarded-Uri"} {
+		request.Header.Set(name, "/hooks?token="+planted)
 	}
 	request.Header.Set("Verif-Hash", "the-secret-"+planted)
 	request.Header.Set("X-Long", strings.Repeat("x", maxKeptHeader+1)+planted)

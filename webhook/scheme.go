@@ -89,6 +89,9 @@ func (v Verifier) keys() ([][]byte, error) {
 	for i, secret := range v.Secrets {
 		key, ok := decodeSecret(string(secret), v.SecretEncoding)
 		if !ok {
+			if v.SecretEncoding == "" {
+				return nil, fmt.Errorf("%w: secret %d is only the beginning of one: correct it", ErrSecretEncoding, i+1)
+			}
 			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding", ErrSecretEncoding, i+1, v.SecretEncoding)
 		}
 		keys = append(keys, key)
@@ -101,8 +104,8 @@ func (v Verifier) keys() ([][]byte, error) {
 	return keys, nil
 }
 
-// decodeSecret returns the key that a secret stands for. An empty key is none:
-// anybody could sign with it.
+// decodeSecret returns the key that a secret stands for. An empty key is none: anybody
+// could sign with it, or with zeros, which an HMAC takes for the same.
 func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 	var err error
 	switch encoding {
@@ -111,9 +114,9 @@ func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 	case EncodingBase64:
 		key, err = decodeBase64(strings.TrimPrefix(secret, standardPrefix))
 	default:
-		return []byte(secret), true
+		return []byte(secret), secret != standardPrefix
 	}
-	return key, err == nil && len(key) > 0
+	return key, err == nil && strings.Trim(string(key), "\x00") != ""
 }
 
 func orDefault(value, otherwise string) string {
