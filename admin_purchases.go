@@ -1,11 +1,11 @@
 package paywall
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
@@ -207,16 +208,30 @@ func (a *App) adminDecide(w http.ResponseWriter, r *http.Request, decision ledge
 	}
 	err = a.ledger.Decide(r.Context(), session, decision, asked.Note, now())
 	a.shared.outcomes.Add(1) // also after an error: part of it may have been stored
-	if err != nil {
+	if err != nil && !errors.Is(err, ledger.ErrDecided) {
 		return ledgerError(err)
 	}
-	grant, err := a.ledger.Grant(r.Context(), session)
-	if err != nil {
-		return ledgerError(err)
+	grant, failed := a.ledger.Grant(r.Context(), session)
+	switch {
+	case failed != nil:
+		return ledgerError(failed)
+	case err != nil:
+		return adminError(http.StatusConflict, decidedAlready(decision, stateOf(grant)))
 	}
 	a.logger.Info("purchase decided by the operator",
 		zap.String("session", shorten(session)), zap.String("pass", grant.Terms.Pass), zap.String("outcome", string(decision)))
 	return writeAdmin(w, infoOf(grant))
+}
+
+// decidedAlready says why there was nothing to decide.
+func decidedAlready(decision ledger.Kind, state string) error {
+	if decision == ledger.Revoked {
+		return errors.New("it is revoked already")
+	}
+	if state == "open" {
+		return errors.New("it is open already")
+	}
+	return fmt.Errorf("it was not revoked: it is %s, which cannot be restored; give access anew with caddy axra give", state)
 }
 
 // maxNote bounds a note in bytes: every look at the purchase reads it.
@@ -242,8 +257,8 @@ type giveRequest struct {
 	Like string `json:"like,omitempty"`
 	// For is how long access lasts, such as 30d, or forever; "" is as it is sold.
 	For string `json:"for,omitempty"`
-	// Devices is on how many browsers it may be opened; 0 is one.
-	Devices int    `json:"devices,omitempty"`
+	// Devices is in how many browsers it may be opened; without it, in one.
+	Devices *int   `json:"devices,omitempty"`
 	Note    string `json:"note,omitempty"`
 }
 
@@ -265,11 +280,11 @@ func (a *App) adminGive(w http.ResponseWriter, r *http.Request) error {
 	if err := a.keysLoaded(r.Context()); err != nil {
 		return err
 	}
-	site, target, err := a.siteOf(asked.URL)
+	at, err := a.locate(asked.URL)
 	if err != nil {
 		return adminError(http.StatusBadRequest, err)
 	}
-	given, err := a.termsToGive(r.Context(), asked, site, target)
+	given, err := a.termsToGive(r.Context(), asked, at)
 	if err != nil {
 		return err
 	}
@@ -278,7 +293,7 @@ func (a *App) adminGive(w http.ResponseWriter, r *http.Request) error {
 		return ledgerError(err)
 	}
 	a.logger.Info("access given by the operator", zap.String("session", shorten(session)), zap.String("pass", given.Pass))
-	return a.tellLink(w, ledger.Grant{Fact: ledger.Fact{Session: session, Terms: given}}, site, target, operatorLinkLife)
+	return a.tellLink(w, ledger.Grant{Fact: ledger.Fact{Session: session, Terms: given}}, at, operatorLinkLife)
 }
 
 func (a *App) keysLoaded(ctx context.Context) error {
@@ -288,79 +303,142 @@ func (a *App) keysLoaded(ctx context.Context) error {
 	return adminError(http.StatusServiceUnavailable, errors.New("the signing keys are not loaded yet: is storage in trouble? See the log"))
 }
 
-// siteOf takes an address apart, if it is of a site that a gate stands in.
-func (a *App) siteOf(address string) (site, string, error) {
+// whereabouts is an address of a site, with the gates that cover it.
+type whereabouts struct {
+	site   site
+	target string
+	gates  []*Handler
+}
+
+// locate takes an address apart, if a gate covers it: a link to any other would open
+// nothing.
+func (a *App) locate(address string) (whereabouts, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-		return site{}, "", fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
+		return whereabouts{}, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
 	}
 	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
 	host, _ := splitHostPort(parsed.Host)
-	if parsed.Scheme == "http" && !isLoopback(host) && a.siteURL != origin {
-		return site{}, "", fmt.Errorf("visitors come to %s by https: write the address so", host)
-	}
+	at := whereabouts{site: newSite(origin), target: cleanTarget(parsed)}
+	stands := false
 	for _, gate := range a.allGates() {
-		if gate.siteURL == origin || gate.siteURL == "" && gate.standsAt(host, origin) {
-			return newSite(origin), cleanTarget(parsed), nil
+		server := gate.serverOf(host, origin)
+		if server == nil {
+			continue
+		}
+		stands = true
+		if reach, err := gate.reach(strangerAt(server, host, parsed)); err == nil && reach == covered {
+			at.gates = append(at.gates, gate)
 		}
 	}
-	return site{}, "", fmt.Errorf("no gate stands at %s", origin)
+	switch {
+	case !stands:
+		return at, fmt.Errorf("no gate stands at %s", origin)
+	case parsed.Scheme == "http" && !isLoopback(host) && a.siteURL != origin && !slices.ContainsFunc(at.gates, func(h *Handler) bool { return h.siteURL == origin }):
+		return at, fmt.Errorf("visitors come to %s by https: write the address so", host)
+	case len(at.gates) == 0:
+		return at, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
+	}
+	return at, nil
 }
 
-// standsAt reports whether the gate is of a site with that host name.
-func (h *Handler) standsAt(host, origin string) bool {
-	if h.app.siteURL == origin {
-		return true
-	}
+// strangerAt is a stranger's request for the address.
+func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
+	r := strangersRequest(server, http.MethodGet, host, address.Path)
+	r.URL.RawQuery = address.RawQuery
+	return r
+}
+
+// serverOf is the server on which the gate stands for a site, nil if it does not.
+func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 	servers := h.app.httpApp()
 	if servers == nil {
-		return false
+		return nil
 	}
-	for _, server := range servers.Servers {
-		if slices.ContainsFunc(h.addresses(server), func(a address) bool { return a.matches(host) }) {
-			return true
+	for _, name := range slices.Sorted(maps.Keys(servers.Servers)) {
+		server := servers.Servers[name]
+		if len(findGate(h, server)) == 0 {
+			continue
+		}
+		switch {
+		case h.siteURL != "":
+			if h.siteURL == origin {
+				return server
+			}
+		case slices.ContainsFunc(h.addresses(server), func(a address) bool { return a.matches(host) }):
+			return server
+		case len(h.addresses(server)) == 0 && h.app.siteURL == origin:
+			return server
 		}
 	}
-	return false
+	return nil
 }
 
 // termsToGive are those of another purchase, or of what a gate of the site sells.
-func (a *App) termsToGive(ctx context.Context, asked giveRequest, site site, target string) (terms.Terms, error) {
-	given := terms.Terms{Installation: a.keyring.Installation(), Site: site.origin}
-	if asked.Like != "" {
-		session, err := a.sessionNamed(ctx, asked.Like)
-		if err != nil {
-			return given, ledgerError(err)
-		}
-		like, err := a.ledger.Grant(ctx, session)
-		if err != nil {
-			return given, ledgerError(err)
-		}
-		if like.Terms.Site != site.origin {
-			return given, adminError(http.StatusBadRequest, fmt.Errorf("that purchase is of %s", like.Terms.Site))
-		}
-		given.Pass, given.Resource, given.Access, given.Downloads = like.Terms.Pass, like.Terms.Resource, remaining(like), like.Terms.Downloads
-	} else {
-		sale, err := a.saleToGive(asked.Pass, site)
-		if err != nil {
-			return given, adminError(http.StatusBadRequest, err)
-		}
-		given.Pass, given.Access, given.Downloads = sale.pass, sale.access, sale.Downloads
-		if given.Resource, err = resourceToGive(sale, asked.Key, target); err != nil {
-			return given, adminError(http.StatusBadRequest, err)
-		}
+func (a *App) termsToGive(ctx context.Context, asked giveRequest, at whereabouts) (terms.Terms, error) {
+	given, err := a.sameTerms(ctx, asked, at)
+	if asked.Like == "" {
+		given, err = termsOnSale(asked, at)
 	}
-	var err error
+	if err != nil {
+		return given, err
+	}
+	given.Installation, given.Site = a.keyring.Installation(), at.site.origin
 	if asked.For != "" {
 		if given.Access, err = parseAccess(asked.For); err != nil {
 			return given, adminError(http.StatusBadRequest, err)
 		}
 	}
-	given.Devices = cmp.Or(asked.Devices, 1)
+	given.Devices = 1
+	if asked.Devices != nil {
+		given.Devices = *asked.Devices
+	}
 	if given.Devices < 1 || given.Devices > maxDevices {
 		return given, adminError(http.StatusBadRequest, fmt.Errorf("on 1 to %d devices", maxDevices))
 	}
 	return given, nil
+}
+
+// sameTerms are what another purchase opens, for as long as that has left.
+func (a *App) sameTerms(ctx context.Context, asked giveRequest, at whereabouts) (terms.Terms, error) {
+	if asked.Like == "" {
+		return terms.Terms{}, nil
+	}
+	session, err := a.sessionNamed(ctx, asked.Like)
+	if err != nil {
+		return terms.Terms{}, ledgerError(err)
+	}
+	like, err := a.ledger.Grant(ctx, session)
+	if err != nil {
+		return terms.Terms{}, ledgerError(err)
+	}
+	switch {
+	case like.Terms.Site != at.site.origin:
+		return terms.Terms{}, adminError(http.StatusBadRequest, fmt.Errorf("that purchase is of %s", like.Terms.Site))
+	case !like.Open(now()):
+		return terms.Terms{}, adminError(http.StatusConflict, fmt.Errorf("that purchase opens nothing any more: it is %s", stateOf(like)))
+	case !at.sells(like.Terms.Pass):
+		return terms.Terms{}, adminError(http.StatusBadRequest, fmt.Errorf("pass %q does not open that address", like.Terms.Pass))
+	}
+	return terms.Terms{
+		Pass: like.Terms.Pass, Resource: like.Terms.Resource, Access: remaining(like), Downloads: like.Terms.Downloads,
+	}, nil
+}
+
+func (at whereabouts) sells(pass string) bool {
+	return slices.ContainsFunc(at.gates, func(h *Handler) bool { return h.saleOf(pass) != nil })
+}
+
+func termsOnSale(asked giveRequest, at whereabouts) (terms.Terms, error) {
+	sale, err := at.saleToGive(asked.Pass)
+	if err != nil {
+		return terms.Terms{}, adminError(http.StatusBadRequest, err)
+	}
+	resource, err := resourceToGive(sale, asked.Key, at.target)
+	if err != nil {
+		return terms.Terms{}, adminError(http.StatusBadRequest, err)
+	}
+	return terms.Terms{Pass: sale.pass, Resource: resource, Access: sale.access, Downloads: sale.Downloads}, nil
 }
 
 // remaining is the access that a purchase has left, at least a moment of it.
@@ -371,35 +449,28 @@ func remaining(grant ledger.Grant) terms.Access {
 	return terms.Access(max(grant.Until.Sub(now()).Truncate(time.Second), time.Second))
 }
 
-// saleToGive finds a pass of the site, retired ones too.
-func (a *App) saleToGive(pass string, site site) (*sale, error) {
-	host, _ := splitHostPort(site.host())
+// saleToGive finds a pass that opens the address, retired ones too.
+func (at whereabouts) saleToGive(pass string) (*sale, error) {
 	found := make(map[string]*sale)
-	for _, gate := range a.allGates() {
-		if gate.siteURL != site.origin && (gate.siteURL != "" || !gate.standsAt(host, site.origin)) {
-			continue
-		}
+	for _, gate := range at.gates {
 		for _, each := range gate.sales {
 			found[each.pass] = each
 		}
 	}
-	if pass == "" && len(found) == 1 {
-		for _, only := range found {
-			return only, nil
-		}
+	names := slices.Sorted(maps.Keys(found))
+	if pass == "" && len(names) == 1 {
+		pass = names[0]
 	}
 	if found[pass] == nil {
-		names := make([]string, 0, len(found))
-		for name := range found {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return nil, fmt.Errorf("name one of the passes of %s: %s", site.origin, strings.Join(names, ", "))
+		return nil, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
 	}
 	return found[pass], nil
 }
 
 func resourceToGive(sale *sale, key, target string) (string, error) {
+	if key != "" && (!sale.PerPath || sale.Key == "") {
+		return "", fmt.Errorf("pass %q is not sold by a key", sale.pass)
+	}
 	switch {
 	case !sale.PerPath:
 		return terms.WholePass, nil
@@ -463,23 +534,44 @@ func (a *App) adminLink(w http.ResponseWriter, r *http.Request) error {
 	if bought := grant.Terms.Resource; asked.URL == "" && strings.HasPrefix(bought, "/") && !strings.Contains(bought, " ") {
 		asked.URL = grant.Terms.Site + escaped(bought)
 	}
-	site, target, err := a.siteOf(asked.URL)
-	if err == nil && site.origin != grant.Terms.Site {
-		err = fmt.Errorf("that purchase is of %s", grant.Terms.Site)
+	if asked.URL == "" {
+		return adminError(http.StatusBadRequest, fmt.Errorf("say at which page it is to be opened, such as %s/…: what was bought is %q", grant.Terms.Site, grant.Terms.Resource))
 	}
-	if err != nil {
+	at, err := a.locate(asked.URL)
+	switch {
+	case err != nil:
 		return adminError(http.StatusBadRequest, err)
+	case at.site.origin != grant.Terms.Site:
+		return adminError(http.StatusBadRequest, fmt.Errorf("that purchase is of %s", grant.Terms.Site))
+	case !at.sells(grant.Terms.Pass):
+		return adminError(http.StatusBadRequest, fmt.Errorf("pass %q does not open that address", grant.Terms.Pass))
+	case asked.Direct:
+		return a.tellPrivateAddress(w, grant, at, life)
 	}
-	if asked.Direct {
-		return a.tellPrivateAddress(w, grant, site, target, life)
+	free, err := a.placesLeft(r.Context(), grant)
+	if err != nil {
+		return ledgerError(err)
 	}
-	return a.tellLink(w, grant, site, target, life)
+	if free < 1 {
+		return adminError(http.StatusConflict, fmt.Errorf("all %d devices of that purchase are in use: give the same again, with `caddy axra give %s --like` and its id", devicesOf(grant.Terms), asked.URL))
+	}
+	return a.tellLink(w, grant, at, life)
+}
+
+// placesLeft counts the browsers in which a purchase may still be opened.
+func (a *App) placesLeft(ctx context.Context, grant ledger.Grant) (int, error) {
+	places := placesOf(grant)
+	if places < 1 {
+		return 0, nil
+	}
+	taken, err := a.ledger.Taken(ctx, ledger.Device, grant.Session, places)
+	return places - taken, err
 }
 
 // tellLink answers with the address that opens a purchase in another browser.
-func (a *App) tellLink(w http.ResponseWriter, grant ledger.Grant, site site, target string, life time.Duration) error {
+func (a *App) tellLink(w http.ResponseWriter, grant ledger.Grant, at whereabouts, life time.Duration) error {
 	expires := now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.deviceAddress(site, grant, target, expires)
+	address, err := a.deviceAddress(at.site, grant, at.target, expires)
 	if err != nil {
 		return err
 	}
@@ -487,17 +579,17 @@ func (a *App) tellLink(w http.ResponseWriter, grant ledger.Grant, site site, tar
 	return writeAdmin(w, opened{Session: grant.Session, Link: address, Expires: &expires})
 }
 
-func (a *App) tellPrivateAddress(w http.ResponseWriter, grant ledger.Grant, site site, target string, life time.Duration) error {
-	honoured := slices.ContainsFunc(a.allGates(), func(h *Handler) bool {
+func (a *App) tellPrivateAddress(w http.ResponseWriter, grant ledger.Grant, at whereabouts, life time.Duration) error {
+	honoured := slices.ContainsFunc(at.gates, func(h *Handler) bool {
 		return h.Links != nil && h.saleOf(grant.Terms.Pass) != nil
 	})
 	if !honoured {
-		return adminError(http.StatusConflict, fmt.Errorf("no gate that sells %q has `links`: add it, or ask for a link that is not direct", grant.Terms.Pass))
+		return adminError(http.StatusConflict, fmt.Errorf("no gate there that sells %q has `links`: add it, or ask for a link that is not direct", grant.Terms.Pass))
 	}
 	expires := now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.privateAddress(site, token.Access{
+	address, err := a.privateAddress(at.site, token.Access{
 		Pass: grant.Terms.Pass, Resource: grant.Terms.Resource, Session: grant.Session, Payment: grant.Payment,
-	}, target, expires)
+	}, at.target, expires)
 	if err != nil {
 		return err
 	}

@@ -128,19 +128,21 @@ func TestTheOperatorRevokesAndRestores(t *testing.T) {
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
-	w.wantError("in that state already", "revoke", session)
+	w.wantError("it is revoked already", "revoke", session)
 	if out := w.run("show", session); !strings.Contains(out, "shared with the world") {
 		t.Errorf("the note is not shown: %s", out)
 	}
 	w.run("restore", w.lastPayment().ID)
 	v.open("/premium/article.html").wantPaid(t)
-	w.wantError("in that state already", "restore", session)
+	w.wantError("it is open already", "restore", session)
 
 	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
 	w.delivered()
+	w.wantError("it is refunded, which cannot be restored", "restore", session)
 	w.run("revoke", session)
 	w.run("restore", session)
 	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded") // which is final
+	w.wantError("it is refunded", "give", w.site+"/premium/", "--like", session)
 	w.wantError("no such purchase", "revoke", "cs_unknown")
 }
 
@@ -182,6 +184,7 @@ func TestWhatTheOperatorCannotGive(t *testing.T) {
 	for phrase, args := range map[string][]string{
 		"no gate stands at":      {"give", "https://example.org/premium/"},
 		"is no address":          {"give", "/premium/"},
+		"no gate covers":         {"give", w.site + "/"},
 		"name one of the passes": {"give", w.site + "/premium/", "--pass", "another"},
 		"is not a length":        {"give", w.site + "/premium/", "--for", "soon"},
 		"on 1 to 1000":           {"give", w.site + "/premium/", "--devices", "1001"},
@@ -194,6 +197,15 @@ func TestWhatTheOperatorCannotGive(t *testing.T) {
 	if w.facts("*") != 0 {
 		t.Error("something was given all the same")
 	}
+}
+
+func TestNoLinkIsMadeThatOpensNothing(t *testing.T) {
+	w := office(t, "devices 2")
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	var made struct{ Link string }
+	w.runJSON(&made, "link", w.lastPayment().ID, w.site+"/premium/")
+	w.visitor().openOnDevice(made.Link).wantPaid(t)
+	w.wantError("all 2 devices of that purchase are in use", "link", w.lastPayment().ID, w.site+"/premium/")
 }
 
 // Who has lost all devices gets the same again, for as long as it would have lasted.
@@ -227,7 +239,8 @@ func TestTheOperatorMakesALink(t *testing.T) {
 	if answer := w.visitor().do(http.MethodGet, made.Link, program, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its time: %d", answer.status)
 	}
-	w.wantError("is no address", "link", session)
+	w.wantError("say at which page", "link", session)
+	w.wantError("no gate covers", "link", session, w.site+"/index.html")
 	w.wantError("no gate stands at", "link", session, "https://example.org/")
 	w.run("revoke", session)
 	w.wantError("it is revoked", "link", session, w.site+"/premium/article.html")

@@ -276,7 +276,8 @@ one has left: for who has lost all devices.`,
 		for name, into := range map[string]*string{"pass": &asked.Pass, "for": &asked.For, "key": &asked.Key, "like": &asked.Like, "note": &asked.Note} {
 			*into, _ = cmd.Flags().GetString(name)
 		}
-		asked.Devices, _ = cmd.Flags().GetInt("devices")
+		devices, _ := cmd.Flags().GetInt("devices")
+		asked.Devices = &devices
 		return printLink(cmd, "give", asked)
 	}
 	return cmd
