@@ -151,13 +151,19 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 	var given struct{ Session, Link string }
 	w.runJSON(&given, "give", w.site+"/premium/article.html", "--for", "10d", "--note", "review copy", "--devices", "2")
 	for range 3 { // who only looks takes nothing
-		w.visitor().open(given.Link).wantPage(t, http.StatusOK, "Open your purchase on this device?")
+		w.visitor().open(given.Link).wantPage(t, http.StatusOK, "has given you access")
 	}
 	first, second, third := w.visitor(), w.visitor(), w.visitor()
 	first.openOnDevice(given.Link).wantPaid(t)
 	second.openOnDevice(given.Link).wantPaid(t)
 	third.open(given.Link).wantPage(t, http.StatusForbidden, "All devices of this purchase are in use")
-	first.open(receiptPage).wantPage(t, http.StatusOK, "2 of 2")
+	receipt := first.open(receiptPage)
+	receipt.wantPage(t, http.StatusOK, "2 of 2")
+	for _, words := range []string{"payment has arrived", "USD", "Bought"} {
+		if strings.Contains(receipt.body, words) {
+			t.Errorf("a gift speaks of a payment: %s", receipt.body)
+		}
+	}
 	if w.creations() != 0 {
 		t.Errorf("%d sessions", w.creations())
 	}

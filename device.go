@@ -122,8 +122,12 @@ func (v *visit) askDevice() error {
 		countLimit(limitDevices)
 		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: used, DevicesLimit: limit})
 	}
+	kind := page.Device
+	if ledger.IsGiven(grant.Session) {
+		kind = page.Gift
+	}
 	return v.showView(page.View{
-		Kind: page.Device, NextURL: v.target, Devices: used, DevicesLimit: limit,
+		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
 		FormURL: withParams(v.target, paramDevice, v.params.Get(paramDevice), paramPlace, rand.Text()),
 	})
 }

@@ -18,7 +18,7 @@ const deviceLink = "Link for the other device"
 func (v *visitor) openOnDevice(address string) reply {
 	v.w.t.Helper()
 	page := v.open(address)
-	page.wantPage(v.w.t, http.StatusOK, "Open your purchase on this device?")
+	page.wantPage(v.w.t, http.StatusOK, "on this device?")
 	answer := v.submit(page, "Open on this device", nil)
 	if answer.location() == "" {
 		return answer

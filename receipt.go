@@ -28,6 +28,9 @@ func (v *visit) receipt(known *verified) error {
 		Kind: page.Receipt, NextURL: v.target + v.fragment(), Description: v.describe(grant.Terms.Pass),
 		Bought: grant.At, Until: grant.Until, Forever: grant.Until.IsZero(),
 	}
+	if ledger.IsGiven(grant.Session) {
+		view.Kind, view.Bought = page.Given, time.Time{}
+	}
 	err = errors.Join(v.tellPayments(&view, grant), v.tellDownloads(&view, grant))
 	if err != nil {
 		return v.unreadable(err)

@@ -531,7 +531,9 @@ func (v *visit) complainUnreadable(err error) {
 
 func (v *visit) showView(view page.View) error {
 	view.Site = v.site.host()
-	if view.Kind != page.Receipt { // which says what was paid
+	switch view.Kind {
+	case page.Receipt, page.Gift, page.Given: // which say what was paid, if anything
+	default:
 		if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
 			view.Price, view.Description = v.priceInWords(offers[0]), offers[0].description
 		}

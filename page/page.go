@@ -50,6 +50,8 @@ const (
 	DownloadsUsed Kind = "downloads_used" // the purchase was fetched as often as it allows
 	Receipt       Kind = "receipt"        // what was bought, and the ways to use it
 	Device        Kind = "device"         // a device link was opened; asks to confirm
+	Gift          Kind = "gift"           // a link to access that the site gives; asks to confirm
+	Given         Kind = "given"          // what the site has given, and the ways to use it
 	DeviceRefused Kind = "device_refused" // link expired, or this device's place gone
 	DeviceFull    Kind = "device_full"    // all devices in use
 	LinkEnded     Kind = "link_ended"     // a private address opens nothing any more
@@ -86,6 +88,8 @@ var usualStatus = map[Kind]int{
 	DownloadsUsed: http.StatusPaymentRequired,
 	Receipt:       http.StatusOK,
 	Device:        http.StatusOK,
+	Gift:          http.StatusOK,
+	Given:         http.StatusOK,
 	DeviceRefused: http.StatusForbidden,
 	DeviceFull:    http.StatusForbidden,
 	LinkEnded:     http.StatusPaymentRequired,
@@ -96,7 +100,7 @@ var usualStatus = map[Kind]int{
 }
 
 // withButton lists the kinds that have a button when there is a FormURL.
-var withButton = map[Kind]bool{Device: true, Claim: true, ClaimLater: true}
+var withButton = map[Kind]bool{Device: true, Gift: true, Claim: true, ClaimLater: true}
 
 // defaultRefresh is the time to the first check of a page that has a PollURL and no Refresh.
 const defaultRefresh = 5 * time.Second

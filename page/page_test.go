@@ -54,7 +54,7 @@ func full(kind Kind) View {
 		v.Bought = time.Date(2026, 11, 24, 15, 5, 0, 0, time.FixedZone("EAT", 3*3600))
 		v.Until = v.Bought.Add(30 * 24 * time.Hour)
 		v.Devices, v.DevicesLimit, v.Downloads, v.DownloadsLimit = 2, 3, 7, 10
-	case Device, Claim, ClaimLater:
+	case Device, Gift, Claim, ClaimLater:
 		v.FormURL = "/premium/a?axra_claim=cs_123&x=1"
 		v.Devices, v.DevicesLimit = 1, 3
 	case Leaving:
@@ -92,7 +92,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 
 func TestEveryKind(t *testing.T) {
 	statuses := map[Kind]int{
-		Receipt: 200, Device: 200, DeviceRefused: 403, DeviceFull: 403, LinkEnded: 402, ForProgram: 200, Claim: 402, ClaimLater: 402, Leaving: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		Receipt: 200, Device: 200, Gift: 200, Given: 200, DeviceRefused: 403, DeviceFull: 403, LinkEnded: 402, ForProgram: 200, Claim: 402, ClaimLater: 402, Leaving: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402, Revoked: 402,
 		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, NoRoom: 402, Misconfigured: 500,
 	}

@@ -53,6 +53,8 @@ var views = []struct {
 		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + token,
 	}},
 	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Bought: bought, Forever: true}},
+	{"gift", page.View{Kind: page.Gift, NextURL: nextURL, FormURL: formURL, DevicesLimit: 2}},
+	{"given", page.View{Kind: page.Given, NextURL: nextURL, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 2}},
 	{"device", page.View{Kind: page.Device, NextURL: nextURL, FormURL: formURL, Devices: 1, DevicesLimit: 3}},
 	{"device_refused", page.View{Kind: page.DeviceRefused, NextURL: nextURL}},
 	{"device_full", page.View{Kind: page.DeviceFull, NextURL: nextURL, Devices: 3, DevicesLimit: 3}},
