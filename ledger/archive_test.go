@@ -212,12 +212,10 @@ func (s *faultyShelf) Delete(ctx context.Context, key string) error {
 func TestASweepThatIsInterruptedOpensNothing(t *testing.T) {
 	complete := newFolder(t)
 	now, _ := filled(t, complete.Archive)
-	before := complete.path
 	total, err := complete.Sweep(t.Context(), now, DefaultKeep)
 	if err != nil || total.Deleted < 30 {
 		t.Fatalf("%+v, %v", total, err)
 	}
-	_ = before
 	want := len(complete.files(t))
 	for stop := range total.Deleted {
 		archive := newFolder(t)

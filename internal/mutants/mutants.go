@@ -259,7 +259,11 @@ var mutants = []mutant{
 	{"a crawler counts as shown", "metrics.go", "\tif !isNavigation(v.r) {\n\t\treturn\n\t}\n\tfor", "\tfor", ".", "TestOffersAndTeasers"},
 	{"event handlers are waited for", "events.go", "\t\tgo q.run()", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()", ".", "TestEventHandlersCannot"},
 	{"events pile up without a bound", "events.go", `if len(q.queue) >= maxAnnouncements {`, `if len(q.queue) >= maxAnnouncements*1000 {`, ".", "TestEventsThatWait"},
-	{"the end of a configuration loses events", "module.go", "\ta.announcer.flush()\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"the end of a configuration loses events", "module.go", "\twaits.Go(a.announcer.flush)\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"the end of a configuration waits twice", "module.go", "\twaits.Go(a.awaitWork)\n\twaits.Wait()\n", "\twaits.Wait()\n\ta.awaitWork()\n", ".", "TestTheEndOfAConfigurationIs"},
+	{"a client that is gone stays suspended", "module.go", `if client, ok := value.(*axraClient); ok && client.suspended.Load() {`, `if value != nil {`, ".", "TestAClientThat|TestCallsThatFail"},
+	{"a configuration that is tried is counted", "handler.go", `	h.app.register(h)`, `	beginSteps(h.sales)
+	h.app.register(h)`, ".", "TestAFunnelBegins"},
 	{"the debug log has whole ids", "events.go", `json.Marshal(shorten(string(id)))`, `json.Marshal(string(id))`, ".", "TestEventsTell"},
 
 	{"check: a gate that comes late is not missed", "check_order.go", `		if slices.Contains(t.gates, gate) {
