@@ -250,6 +250,9 @@ var mutants = []mutant{
 	{"conformance: a secret is printed", "sandbox/conformance_api_test.go", `got.complaint = a.hide(got.message())`, `got.complaint = got.message()`, "./sandbox", "TestConformanceHides"},
 	{"conformance: a run has no end", "sandbox/conformance_api_test.go", `a.calls > maxLiveCalls {`, `a.calls > 1000 {`, "./sandbox", "TestConformanceAsks"},
 	{"conformance: an outage refutes", "sandbox/conformance_api_test.go", `a.status == http.StatusTooManyRequests, a.status >= 500:`, `a.status == 1:`, "./sandbox", "TestConformanceThat"},
+	{"conformance: what was not asked is an ok", "sandbox/conformance_test.go", `		tellNotRun(os.Stdout, err)
+`, ``, "./sandbox", "TestConformanceWithoutAKey"},
+	{"conformance: a changed line break refutes", "sandbox/conformance_webhook_test.go", `return v.Verify(captured.Header, body) == nil }`, `return body == nil }`, "./sandbox", "TestConformanceReads"},
 	{"conformance: an unsigned delivery is confirmed", "sandbox/conformance_webhook_test.go", `d.verifier.Verify(d.header, d.body); err != nil {`, `d.verifier.Verify(d.header, d.body); err == nil {`, "./sandbox", "TestConformanceReports"},
 
 	{"a redelivered payment is counted again", "webhook.go", "\tif !fresh {\n\t\treturn \"known\", nil\n\t}\n\tif sold.Extends", "\tif !fresh && err != nil {\n\t\treturn \"known\", nil\n\t}\n\ta.logger.Info(\"payment completed\"", ".", "TestMoneyIs|TestEventsTell"},
