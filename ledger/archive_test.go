@@ -382,37 +382,6 @@ func TestTheReportAddsUp(t *testing.T) {
 	}
 }
 
-// Every file in testdata/records is an export by a released version, as it wrote
-// records. What has once been written is read for ever.
-func TestRecordsOfEveryVersionAreRead(t *testing.T) {
-	files, err := filepath.Glob("testdata/records/*.jsonl")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no records: %v", err)
-	}
-	for _, file := range files {
-		export, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer export.Close()
-		archive := newFolder(t)
-		done, err := archive.Import(t.Context(), export)
-		if err != nil || done.Records == 0 {
-			t.Fatalf("%s: %+v, %v", file, done, err)
-		}
-		grant := mustGrant(t, archive.Ledger, theSession)
-		if !sameFact(grant.Fact, paidFact(t, theSession, payment1)) {
-			t.Errorf("%s: %+v", file, grant.Fact)
-		}
-		if grant := mustGrant(t, archive.Ledger, "cs_refunded"); grant.ClosedFor != Refunded {
-			t.Errorf("%s: %+v", file, grant)
-		}
-		if taken, err := archive.Taken(t.Context(), Device, theSession, 5); err != nil || taken != 3 {
-			t.Errorf("%s: %d devices, %v", file, taken, err)
-		}
-	}
-}
-
 func FuzzImport(f *testing.F) {
 	from := newFolder(f)
 	if _, err := from.Record(f.Context(), paidFact(f, theSession, payment1)); err != nil {
