@@ -171,7 +171,8 @@ func (id announcedID) String() string { return string(id) }
 func (id announcedID) MarshalJSON() ([]byte, error) { return json.Marshal(shorten(string(id))) }
 
 // announced is what an event says. All keys are always there, so that no placeholder
-// stays unreplaced.
+// stays unreplaced. The ids are no plain strings: a handler written in Go that asserts
+// `.(string)` gets nothing; it calls String, by way of fmt.Stringer.
 func announced(about ledger.Fact) map[string]any {
 	data := map[string]any{
 		"session": announcedID(about.Session), "payment": announcedID(about.Payment),

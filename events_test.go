@@ -9,10 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-axra/paywall"
 )
 
 func init() {
@@ -121,8 +124,11 @@ func (w *world) told(count int) []string {
 	return nil
 }
 
+// wantTold ends the configuration, so that an event too many has come, too.
 func (w *world) wantTold(want ...string) {
 	w.t.Helper()
+	w.told(len(want))
+	w.stop()
 	got := w.told(len(want))
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		w.t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -169,7 +175,6 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 		"axra.disputed"+what+" outcome=lost reason=",
 		"axra.refunded"+what+" outcome= reason=",
 	)
-	w.stop()
 	if log := w.log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
 		t.Error("the debug log of events does not have the ids shortened")
 	}
@@ -195,7 +200,6 @@ func TestRejectedIsToldOf(t *testing.T) {
 		"axra.rejected axra session= payment=      until= outcome= reason=signature",
 		"axra.rejected axra session= payment=      until= outcome= reason=unsigned",
 	)
-	w.stop()
 	if n := strings.Count(w.log(), "in another amount or currency than asked"); n != 1 {
 		t.Errorf("one state change, %d lines", n)
 	}
@@ -306,8 +310,21 @@ func TestARefundIsToldOfBeforeItsPayment(t *testing.T) {
 	session, completed := w.visitor().started("/premium/article.html")
 	w.sure(map[string]any{"event": "payment.refunded", "data": map[string]any{"paymentId": "bpay_" + session}})
 	w.sure(completed)
+	w.told(2)
+	w.stop()
 	lines := w.told(2)
-	if lines[0] != "axra.refunded axra session= payment=bpay_"+session+"      until= outcome= reason=" || !strings.HasPrefix(lines[1], "axra.paid ") {
+	if len(lines) != 2 || lines[0] != "axra.refunded axra session= payment=bpay_"+session+"      until= outcome= reason=" || !strings.HasPrefix(lines[1], "axra.paid ") {
 		t.Errorf("told: %v", lines)
 	}
+}
+
+// Where event handlers and storage hang, the end of a configuration waits for both at once.
+func TestTheEndOfAConfigurationIsNotHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app, begun := paywall.HangingApp(), time.Now()
+		mustDo(t, app.Stop())
+		if took := time.Since(begun); took != 2*time.Second { // by the clock of the bubble
+			t.Errorf("it took %s", took)
+		}
+	})
 }

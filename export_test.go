@@ -7,12 +7,21 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 )
 
 // SetClock sets the plugin's clock and returns how to set it back.
 func SetClock(c func() time.Time) (restore func()) {
 	clock.Store(&c)
 	return func() { clock.Store(nil) }
+}
+
+// HangingApp is an app that was started, whose event handlers and storage hang.
+func HangingApp() *App {
+	return &App{
+		stop: func() {}, stopped: make(chan struct{}),
+		announcer: &announcer{logger: zap.NewNop(), done: make(chan struct{})},
+	}
 }
 
 // NewCommand returns `caddy axra`.

@@ -190,7 +190,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		gate := h.label() + "\n" + h.covers
 		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
-	beginSteps(h.sales)
 	h.app.register(h)
 	return nil
 }

@@ -19,7 +19,7 @@ var (
 		"Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
 	webhookEvents = newCounter("webhook_events_total",
 		"Webhook deliveries by event and outcome.", "event", "outcome")
-	funnel = newCounter("funnel_total",
+	funnel = newCounter("funnel_steps_total",
 		"Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
 	paidAmount = newCounter("paid_amount_total",
 		"Money paid, in major units of the currency.", "pass", "currency")
@@ -34,10 +34,10 @@ var (
 		Help:    "Calls of Axra's API (session, token) by outcome, with their durations.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // the client's deadline
 	}, []string{"call", "outcome"})
-	apiSuspended = prometheus.NewGauge(prometheus.GaugeOpts{
+	apiSuspended = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "api_suspended",
 		Help: "1 while calls of Axra's API are suspended after repeated failures.",
-	})
+	}, anySuspended)
 	limitsHit = newCounter("limits_hit_total",
 		"Requests that a limit turned away, by limit.", "limit")
 	ledgerErrors = newCounter("ledger_errors_total",
@@ -80,6 +80,12 @@ func init() {
 			ledgerErrors.WithLabelValues(operation, reason)
 		}
 	}
+	for _, event := range storedEvents {
+		countsFrom(event, outcomeNotStored)
+		if event.Completes() {
+			countsFrom(event, outcomeMismatch)
+		}
+	}
 	for _, call := range session.CallNames() {
 		for _, outcome := range session.CallOutcomes() {
 			apiCalls.WithLabelValues(call, outcome)
@@ -111,6 +117,22 @@ const (
 
 func countCheckout(outcome string) { checkouts.WithLabelValues(outcome).Inc() }
 
+// Outcomes of webhooks that are worth an alert.
+const (
+	outcomeNotStored = "not_stored"
+	outcomeMismatch  = "mismatch"
+)
+
+// storedEvents are those that change the ledger.
+var storedEvents = []webhook.Type{
+	webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
+	webhook.PaymentDisputed, webhook.DisputeWon, webhook.DisputeLost,
+}
+
+func countsFrom(name webhook.Type, outcome string) {
+	webhookEvents.WithLabelValues(string(name), outcome)
+}
+
 // countEvent keeps the labels few: what Axra does not document is "other".
 func countEvent(name webhook.Type, outcome string) {
 	label := string(name)
@@ -130,7 +152,8 @@ const (
 
 func countStep(pass, step string) { funnel.WithLabelValues(pass, step).Inc() }
 
-// beginSteps lets the funnel of what is on sale begin at zero.
+// beginSteps lets the funnel of what is on sale begin at zero, once it is: a
+// configuration that is only tried sells nothing.
 func beginSteps(sales []*sale) {
 	for _, sale := range sales {
 		for _, step := range []string{stepShown, stepCheckout, stepPaid, stepUsed} {

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -77,7 +80,7 @@ func (s series) lines() string {
 	return lines.String()
 }
 
-func step(name string) string { return `funnel_total{pass="/premium/*",step="` + name + `"}` }
+func step(name string) string { return `funnel_steps_total{pass="/premium/*",step="` + name + `"}` }
 
 // outcome is the label of a webhook that was acknowledged.
 func event(name, outcome string) string {
@@ -155,7 +158,7 @@ func TestWaitingIsNotShown(t *testing.T) {
 }
 
 func TestOffersAndTeasersAreShown(t *testing.T) {
-	shown := func(pass string) string { return `funnel_total{pass="` + pass + `",step="shown"}` }
+	shown := func(pass string) string { return `funnel_steps_total{pass="` + pass + `",step="shown"}` }
 	offers := measured(strings.Replace(strings.Replace(fiveLines,
 		"endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tpass month {\n\t\t\tprice 5.00 usd\n\t\t}\n\t\tpass year {\n\t\t\tprice 50.00 usd\n\t\t}", 1),
 		"price  5.00 usd\n\t\taccess 30d", "passes month year", 1))
@@ -273,6 +276,83 @@ func TestCallsThatFailAreCounted(t *testing.T) {
 	}
 }
 
+// A request of an old configuration may suspend calls after its client has left the pool:
+// nobody would ever tell that they are made again.
+func TestAClientThatIsGoneIsNotSuspended(t *testing.T) {
+	const visitors = 5 // as many failures as suspend calls
+	asked, answer := make(chan struct{}, visitors), make(chan struct{})
+	axra := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(axra.Close)
+	w := newWorld(t, worldOptions{Caddyfile: measured(strings.Replace(fiveLines, "ENDPOINT", axra.URL+"/api/v1", 1))})
+	var waiting sync.WaitGroup
+	for range visitors {
+		v := w.visitor()
+		waiting.Go(func() { v.open("/premium/article.html") })
+	}
+	for range visitors {
+		<-asked
+	}
+	w.load(measured(fiveLines))
+	close(answer)
+	waiting.Wait()
+	if got := w.scrape()["caddy_axra_api_suspended"]; got != 0 {
+		t.Errorf("a client that is gone is suspended: %g", got)
+	}
+	if !strings.Contains(w.log(), "calls of Axra's API are suspended") {
+		t.Error("it was not suspended at all: this proves nothing")
+	}
+}
+
+// A configuration that is only tried sells nothing.
+func TestAFunnelBeginsWithItsConfiguration(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
+	tried := strings.Replace(w.config, "axra_paywall /premium/*", "axra_paywall /tried/*", 1)
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(tried)), map[string]any{"filename": "Caddyfile"})
+	mustDo(t, err)
+	mustDo(t, validate(t, adapted))
+	const step = `caddy_axra_funnel_steps_total{pass="/tried/*",step="paid"}`
+	if _, ok := w.scrape()[step]; ok {
+		t.Error("a configuration that was only validated is counted")
+	}
+	w.load(tried)
+	if got, ok := w.scrape()[step]; !ok || got != 0 {
+		t.Error("the funnel of a configuration that was loaded does not begin at zero")
+	}
+}
+
+// What is worth an alert begins at zero, so that its first increase is seen.
+func TestWhatAlertsBeginsAtZero(t *testing.T) {
+	w, storage := newFaultyWorldOf(t, measured(fiveLines))
+	_, completed := w.visitor().started("/premium/article.html")
+	cheap := encode(t, changedData(completed, map[string]any{"amount": 4}))
+	body := encode(t, completed)
+	before := w.scrape()
+	for name, outcomes := range map[string][]string{
+		"payment.completed": {"not_stored", "mismatch"}, "payment_link.session.completed": {"not_stored", "mismatch"},
+		"payment.refunded": {"not_stored"}, "payment.disputed": {"not_stored"}, "payment.dispute_won": {"not_stored"}, "payment.dispute_lost": {"not_stored"},
+	} {
+		for _, outcome := range outcomes {
+			if _, ok := before["caddy_axra_"+event(name, outcome)]; !ok {
+				t.Errorf("%s %s is not there before it happens", name, outcome)
+			}
+		}
+	}
+	w.deliver(cheap, sign(cheap, webhookSecret))
+	storage.Set(faults.Fails, "axra/ledger")
+	w.deliver(body, sign(body, webhookSecret))
+	after := w.scrape()
+	for _, outcome := range []string{"mismatch", "not_stored"} {
+		name := "caddy_axra_" + event("payment.completed", outcome)
+		if grown := after[name] - before[name]; grown != 1 {
+			t.Errorf("%s has grown by %g", name, grown)
+		}
+	}
+}
+
 // D3: grace and errors are seen.
 func TestALedgerThatCannotBeReadIsSeen(t *testing.T) {
 	w, storage := newFaultyWorldOf(t, measured(fiveLines))
@@ -310,7 +390,7 @@ func TestMetricsOutliveReloads(t *testing.T) {
 			t.Errorf("%s has grown by %g, want %g", name, got, want)
 		}
 	}
-	if _, ok := after[`caddy_axra_funnel_total{pass="/extra/*",step="shown"}`]; !ok {
+	if _, ok := after[`caddy_axra_funnel_steps_total{pass="/extra/*",step="shown"}`]; !ok {
 		t.Error("the funnel of a gate that nobody has visited does not begin at zero")
 	}
 }

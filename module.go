@@ -222,6 +222,9 @@ type Rate struct {
 	Per caddy.Duration `json:"per"`
 }
 
+// stopTimeout is how long the end of a configuration waits for its background work.
+const stopTimeout = time.Second
+
 // Defaults of the app.
 const (
 	DefaultRecheck = 30 * time.Second
@@ -442,6 +445,9 @@ func (a *App) Start() error {
 		a.shared.refused.forget()
 	}
 	a.started.Store(true)
+	for _, gate := range a.allGates() {
+		beginSteps(gate.sales)
+	}
 	if a.axra != nil {
 		a.axra.logger.Store(a.logger)
 	}
@@ -465,12 +471,20 @@ func (a *App) Stop() error {
 		return nil
 	}
 	a.stop()
-	a.announcer.flush()
+	var waits sync.WaitGroup // at once: each may take its time in vain
+	waits.Go(a.announcer.flush)
+	waits.Go(a.awaitWork)
+	waits.Wait()
+	return nil
+}
+
+// awaitWork waits for the background work to end, for stopTimeout at most: a storage
+// that hangs must not hold up a reload.
+func (a *App) awaitWork() {
 	select {
 	case <-a.stopped:
-	case <-time.After(time.Second): // a storage that hangs must not hold up a reload
+	case <-time.After(stopTimeout):
 	}
-	return nil
 }
 
 // Cleanup releases what Provision acquired.
@@ -560,10 +574,21 @@ type axraClient struct {
 // Destruct closes idle connections.
 func (c *axraClient) Destruct() error {
 	c.transport.CloseIdleConnections()
-	if c.suspended.Swap(false) {
-		apiSuspended.Dec()
-	}
 	return nil
+}
+
+// anySuspended is 1 where calls of some client in the pool are suspended. It looks at those
+// that there are, since requests of an old configuration may go on calling after its
+// client has left the pool.
+func anySuspended() float64 {
+	found := 0.0
+	pool.Range(func(_, value any) bool {
+		if client, ok := value.(*axraClient); ok && client.suspended.Load() {
+			found = 1
+		}
+		return found == 0
+	})
+	return found
 }
 
 // onBreaker tells that calls are suspended, or made again.
@@ -576,11 +601,9 @@ func (c *axraClient) onBreaker(open bool) {
 		logger = zap.NewNop()
 	}
 	if open {
-		apiSuspended.Inc()
 		logger.Warn("calls of Axra's API are suspended after repeated failures; it is tried again every ten seconds")
 		return
 	}
-	apiSuspended.Dec()
 	logger.Info("calls of Axra's API are made again")
 }
 

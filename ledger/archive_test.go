@@ -212,12 +212,10 @@ func (s *faultyShelf) Delete(ctx context.Context, key string) error {
 func TestASweepThatIsInterruptedOpensNothing(t *testing.T) {
 	complete := newFolder(t)
 	now, _ := filled(t, complete.Archive)
-	before := complete.path
 	total, err := complete.Sweep(t.Context(), now, DefaultKeep)
 	if err != nil || total.Deleted < 30 {
 		t.Fatalf("%+v, %v", total, err)
 	}
-	_ = before
 	want := len(complete.files(t))
 	for stop := range total.Deleted {
 		archive := newFolder(t)
@@ -381,37 +379,6 @@ func TestTheReportAddsUp(t *testing.T) {
 	want = "unfitting 0; premium usd: sales 0 0, refunds 1 5, disputes 0 0, lost 0 0, net -5"
 	if got := say(paidAt.Add(30*day), paidAt.Add(60*day)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-// Every file in testdata/records is an export by a released version, as it wrote
-// records. What has once been written is read for ever.
-func TestRecordsOfEveryVersionAreRead(t *testing.T) {
-	files, err := filepath.Glob("testdata/records/*.jsonl")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no records: %v", err)
-	}
-	for _, file := range files {
-		export, err := os.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer export.Close()
-		archive := newFolder(t)
-		done, err := archive.Import(t.Context(), export)
-		if err != nil || done.Records == 0 {
-			t.Fatalf("%s: %+v, %v", file, done, err)
-		}
-		grant := mustGrant(t, archive.Ledger, theSession)
-		if !sameFact(grant.Fact, paidFact(t, theSession, payment1)) {
-			t.Errorf("%s: %+v", file, grant.Fact)
-		}
-		if grant := mustGrant(t, archive.Ledger, "cs_refunded"); grant.ClosedFor != Refunded {
-			t.Errorf("%s: %+v", file, grant)
-		}
-		if taken, err := archive.Taken(t.Context(), Device, theSession, 5); err != nil || taken != 3 {
-			t.Errorf("%s: %d devices, %v", file, taken, err)
-		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 )
@@ -81,6 +83,32 @@ func TestTheProbeReportsAStorageThatRefuses(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "storing: ") {
 		t.Error(err)
 	}
+}
+
+// stuck never answers, whatever the context says.
+type stuck struct {
+	Shelf
+	until chan struct{}
+}
+
+func (s stuck) Load(context.Context, string) ([]byte, error) { <-s.until; return nil, errNoRow }
+
+func (s stuck) Store(context.Context, string, []byte) error { <-s.until; return errNoRow }
+
+func (s stuck) Delete(context.Context, string) error { <-s.until; return errNoRow }
+
+func (s stuck) List(context.Context, string, bool) ([]string, error) { <-s.until; return nil, errNoRow }
+
+func TestTheProbeEndsThoughStorageHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shelf := stuck{until: make(chan struct{})}
+		defer close(shelf.until)
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // as `caddy axra check` does
+		defer cancel()
+		if err := Probe(ctx, shelf); !errors.Is(err, ErrStorageTimeout) {
+			t.Error(err)
+		}
+	})
 }
 
 // flat keeps its keys in one table, as some database modules do: it refuses to walk, and

@@ -3,11 +3,19 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -333,6 +341,21 @@ func TestConformanceNeverAsksProduction(t *testing.T) {
 	}
 }
 
+// Without a key Axra is not asked, which is no failure and cannot be overlooked.
+func TestConformanceWithoutAKeyIsNotRun(t *testing.T) {
+	run := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConformance$/^live$", "-axra-live")
+	run.Env = slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "AXRA_") })
+	said, err := run.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v:\n%s", err, said)
+	}
+	for _, want := range []string{"not run: AXRA_API_KEY is not set", noTestsToRun} {
+		if !strings.Contains(string(said), want) {
+			t.Errorf("it does not say %q:\n%s", want, said)
+		}
+	}
+}
+
 // What a live run prints of each kind of finding.
 func TestConformanceTable(t *testing.T) {
 	got := table([]finding{
@@ -439,10 +462,7 @@ func TestConformanceReportsDeviatingWebhooks(t *testing.T) {
 // forged changes a captured request and signs it as the sandbox would.
 func forged(t *testing.T, raw []byte, old, replacement string) []byte {
 	t.Helper()
-	_, body, err := readDelivery(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
+	body := deliveryFrom(t, raw, byDefault).body
 	changed := bytes.ReplaceAll(body, []byte(old), []byte(replacement))
 	if bytes.Equal(changed, body) {
 		t.Fatalf("%s does not stand in %s", old, body)
@@ -456,19 +476,74 @@ func forged(t *testing.T, raw []byte, old, replacement string) []byte {
 		signer.Signature(sandbox.DefaultAPISecret, "", changed), strconv.Itoa(len(changed)), changed)
 }
 
+// However a delivery was saved, it is read as `caddy axra webhook inspect` reads it.
 func TestConformanceReadsCapturedRequests(t *testing.T) {
-	for _, tc := range []struct{ name, raw, body string }{
-		{"as on the wire", "POST /hook HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\n{}", "{}"},
-		{"headers only, from an editor", "X-One: 1\nContent-Length: 2\n\n{}\n", "{}"},
-		{"without a length", "X-One: 1\n\n{}\n", "{}\n"},
-		{"a length that is too long", "X-One: 1\nContent-Length: 9\n\n{}", "{}"},
-		{"no headers", `{"event":"payment.completed"}`, ""},
-		{"nothing", "", ""},
+	wire := string(captureDeliveries(t, sandbox.Config{}, webhook.PaymentCompleted)[0])
+	captured, err := webhook.ReadCaptured([]byte(wire))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := json.Marshal(captured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body, _ := strings.Cut(wire, "\r\n\r\n")
+	_, headers, _ := strings.Cut(head, "\r\n")
+	for name, raw := range map[string]string{
+		"as on the wire":           wire,
+		"headers, from an editor":  strings.ReplaceAll(headers, "\r\n", "\n") + "\n\n" + body + "\n",
+		"without a length":         "X-Axra-Signature: " + captured[0].Header.Get("X-Axra-Signature") + "\n\n" + body + "\n",
+		"kept by Caddy, as JSON":   string(kept),
+		"in the chunks it came in": "Transfer-Encoding: chunked\n" + strings.ReplaceAll(headers, "\r\n", "\n") + fmt.Sprintf("\n\n%x\r\n%s\r\n0\r\n\r\n", len(body), body),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := deliveryFrom(t, []byte(raw), byDefault)
+			wantAllConfirmed(t, examine(d, deliveryAssumptions, d.hide))
+			if string(d.body) != body {
+				t.Errorf("body %q", d.body)
+			}
+		})
+	}
+	unsigned := deliveryFrom(t, []byte("Transfer-Encoding: chunked\n\n"+fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)), byDefault)
+	wantRefuted(t, examine(unsigned, deliveryAssumptions, unsigned.hide), "webhook-signature")
+}
+
+// Each scheme needs no more than its name.
+func TestConformanceKnowsTheDefaultsOfEachScheme(t *testing.T) {
+	body := []byte(`{"event":"payment.completed"}`)
+	mac := func(key, message string) []byte {
+		sum := hmac.New(sha256.New, []byte(key))
+		sum.Write([]byte(message))
+		return sum.Sum(nil)
+	}
+	const secret = sandbox.DefaultAPISecret
+	signed := "." + string(body)
+	for _, tc := range []struct {
+		name, header string
+		verifier     webhook.Verifier
+	}{
+		{"the body", fmt.Sprintf("X-Axra-Signature: %x", mac(secret, string(body))), webhook.Verifier{}},
+		{"time and body", fmt.Sprintf("X-Axra-Signature: %x\nX-Axra-Timestamp: 1", mac(secret, "1"+signed)), webhook.Verifier{Scheme: webhook.SchemeTimestampBody}},
+		{
+			"Standard Webhooks", "Webhook-Signature: v1," + base64.StdEncoding.EncodeToString(mac(secret, "m.1"+signed)) + "\nWebhook-Id: m\nWebhook-Timestamp: 1",
+			webhook.Verifier{Scheme: webhook.SchemeStandard},
+		},
+		{
+			"another header for the id", "Webhook-Signature: v1," + base64.StdEncoding.EncodeToString(mac(secret, "m.1"+signed)) + "\nSvix-Id: m\nWebhook-Timestamp: 1",
+			webhook.Verifier{Scheme: webhook.SchemeStandard, IDHeader: "Svix-Id"},
+		},
+		{
+			"a secret in hex", fmt.Sprintf("X-Axra-Signature: %x", mac("key", string(body))),
+			webhook.Verifier{Secrets: [][]byte{[]byte(hex.EncodeToString([]byte("key")))}, SecretEncoding: webhook.EncodingHex},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, body, err := readDelivery([]byte(tc.raw))
-			if string(body) != tc.body || (err != nil) != (tc.body == "") {
-				t.Errorf("body %q, error %v", body, err)
+			if tc.verifier.Secrets == nil {
+				tc.verifier.Secrets = byDefault.Secrets
+			}
+			d := deliveryFrom(t, []byte(tc.header+"\n\n"+string(body)), tc.verifier)
+			if got := checkSignature(d); got.verdict != confirmed {
+				t.Errorf("%s: %s", got.verdict, got.seen)
 			}
 		})
 	}
@@ -476,7 +551,7 @@ func TestConformanceReadsCapturedRequests(t *testing.T) {
 
 func TestConformanceWithoutTheWebhookSecret(t *testing.T) {
 	raw := captureDeliveries(t, sandbox.Config{}, webhook.PaymentCompleted)[0]
-	d := deliveryFrom(t, raw, webhook.Verifier{Header: webhook.DefaultHeader, Secrets: webhookSecrets(func(string) string { return "" })})
+	d := deliveryFrom(t, raw, webhook.Verifier{Secrets: webhookSecrets(func(string) string { return "" })})
 	if got := find(t, examine(d, deliveryAssumptions, d.hide), "webhook-signature"); got.verdict != notRun {
 		t.Errorf("%s: %s", got.verdict, got.seen)
 	}

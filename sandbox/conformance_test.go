@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -150,12 +151,10 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// testLive is skipped only where somebody asked for it and gave no key. Without -v
-// "go test" keeps a skip to itself and says "ok", which nobody may take for an
-// answer of Axra.
 func testLive(t *testing.T) {
 	at, err := liveTarget(os.Getenv)
-	if errors.Is(err, errNoKey) && testing.Verbose() {
+	if errors.Is(err, errNoKey) {
+		tellNotRun(os.Stdout, err)
 		t.Skip(err)
 	}
 	if err != nil {
@@ -167,6 +166,15 @@ func testLive(t *testing.T) {
 	defer a.close()
 	tell(t, examine(a, apiAssumptions, a.hide))
 }
+
+// noTestsToRun is the line by which "go test" knows that there was nothing to run. Of
+// several packages, or of one that is named, it shows nothing else of a test that did not
+// fail, but for this ends its line with "[no tests to run]".
+const noTestsToRun = "\ntesting: warning: no tests to run\n"
+
+// tellNotRun says that Axra was not asked, also without -v: nobody may take the "ok" of
+// "go test" for an answer of Axra.
+func tellNotRun(w io.Writer, why error) { fmt.Fprintf(w, "\n%v\n%s", why, noTestsToRun) }
 
 // target is an installation of the API, and who calls it.
 type target struct{ endpoint, key, secret string }

@@ -1,21 +1,17 @@
 package sandbox_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/textproto"
 	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,11 +21,14 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// How -axra-webhook is verified, as the option signature says it.
+// How -axra-webhook is verified, as the option signature says it. What is left out is
+// the scheme's own default.
 var (
-	axraSignatureHeader = flag.String("axra-signature-header", webhook.DefaultHeader, "with -axra-webhook: `header` of the option signature")
-	axraScheme          = flag.String("axra-scheme", webhook.SchemeBody, "with -axra-webhook: `scheme` of the option signature")
-	axraTimestampHeader = flag.String("axra-timestamp-header", webhook.DefaultTimestampHeader, "with -axra-webhook: `timestamp_header` of the option signature")
+	axraSignatureHeader = flag.String("axra-signature-header", "", "with -axra-webhook: `header` of the option signature")
+	axraScheme          = flag.String("axra-scheme", "", "with -axra-webhook: `scheme` of the option signature")
+	axraTimestampHeader = flag.String("axra-timestamp-header", "", "with -axra-webhook: `timestamp_header` of the option signature")
+	axraIDHeader        = flag.String("axra-id-header", "", "with -axra-webhook: `id_header` of the option signature")
+	axraSecretEncoding  = flag.String("axra-secret-encoding", "", "with -axra-webhook: `secret_encoding` of the option signature")
 )
 
 // delivery is one webhook request as it came, and how it is to be verified.
@@ -44,12 +43,29 @@ type delivery struct {
 	data  map[string]json.RawMessage
 }
 
-func newDelivery(header http.Header, body []byte, v webhook.Verifier) *delivery {
-	d := &delivery{header: header, body: body, verifier: v}
-	d.event, d.err = webhook.Decode(body)
-	_ = json.Unmarshal(body, &d.whole) // what is wrong shows in err
+func newDelivery(captured webhook.Captured, v webhook.Verifier) *delivery {
+	d := &delivery{header: captured.Header, body: bodyOf(captured, v), verifier: v}
+	d.event, d.err = webhook.Decode(d.body)
+	_ = json.Unmarshal(d.body, &d.whole) // what is wrong shows in err
 	_ = json.Unmarshal(d.whole["data"], &d.data)
 	return d
+}
+
+// bodyOf is the reading of a captured body that verifies, else the one that is an event:
+// who saves a request may change a line break.
+func bodyOf(captured webhook.Captured, v webhook.Verifier) []byte {
+	bodies := captured.Bodies()
+	for _, fits := range []func([]byte) bool{
+		func(body []byte) bool { return v.Verify(captured.Header, body) == nil },
+		func(body []byte) bool { _, err := webhook.Decode(body); return err == nil },
+	} {
+		for _, body := range bodies {
+			if fits(body.Bytes) {
+				return body.Bytes
+			}
+		}
+	}
+	return captured.Body
 }
 
 // deliveryAssumptions is what the plugin takes for granted about webhooks.
@@ -70,8 +86,8 @@ func checkSignature(d *delivery) finding {
 		return isNotRun("AXRA_WEBHOOK_SECRET is not set")
 	}
 	if err := d.verifier.Verify(d.header, d.body); err != nil {
-		return isRefuted("try `caddy axra webhook inspect` on the file, or -axra-signature-header, -axra-scheme and -axra-timestamp-header, "+
-			"and write what verifies in the global option axra: `signature { header … scheme … }`",
+		return isRefuted("try `caddy axra webhook inspect` on the file, or -axra-scheme, -axra-signature-header, -axra-timestamp-header, -axra-id-header and "+
+			"-axra-secret-encoding, and write what verifies in the global option axra: `signature { header … scheme … }`",
 			"%v; headers that could be it: %s", err, candidates(d.header))
 	}
 	return isConfirmed("header %s, scheme %s", d.verifier.Header, d.verifier.Scheme)
@@ -214,29 +230,6 @@ func checkEventCurrency(d *delivery) finding {
 	return isConfirmed("%s", code)
 }
 
-// readDelivery reads a captured request: a request line or none, headers, an
-// empty line, and the body byte for byte.
-func readDelivery(raw []byte) (http.Header, []byte, error) {
-	in := bufio.NewReader(bytes.NewReader(raw))
-	if line, _, _ := bytes.Cut(raw, []byte("\n")); bytes.Contains(line, []byte(" HTTP/")) {
-		_, _ = in.ReadSlice('\n') // it is there
-	}
-	fields, err := textproto.NewReader(in).ReadMIMEHeader()
-	if err != nil {
-		return nil, nil, fmt.Errorf("it must be a request's headers, an empty line and its body: %w", err)
-	}
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(in); err != nil {
-		return nil, nil, fmt.Errorf("reading the body: %w", err)
-	}
-	header := http.Header(fields)
-	// Editors put a newline at the end, which nobody has signed.
-	if n, err := strconv.Atoi(header.Get("Content-Length")); err == nil && n >= 0 && n < body.Len() {
-		body.Truncate(n)
-	}
-	return header, body.Bytes(), nil
-}
-
 // webhookSecrets is what may have signed a delivery: Axra says that the API
 // secret is the webhook secret.
 func webhookSecrets(getenv func(string) string) [][]byte {
@@ -283,28 +276,43 @@ func testLiveWebhook(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v (go test runs in the folder sandbox: give an absolute path)", err)
 	}
-	verifier, err := webhook.Verifier{
-		Secrets: webhookSecrets(os.Getenv), Header: *axraSignatureHeader, Scheme: *axraScheme, TimestampHeader: *axraTimestampHeader,
-	}.Prepare()
+	verifier := webhook.Verifier{
+		Secrets: webhookSecrets(os.Getenv), Header: *axraSignatureHeader, Scheme: *axraScheme,
+		TimestampHeader: *axraTimestampHeader, IDHeader: *axraIDHeader, SecretEncoding: *axraSecretEncoding,
+	}
+	for _, d := range deliveriesFrom(t, raw, verifier) {
+		tell(t, examine(d, deliveryAssumptions, d.hide))
+	}
+}
+
+// byDefault verifies as an option signature that says nothing does.
+var byDefault = webhook.Verifier{Secrets: [][]byte{[]byte(sandbox.DefaultAPISecret)}}
+
+// deliveriesFrom reads what `caddy axra webhook inspect` reads, which may be several.
+func deliveriesFrom(t *testing.T, raw []byte, v webhook.Verifier) []*delivery {
+	t.Helper()
+	v, err := v.Prepare()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := deliveryFrom(t, raw, verifier)
-	tell(t, examine(d, deliveryAssumptions, d.hide))
-}
-
-var byDefault = webhook.Verifier{
-	Secrets: [][]byte{[]byte(sandbox.DefaultAPISecret)}, Header: webhook.DefaultHeader,
-	Scheme: webhook.SchemeBody, TimestampHeader: webhook.DefaultTimestampHeader,
+	captured, err := webhook.ReadCaptured(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliveries := make([]*delivery, 0, len(captured))
+	for _, each := range captured {
+		deliveries = append(deliveries, newDelivery(each, v))
+	}
+	return deliveries
 }
 
 func deliveryFrom(t *testing.T, raw []byte, v webhook.Verifier) *delivery {
 	t.Helper()
-	header, body, err := readDelivery(raw)
-	if err != nil {
-		t.Fatal(err)
+	deliveries := deliveriesFrom(t, raw, v)
+	if len(deliveries) != 1 {
+		t.Fatalf("%d deliveries", len(deliveries))
 	}
-	return newDelivery(header, body, v)
+	return deliveries[0]
 }
 
 // captureDeliveries sells what a gate sells, refunds it, and returns the

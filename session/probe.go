@@ -36,7 +36,7 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 		return Probe{}, err
 	}
 	// What is missing is missing on purpose.
-	err = tried.post(ctx, "/business/payment/session", map[string]any{"amount": 0, "currency": "usd"}, credentials, new(map[string]any))
+	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, credentials, new(map[string]any))
 	probe := Probe{Date: dated.date, Created: err == nil}
 	if errors.Is(err, ErrRefused) {
 		err = nil

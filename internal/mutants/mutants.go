@@ -250,6 +250,9 @@ var mutants = []mutant{
 	{"conformance: a secret is printed", "sandbox/conformance_api_test.go", `got.complaint = a.hide(got.message())`, `got.complaint = got.message()`, "./sandbox", "TestConformanceHides"},
 	{"conformance: a run has no end", "sandbox/conformance_api_test.go", `a.calls > maxLiveCalls {`, `a.calls > 1000 {`, "./sandbox", "TestConformanceAsks"},
 	{"conformance: an outage refutes", "sandbox/conformance_api_test.go", `a.status == http.StatusTooManyRequests, a.status >= 500:`, `a.status == 1:`, "./sandbox", "TestConformanceThat"},
+	{"conformance: what was not asked is an ok", "sandbox/conformance_test.go", `		tellNotRun(os.Stdout, err)
+`, ``, "./sandbox", "TestConformanceWithoutAKey"},
+	{"conformance: a changed line break refutes", "sandbox/conformance_webhook_test.go", `return v.Verify(captured.Header, body) == nil }`, `return body == nil }`, "./sandbox", "TestConformanceReads"},
 	{"conformance: an unsigned delivery is confirmed", "sandbox/conformance_webhook_test.go", `d.verifier.Verify(d.header, d.body); err != nil {`, `d.verifier.Verify(d.header, d.body); err == nil {`, "./sandbox", "TestConformanceReports"},
 
 	{"a redelivered payment is counted again", "webhook.go", "\tif !fresh {\n\t\treturn \"known\", nil\n\t}\n\tif sold.Extends", "\tif !fresh && err != nil {\n\t\treturn \"known\", nil\n\t}\n\ta.logger.Info(\"payment completed\"", ".", "TestMoneyIs|TestEventsTell"},
@@ -259,7 +262,11 @@ var mutants = []mutant{
 	{"a crawler counts as shown", "metrics.go", "\tif !isNavigation(v.r) {\n\t\treturn\n\t}\n\tfor", "\tfor", ".", "TestOffersAndTeasers"},
 	{"event handlers are waited for", "events.go", "\t\tgo q.run()", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()", ".", "TestEventHandlersCannot"},
 	{"events pile up without a bound", "events.go", `if len(q.queue) >= maxAnnouncements {`, `if len(q.queue) >= maxAnnouncements*1000 {`, ".", "TestEventsThatWait"},
-	{"the end of a configuration loses events", "module.go", "\ta.announcer.flush()\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"the end of a configuration loses events", "module.go", "\twaits.Go(a.announcer.flush)\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"the end of a configuration waits twice", "module.go", "\twaits.Go(a.awaitWork)\n\twaits.Wait()\n", "\twaits.Wait()\n\ta.awaitWork()\n", ".", "TestTheEndOfAConfigurationIs"},
+	{"a client that is gone stays suspended", "module.go", `if client, ok := value.(*axraClient); ok && client.suspended.Load() {`, `if value != nil {`, ".", "TestAClientThat|TestCallsThatFail"},
+	{"a configuration that is tried is counted", "handler.go", `	h.app.register(h)`, `	beginSteps(h.sales)
+	h.app.register(h)`, ".", "TestAFunnelBegins"},
 	{"the debug log has whole ids", "events.go", `json.Marshal(shorten(string(id)))`, `json.Marshal(string(id))`, ".", "TestEventsTell"},
 
 	{"check: a gate that comes late is not missed", "check_order.go", `		if slices.Contains(t.gates, gate) {
