@@ -80,30 +80,30 @@ type examination struct {
 }
 
 // note adds to what cannot be told from here.
-func (i *examination) note(format string, args ...any) {
+func (e *examination) note(format string, args ...any) {
 	note := fmt.Sprintf(format, args...)
-	if !slices.Contains(i.unchecked, note) {
-		i.unchecked = append(i.unchecked, note)
+	if !slices.Contains(e.unchecked, note) {
+		e.unchecked = append(e.unchecked, note)
 	}
 }
 
 // run makes all checks, those that must not be made without being asked last.
-func (i *examination) run() []finding {
+func (e *examination) run() []finding {
 	checks := []func() []finding{
-		i.checkSecrets, i.checkEndpoint, i.checkPrices, i.checkAddresses, i.checkWebhook, i.checkOrder,
-		i.checkOverlap, i.checkFiles, i.checkCaches, i.checkStorage,
+		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkOrder,
+		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkStorage,
 	}
-	if i.live {
-		checks = append(checks, i.checkAxra, i.checkWebhookAddress)
+	if e.live {
+		checks = append(checks, e.checkAxra, e.checkWebhookAddress)
 	} else {
-		i.note("whether Axra accepts the credentials, and whether the webhook is reached from outside: add --live")
+		e.note("whether Axra accepts the credentials, and whether the webhook is reached from outside: add --live")
 	}
 	var all []finding
 	for _, check := range checks {
 		all = append(all, check()...)
 	}
-	i.note("what stands before Caddy: a CDN or a proxy must keep no answer of gated addresses, and must pass on cookies and the webhook's body as it is")
-	i.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
+	e.note("what stands before Caddy: a CDN or a proxy must keep no answer of gated addresses, and must pass on cookies and the webhook's body as it is")
+	e.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
 	return all
 }
 

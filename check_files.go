@@ -92,24 +92,24 @@ type known struct {
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
-func (i *examination) checkFiles() []finding {
+func (e *examination) checkFiles() []finding {
 	found := &remarks{check: "files"}
-	if len(i.app.allGates()) == 0 {
+	if len(e.app.allGates()) == 0 {
 		return nil
 	}
-	roots, servers := i.roots()
+	roots, servers := e.roots()
 	if servers == 0 {
-		i.note("what an application behind the gates answers under other addresses")
+		e.note("what an application behind the gates answers under other addresses")
 		return nil
 	}
 	s := &search{
-		examination: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
+		examination: e, sites: e.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
 		prefixes: make(map[*caddyhttp.Server][]string), blind: make(map[string]bool),
 	}
 	for _, at := range s.sites {
 		s.prefixes[at.server] = strippedPrefixes(at.server)
 	}
-	ctx, cancel := context.WithTimeout(i.ctx, maxWalk)
+	ctx, cancel := context.WithTimeout(e.ctx, maxWalk)
 	defer cancel()
 	for _, root := range roots {
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
@@ -124,13 +124,13 @@ func (i *examination) checkFiles() []finding {
 		s.tellIdle(found)
 	}
 	if s.cut {
-		i.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
+		e.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
 	}
 	return found.orOK("%d files were asked for by all their addresses: none that is sold is free", s.files)
 }
 
 // roots are the folders that file servers serve.
-func (i *examination) roots() (roots []string, servers int) {
+func (e *examination) roots() (roots []string, servers int) {
 	replacer := caddy.NewReplacer()
 	add := func(root string) {
 		if root = replacer.ReplaceKnown(root, ""); root != "" && !strings.Contains(root, "{") {
@@ -139,7 +139,7 @@ func (i *examination) roots() (roots []string, servers int) {
 			}
 		}
 	}
-	for _, at := range i.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
+	for _, at := range e.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
 		switch h := at.handler.(type) {
 		case *fileserver.FileServer:
 			servers++

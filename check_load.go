@@ -29,10 +29,10 @@ func inspect(ctx context.Context, file, adapter string, live bool) *report {
 		}
 	}
 	result := new(report)
-	err = provisionFor(config, func(i *examination) {
-		i.ctx, i.live = ctx, live
-		result.Findings = append(result.Findings, i.run()...)
-		result.Unchecked = i.unchecked
+	err = provisionFor(config, func(e *examination) {
+		e.ctx, e.live = ctx, live
+		result.Findings = append(result.Findings, e.run()...)
+		result.Unchecked = e.unchecked
 	})
 	if err != nil {
 		return unusable(innermost(err), "correct that: Caddy would refuse to start, or to reload")

@@ -14,17 +14,17 @@ import (
 )
 
 // checkSecrets looks at what Axra has given out. Values are compared, never shown.
-func (i *examination) checkSecrets() []finding {
+func (e *examination) checkSecrets() []finding {
 	found := &remarks{check: "secrets"}
-	all := i.app.placeholders()
+	all := e.app.placeholders()
 	for _, secret := range all {
 		checkSecretFile(found, secret)
 		checkSecretKind(found, secret)
 	}
 	switch {
-	case i.app.APIKey == "":
+	case e.app.APIKey == "":
 		found.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
-	case len(i.app.verifier.Secrets) == 0:
+	case len(e.app.verifier.Secrets) == 0:
 		found.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another server with the same storage receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
@@ -59,9 +59,9 @@ func checkSecretFile(found *remarks, secret placeholder) {
 
 // checkEndpoint compares key, secrets and endpoint; what cannot work at all Caddy has
 // refused before.
-func (i *examination) checkEndpoint() []finding {
+func (e *examination) checkEndpoint() []finding {
 	found := &remarks{check: "endpoint"}
-	all, err := i.app.resolveSecrets()
+	all, err := e.app.resolveSecrets()
 	if err != nil || all.key == "" {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (i *examination) checkEndpoint() []finding {
 				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)
 		}
 	}
-	host := i.app.endpoint
+	host := e.app.endpoint
 	if parsed, err := url.Parse(host); err == nil {
 		host = parsed.Host
 	}
@@ -89,12 +89,12 @@ var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 
 // checkPrices finds placeholders of the environment that are empty: what a gate sells
 // would have no price, and every visitor would see an error.
-func (i *examination) checkPrices() []finding {
+func (e *examination) checkPrices() []finding {
 	found := &remarks{check: "prices"}
-	for name, offer := range i.app.Passes {
+	for name, offer := range e.app.Passes {
 		checkOffer(found, "pass "+name, *offer)
 	}
-	for _, gate := range i.app.allGates() {
+	for _, gate := range e.app.allGates() {
 		subject := "gate " + gate.label()
 		checkOffer(found, subject, gate.Offer)
 		checkOptions(found, subject, gate)
