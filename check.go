@@ -52,15 +52,15 @@ func (f *remarks) orOK(format string, args ...any) []finding {
 	return f.list
 }
 
-// report is the outcome of `caddy axra check`.
-type report struct {
+// diagnosis is the outcome of `caddy axra check`.
+type diagnosis struct {
 	Findings  []finding `json:"findings"`
 	Unchecked []string  `json:"unchecked"` // what cannot be told from here
 }
 
-func (r *report) count(level string) int {
+func (d *diagnosis) count(level string) int {
 	count := 0
-	for _, finding := range r.Findings {
+	for _, finding := range d.Findings {
 		if finding.Level == level {
 			count++
 		}
@@ -107,27 +107,27 @@ func (e *examination) run() []finding {
 	return all
 }
 
-// print writes the report: for people, grouped by check, the fix below each line.
-func (r *report) print(cmd *cobra.Command) error {
+// print writes the diagnosis: for people, grouped by check, the fix below each line.
+func (d *diagnosis) print(cmd *cobra.Command) error {
 	if wantsJSON(cmd) {
-		return printJSON(cmd, r)
+		return printJSON(cmd, d)
 	}
 	out := cmd.OutOrStdout()
 	check := ""
-	for _, finding := range r.Findings {
+	for _, finding := range d.Findings {
 		if finding.Check != check {
 			check = finding.Check
 			fmt.Fprintf(out, "%s\n", check)
 		}
 		finding.print(out)
 	}
-	if len(r.Unchecked) > 0 {
+	if len(d.Unchecked) > 0 {
 		fmt.Fprintln(out, "not checked")
 	}
-	for _, note := range r.Unchecked {
+	for _, note := range d.Unchecked {
 		fmt.Fprintf(out, "  -        %s\n", note)
 	}
-	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", r.count(levelError), r.count(levelWarning))
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.count(levelError), d.count(levelWarning))
 	return err
 }
 

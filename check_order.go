@@ -82,7 +82,7 @@ func (e *examination) checkShadows(found *remarks, at spot) {
 }
 
 // onWay reports whether a request for the path, had nothing answered before, would have
-// come to the place: a `handle` beside that was taken instead is meant so.
+// come to the spot: a `handle` beside that was taken instead is meant so.
 func (p spot) onWay(t *trail, path string) bool {
 	for _, route := range p.chain {
 		if taken := t.groups[route.Group]; route.Group != "" && taken != nil && taken != route {

@@ -104,13 +104,13 @@ func isPrivate(host string) bool {
 // checkWebhook follows a delivery to the webhook.
 func (e *examination) checkWebhook() []finding {
 	found := &remarks{check: "webhook"}
-	places := e.spots(isWebhook)
-	if len(places) == 0 {
+	webhooks := e.spots(isWebhook)
+	if len(webhooks) == 0 {
 		e.missingWebhook(found)
 		return found.list
 	}
 	reached := make(map[caddyhttp.MiddlewareHandler]bool)
-	for _, at := range places {
+	for _, at := range webhooks {
 		before := len(found.list)
 		address := e.checkDelivery(found, at)
 		if len(found.list) == before && address != "" {

@@ -49,16 +49,16 @@ func runCheck(cmd *cobra.Command, _ []string) error {
 	live, _ := flags.GetBool("live")
 	strict, _ := flags.GetBool("strict")
 
-	caddy.BufferedLog() // what is logged until discardLogs applies
+	caddy.BufferedLog() // what is logged until provisionFor discards logs
 	if err := loadEnvironment(files); err != nil {
 		return err
 	}
-	report := inspect(cmd.Context(), config, adapter, live)
-	if err := report.print(cmd); err != nil {
+	diagnosis := examine(cmd.Context(), config, adapter, live)
+	if err := diagnosis.print(cmd); err != nil {
 		return err
 	}
-	if failed := report.count(levelError); failed > 0 || strict && report.count(levelWarning) > 0 {
-		return fmt.Errorf("%w (errors: %d, warnings: %d)", errFindings, failed, report.count(levelWarning))
+	if failed := diagnosis.count(levelError); failed > 0 || strict && diagnosis.count(levelWarning) > 0 {
+		return fmt.Errorf("%w (errors: %d, warnings: %d)", errFindings, failed, diagnosis.count(levelWarning))
 	}
 	return nil
 }

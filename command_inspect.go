@@ -146,17 +146,17 @@ func runInspect(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	reports, fits := make([]inspection, 0, len(requests)), false
+	inspections, fits := make([]inspection, 0, len(requests)), false
 	for _, request := range requests {
-		report := keys.inspect(request)
-		reports = append(reports, report)
-		fits = fits || report.Verifiable
+		inspected := keys.inspect(request)
+		inspections = append(inspections, inspected)
+		fits = fits || inspected.Verifiable
 	}
 	if wantsJSON(cmd) {
-		err = printJSON(cmd, reports)
+		err = printJSON(cmd, inspections)
 	} else {
-		for _, report := range reports {
-			report.print(cmd.OutOrStdout())
+		for _, inspected := range inspections {
+			inspected.print(cmd.OutOrStdout())
 		}
 	}
 	if err == nil && !fits {

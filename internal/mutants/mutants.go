@@ -33,7 +33,7 @@ var mutants = []mutant{
 	{"an inspection finds what does not verify", "webhook/inspect.go", `if err == nil && prepared.Verify(s.header, body) == nil {`, `if err == nil && prepared.Header != "" {`, "./webhook", "."},
 	{"an inspection tries all with all", "webhook/inspect.go", `return names[:min(len(names), maxTried)]`, `return names`, "./webhook", "."},
 	{"what a stranger wrote steers the terminal", "command_purchases.go", `if !strconv.IsPrint(c) {`, `if !strconv.IsPrint(c) && c == 0 {`, ".", "TestInspectSays"},
-	{"an inspection that finds nothing succeeds", "command_inspect.go", `if err == nil && !fits {`, `if err == nil && !fits && len(reports) == 0 {`, ".", "TestInspectSays"},
+	{"an inspection that finds nothing succeeds", "command_inspect.go", `if err == nil && !fits {`, `if err == nil && !fits && len(inspections) == 0 {`, ".", "TestInspectSays"},
 	{"W5 a body of any size is read", "webhook.go", `http.MaxBytesReader(w, r.Body, maxBody)`, `http.MaxBytesReader(w, r.Body, 1<<30)`, ".", "TestW5"},
 	{"W8 another installation's events count", "webhook.go", `return installation != a.keyring.Installation()`, `return installation == ""`, ".", "TestW8"},
 	{"W9 the amount is not compared", "webhook.go", `event.AmountError != nil || !sold.Price.CoveredBy(event.Paid)`, `event.AmountError != nil`, ".", "TestW9"},
@@ -269,7 +269,7 @@ var mutants = []mutant{
 		found.fail`, `	case t.gated() && path == "":
 		found.fail`, ".", "TestCheckFindsAWebhook"},
 	{"check: links are files of their own", "check_files.go", `if os.SameFile(file.info, info) {`, `if file.name == name {`, ".", "TestCheckFindsOpenFiles"},
-	{"check: compressed copies are files of their own", "check_files.go", `if file.by = s.know(original); file.by != nil {`, `if file.by = s.know(original + "/"); file.by != nil {`, ".", "TestCheckFindsOpenFiles"},
+	{"check: compressed copies are files of their own", "check_files.go", `if file.by = o.identify(original); file.by != nil {`, `if file.by = o.identify(original + "/"); file.by != nil {`, ".", "TestCheckFindsOpenFiles"},
 	{"check: a hidden file counts as free", "check_files.go", `case file.free == "" && t.serves(server):`, `case file.free == "":`, ".", "TestCheckFindsOpenFiles"},
 	{"check: the record stays in storage", "check_storage.go", `err := storage.Delete(context.WithoutCancel(ctx), key); err`, `err := ctx.Err(); err`, ".", "TestCheckTriesStorage|TestCheckKeeps"},
 	{"check: a storage is taken as it is", "check_storage.go", `if err := ledger.Probe(ctx, storage); err != nil {`, `if err := ledger.Probe(ctx, storage); err == nil && ctx.Err() != nil {`, ".", "TestCheckFindsAStorage"},
