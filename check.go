@@ -90,7 +90,7 @@ func (e *examination) note(format string, args ...any) {
 // run makes all checks, those that must not be made without being asked last.
 func (e *examination) run() []finding {
 	checks := []func() []finding{
-		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkOrder,
+		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkKeySets, e.checkOrder,
 		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkStorage,
 	}
 	if e.live {

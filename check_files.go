@@ -74,8 +74,8 @@ type openFiles struct {
 	sites    []spot
 	prefixes map[*caddyhttp.Server][]string
 	byID     map[string][]*servedFile // by size and time; os.SameFile tells these apart
-	folders  map[string]string   // that are listed for everybody → by which address
-	covering map[*Handler]bool   // gates that cover some file
+	folders  map[string]string        // that are listed for everybody → by which address
+	covering map[*Handler]bool        // gates that cover some file
 	files    int
 	cut      bool
 	blind    map[string]bool // roots on a file system that does not tell case
@@ -85,10 +85,10 @@ type openFiles struct {
 type servedFile struct {
 	name  string
 	info  fs.FileInfo
-	gate  *Handler // the first that covers it
-	gated string   // an address behind that gate
-	free  string   // an address without any
-	by    *servedFile   // the file that it is a compressed copy of
+	gate  *Handler    // the first that covers it
+	gated string      // an address behind that gate
+	free  string      // an address without any
+	by    *servedFile // the file that it is a compressed copy of
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // checkSecrets looks at what Axra has given out. Values are compared, never shown.
@@ -20,6 +21,9 @@ func (e *examination) checkSecrets() []finding {
 	for _, secret := range all {
 		checkSecretFile(found, secret)
 		checkSecretKind(found, secret)
+	}
+	for _, file := range e.app.SigningKeys {
+		checkKeyFile(found, file)
 	}
 	switch {
 	case e.app.APIKey == "":
@@ -48,12 +52,33 @@ func checkSecretKind(found *remarks, secret placeholder) {
 }
 
 func checkSecretFile(found *remarks, secret placeholder) {
-	path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file.")
-	if !isFile || runtime.GOOS == "windows" {
+	if path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file."); isFile {
+		checkReaders(found, secret.name, path, path)
+	}
+}
+
+// checkKeyFile looks at a file of signing_key. Public keys are for all to read.
+func checkKeyFile(found *remarks, configured string) {
+	path, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+	if err != nil || configured == storedKeys {
+		return
+	}
+	raw, err := os.ReadFile(path) //nolint:gosec // the owner of the site names it
+	if err != nil {
+		return // Caddy has read it a moment ago
+	}
+	if key, err := token.ParseOwnKey(raw); err == nil && key.CanSign() {
+		checkReaders(found, "signing_key", path, configured)
+	}
+}
+
+// checkReaders finds files that everybody can read; name is how the file is shown.
+func checkReaders(found *remarks, subject, path, name string) {
+	if runtime.GOOS == "windows" {
 		return
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
-		found.warn(secret.name, "chmod 600 "+path, "%s can be read by every user of this machine", path)
+		found.warn(subject, "chmod 600 "+name, "%s can be read by every user of this machine", name)
 	}
 }
 

@@ -21,6 +21,11 @@ func isWebhook(handler caddyhttp.MiddlewareHandler) bool {
 	return ok
 }
 
+func isKeySet(handler caddyhttp.MiddlewareHandler) bool {
+	_, ok := handler.(*JWKS)
+	return ok
+}
+
 // checkAddresses finds out where visitors are sent back to after the checkout.
 func (e *examination) checkAddresses() []finding {
 	found := &remarks{check: "addresses"}
@@ -134,7 +139,7 @@ func (e *examination) missingWebhook(found *remarks) {
 
 // checkDelivery returns the address of a webhook that is reached.
 func (e *examination) checkDelivery(found *remarks, at spot) string {
-	if !slices.ContainsFunc(at.chain, func(r *caddyhttp.Route) bool { return len(samplesOfSets(r.MatcherSets)) > 0 }) {
+	if at.isUnbounded() {
 		found.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so that it answers every request of the site")
 		return ""
 	}
@@ -156,6 +161,43 @@ func (e *examination) checkDelivery(found *remarks, at spot) string {
 	}
 	e.explainDelivery(found, at, path, blocked)
 	return e.webhookAddress(at, path)
+}
+
+// isUnbounded reports whether no matcher around the handler has a say on the path.
+func (p spot) isUnbounded() bool {
+	return !slices.ContainsFunc(p.chain, func(route *caddyhttp.Route) bool {
+		return len(route.MatcherSets) > 0 && !slices.ContainsFunc(route.MatcherSets, isAboutHostsOnly)
+	})
+}
+
+// isAboutHostsOnly reports whether a matcher lets all paths of a site through. What
+// matchers of other kinds look at cannot be told.
+func isAboutHostsOnly(set caddyhttp.MatcherSet) bool {
+	return !slices.ContainsFunc(set, func(matcher any) bool {
+		switch matcher.(type) {
+		case *caddyhttp.MatchHost, caddyhttp.MatchHost, *caddyhttp.MatchMethod, caddyhttp.MatchMethod,
+			*caddyhttp.MatchProtocol, caddyhttp.MatchProtocol:
+			return false
+		case *caddyhttp.MatchPath, caddyhttp.MatchPath:
+			return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) > 0
+		}
+		return true
+	})
+}
+
+// checkKeySets finds key sets that answer in place of the site.
+func (e *examination) checkKeySets() []finding {
+	found := &remarks{check: "key set"}
+	spots := e.spots(isKeySet)
+	for _, at := range spots {
+		if at.isUnbounded() {
+			found.fail(at.host, "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks has no path, so that it answers every request of the site")
+		}
+	}
+	if len(spots) == 0 {
+		return nil
+	}
+	return found.orOK("the public keys have a path of their own")
 }
 
 // fits reports whether the innermost matcher before the handler matches a path, whatever

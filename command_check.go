@@ -29,10 +29,8 @@ that EnvironmentFile of systemd names.`,
 		Args: cobra.NoArgs,
 		RunE: runCheck,
 	}
+	atDesk(cmd, "Configuration file to check")
 	flags := cmd.Flags()
-	flags.StringP("config", "c", "", "Configuration file to check")
-	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
-	flags.StringSlice("envfile", nil, "Environment file(s) to load")
 	flags.Bool("live", false, "Call Axra and the webhook's address, too")
 	flags.Bool("strict", false, "Take warnings for errors")
 	return cmd
@@ -43,16 +41,12 @@ var errFindings = errors.New("not ready to go live")
 
 func runCheck(cmd *cobra.Command, _ []string) error {
 	flags := cmd.Flags()
-	files, _ := flags.GetStringSlice("envfile")
 	config, _ := flags.GetString("config")
 	adapter, _ := flags.GetString("adapter")
 	live, _ := flags.GetBool("live")
 	strict, _ := flags.GetBool("strict")
 
 	caddy.BufferedLog() // what is logged until provisionFor discards logs
-	if err := loadEnvironment(files); err != nil {
-		return err
-	}
 	diagnosis := examine(cmd.Context(), config, adapter, live)
 	if err := diagnosis.print(cmd); err != nil {
 		return err

@@ -41,8 +41,9 @@ line may be missing), or what ` + "`caddy axra webhook refused`" + ` prints; - i
 input.
 
 The secrets are those of the configuration (--config, or the Caddyfile in this
-folder), read as Caddy reads them, so run it in Caddy's environment; or that of
---secret-file, or of AXRA_WEBHOOK_SECRET. No secret is printed.
+folder), read as Caddy reads them, so run it in Caddy's environment, or name the file
+that EnvironmentFile of systemd names with --envfile; or that of --secret-file, or of
+AXRA_WEBHOOK_SECRET. No secret is printed.
 
 The exit code is 0 if something fits, and 1 if nothing does.`,
 		Example: `  caddy axra webhook refused > request.txt
@@ -50,6 +51,7 @@ The exit code is 0 if something fits, and 1 if nothing does.`,
 		Args: cobra.ExactArgs(1),
 		RunE: runInspect,
 	}
+	atDesk(command, "Configuration file that says the secrets")
 	command.Flags().String("secret-file", "", "File that holds the webhook secret")
 	return command
 }
