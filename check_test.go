@@ -245,7 +245,7 @@ func TestCheckFindsAKeySetInPlaceOfTheSite(t *testing.T) {
 	repaired := with("axra_jwks /.well-known/jwks.json\n")
 	run(t, []faultCase{
 		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "key set", "axra_jwks has no path, so that it answers every request", "axra_jwks /.well-known/jwks.json"},
-		{"for all paths", nil, with("axra_jwks *\n"), repaired, "error", "key set", "axra_jwks has no path", ""},
+		{"for all paths", nil, with("axra_jwks /*\n"), repaired, "error", "key set", "axra_jwks has no path", ""},
 		{"inside a handle of all paths", nil, with("handle {\n axra_jwks\n }\n"), with("handle /keys {\n axra_jwks\n }\n"), "error", "key set", "axra_jwks has no path", ""},
 		{"by a regular expression", nil, with("axra_jwks\n"), with("@keys path_regexp ^/keys$\n axra_jwks @keys\n"), "error", "key set", "axra_jwks has no path", ""},
 	})
