@@ -168,6 +168,9 @@ it can be repeated.`,
 				return printJSON(cmd, done)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d records added, %d were there already\n", done.Records, done.Known)
+			if done.Conflicts > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d devices, claims and decisions stand otherwise here: the later decision counts, and who has a place here keeps it\n", done.Conflicts)
+			}
 			if done.Elsewhere {
 				fmt.Fprintln(cmd.OutOrStdout(), "They come from another installation: its visitors' cookies are good here only with its axra/keyring.json.")
 			}
