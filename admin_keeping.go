@@ -58,6 +58,7 @@ type imported struct {
 	Known   int `json:"known"`   // there already
 	// Conflicts are places and decisions that are others' here, and were settled.
 	Conflicts int `json:"conflicts"`
+	Garbled   int `json:"garbled"` // missing in the export, since they could not be read
 	// Elsewhere: they come from another installation, whose keyring is needed for the
 	// cookies of its visitors.
 	Elsewhere bool `json:"elsewhere,omitempty"`
@@ -83,7 +84,8 @@ func (a *App) adminImport(w http.ResponseWriter, r *http.Request) error {
 	}
 	a.logger.Info("ledger imported", zap.Int("records", done.Records), zap.Int("known", done.Known), zap.Int("conflicts", done.Conflicts))
 	return writeAdmin(w, imported{
-		Records: done.Records, Known: done.Known, Conflicts: done.Conflicts, Elsewhere: done.Installation != a.keyring.Installation(),
+		Records: done.Records, Known: done.Known, Conflicts: done.Conflicts, Garbled: done.Garbled,
+		Elsewhere: done.Installation != a.keyring.Installation(),
 	})
 }
 
@@ -111,11 +113,11 @@ func (a *App) adminReplay(w http.ResponseWriter, r *http.Request) error {
 	if err := readAdmin(w, r, &asked); err != nil {
 		return err
 	}
-	unsigned := a.verifier.Verify(asked.Header, asked.Body)
+	body, unsigned := a.signedBody(asked)
 	if unsigned != nil && !asked.Trust {
 		return adminError(http.StatusForbidden, fmt.Errorf("%w; where you know that it comes from Axra, ask for it to be trusted", unsigned))
 	}
-	event, err := webhook.Decode(asked.Body)
+	event, err := webhook.Decode(body)
 	if err != nil {
 		return adminError(http.StatusBadRequest, err)
 	}
@@ -128,4 +130,19 @@ func (a *App) adminReplay(w http.ResponseWriter, r *http.Request) error {
 			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)), zap.String("outcome", outcome))
 	}
 	return writeAdmin(w, replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil})
+}
+
+// signedBody is the reading of the body that is signed; without one, the body as it is
+// and why it is not.
+func (a *App) signedBody(asked replayRequest) (body []byte, unsigned error) {
+	for _, reading := range (webhook.Captured{Header: asked.Header, Body: asked.Body}).Bodies() {
+		err := a.verifier.Verify(asked.Header, reading.Bytes)
+		if err == nil {
+			return reading.Bytes, nil
+		}
+		if unsigned == nil {
+			unsigned = err
+		}
+	}
+	return asked.Body, unsigned
 }

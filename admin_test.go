@@ -25,10 +25,19 @@ func office(t *testing.T, options ...string) *world {
 // operate runs `caddy axra` as the operator does, and returns what it prints.
 func (w *world) operate(args ...string) (out string, err error) {
 	w.t.Helper()
+	out, _, err = w.operateWith("", args...)
+	return out, err
+}
+
+// operateWith does so with a standard input, and returns what is said aside, too.
+func (w *world) operateWith(input string, args ...string) (out, aside string, err error) {
+	w.t.Helper()
 	var stdout, stderr bytes.Buffer
 	for range 50 {
 		stdout.Reset()
+		stderr.Reset()
 		cmd := paywall.NewCommand()
+		cmd.SetIn(strings.NewReader(input))
 		cmd.SetArgs(append(args, "--address", w.admin()))
 		cmd.SetOut(&stdout)
 		cmd.SetErr(&stderr)
@@ -38,7 +47,7 @@ func (w *world) operate(args ...string) (out string, err error) {
 		}
 		time.Sleep(10 * time.Millisecond) // Caddy opens its admin API some moments after a restart
 	}
-	return stdout.String(), err
+	return stdout.String(), stderr.String(), err
 }
 
 // run runs `caddy axra`, which must go well.

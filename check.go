@@ -52,15 +52,15 @@ func (f *remarks) orOK(format string, args ...any) []finding {
 	return f.list
 }
 
-// report is the outcome of `caddy axra check`.
-type report struct {
+// diagnosis is the outcome of `caddy axra check`.
+type diagnosis struct {
 	Findings  []finding `json:"findings"`
 	Unchecked []string  `json:"unchecked"` // what cannot be told from here
 }
 
-func (r *report) count(level string) int {
+func (d *diagnosis) count(level string) int {
 	count := 0
-	for _, finding := range r.Findings {
+	for _, finding := range d.Findings {
 		if finding.Level == level {
 			count++
 		}
@@ -80,54 +80,54 @@ type examination struct {
 }
 
 // note adds to what cannot be told from here.
-func (i *examination) note(format string, args ...any) {
+func (e *examination) note(format string, args ...any) {
 	note := fmt.Sprintf(format, args...)
-	if !slices.Contains(i.unchecked, note) {
-		i.unchecked = append(i.unchecked, note)
+	if !slices.Contains(e.unchecked, note) {
+		e.unchecked = append(e.unchecked, note)
 	}
 }
 
 // run makes all checks, those that must not be made without being asked last.
-func (i *examination) run() []finding {
+func (e *examination) run() []finding {
 	checks := []func() []finding{
-		i.checkSecrets, i.checkEndpoint, i.checkPrices, i.checkAddresses, i.checkWebhook, i.checkOrder,
-		i.checkOverlap, i.checkFiles, i.checkCaches, i.checkStorage,
+		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkKeySets, e.checkOrder,
+		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkStorage,
 	}
-	if i.live {
-		checks = append(checks, i.checkAxra, i.checkWebhookAddress)
+	if e.live {
+		checks = append(checks, e.checkAxra, e.checkWebhookAddress)
 	} else {
-		i.note("whether Axra accepts the credentials, and whether the webhook is reached from outside: add --live")
+		e.note("whether Axra accepts the credentials, and whether the webhook is reached from outside: add --live")
 	}
 	var all []finding
 	for _, check := range checks {
 		all = append(all, check()...)
 	}
-	i.note("what stands before Caddy: a CDN or a proxy must keep no answer of gated addresses, and must pass on cookies and the webhook's body as it is")
-	i.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
+	e.note("what stands before Caddy: a CDN or a proxy must keep no answer of gated addresses, and must pass on cookies and the webhook's body as it is")
+	e.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
 	return all
 }
 
-// print writes the report: for people, grouped by check, the fix below each line.
-func (r *report) print(cmd *cobra.Command) error {
+// print writes the diagnosis: for people, grouped by check, the fix below each line.
+func (d *diagnosis) print(cmd *cobra.Command) error {
 	if wantsJSON(cmd) {
-		return printJSON(cmd, r)
+		return printJSON(cmd, d)
 	}
 	out := cmd.OutOrStdout()
 	check := ""
-	for _, finding := range r.Findings {
+	for _, finding := range d.Findings {
 		if finding.Check != check {
 			check = finding.Check
 			fmt.Fprintf(out, "%s\n", check)
 		}
 		finding.print(out)
 	}
-	if len(r.Unchecked) > 0 {
+	if len(d.Unchecked) > 0 {
 		fmt.Fprintln(out, "not checked")
 	}
-	for _, note := range r.Unchecked {
+	for _, note := range d.Unchecked {
 		fmt.Fprintf(out, "  -        %s\n", note)
 	}
-	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", r.count(levelError), r.count(levelWarning))
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.count(levelError), d.count(levelWarning))
 	return err
 }
 

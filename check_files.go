@@ -68,69 +68,69 @@ func (s *statusOnly) Header() http.Header             { return s.header }
 func (*statusOnly) Write(content []byte) (int, error) { return len(content), nil }
 func (s *statusOnly) WriteHeader(status int)          { s.status = max(s.status, status) }
 
-// search is the search for files that are behind a gate by one address and free by another.
-type search struct {
+// openFiles is the search for files that are behind a gate by one address and free by another.
+type openFiles struct {
 	*examination
 	sites    []spot
 	prefixes map[*caddyhttp.Server][]string
-	byID     map[string][]*known // by size and time; os.SameFile tells these apart
-	folders  map[string]string   // that are listed for everybody → by which address
-	covering map[*Handler]bool   // gates that cover some file
+	byID     map[string][]*servedFile // by size and time; os.SameFile tells these apart
+	folders  map[string]string        // that are listed for everybody → by which address
+	covering map[*Handler]bool        // gates that cover some file
 	files    int
 	cut      bool
 	blind    map[string]bool // roots on a file system that does not tell case
 }
 
-// known is a file and how it is served.
-type known struct {
+// servedFile is a file and how it is served.
+type servedFile struct {
 	name  string
 	info  fs.FileInfo
-	gate  *Handler // the first that covers it
-	gated string   // an address behind that gate
-	free  string   // an address without any
-	by    *known   // the file that it is a compressed copy of
+	gate  *Handler    // the first that covers it
+	gated string      // an address behind that gate
+	free  string      // an address without any
+	by    *servedFile // the file that it is a compressed copy of
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
-func (i *examination) checkFiles() []finding {
+func (e *examination) checkFiles() []finding {
 	found := &remarks{check: "files"}
-	if len(i.app.allGates()) == 0 {
+	if len(e.app.allGates()) == 0 {
 		return nil
 	}
-	roots, servers := i.roots()
+	roots, servers := e.roots()
 	if servers == 0 {
-		i.note("what an application behind the gates answers under other addresses")
+		e.note("what an application behind the gates answers under other addresses")
 		return nil
 	}
-	s := &search{
-		examination: i, sites: i.sites(), byID: make(map[string][]*known), folders: make(map[string]string), covering: make(map[*Handler]bool),
+	o := &openFiles{
+		examination: e, sites: e.sites(), byID: make(map[string][]*servedFile), folders: make(map[string]string), covering: make(map[*Handler]bool),
 		prefixes: make(map[*caddyhttp.Server][]string), blind: make(map[string]bool),
 	}
-	for _, at := range s.sites {
-		s.prefixes[at.server] = strippedPrefixes(at.server)
+	for _, at := range o.sites {
+		o.prefixes[at.server] = strippedPrefixes(at.server)
 	}
-	ctx, cancel := context.WithTimeout(i.ctx, maxWalk)
+	ctx, cancel := context.WithTimeout(e.ctx, maxWalk)
 	defer cancel()
 	for _, root := range roots {
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
 			found.warn(root, "create it, or correct `root`; if it is there for the service only, run this command as its user", "the folder of a file_server cannot be read, so its files are not checked")
 			continue
 		}
-		s.blind[root] = tellsNoCase(root)
-		s.walk(ctx, root, root, "", nil)
+		o.blind[root] = tellsNoCase(root)
+		o.walk(ctx, root, root, "", nil)
 	}
-	s.tell(found)
-	if s.files > 0 && !s.cut {
-		s.tellIdle(found)
+	o.tell(found)
+	if o.files > 0 && !o.cut {
+		o.tellIdle(found)
 	}
-	if s.cut {
-		i.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
+	if o.cut {
+		e.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
 	}
-	return found.orOK("%d files were asked for by all their addresses: none that is sold is free", s.files)
+	return found.orOK("%d files were asked for by all their addresses: none that is sold is free", o.files)
 }
 
 // roots are the folders that file servers serve.
-func (i *examination) roots() (roots []string, servers int) {
+func (e *examination) roots() (roots []string, servers int) {
 	replacer := caddy.NewReplacer()
 	add := func(root string) {
 		if root = replacer.ReplaceKnown(root, ""); root != "" && !strings.Contains(root, "{") {
@@ -139,7 +139,7 @@ func (i *examination) roots() (roots []string, servers int) {
 			}
 		}
 	}
-	for _, at := range i.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
+	for _, at := range e.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
 		switch h := at.handler.(type) {
 		case *fileserver.FileServer:
 			servers++
@@ -155,7 +155,7 @@ func (i *examination) roots() (roots []string, servers int) {
 
 // walk goes through a folder; links to folders are followed, but not in circles. above are
 // the real paths of the folders around.
-func (s *search) walk(ctx context.Context, root, folder, relative string, above []string) {
+func (o *openFiles) walk(ctx context.Context, root, folder, relative string, above []string) {
 	genuine, err := filepath.EvalSymlinks(folder)
 	if err != nil || slices.Contains(above, genuine) || len(above) > maxDepth {
 		return
@@ -163,13 +163,13 @@ func (s *search) walk(ctx context.Context, root, folder, relative string, above 
 	above = append(slices.Clip(above), genuine)
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		s.note("%s, which cannot be read", folder)
+		o.note("%s, which cannot be read", folder)
 		return
 	}
-	s.askFolder(folder, relative)
+	o.askFolder(folder, relative)
 	for _, entry := range entries {
-		if s.files >= maxFiles || ctx.Err() != nil {
-			s.cut = true
+		if o.files >= maxFiles || ctx.Err() != nil {
+			o.cut = true
 			return
 		}
 		name, below := filepath.Join(folder, entry.Name()), relative+"/"+entry.Name()
@@ -177,30 +177,30 @@ func (s *search) walk(ctx context.Context, root, folder, relative string, above 
 		switch {
 		case err != nil:
 		case info.IsDir():
-			s.walk(ctx, root, name, below, above)
+			o.walk(ctx, root, name, below, above)
 		case info.Mode().IsRegular():
-			s.files++
-			s.askFile(root, below)
+			o.files++
+			o.askFile(root, below)
 		}
 	}
 }
 
 // askFolder notes whether the names in a folder are listed for everybody.
-func (s *search) askFolder(folder, relative string) {
-	for _, at := range s.sites {
+func (o *openFiles) askFolder(folder, relative string) {
+	for _, at := range o.sites {
 		t := follow(at.server, http.MethodGet, at.host, relative+"/")
 		server, ok := t.answer.(*fileserver.FileServer)
 		if !ok || t.gated() || len(t.guards) > 0 || server.Browse == nil {
 			continue
 		}
 		if name, found := t.file(server); found && name == folder {
-			s.folders[folder] = at.host + relative + "/"
+			o.folders[folder] = at.host + relative + "/"
 		}
 	}
 }
 
 // askFile asks for a file by all addresses that may lead to it.
-func (s *search) askFile(root, relative string) {
+func (o *openFiles) askFile(root, relative string) {
 	addresses := []string{relative}
 	switch base := path.Base(relative); base {
 	case "index.html", "index.htm", "index.txt":
@@ -212,24 +212,24 @@ func (s *search) askFile(root, relative string) {
 		}
 		addresses = append(addresses, relative+"/")
 	}
-	if s.blind[root] {
+	if o.blind[root] {
 		addresses = append(addresses, otherCase(relative))
 	}
-	for _, at := range s.sites {
+	for _, at := range o.sites {
 		for _, address := range addresses {
 			if address == "" {
 				continue
 			}
-			s.ask(at, address)
-			for _, prefix := range s.prefixes[at.server] {
-				s.ask(at, prefix+address)
+			o.ask(at, address)
+			for _, prefix := range o.prefixes[at.server] {
+				o.ask(at, prefix+address)
 			}
 		}
 	}
 }
 
 // ask notes for the file that an address leads to, whether a gate is before it.
-func (s *search) ask(at spot, address string) {
+func (o *openFiles) ask(at spot, address string) {
 	t := follow(at.server, http.MethodGet, at.host, address)
 	server, ok := t.answer.(*fileserver.FileServer)
 	if !ok || t.refused || len(t.guards) > 0 {
@@ -239,12 +239,12 @@ func (s *search) ask(at spot, address string) {
 	if !found {
 		return
 	}
-	file := s.know(name)
+	file := o.identify(name)
 	switch {
 	case file == nil:
 	case t.gated():
 		for _, gate := range t.gates {
-			s.covering[gate] = true
+			o.covering[gate] = true
 		}
 		if file.gate == nil {
 			file.gate, file.gated = t.gates[0], at.host+address
@@ -254,41 +254,41 @@ func (s *search) ask(at spot, address string) {
 	}
 }
 
-// know finds a file by what it is, not by its name: links lead to the same.
-func (s *search) know(name string) *known {
+// identify finds a file by what it is, not by its name: links lead to the same.
+func (o *openFiles) identify(name string) *servedFile {
 	info, err := os.Stat(name)
 	if err != nil || info.IsDir() {
 		return nil
 	}
 	key := fmt.Sprint(info.Size(), info.ModTime().UnixNano())
-	for _, file := range s.byID[key] {
+	for _, file := range o.byID[key] {
 		if os.SameFile(file.info, info) {
 			return file
 		}
 	}
-	file := &known{name: name, info: info}
+	file := &servedFile{name: name, info: info}
 	for _, extension := range sidecars {
 		if original, ok := strings.CutSuffix(name, extension); ok {
-			if file.by = s.know(original); file.by != nil {
+			if file.by = o.identify(original); file.by != nil {
 				break
 			}
 		}
 	}
-	s.byID[key] = append(s.byID[key], file)
+	o.byID[key] = append(o.byID[key], file)
 	return file
 }
 
 // tell reports, of each gate and kind, one file and how many there are.
-func (s *search) tell(found *remarks) {
+func (o *openFiles) tell(found *remarks) {
 	type group struct {
 		gate *Handler
 		fix  string
 	}
 	counts, order := make(map[group]int), []group{}
-	examples, listed := make(map[group]*known), make(map[string]*known)
-	for _, file := range s.sorted() {
+	examples, listed := make(map[group]*servedFile), make(map[string]*servedFile)
+	for _, file := range o.sorted() {
 		gate, _, fix := file.leak()
-		if folder := filepath.Dir(file.name); file.gate != nil && s.folders[folder] != "" && listed[folder] == nil {
+		if folder := filepath.Dir(file.name); file.gate != nil && o.folders[folder] != "" && listed[folder] == nil {
 			listed[folder] = file
 		}
 		if gate == nil {
@@ -308,48 +308,48 @@ func (s *search) tell(found *remarks) {
 		found.fail("gate "+key.gate.label(), fix, "%s", message)
 	}
 	for _, folder := range slices.Sorted(maps.Keys(listed)) {
-		found.warn("gate "+listed[folder].gate.label(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", s.folders[folder])
+		found.warn("gate "+listed[folder].gate.label(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", o.folders[folder])
 	}
 }
 
 // tellIdle reports gates before a file server that cover none of its files.
-func (s *search) tellIdle(found *remarks) {
-	for _, at := range s.spots(isGate) {
+func (o *openFiles) tellIdle(found *remarks) {
+	for _, at := range o.spots(isGate) {
 		gate, _ := at.handler.(*Handler)
-		if s.covering[gate] {
+		if o.covering[gate] {
 			continue
 		}
 		for _, path := range at.candidates(gate.matchers) {
 			t := follow(at.server, http.MethodGet, at.host, path)
 			if _, ok := t.answer.(*fileserver.FileServer); ok && slices.Contains(t.gates, gate) {
 				found.warn("gate "+gate.label(), "correct the path of the gate, or `root`", "no file lies behind it")
-				s.covering[gate] = true
+				o.covering[gate] = true
 				break
 			}
 		}
 	}
 }
 
-func (s *search) sorted() []*known {
-	var all []*known
-	for _, files := range s.byID {
+func (o *openFiles) sorted() []*servedFile {
+	var all []*servedFile
+	for _, files := range o.byID {
 		all = append(all, files...)
 	}
-	slices.SortFunc(all, func(a, b *known) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b *servedFile) int { return strings.Compare(a.name, b.name) })
 	return all
 }
 
 // leak says how a file that is sold is free, with a nil gate if it is not.
-func (k *known) leak() (gate *Handler, message, fix string) {
+func (f *servedFile) leak() (gate *Handler, message, fix string) {
 	switch {
-	case k.free == "":
+	case f.free == "":
 		return nil, "", ""
-	case k.gate != nil:
-		return k.gate, k.gated + " is behind the gate, but the same file is free at " + k.free,
+	case f.gate != nil:
+		return f.gate, f.gated + " is behind the gate, but the same file is free at " + f.free,
 			"let the gate cover that address too, or serve it from another folder (`hide`, another root, no link)"
-	case k.by != nil && k.by.gate != nil:
-		return k.by.gate, k.by.gated + " is behind the gate, but its compressed copy is free at " + k.free,
-			"let the gate, and the `handle` around it, cover *" + path.Ext(k.name) + " too, or add `hide *" + path.Ext(k.name) + "` to file_server"
+	case f.by != nil && f.by.gate != nil:
+		return f.by.gate, f.by.gated + " is behind the gate, but its compressed copy is free at " + f.free,
+			"let the gate, and the `handle` around it, cover *" + path.Ext(f.name) + " too, or add `hide *" + path.Ext(f.name) + "` to file_server"
 	}
 	return nil, "", ""
 }

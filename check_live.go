@@ -15,13 +15,13 @@ import (
 )
 
 // checkAxra sends Axra one request that creates nothing.
-func (i *examination) checkAxra() []finding {
+func (e *examination) checkAxra() []finding {
 	found := &remarks{check: "axra"}
-	if i.app.client == nil {
+	if e.app.client == nil {
 		return nil
 	}
-	probe, err := i.app.client.Probe(i.ctx)
-	subject := i.app.endpoint
+	probe, err := e.app.client.Probe(e.ctx)
+	subject := e.app.endpoint
 	switch {
 	case errors.Is(err, session.ErrCredentials) && probe.Exchanged:
 		found.fail(subject, "copy both again from Axra's dashboard, from the same page", "Axra refuses api_key and api_secret: %v", err)
@@ -43,18 +43,18 @@ func (i *examination) checkAxra() []finding {
 }
 
 // checkWebhookAddress requests the webhooks as Axra would, but by GET, which they refuse.
-func (i *examination) checkWebhookAddress() []finding {
+func (e *examination) checkWebhookAddress() []finding {
 	found := &remarks{check: "webhook from outside"}
 	asked := make(map[string]bool)
-	for _, at := range i.spots(isWebhook) {
-		address := i.checkDelivery(new(remarks), at)
+	for _, at := range e.spots(isWebhook) {
+		address := e.checkDelivery(new(remarks), at)
 		if address == "" || asked[address] {
 			continue
 		}
 		asked[address] = true
-		requestWebhook(i.ctx, found, address)
+		requestWebhook(e.ctx, found, address)
 	}
-	i.note("the way from Axra to the webhook: it was requested from this machine, which may be on the inner side of a firewall")
+	e.note("the way from Axra to the webhook: it was requested from this machine, which may be on the inner side of a firewall")
 	return found.list
 }
 

@@ -16,23 +16,23 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// inspect loads a configuration as `caddy validate` does and checks it.
-func inspect(ctx context.Context, file, adapter string, live bool) *report {
+// examine loads a configuration as `caddy validate` does and checks it.
+func examine(ctx context.Context, file, adapter string, live bool) *diagnosis {
 	config, err := loadForCheck(file, adapter)
 	if err != nil {
 		return unusable(err.Error(), "correct the configuration; `caddy adapt --config FILE` shows what Caddy reads")
 	}
 	if missing := missingSecrets(config); len(missing) > 0 {
-		return &report{
+		return &diagnosis{
 			Findings:  missing,
 			Unchecked: []string{"everything else: Caddy does not load a configuration whose secrets are empty"},
 		}
 	}
-	result := new(report)
-	err = provisionFor(config, func(i *examination) {
-		i.ctx, i.live = ctx, live
-		result.Findings = append(result.Findings, i.run()...)
-		result.Unchecked = i.unchecked
+	result := new(diagnosis)
+	err = provisionFor(config, func(e *examination) {
+		e.ctx, e.live = ctx, live
+		result.Findings = append(result.Findings, e.run()...)
+		result.Unchecked = e.unchecked
 	})
 	if err != nil {
 		return unusable(innermost(err), "correct that: Caddy would refuse to start, or to reload")
@@ -40,10 +40,10 @@ func inspect(ctx context.Context, file, adapter string, live bool) *report {
 	return result
 }
 
-func unusable(message, fix string) *report {
+func unusable(message, fix string) *diagnosis {
 	found := remarks{check: "configuration"}
 	found.fail("", fix, "%s", message)
-	return &report{Findings: found.list, Unchecked: []string{"everything else: the configuration does not load"}}
+	return &diagnosis{Findings: found.list, Unchecked: []string{"everything else: the configuration does not load"}}
 }
 
 // ownMessage is what the plugin itself says, at the end of Caddy's list of modules.
@@ -109,38 +109,38 @@ func (a *App) placeholders() []placeholder {
 	return slices.DeleteFunc(all, func(p placeholder) bool { return p.value == "" })
 }
 
-// inspector is an app that looks at the others while Caddy validates a configuration.
+// examiner is an app that looks at the others while Caddy validates a configuration.
 // So it is Caddy that cleans up; of ProvisionContext nobody else can cancel the context.
-type inspector struct{}
+type examiner struct{}
 
-// inspectorApp is no module of the plugin's: it exists while the command runs.
-const inspectorApp = "axra_check"
+// examinerApp is no module of the plugin's: it exists while the command runs.
+const examinerApp = "axra_check"
 
 var (
-	registerInspector sync.Once
-	inspecting        atomic.Pointer[func(caddy.Context) error]
+	registerExaminer sync.Once
+	examining        atomic.Pointer[func(caddy.Context) error]
 )
 
 // CaddyModule returns the Caddy module information.
-func (*inspector) CaddyModule() caddy.ModuleInfo {
+func (*examiner) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
-		ID:  inspectorApp,
-		New: func() caddy.Module { return new(inspector) },
+		ID:  examinerApp,
+		New: func() caddy.Module { return new(examiner) },
 	}
 }
 
 // Provision looks.
-func (*inspector) Provision(ctx caddy.Context) error { return (*inspecting.Load())(ctx) }
+func (*examiner) Provision(ctx caddy.Context) error { return (*examining.Load())(ctx) }
 
 // Start does nothing.
-func (*inspector) Start() error { return nil }
+func (*examiner) Start() error { return nil }
 
 // Stop does nothing.
-func (*inspector) Stop() error { return nil }
+func (*examiner) Stop() error { return nil }
 
 // provisionFor provisions a configuration, lets look at it, and cleans up.
 func provisionFor(config *caddy.Config, look func(*examination)) error {
-	registerInspector.Do(func() { caddy.RegisterModule(new(inspector)) })
+	registerExaminer.Do(func() { caddy.RegisterModule(new(examiner)) })
 	shared, trusting := config.StorageRaw != nil, trustingServers(config)
 	provision := func(ctx caddy.Context) error {
 		found, err := appsOf(ctx)
@@ -154,15 +154,15 @@ func provisionFor(config *caddy.Config, look func(*examination)) error {
 		look(found)
 		return nil
 	}
-	inspecting.Store(&provision)
-	// Logs could be files, and what is logged would drown the report.
+	examining.Store(&provision)
+	// Logs could be files, and what is logged would drown the diagnosis.
 	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
 		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
 	}}
 	if config.AppsRaw == nil {
 		config.AppsRaw = make(caddy.ModuleMap)
 	}
-	config.AppsRaw[inspectorApp] = json.RawMessage(`{}`)
+	config.AppsRaw[examinerApp] = json.RawMessage(`{}`)
 	return caddy.Validate(config)
 }
 

@@ -11,19 +11,19 @@ import (
 )
 
 // checkOrder finds gates that come too late.
-func (i *examination) checkOrder() []finding {
+func (e *examination) checkOrder() []finding {
 	found := &remarks{check: "order"}
-	for _, at := range i.spots(isGate) {
-		if !i.checkReached(found, at) {
+	for _, at := range e.spots(isGate) {
+		if !e.checkReached(found, at) {
 			continue
 		}
-		i.checkShadows(found, at)
+		e.checkShadows(found, at)
 	}
 	return found.orOK("every gate comes before what it protects")
 }
 
 // checkReached reports whether a request reaches the gate, and why none does.
-func (i *examination) checkReached(found *remarks, at spot) bool {
+func (e *examination) checkReached(found *remarks, at spot) bool {
 	gate, _ := at.handler.(*Handler)
 	var blocked *trail
 	path := ""
@@ -39,7 +39,7 @@ func (i *examination) checkReached(found *remarks, at spot) bool {
 	subject := "gate " + gate.label()
 	switch {
 	case blocked == nil:
-		i.note("whether %s of %s is reached: its matchers are not about paths alone", subject, at.host)
+		e.note("whether %s of %s is reached: its matchers are not about paths alone", subject, at.host)
 	case !at.leadsTo(http.MethodGet, path):
 		found.fail(subject, fixAround, "no request reaches it: what stands around it does not match %s%s", at.host, path)
 	default:
@@ -61,10 +61,10 @@ func (h *Handler) claims(at spot, path string) bool {
 }
 
 // checkShadows finds paths that the gate covers and that something else answers before.
-func (i *examination) checkShadows(found *remarks, at spot) {
+func (e *examination) checkShadows(found *remarks, at spot) {
 	gate, _ := at.handler.(*Handler)
 	told := make(map[string]bool)
-	for _, path := range i.samples(at.server) {
+	for _, path := range e.samples(at.server) {
 		t := follow(at.server, http.MethodGet, at.host, path)
 		if t.gated() || t.answer == nil || t.redirects() || isWebhook(t.answer) || len(t.guards) > 0 {
 			continue
@@ -82,7 +82,7 @@ func (i *examination) checkShadows(found *remarks, at spot) {
 }
 
 // onWay reports whether a request for the path, had nothing answered before, would have
-// come to the place: a `handle` beside that was taken instead is meant so.
+// come to the spot: a `handle` beside that was taken instead is meant so.
 func (p spot) onWay(t *trail, path string) bool {
 	for _, route := range p.chain {
 		if taken := t.groups[route.Group]; route.Group != "" && taken != nil && taken != route {
@@ -94,7 +94,7 @@ func (p spot) onWay(t *trail, path string) bool {
 
 // samples are paths for every pattern in the routes of a server, and for patterns that
 // begin with a star below those of folders.
-func (i *examination) samples(server *caddyhttp.Server) []string {
+func (e *examination) samples(server *caddyhttp.Server) []string {
 	var all []string
 	collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
 		all = append(all, samplesOfSets(chain[len(chain)-1].MatcherSets)...)
@@ -118,12 +118,12 @@ func (i *examination) samples(server *caddyhttp.Server) []string {
 }
 
 // checkOverlap finds gates one behind the other: both have to be paid.
-func (i *examination) checkOverlap() []finding {
+func (e *examination) checkOverlap() []finding {
 	found := &remarks{check: "overlap"}
 	type pair struct{ outer, inner *Handler }
 	told := make(map[pair]bool)
-	for _, at := range i.sites() {
-		for _, path := range i.samples(at.server) {
+	for _, at := range e.sites() {
+		for _, path := range e.samples(at.server) {
 			gates := follow(at.server, http.MethodGet, at.host, path).gates
 			for n := 1; n < len(gates); n++ {
 				both := pair{gates[n-1], gates[n]}
@@ -151,10 +151,10 @@ func samePasses(one, other *Handler) bool {
 }
 
 // sites are the host names of all servers.
-func (i *examination) sites() []spot {
+func (e *examination) sites() []spot {
 	var all []spot
 	seen := make(map[string]bool)
-	for _, at := range i.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
+	for _, at := range e.spots(func(caddyhttp.MiddlewareHandler) bool { return true }) {
 		key := strings.Join(at.server.Listen, " ") + "\n" + at.host
 		if !seen[key] {
 			seen[key] = true
@@ -165,9 +165,9 @@ func (i *examination) sites() []spot {
 }
 
 // checkCaches finds what could keep a paid page and hand it to others.
-func (i *examination) checkCaches() []finding {
+func (e *examination) checkCaches() []finding {
 	found := &remarks{check: "caches"}
-	for _, at := range i.spots(isGate) {
+	for _, at := range e.spots(isGate) {
 		gate, _ := at.handler.(*Handler)
 		for _, path := range at.candidates(gate.matchers) {
 			t := follow(at.server, http.MethodGet, at.host, path)

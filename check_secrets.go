@@ -11,20 +11,24 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // checkSecrets looks at what Axra has given out. Values are compared, never shown.
-func (i *examination) checkSecrets() []finding {
+func (e *examination) checkSecrets() []finding {
 	found := &remarks{check: "secrets"}
-	all := i.app.placeholders()
+	all := e.app.placeholders()
 	for _, secret := range all {
 		checkSecretFile(found, secret)
 		checkSecretKind(found, secret)
 	}
+	for _, file := range e.app.SigningKeys {
+		checkKeyFile(found, file)
+	}
 	switch {
-	case i.app.APIKey == "":
+	case e.app.APIKey == "":
 		found.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
-	case len(i.app.verifier.Secrets) == 0:
+	case len(e.app.verifier.Secrets) == 0:
 		found.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another server with the same storage receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
@@ -48,20 +52,41 @@ func checkSecretKind(found *remarks, secret placeholder) {
 }
 
 func checkSecretFile(found *remarks, secret placeholder) {
-	path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file.")
-	if !isFile || runtime.GOOS == "windows" {
+	if path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file."); isFile {
+		checkReaders(found, secret.name, path, path)
+	}
+}
+
+// checkKeyFile looks at a file of signing_key. Public keys are for all to read.
+func checkKeyFile(found *remarks, configured string) {
+	path, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+	if err != nil || configured == storedKeys {
+		return
+	}
+	raw, err := os.ReadFile(path) //nolint:gosec // the owner of the site names it
+	if err != nil {
+		return // Caddy has read it a moment ago
+	}
+	if key, err := token.ParseOwnKey(raw); err == nil && key.CanSign() {
+		checkReaders(found, "signing_key", path, configured)
+	}
+}
+
+// checkReaders finds files that everybody can read; name is how the file is shown.
+func checkReaders(found *remarks, subject, path, name string) {
+	if runtime.GOOS == "windows" {
 		return
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
-		found.warn(secret.name, "chmod 600 "+path, "%s can be read by every user of this machine", path)
+		found.warn(subject, "chmod 600 "+name, "%s can be read by every user of this machine", name)
 	}
 }
 
 // checkEndpoint compares key, secrets and endpoint; what cannot work at all Caddy has
 // refused before.
-func (i *examination) checkEndpoint() []finding {
+func (e *examination) checkEndpoint() []finding {
 	found := &remarks{check: "endpoint"}
-	all, err := i.app.resolveSecrets()
+	all, err := e.app.resolveSecrets()
 	if err != nil || all.key == "" {
 		return nil
 	}
@@ -72,7 +97,7 @@ func (i *examination) checkEndpoint() []finding {
 				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)
 		}
 	}
-	host := i.app.endpoint
+	host := e.app.endpoint
 	if parsed, err := url.Parse(host); err == nil {
 		host = parsed.Host
 	}
@@ -89,12 +114,12 @@ var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 
 // checkPrices finds placeholders of the environment that are empty: what a gate sells
 // would have no price, and every visitor would see an error.
-func (i *examination) checkPrices() []finding {
+func (e *examination) checkPrices() []finding {
 	found := &remarks{check: "prices"}
-	for name, offer := range i.app.Passes {
+	for name, offer := range e.app.Passes {
 		checkOffer(found, "pass "+name, *offer)
 	}
-	for _, gate := range i.app.allGates() {
+	for _, gate := range e.app.allGates() {
 		subject := "gate " + gate.label()
 		checkOffer(found, subject, gate.Offer)
 		checkOptions(found, subject, gate)

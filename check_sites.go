@@ -21,36 +21,41 @@ func isWebhook(handler caddyhttp.MiddlewareHandler) bool {
 	return ok
 }
 
+func isKeySet(handler caddyhttp.MiddlewareHandler) bool {
+	_, ok := handler.(*JWKS)
+	return ok
+}
+
 // checkAddresses finds out where visitors are sent back to after the checkout.
-func (i *examination) checkAddresses() []finding {
+func (e *examination) checkAddresses() []finding {
 	found := &remarks{check: "addresses"}
-	if err := i.app.checkGates(); err != nil {
+	if err := e.app.checkGates(); err != nil {
 		found.fail("", "Caddy would not start with it", "%s", err)
 		return found.list
 	}
-	gates := i.spots(isGate)
+	gates := e.spots(isGate)
 	if len(gates) == 0 {
 		found.warn("", "add `axra_paywall /premium/* { price 5.00 usd }` to a site, unless this Caddy only receives webhooks", "there is no gate")
 	}
 	seen := make(map[string]bool)
 	for _, at := range gates {
 		gate, _ := at.handler.(*Handler)
-		origin := i.originOf(at, gate.siteURL)
+		origin := e.originOf(at, gate.siteURL)
 		if key := origin + "\n" + at.host; !seen[key] {
 			seen[key] = true
-			i.checkOrigin(found, at, origin, gate.siteURL != "" || i.app.siteURL != "" && at.host == "")
+			e.checkOrigin(found, at, origin, gate.siteURL != "" || e.app.siteURL != "" && at.host == "")
 		}
 	}
 	return found.orOK("visitors come back by https to a host that the configuration names")
 }
 
 // originOf is the public address of the site of a spot; own is what its gate says.
-func (i *examination) originOf(at spot, own string) string {
+func (e *examination) originOf(at spot, own string) string {
 	switch {
 	case own != "":
 		return own
 	case at.host == "":
-		return i.app.siteURL
+		return e.app.siteURL
 	}
 	ports := listenPorts(at.server)
 	port := ""
@@ -60,11 +65,11 @@ func (i *examination) originOf(at spot, own string) string {
 	return origin(strangersRequest(at.server, http.MethodGet, at.host, "/"), at.host, port)
 }
 
-func (i *examination) checkOrigin(found *remarks, at spot, origin string, configured bool) {
+func (e *examination) checkOrigin(found *remarks, at spot, origin string, configured bool) {
 	host := hostOf(origin)
 	plain := len(at.server.TLSConnPolicies) == 0
 	if isLoopback(host) {
-		if i.isLive() {
+		if e.isLive() {
 			found.fail(origin, "give the site its public host name, or set `site_url https://…`", "a live key, and visitors are sent back to this machine")
 		} else {
 			found.warn(origin, "before going live, give the site its public host name", "only this machine can buy there")
@@ -77,18 +82,18 @@ func (i *examination) checkOrigin(found *remarks, at spot, origin string, config
 	if !plain {
 		return
 	}
-	if !configured && i.app.siteURL == "" {
+	if !configured && e.app.siteURL == "" {
 		found.warn(at.host, "remove `http://` from the site address, so that Caddy gets a certificate; behind a proxy that does TLS, set `site_url "+origin+"`",
 			"it is served over plain HTTP, and visitors are sent back to %s, since the cookies need https", origin)
 	}
-	if !i.trustsProxies[at.server] {
+	if !e.trustsProxies[at.server] {
 		found.warn(origin, "name the proxy in the global option `servers { trusted_proxies static 10.0.0.0/8 }`",
 			"something in front does TLS, and no trusted_proxies are set: all visitors would share one limit_per_client")
 	}
 }
 
-func (i *examination) isLive() bool {
-	key, err := resolveSecret("api_key", i.app.APIKey)
+func (e *examination) isLive() bool {
+	key, err := resolveSecret("api_key", e.app.APIKey)
 	return err == nil && keyMode(key, "bk_") == live
 }
 
@@ -102,17 +107,17 @@ func isPrivate(host string) bool {
 }
 
 // checkWebhook follows a delivery to the webhook.
-func (i *examination) checkWebhook() []finding {
+func (e *examination) checkWebhook() []finding {
 	found := &remarks{check: "webhook"}
-	places := i.spots(isWebhook)
-	if len(places) == 0 {
-		i.missingWebhook(found)
+	webhooks := e.spots(isWebhook)
+	if len(webhooks) == 0 {
+		e.missingWebhook(found)
 		return found.list
 	}
 	reached := make(map[caddyhttp.MiddlewareHandler]bool)
-	for _, at := range places {
+	for _, at := range webhooks {
 		before := len(found.list)
-		address := i.checkDelivery(found, at)
+		address := e.checkDelivery(found, at)
 		if len(found.list) == before && address != "" {
 			reached[at.handler] = true
 			found.ok(address, "reached, and behind no gate: enter it in Axra")
@@ -121,11 +126,11 @@ func (i *examination) checkWebhook() []finding {
 	return found.list
 }
 
-func (i *examination) missingWebhook(found *remarks) {
+func (e *examination) missingWebhook(found *remarks) {
 	const fix = "add `axra_webhook /webhooks/axra` to the site"
 	switch {
-	case len(i.app.allGates()) == 0:
-	case i.sharedStorage:
+	case len(e.app.allGates()) == 0:
+	case e.sharedStorage:
 		found.warn("", fix+", unless another server with the same storage has it", "there is none here, so whoever pays waits until another server hears of it")
 	default:
 		found.fail("", fix, "there is none: nobody who pays would get in")
@@ -133,8 +138,8 @@ func (i *examination) missingWebhook(found *remarks) {
 }
 
 // checkDelivery returns the address of a webhook that is reached.
-func (i *examination) checkDelivery(found *remarks, at spot) string {
-	if !slices.ContainsFunc(at.chain, func(r *caddyhttp.Route) bool { return len(samplesOfSets(r.MatcherSets)) > 0 }) {
+func (e *examination) checkDelivery(found *remarks, at spot) string {
+	if at.isUnbounded() {
 		found.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so that it answers every request of the site")
 		return ""
 	}
@@ -151,11 +156,48 @@ func (i *examination) checkDelivery(found *remarks, at spot) string {
 		}
 	}
 	if blocked == nil {
-		i.note("whether the webhook of %s is reached: its matchers are not about paths alone", at.host)
+		e.note("whether the webhook of %s is reached: its matchers are not about paths alone", at.host)
 		return ""
 	}
-	i.explainDelivery(found, at, path, blocked)
-	return i.webhookAddress(at, path)
+	e.explainDelivery(found, at, path, blocked)
+	return e.webhookAddress(at, path)
+}
+
+// isUnbounded reports whether no matcher around the handler has a say on the path.
+func (p spot) isUnbounded() bool {
+	return !slices.ContainsFunc(p.chain, func(route *caddyhttp.Route) bool {
+		return len(route.MatcherSets) > 0 && !slices.ContainsFunc(route.MatcherSets, isAboutHostsOnly)
+	})
+}
+
+// isAboutHostsOnly reports whether a matcher lets all paths of a site through. What
+// matchers of other kinds look at cannot be told.
+func isAboutHostsOnly(set caddyhttp.MatcherSet) bool {
+	return !slices.ContainsFunc(set, func(matcher any) bool {
+		switch matcher.(type) {
+		case *caddyhttp.MatchHost, caddyhttp.MatchHost, *caddyhttp.MatchMethod, caddyhttp.MatchMethod,
+			*caddyhttp.MatchProtocol, caddyhttp.MatchProtocol:
+			return false
+		case *caddyhttp.MatchPath, caddyhttp.MatchPath:
+			return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) > 0
+		}
+		return true
+	})
+}
+
+// checkKeySets finds key sets that answer in place of the site.
+func (e *examination) checkKeySets() []finding {
+	found := &remarks{check: "key set"}
+	spots := e.spots(isKeySet)
+	for _, at := range spots {
+		if at.isUnbounded() {
+			found.fail(at.host, "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks has no path, so that it answers every request of the site")
+		}
+	}
+	if len(spots) == 0 {
+		return nil
+	}
+	return found.orOK("the public keys have a path of their own")
 }
 
 // fits reports whether the innermost matcher before the handler matches a path, whatever
@@ -171,16 +213,16 @@ func (p spot) fits(path string) bool {
 	return false
 }
 
-func (i *examination) webhookAddress(at spot, path string) string {
-	if origin := i.originOf(at, i.siteURLNear(at)); origin != "" {
+func (e *examination) webhookAddress(at spot, path string) string {
+	if origin := e.originOf(at, e.siteURLNear(at)); origin != "" {
 		return origin + (&url.URL{Path: path}).EscapedPath()
 	}
 	return ""
 }
 
 // siteURLNear is the site_url of a gate of the same host.
-func (i *examination) siteURLNear(at spot) string {
-	for _, other := range i.spots(isGate) {
+func (e *examination) siteURLNear(at spot) string {
+	for _, other := range e.spots(isGate) {
 		if gate, _ := other.handler.(*Handler); other.server == at.server && other.host == at.host && gate.siteURL != "" {
 			return gate.siteURL
 		}
@@ -188,7 +230,7 @@ func (i *examination) siteURLNear(at spot) string {
 	return ""
 }
 
-func (i *examination) explainDelivery(found *remarks, at spot, path string, t *trail) {
+func (e *examination) explainDelivery(found *remarks, at spot, path string, t *trail) {
 	const first = "write `axra_webhook` at the level of the site, outside `route` and `handle`, where it comes first"
 	subject := at.host + path
 	switch {
@@ -204,25 +246,25 @@ func (i *examination) explainDelivery(found *remarks, at spot, path string, t *t
 		found.fail(subject, first, "no delivery reaches the webhook: %s answers before it", t.said())
 	}
 	for _, id := range t.unknown {
-		i.note("whether the handler %s lets Axra's deliveries to %s pass", id, subject)
+		e.note("whether the handler %s lets Axra's deliveries to %s pass", id, subject)
 	}
-	i.checkReachability(found, at, subject)
+	e.checkReachability(found, at, subject)
 }
 
-func (i *examination) checkReachability(found *remarks, at spot, subject string) {
-	origin := i.originOf(at, i.siteURLNear(at))
+func (e *examination) checkReachability(found *remarks, at spot, subject string) {
+	origin := e.originOf(at, e.siteURLNear(at))
 	host := hostOf(origin)
-	if parsed, err := url.Parse(i.app.endpoint); err == nil && isLoopback(parsed.Hostname()) {
+	if parsed, err := url.Parse(e.app.endpoint); err == nil && isLoopback(parsed.Hostname()) {
 		return // a sandbox on this machine
 	}
 	if isPrivate(host) {
 		found.warn(subject, "put the webhook on a host that the internet can reach", "Axra cannot reach %s", host)
 	}
 	if port := portOf(origin); port != "" && port != "443" {
-		i.note("whether Axra delivers to port %s of %s", port, host)
+		e.note("whether Axra delivers to port %s of %s", port, host)
 	}
 	if origin == "" {
-		i.note("the public address of the webhook: its site has no host name")
+		e.note("the public address of the webhook: its site has no host name")
 	}
 }
 

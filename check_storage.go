@@ -24,33 +24,33 @@ const (
 )
 
 // checkStorage tries the storage, on records of its own, and compares the clocks.
-func (i *examination) checkStorage() []finding {
+func (e *examination) checkStorage() []finding {
 	found := &remarks{check: "storage"}
-	subject := fmt.Sprintf("%T", i.app.storage) // its fields could hold a password
-	files, isFiles := i.app.storage.(*certmagic.FileStorage)
+	subject := fmt.Sprintf("%T", e.app.storage) // its fields could hold a password
+	files, isFiles := e.app.storage.(*certmagic.FileStorage)
 	if isFiles {
 		subject = files.Path
 	}
-	if !i.sharedStorage {
-		i.note("whether the service has the same storage: without `storage` it lies in the home folder of whoever runs Caddy, here %s", subject)
+	if !e.sharedStorage {
+		e.note("whether the service has the same storage: without `storage` it lies in the home folder of whoever runs Caddy, here %s", subject)
 	}
 	switch {
 	case !isFiles:
 	case !isFolder(files.Path):
 		found.warn(subject, "create it, and give it to the user of Caddy", "the folder does not exist yet, so whether Caddy may write there was not tried")
-		return append(found.list, i.checkClock(time.Time{})...)
+		return append(found.list, e.checkClock(time.Time{})...)
 	case isRoot():
-		i.note("whether the user of Caddy may write to %s: this command runs as root", subject)
+		e.note("whether the user of Caddy may write to %s: this command runs as root", subject)
 	}
-	ctx, cancel := context.WithTimeout(i.ctx, maxStorage)
+	ctx, cancel := context.WithTimeout(e.ctx, maxStorage)
 	defer cancel()
-	modified, err := probeStorage(ctx, i.app.storage)
+	modified, err := probeStorage(ctx, e.app.storage)
 	if err != nil {
 		found.fail(subject, "give it room, and the user of Caddy the right to write there; without it no payment is recorded", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-		return append(found.list, i.checkClock(time.Time{})...)
+		return append(found.list, e.checkClock(time.Time{})...)
 	}
 	found.ok(subject, "records were written, read back, listed and removed")
-	return append(found.list, i.checkClock(modified)...)
+	return append(found.list, e.checkClock(modified)...)
 }
 
 func isFolder(name string) bool {
@@ -102,7 +102,7 @@ func removeFolders(storage certmagic.Storage) func() {
 }
 
 // checkClock compares this machine's clock with that of storage.
-func (i *examination) checkClock(stored time.Time) []finding {
+func (e *examination) checkClock(stored time.Time) []finding {
 	found := &remarks{check: "clock"}
 	at := now()
 	if year := at.Year(); year < 2025 || year > 2100 {

@@ -230,10 +230,45 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 			site("route {\n respond /webhooks/* 204\n" + hook + "}\n" + rest), good,
 			"error", "webhook", "respond answers before it", ""},
 		{"without a path", nil, site("axra_webhook\n" + rest), good, "error", "webhook", "answers every request of the site", "give it a path"},
+		{"for one method only", nil, site("@posts method POST\n axra_webhook @posts\n" + rest), good, "error", "webhook", "answers every request of the site", "give it a path"},
 		{"on a host of the office", nil,
 			setup + "example.com {\n" + rest + "}\nhooks.internal {\n" + hook + "}\n",
 			setup + "example.com {\n" + rest + "}\nhooks.example.com {\n" + hook + "}\n",
 			"warning", "webhook", "Axra cannot reach hooks.internal", "that the internet can reach"},
+	})
+}
+
+func TestCheckFindsAKeySetInPlaceOfTheSite(t *testing.T) {
+	with := func(jwks string) string {
+		return strings.Replace(site(hook+jwks+gate+"root ROOT\n file_server"), "axra {", "axra {\n signing_algorithm EdDSA", 1)
+	}
+	repaired := with("axra_jwks /.well-known/jwks.json\n")
+	run(t, []faultCase{
+		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "key set", "axra_jwks has no path, so that it answers every request", "axra_jwks /.well-known/jwks.json"},
+		{"for all paths", nil, with("axra_jwks /*\n"), repaired, "error", "key set", "axra_jwks has no path", ""},
+		{"inside a handle of all paths", nil, with("handle {\n axra_jwks\n }\n"), with("handle /keys {\n axra_jwks\n }\n"), "error", "key set", "axra_jwks has no path", ""},
+		{"by a regular expression", nil, with("axra_jwks\n"), with("@keys path_regexp ^/keys$\n axra_jwks @keys\n"), "error", "key set", "axra_jwks has no path", ""},
+	})
+}
+
+func TestCheckFindsSigningKeysForAllToRead(t *testing.T) {
+	private, public := edwardsKey(t)
+	write := func(d *desk, name string, content []byte, mode os.FileMode) {
+		path := filepath.Join(d.storage, name)
+		mustDo(d.t, os.WriteFile(path, content, 0o600))
+		mustDo(d.t, os.Chmod(path, mode))
+	}
+	prepare := func(d *desk) {
+		write(d, "open", private, 0o644)
+		write(d, "shut", private, 0o600)
+		write(d, "public", public, 0o644)
+		d.t.Setenv("PW_KEY", filepath.Join(d.storage, "open"))
+	}
+	with := func(keys string) string { return strings.Replace(good, "axra {", "axra {\n signing_key "+keys, 1) }
+	run(t, []faultCase{
+		{"the key that signs", prepare, with("STORAGE/open"), with("STORAGE/shut"), "warning", "secrets", "/open can be read by every user", "chmod 600"},
+		{"a key that verifies", prepare, with("stored STORAGE/open"), with("stored STORAGE/public"), "warning", "secrets", "signing_key: ", "chmod 600"},
+		{"by a placeholder", prepare, with("{env.PW_KEY}"), with("STORAGE/shut"), "warning", "secrets", "{env.PW_KEY} can be read by every user", "chmod 600"},
 	})
 }
 

@@ -224,9 +224,9 @@ type spot struct {
 }
 
 // spots are those of all handlers of a kind, once for each host name.
-func (i *examination) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spot {
+func (e *examination) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spot {
 	var all []spot
-	for _, server := range i.sortedServers() {
+	for _, server := range e.sortedServers() {
 		collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
 			if !wanted(handler) {
 				return
@@ -239,15 +239,15 @@ func (i *examination) spots(wanted func(caddyhttp.MiddlewareHandler) bool) []spo
 	return all
 }
 
-func (i *examination) sortedServers() []*caddyhttp.Server {
-	names := make([]string, 0, len(i.servers))
-	for name := range i.servers {
+func (e *examination) sortedServers() []*caddyhttp.Server {
+	names := make([]string, 0, len(e.servers))
+	for name := range e.servers {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	servers := make([]*caddyhttp.Server, 0, len(names))
 	for _, name := range names {
-		servers = append(servers, i.servers[name])
+		servers = append(servers, e.servers[name])
 	}
 	return servers
 }

@@ -22,9 +22,12 @@ func init() {
 Looks after the payments and the keys of a paywall by axra_paywall, checks its
 configuration, and finds out how webhooks are signed.
 
-Most commands talk to the admin API of the Caddy that runs: as with caddy reload,
---address or --config say where that is. They print for people; with --json, for
-programs.`,
+Most commands talk to the admin API of the Caddy that runs, at its usual address
+(localhost:2019), at that of --address, or at the one that the configuration of
+--config says. Unlike caddy reload, they look for no Caddyfile in this folder.
+
+They print for people; with --json one JSON document for programs, and list one JSON
+object a line. What is missing in an answer they say on the standard error.`,
 		CobraFunc: fill,
 	})
 }
@@ -72,7 +75,45 @@ func callAdmin(cmd *cobra.Command, method, path string, body io.Reader) (*http.R
 	if err != nil && strings.HasPrefix(err.Error(), "performing request") {
 		return nil, fmt.Errorf("%w (%s): %w", errNoAdmin, address, err)
 	}
-	return response, err
+	return response, unpacked(err)
+}
+
+// unpacked takes an error of the admin API out of the JSON that Caddy has put it in.
+func unpacked(err error) error {
+	if err == nil {
+		return nil
+	}
+	_, answer, _ := strings.Cut(err.Error(), "caddy responded with error: HTTP ")
+	_, body, _ := strings.Cut(answer, ": ")
+	var said struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal([]byte(body), &said) != nil || said.Error == "" {
+		return err
+	}
+	return errors.New(clean(said.Error))
+}
+
+// atDesk is for commands that need no Caddy that runs: they take a configuration, and
+// refuse the address of an admin API, which would change nothing.
+func atDesk(cmd *cobra.Command, configUsage string) {
+	flags := cmd.Flags()
+	flags.StringP("config", "c", "", configUsage)
+	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
+	flags.StringSlice("envfile", nil, "Environment file(s) to load")
+	flags.String("address", "", "")
+	_ = flags.MarkHidden("address") // it was defined a line above
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("address") {
+			return fmt.Errorf("%s talks to no Caddy that runs: leave out --address, and name the configuration with --config", cmd.Name())
+		}
+		files, _ := cmd.Flags().GetStringSlice("envfile")
+		if err := loadEnvironment(files); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
 }
 
 // callAdminJSON makes a call and decodes its answer.
@@ -98,6 +139,13 @@ func printJSON(cmd *cobra.Command, value any) error {
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
+}
+
+// warnUnreadable says, whatever is printed else, that an answer is not complete.
+func warnUnreadable(cmd *cobra.Command, records int) {
+	if records > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d records cannot be read and are missing here; have Axra send their events again\n", records)
+	}
 }
 
 // table prints rows of cells that end with tabs, for people.

@@ -29,10 +29,8 @@ that EnvironmentFile of systemd names.`,
 		Args: cobra.NoArgs,
 		RunE: runCheck,
 	}
+	atDesk(cmd, "Configuration file to check")
 	flags := cmd.Flags()
-	flags.StringP("config", "c", "", "Configuration file to check")
-	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
-	flags.StringSlice("envfile", nil, "Environment file(s) to load")
 	flags.Bool("live", false, "Call Axra and the webhook's address, too")
 	flags.Bool("strict", false, "Take warnings for errors")
 	return cmd
@@ -43,22 +41,18 @@ var errFindings = errors.New("not ready to go live")
 
 func runCheck(cmd *cobra.Command, _ []string) error {
 	flags := cmd.Flags()
-	files, _ := flags.GetStringSlice("envfile")
 	config, _ := flags.GetString("config")
 	adapter, _ := flags.GetString("adapter")
 	live, _ := flags.GetBool("live")
 	strict, _ := flags.GetBool("strict")
 
-	caddy.BufferedLog() // what is logged until discardLogs applies
-	if err := loadEnvironment(files); err != nil {
+	caddy.BufferedLog() // what is logged until provisionFor discards logs
+	diagnosis := examine(cmd.Context(), config, adapter, live)
+	if err := diagnosis.print(cmd); err != nil {
 		return err
 	}
-	report := inspect(cmd.Context(), config, adapter, live)
-	if err := report.print(cmd); err != nil {
-		return err
-	}
-	if failed := report.count(levelError); failed > 0 || strict && report.count(levelWarning) > 0 {
-		return fmt.Errorf("%w (errors: %d, warnings: %d)", errFindings, failed, report.count(levelWarning))
+	if failed := diagnosis.count(levelError); failed > 0 || strict && diagnosis.count(levelWarning) > 0 {
+		return fmt.Errorf("%w (errors: %d, warnings: %d)", errFindings, failed, diagnosis.count(levelWarning))
 	}
 	return nil
 }

@@ -41,8 +41,9 @@ line may be missing), or what ` + "`caddy axra webhook refused`" + ` prints; - i
 input.
 
 The secrets are those of the configuration (--config, or the Caddyfile in this
-folder), read as Caddy reads them, so run it in Caddy's environment; or that of
---secret-file, or of AXRA_WEBHOOK_SECRET. No secret is printed.
+folder), read as Caddy reads them, so run it in Caddy's environment, or name the file
+that EnvironmentFile of systemd names with --envfile; or that of --secret-file, or of
+AXRA_WEBHOOK_SECRET. No secret is printed.
 
 The exit code is 0 if something fits, and 1 if nothing does.`,
 		Example: `  caddy axra webhook refused > request.txt
@@ -50,6 +51,7 @@ The exit code is 0 if something fits, and 1 if nothing does.`,
 		Args: cobra.ExactArgs(1),
 		RunE: runInspect,
 	}
+	atDesk(command, "Configuration file that says the secrets")
 	command.Flags().String("secret-file", "", "File that holds the webhook secret")
 	return command
 }
@@ -146,17 +148,17 @@ func runInspect(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	reports, fits := make([]inspection, 0, len(requests)), false
+	inspections, fits := make([]inspection, 0, len(requests)), false
 	for _, request := range requests {
-		report := keys.inspect(request)
-		reports = append(reports, report)
-		fits = fits || report.Verifiable
+		inspected := keys.inspect(request)
+		inspections = append(inspections, inspected)
+		fits = fits || inspected.Verifiable
 	}
 	if wantsJSON(cmd) {
-		err = printJSON(cmd, reports)
+		err = printJSON(cmd, inspections)
 	} else {
-		for _, report := range reports {
-			report.print(cmd.OutOrStdout())
+		for _, inspected := range inspections {
+			inspected.print(cmd.OutOrStdout())
 		}
 	}
 	if err == nil && !fits {

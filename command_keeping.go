@@ -2,7 +2,7 @@ package paywall
 
 import (
 	"bufio"
-	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,66 +47,96 @@ func exportCommand() *cobra.Command {
 		Long: `
 Writes all records of the ledger to a file, as JSON lines; - is the standard output. The signing keys are not
 among them: copy axra/keyring.json of Caddy's storage as well, or visitors who have paid must ask for a new
-link. The file holds no secrets, but names all payments.`,
+link. The file holds no secrets, but names all payments.
+
+The exit code is 1 where records could not be read and so are missing in the file.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			response, err := callAdmin(cmd, http.MethodGet, adminBase+"export", nil)
-			if err != nil {
-				return err
-			}
-			defer response.Body.Close()
-			if args[0] == "-" {
-				_, err := copyExport(cmd.OutOrStdout(), response.Body)
-				return err
-			}
-			records, err := writeExport(args[0], response.Body)
-			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d records written to %s\n", records, args[0])
-			}
-			return err
-		},
+		RunE: runExport,
 	}
 }
 
-// writeExport puts the file in its place only when it is complete.
-func writeExport(name string, export io.Reader) (records int, err error) {
-	file, err := os.CreateTemp(filepath.Dir(name), ".axra-export-*")
+// errIncomplete: what is exported is not all that the ledger holds.
+var errIncomplete = errors.New("the export is NOT complete")
+
+// exported is what an export did.
+type exported struct {
+	File    string `json:"file"`
+	Records int    `json:"records"`
+	Garbled int    `json:"garbled"` // that could not be read, and are missing
+}
+
+func runExport(cmd *cobra.Command, args []string) error {
+	response, err := callAdmin(cmd, http.MethodGet, adminBase+"export", nil)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	defer response.Body.Close()
+	done := exported{File: args[0]}
+	if done.File == "-" {
+		err = done.copy(cmd.OutOrStdout(), response.Body)
+	} else if err = done.write(response.Body); err == nil {
+		err = done.print(cmd)
+	}
+	if err == nil && done.Garbled > 0 {
+		err = fmt.Errorf("%w: %d records could not be read and are missing in it. The ledger of this Caddy is damaged: keep your older backups, and have Axra send the events again",
+			errIncomplete, done.Garbled)
+	}
+	return err
+}
+
+func (e *exported) print(cmd *cobra.Command) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd, e)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d records written to %s\n", e.Records, e.File)
+	return err
+}
+
+// write puts the file in its place only when all of it has come.
+func (e *exported) write(export io.Reader) error {
+	file, err := os.CreateTemp(filepath.Dir(e.File), ".axra-export-*")
+	if err != nil {
+		return err
 	}
 	defer os.Remove(file.Name()) //nolint:errcheck // it is gone where all went well
-	if records, err = copyExport(file, export); err != nil {
+	if err := e.copy(file, export); err != nil {
 		_ = file.Close()
-		return 0, err
+		return err
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return 0, err
+		return err
 	}
-	return records, os.Rename(file.Name(), name)
+	return os.Rename(file.Name(), e.File)
 }
 
-// copyExport copies an export, and tells one that was cut off.
-func copyExport(to io.Writer, from io.Reader) (records int, err error) {
+// copy copies an export, and tells one that was cut off by its last line.
+func (e *exported) copy(to io.Writer, from io.Reader) error {
 	var last []byte
-	lines := bufio.NewReader(from)
-	for number := 0; ; number++ {
+	for lines := bufio.NewReader(from); ; {
 		line, err := lines.ReadBytes('\n')
 		if len(line) > 0 {
 			last = line
 			if _, err := to.Write(line); err != nil {
-				return 0, err
+				return err
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			if !bytes.Contains(last, []byte(`"end":true`)) {
-				return 0, errCutOff
-			}
-			return number - 2, nil // without the first and the last line
+			break
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
+	var end struct {
+		End     bool `json:"end"`
+		Records int  `json:"records"`
+		Garbled int  `json:"garbled"`
+	}
+	if json.Unmarshal(last, &end) != nil || !end.End {
+		return errCutOff
+	}
+	e.Records, e.Garbled = end.Records, end.Garbled
+	return nil
 }
 
 func importCommand() *cobra.Command {
@@ -131,10 +161,16 @@ it can be repeated.`,
 			if err := callAdminJSON(cmd, http.MethodPost, adminBase+"import", file, &done); err != nil {
 				return err
 			}
+			if done.Garbled > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%d records are missing in this export: they could not be read when it was made\n", done.Garbled)
+			}
 			if wantsJSON(cmd) {
 				return printJSON(cmd, done)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%d records added, %d were there already\n", done.Records, done.Known)
+			if done.Conflicts > 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d devices, claims and decisions stand otherwise here: the later decision counts, and who has a place here keeps it\n", done.Conflicts)
+			}
 			if done.Elsewhere {
 				fmt.Fprintln(cmd.OutOrStdout(), "They come from another installation: its visitors' cookies are good here only with its axra/keyring.json.")
 			}
@@ -146,33 +182,88 @@ it can be repeated.`,
 func replayCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay <file> [--trust]",
-		Short: "Takes a webhook's body from a file, as if Axra had sent it",
+		Short: "Takes a webhook from a file, as if Axra had sent it",
 		Long: `
-Takes an event from a file, as if it had come to the webhook: the raw body, or a whole captured request, headers
-first. Its signature must be good. With --trust a body without one is taken too, for instance one that was copied from Axra's
-dashboard: you answer for it. An event that is known already changes nothing.`,
+Takes an event from a file, as if it had come to the webhook; - is the standard input. It holds the raw body, a
+whole captured request, headers first, or what webhook refused --json prints: then each of its requests is taken
+or refused by itself. The signature must be good. With --trust a single one without is taken too, for instance a
+body that was copied from Axra's dashboard: you answer for it. An event that is known already changes nothing.
+
+The exit code is 1 where none is taken.`,
 		Args: cobra.ExactArgs(1),
+		RunE: runReplay,
 	}
 	cmd.Flags().Bool("trust", false, "Take it without a good signature")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		raw, err := os.ReadFile(args[0])
-		if err != nil {
-			return err
-		}
-		asked := replayRequest{Body: raw}
-		if requests, err := webhook.ReadCaptured(raw); err == nil && len(requests) > 0 { // else it is a body alone
-			asked.Header, asked.Body = requests[0].Header, requests[0].Body
-		}
-		asked.Trust, _ = cmd.Flags().GetBool("trust")
-		var got replayed
-		if err := postAdmin(cmd, "webhook/replay", asked, &got); err != nil {
-			return err
-		}
-		if wantsJSON(cmd) {
-			return printJSON(cmd, got)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s of %s: %s\n", clean(got.Event), clean(got.Session), got.Outcome)
-		return nil
-	}
 	return cmd
+}
+
+// replayResult is what became of one request of a file.
+type replayResult struct {
+	replayed
+
+	Error string `json:"error,omitempty"`
+}
+
+func runReplay(cmd *cobra.Command, args []string) error {
+	raw, err := readCapture(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	all := requestsToReplay(raw)
+	trust, _ := cmd.Flags().GetBool("trust")
+	switch {
+	case len(all) == 0:
+		return fmt.Errorf("%s: there is no request in it", args[0])
+	case trust && len(all) > 1:
+		return fmt.Errorf("%s holds %d requests: anybody can send one, so put the one that you trust into a file of its own", args[0], len(all))
+	}
+	results, taken := make([]replayResult, 0, len(all)), 0
+	for _, asked := range all {
+		asked.Trust = trust
+		var result replayResult
+		if err = postAdmin(cmd, "webhook/replay", asked, &result.replayed); err == nil {
+			taken++
+		} else {
+			result.Error = err.Error()
+		}
+		results = append(results, result)
+	}
+	if taken == 0 && len(all) == 1 {
+		return err
+	}
+	if err := printReplayed(cmd, results); err != nil {
+		return err
+	}
+	if taken == 0 {
+		return fmt.Errorf("%s: none of its requests was taken", args[0])
+	}
+	return nil
+}
+
+func printReplayed(cmd *cobra.Command, results []replayResult) error {
+	if wantsJSON(cmd) {
+		return printJSON(cmd, results)
+	}
+	for _, result := range results {
+		if result.Error != "" {
+			fmt.Fprintf(cmd.ErrOrStderr(), "not taken: %s\n", result.Error)
+			continue
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s of %s: %s\n", clean(result.Event), clean(result.Session), result.Outcome)
+	}
+	return nil
+}
+
+// requestsToReplay are the captured requests of a file; one that holds none is the body
+// alone.
+func requestsToReplay(raw []byte) []replayRequest {
+	requests, err := webhook.ReadCaptured(raw)
+	if err != nil {
+		return []replayRequest{{Body: raw}}
+	}
+	all := make([]replayRequest, 0, len(requests))
+	for _, request := range requests {
+		all = append(all, replayRequest{Header: request.Header, Body: request.Body})
+	}
+	return all
 }

@@ -29,7 +29,7 @@ func listCommand() *cobra.Command {
 Lists payments, and access that was given, the newest first. Times are days (2026-01-31), months
 (2026-01) or RFC 3339, in UTC; --to is not included. States: open, ended, refunded, disputed,
 dispute_lost, revoked. With --unfitting it lists payments in another amount or currency than asked,
-which have opened nothing.`,
+which have opened nothing. With --json it prints one JSON object a line.`,
 		Args: cobra.NoArgs,
 		RunE: runList,
 	}
@@ -68,6 +68,7 @@ func runList(cmd *cobra.Command, _ []string) error {
 	slices.SortFunc(found, func(a, b purchaseInfo) int {
 		return cmp.Or(b.PaidAt.Compare(a.PaidAt), strings.Compare(a.Session, b.Session))
 	})
+	warnUnreadable(cmd, unreadable)
 	total := len(found)
 	if limit > 0 && total > limit {
 		found = found[:limit]
@@ -83,9 +84,6 @@ func runList(cmd *cobra.Command, _ []string) error {
 	printPurchases(cmd, found)
 	if total > len(found) {
 		fmt.Fprintf(cmd.OutOrStdout(), "%d more: add --limit 0, or --from and --to\n", total-len(found))
-	}
-	if unreadable > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d records cannot be read; have Axra send their events again\n", unreadable)
 	}
 	return nil
 }
@@ -345,6 +343,7 @@ events do not say how much was refunded: the whole payment is taken.`,
 		if err := callAdminJSON(cmd, http.MethodGet, adminBase+"report?"+query.Encode(), nil, &report); err != nil {
 			return err
 		}
+		warnUnreadable(cmd, report.Unreadable)
 		asCSV, _ := cmd.Flags().GetBool("csv")
 		switch {
 		case wantsJSON(cmd):
@@ -406,8 +405,5 @@ func printReport(cmd *cobra.Command, report ledger.Report) {
 	_ = out.Flush()
 	if report.Unfitting > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "Besides: %d payments in another amount or currency than asked; see caddy axra list --unfitting\n", report.Unfitting)
-	}
-	if report.Unreadable > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d records cannot be read; have Axra send their events again\n", report.Unreadable)
 	}
 }

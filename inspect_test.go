@@ -225,6 +225,30 @@ func TestInspectSaysThatNothingFits(t *testing.T) {
 	})
 }
 
+func TestInspectReadsEnvironmentFiles(t *testing.T) {
+	t.Setenv("AXRA_WEBHOOK_SECRET", "")
+	t.Setenv("PW_FROM_FILE", "") // so that it is restored
+	mustDo(t, os.Unsetenv("PW_FROM_FILE"))
+	folder := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(folder, name)
+		mustDo(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	request := write("request.txt", "X-Sig: "+sign([]byte("{}"), "bs_test_FILED")+"\n\n{}")
+	config := write("Caddyfile", "{\n\taxra {\n\t\twebhook_secret {env.PW_FROM_FILE}\n\t}\n}\n")
+	if _, err := inspect(t, request, "--config", config); err == nil {
+		t.Fatal("an empty secret is tried")
+	}
+	out, err := inspect(t, request, "--config", config, "--envfile", write("env", "PW_FROM_FILE=bs_test_FILED\n"))
+	if err != nil || !strings.Contains(out, "header X-Sig") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := inspect(t, request, "--envfile", filepath.Join(folder, "none")); err == nil || !strings.Contains(err.Error(), "environment") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
 func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
 	t.Setenv("AXRA_WEBHOOK_SECRET", "")
 	t.Setenv("PW_UNSET", "")

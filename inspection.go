@@ -37,26 +37,26 @@ type signedSo struct {
 func (k keysToTry) inspect(request webhook.Captured) inspection {
 	bodies := request.Bodies()
 	fits, looked := webhook.Inspect(request.Header, bodies, k.secrets)
-	report := inspection{Fits: []signedSo{}, Looked: looked, Secrets: k.names, Refused: request.Reason, Masked: request.Masked()}
+	result := inspection{Fits: []signedSo{}, Looked: looked, Secrets: k.names, Refused: request.Reason, Masked: request.Masked()}
 	body := request.Body
 	for _, fit := range fits {
 		body = bodies[fit.Body].Bytes
-		report.Fits = append(report.Fits, signedSo{fit, k.names[fit.Secret], bodies[fit.Body].Note})
+		result.Fits = append(result.Fits, signedSo{fit, k.names[fit.Secret], bodies[fit.Body].Note})
 	}
 	if len(fits) > 0 && fits[0].Known {
-		report.Verifiable = true
-		report.Caddyfile = caddyfileFor(fits[0])
-		report.Signature = configFor(fits[0])
-		report.Configured = k.configured != nil && k.configured.Verify(request.Header, body) == nil
+		result.Verifiable = true
+		result.Caddyfile = caddyfileFor(fits[0])
+		result.Signature = configFor(fits[0])
+		result.Configured = k.configured != nil && k.configured.Verify(request.Header, body) == nil
 	}
 	event, err := webhook.Describe(body)
 	if err != nil {
-		report.EventError = err.Error()
-		return report
+		result.EventError = err.Error()
+		return result
 	}
 	event.Session, event.Payment = shorten(event.Session), shorten(event.Payment)
-	report.Event = &event
-	return report
+	result.Event = &event
+	return result
 }
 
 // configFor is what a fit needs, without what is the default.
@@ -218,11 +218,11 @@ func (r inspection) printEvent(out io.Writer) {
 	fmt.Fprint(out, ". Its fields:\n")
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	for _, field := range r.Event.Fields {
-		place := "not found"
+		where := "not found"
 		if len(field.Found) > 0 {
-			place = strings.Join(field.Found, ", ")
+			where = strings.Join(field.Found, ", ")
 		}
-		fmt.Fprintf(table, "  %s\t%s\n", field.Name, place)
+		fmt.Fprintf(table, "  %s\t%s\n", field.Name, where)
 	}
 	others := make([]string, 0, len(r.Event.Others))
 	for _, name := range r.Event.Others {

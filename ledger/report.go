@@ -41,8 +41,8 @@ func (s *Sum) add(amount decimal.Decimal) {
 
 // Report is the accounting of a time.
 type Report struct {
-	From  time.Time `json:"from"`
-	To    time.Time `json:"to"` // not included
+	From  time.Time `json:"from,omitzero"` // absent: from the beginning on
+	To    time.Time `json:"to"`            // not included
 	Lines []Line    `json:"lines"`
 
 	// Unfitting are payments that arrived in another amount or currency than asked.
@@ -58,7 +58,7 @@ type lineKey struct{ site, pass, currency string }
 // another one: each by its own time, so that a refund counts when it was made. Axra's
 // events do not say how much was refunded: the whole payment is taken.
 func (a *Archive) Report(ctx context.Context, from, to time.Time) (Report, error) {
-	report := Report{From: from, To: to}
+	report := Report{From: from, To: to, Lines: []Line{}}
 	lines := make(map[lineKey]*Line)
 	within := func(at time.Time) bool { return !at.Before(from) && at.Before(to) }
 	err := a.walk(ctx, Paid, func(record stored) error {
@@ -80,7 +80,10 @@ func (a *Archive) Report(ctx context.Context, from, to time.Time) (Report, error
 		return Report{}, fmt.Errorf("adding up the payments: %w", err)
 	}
 	err = a.walk(ctx, Mismatch, func(record stored) error {
-		if fact, err := decode(record.raw, Mismatch); err == nil && within(fact.At) {
+		switch fact, err := decode(record.raw, Mismatch); {
+		case err != nil:
+			report.Unreadable++
+		case within(fact.At):
 			report.Unfitting++
 		}
 		return nil

@@ -41,6 +41,7 @@ type exportLine struct {
 type exportEnd struct {
 	End     bool `json:"end"`
 	Records int  `json:"records"`
+	Garbled int  `json:"garbled"` // that are missing
 }
 
 // Transferred is what an Export or Import has done.
@@ -49,7 +50,7 @@ type Transferred struct {
 	Records      int    `json:"records"`      // written, or new here
 	Known        int    `json:"known"`        // there already
 	Conflicts    int    `json:"conflicts"`    // places and decisions that are others' here; see Import
-	Garbled      int    `json:"garbled"`      // not exported, since they cannot be read
+	Garbled      int    `json:"garbled"`      // missing in the export, since they could not be read
 }
 
 // Export writes the ledger as JSON lines. What closes a purchase comes before what
@@ -74,7 +75,7 @@ func (a *Archive) Export(ctx context.Context, w io.Writer, installation string, 
 			return done, fmt.Errorf("exporting: %w", err)
 		}
 	}
-	if err := out.Encode(exportEnd{End: true, Records: done.Records}); err != nil {
+	if err := out.Encode(exportEnd{End: true, Records: done.Records, Garbled: done.Garbled}); err != nil {
 		return done, fmt.Errorf("writing the export: %w", err)
 	}
 	return done, nil
@@ -106,6 +107,7 @@ func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) 
 			if found := m.done.Records + m.done.Known + m.done.Conflicts; end.Records != found {
 				return m.done, fmt.Errorf("%w: it should have %d records and has %d", ErrTransfer, end.Records, found)
 			}
+			m.done.Garbled = end.Garbled
 			return m.done, nil
 		}
 		if err := m.importLine(ctx, line); err != nil {

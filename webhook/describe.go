@@ -10,7 +10,7 @@ import (
 // Field is one that the plugin reads, and where it was found.
 type Field struct {
 	Name string `json:"field"`
-	// Found are the places, that which counts first; none where it is missing.
+	// Found are the paths, that which counts first; none where it is missing.
 	Found []string `json:"found"`
 }
 
@@ -26,8 +26,8 @@ type Description struct {
 	Others []string `json:"other_fields"`
 }
 
-// places are where the fields are looked for, those that count most first.
-var places = []struct {
+// sources are where the fields are looked for, the paths that count most first.
+var sources = []struct {
 	field string
 	paths []string
 }{
@@ -58,9 +58,9 @@ func Describe(body []byte) (Description, error) {
 	}
 	found := make(map[string]bool)
 	list(body, "", 0, found)
-	for _, place := range places {
-		field := Field{Name: place.field, Found: []string{}}
-		for _, path := range place.paths {
+	for _, source := range sources {
+		field := Field{Name: source.field, Found: []string{}}
+		for _, path := range source.paths {
 			if found[path] {
 				field.Found = append(field.Found, path)
 			}
