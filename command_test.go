@@ -160,7 +160,7 @@ func TestAReplayTakesEachRequestOfAFile(t *testing.T) {
 	request := func(signature string) map[string]any {
 		return map[string]any{"headers": map[string][]string{"X-Axra-Signature": {signature}}, "body_base64": body}
 	}
-	forged, real := request("forged"), request(sign(body, webhookSecret))
+	forged, signed := request("forged"), request(sign(body, webhookSecret))
 	file := func(requests ...map[string]any) string {
 		raw, err := json.Marshal(requests)
 		mustDo(t, err)
@@ -172,7 +172,7 @@ func TestAReplayTakesEachRequestOfAFile(t *testing.T) {
 	if out, _, err := replay(file(forged, forged)); err == nil || !strings.Contains(err.Error(), "none of its requests was taken") {
 		t.Errorf("%v %s", err, out)
 	}
-	if _, _, err := replay(file(forged, real), "--trust"); err == nil || !strings.Contains(err.Error(), "holds 2 requests") {
+	if _, _, err := replay(file(forged, signed), "--trust"); err == nil || !strings.Contains(err.Error(), "holds 2 requests") {
 		t.Errorf("strangers are trusted: %v", err)
 	}
 	if _, _, err := replay("[]"); err == nil || !strings.Contains(err.Error(), "no request in it") {
@@ -181,11 +181,11 @@ func TestAReplayTakesEachRequestOfAFile(t *testing.T) {
 	if w.facts("paid") != 0 {
 		t.Fatal("something was taken")
 	}
-	out, aside, err := replay(file(forged, real))
+	out, aside, err := replay(file(forged, signed))
 	if err != nil || !strings.Contains(out, session+": paid") || !strings.Contains(aside, "not taken: ") {
 		t.Errorf("%v %s %s", err, out, aside)
 	}
-	out, _, err = replay(file(real, forged), "--json")
+	out, _, err = replay(file(signed, forged), "--json")
 	var results []struct{ Outcome, Error string }
 	if jsonErr := json.Unmarshal([]byte(out), &results); err != nil || jsonErr != nil || len(results) != 2 || results[0].Outcome != "known" || results[1].Error == "" {
 		t.Errorf("%v %v %s", err, jsonErr, out)
