@@ -185,6 +185,7 @@ func (w *world) load(config string) {
 	if err := caddy.Load(adapted, true); err != nil {
 		w.t.Fatal(err)
 	}
+	http.DefaultClient.CloseIdleConnections() // those of visitors, to the listeners that were
 	w.settle()
 }
 
@@ -212,7 +213,6 @@ func (w *world) stop() {
 func (w *world) restart() {
 	w.t.Helper()
 	w.stop()
-	http.DefaultClient.CloseIdleConnections() // those of visitors, too
 	w.load(w.config)
 }
 
