@@ -423,7 +423,7 @@ func TestAccessLineIsLikeCaddys(t *testing.T) {
 	}
 }
 
-func encode(t *testing.T, value any) string {
+func encode(t testing.TB, value any) string {
 	t.Helper()
 	encoded, err := json.Marshal(value)
 	if err != nil {

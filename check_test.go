@@ -24,7 +24,7 @@ import (
 
 // desk is where somebody checks a configuration before going live.
 type desk struct {
-	t       *testing.T
+	t       testing.TB
 	root    string // files of the site
 	storage string
 	config  string
@@ -50,7 +50,7 @@ func (d *desk) write(name, content string) {
 }
 
 // axra runs `caddy axra` with arguments and returns what it prints.
-func axra(t *testing.T, args ...string) (output string, err error) {
+func axra(t testing.TB, args ...string) (output string, err error) {
 	t.Helper()
 	cmd := &cobra.Command{Use: "axra", SilenceErrors: true, SilenceUsage: true}
 	caddycmd.Commands()["axra"].CobraFunc(cmd)

@@ -352,7 +352,7 @@ func TestT7RefundAndDispute(t *testing.T) {
 	})
 }
 
-func mustDo(t *testing.T, err error) {
+func mustDo(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

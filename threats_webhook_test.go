@@ -70,7 +70,7 @@ func (v *visitor) started(target string) (session string, event map[string]any) 
 	}
 }
 
-func encode(t *testing.T, event any) []byte {
+func encode(t testing.TB, event any) []byte {
 	t.Helper()
 	raw, err := json.Marshal(event)
 	mustDo(t, err)

@@ -43,7 +43,7 @@ const marker = "PAID-CONTENT-MARKER"
 
 // world is a real Caddy with the plugin, a sandbox of Axra, and a clock.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	sandbox *sandbox.Sandbox
 	axra    *httptest.Server
 	port    string
@@ -85,7 +85,7 @@ http://localhost:PORT {
 }
 `
 
-func newWorld(t *testing.T, options worldOptions) *world {
+func newWorld(t testing.TB, options worldOptions) *world {
 	t.Helper()
 	w := &world{t: t, port: freePort(t), root: t.TempDir(), storage: t.TempDir()}
 	w.logs = filepath.Join(t.TempDir(), "caddy.log")
@@ -258,7 +258,7 @@ func (w *world) lastPayment() sandbox.Payment {
 	return last
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -419,7 +419,7 @@ func (v *visitor) buy(target, card string) reply {
 	return v.browse(back.location())
 }
 
-func parse(t *testing.T, page reply) *html.Node {
+func parse(t testing.TB, page reply) *html.Node {
 	t.Helper()
 	document, err := html.Parse(strings.NewReader(page.body))
 	if err != nil {
@@ -428,7 +428,7 @@ func parse(t *testing.T, page reply) *html.Node {
 	return document
 }
 
-func findForm(t *testing.T, page reply, button string) (action string, values url.Values) {
+func findForm(t testing.TB, page reply, button string) (action string, values url.Values) {
 	t.Helper()
 	for form := range parse(t, page).Descendants() {
 		if form.Type != html.ElementNode || form.Data != "form" {
@@ -460,7 +460,7 @@ func findForm(t *testing.T, page reply, button string) (action string, values ur
 }
 
 // link returns where the link labelled so leads, "" if there is none.
-func link(t *testing.T, page reply, label string) string {
+func link(t testing.TB, page reply, label string) string {
 	t.Helper()
 	for node := range parse(t, page).Descendants() {
 		if node.Type == html.ElementNode && node.Data == "a" && strings.Contains(text(node), label) {
@@ -491,14 +491,14 @@ func text(node *html.Node) string {
 
 // Expectations.
 
-func (r reply) wantPaid(t *testing.T) {
+func (r reply) wantPaid(t testing.TB) {
 	t.Helper()
 	if r.status != http.StatusOK || !strings.Contains(r.body, marker) {
 		t.Fatalf("want the paid page, got %d at %s\n%s", r.status, r.url, r.body)
 	}
 }
 
-func (r reply) wantCheckout(t *testing.T, w *world) {
+func (r reply) wantCheckout(t testing.TB, w *world) {
 	t.Helper()
 	if r.status != http.StatusSeeOther || !strings.HasPrefix(r.location(), w.axra.URL+"/checkout/") {
 		t.Fatalf("want a redirect to a checkout, got %d to %q\n%s", r.status, r.location(), r.body)
@@ -508,7 +508,7 @@ func (r reply) wantCheckout(t *testing.T, w *world) {
 	}
 }
 
-func (r reply) wantPage(t *testing.T, status int, phrase string) {
+func (r reply) wantPage(t testing.TB, status int, phrase string) {
 	t.Helper()
 	if r.status != status || !strings.Contains(r.body, phrase) {
 		t.Fatalf("want %d with %q, got %d (to %q)\n%s", status, phrase, r.status, r.location(), r.body)
