@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -143,7 +144,22 @@ func timesOf(r *http.Request) (from, to time.Time, err error) {
 	if to, err = parseTime(query.Get("to")); err != nil {
 		return from, to, adminError(http.StatusBadRequest, err)
 	}
+	if !to.IsZero() && !from.Before(to) {
+		return from, to, adminError(http.StatusBadRequest, fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", query.Get("from"), query.Get("to")))
+	}
 	return from, to, nil
+}
+
+// checkOrigin refuses what is no site's address: nothing was ever sold there. "" is any.
+func checkOrigin(site string) error {
+	if site == "" {
+		return nil
+	}
+	parsed, err := url.Parse(site)
+	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" || site != strings.ToLower(parsed.Scheme+"://"+parsed.Host) {
+		return fmt.Errorf("%.200q is no site: write its address without a path and in small letters, such as https://example.com", site)
+	}
+	return nil
 }
 
 // parseTime reads a time, or the beginning of a day or a month in UTC; "" is the zero

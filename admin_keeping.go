@@ -115,7 +115,7 @@ func (a *App) adminReplay(w http.ResponseWriter, r *http.Request) error {
 	}
 	body, unsigned := a.signedBody(asked)
 	if unsigned != nil && !asked.Trust {
-		return adminError(http.StatusForbidden, fmt.Errorf("%w; where you know that it comes from Axra, ask for it to be trusted", unsigned))
+		return adminError(http.StatusForbidden, fmt.Errorf("%w; where you know that it comes from Axra, add --trust", unsigned))
 	}
 	event, err := webhook.Decode(body)
 	if err != nil {

@@ -32,8 +32,11 @@ type purchaseInfo struct {
 	Resource string      `json:"resource"`
 	Amount   json.Number `json:"amount,omitempty"`
 	Currency string      `json:"currency,omitempty"`
-	PaidAt   time.Time   `json:"paid_at"`
-	Until    *time.Time  `json:"until"` // null: for ever
+	// Asked is the price, where the state is mismatch: what came is another.
+	Asked         json.Number `json:"asked,omitempty"`
+	AskedCurrency string      `json:"asked_currency,omitempty"`
+	PaidAt        time.Time   `json:"paid_at"`
+	Until         *time.Time  `json:"until"` // null: for ever
 	// State is open, ended, refunded, disputed, dispute_lost, revoked or mismatch.
 	State   string `json:"state"`
 	Given   bool   `json:"given,omitempty"`
@@ -49,6 +52,9 @@ func infoOf(grant ledger.Grant) purchaseInfo {
 	}
 	if !info.Given {
 		info.Amount, info.Currency = grant.Paid.Number(), grant.Paid.Currency
+	}
+	if grant.ClosedFor == ledger.Mismatch {
+		info.Asked, info.AskedCurrency = grant.Terms.Price.Number(), grant.Terms.Price.Currency
 	}
 	if !grant.Until.IsZero() {
 		until := grant.Until.UTC()
@@ -73,7 +79,10 @@ func stateOf(grant ledger.Grant) string {
 func (a *App) adminPurchases(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	filter := ledger.Filter{Pass: query.Get("pass"), Site: query.Get("site"), Unfitting: query.Has("unfitting")}
-	var err error
+	err := checkOrigin(filter.Site)
+	if err != nil {
+		return adminError(http.StatusBadRequest, err)
+	}
 	if filter.From, filter.To, err = timesOf(r); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -189,7 +190,8 @@ whole captured request, headers first, or what webhook refused --json prints: th
 or refused by itself. The signature must be good. With --trust a single one without is taken too, for instance a
 body that was copied from Axra's dashboard: you answer for it. An event that is known already changes nothing.
 
-The exit code is 1 where none is taken.`,
+What became of each is said in words. The exit code is 1 where none was taken, or none of those that were taken
+has changed what it should have.`,
 		Args: cobra.ExactArgs(1),
 		RunE: runReplay,
 	}
@@ -217,12 +219,15 @@ func runReplay(cmd *cobra.Command, args []string) error {
 	case trust && len(all) > 1:
 		return fmt.Errorf("%s holds %d requests: anybody can send one, so put the one that you trust into a file of its own", args[0], len(all))
 	}
-	results, taken := make([]replayResult, 0, len(all)), 0
+	results, taken, useful := make([]replayResult, 0, len(all)), 0, 0
 	for _, asked := range all {
 		asked.Trust = trust
 		var result replayResult
 		if err = postAdmin(cmd, "webhook/replay", asked, &result.replayed); err == nil {
 			taken++
+			if !outcomes[result.Outcome].idle {
+				useful++
+			}
 		} else {
 			result.Error = err.Error()
 		}
@@ -234,10 +239,37 @@ func runReplay(cmd *cobra.Command, args []string) error {
 	if err := printReplayed(cmd, results); err != nil {
 		return err
 	}
-	if taken == 0 {
+	switch {
+	case taken == 0:
 		return fmt.Errorf("%s: none of its requests was taken", args[0])
+	case useful == 0:
+		return errNothingChanged
 	}
 	return nil
+}
+
+// errNothingChanged: events were taken that should have changed something.
+var errNothingChanged = errors.New("nobody gets access, or loses it, by that")
+
+// outcomes are what may become of an event that was taken. Those that are idle should have
+// changed something, and have not.
+var outcomes = map[string]struct {
+	words string
+	idle  bool
+}{
+	"paid":         {"the payment is recorded, and opens what was bought", false},
+	"known":        {"it is in the ledger already, so nothing was changed", false},
+	"refunded":     {"the refund is recorded, and closes the purchase", false},
+	"disputed":     {"the dispute is recorded, and closes the purchase until it is decided", false},
+	"dispute_won":  {"the end of the dispute is recorded, and opens the purchase again", false},
+	"dispute_lost": {"the end of the dispute is recorded, and closes the purchase", false},
+	"noted":        {"nothing is recorded of such an event; the visitor who waits is told", false},
+	"foreign": {"it lacks the metadata of this installation (" + terms.MetadataPrefix + "…), so nothing was changed: " +
+		"use the event as Axra sent it, with data.metadata, or give access with `caddy axra give`", true},
+	"unknown":   {"Axra documents no such event, so nothing was changed: compare its name with the one in Axra's dashboard", true},
+	"malformed": {"its metadata cannot be read, or it names no session, so nothing was changed: use the event as Axra sent it, or give access with `caddy axra give`", true},
+	"unmatched": {"it names neither a session nor a payment, so nothing was changed: use the event as Axra sent it", true},
+	"mismatch":  {"another amount or currency than asked, or none: it is recorded, and opens nothing; see `caddy axra list --unfitting`", true},
 }
 
 func printReplayed(cmd *cobra.Command, results []replayResult) error {
@@ -249,9 +281,22 @@ func printReplayed(cmd *cobra.Command, results []replayResult) error {
 			fmt.Fprintf(cmd.ErrOrStderr(), "not taken: %s\n", result.Error)
 			continue
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s of %s: %s\n", clean(result.Event), clean(result.Session), result.Outcome)
+		fmt.Fprintln(cmd.OutOrStdout(), result.said())
 	}
 	return nil
+}
+
+// said is what became of a request, for people.
+func (r replayResult) said() string {
+	said := clean(r.Event)
+	if r.Session != "" {
+		said += " of " + clean(r.Session)
+	}
+	said += ": " + clean(r.Outcome)
+	if words := outcomes[r.Outcome].words; words != "" {
+		said += ": " + words
+	}
+	return said
 }
 
 // requestsToReplay are the captured requests of a file; one that holds none is the body

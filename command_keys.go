@@ -77,7 +77,7 @@ func printKeys(cmd *cobra.Command, keys []token.KeyInfo) error {
 		return printJSON(cmd, keys)
 	}
 	out := table(cmd)
-	fmt.Fprintln(out, "KEY\tALGORITHM\tCREATED\tSIGNS FROM\tSIGNS NOW\tKEPT UNTIL")
+	fmt.Fprintln(out, "KEY\tALGORITHM\tCREATED (UTC)\tSIGNS FROM (UTC)\tSIGNS NOW\tKEPT UNTIL (UTC)")
 	for _, key := range keys {
 		created, signs := inUTC(&key.Created), inUTC(&key.SignsFrom)
 		if key.Own {

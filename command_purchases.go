@@ -41,10 +41,20 @@ which have opened nothing. With --json it prints one JSON object a line.`,
 	flags.String("state", "", "Only in this state")
 	flags.Bool("unfitting", false, "Payments in another amount or currency than asked")
 	flags.Int("limit", 100, "At most so many; 0 for all")
+	cmd.MarkFlagsMutuallyExclusive("state", "unfitting")
 	return cmd
 }
 
+// states are those that a payment, or what was given, can be in.
+var states = []string{
+	"open", "ended", string(ledger.Refunded), string(ledger.Disputed), string(ledger.DisputeLost), string(ledger.Revoked),
+}
+
 func runList(cmd *cobra.Command, _ []string) error {
+	state, _ := cmd.Flags().GetString("state")
+	if state != "" && !slices.Contains(states, state) {
+		return fmt.Errorf("%q is no state: write one of %s, or --unfitting for payments in another amount than asked", state, strings.Join(states, ", "))
+	}
 	query := make(url.Values)
 	for _, name := range []string{"pass", "site", "from", "to"} {
 		if value, _ := cmd.Flags().GetString(name); value != "" {
@@ -59,7 +69,6 @@ func runList(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	defer response.Body.Close()
-	state, _ := cmd.Flags().GetString("state")
 	limit, _ := cmd.Flags().GetInt("limit")
 	found, unreadable, err := readPurchases(response.Body, state)
 	if err != nil {
@@ -123,9 +132,9 @@ func printPurchases(cmd *cobra.Command, purchases []purchaseInfo) {
 		return
 	}
 	out := table(cmd)
-	fmt.Fprintln(out, "PAID AT\tSTATE\tUNTIL\tPRICE\tPASS\tRESOURCE\tSESSION\tPAYMENT")
+	fmt.Fprintln(out, "PAID AT (UTC)\tSTATE\tUNTIL (UTC)\tPRICE\tPASS\tRESOURCE\tSESSION\tPAYMENT")
 	for _, p := range purchases {
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean(inUTC(&p.PaidAt)), p.State, inUTC(p.Until), p.price(), clean(p.Pass), clean(p.Resource), clean(p.Session), clean(p.Payment))
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", inUTC(&p.PaidAt), clean(p.State), p.until(), clean(p.price()), clean(p.Pass), clean(p.Resource), clean(p.Session), clean(p.Payment))
 	}
 	_ = out.Flush()
 }
@@ -134,7 +143,22 @@ func (p purchaseInfo) price() string {
 	if p.Given {
 		return "given"
 	}
-	return p.Amount.String() + " " + strings.ToUpper(p.Currency)
+	if p.State != string(ledger.Mismatch) {
+		return p.Amount.String() + " " + strings.ToUpper(p.Currency)
+	}
+	came := "no amount that can be read"
+	if p.Currency != "" {
+		came = p.Amount.String() + " " + strings.ToUpper(p.Currency)
+	}
+	return "asked " + p.Asked.String() + " " + strings.ToUpper(p.AskedCurrency) + ", came " + came
+}
+
+// until is when access ends or has ended; what is closed for another reason has none.
+func (p purchaseInfo) until() string {
+	if p.State == "open" || p.State == "ended" {
+		return inUTC(p.Until)
+	}
+	return ""
 }
 
 // clean takes out of a text from elsewhere what could play tricks with a terminal.
@@ -181,21 +205,37 @@ func printDossier(cmd *cobra.Command, info dossierInfo) {
 		}
 	}
 	row("state", info.State)
-	row("until", inUTC(info.Until))
+	if until := info.until(); until != "" {
+		row("until (UTC)", until)
+	}
 	row("site", info.Site)
 	row("pass", info.Pass)
 	row("opens", info.Resource)
 	row("session", info.Session)
 	for _, payment := range info.Payments {
-		row("paid", inUTC(&payment.PaidAt)+"  "+payment.price()+"  "+payment.Session+"  "+payment.Payment)
+		row("paid", inUTC(&payment.PaidAt)+" UTC  "+payment.price()+"  "+payment.Session+"  "+payment.Payment)
 	}
 	row("note", info.Note)
-	for _, event := range info.Events {
-		row(event.What, inUTC(&event.At))
+	for _, event := range info.history() {
+		row(event.What, strings.TrimSpace(inUTC(&event.At)+" UTC  "+event.Note))
 	}
-	for _, decision := range info.Decisions {
-		row(decision.What, inUTC(&decision.At)+"  "+decision.Note)
+	if info.State == string(ledger.Mismatch) {
+		row("opens nothing", info.price())
+	} else {
+		printUse(row, info)
 	}
+	_ = out.Flush()
+}
+
+// history is all that became of a purchase, the earliest first.
+func (d dossierInfo) history() []eventInfo {
+	all := slices.Concat(d.Events, d.Decisions)
+	slices.SortStableFunc(all, func(a, b eventInfo) int { return a.At.Compare(b.At) })
+	return all
+}
+
+// printUse says how much of what was bought is in use.
+func printUse(row func(name, value string), info dossierInfo) {
 	payer := 1
 	if info.Given {
 		payer = 0
@@ -205,7 +245,6 @@ func printDossier(cmd *cobra.Command, info dossierInfo) {
 		row("downloads", fmt.Sprintf("%d of %d", info.Fetches, info.FetchesLimit))
 	}
 	row("claimed by", info.Claimed)
-	_ = out.Flush()
 }
 
 func revokeCommand() *cobra.Command {
@@ -325,8 +364,9 @@ func reportCommand() *cobra.Command {
 		Short: "Adds up sales, refunds and disputes by pass and currency",
 		Long: `
 Adds up sales, refunds and disputes by site, pass and currency, each at its own time: a refund counts when
-it was made. Times are days (2026-01-31), months (2026-01) or RFC 3339, in UTC; --to is not included. Axra's
-events do not say how much was refunded: the whole payment is taken.`,
+it was made. Net is sales less refunds and less disputes lost: what is in an open dispute is in it until that is
+decided. Times are days (2026-01-31), months (2026-01) or RFC 3339, in UTC; --to is not included. Axra's events do
+not say how much was refunded: the whole payment is taken.`,
 		Example: "  caddy axra report --from 2026-01 --to 2026-02 --csv",
 		Args:    cobra.NoArgs,
 	}
@@ -334,6 +374,10 @@ events do not say how much was refunded: the whole payment is taken.`,
 	cmd.Flags().String("to", "", "Before this time (default: now)")
 	cmd.Flags().Bool("csv", false, "Comma-separated values")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		asCSV, _ := cmd.Flags().GetBool("csv")
+		if asCSV && wantsJSON(cmd) {
+			return errors.New("--csv and --json exclude each other: leave one out")
+		}
 		query := make(url.Values)
 		for _, name := range []string{"from", "to"} {
 			value, _ := cmd.Flags().GetString(name)
@@ -344,7 +388,6 @@ events do not say how much was refunded: the whole payment is taken.`,
 			return err
 		}
 		warnUnreadable(cmd, report.Unreadable)
-		asCSV, _ := cmd.Flags().GetBool("csv")
 		switch {
 		case wantsJSON(cmd):
 			return printJSON(cmd, report)
@@ -393,6 +436,21 @@ func notFormula(text string) string {
 }
 
 func printReport(cmd *cobra.Command, report ledger.Report) {
+	if len(report.Lines) == 0 {
+		fmt.Fprintln(cmd.OutOrStdout(), "no sales in this time")
+	} else {
+		printLines(cmd, report)
+	}
+	besides := "payments"
+	if report.Unfitting == 1 {
+		besides = "payment"
+	}
+	if report.Unfitting > 0 {
+		fmt.Fprintf(cmd.OutOrStdout(), "Besides: %d %s in another amount or currency than asked; see caddy axra list --unfitting\n", report.Unfitting, besides)
+	}
+}
+
+func printLines(cmd *cobra.Command, report ledger.Report) {
 	out := table(cmd)
 	fmt.Fprintln(out, strings.ToUpper(strings.Join(reportHead, "\t")))
 	for _, line := range report.Lines {
@@ -403,7 +461,4 @@ func printReport(cmd *cobra.Command, report ledger.Report) {
 		fmt.Fprintln(out, strings.Join(row, "\t"))
 	}
 	_ = out.Flush()
-	if report.Unfitting > 0 {
-		fmt.Fprintf(cmd.OutOrStdout(), "Besides: %d payments in another amount or currency than asked; see caddy axra list --unfitting\n", report.Unfitting)
-	}
 }

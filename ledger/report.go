@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,8 +25,32 @@ type Line struct {
 	Disputes     Sum `json:"disputes"`      // opened
 	DisputesLost Sum `json:"disputes_lost"` // of these or of earlier ones
 
-	// Net is sales without refunds and without disputes that were lost.
+	// Net is sales less refunds and less disputes that were lost. What is in an open
+	// dispute is in it until that is decided.
 	Net decimal.Decimal `json:"net"`
+}
+
+// MarshalJSON writes the amounts as JSON numbers with the digits of the currency, as they
+// are in purchases.
+func (l Line) MarshalJSON() ([]byte, error) {
+	type sum struct {
+		Count  int         `json:"count"`
+		Amount json.Number `json:"amount"`
+	}
+	inDigits := func(s Sum) sum { return sum{s.Count, json.Number(l.Digits(s.Amount))} }
+	type line Line
+	return json.Marshal(struct {
+		line
+
+		Sales        sum         `json:"sales"`
+		Refunds      sum         `json:"refunds"`
+		Disputes     sum         `json:"disputes"`
+		DisputesLost sum         `json:"disputes_lost"`
+		Net          json.Number `json:"net"`
+	}{
+		line(l), inDigits(l.Sales), inDigits(l.Refunds), inDigits(l.Disputes), inDigits(l.DisputesLost),
+		json.Number(l.Digits(l.Net)),
+	})
 }
 
 // Sum is a number of payments and their amount in major units.
