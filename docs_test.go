@@ -18,6 +18,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 const ownPackage = "github.com/caddy-axra/paywall"
@@ -279,6 +281,25 @@ func TestEveryCaddyfileInTheDocumentationAdapts(t *testing.T) {
 	}
 	if blocks < 2 {
 		t.Errorf("only %d blocks", blocks)
+	}
+}
+
+var jsonBlock = regexp.MustCompile("(?s)```json\n(.*?)```")
+
+// Every event in the runbook is one that opens something, for whoever copies its form.
+func TestEveryEventInTheRunbookIsUnderstood(t *testing.T) {
+	blocks := jsonBlock.FindAllStringSubmatch(readDoc(t, "docs/operations.md"), -1)
+	if len(blocks) == 0 {
+		t.Fatal("no event")
+	}
+	for _, block := range blocks {
+		event, err := webhook.Decode([]byte(block[1]))
+		mustDo(t, err)
+		sold, err := terms.FromMetadata(event.Metadata)
+		mustDo(t, err)
+		if !event.Type.Completes() || event.Session == "" || event.Payment == "" || event.Timestamp.IsZero() || !sold.Price.CoveredBy(event.Paid) {
+			t.Errorf("it opens nothing:\n%s", block[1])
+		}
 	}
 }
 

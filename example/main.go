@@ -107,7 +107,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr
   Test card          4242 4242 4242 4242, any future date, any CVV
   Data               %s
 
-  Open the site, choose the premium article, pay with the test card.
+  Open the site, choose "Spring tides, explained", pay with the test card.
   What is paid then is shown by:  go run ./example axra list
   Ctrl-C ends it; started again with the same data, you are still in.
 

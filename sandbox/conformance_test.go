@@ -13,8 +13,25 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/caddy-axra/paywall/sandbox"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tellingLast{m}) }
+
+// tellingLast prints what was found when all tests have ended: "go test -v" prints a
+// line for each of them after what a test prints itself.
+type tellingLast struct{ *testing.M }
+
+func (m tellingLast) Run() int {
+	code := m.M.Run()
+	fmt.Print(found.String())
+	return code
+}
+
+// found is what tell has to say at the end of the run.
+var found strings.Builder
 
 // The conformance suite holds what the plugin takes for granted about Axra, as
 // assumptions that can be put to any installation of its API. Every run of the
@@ -83,10 +100,10 @@ func isRefuted(advice, format string, args ...any) finding {
 func examine[S any](subject S, all []assumption[S], hide func(string) string) []finding {
 	findings := make([]finding, 0, len(all))
 	for _, a := range all {
-		found := a.check(subject)
-		found.id, found.says = a.id, a.says
-		found.seen, found.advice = hide(found.seen), hide(found.advice)
-		findings = append(findings, found)
+		f := a.check(subject)
+		f.id, f.says = a.id, a.says
+		f.seen, f.advice = hide(f.seen), hide(f.advice)
+		findings = append(findings, f)
 	}
 	return findings
 }
@@ -120,7 +137,7 @@ func wantAllConfirmed(t *testing.T, findings []finding) {
 	}
 }
 
-// tell ends a run on Axra: a test for each assumption, and the table.
+// tell ends a run on Axra: a test for each assumption, and at last the table.
 func tell(t *testing.T, findings []finding) {
 	for _, f := range findings {
 		t.Run(f.id, func(t *testing.T) {
@@ -132,7 +149,7 @@ func tell(t *testing.T, findings []finding) {
 			}
 		})
 	}
-	fmt.Printf("\nWhat the plugin assumes about Axra, and what was found:\n\n%s\n", table(findings))
+	fmt.Fprintf(&found, "\nWhat the plugin assumes about Axra, and what was found:\n\n%s\n", table(findings))
 }
 
 func TestConformance(t *testing.T) {

@@ -1,14 +1,18 @@
 // Command verifier is an application behind Caddy that finds out by itself who has paid,
 // to be run with examples/verifier.caddyfile. It needs nothing of the plugin but its
-// public keys and the form of its tokens, which docs/reference.md describes.
+// public keys and the form of its tokens, which docs/reference.md describes:
+//
+//	go run ./examples/verifier -listen localhost:3000 -site https://example.com
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -21,18 +25,26 @@ import (
 )
 
 func main() {
-	app := &application{
-		site: "https://example.com", pass: "reader", now: time.Now,
-		keys: &keySet{
-			url: "https://example.com/.well-known/jwks.json", now: time.Now,
-			client: &http.Client{Timeout: 5 * time.Second},
-		},
-	}
-	server := &http.Server{Addr: "localhost:3000", Handler: app, ReadHeaderTimeout: 10 * time.Second}
+	listen := flag.String("listen", "localhost:3000", "address and port of this application")
+	site := flag.String("site", "https://example.com", "public address of the site, as visitors see it, without a slash at the end")
+	keys := flag.String("keys", "", "address of the public keys (default: /.well-known/jwks.json of the site)")
+	pass := flag.String("pass", "reader", "name of the pass that must have been bought")
+	flag.Parse()
+	server := &http.Server{Addr: *listen, Handler: newApplication(*site, *keys, *pass), ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }
 
-// application greets who has paid.
+func newApplication(site, keys, pass string) *application {
+	return &application{
+		site: site, pass: pass, now: time.Now,
+		keys: &keySet{
+			url: cmp.Or(keys, site+"/.well-known/jwks.json"), now: time.Now,
+			client: &http.Client{Timeout: 5 * time.Second},
+		},
+	}
+}
+
+// application greets someone who has paid.
 type application struct {
 	site string // its public address, for which tokens must be made out
 	pass string // what must have been bought

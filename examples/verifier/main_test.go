@@ -65,10 +65,8 @@ func newScene(t *testing.T) *scene {
 		}
 	}))
 	t.Cleanup(caddy.Close)
-	s.app = &application{
-		site: "https://example.com", pass: "reader", now: s.now,
-		keys: &keySet{url: caddy.URL, client: caddy.Client(), now: s.now},
-	}
+	s.app = newApplication("https://example.com", caddy.URL, "reader")
+	s.app.now, s.app.keys.now, s.app.keys.client = s.now, s.now, caddy.Client()
 	return s
 }
 
@@ -136,6 +134,17 @@ func TestNobodyElseIsGreeted(t *testing.T) {
 	} {
 		if s.greetsCookie(value) {
 			t.Errorf("%s is greeted", name)
+		}
+	}
+}
+
+func TestTheKeysAreThoseOfTheSiteUnlessSaid(t *testing.T) {
+	for said, want := range map[string]string{
+		"":                            "https://shop.example/.well-known/jwks.json",
+		"https://keys.example/a.json": "https://keys.example/a.json",
+	} {
+		if got := newApplication("https://shop.example", said, "reader").keys.url; got != want {
+			t.Errorf("%q: %s", said, got)
 		}
 	}
 }
