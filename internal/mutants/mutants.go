@@ -239,7 +239,7 @@ var mutants = []mutant{
 	{"W6 an old event opens what was swept", "webhook.go", `if err != nil || swept {`, `if err != nil {`, ".", "TestW6AnEventThatIs"},
 	{"an export is complete whatever is missing", "ledger/transfer.go", `exportEnd{End: true, Records: done.Records, Garbled: done.Garbled}`, `exportEnd{End: true, Records: done.Records}`, ".", "TestWhatCannotBeRead"},
 	{"a backup that is not complete ends well", "command_keeping.go", `if err == nil && done.Garbled > 0 {`, `if err == nil && done.Garbled < 0 {`, ".", "TestWhatCannotBeRead"},
-	{"programs do not hear of what cannot be read", "command_purchases.go", "\t\twarnUnreadable(cmd, report.Unreadable)\n\t\tasCSV", "\t\tasCSV", ".", "TestWhatCannotBeRead"},
+	{"programs do not hear of what cannot be read", "command_purchases.go", "\t\twarnUnreadable(cmd, report.Unreadable)\n\t\tswitch", "\t\tswitch", ".", "TestWhatCannotBeRead"},
 	{"a list leaves out in silence", "command_purchases.go", "\twarnUnreadable(cmd, unreadable)\n\ttotal", "\t_ = unreadable\n\ttotal", ".", "TestWhatCannotBeRead"},
 	{"what is unfitting and unreadable is not counted", "ledger/report.go", "\t\tcase err != nil:\n\t\t\treport.Unreadable++", "\t\tcase err != nil:", "./ledger", "TestTheReport"},
 	{"strangers' requests are trusted together", "command_keeping.go", `case trust && len(all) > 1:`, `case trust && len(all) > 1000:`, ".", "TestAReplay"},
