@@ -120,6 +120,7 @@ func (e *examination) checkFiles() []finding {
 		o.walk(ctx, root, root, "", nil)
 	}
 	o.tell(found)
+	o.tellBelow(found)
 	if o.files > 0 && !o.cut {
 		o.tellIdle(found)
 	}
@@ -310,6 +311,62 @@ func (o *openFiles) tell(found *remarks) {
 	for _, folder := range slices.Sorted(maps.Keys(listed)) {
 		found.warn("gate "+listed[folder].gate.label(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", o.folders[folder])
 	}
+}
+
+// tellBelow reports gates that cover a page by its path, such as /premium, while files in
+// the folder of that name are free.
+func (o *openFiles) tellBelow(found *remarks) {
+	type page struct {
+		gate *Handler
+		path string
+	}
+	told := make(map[page]bool)
+	for _, at := range o.spots(isGate) {
+		gate, _ := at.handler.(*Handler)
+		for _, path := range at.singlePages(gate) {
+			example, more := o.freeBelow(at.host + path + "/")
+			if example == "" || told[page{gate, path}] {
+				continue
+			}
+			told[page{gate, path}] = true
+			if more > 0 {
+				example += fmt.Sprintf(" (and %d more like it)", more)
+			}
+			found.warn("gate "+gate.label(), "write `"+path+"/*` if the section is meant", "it covers %s only; below it is free: %s", path, example)
+		}
+	}
+}
+
+// freeBelow returns the first of the free files below an address, and how many more there
+// are.
+func (o *openFiles) freeBelow(folder string) (example string, more int) {
+	for _, file := range o.sorted() {
+		if file.gate != nil || !strings.HasPrefix(file.free, folder) {
+			continue
+		}
+		if example == "" {
+			example = file.free
+		} else {
+			more++
+		}
+	}
+	return example, more
+}
+
+// singlePages are paths that the matchers of a gate name without anything below them; of a
+// gate without matchers those of the route around it.
+func (p spot) singlePages(gate *Handler) []string {
+	sets := gate.matchers
+	for _, route := range slices.Backward(p.chain) {
+		if len(sets) == 0 {
+			sets = route.MatcherSets
+		}
+	}
+	patterns := patternsOf(sets)
+	return slices.DeleteFunc(unique(patterns), func(path string) bool {
+		return strings.ContainsAny(path, "*{") || strings.HasSuffix(path, "/") ||
+			slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })
+	})
 }
 
 // tellIdle reports gates before a file server that cover none of its files.

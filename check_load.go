@@ -20,7 +20,7 @@ import (
 func examine(ctx context.Context, file, adapter string, live bool) *diagnosis {
 	config, err := loadForCheck(file, adapter)
 	if err != nil {
-		return unusable(err.Error(), "correct the configuration; `caddy adapt --config FILE` shows what Caddy reads")
+		return unusable(err)
 	}
 	if missing := missingSecrets(config); len(missing) > 0 {
 		return &diagnosis{
@@ -35,14 +35,18 @@ func examine(ctx context.Context, file, adapter string, live bool) *diagnosis {
 		result.Unchecked = e.unchecked
 	})
 	if err != nil {
-		return unusable(innermost(err), "correct that: Caddy would refuse to start, or to reload")
+		return unusable(innermost(err))
 	}
 	return result
 }
 
-func unusable(message, fix string) *diagnosis {
-	found := remarks{check: "configuration"}
-	found.fail("", fix, "%s", message)
+// unusable reports what does not load. It says by itself where it is wrong.
+func unusable(err error) *diagnosis {
+	found, fix := remarks{check: "configuration"}, ""
+	if errors.Is(err, errNoAxra) {
+		fix = "add the global option axra, or name the configuration of the paywall with --config"
+	}
+	found.fail("", fix, "%s", err)
 	return &diagnosis{Findings: found.list, Unchecked: []string{"everything else: the configuration does not load"}}
 }
 
@@ -50,7 +54,9 @@ func unusable(message, fix string) *diagnosis {
 var ownMessage = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
 
 // innermost leaves out the modules on the way to a message of ours.
-func innermost(err error) string { return ownMessage.ReplaceAllString(err.Error(), "$1") }
+func innermost(err error) error {
+	return errors.New(ownMessage.ReplaceAllString(err.Error(), "$1"))
+}
 
 var (
 	errNoConfig = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")

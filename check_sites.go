@@ -30,7 +30,7 @@ func isKeySet(handler caddyhttp.MiddlewareHandler) bool {
 func (e *examination) checkAddresses() []finding {
 	found := &remarks{check: "addresses"}
 	if err := e.app.checkGates(); err != nil {
-		found.fail("", "Caddy would not start with it", "%s", err)
+		found.fail("", "", "Caddy would not start: %s", err) // which says how to mend it
 		return found.list
 	}
 	gates := e.spots(isGate)
@@ -120,7 +120,7 @@ func (e *examination) checkWebhook() []finding {
 		address := e.checkDelivery(found, at)
 		if len(found.list) == before && address != "" {
 			reached[at.handler] = true
-			found.ok(address, "reached, and behind no gate: enter it in Axra")
+			found.ok(address, "no gate and no other handler stands before it; enter it in Axra")
 		}
 	}
 	return found.list

@@ -37,7 +37,7 @@ func (e *examination) checkStorage() []finding {
 	switch {
 	case !isFiles:
 	case !isFolder(files.Path):
-		found.warn(subject, "create it, and give it to the user of Caddy", "the folder does not exist yet, so whether Caddy may write there was not tried")
+		e.missingFolder(found, files.Path)
 		return append(found.list, e.checkClock(time.Time{})...)
 	case isRoot():
 		e.note("whether the user of Caddy may write to %s: this command runs as root", subject)
@@ -53,6 +53,20 @@ func (e *examination) checkStorage() []finding {
 	return append(found.list, e.checkClock(modified)...)
 }
 
+// missingFolder is about the folder of the storage, which Caddy makes when it needs it.
+func (e *examination) missingFolder(found *remarks, name string) {
+	_, err := os.Stat(name)
+	switch {
+	case err == nil:
+		found.fail(name, "take it away, or name a folder in `storage`", "it is no folder, and storage needs one")
+	case e.sharedStorage:
+		found.warn(name, "nothing, if Caddy has not run yet: it makes the folder, if its user may write to "+filepath.Dir(name)+"; otherwise correct the path in `storage`",
+			"the folder does not exist yet, so whether Caddy may write there was not tried")
+	default:
+		e.note("whether the user of Caddy may write to %s: it does not exist yet, and Caddy makes it", name)
+	}
+}
+
 func isFolder(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
@@ -65,11 +79,38 @@ func probeStorage(ctx context.Context, storage certmagic.Storage) (time.Time, er
 	if err := ledger.Probe(ctx, storage); err != nil { // which ends even where storage hangs
 		return time.Time{}, err
 	}
+	return probeTime(ctx, storage)
+}
+
+// probeTime writes a record and removes it. It ends with ctx, also where storage hangs.
+func probeTime(ctx context.Context, storage certmagic.Storage) (time.Time, error) {
+	type outcome struct {
+		modified time.Time
+		err      error
+	}
 	key := "axra/check-" + strings.ToLower(rand.Text())
+	done := make(chan outcome, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				done <- outcome{err: fmt.Errorf("storage panicked: %v", p)}
+			}
+		}()
+		modified, err := writeAndRemove(ctx, storage, key)
+		done <- outcome{modified, err}
+	}()
+	select {
+	case o := <-done:
+		return o.modified, o.err
+	case <-ctx.Done():
+		return time.Time{}, fmt.Errorf("%w; the record %s may be left there", ledger.ErrStorageTimeout, key)
+	}
+}
+
+func writeAndRemove(ctx context.Context, storage certmagic.Storage, key string) (modified time.Time, err error) {
 	if err := storage.Store(ctx, key, []byte("written by caddy axra check")); err != nil {
 		return time.Time{}, fmt.Errorf("writing: %w", err)
 	}
-	var modified time.Time
 	if info, err := storage.Stat(ctx, key); err == nil { // otherwise there is no time to compare, which is no fault
 		modified = info.Modified
 	}

@@ -311,23 +311,28 @@ func samplesOf(pattern string) []string {
 // samplesOfSets are paths of the matchers; those that name none give none.
 func samplesOfSets(sets caddyhttp.MatcherSets) []string {
 	var samples []string
-	for _, set := range sets {
-		for _, matcher := range set {
-			var patterns []string
-			switch m := matcher.(type) {
-			case *caddyhttp.MatchPath:
-				patterns = *m
-			case caddyhttp.MatchPath:
-				patterns = m
-			}
-			for _, pattern := range patterns {
-				if pattern != "*" && pattern != "/*" {
-					samples = append(samples, samplesOf(pattern)...)
-				}
-			}
+	for _, pattern := range patternsOf(sets) {
+		if pattern != "*" && pattern != "/*" {
+			samples = append(samples, samplesOf(pattern)...)
 		}
 	}
 	return samples
+}
+
+// patternsOf are those of the path matchers.
+func patternsOf(sets caddyhttp.MatcherSets) []string {
+	var patterns []string
+	for _, set := range sets {
+		for _, matcher := range set {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchPath:
+				patterns = append(patterns, *m...)
+			case caddyhttp.MatchPath:
+				patterns = append(patterns, m...)
+			}
+		}
+	}
+	return patterns
 }
 
 // candidates are paths that may lead to a handler with matchers of its own: those of

@@ -40,10 +40,10 @@ FILE is a request as HTTP/1.1 sends it (headers, an empty line, the body; the re
 line may be missing), or what ` + "`caddy axra webhook refused`" + ` prints; - is the standard
 input.
 
-The secrets are those of the configuration (--config, or the Caddyfile in this
-folder), read as Caddy reads them, so run it in Caddy's environment, or name the file
-that EnvironmentFile of systemd names with --envfile; or that of --secret-file, or of
-AXRA_WEBHOOK_SECRET. No secret is printed.
+All secrets at hand are tried: those of the configuration (--config, or the Caddyfile
+in this folder), read as Caddy reads them, so run it in Caddy's environment, or name
+the file that EnvironmentFile of systemd names with --envfile; that of --secret-file;
+and that of AXRA_WEBHOOK_SECRET. No secret is printed.
 
 The exit code is 0 if something fits, and 1 if nothing does.`,
 		Example: `  caddy axra webhook refused > request.txt
@@ -213,13 +213,29 @@ func secretsToTry(cmd *cobra.Command) (keysToTry, error) {
 	}
 	err := keys.addConfigured(cmd)
 	keys.add(bytes.TrimSpace([]byte(os.Getenv("AXRA_WEBHOOK_SECRET"))), "AXRA_WEBHOOK_SECRET of this environment")
-	if len(keys.secrets) > 0 && !cmd.Flags().Changed("config") {
-		err = nil // nobody has asked for the configuration of this folder
+	// Nobody has asked for the configuration of this folder; and who names a file may have
+	// none of the service's environment.
+	byFile := cmd.Flags().Changed("secret-file") && errors.Is(err, errEmptyHere)
+	if len(keys.secrets) > 0 && (byFile || !cmd.Flags().Changed("config")) {
+		err = nil
 	}
 	if err == nil && len(keys.secrets) == 0 {
 		err = errors.New("there is no secret to try: name the configuration (--config), or a file with the secret (--secret-file), or set AXRA_WEBHOOK_SECRET")
 	}
 	return keys, err
+}
+
+// errEmptyHere: a secret of the configuration is not in the environment of the command,
+// which says nothing about that of the service.
+var errEmptyHere = errors.New("is empty or cannot be read by this command, which may have another environment than the service")
+
+func (a *App) checkEmptyHere() error {
+	for _, secret := range a.placeholders() {
+		if _, err := resolveSecret(secret.name, secret.value); err != nil && secretIsPlaceholder(secret.name, secret.value) == nil {
+			return fmt.Errorf("%s %s %w: add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.name, secret.value, errEmptyHere)
+		}
+	}
+	return nil
 }
 
 func (k *keysToTry) addConfigured(cmd *cobra.Command) error {
@@ -246,6 +262,9 @@ func (k *keysToTry) addConfigured(cmd *cobra.Command) error {
 	signing := &App{WebhookSecrets: app.WebhookSecrets}
 	if len(app.WebhookSecrets) == 0 {
 		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
+	}
+	if err := signing.checkEmptyHere(); err != nil {
+		return err
 	}
 	secrets, err := signing.resolveSecrets()
 	if err != nil {

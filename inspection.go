@@ -194,6 +194,25 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// missing says what follows where a field is not found.
+func (r inspection) missing(field string) string {
+	follows := ""
+	switch {
+	case field == "timestamp":
+		follows = ": it counts from when it arrives, which is well unless it is sent again much later"
+	case !r.Event.Event.Completes():
+	case field == "amount", field == "currency":
+		follows = ": the payment opens nothing, for it may be too little"
+	case field == "session id":
+		follows = ": the payment opens nothing"
+	case field == "metadata":
+		follows = ": the payment counts as another program's, and opens nothing"
+	case field == "payment id":
+		follows = ": the purchase is known by its session alone, and a refund must name that"
+	}
+	return "not found" + follows
+}
+
 // printEvent helps to confirm the names of fields, which Axra's documentation leaves
 // open.
 func (r inspection) printEvent(out io.Writer) {
@@ -218,7 +237,7 @@ func (r inspection) printEvent(out io.Writer) {
 	fmt.Fprint(out, ". Its fields:\n")
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	for _, field := range r.Event.Fields {
-		where := "not found"
+		where := r.missing(field.Name)
 		if len(field.Found) > 0 {
 			where = strings.Join(field.Found, ", ")
 		}
