@@ -156,7 +156,8 @@ func checkOrigin(site string) error {
 		return nil
 	}
 	parsed, err := url.Parse(site)
-	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" || site != strings.ToLower(parsed.Scheme+"://"+parsed.Host) {
+	isAddress := err == nil && parsed.Host != "" && (parsed.Scheme == "https" || parsed.Scheme == "http")
+	if !isAddress || site != parsed.Scheme+"://"+parsed.Host || strings.ToLower(site) != site {
 		return fmt.Errorf("%.200q is no site: write its address without a path and in small letters, such as https://example.com", site)
 	}
 	return nil

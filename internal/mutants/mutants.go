@@ -299,7 +299,7 @@ var mutants = []mutant{
 	{"a sweep is not noted before it begins", "sweep.go", `record.Keep == 0 || keep < record.Keep`, `record.Keep < 0 || keep < record.Keep`, ".", "TestW6AnEvent"},
 	{"a sweep that failed counts", "sweep.go", "\tif err != nil {\n\t\treturn swept, err\n\t}\n\trecord.Done", "\trecord.Done", ".", "TestASweepThatFails"},
 	{"an import loses an extension", "ledger/merge.go", `case fact.Kind != Extension && fact.Kind != Fetch:`, `case fact.Kind != Fetch:`, "./ledger", "TestExtensionsOfBoth"},
-	{"an import undoes a later revocation", "ledger/merge.go", `if !later || theirs.Holder == ours.Holder {`, `if theirs.Holder == ours.Holder {`, "./ledger", "TestTheLaterDecision"},
+	{"an import undoes a later revocation", "ledger/merge.go", `if !later || theirs.Holder == ours.Holder {`, `if _ = later; theirs.Holder == ours.Holder {`, "./ledger", "TestTheLaterDecision"},
 	{"whole ids are logged", "command_purchases.go", `postAdmin(cmd, "purchase", map`, `postAdmin(cmd, "purchase?id="+args[0], map`, ".", "TestNoCommandLeaves"},
 	{"K2 the admin API looks into a configuration in the making", "admin.go", `running := caddy.ActiveContext()`, `running := caddy.Context{}`, ".", "TestTheOperatorFinds"},
 }
