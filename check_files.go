@@ -356,13 +356,13 @@ func (o *openFiles) freeBelow(folder string) (example string, more int) {
 // singlePages are paths that the matchers of a gate name without anything below them; of a
 // gate without matchers those of the route around it.
 func (p spot) singlePages(gate *Handler) []string {
-	sets := gate.matchers
+	patterns := patternsOf(gate.matchers)
 	for _, route := range slices.Backward(p.chain) {
-		if len(sets) == 0 {
-			sets = route.MatcherSets
+		if len(gate.matchers) == 0 && len(samplesOfSets(route.MatcherSets)) > 0 { // and not all paths
+			patterns = patternsOf(route.MatcherSets)
+			break
 		}
 	}
-	patterns := patternsOf(sets)
 	return slices.DeleteFunc(unique(patterns), func(path string) bool {
 		return strings.ContainsAny(path, "*{") || strings.HasSuffix(path, "/") ||
 			slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })

@@ -2,7 +2,9 @@ package paywall_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,10 +18,12 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/internal/faults"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // desk is where somebody checks a configuration before going live.
@@ -129,6 +133,9 @@ type faultCase struct {
 	fix          string // a phrase of its fix
 }
 
+// inMessage: the message says how to mend it, so there is no fix besides.
+const inMessage = "in the message"
+
 func (c faultCase) run(t *testing.T) {
 	d := newDesk(t)
 	if c.prepare != nil {
@@ -139,7 +146,11 @@ func (c faultCase) run(t *testing.T) {
 	if !ok || found.Level != c.level {
 		t.Fatalf("no %s of %s says %q:\n%+v", c.level, c.check, c.phrase, read.Findings)
 	}
-	if !strings.Contains(found.Fix, c.fix) || found.Fix == "" {
+	if c.fix == inMessage {
+		if found.Fix != "" {
+			t.Errorf("the fix %q says no more than the message", found.Fix)
+		}
+	} else if !strings.Contains(found.Fix, c.fix) || found.Fix == "" {
 		t.Errorf("the fix %q does not say %q", found.Fix, c.fix)
 	}
 	if failed := read.err != nil; failed != (c.level == "error") {
@@ -278,7 +289,7 @@ func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 	run(t, []faultCase{
 		{"no host name", nil, setup + ":8080 {\n" + rest,
 			strings.Replace(proxied, "axra {", "axra {\n site_url https://example.com", 1) + ":8080 {\n" + rest,
-			"error", "addresses", "stands in a site without a host name", ""},
+			"error", "addresses", "stands in a site without a host name", inMessage},
 		{"plain http", nil, proxied + "http://example.com {\n" + rest, good, "warning", "addresses", "served over plain HTTP", "remove `http://`"},
 		{"nobody is trusted", nil,
 			strings.Replace(setup, "axra {", "axra {\n site_url https://example.com", 1) + "http://example.com {\n" + rest,
@@ -291,10 +302,10 @@ func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 		{"no gate", nil, site(hook), good, "warning", "addresses", "there is no gate", ""},
 		{"one name for two offers", nil,
 			site(hook + strings.Replace(gate, "price", "pass one\n price", 1) + "axra_paywall /other/* {\n pass one\n price 1.00 usd\n }"), "",
-			"error", "addresses", "two gates of example.com would sell under the one name", ""},
+			"error", "addresses", "two gates of example.com would sell under the one name", inMessage},
 		{"a pass that nobody sells", nil,
 			site(hook + gate + "@paid axra_paid monht\n respond @paid thanks"), "",
-			"error", "addresses", "no gate sells a pass \"monht\"", ""},
+			"error", "addresses", "no gate sells a pass \"monht\"", inMessage},
 	})
 }
 
@@ -323,7 +334,7 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 		{"a test secret beside a live key", set("AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "error", "endpoint", "a sandbox secret beside a live key", ""},
 		{"a test key", set("AXRA_API_KEY", "bk_test_sandbox", "AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "warning", "endpoint", "takes no real money", "the live key"},
 		{"a test key at the live endpoint", set("AXRA_API_KEY", "bk_test_sandbox"), strings.Replace(good, "axra {", "axra {\n endpoint https://api.useaxra.com/api/v1", 1), "",
-			"error", "configuration", "api_key is a sandbox key", ""},
+			"error", "configuration", "api_key is a sandbox key", inMessage},
 		{"an endpoint of somebody else", nil, strings.Replace(good, "axra {", "axra {\n endpoint https://pay.example.com", 1), good, "warning", "endpoint", "none of Axra's addresses", "leave out `endpoint`"},
 		{"no webhook secret", nil, strings.Replace(strings.Replace(good, "webhook_secret {env.AXRA_WEBHOOK_SECRET}", "", 1), hook, "", 1), "", "warning", "secrets", "", ""},
 		{"a price that is not set", set("TEST_PRICE", ""), priced, good, "error", "prices", "{env.TEST_PRICE}, which is empty", "--envfile"},
@@ -378,6 +389,10 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 		{"a list of names", func(d *desk) { d.write("books/one.pdf", marker) }, site(hook + "root ROOT\n @paid path /books/*.pdf\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
 			site(hook + "root ROOT\n @paid path /books/*\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
 			"warning", "files", "example.com/books/ lists the names", "remove `browse`"},
+		{"a page in place of a section", func(d *desk) { d.write("premium/second.html", marker) }, strings.Replace(good, "/premium/*", "/premium", 1), good,
+			"warning", "files", "it covers /premium only; below it is free: example.com/premium/article.html (and ", "write `/premium/*`"},
+		{"a page in place of a section, in its handle", func(d *desk) { d.write("issues/one.html", marker) }, handled("/issues"), handled("/issues/*"),
+			"warning", "files", "it covers /issues only; below it is free: example.com/issues/one.html", "write `/issues/*`"},
 		{"a gate before nothing", nil, strings.Replace(good, "/premium/*", "/premum/*", 1), good, "warning", "files", "no file lies behind it", "correct the path"},
 		{"no folder", nil, strings.Replace(good, "root ROOT", "root ROOT/none", 1), good, "warning", "files", "cannot be read", "correct `root`"},
 	})
@@ -395,8 +410,12 @@ func TestCheckTriesStorageAndLeavesNothingThere(t *testing.T) {
 
 	blocked := strings.Replace(good, "STORAGE", "STORAGE/file", 1)
 	mustDo(t, os.WriteFile(filepath.Join(d.storage, "file"), nil, 0o600))
-	if found, _ := d.check(blocked).find("storage", "does not exist"); found.Level != "warning" {
+	if found, _ := d.check(blocked).find("storage", "it is no folder"); found.Level != "error" {
 		t.Errorf("a file in place of the folder: %+v", found)
+	}
+	first := d.check(strings.Replace(good, "STORAGE", "STORAGE/none", 1))
+	if found, _ := first.find("storage", "does not exist yet"); found.Level != "warning" || !strings.Contains(found.Fix, "nothing, if Caddy has not run yet") {
+		t.Errorf("before the first run: %+v", found)
 	}
 	mustDo(t, os.WriteFile(filepath.Join(d.storage, "axra"), nil, 0o600)) // where the folder would be
 	read := d.check(good)
@@ -466,7 +485,38 @@ func TestCheckReportsWhatDoesNotLoad(t *testing.T) {
 		if found := read.Findings[0]; found.Check != "configuration" || !strings.Contains(found.Message, c.phrase) || strings.Contains(found.Message, "goroutine") {
 			t.Errorf("%s: %+v", name, found)
 		}
+		if hasFix := read.Findings[0].Fix != ""; hasFix != (name == "no axra") {
+			t.Errorf("%s: the fix is %q", name, read.Findings[0].Fix)
+		}
 	}
+}
+
+// A storage that hangs and ignores its context does not keep the command for ever.
+func TestCheckEndsWhereStorageHangs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	released := make(chan struct{})
+	defer close(released)
+	hanging := hangingStorage{&certmagic.FileStorage{Path: t.TempDir()}, cancel, released}
+	if _, err := paywall.ProbeStorage(ctx, hanging); !errors.Is(err, ledger.ErrStorageTimeout) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// hangingStorage hangs when the record of the check is written, and has the time run out.
+type hangingStorage struct {
+	certmagic.Storage
+
+	expire   func()
+	released chan struct{}
+}
+
+func (s hangingStorage) Store(ctx context.Context, key string, value []byte) error {
+	if !strings.HasPrefix(key, "axra/check-") {
+		return s.Storage.Store(ctx, key, value)
+	}
+	s.expire()
+	<-s.released
+	return nil
 }
 
 func TestCheckEndsWhereRoutesInvokeThemselves(t *testing.T) {

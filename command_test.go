@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
@@ -189,5 +190,149 @@ func TestAReplayTakesEachRequestOfAFile(t *testing.T) {
 	var results []struct{ Outcome, Error string }
 	if jsonErr := json.Unmarshal([]byte(out), &results); err != nil || jsonErr != nil || len(results) != 2 || results[0].Outcome != "known" || results[1].Error == "" {
 		t.Errorf("%v %v %s", err, jsonErr, out)
+	}
+}
+
+func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
+	w := office(t)
+	_, event := w.visitor().started("/premium/article.html")
+	without := func(change func(event, data map[string]any)) string {
+		var raw map[string]any
+		mustDo(t, json.Unmarshal(encode(t, event), &raw))
+		data, ok := raw["data"].(map[string]any)
+		if !ok {
+			t.Fatalf("the event has no data: %v", raw)
+		}
+		change(raw, data)
+		return string(encode(t, raw))
+	}
+	replay := func(input string, args ...string) (string, error) {
+		out, _, err := w.operateWith(input, append([]string{"webhook", "replay", "-", "--trust"}, args...)...)
+		return out, err
+	}
+	foreign := without(func(_, data map[string]any) { data["metadata"] = map[string]any{"sessionId": "cs_x"} })
+	for name, c := range map[string]struct{ input, outcome, words string }{
+		"no metadata":         {foreign, "foreign", "it lacks the metadata of this installation (paywall_…)"},
+		"an unknown event":    {without(func(event, _ map[string]any) { event["event"] = "payment.sent" }), "unknown", "compare its name"},
+		"terms cut off":       {without(func(_, data map[string]any) { delete(metadataOf(t, data), "paywall_pass") }), "malformed", "its metadata cannot be read"},
+		"a refund of nothing": {`{"event":"payment.refunded","data":{}}`, "unmatched", "neither a session nor a payment"},
+		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded, and opens nothing"},
+	} {
+		out, err := replay(c.input)
+		if err == nil || !strings.Contains(err.Error(), "nobody gets access") {
+			t.Errorf("%s ends with %v", name, err)
+		}
+		if !strings.Contains(out, ": "+c.outcome+": ") || !strings.Contains(out, c.words) {
+			t.Errorf("%s: %s", name, out)
+		}
+	}
+	if out, err := replay(foreign, "--json"); err == nil || !strings.Contains(out, `"outcome": "foreign"`) {
+		t.Errorf("for programs: %v %s", err, out)
+	}
+	if w.facts("paid") != 0 {
+		t.Error("something was recorded as paid")
+	}
+	// What is known already has done what it should.
+	good := string(encode(t, event))
+	for _, words := range []string{": paid: the payment is recorded", ": known: it is in the ledger already"} {
+		if out, err := replay(good); err != nil || !strings.Contains(out, words) {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+}
+
+func metadataOf(t *testing.T, data map[string]any) map[string]any {
+	t.Helper()
+	metadata, ok := data["metadata"].(map[string]any)
+	if !ok {
+		t.Fatalf("no metadata in %v", data)
+	}
+	return metadata
+}
+
+func TestAPaymentThatDoesNotFitIsShownAsSuch(t *testing.T) {
+	w := office(t)
+	session, event := w.visitor().started("/premium/article.html")
+	var raw map[string]any
+	mustDo(t, json.Unmarshal(encode(t, event), &raw))
+	data, _ := raw["data"].(map[string]any)
+	data["amount"] = 3
+	if _, _, err := w.operateWith(string(encode(t, raw)), "webhook", "replay", "-", "--trust"); err == nil {
+		t.Fatal("3 USD are enough")
+	}
+	shown, listed := w.run("show", session), w.run("list", "--unfitting")
+	for _, out := range []string{shown, listed} {
+		if !strings.Contains(out, "asked 5.00 USD, came 3.00 USD") || strings.Contains(out, "forever") || strings.Contains(out, "devices") {
+			t.Errorf("it is shown as\n%s", out)
+		}
+	}
+	if !strings.Contains(shown, "opens nothing") {
+		t.Errorf("it is shown as\n%s", shown)
+	}
+	var found struct{ Asked, Amount json.Number }
+	w.runJSON(&found, "show", session)
+	if found.Asked != "5.00" || found.Amount != "3.00" {
+		t.Errorf("for programs: %+v", found)
+	}
+	if out := w.run("report"); !strings.Contains(out, "no sales in this time") || !strings.Contains(out, "Besides: 1 payment in another") {
+		t.Errorf("the report says\n%s", out)
+	}
+}
+
+func TestAFilterThatFitsNothingIsAnError(t *testing.T) {
+	w := office(t)
+	for _, c := range []struct {
+		phrase string
+		args   []string
+	}{
+		{"write one of open, ended", []string{"list", "--state", "opne"}},
+		{"or --unfitting", []string{"list", "--state", "mismatch"}},
+		{"state unfitting", []string{"list", "--state", "open", "--unfitting"}},
+		{"is no site", []string{"list", "--site", "localhost"}},
+		{"is no site", []string{"list", "--site", "https://example.com/"}},
+		{"the first must be the earlier one", []string{"list", "--from", "2026-12", "--to", "2026-11"}},
+		{"the first must be the earlier one", []string{"report", "--from", "2026-12", "--to", "2026-11"}},
+		{"--csv and --json exclude each other", []string{"report", "--csv", "--json"}},
+	} {
+		w.wantError(c.phrase, c.args...)
+	}
+	for _, args := range [][]string{{"list", "--state", "dispute_lost"}, {"list", "--site", w.site}, {"list", "--from", "2026-11", "--to", "2026-12"}} {
+		w.run(args...)
+	}
+}
+
+func TestAPurchaseIsShownInTheOrderOfTime(t *testing.T) {
+	w := office(t)
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	payment := w.lastPayment()
+	w.pass(time.Minute)
+	w.run("revoke", payment.SessionID)
+	w.pass(time.Minute)
+	w.run("restore", payment.SessionID)
+	if out := w.run("show", payment.SessionID); !strings.Contains(out, "until (UTC)") {
+		t.Errorf("an open one has an end:\n%s", out)
+	}
+	w.pass(time.Minute)
+	mustDo(t, w.sandbox.Refund(payment.ID))
+	w.delivered()
+	out := w.run("show", payment.SessionID)
+	revoked, restored, refunded := strings.Index(out, "\nrevoked"), strings.Index(out, "\nrestored"), strings.Index(out, "\nrefunded")
+	if revoked < 0 || restored < revoked || refunded < restored {
+		t.Errorf("not in order:\n%s", out)
+	}
+	if strings.Contains(out, "until") || !strings.Contains(out, " UTC  5.00 USD") {
+		t.Errorf("a refunded one is shown as\n%s", out)
+	}
+	if out := w.run("list"); !strings.Contains(out, "PAID AT (UTC)") {
+		t.Errorf("the list does not say which time it is:\n%s", out)
+	}
+}
+
+func TestTheReportHasNumbersAsTheListHas(t *testing.T) {
+	w := office(t)
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	list, report := w.run("list", "--json"), w.run("report", "--json")
+	if !strings.Contains(list, `"amount":5.00`) || !strings.Contains(report, `"amount": 5.00`) || !strings.Contains(report, `"net": 5.00`) || !strings.Contains(report, `"amount": 0.00`) {
+		t.Errorf("the list has\n%s\nand the report\n%s", list, report)
 	}
 }

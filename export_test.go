@@ -58,3 +58,6 @@ func SweepIfDue(ctx context.Context) error {
 	}
 	return app.sweepIfDue(ctx)
 }
+
+// ProbeStorage is what `caddy axra check` tries a storage with.
+var ProbeStorage = probeStorage

@@ -177,7 +177,7 @@ func TestInspectSaysThatNothingFits(t *testing.T) {
 		want []string
 	}{
 		"another secret": {"X-Axra-Signature: " + sign([]byte(body), "other"),
-			[]string{"Nothing fits", "X-Axra-Signature", "AXRA_WEBHOOK_SECRET of this environment", "another secret", "it says that it is payment.refunded", "data.reference"}},
+			[]string{"Nothing fits", "X-Axra-Signature", "AXRA_WEBHOOK_SECRET of this environment", "another secret", "it says that it is payment.refunded", "data.reference", "not found: it counts from when it arrives"}},
 		"no signature":   {"Content-Type: application/json", []string{"Nothing fits", "none", "It is not from Axra"}},
 		"the secret":     {"Verif-Hash: bs_test_PLANTED", []string{"The header Verif-Hash holds the webhook secret itself"}},
 		"a masked token": {"X-Hook-Token: ***", []string{"masked", "X-Hook-Token"}},
@@ -240,6 +240,10 @@ func TestInspectReadsEnvironmentFiles(t *testing.T) {
 	if _, err := inspect(t, request, "--config", config); err == nil {
 		t.Fatal("an empty secret is tried")
 	}
+	secret := write("secret", "bs_test_FILED")
+	if out, err := inspect(t, request, "--config", config, "--secret-file", secret); err != nil || !strings.Contains(out, "that of --secret-file") {
+		t.Errorf("the file's is not tried where the other is not at hand: %v\n%s", err, out)
+	}
 	out, err := inspect(t, request, "--config", config, "--envfile", write("env", "PW_FROM_FILE=bs_test_FILED\n"))
 	if err != nil || !strings.Contains(out, "header X-Sig") {
 		t.Errorf("%v\n%s", err, out)
@@ -256,9 +260,9 @@ func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
 	mustDo(t, os.WriteFile(file, []byte("X-Sig: "+sign([]byte("{}"), "")+"\n\n{}"), 0o600))
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	for want, content := range map[string]string{
-		"there is no secret to try":              "",
-		"webhook_secret {env.PW_UNSET} is empty": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
-		"no global option axra":                  "example.com\n",
+		"there is no secret to try": "",
+		"webhook_secret {env.PW_UNSET} is empty or cannot be read by this command": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
+		"no global option axra": "example.com\n",
 	} {
 		args := []string{file}
 		if content != "" {

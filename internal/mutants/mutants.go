@@ -288,6 +288,14 @@ var mutants = []mutant{
 	{"check: links are files of their own", "check_files.go", `if os.SameFile(file.info, info) {`, `if file.name == name {`, ".", "TestCheckFindsOpenFiles"},
 	{"check: compressed copies are files of their own", "check_files.go", `if file.by = o.identify(original); file.by != nil {`, `if file.by = o.identify(original + "/"); file.by != nil {`, ".", "TestCheckFindsOpenFiles"},
 	{"check: a hidden file counts as free", "check_files.go", `case file.free == "" && t.serves(server):`, `case file.free == "":`, ".", "TestCheckFindsOpenFiles"},
+	{"check: a storage that hangs is waited for", "check_storage.go", `	case <-ctx.Done():
+		return time.Time{}, fmt.Errorf(`, `	case <-make(chan int):
+		return time.Time{}, fmt.Errorf(`, ".", "TestCheckEndsWhereStorageHangs"},
+	{"check: free files below a page are not seen", "check_files.go", `if file.gate != nil || !strings.HasPrefix(file.free, folder) {`, `if file.gate == nil || !strings.HasPrefix(file.free, folder) {`, ".", "TestCheckFindsOpenFiles"},
+	{"a replay that changes nothing succeeds", "command_keeping.go", `if !outcomes[result.Outcome].idle {`, `if result.Outcome != "" {`, ".", "TestAReplayThat"},
+	{"a payment that does not fit seems to open", "command_purchases.go", `if info.State == string(ledger.Mismatch) {`, `if info.State == "" {`, ".", "TestAPaymentThatDoesNotFit"},
+	{"a list in a state that there is not", "command_purchases.go", `if state != "" && !slices.Contains(states, state) {`, `if state == "" && !slices.Contains(states, "open") {`, ".", "TestAFilter"},
+	{"times in the wrong order find nothing", "admin.go", `if !to.IsZero() && !from.Before(to) {`, `if to.IsZero() && !from.Before(from) && from.Year() > 9999 {`, ".", "TestAFilter"},
 	{"check: the record stays in storage", "check_storage.go", `err := storage.Delete(context.WithoutCancel(ctx), key); err`, `err := ctx.Err(); err`, ".", "TestCheckTriesStorage|TestCheckKeeps"},
 	{"check: a storage is taken as it is", "check_storage.go", `if err := ledger.Probe(ctx, storage); err != nil {`, `if err := ledger.Probe(ctx, storage); err == nil && ctx.Err() != nil {`, ".", "TestCheckFindsAStorage"},
 	{"check: a test secret passes beside a live key", "check_secrets.go", `other != "" && other != mode {`, `other == mode {`, ".", "TestCheckFindsFaultsOfSecrets"},
