@@ -22,6 +22,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/unpack"
 )
 
 //go:embed Caddyfile
@@ -70,7 +71,7 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr
 	if err != nil {
 		return err
 	}
-	if err := unpack(filepath.Join(data, "site")); err != nil {
+	if err := unpackSite(filepath.Join(data, "site")); err != nil {
 		return fmt.Errorf("writing the example's site: %w", err)
 	}
 	for name, value := range map[string]string{
@@ -127,24 +128,11 @@ func isFree(address string) error {
 	return listener.Close()
 }
 
-// unpack writes the embedded site to a folder that Caddy can serve.
-func unpack(to string) error {
-	return fs.WalkDir(site, "site", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel("site", path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, relative)
-		if entry.IsDir() {
-			return os.MkdirAll(target, 0o700)
-		}
-		content, err := site.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, content, 0o600)
-	})
+// unpackSite writes the embedded site to a folder that Caddy can serve.
+func unpackSite(to string) error {
+	files, err := fs.Sub(site, "site")
+	if err != nil {
+		return err
+	}
+	return unpack.To(to, files)
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/unpack"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -45,24 +46,11 @@ func (a *axra) stop() {
 	}
 }
 
-// unpack writes the embedded site to a folder that the nodes can serve.
-func unpack(to string) error {
-	return fs.WalkDir(site, "site", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel("site", path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, relative)
-		if entry.IsDir() {
-			return os.MkdirAll(target, 0o700)
-		}
-		content, err := site.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, content, 0o600)
-	})
+// unpackSite writes the embedded site to a folder that Caddy can serve.
+func unpackSite(to string) error {
+	files, err := fs.Sub(site, "site")
+	if err != nil {
+		return err
+	}
+	return unpack.To(to, files)
 }

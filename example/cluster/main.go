@@ -70,7 +70,7 @@ func run(ctx context.Context, out io.Writer, data string, at addresses) error {
 			return err
 		}
 	}
-	if err := unpack(filepath.Join(data, "site")); err != nil {
+	if err := unpackSite(filepath.Join(data, "site")); err != nil {
 		return fmt.Errorf("writing the example's site: %w", err)
 	}
 	axra, err := startSandbox(ctx, data, at)
