@@ -39,7 +39,7 @@ func (s site) prefix(path string) string {
 // have one name, and paths of their own.
 func (s site) accessName(path string, of ...string) string {
 	sum := sha256.Sum256([]byte(s.origin + "\n" + strings.Join(of, "\n")))
-	return s.prefix(path) + "axra_t_" + hex.EncodeToString(sum[:4])
+	return s.prefix(path) + accessMark + hex.EncodeToString(sum[:4])
 }
 
 // maxOrigins bounds how many origins are remembered: behind a wildcard a client may
@@ -47,6 +47,9 @@ func (s site) accessName(path string, of ...string) string {
 const maxOrigins = 1000
 
 func (h *Handler) names(site site) *cookieNames {
+	if site.names != nil {
+		return site.names
+	}
 	if known, ok := h.cookies.Load(site.origin); ok {
 		return known.(*cookieNames) //nolint:forcetypeassert // only this function stores
 	}
@@ -103,8 +106,7 @@ func (s site) cookie(name, value string, expires time.Time) *http.Cookie {
 	return cookie
 }
 
-// cookieValues returns the values of the cookies of these names, at most limit. It
-// makes no copy and ignores all other cookies, however many there are.
+// cookieValues returns the values of the cookies of these names, at most limit.
 func cookieValues(headers, names []string, limit int) []string {
 	var found []string
 	eachCookie(headers, func(cookie, value string) bool {
@@ -116,6 +118,28 @@ func cookieValues(headers, names []string, limit int) []string {
 	return found
 }
 
+// accessMark is in the name of every cookie that carries an access token.
+const accessMark = "axra_t_"
+
+// eachAccessCookie is eachCookie for those of accessMark, in the time of one search for
+// it: most headers are full of cookies of others.
+func eachAccessCookie(headers []string, visit func(name, value string) bool) {
+	for _, header := range headers {
+		for {
+			at := strings.Index(header, accessMark)
+			if at < 0 {
+				break
+			}
+			begin := strings.LastIndexByte(header[:at], ';') + 1
+			pair, rest, _ := strings.Cut(header[begin:], ";")
+			header = rest
+			if name, value, ok := cutCookie(pair); ok && strings.Contains(name, accessMark) && !visit(name, value) {
+				return
+			}
+		}
+	}
+}
+
 // eachCookie calls visit for each cookie (RFC 6265, section 5.4) until it
 // returns false.
 func eachCookie(headers []string, visit func(name, value string) bool) {
@@ -123,12 +147,16 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 		for len(header) > 0 {
 			var pair string
 			pair, header, _ = strings.Cut(header, ";")
-			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=") // no other white space: a browser takes it for part of a name
-			if ok && !visit(name, strings.Trim(value, `"`)) {
+			if name, value, ok := cutCookie(pair); ok && !visit(name, value) {
 				return
 			}
 		}
 	}
+}
+
+func cutCookie(pair string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(strings.Trim(pair, " \t"), "=") // no other white space: a browser takes it for part of a name
+	return name, strings.Trim(value, `"`), ok
 }
 
 // pendingCookies are the checkouts under way of one browser, oldest first.
@@ -153,7 +181,7 @@ func (h *Handler) readPending(r *http.Request, site site) pendingCookies {
 	scopes := h.scopes(r, site)
 	eachCookie(r.Header["Cookie"], func(name, value string) bool {
 		if !strings.HasPrefix(name, prefix) {
-			if strings.Contains(name, "axra_t_") {
+			if strings.Contains(name, accessMark) {
 				found.bought += len(name) + len(value)
 			}
 			return true

@@ -139,6 +139,7 @@ type Handler struct {
 	app              *App
 	logger           *zap.Logger
 	matchers         caddyhttp.MatcherSets
+	divided          []halves // the matchers, for matchesAny
 	pathMatchersOnly bool
 	implicitPass     bool             // nobody has chosen the name
 	sales            []*sale          // what opens the gate, in the order in which it is offered
@@ -150,7 +151,8 @@ type Handler struct {
 	siteURL          string
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
-	sites            sync.Map // *caddyhttp.Server → []address
+	stands           sync.Map // *caddyhttp.Server → *stand
+	lastStand        atomic.Pointer[stand]
 }
 
 // DefaultPass names the pass of a gate that says nothing else.
@@ -214,6 +216,7 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	if err := h.matchers.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
+	h.divided = inHalves(h.matchers)
 	return nil
 }
 
@@ -418,7 +421,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if h.sellsPaths && !isPlain(r) || h.sellsKeys && !wellFormed(r.URL.RawQuery) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	if headerBytes(r.Header) > maxHeaderBytes {
+	if isOversized(r) {
 		return h.show(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
 	}
 	if !h.app.keysReady(r.Context()) {
@@ -453,76 +456,100 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return h.newVisit(w, r, site, next).turnedAway(verdict, grant)
 }
 
-func headerBytes(header http.Header) int {
+// isOversized reports whether a request has more header than the gate reads. Few servers
+// let so much in.
+func isOversized(r *http.Request) bool {
+	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok &&
+		server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
+		return false
+	}
 	total := 0
-	for name, values := range header {
+	for name, values := range r.Header {
 		for _, value := range values {
 			total += len(name) + len(value)
 		}
 	}
-	return total
+	return total > maxHeaderBytes
 }
 
 // decide finds the token that opens the gate, if the request carries one. Where
 // passes are named, it must be of one of these.
 func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, *verified) {
 	best, known := none, (*verified)(nil)
-	for _, entry := range h.presented(r, site) {
-		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) {
-			continue
+	at := now()
+	h.eachPresented(r, site, at, func(entry *verified) bool {
+		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) || !h.isFor(r, entry) {
+			return true
 		}
-		if sale := h.saleOf(entry.Pass); sale == nil || !sale.opens(entry.Resource, r) {
-			continue
-		}
-		if entry.Resource != terms.WholePass && !h.sellsPaths && !isPlain(r) {
-			continue // bought by path when the gate still sold paths
-		}
-		verdict := h.app.judge(r.Context(), entry)
+		verdict := h.app.judge(r.Context(), entry, at)
 		switch {
 		case verdict == open && entry.downloads.Load() == 0:
-			return open, entry
+			best, known = open, entry
+			return false
 		case verdict == open, // another may open without counting downloads
 			verdict == unknown && best != open, // who may have paid is not told that all is over
 			verdict == closed && best == none:
 			best, known = verdict, entry
 		}
-	}
+		return true
+	})
 	return best, known
 }
 
-// presented are the valid tokens of a request, whatever they open.
-func (h *Handler) presented(r *http.Request, site site) []*verified {
-	var found []*verified
-	for _, raw := range h.candidates(r, site) {
-		if entry, err := h.app.verify(raw, site); err == nil {
-			found = append(found, entry)
+// isFor reports whether what a token was given for is what the request asks for.
+func (h *Handler) isFor(r *http.Request, entry *verified) bool {
+	sale := h.saleOf(entry.Pass)
+	if sale == nil || !sale.opens(entry.Resource, r) {
+		return false
+	}
+	// It may have been bought by path when the gate still sold paths.
+	return entry.Resource == terms.WholePass || h.sellsPaths || isPlain(r)
+}
+
+// eachPresented calls visit for the valid tokens of a request, whatever they open, until
+// it returns false.
+func (h *Handler) eachPresented(r *http.Request, site site, at time.Time, visit func(*verified) bool) {
+	more := true
+	h.eachToken(r, site, func(raw string) bool {
+		if entry, err := h.app.verify(raw, site, at); err == nil {
+			more = visit(entry)
 		}
+		return more
+	})
+	if !more {
+		return
 	}
 	if entry := h.linked(r, site); entry != nil {
-		found = append(found, entry)
+		visit(entry)
 	}
-	return found
 }
 
 // maxCandidates bounds how many tokens of one request are looked at.
 const maxCandidates = 8
 
-// candidates are the values that may be access tokens: of our cookies, of which
-// each may occur more than once (RFC 6265, section 5.4), and of the Authorization
-// header.
-func (h *Handler) candidates(r *http.Request, site site) []string {
+// eachToken calls visit for the values that may be access tokens, until it returns false:
+// of our cookies, of which each may occur more than once (RFC 6265, section 5.4), and of
+// the Authorization header.
+func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) bool) {
 	names := h.names(site).access
 	if h.sellsKeys {
 		names = append(slices.Clip(names), h.keyNames(r, site)...)
 	}
-	found := cookieValues(r.Header["Cookie"], names, maxCandidates)
+	seen, more := 0, true
+	eachAccessCookie(r.Header["Cookie"], func(name, value string) bool {
+		if slices.Contains(names, name) {
+			seen++
+			more = visit(value)
+		}
+		return more && seen < maxCandidates
+	})
 	for _, value := range r.Header["Authorization"] {
 		scheme, credentials, _ := strings.Cut(value, " ")
-		if strings.EqualFold(scheme, "Bearer") && len(found) <= maxCandidates {
-			found = append(found, strings.TrimSpace(credentials))
+		if more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
+			seen++
+			more = visit(strings.TrimSpace(credentials))
 		}
 	}
-	return found
 }
 
 // admit serves a paid request.

@@ -21,11 +21,12 @@ const DefaultRequestHeaders = "X-Axra-"
 // has added its headers.
 const identifiedVar = "axra.identified."
 
-// admittedVar holds the token by which a gate has let a request through.
+// admittedVar holds the token by which a gate has let a request through; nobody where
+// a gate does not cover it.
 const admittedVar = "axra.admitted"
 
-// placeholderNames are the placeholders under http.axra that say who has paid.
-var placeholderNames = []string{"pass", "session", "payment", "until", "user"}
+// nobody is what admittedVar holds before a gate has let the request through.
+var nobody *verified
 
 func checkRequestHeaders(prefix string) error {
 	if !httpguts.ValidHeaderFieldName(prefix) || !strings.HasSuffix(prefix, "-") || len(prefix) < 3 {
@@ -75,33 +76,77 @@ var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 // identify tells later handlers who has paid.
 func (h *Handler) identify(r *http.Request, v *verified) {
-	until := ""
-	if end := v.end(); !end.IsZero() {
-		until = end.UTC().Format(time.RFC3339)
-	}
-	caddyhttp.SetVar(r.Context(), admittedVar, v)
-	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Set("http.axra.paid", true)
-		replacer.Set("http.axra.pass", v.Pass)
-		replacer.Set("http.axra.session", v.Session)
-		replacer.Set("http.axra.payment", v.Payment)
-		replacer.Set("http.axra.until", until)
-		replacer.Set("http.axra.user", v.user)
-		if _, known := replacer.Get("http.auth.user.id"); !known {
-			replacer.Set("http.auth.user.id", v.user)
-		}
-	}
+	tellAdmitted(r, v)
 	if h.RequestHeaders == "" {
 		return
 	}
 	for name, value := range map[string]string{
-		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": until, "User": v.user,
+		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": v.user,
 	} {
 		if value != "" {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
 		}
 	}
 	caddyhttp.SetVar(r.Context(), identifiedVar+plainName(h.RequestHeaders), true)
+}
+
+// untilInWords is the end of access; empty for access without an end.
+func (v *verified) untilInWords() string {
+	end := v.end()
+	if end.IsZero() {
+		return ""
+	}
+	return end.UTC().Format(time.RFC3339)
+}
+
+// tellAdmitted notes by which token the request was let through, last by the innermost
+// gate, and makes the placeholders speak of it. They are made when somebody asks.
+func tellAdmitted(r *http.Request, v *verified) {
+	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return
+	}
+	_, told := vars[admittedVar]
+	vars[admittedVar] = v
+	if told {
+		return
+	}
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Map(func(key string) (any, bool) {
+			admitted, _ := vars[admittedVar].(*verified)
+			return admitted.placeholder(key)
+		})
+	}
+}
+
+// placeholder is the value of a placeholder that says who has paid.
+func (v *verified) placeholder(key string) (value any, known bool) {
+	if key == "http.auth.user.id" && v != nobody {
+		return v.user, true // asked last: what an authentication handler sets goes before
+	}
+	name, found := strings.CutPrefix(key, "http.axra.")
+	if !found {
+		return nil, false
+	}
+	if name == "paid" {
+		return v != nobody, true
+	}
+	if v == nobody {
+		v = new(verified)
+	}
+	switch name {
+	case "pass":
+		return v.Pass, true
+	case "session":
+		return v.Session, true
+	case "payment":
+		return v.Payment, true
+	case "until":
+		return v.untilInWords(), true
+	case "user":
+		return v.user, true
+	}
+	return nil, false
 }
 
 // headerText keeps names of passes in other scripts out of a header's way
@@ -118,15 +163,7 @@ func headerText(value string) string {
 // setUnpaid keeps a literal `{http.axra.paid}` out of what later handlers pass on,
 // unless another gate has let the request through.
 func setUnpaid(r *http.Request) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	if _, known := replacer.Get("http.axra.paid"); known {
-		return
-	}
-	replacer.Set("http.axra.paid", false)
-	for _, name := range placeholderNames {
-		replacer.Set("http.axra."+name, "")
+	if caddyhttp.GetVar(r.Context(), admittedVar) == nil {
+		tellAdmitted(r, nobody)
 	}
 }

@@ -16,17 +16,27 @@ import (
 // behind it.
 const innerGateVar = "axra.inner_gate"
 
-// gatesVar holds the gates that a request has come to.
+// gatesVar holds the gates that a request has come to: one, or a list of several.
 const gatesVar = "axra.gates"
 
 // enter notes that the request has come to the gate.
 func (h *Handler) enter(r *http.Request) {
-	caddyhttp.SetVar(r.Context(), gatesVar, append(slices.Clip(gatesOf(r)), h))
+	if before := gatesOf(r); len(before) > 0 {
+		caddyhttp.SetVar(r.Context(), gatesVar, append(before, h))
+		return
+	}
+	caddyhttp.SetVar(r.Context(), gatesVar, h)
 }
 
+// gatesOf are the gates that the request has come to, the outermost first.
 func gatesOf(r *http.Request) []*Handler {
-	gates, _ := caddyhttp.GetVar(r.Context(), gatesVar).([]*Handler)
-	return gates
+	switch gates := caddyhttp.GetVar(r.Context(), gatesVar).(type) {
+	case *Handler:
+		return []*Handler{gates}
+	case []*Handler:
+		return slices.Clip(gates)
+	}
+	return nil
 }
 
 // gatesBehind are the other gates that cover the request and have not seen it yet.

@@ -55,7 +55,7 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	// Behind a gate the address no longer shows a private one.
-	if admitted, ok := caddyhttp.GetVar(r.Context(), admittedVar).(*verified); ok && m.wants(admitted.Pass) {
+	if admitted, ok := caddyhttp.GetVar(r.Context(), admittedVar).(*verified); ok && admitted != nobody && m.wants(admitted.Pass) {
 		return true, nil
 	}
 	for _, gate := range m.app.allGates() {

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -79,14 +80,17 @@ func wellFormed(query string) bool {
 
 // disguised is the part of reach that looks behind disguises.
 func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
-	here, sane := disguises(append(overriding(r, original), suspects(r.URL)...))
+	found := append(overriding(r, original), suspects(r.URL)...)
+	if len(found) == 0 && original.Path == r.URL.Path && original.RawPath == r.URL.RawPath {
+		return outside, nil // as most paths are
+	}
+	here, sane := readingsOf(r, found)
 	if !sane {
 		return ambiguous, nil
 	}
-	delete(here, r.URL.Path) // reach has asked about it
 	for reading := range here {
-		if unescapeOnce(reading) != reading {
-			continue // on the way to its decoded form, which is among them too
+		if reading == r.URL.Path || unescapeOnce(reading) != reading {
+			continue // reach has asked about it, or its decoded form is among them too
 		}
 		exempt := h.at(r, reading)
 		if match, err := h.matchers.AnyMatchWithError(exempt); err != nil || match {
@@ -99,7 +103,7 @@ func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
 	if original.Path == r.URL.Path {
 		return outside, nil
 	}
-	before, sane := disguises(suspects(original))
+	before, sane := readingsOf(r, suspects(original))
 	if !sane {
 		return ambiguous, nil
 	}
@@ -111,31 +115,54 @@ func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
 	return outside, nil
 }
 
+// halves are the matchers of one set: those that are asked about other readings of a
+// path, and the `not` matchers.
+type halves struct{ plain, negated caddyhttp.MatcherSet }
+
+func inHalves(sets caddyhttp.MatcherSets) []halves {
+	divided := make([]halves, len(sets))
+	for i, set := range sets {
+		for _, matcher := range set {
+			if _, ok := matcher.(*caddyhttp.MatchNot); ok {
+				divided[i].negated = append(divided[i].negated, matcher)
+			} else {
+				divided[i].plain = append(divided[i].plain, matcher)
+			}
+		}
+	}
+	return divided
+}
+
 // matchesAny asks the gate's matchers about other readings of the path; its `not`
 // matchers are asked about the request exempt.
 func (h *Handler) matchesAny(r *http.Request, readings []string, exempt *http.Request) (bool, error) {
-	for _, set := range h.matchers {
-		var plain, negated caddyhttp.MatcherSet
-		for _, matcher := range set {
-			if _, ok := matcher.(*caddyhttp.MatchNot); ok {
-				negated = append(negated, matcher)
-			} else {
-				plain = append(plain, matcher)
-			}
-		}
-		if len(plain) == 0 {
+	for _, set := range h.divided {
+		if len(set.plain) == 0 {
 			continue // it depends on exempt alone, which has been asked about
 		}
-		if match, err := negated.MatchWithError(exempt); err != nil || !match {
+		if match, err := set.negated.MatchWithError(exempt); err != nil || !match {
 			if err != nil {
 				return true, err
 			}
 			continue
 		}
-		for _, reading := range readings {
-			if match, err := plain.MatchWithError(h.at(r, reading)); err != nil || match {
-				return match, err
-			}
+		if match, err := h.matchesOneOf(set.plain, r, readings); err != nil || match {
+			return match, err
+		}
+	}
+	return false, nil
+}
+
+func (h *Handler) matchesOneOf(set caddyhttp.MatcherSet, r *http.Request, readings []string) (bool, error) {
+	var other *http.Request
+	for _, reading := range readings {
+		if other == nil || !h.pathMatchersOnly {
+			other = h.at(r, reading)
+		} else {
+			other.URL.Path = reading // nothing else of the request has been made from the path
+		}
+		if match, err := set.MatchWithError(other); err != nil || match {
+			return match, err
 		}
 	}
 	return false, nil
@@ -167,6 +194,9 @@ func (h *Handler) at(r *http.Request, reading string) *http.Request {
 
 // plainHost takes the dot from the end of a host name.
 func plainHost(host string) string {
+	if !strings.HasSuffix(host, ".") && !strings.Contains(host, ".:") {
+		return host
+	}
 	if name, port, err := net.SplitHostPort(host); err == nil && strings.HasSuffix(name, ".") {
 		return net.JoinHostPort(strings.TrimSuffix(name, "."), port)
 	}
@@ -208,7 +238,8 @@ func everyday(p string) []string {
 
 func sameContent(clean string) []string {
 	bare := strings.TrimSuffix(clean, "/")
-	readings := []string{bare + "/"}
+	readings := make([]string, 0, 8)
+	readings = append(readings, bare+"/")
 	// Only what can be a folder has an index file.
 	if bare != clean || !strings.Contains(path.Base(bare), ".") {
 		readings = append(readings, bare+"/index.html")
@@ -226,8 +257,10 @@ func sameContent(clean string) []string {
 			break
 		}
 	}
-	for _, script := range scripts.FindAllStringIndex(bare, 4) {
-		readings = append(readings, bare[:script[1]-1], bare[:script[0]])
+	if _, behind, found := strings.Cut(bare, "."); found && strings.Contains(behind, "/") {
+		for _, script := range scripts.FindAllStringIndex(bare, 4) {
+			readings = append(readings, bare[:script[1]-1], bare[:script[0]])
+		}
 	}
 	for _, index := range indexes {
 		if folder, ok := cutEnding(bare, index); ok {
@@ -256,6 +289,35 @@ const (
 	maxReadings   = 96
 	maxSuspicious = 8 << 10 // bytes of a path
 )
+
+// readingsVar holds what was last found out about suspicious paths of the request: every
+// gate asks the same.
+const readingsVar = "axra.readings"
+
+type foundReadings struct {
+	of       []string
+	readings map[string]bool
+	sane     bool
+}
+
+// readingsOf is disguises, once for all gates that a request comes to. The map is not to
+// be changed.
+func readingsOf(r *http.Request, paths []string) (readings map[string]bool, sane bool) {
+	if len(paths) == 0 {
+		return nil, true
+	}
+	known, _ := caddyhttp.GetVar(r.Context(), readingsVar).([]foundReadings)
+	for _, found := range known {
+		if slices.Equal(found.of, paths) {
+			return found.readings, found.sane
+		}
+	}
+	readings, sane = disguises(paths)
+	if len(known) < 4 {
+		caddyhttp.SetVar(r.Context(), readingsVar, append(slices.Clip(known), foundReadings{paths, readings, sane}))
+	}
+	return readings, sane
+}
 
 // disguises returns what else the paths could be taken for, and the paths
 // themselves. It is not sane where there is too much to follow, which no honest

@@ -243,7 +243,7 @@ func (v *visit) tellStatus() error {
 	if entry, err := session.DecodePending(v.app.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
 		return v.tellPurchase(entry, "", func() string { return v.unpaidState(entry) })
 	}
-	if known, err := v.app.verify(raw, v.site); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known) != none {
+	if known, err := v.app.verify(raw, v.site, now()); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known, now()) != none {
 		return v.tellPurchase(session.Pending{Session: known.Session}, known.Device, func() string { return "waiting" })
 	}
 	return v.wantToken(`, error="invalid_token"`, "This token is not valid for this resource.")

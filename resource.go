@@ -55,12 +55,15 @@ func isPlain(r *http.Request) bool {
 	if r.URL.Opaque != "" || original.Opaque != "" {
 		return false
 	}
-	here, before := samePage(r.URL.Path), samePage(original.Path)
 	found := append(overriding(r, original), suspects(r.URL)...)
-	readings, sane := disguises(append(found, suspects(original)...))
+	if found = append(found, suspects(original)...); len(found) == 0 {
+		return true
+	}
+	readings, sane := readingsOf(r, found)
 	if !sane {
 		return false
 	}
+	here, before := samePage(r.URL.Path), samePage(original.Path)
 	for reading := range readings {
 		if unescapeOnce(reading) != reading {
 			continue // on the way to its decoded form, which is among them too

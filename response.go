@@ -20,13 +20,13 @@ import (
 // the application behind says about caching. Only a deferred `header` around the
 // gate has a later word; App.warnDeferredHeader tells its owner.
 type privateWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
-	return &privateWriter{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
 // WriteHeader makes the final header private.
@@ -63,19 +63,35 @@ func (w *privateWriter) FlushError() error {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
 	}
-	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
-
-// Unwrap serves http.ResponseController.
-func (w *privateWriter) Unwrap() http.ResponseWriter { return w.ResponseWriterWrapper }
 
 // sharedOnly are directives that speak to shared caches (RFC 9111, section 5.2.2).
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
 // makePrivate marks an answer for this browser only.
 func makePrivate(header http.Header) {
+	private, vary := header["Cache-Control"], header["Vary"]
+	if len(private) == 0 && len(vary) == 0 {
+		lines := []string{"private", "Cookie, Authorization"} // as all that is below, at one go
+		header["Cache-Control"], header["Vary"] = lines[:1:1], lines[1:]
+	} else {
+		header.Set("Cache-Control", privately(private))
+		addVary(header, "Cookie")
+		addVary(header, "Authorization")
+	}
+	// Headers by which some shared caches let themselves be told otherwise (RFC 9213).
+	for name := range header {
+		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
+			delete(header, name)
+		}
+	}
+}
+
+// privately is what Cache-Control said, for private caches only.
+func privately(lines []string) string {
 	directives := []string{"private"}
-	for _, line := range header.Values("Cache-Control") {
+	for _, line := range lines {
 		for directive := range strings.SplitSeq(line, ",") {
 			directive = strings.TrimSpace(directive)
 			name, _, _ := strings.Cut(strings.ToLower(directive), "=")
@@ -84,15 +100,7 @@ func makePrivate(header http.Header) {
 			}
 		}
 	}
-	header.Set("Cache-Control", strings.Join(directives, ", "))
-	// Headers by which some shared caches let themselves be told otherwise (RFC 9213).
-	for name := range header {
-		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
-			header.Del(name)
-		}
-	}
-	addVary(header, "Cookie")
-	addVary(header, "Authorization")
+	return strings.Join(directives, ", ")
 }
 
 func addVary(header http.Header, field string) {

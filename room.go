@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // Bounds of the cookies of one browser. Caddy refuses requests with more than 16 KB of
@@ -59,11 +59,8 @@ func (v *visit) makeRoom(o offered) *page.View {
 // forgetEnded drops the cookies of purchases that have ended. They are kept for a while,
 // for the case that another device extends them.
 func (v *visit) forgetEnded() {
-	eachCookie(v.r.Header["Cookie"], func(name, value string) bool {
-		if !strings.Contains(name, "axra_t_") {
-			return true
-		}
-		if _, err := v.app.keyring.VerifyLapsed(value, v.site.origin); err == nil {
+	eachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
+		if _, err := v.app.verify(value, v.site, now()); errors.Is(err, token.ErrLapsed) {
 			cookie := v.site.cookie(name, "", time.Time{}) //nolint:gosec // it deletes one, and sets its attributes
 			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
 				cookie.Path = path

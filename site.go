@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -16,8 +18,9 @@ import (
 
 // site is the public address that a request came to.
 type site struct {
-	origin string // "https://example.com"
-	secure bool   // false only on plain-http localhost
+	origin string       // "https://example.com"
+	secure bool         // false only on plain-http localhost
+	names  *cookieNames // of the gate's cookies there, where a gate remembers the site
 }
 
 func newSite(origin string) site {
@@ -48,11 +51,8 @@ func (h *Handler) site(r *http.Request) (site, error) {
 		return newSite(h.siteURL), nil
 	}
 	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		host, port := splitHostPort(r.Host)
-		for _, address := range h.addresses(server) {
-			if address.matches(host) {
-				return newSite(origin(r, host, address.port(port))), nil
-			}
+		if site, found := h.siteOn(server, r); found {
+			return site, nil
 		}
 	}
 	if h.app.siteURL != "" {
@@ -94,20 +94,61 @@ func origin(r *http.Request, host, port string) string {
 	return scheme + "://" + host + ":" + port
 }
 
-// addresses finds the host names of the sites in which the gate stands on a
-// server. Caddy turns a site block into a route with a host matcher.
-func (h *Handler) addresses(server *caddyhttp.Server) []address {
-	if known, ok := h.sites.Load(server); ok {
-		return known.([]address) //nolint:forcetypeassert // only this function stores
+// stand is the gate on one server.
+type stand struct {
+	addresses    []address // of the sites in which the gate stands there
+	server       *caddyhttp.Server
+	plain, byTLS sync.Map // Host header → *site, of requests without and with TLS
+	remembered   atomic.Int64
+}
+
+// siteOn is the site of a request's Host header, if the gate stands there. What a Host
+// header leads to never changes.
+func (h *Handler) siteOn(server *caddyhttp.Server, r *http.Request) (site, bool) {
+	stand := h.stand(server)
+	known := &stand.plain
+	if r.TLS != nil {
+		known = &stand.byTLS
 	}
-	var found []address
-	for _, hosts := range findGate(h, server) {
-		for _, host := range hosts {
-			found = append(found, address{pattern: host, ports: listenPorts(server)})
+	if found, ok := known.Load(r.Host); ok {
+		return *found.(*site), true //nolint:forcetypeassert // only this function stores
+	}
+	host, port := splitHostPort(r.Host)
+	for _, address := range stand.addresses {
+		if !address.matches(host) {
+			continue
 		}
+		found := newSite(origin(r, host, address.port(port)))
+		if stand.remembered.Add(1) <= maxOrigins {
+			found.names = h.names(found)
+			known.Store(strings.Clone(r.Host), &found)
+		}
+		return found, true
 	}
-	h.sites.Store(server, found)
-	return found
+	return site{}, false
+}
+
+// addresses are the host names of the sites in which the gate stands on a server.
+func (h *Handler) addresses(server *caddyhttp.Server) []address { return h.stand(server).addresses }
+
+// stand finds the host names of the sites in which the gate stands on a server. Caddy
+// turns a site block into a route with a host matcher.
+func (h *Handler) stand(server *caddyhttp.Server) *stand {
+	if last := h.lastStand.Load(); last != nil && last.server == server {
+		return last // most gates stand on one
+	}
+	known, ok := h.stands.Load(server)
+	if !ok {
+		found := &stand{server: server}
+		for _, hosts := range findGate(h, server) {
+			for _, host := range hosts {
+				found.addresses = append(found.addresses, address{pattern: host, ports: listenPorts(server)})
+			}
+		}
+		known, _ = h.stands.LoadOrStore(server, found)
+	}
+	h.lastStand.Store(known.(*stand)) //nolint:forcetypeassert // only this function stores
+	return known.(*stand)             //nolint:forcetypeassert // only this function stores
 }
 
 // findGate returns, for each place where the gate stands, the host names that

@@ -146,27 +146,33 @@ const (
 // retryCheck spaces attempts while the ledger cannot be read.
 const retryCheck = 3 * time.Second
 
-// verify returns the token's entry, checking the signature of each token only
-// once while it is remembered.
-func (a *App) verify(raw string, site site) (*verified, error) {
+// verify returns the token's entry, checking the signature of each token only once while
+// it is remembered. With token.ErrLapsed it returns the entry of a token that has ended
+// with its access, and may ask for another.
+func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
 	if known := a.remembered(raw); known != nil {
-		if known.site != site.origin || known.link != "" {
+		switch {
+		case known.site != site.origin || known.link != "":
 			return nil, token.ErrInvalid
+		case at.Before(known.Expires):
+			return known, nil
+		case known.HasLapsed(at):
+			return known, token.ErrLapsed
 		}
-		return known, nil
+		return nil, token.ErrInvalid
 	}
 	access, err := a.keyring.VerifyAccess(raw, site.origin)
-	if err != nil {
+	if err != nil && !errors.Is(err, token.ErrLapsed) {
 		return nil, err
 	}
-	place, err := parsePlace(access.Device)
-	if err != nil {
-		return nil, err
+	place, malformed := parsePlace(access.Device)
+	if malformed != nil {
+		return nil, malformed
 	}
-	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), nil
+	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), err
 }
 
 // remembered is what has been verified before, as long as this configuration accepts the
@@ -191,8 +197,7 @@ func (a *App) remember(raw string, entry *verified) *verified {
 // judge says whether the token still opens its resource. The ledger is asked in the
 // background once half of Recheck has passed, so that a visitor who keeps reading never
 // waits for it.
-func (a *App) judge(ctx context.Context, v *verified) verdict {
-	at := now()
+func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	if !at.Before(v.Expires) {
 		return none
 	}
@@ -207,11 +212,12 @@ func (a *App) judge(ctx context.Context, v *verified) verdict {
 		}
 	default:
 		a.awaitRecheck(ctx, v)
+		at = now()
 	}
 	if end := v.end(); !end.IsZero() && !at.Before(end) {
 		return none
 	}
-	verdict := v.verdict(now(), time.Duration(a.Grace))
+	verdict := v.verdict(at, time.Duration(a.Grace))
 	if verdict == open && v.failingSince.Load() != 0 {
 		graceVerdicts.Inc()
 	}

@@ -84,19 +84,25 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 // prolonged is the new token for one that has ended with its access, if the purchase
 // has been extended since, on another device.
 func (v *visit) prolonged() *token.Access {
-	for _, raw := range v.candidates(v.r, v.site) {
-		access, err := v.app.keyring.VerifyLapsed(raw, v.site.origin)
-		if err != nil {
-			continue
+	var prolonged *token.Access
+	v.eachToken(v.r, v.site, func(raw string) bool {
+		if ended, err := v.app.verify(raw, v.site, now()); errors.Is(err, token.ErrLapsed) {
+			prolonged = v.prolong(ended.Access)
 		}
-		grant, err := v.app.ledger.Grant(v.r.Context(), access.Session)
-		if err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access) {
-			access.Until = grant.Until
-			return &access
-		}
-		if err != nil && !errors.Is(err, ledger.ErrNotPaid) {
-			v.found.err = err
-		}
+		return prolonged == nil
+	})
+	return prolonged
+}
+
+// prolong is what the ledger says about a token that has ended.
+func (v *visit) prolong(access token.Access) *token.Access {
+	grant, err := v.app.ledger.Grant(v.r.Context(), access.Session)
+	if err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access) {
+		access.Until = grant.Until
+		return &access
+	}
+	if err != nil && !errors.Is(err, ledger.ErrNotPaid) {
+		v.found.err = err
 	}
 	return nil
 }

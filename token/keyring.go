@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +92,8 @@ type key struct {
 type keys struct {
 	installation string
 	byID         map[string]*key
-	ordered      []*key // oldest first
+	heads        map[string]head // by a token's header as it is written
+	ordered      []*key          // oldest first
 }
 
 // Keyring holds the keys in memory. It is safe for concurrent use. The stored keys
@@ -108,6 +110,8 @@ type ring struct {
 	snap  atomic.Pointer[keys]
 	ready chan struct{}
 	once  sync.Once
+	// forged is about stored keys and owners' own: an id never changes its key.
+	forged *forgedTokens
 
 	mu      sync.Mutex
 	changes int // how often this process has changed what is stored
@@ -115,7 +119,7 @@ type ring struct {
 
 // NewKeyring returns an empty keyring; Ensure fills it.
 func NewKeyring(now func() time.Time) *Keyring {
-	return &Keyring{now: now, ring: &ring{ready: make(chan struct{})}}
+	return &Keyring{now: now, ring: &ring{ready: make(chan struct{}), forged: newForgedTokens()}}
 }
 
 // Ready is closed once the stored keys are loaded.
@@ -275,7 +279,7 @@ func (r *ring) change() int {
 // use takes over the stored keys, unless this process has changed them since they
 // were read: a key that has just been removed must not come back.
 func (r *ring) use(record keyringRecord, read int) error {
-	snap := &keys{installation: record.Installation, byID: make(map[string]*key, len(record.Keys))}
+	snap := &keys{installation: record.Installation, byID: make(map[string]*key, len(record.Keys)), heads: make(map[string]head)}
 	for i, stored := range record.Keys {
 		usable, err := stored.usable()
 		if err != nil {
@@ -283,6 +287,11 @@ func (r *ring) use(record keyringRecord, read int) error {
 		}
 		usable.keepUntil = record.keepUntil(i)
 		snap.byID[usable.id] = usable
+		heads, err := headsOf(usable)
+		if err != nil {
+			return err
+		}
+		maps.Copy(snap.heads, heads)
 		snap.ordered = append(snap.ordered, usable)
 	}
 	r.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 )
 
@@ -128,6 +129,7 @@ func isText(raw []byte) bool {
 type ownKeys struct {
 	signer  *key // nil: a stored key signs
 	byID    map[string]*key
+	heads   map[string]head // by a token's header as it is written
 	ordered []*key
 }
 
@@ -142,13 +144,18 @@ var (
 // place of the stored ones. All else is signed with stored keys. The keyring itself is
 // left as it is.
 func (k *Keyring) With(own []OwnKey, sign bool) (*Keyring, error) {
-	with := &Keyring{now: k.now, ring: k.ring, own: ownKeys{byID: make(map[string]*key, len(own))}}
+	with := &Keyring{now: k.now, ring: k.ring, own: ownKeys{byID: make(map[string]*key, len(own)), heads: make(map[string]head)}}
 	for _, each := range own {
 		if with.own.byID[each.key.id] != nil {
 			return nil, ErrTwice
 		}
 		with.own.byID[each.key.id] = each.key
 		with.own.ordered = append(with.own.ordered, each.key)
+		heads, err := headsOf(each.key)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(with.own.heads, heads)
 	}
 	if sign && len(own) > 0 {
 		if !own[0].CanSign() {

@@ -79,6 +79,7 @@ func (a Access) Stale(now time.Time) bool {
 
 type accessClaims struct {
 	jwt.RegisteredClaims
+	End       *endOfLife       `json:"exp,omitempty"` // in place of the registered one
 	Pass      string           `json:"pass"`
 	Resource  string           `json:"resource"`
 	Session   string           `json:"session"`
@@ -86,6 +87,26 @@ type accessClaims struct {
 	Device    string           `json:"device,omitempty"`
 	Downloads int              `json:"downloads,omitempty"`
 	Until     *jwt.NumericDate `json:"until,omitempty"`
+}
+
+// GetExpirationTime serves jwt.Validator.
+func (c *accessClaims) GetExpirationTime() (*jwt.NumericDate, error) {
+	if c.End == nil {
+		return nil, nil
+	}
+	return &c.End.NumericDate, nil
+}
+
+// endOfLife is a number, as RFC 7519 wants it; the library takes a string of digits for
+// one as well.
+type endOfLife struct{ jwt.NumericDate }
+
+// UnmarshalJSON reads a number.
+func (e *endOfLife) UnmarshalJSON(raw []byte) error {
+	if len(raw) > 0 && raw[0] == '"' {
+		return errors.New("exp is not a number")
+	}
+	return e.NumericDate.UnmarshalJSON(raw)
 }
 
 // SignAccess issues an access token with the owner's own key, or else with the newest
@@ -111,10 +132,10 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 			a.Expires = a.Until
 		}
 	}
-	claims.ExpiresAt = jwt.NewNumericDate(a.Expires)
+	claims.End = &endOfLife{*jwt.NewNumericDate(a.Expires)}
 	signer := k.accessSigner(snap, algorithm)
 	a.Key = signer.id
-	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, claims)
+	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, &claims)
 	return signed, a, err
 }
 
@@ -126,38 +147,23 @@ func (k *Keyring) accessSigner(snap *keys, algorithm string) *key {
 	return snap.signer(algorithm, k.now())
 }
 
-// VerifyAccess checks a token's form, type, key, signature, issuer, audience
-// and times. The error wraps ErrInvalid, or is ErrNoKeys.
-func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
-	return k.verifyAccess(raw, site)
-}
-
-// VerifyLapsed checks a token that has ended with the access that it carries, not
-// longer than Lapse ago: the purchase may have been extended since. All else is as with
-// VerifyAccess. What it says opens nothing by itself.
-func (k *Keyring) VerifyLapsed(raw, site string) (Access, error) {
-	access, err := k.verifyAccess(raw, site, jwt.WithLeeway(Lapse))
-	if err == nil && (access.Until.IsZero() || !access.Expires.Equal(access.Until) || k.now().Before(access.Until)) {
-		err = fmt.Errorf("%w: it has not ended with its access", ErrInvalid)
-	}
-	return access, err
-}
+// Errors of VerifyAccess that are no reason to take a token for a forged one.
+var (
+	// ErrLapsed: the token has ended with the access that it carries, not longer than
+	// Lapse ago; the purchase may have been extended since. It wraps ErrInvalid.
+	ErrLapsed = fmt.Errorf("%w: it has ended with its access", ErrInvalid)
+	errEnded  = fmt.Errorf("%w: it has ended", ErrInvalid)
+)
 
 // Lapse is how long a token that has ended with its access may ask for a new one.
 const Lapse = 30 * 24 * time.Hour
 
-func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Access, error) {
+// VerifyAccess checks a token's form, type, key, signature, issuer, audience and times.
+// The error wraps ErrInvalid, or is ErrNoKeys. With ErrLapsed it returns what the token
+// says; that opens nothing by itself.
+func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	var claims accessClaims
-	snap, kid, err := k.verify(raw, typeAccess, &claims, func(snap *keys, kid string) (string, any) {
-		key := k.own.byID[kid]
-		if key == nil {
-			key = snap.byID[kid]
-		}
-		if key == nil {
-			return "", nil
-		}
-		return key.algorithm, key.verifying
-	}, append(opts, jwt.WithAudience(site))...)
+	snap, kid, err := k.verify(raw, typeAccess, &claims, jwt.WithAudience(site), jwt.WithLeeway(Lapse))
 	if err != nil {
 		return Access{}, err
 	}
@@ -170,13 +176,30 @@ func (k *Keyring) verifyAccess(raw, site string, opts ...jwt.ParserOption) (Acce
 	}
 	a := Access{
 		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
-		Payment: claims.Payment, Device: claims.Device, Downloads: claims.Downloads, Expires: claims.ExpiresAt.Time, Issued: claims.IssuedAt.Time,
+		Payment: claims.Payment, Device: claims.Device, Downloads: claims.Downloads, Expires: claims.End.Time, Issued: claims.IssuedAt.Time,
 		Key: kid,
 	}
 	if claims.Until != nil {
 		a.Until = claims.Until.Time
 	}
-	return a, nil
+	return a.ifLiving(k.now())
+}
+
+// ifLiving tells what has ended from what has not.
+func (a Access) ifLiving(now time.Time) (Access, error) {
+	switch {
+	case now.Before(a.Expires):
+		return a, nil
+	case a.HasLapsed(now):
+		return a, ErrLapsed
+	}
+	return Access{}, errEnded
+}
+
+// HasLapsed reports whether a token has ended with the access that it carries, not longer
+// than Lapse ago.
+func (a Access) HasLapsed(now time.Time) bool {
+	return !a.Until.IsZero() && a.Expires.Equal(a.Until) && !now.Before(a.Until) && now.Before(a.Expires.Add(Lapse))
 }
 
 // Sign signs claims for a use, with HS256 and a key derived from the newest stored one,
@@ -200,13 +223,7 @@ func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
 
 // VerifyBy is Verify, and names the key that has signed the token.
 func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, err error) {
-	_, kid, err = k.verify(raw, use.typ(), claims, func(snap *keys, kid string) (string, any) {
-		key := snap.byID[kid] // no use has an owner's own key: nothing is derived from those
-		if key == nil {
-			return "", nil
-		}
-		return HS256, key.derived[use]
-	})
+	_, kid, err = k.verify(raw, use.typ(), claims)
 	return kid, err
 }
 
@@ -230,8 +247,7 @@ func (k *Keyring) VerifyPending(raw string, claims jwt.Claims) error {
 
 func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, error) {
 	unsigned := jwt.NewWithClaims(jwt.GetSigningMethod(algorithm), claims)
-	unsigned.Header["kid"] = kid
-	unsigned.Header["typ"] = typ
+	unsigned.Header = headerOf(algorithm, kid, typ)
 	signed, err := unsigned.SignedString(with)
 	if err != nil {
 		return "", fmt.Errorf("signing: %w", err)
@@ -239,65 +255,75 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 	return signed, nil
 }
 
-// verify lets our key, never the token's own header, choose the algorithm
-// (RFC 8725, section 3.1).
-func (k *Keyring) verify(
-	raw, typ string, claims jwt.Claims, with func(snap *keys, kid string) (algorithm string, secret any), opts ...jwt.ParserOption,
-) (snap *keys, kid string, err error) {
+// verify lets our key, never the token's own header, choose the algorithm (RFC 8725,
+// section 3.1): only the very headers are known under which we sign, each leading to its
+// key. Nothing of the claims is read before the signature is known to be good.
+func (k *Keyring) verify(raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption) (snap *keys, kid string, err error) {
 	if snap = k.ring.snap.Load(); snap == nil {
 		return nil, "", ErrNoKeys
 	}
 	if len(raw) > MaxSize {
 		return nil, "", fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxSize)
 	}
-	// Strict decoding still skips line breaks: one token would have many forms.
-	if strings.ContainsAny(raw, "\r\n") {
-		return nil, "", fmt.Errorf("%w: a line break", ErrInvalid)
+	head, rest, _ := strings.Cut(raw, ".")
+	payload, encoded, complete := strings.Cut(rest, ".")
+	signed, known := k.heads(snap, head)
+	if !complete || !known || signed.typ != typ {
+		return nil, "", errHeader
 	}
-	opts = append(opts,
-		jwt.WithValidMethods([]string{HS256, EdDSA}),
-		jwt.WithExpirationRequired(),
-		jwt.WithStrictDecoding(),
-		jwt.WithTimeFunc(k.now),
-	)
-	_, err = jwt.NewParser(opts...).ParseWithClaims(raw, claims, func(t *jwt.Token) (any, error) {
-		// Exactly what we sign: alg, kid, typ. Anything more (jku, jwk, x5c, crit)
-		// is not ours.
-		kid, _ = t.Header["kid"].(string)
-		if len(t.Header) != 3 || t.Header["typ"] != typ {
-			return nil, errors.New("foreign header")
-		}
-		algorithm, secret := with(snap, kid)
-		if algorithm == "" {
-			return nil, errors.New("unknown key")
-		}
-		if t.Method.Alg() != algorithm {
-			return nil, errors.New("algorithm is not the key's")
-		}
-		if typ == typeAccess && !numericExpiry(raw) { // a pending cookie derives its end
-			return nil, errors.New("exp is not a number")
-		}
-		return secret, nil
-	})
+	signature, err := decodeSegment(encoded)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := k.ring.checkSignature(raw, raw[:len(raw)-len(encoded)-1], signature, signed); err != nil {
+		return nil, "", err
+	}
+	decoded, err := decodeSegment(payload)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := json.Unmarshal(decoded, claims); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return snap, kid, nil
+	opts = append(opts, jwt.WithExpirationRequired(), jwt.WithTimeFunc(k.now))
+	if err := jwt.NewValidator(opts...).Validate(claims); err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return snap, signed.kid, nil
 }
 
-// numericExpiry reports whether exp is a number, as RFC 7519 wants it; the
-// library takes a string of digits for one as well.
-func numericExpiry(raw string) bool {
-	_, rest, _ := strings.Cut(raw, ".")
-	payload, _, _ := strings.Cut(rest, ".")
-	decoded, err := base64.RawURLEncoding.DecodeString(payload)
-	if err != nil {
-		return false
+// checkSignature checks the signature of one token once, as long as a bad one is
+// remembered.
+func (r *ring) checkSignature(raw, message string, signature []byte, with head) error {
+	if r.forged.has(raw) {
+		return errForged
 	}
-	var claims struct {
-		Expires json.RawMessage `json:"exp"`
+	if err := with.method.Verify(message, signature, with.verifying); err != nil {
+		r.forged.add(raw)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return json.Unmarshal(decoded, &claims) == nil && len(claims.Expires) > 0 && claims.Expires[0] != '"'
+	return nil
 }
+
+// Reasons to refuse a token without looking at its signature.
+var (
+	errHeader = fmt.Errorf("%w: not three parts, or a foreign header", ErrInvalid)
+	errForged = fmt.Errorf("%w: its signature has been refused before", ErrInvalid)
+)
+
+// decodeSegment takes no second spelling of the same bytes: neither line breaks, which
+// strict decoding skips, nor other unused bits.
+func decodeSegment(segment string) ([]byte, error) {
+	if strings.IndexByte(segment, '\n') >= 0 || strings.IndexByte(segment, '\r') >= 0 {
+		return nil, fmt.Errorf("%w: a line break", ErrInvalid)
+	}
+	decoded, err := strictly.DecodeString(segment)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return decoded, nil
+}
+
+var strictly = base64.RawURLEncoding.Strict()
 
 func issuer(s *keys) string { return "axra:" + s.installation }

@@ -1,0 +1,63 @@
+package paywall
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Gate is a gate of the running configuration, for what is measured or counted within it.
+type Gate struct {
+	*Handler
+	server *caddyhttp.Server
+}
+
+// OnlyGate is the gate that stands on a server.
+func OnlyGate(server *caddyhttp.Server) (Gate, error) {
+	gate := Gate{server: server}
+	walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, _ []string) {
+		if h, ok := handler.(*Handler); ok {
+			gate.Handler = h
+		}
+	})
+	if gate.Handler == nil {
+		return gate, errors.New("no gate stands there")
+	}
+	return gate, nil
+}
+
+// Reaches reports whether the gate covers a request that Caddy has prepared.
+func (g Gate) Reaches(r *http.Request) bool {
+	reach, err := g.reach(r)
+	return err == nil && reach == covered
+}
+
+// Opens is the decision about a request that the gate covers.
+func (g Gate) Opens(r *http.Request) bool {
+	site, err := g.site(r)
+	if err != nil {
+		return false
+	}
+	verdict, _ := g.decide(r, site, nil)
+	return verdict == open
+}
+
+// Site is the origin of a request.
+func (g Gate) Site(r *http.Request) (string, error) {
+	site, err := g.site(r)
+	return site.origin, err
+}
+
+// Read is what a token says.
+func (g Gate) Read(raw, site string) (token.Access, error) {
+	return g.app.keyring.VerifyAccess(raw, site)
+}
+
+// Sign signs what a token shall say.
+func (g Gate) Sign(access token.Access) (string, error) {
+	raw, _, err := g.app.keyring.SignAccess(access, g.app.SigningAlgorithm)
+	return raw, err
+}

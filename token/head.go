@@ -1,0 +1,62 @@
+package token
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// head is what the header of a token leads to.
+type head struct {
+	kid       string
+	typ       string
+	method    jwt.SigningMethod
+	verifying any
+}
+
+// heads finds the key for a token's header as it is written.
+func (k *Keyring) heads(snap *keys, header string) (head, bool) {
+	if own, ok := k.own.heads[header]; ok {
+		return own, true
+	}
+	found, ok := snap.heads[header]
+	return found, ok
+}
+
+// headsOf are the headers under which a key signs, as they are written. An owner's own
+// key signs access tokens only: nothing is derived from it.
+func headsOf(k *key) (map[string]head, error) {
+	heads := make(map[string]head, 1+len(uses))
+	add := func(algorithm, typ string, verifying any) error {
+		written, err := writeHeader(algorithm, k.id, typ)
+		if err == nil {
+			heads[written] = head{kid: k.id, typ: typ, method: jwt.GetSigningMethod(algorithm), verifying: verifying}
+		}
+		return err
+	}
+	if err := add(k.algorithm, typeAccess, k.verifying); err != nil {
+		return nil, err
+	}
+	for use, derived := range k.derived {
+		if err := add(HS256, use.typ(), derived); err != nil {
+			return nil, err
+		}
+	}
+	return heads, nil
+}
+
+// writeHeader is the first part of a token, as sign writes it.
+func writeHeader(algorithm, kid, typ string) (string, error) {
+	encoded, err := json.Marshal(headerOf(algorithm, kid, typ))
+	if err != nil {
+		return "", fmt.Errorf("encoding a header: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(encoded), nil
+}
+
+// headerOf is alg, kid and typ, nothing more (jku, jwk, x5c, crit).
+func headerOf(algorithm, kid, typ string) map[string]any {
+	return map[string]any{"alg": algorithm, "kid": kid, "typ": typ}
+}
