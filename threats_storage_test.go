@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/internal/faults"
 )
 
@@ -342,9 +343,10 @@ func TestAWebhookEndsTheReadingsBeforeIt(t *testing.T) {
 	deliver()
 	heard("the refund")
 
-	other, event := w.visitor().started("/premium/article.html")
-	event["data"].(map[string]any)["metadata"].(map[string]any)["axra_extends"] = session
-	body := encode(t, event)
-	w.deliver(body, sign(body, webhookSecret))
+	var other string
+	other, event = w.visitor().started("/premium/article.html")
+	metadata := event["data"].(map[string]any)["metadata"].(map[string]any)
+	metadata["paywall_extends"], metadata["paywall_from"] = session, w.now().UTC().Format(time.RFC3339)
+	deliver()
 	heard("the extension by " + other)
 }
