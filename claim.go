@@ -63,7 +63,7 @@ func (v *visit) takeClaim(holder string) error {
 	if wait, ok := v.app.claims.Allow(v.clientIP()); !ok { // each costs a look into storage
 		return v.showView(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), id)
+	grant, err := v.app.grants.of(v.r.Context(), id)
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
 		return v.showView(later)

@@ -90,7 +90,7 @@ func (v *visit) purchaseToShare() (*ledger.Grant, error) {
 	if purchase == "" {
 		return nil, v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), purchase)
+	grant, err := v.app.grants.of(v.r.Context(), purchase)
 	switch {
 	case err != nil && !errors.Is(err, ledger.ErrNotPaid):
 		return nil, v.unreadable(err)

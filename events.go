@@ -192,7 +192,7 @@ func (a *App) afterPaid(ctx context.Context, fact ledger.Fact) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	until := fact.Terms.Access.Until(fact.At)
-	grant, err := a.ledger.Grant(ctx, fact.Session)
+	grant, err := a.ledger.GrantOf(ctx, fact)
 	switch {
 	case err != nil:
 		a.complainLookUp(fact.Session, fact.Payment, err)

@@ -61,3 +61,13 @@ func SweepIfDue(ctx context.Context) error {
 
 // ProbeStorage is what `caddy axra check` tries a storage with.
 var ProbeStorage = probeStorage
+
+// HeardOf names what the running node has heard about a session; it changes whenever that
+// is more.
+func HeardOf(session string) (string, error) {
+	app, err := runningApp()
+	if err != nil {
+		return "", err
+	}
+	return app.shared.heard.edition(session), nil
+}

@@ -34,7 +34,7 @@ func (v *visit) extendable(known *verified) (*ledger.Grant, error) {
 	if sale == nil || sale.Retired || sale.Downloads > 0 || known.link != "" {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
+	grant, err := v.app.grants.of(v.r.Context(), known.Session)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -131,6 +132,8 @@ type App struct {
 	storage       certmagic.Storage
 	archive       *ledger.Archive
 	ledger        *ledger.Ledger
+	grants        grants
+	rechecks      singleflight.Group // of tokens, by verified.flight
 	shared        *shared
 	axra          *axraClient
 	keyring       *token.Keyring // the stored keys, and SigningKeys
@@ -365,6 +368,7 @@ func (a *App) provisionShared(s secrets) error {
 	}
 	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
+	a.grants.ledger, a.grants.heard = a.ledger, &a.shared.heard
 	if a.keyring, err = a.shared.ring.With(own, sign); err != nil {
 		return fmt.Errorf("axra: signing_key: %w: name each key once, and first one that can sign, or the word `stored`", err)
 	}

@@ -26,7 +26,7 @@ func (v *visit) pollState() string {
 	if entry == nil {
 		return "unknown"
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+	grant, err := v.app.grants.of(v.r.Context(), entry.Session)
 	switch {
 	case err == nil && grant.Open(now()):
 		return "paid"

@@ -256,7 +256,7 @@ func (v *visit) wantToken(reason, detail string) error {
 
 // tellPurchase says how a session stands, and gives the token of one that is open.
 func (v *visit) tellPurchase(entry session.Pending, device string, unpaid func() string) error {
-	grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+	grant, err := v.app.grants.of(v.r.Context(), entry.Session)
 	switch {
 	case errors.Is(err, ledger.ErrNotPaid):
 		return v.sendStatus(programStatus{State: unpaid()})

@@ -20,7 +20,7 @@ func (v *visit) receipt(known *verified) error {
 	if chosen := v.openBy(v.params.Get(paramReceipt)); chosen != nil {
 		known = chosen
 	}
-	grant, err := v.app.ledger.Grant(v.r.Context(), known.Session)
+	grant, err := v.app.grants.of(v.r.Context(), known.Session)
 	if err != nil {
 		return v.unreadable(err)
 	}

@@ -87,7 +87,7 @@ func (v *visit) forgetOldest() (excess int, err error) {
 			if entry.State != state || v.app.stageOf(entry) == processing || state != session.Cancelled && now().Before(entry.ExpiresAt) {
 				continue
 			}
-			_, err := v.app.ledger.Grant(ctx, entry.Session)
+			_, err := v.app.grants.of(ctx, entry.Session)
 			switch {
 			case errors.Is(err, ledger.ErrNotPaid):
 				v.dropPending(v.w, v.site, entry)

@@ -2,12 +2,16 @@ package paywall_test
 
 import (
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/internal/faults"
 )
 
@@ -227,4 +231,122 @@ func TestGarbledKeyringIsKept(t *testing.T) {
 	mustDo(t, os.WriteFile(path, good, 0o600))
 	w.restart()
 	v.open("/premium/article.html").wantPaid(t)
+}
+
+// goroutinesIn waits for n goroutines in a function of the plugin.
+func goroutinesIn(t *testing.T, function string, n int) {
+	t.Helper()
+	stacks := make([]byte, 16<<20)
+	found := 0
+	for deadline := time.Now().Add(4 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		if found = strings.Count(all, "paywall.(*"+function); found >= n {
+			return
+		}
+	}
+	t.Fatalf("%d goroutines in %s, want %d", found, function, n)
+}
+
+// openWhileStalled opens a page from each of the browsers as often, all while storage stalls,
+// and returns the answers and how many records were read.
+func (w *world) openWhileStalled(control *faults.Control, browsers []*visitor, times int, stalled func()) (answers []reply, loads int) {
+	before, _ := control.Counts()
+	control.Set(faults.Stalls, "axra/ledger")
+	var mu sync.Mutex
+	var requests sync.WaitGroup
+	for _, v := range browsers {
+		for range times {
+			requests.Go(func() {
+				answer := v.open("/premium/article.html")
+				mu.Lock()
+				defer mu.Unlock()
+				answers = append(answers, answer)
+			})
+		}
+	}
+	stalled()
+	control.Heal()
+	requests.Wait()
+	after, _ := control.Counts()
+	return answers, after - before
+}
+
+// However many requests of a browser come back from the checkout at once, the ledger is
+// read once.
+func TestRedemptionsOfASessionReadTheLedgerOnce(t *testing.T) {
+	w, storage := newFaultyWorld(t)
+	v := w.visitor()
+	v.pay(v.browse("/premium/article.html"), cardGood)
+	w.delivered()
+	const times = 16
+	answers, loads := w.openWhileStalled(storage, []*visitor{v}, times, func() { goroutinesIn(t, "grants).of(", times) })
+	for _, answer := range answers {
+		if answer.status != http.StatusSeeOther || answer.location() != "/premium/article.html" {
+			t.Errorf("%d to %q", answer.status, answer.location())
+		}
+	}
+	if loads != 3 {
+		t.Errorf("%d reads, want 3", loads)
+	}
+	v.open("/premium/article.html").wantPaid(t)
+}
+
+// Two browsers with tokens of one session are rechecked by one reading.
+func TestRechecksOfASessionReadTheLedgerOnce(t *testing.T) {
+	w, storage := newFaultyWorld(t)
+	v, other := w.visitor(), w.visitor()
+	v.pay(v.browse("/premium/article.html"), cardGood)
+	w.delivered()
+	address, err := url.Parse(w.site + "/premium/")
+	mustDo(t, err)
+	other.client.Jar.SetCookies(address, v.cookies())
+	v.browse("/premium/article.html").wantPaid(t)
+	w.pass(2 * time.Second) // so that the tokens differ
+	other.browse("/premium/article.html").wantPaid(t)
+	if v.cookies()[0].Value == other.cookies()[0].Value {
+		t.Fatal("both have the same token")
+	}
+	w.pass(time.Minute)
+	answers, loads := w.openWhileStalled(storage, []*visitor{v, other}, 8, func() { goroutinesIn(t, "App).recheck.func1(", 2) })
+	for _, answer := range answers {
+		answer.wantPaid(t)
+	}
+	if loads != 3 {
+		t.Errorf("%d reads, want 3", loads)
+	}
+}
+
+// After the answer to a webhook nobody is told what was read before it.
+func TestAWebhookEndsTheReadingsBeforeIt(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)})
+	session, event := w.visitor().started("/premium/article.html")
+	seen := make(map[string]bool)
+	heard := func(after string) {
+		t.Helper()
+		edition, err := paywall.HeardOf(session)
+		mustDo(t, err)
+		if seen[edition] {
+			t.Errorf("after %s readings go on that began before it", after)
+		}
+		seen[edition] = true
+	}
+	heard("the start")
+	deliver := func() {
+		body := encode(t, event)
+		if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
+			t.Fatalf("answers %d", answer.status)
+		}
+	}
+	deliver()
+	heard("the payment")
+	event["event"] = "payment.refunded"
+	deliver()
+	heard("the refund")
+
+	var other string
+	other, event = w.visitor().started("/premium/article.html")
+	metadata := event["data"].(map[string]any)["metadata"].(map[string]any)
+	metadata["paywall_extends"], metadata["paywall_from"] = session, w.now().UTC().Format(time.RFC3339)
+	deliver()
+	heard("the extension by " + other)
 }

@@ -25,10 +25,7 @@ type shared struct {
 	fetches  *otter.Cache[string, *fetches]
 	used     *otter.Cache[string, struct{}] // sessions whose first use has been counted
 	refused  refusals
-	flights  singleflight.Group
-	// outcomes counts the refunds and disputes that this node has heard of: what
-	// was found out before one came is found out anew.
-	outcomes atomic.Int64
+	heard    heard
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
@@ -95,13 +92,15 @@ type verified struct {
 	flight string // names the flight of its rechecks
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
-	outcomes     atomic.Int64 // shared.outcomes at that time
+	outcomes     atomic.Int64 // heard.outcomes at that time
 	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
 	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
 	claimClosed  atomic.Bool
 	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
+	learning     sync.Mutex                // held while an answer is written, never by a request
+	learnt       int64                     // number of the reading that is known
 }
 
 // end is when access ends; zero: never. The purchase may have been extended since the
@@ -202,7 +201,7 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		return none
 	}
 	age := at.UnixNano() - v.checkedAt.Load()
-	fresh := v.outcomes.Load() == a.shared.outcomes.Load() && age >= 0 && age <= int64(a.Recheck)
+	fresh := v.outcomes.Load() == a.shared.heard.outcomes.Load() && age >= 0 && age <= int64(a.Recheck)
 	failing := v.failingSince.Load() != 0
 	switch {
 	case fresh && age <= int64(a.Recheck)/2:
@@ -262,21 +261,31 @@ func (a *App) awaitRecheck(ctx context.Context, v *verified) {
 	}
 }
 
-// recheck asks the ledger, once for all requests with the token, and does not
-// end with the request that began it.
+// recheck asks the ledger, once for all requests with the token and once for all tokens
+// of the session, and does not end with the request that began it.
 func (a *App) recheck(v *verified) <-chan singleflight.Result {
-	return a.shared.flights.DoChan(v.flight, func() (any, error) {
-		asked, outcomes := now(), a.shared.outcomes.Load()
-		grant, err := a.ledger.Grant(context.Background(), v.Session)
-		if err == nil && grant.ClosedFor == "" && v.place.kind != "" {
-			grant.ClosedFor, err = a.checkPlace(context.Background(), v)
+	return a.rechecks.DoChan(v.flight+a.shared.heard.edition(v.Session), func() (any, error) {
+		landed := <-a.grants.ask(v.Session)
+		said, _ := landed.Val.(reading)
+		err := landed.Err
+		if err == nil {
+			said.grant, err = safely(func() (ledger.Grant, error) { return a.inItsPlace(v, said.grant) })
 		}
-		if err == nil && grant.Terms.Claim {
-			a.closeClaim(context.Background(), v)
-		}
-		a.learn(v, grant, err, asked, outcomes)
+		a.learn(v, said, err)
 		return nil, nil
 	})
+}
+
+// inItsPlace is the grant as it holds for the token, which may have lost its place.
+func (a *App) inItsPlace(v *verified, grant ledger.Grant) (ledger.Grant, error) {
+	var err error
+	if grant.ClosedFor == "" && v.place.kind != "" {
+		grant.ClosedFor, err = a.checkPlace(context.Background(), v)
+	}
+	if err == nil && grant.Terms.Claim {
+		a.closeClaim(context.Background(), v)
+	}
+	return grant, err
 }
 
 // checkPlace closes what has lost its place to another device.
@@ -302,7 +311,14 @@ func (a *App) closeClaim(ctx context.Context, v *verified) {
 
 // learn keeps what the ledger said. One that cannot tell changes nothing, but for
 // the time of grace.
-func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time, outcomes int64) {
+func (a *App) learn(v *verified, said reading, err error) {
+	v.learning.Lock()
+	defer v.learning.Unlock()
+	if said.number < v.learnt {
+		return // what was read later has come first
+	}
+	v.learnt = said.number
+	grant := said.grant
 	if err != nil {
 		since := now()
 		if errors.Is(err, ledger.ErrNotPaid) && v.checkedAt.Load() == 0 {
@@ -324,8 +340,8 @@ func (a *App) learn(v *verified, grant ledger.Grant, err error, asked time.Time,
 	v.downloads.Store(int64(grant.Terms.Downloads))
 	v.until.Store(&grant.Until)
 	v.failingSince.Store(0)
-	if previous := v.checkedAt.Swap(asked.UnixNano()); previous != 0 {
+	if previous := v.checkedAt.Swap(said.asked.UnixNano()); previous != 0 {
 		countRecheck(time.Unix(0, previous), now())
 	}
-	v.outcomes.Store(outcomes)
+	v.outcomes.Store(said.outcomes)
 }

@@ -96,7 +96,7 @@ func (v *visit) prolonged() *token.Access {
 
 // prolong is what the ledger says about a token that has ended.
 func (v *visit) prolong(access token.Access) *token.Access {
-	grant, err := v.app.ledger.Grant(v.r.Context(), access.Session)
+	grant, err := v.app.grants.of(v.r.Context(), access.Session)
 	if err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access) {
 		access.Until = grant.Until
 		return &access
@@ -214,7 +214,7 @@ func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
 	defer func() { v.pending.here = unpaid }() // what has had its payment is nothing to wait for
 	for i := range v.pending.here {
 		entry := &v.pending.here[i]
-		grant, err := v.app.ledger.Grant(v.r.Context(), entry.Session)
+		grant, err := v.app.grants.of(v.r.Context(), entry.Session)
 		switch {
 		case err == nil && !v.opens(grant):
 			v.app.complain(v.logger, "a payment was made for something else than its pending cookie says",

@@ -221,6 +221,11 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 		return a.takeMismatch(ctx, fact, event.AmountError)
 	}
 	fresh, err := a.ledger.Record(ctx, fact)
+	// Also after an error: part of it may have been stored.
+	a.shared.heard.payment(fact.Session)
+	if sold.Extends != "" {
+		a.shared.heard.payment(sold.Extends)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -274,7 +279,7 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 	}
 	fresh, err := a.ledger.Record(ctx, ledger.Fact{Kind: kind, Session: event.Session, Payment: event.Payment, At: at})
 	// Also after an error: part of it may have been stored.
-	a.shared.outcomes.Add(1)
+	a.shared.heard.outcomes.Add(1)
 	if err != nil {
 		return "", err
 	}

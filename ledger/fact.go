@@ -74,14 +74,24 @@ type record struct {
 	Sum      string            `json:"sum"`
 }
 
-func (r record) checksum() (string, error) {
+// summed returns the encoded record with an empty checksum, and the checksum of that.
+func (r record) summed() (raw []byte, sum string, err error) {
 	r.Sum = ""
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return "", fmt.Errorf("encoding a ledger record: %w", err)
+	if raw, err = json.Marshal(r); err != nil {
+		return nil, "", fmt.Errorf("encoding a ledger record: %w", err)
 	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:16]), nil
+	hash := sha256.Sum256(raw)
+	return raw, hex.EncodeToString(hash[:16]), nil
+}
+
+// encode puts the checksum in its place, which is at the end.
+func (r record) encode() ([]byte, error) {
+	const end = `"}`
+	raw, sum, err := r.summed()
+	if err != nil {
+		return nil, err
+	}
+	return append(append(raw[:len(raw)-len(end)], sum...), end...), nil
 }
 
 func (f Fact) encode() ([]byte, error) {
@@ -101,16 +111,7 @@ func (f Fact) encode() ([]byte, error) {
 	case Decision:
 		r.Note = f.Note
 	}
-	sum, err := r.checksum()
-	if err != nil {
-		return nil, err
-	}
-	r.Sum = sum
-	raw, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a ledger record: %w", err)
-	}
-	return raw, nil
+	return r.encode()
 }
 
 func decode(raw []byte, want Kind) (Fact, error) {
@@ -121,7 +122,7 @@ func decode(raw []byte, want Kind) (Fact, error) {
 	if r.Version != recordVersion || r.Kind != want {
 		return Fact{}, fmt.Errorf("%w: version %d, kind %q", ErrGarbled, r.Version, r.Kind)
 	}
-	if sum, err := r.checksum(); err != nil || sum != r.Sum {
+	if _, sum, err := r.summed(); err != nil || sum != r.Sum {
 		return Fact{}, fmt.Errorf("%w: checksum", ErrGarbled)
 	}
 	if want.numbered() && r.Holder == "" {

@@ -13,8 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // ErrNotPaid: the ledger knows of no payment for the session.
@@ -61,6 +62,10 @@ func (g Grant) Ended(now time.Time) bool { return !g.Until.IsZero() && !now.Befo
 // acknowledged. It reports whether the fact was new. A valid fact is never
 // overwritten, a garbled one is.
 func (l *Ledger) Record(ctx context.Context, f Fact) (fresh bool, err error) {
+	// Before anything is stored: several records are, at once.
+	if _, err := f.At.UTC().MarshalJSON(); err != nil {
+		return false, fmt.Errorf("a fact of kind %q cannot be recorded: %w", f.Kind, err)
+	}
 	switch f.Kind {
 	case Paid, Mismatch:
 		if f.Session == "" {
@@ -78,12 +83,28 @@ func (l *Ledger) Record(ctx context.Context, f Fact) (fresh bool, err error) {
 	return fresh && err == nil, err
 }
 
-func (l *Ledger) recordSession(ctx context.Context, f Fact) (bool, error) {
-	if f.Kind == Paid && f.Payment != "" {
-		if err := l.linkPayment(ctx, f); err != nil {
-			return false, err
-		}
+// recordSession stores a payment, and what leads from its payment id to it, at once:
+// neither is read on the way to the other, and whatever is missing after a failure is
+// healed by the next delivery, since nothing was acknowledged.
+func (l *Ledger) recordSession(ctx context.Context, f Fact) (fresh bool, err error) {
+	if f.Kind == Mismatch || f.Payment == "" {
+		return l.putSession(ctx, f)
 	}
+	linked := false
+	err = atOnce(
+		func() (err error) { linked, err = l.linkPayment(ctx, f); return err },
+		func() (err error) { fresh, err = l.putSession(ctx, f); return err },
+	)
+	if err != nil || fresh || !linked {
+		return fresh, err
+	}
+	// Either another payment of the same session is new, or an earlier delivery of this
+	// event came only half way, and nobody has been told of it yet.
+	stands, err := l.get(ctx, Paid, f.Session)
+	return err == nil && stands.Payment == f.Payment, err
+}
+
+func (l *Ledger) putSession(ctx context.Context, f Fact) (bool, error) {
 	if f.Kind == Paid && f.Terms.Extends != "" {
 		if err := l.Extend(ctx, f.Terms.Extends, f.Session, f.At); err != nil {
 			return false, err
@@ -96,46 +117,55 @@ func (l *Ledger) recordSession(ctx context.Context, f Fact) (bool, error) {
 // confirmed by two events with different ids, even at the same moment on two
 // nodes: only one of them can stand in the paid record, and a refund may name the
 // other. What is known about the id already counts for the session as well.
-func (l *Ledger) linkPayment(ctx context.Context, f Fact) error {
+func (l *Ledger) linkPayment(ctx context.Context, f Fact) (fresh bool, err error) {
 	f.Kind = link
-	if _, err := l.put(ctx, f, f.Payment); err != nil {
-		return err
+	if fresh, err = l.put(ctx, f, f.Payment); err != nil {
+		return false, err
 	}
+	// Looked up only after the link is there, see recordPaymentOutcome.
 	outcomes, _, err := l.outcomes(ctx, f.Payment)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, outcome := range outcomes {
 		if _, err := l.putOutcome(ctx, outcome, f.Session); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return fresh, nil
 }
 
 func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
-	ids := make([]string, 0, 2)
-	if f.Session != "" {
-		ids = append(ids, f.Session)
-	}
-	if f.Payment != "" {
-		ids = append(ids, f.Payment)
-	}
-	fresh := false
-	for _, id := range ids {
-		stored, err := l.putOutcome(ctx, f, id)
-		if err != nil {
-			return false, err
-		}
-		fresh = fresh || stored
-	}
-	if f.Payment == "" {
-		return fresh, nil
+	var ofSession, ofPayment bool
+	err := atOnce(
+		func() (err error) {
+			if f.Session != "" {
+				ofSession, err = l.putOutcome(ctx, f, f.Session)
+			}
+			return err
+		},
+		func() (err error) {
+			if f.Payment != "" {
+				ofPayment, err = l.recordPaymentOutcome(ctx, f)
+			}
+			return err
+		},
+	)
+	return ofSession || ofPayment, err
+}
+
+// recordPaymentOutcome stores what was decided about a payment id, also under the
+// session that it paid.
+func (l *Ledger) recordPaymentOutcome(ctx context.Context, f Fact) (fresh bool, err error) {
+	if fresh, err = l.putOutcome(ctx, f, f.Payment); err != nil {
+		return false, err
 	}
 	// Looked up only after writing under the payment's own id, so that whichever
 	// of this event and linkPayment comes second sees the other.
 	linked, err := l.get(ctx, link, f.Payment)
 	switch {
+	case err == nil && linked.Session == f.Session: // where it is stored anyway
+		return fresh, nil
 	case err == nil:
 		_, err := l.putOutcome(ctx, f, linked.Session)
 		return fresh, err
@@ -149,11 +179,11 @@ func (l *Ledger) recordOutcome(ctx context.Context, f Fact) (bool, error) {
 // putOutcome stores what was decided about an id and the marker that makes
 // readers look for it.
 func (l *Ledger) putOutcome(ctx context.Context, f Fact, id string) (fresh bool, err error) {
-	fresh, err = l.put(ctx, f, id)
-	if err != nil {
-		return false, err
-	}
-	return fresh, l.mark(ctx, id)
+	err = atOnce(
+		func() (err error) { fresh, err = l.put(ctx, f, id); return err },
+		func() error { return l.mark(ctx, id) },
+	)
+	return fresh, err
 }
 
 // mark makes readers look for more about the id than a payment.
@@ -176,8 +206,11 @@ func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err er
 }
 
 // Grant draws the conclusion about a session. The error is ErrNotPaid, wraps
-// ErrGarbled, or says why storage could not tell. An untroubled payment costs
-// three reads.
+// ErrGarbled, or says why storage could not tell. A session that is not paid costs one
+// read. An untroubled payment costs three, the last two at once: the payment, and
+// whether anything is known about the session or the payment id. The payment id is looked
+// at by itself because what is known about it stands under the session only once Record
+// has ended.
 //
 // A session that extends another purchase is a part of that one: the grant is that
 // purchase's, by its session, with the time of all its parts.
@@ -195,6 +228,22 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 		return Grant{}, fmt.Errorf("the purchase that is extended: %w", err)
 	}
 	return whole, nil
+}
+
+// GrantOf draws the conclusion about a payment that Record has just stored, as Grant
+// does. An untroubled one costs one read: what was known about the payment id already has
+// been stored under the session as well.
+func (l *Ledger) GrantOf(ctx context.Context, recorded Fact) (Grant, error) {
+	if recorded.Terms.Extends == "" {
+		marked, err := l.isMarked(ctx, recorded.Session)
+		if err != nil {
+			return Grant{}, err
+		}
+		if !marked {
+			return recorded.grant(""), nil
+		}
+	}
+	return l.Grant(ctx, recorded.Session)
 }
 
 // WholeOf is the session of the purchase of which a session is a part, open or not:
@@ -227,29 +276,34 @@ func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEven
 	}
 	// An event may have named the session, the payment or both: what is known
 	// about either is taken together.
-	known := make(map[Kind]Fact)
-	for _, id := range []string{session, paid.Payment} {
-		if id == "" {
-			continue
-		}
-		outcomes, marked, err := l.outcomes(ctx, id)
-		if err != nil {
-			return Grant{}, false, err
-		}
-		isEventful = isEventful || marked && id == session
-		maps.Copy(known, outcomes)
+	var ofSession, ofPayment map[Kind]Fact
+	err = atOnce(
+		func() (err error) { ofSession, isEventful, err = l.outcomes(ctx, session); return err },
+		func() (err error) { ofPayment, _, err = l.outcomes(ctx, paid.Payment); return err },
+	)
+	if err != nil {
+		return Grant{}, false, err
 	}
-	begins := paid.At
-	if from := paid.Terms.From; from.After(begins) {
+	return paid.grant(conclude(ofSession, ofPayment)), isEventful, nil
+}
+
+// grant is what a payment opens by itself.
+func (f Fact) grant(closedFor Kind) Grant {
+	begins := f.At
+	if from := f.Terms.From; from.After(begins) {
 		begins = from
 	}
-	return Grant{Fact: paid, Until: paid.Terms.Access.Until(begins), ClosedFor: conclude(known)}, isEventful, nil
+	return Grant{Fact: f, Until: f.Terms.Access.Until(begins), ClosedFor: closedFor}
 }
 
 // conclude: a refund or a lost dispute is final; an open dispute closes until
 // it is won, whatever came first.
-func conclude(outcomes map[Kind]Fact) Kind {
-	has := func(k Kind) bool { _, ok := outcomes[k]; return ok }
+func conclude(ofSession, ofPayment map[Kind]Fact) Kind {
+	has := func(k Kind) bool {
+		_, named := ofSession[k]
+		_, ok := ofPayment[k]
+		return named || ok
+	}
 	switch {
 	case has(Refunded):
 		return Refunded
@@ -262,27 +316,62 @@ func conclude(outcomes map[Kind]Fact) Kind {
 	}
 }
 
-// outcomes reads what was decided about an id: one read when the id is not marked.
+// outcomes reads what was decided about an id: one read when the id is not marked, none
+// when there is no id.
 func (l *Ledger) outcomes(ctx context.Context, id string) (decided map[Kind]Fact, marked bool, err error) {
-	_, err = l.get(ctx, eventful, id)
-	if errors.Is(err, fs.ErrNotExist) {
+	if id == "" {
 		return nil, false, nil
 	}
-	if err != nil {
+	if marked, err = l.isMarked(ctx, id); err != nil || !marked {
 		return nil, false, err
 	}
-	found := make(map[Kind]Fact)
-	for _, kind := range []Kind{Refunded, DisputeLost, Disputed, DisputeWon} {
-		f, err := l.get(ctx, kind, id)
-		switch {
-		case err == nil:
-			found[kind] = f
-		case errors.Is(err, fs.ErrNotExist):
-		default:
-			return nil, false, err
+	kinds := [...]Kind{Refunded, DisputeLost, Disputed, DisputeWon}
+	var found [len(kinds)]*Fact
+	reads := make([]func() error, len(kinds))
+	for i, kind := range kinds {
+		reads[i] = func() error {
+			f, err := l.get(ctx, kind, id)
+			if err == nil {
+				found[i] = &f
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			return nil
 		}
 	}
-	return found, true, nil
+	if err := atOnce(reads...); err != nil {
+		return nil, false, err
+	}
+	decided = make(map[Kind]Fact)
+	for i, f := range found {
+		if f != nil {
+			decided[kinds[i]] = *f
+		}
+	}
+	return decided, true, nil
+}
+
+// isMarked reports whether more may be known about an id than a payment.
+func (l *Ledger) isMarked(ctx context.Context, id string) (bool, error) {
+	_, err := l.get(ctx, eventful, id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// atOnce calls all of the functions at the same time and returns the first error, after
+// the last has returned: one that fails leaves the others to end what they have begun.
+func atOnce(all ...func() error) error {
+	var group errgroup.Group
+	for _, each := range all[1:] {
+		group.Go(each)
+	}
+	err := all[0]()
+	if other := group.Wait(); err == nil {
+		err = other
+	}
+	return err
 }
 
 // Mismatched reports the payment that arrived for the session in the wrong

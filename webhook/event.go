@@ -102,7 +102,7 @@ func Decode(body []byte) (Event, error) {
 }
 
 func (e *Event) readData(raw json.RawMessage) error {
-	data, err := readObject(raw,
+	data, err := split(raw,
 		"amount", "currency", "paymentId", "id", "transactionId", "sessionId", "metadata")
 	if err != nil {
 		return err
@@ -138,16 +138,19 @@ func (e *Event) readMetadata(raw json.RawMessage) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
-	values, err := readObject(raw, "*")
+	values, err := split(raw, "*")
 	if err != nil {
 		return err
 	}
 	e.HasMetadata = true
 	e.Metadata = make(map[string]string, len(values))
 	for name, value := range values {
-		var s string
-		if json.Unmarshal(value, &s) == nil {
-			e.Metadata[name] = s
+		if value[0] == '"' {
+			if e.Metadata[name], err = unquote(value); err != nil {
+				return err
+			}
+		} else if string(value) == "null" {
+			e.Metadata[name] = ""
 		}
 	}
 	return nil

@@ -3,9 +3,7 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -19,33 +17,90 @@ func readObject(raw []byte, watched ...string) (map[string]json.RawMessage, erro
 	if !utf8.Valid(raw) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
+	if !json.Valid(raw) {
+		return nil, fmt.Errorf("%w: not one JSON value", ErrMalformed)
+	}
+	return split(raw, watched...)
+}
+
+// split is readObject for bytes that are known to be one JSON value. It goes through them
+// once, where a json.Decoder reads each value twice and allocates for each token.
+func split(raw []byte, watched ...string) (map[string]json.RawMessage, error) {
+	at := skipSpace(raw, 0)
+	if raw[at] != '{' {
 		return nil, fmt.Errorf("%w: not a JSON object", ErrMalformed)
 	}
 	object := make(map[string]json.RawMessage)
-	for decoder.More() {
-		token, err := decoder.Token()
+	for at = skipSpace(raw, at+1); raw[at] != '}'; {
+		end := endOfString(raw, at)
+		name, err := unquote(raw[at:end])
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+			return nil, err
 		}
-		name, _ := token.(string) // within an object every key is a string
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
+		at = skipSpace(raw, skipSpace(raw, end)+len(":"))
+		end = endOfValue(raw, at)
 		if err := ambiguous(object, name, watched); err != nil {
 			return nil, err
 		}
-		object[name] = value
-	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: data after the object", ErrMalformed)
+		object[name] = raw[at:end]
+		if at = skipSpace(raw, end); raw[at] == ',' {
+			at = skipSpace(raw, at+1)
+		}
 	}
 	return object, nil
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+func skipSpace(raw []byte, at int) int {
+	for isSpace(raw[at]) {
+		at++
+	}
+	return at
+}
+
+// endOfString is behind the string that begins there.
+func endOfString(raw []byte, at int) int {
+	for at++; raw[at] != '"'; at++ {
+		if raw[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// endOfValue is behind the value that begins there, within an object.
+func endOfValue(raw []byte, at int) int {
+	for depth := 0; ; at++ {
+		switch c := raw[at]; {
+		case c == '"':
+			at = endOfString(raw, at) - 1
+		case c == '{' || c == '[':
+			depth++
+			continue
+		case depth > 0 && (c == '}' || c == ']'):
+			depth--
+		case depth == 0: // of a number, or of true, false, null
+			for next := raw[at+1]; next != ',' && next != '}' && !isSpace(next); next = raw[at+1] {
+				at++
+			}
+		}
+		if depth == 0 {
+			return at + 1
+		}
+	}
+}
+
+// unquote is the text of a string of valid JSON.
+func unquote(quoted []byte) (string, error) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return text, nil
 }
 
 func ambiguous(object map[string]json.RawMessage, name string, watched []string) error {
@@ -74,10 +129,12 @@ func readString(object map[string]json.RawMessage, name string, into *string) er
 	if !ok || string(raw) == "null" {
 		return nil
 	}
-	if raw[0] != '"' || json.Unmarshal(raw, into) != nil {
+	if raw[0] != '"' {
 		return fmt.Errorf("%w: %q is not a string", ErrMalformed, name)
 	}
-	return nil
+	text, err := unquote(raw)
+	*into = text
+	return err
 }
 
 // readNumber reads the digits of a number, or of a string that holds one: the
