@@ -50,6 +50,7 @@ func (b *bench) flooded(ctx context.Context) ([]*table, error) {
 			return nil, err
 		}
 	}
+	b.progress("flood: %.0f and %.0f requests a second at last, of %d", floods[len(floods)-1].gate.rate(), floods[len(floods)-1].bare.rate(), b.flood)
 	figures, err := cells(pairs, p50, p99, throughput)
 	if err != nil {
 		return nil, err

@@ -155,7 +155,9 @@ func parseSizes(list string) ([]int, error) {
 	return sizes, nil
 }
 
-func sizeName(size int) string { return humanize.IBytes(uint64(size)) } //nolint:gosec // not negative
+func sizeName(size int) string {
+	return strings.Replace(humanize.IBytes(uint64(size)), ".0 ", " ", 1) //nolint:gosec // not negative
+}
 
 // measure prints the tables of the sections. Nothing of it is left at the end.
 func measure(ctx context.Context, o options, out io.Writer) (err error) {

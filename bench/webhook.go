@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -125,6 +126,19 @@ func listed(storage string) (map[string]bool, error) {
 	})
 }
 
+// count is how many records of these kinds there are.
+func count(storage string, kinds []record) (records int, err error) {
+	all, err := listed(storage)
+	for key := range all {
+		for _, kind := range kinds {
+			if strings.HasPrefix(key, kind.folder+"/") {
+				records++
+			}
+		}
+	}
+	return records, err
+}
+
 // delivery is ever new payments of the same, each signed.
 func (s *site) delivery(sold map[string]string) request {
 	return request{func(buffer []byte) []byte {
@@ -138,10 +152,8 @@ func (s *site) delivery(sold map[string]string) request {
 }
 
 func payment(sold map[string]string) []byte {
-	metadata := map[string]string{"sessionId": "cs_" + rand.Text()}
-	for name, value := range sold {
-		metadata[name] = value
-	}
+	metadata := maps.Clone(sold)
+	metadata["sessionId"] = "cs_" + rand.Text() // each is a purchase of its own
 	raw, err := json.Marshal(map[string]any{
 		"event": "payment.completed", "timestamp": time.Now().UTC().Format(time.RFC3339),
 		"data": map[string]any{"paymentId": "bpay_" + rand.Text(), "amount": json.Number("5.00"), "currency": "USD", "metadata": metadata},
@@ -163,6 +175,17 @@ func (b *bench) rates(ctx context.Context, s *site, sold map[string]string, reco
 		return ratio{}, err
 	}
 	bare := &certmagic.FileStorage{Path: folder}
+	if _, err := l.run(ctx, b.warmUp); err != nil {
+		return ratio{}, err
+	}
+	if _, err := storeFor(ctx, b.warmUp, bare, records, atOnce); err != nil {
+		return ratio{}, err
+	}
+	before, err := count(s.storage, records)
+	if err != nil {
+		return ratio{}, err
+	}
+	payments := 0
 	values := make([]float64, b.pairs)
 	for i := range values {
 		var accepted run
@@ -174,7 +197,15 @@ func (b *bench) rates(ctx context.Context, s *site, sold map[string]string, reco
 		if err != nil {
 			return ratio{}, err
 		}
+		payments += accepted.requests
 		values[i] = accepted.rate() / stored
+	}
+	after, err := count(s.storage, records)
+	if err != nil {
+		return ratio{}, err
+	}
+	if fresh := after - before; fresh != payments*len(records) {
+		return ratio{}, fmt.Errorf("%d payments were accepted, and %d records stored where each should leave %d", payments, fresh, len(records))
 	}
 	return newRatio(values)
 }
