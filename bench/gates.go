@@ -33,7 +33,7 @@ func (o options) allGates() []gate {
 		{"golang-jwt-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, "EdDSA") }},
 	}
 	for _, e := range o.extras {
-		all = append(all, gate{e.name, e.open})
+		all = append(all, gate{e.name, func(b *bench, ctx context.Context) (*site, error) { return b.openExtra(ctx, e) }})
 	}
 	return all
 }
@@ -186,8 +186,8 @@ func parseExtra(text string) (extra, error) {
 	return e, err
 }
 
-// open starts the other Caddy, which learns from its environment where to serve what.
-func (e extra) open(b *bench, ctx context.Context) (*site, error) {
+// openExtra starts the other Caddy, which learns from its environment where to serve what.
+func (b *bench) openExtra(ctx context.Context, e extra) (*site, error) {
 	s, err := b.newSite()
 	if err != nil {
 		return nil, err

@@ -131,6 +131,32 @@ func TestAWrongAnswerEndsTheRun(t *testing.T) {
 	}
 }
 
+func TestStatusAndLengthOfAnAnswerAreChecked(t *testing.T) {
+	b, err := newBench(tiny(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.stop()
+	base, serve, err := b.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }))
+	for _, c := range []struct {
+		status, length int
+		fits           bool
+	}{{200, 5, true}, {200, -1, true}, {200, 6, false}, {402, 5, false}, {402, -1, false}} {
+		l, err := newLoad(strings.TrimPrefix(base, "http://"), 1, always(get("localhost", "/"), c.status, c.length))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = l.run(t.Context(), time.Millisecond); (err == nil) != c.fits {
+			t.Errorf("%d bytes with status %d: %v", c.length, c.status, err)
+		}
+		l.close()
+	}
+}
+
 // Another gate is a Caddy and a Caddyfile, without a line of Go.
 func TestAnotherGateIsAddedOnTheCommandLine(t *testing.T) {
 	self, err := os.Executable()
@@ -162,7 +188,7 @@ func TestAnotherGateIsAddedOnTheCommandLine(t *testing.T) {
 	if !strings.Contains(out.String(), "| mine | ") {
 		t.Error(out.String())
 	}
-	o.gates[0].open = extra{"mine", self, file, "ticket=2"}.open
+	o = tiny(t, "-only", "paid", "-extra", "mine="+self+","+file+",ticket=2", "-gates", "mine")
 	if err := measure(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("a visitor without the ticket is measured: %v", err)
 	}

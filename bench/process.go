@@ -36,7 +36,7 @@ func start(ctx context.Context, home, executable string, args, env []string) (*p
 	if err != nil {
 		return nil, err
 	}
-	defer stderr.Close()
+	defer func() { _ = stderr.Close() }()                // the process has its own
 	cmd := exec.CommandContext(ctx, executable, args...) //nolint:gosec // what it is for
 	cmd.Dir, cmd.Stderr = home, stderr
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home,

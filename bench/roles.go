@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -77,7 +78,7 @@ func playAuth(address string, ended <-chan struct{}) error {
 		<-ended
 		_ = server.Close() // the process ends anyway
 	}()
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // returned as it is
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -106,11 +107,12 @@ func playPost(url, file string, ended <-chan struct{}) error {
 			}
 		}()
 	}
-	err = <-failed
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	case err := <-failed:
+		return err
 	}
-	return err
 }
 
 // post is what any client of Axra's API has to do for one call.

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -105,8 +106,8 @@ func (s *site) recordsOf(ctx context.Context, sold map[string]string) ([]record,
 		}
 		left = append(left, record{strings.Join(parts[:len(parts)-2], "/"), value})
 	}
-	if len(left) == 0 {
-		return nil, errors.New("a payment has left no record")
+	if !slices.ContainsFunc(left, func(r record) bool { return strings.HasSuffix(r.folder, "/paid") }) {
+		return nil, errors.New("a payment has left no record of itself")
 	}
 	return left, nil
 }
