@@ -111,7 +111,7 @@ func (b *bench) build(ctx context.Context, name string, plugins ...string) (exec
 	cmd.Dir = folder
 	// Interrupted, it ends what it has started and removes its files.
 	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, time.Minute
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "GOTMPDIR="+folder) // which goes with ours, however it ends
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building Caddy: %w: %s", err, out)
 	}

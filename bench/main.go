@@ -74,6 +74,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err = measure(ctx, o, os.Stdout)
+	if ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
 	stop()
 	exit(err)
 }
