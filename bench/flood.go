@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	paidRate   = 200 // requests a second of the visitors who have paid
+	paidRate   = 400 // requests a second of the visitors who have paid
 	paidAtOnce = 8   // their connections
 )
 
