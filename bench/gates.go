@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// gate is one way to keep strangers from a section of a site.
+type gate struct {
+	name string
+	// open starts a site behind the gate, and gets a visitor in.
+	open func(b *bench, ctx context.Context) (*site, error)
+}
+
+// gates are those that the bench knows, the control first, and those that were named
+// on the command line.
+func (o options) allGates() []gate {
+	all := []gate{
+		{"none", (*bench).openNone},
+		{"axra_paywall-HS256", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "HS256", "", "") }},
+		{"axra_paywall-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "EdDSA", "", "") }},
+		{"forward_auth", (*bench).openForwardAuth},
+		{"golang-jwt-HS256", func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, "HS256") }},
+		{"golang-jwt-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, "EdDSA") }},
+	}
+	for _, e := range o.extras {
+		all = append(all, gate{e.name, func(b *bench, ctx context.Context) (*site, error) { return b.openExtra(ctx, e) }})
+	}
+	return all
+}
+
+// openNone is the site without a gate. It sends the header that the others fill from a
+// placeholder.
+func (b *bench) openNone(ctx context.Context) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	return s, b.serve(ctx, s, "", fmt.Sprintf("\theader >X-Pass %q", passName))
+}
+
+// openAxra is the site behind the paywall. Without an endpoint a sandbox is opened,
+// and a visitor buys.
+func (b *bench) openAxra(ctx context.Context, algorithm, endpoint, further string) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	if endpoint == "" {
+		if s.api, err = b.newShop(s); err != nil {
+			return nil, err
+		}
+		endpoint = s.api.url
+	}
+	if err := b.serve(ctx, s, axraOption(endpoint, algorithm, further), axraSite); err != nil {
+		return nil, err
+	}
+	if s.api != nil {
+		s.cookie, _, err = s.api.buy(ctx, s)
+	}
+	return s, err
+}
+
+// apiPrefix is the path of Axra's API, at the sandbox as well.
+const apiPrefix = "/api/v1"
+
+func axraOption(endpoint, algorithm, further string) string {
+	return fmt.Sprintf(`	axra {
+		api_key {env.AXRA_API_KEY}
+		webhook_secret {env.AXRA_WEBHOOK_SECRET}
+		endpoint %s
+		signing_algorithm %s
+		%s
+	}`, endpoint+apiPrefix, algorithm, further)
+}
+
+const axraSite = `	axra_webhook /webhooks/axra
+	axra_paywall /premium/* {
+		price 5.00 usd
+		access 30d
+		description "The premium section, 30 days"
+	}
+	header >X-Pass {http.axra.pass}`
+
+// openForwardAuth asks a server of its own about each request.
+func (b *bench) openForwardAuth(ctx context.Context) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	address := "127.0.0.1:" + port
+	home, err := b.home()
+	if err != nil {
+		return nil, err
+	}
+	auth, err := startRole(ctx, home, roleAuth, address)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.adopt(ctx, s, auth, address); err != nil {
+		return nil, err
+	}
+	return s, b.serve(ctx, s, "", `	forward_auth /premium/* `+address+` {
+		uri /
+		copy_headers X-Pass
+	}
+	header >X-Pass {http.request.header.X-Pass}`)
+}
+
+// openJWT has golang-jwt parse the cookie of each request.
+func (b *bench) openJWT(ctx context.Context, algorithm string) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	key, raw, err := sampleToken(algorithm, "http://"+s.host)
+	if err != nil {
+		return nil, err
+	}
+	s.cookie = jwtCookie + "=" + raw
+	return s, b.serve(ctx, s, "", fmt.Sprintf("\tbench_jwt /premium/* %s %s\n\theader >X-Pass {http.bench.pass}", algorithm, hex.EncodeToString(key)))
+}
+
+// sampleToken is a token with claims like those of an access token. The key is the
+// one that verifies.
+func sampleToken(algorithm, site string) (key []byte, raw string, err error) {
+	var signing any
+	switch algorithm {
+	case "HS256":
+		key = make([]byte, 32)
+		rand.Read(key)
+		signing = key
+	case "EdDSA":
+		public, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			return nil, "", err
+		}
+		key, signing = public, private
+	default:
+		return nil, "", fmt.Errorf("no algorithm %q", algorithm)
+	}
+	now := time.Now()
+	raw, err = jwt.NewWithClaims(jwt.GetSigningMethod(algorithm), benchClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: "axra:f5d052e14ca31dd8", Audience: jwt.ClaimStrings{site},
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(30 * 24 * time.Hour)),
+		},
+		Pass: passName, Resource: "*", Session: "cs_" + rand.Text(), Payment: "bpay_" + rand.Text(),
+	}).SignedString(signing)
+	return key, raw, err
+}
+
+// extra is a gate from the command line: another Caddy with a Caddyfile of its own.
+type extra struct{ name, executable, caddyfile, cookie string }
+
+// parseExtra reads NAME=EXECUTABLE,CADDYFILE[,COOKIE].
+func parseExtra(text string) (extra, error) {
+	name, rest, found := strings.Cut(text, "=")
+	parts := strings.SplitN(rest, ",", 3)
+	if !found || name == "" || len(parts) < 2 {
+		return extra{}, errors.New("write NAME=EXECUTABLE,CADDYFILE,COOKIE")
+	}
+	e := extra{name: name}
+	var err error
+	for i, to := range []*string{&e.executable, &e.caddyfile} {
+		var each error
+		*to, each = filepath.Abs(parts[i])
+		err = errors.Join(err, each)
+	}
+	if len(parts) == 3 {
+		e.cookie = parts[2]
+	}
+	return e, err
+}
+
+// openExtra starts the other Caddy, which learns from its environment where to serve what.
+func (b *bench) openExtra(ctx context.Context, e extra) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	s.cookie = e.cookie
+	p, err := start(ctx, s.home, e.executable, []string{"run", "--adapter", "caddyfile", "--config", e.caddyfile},
+		[]string{"BENCH_SITE=http://" + s.host, "BENCH_ROOT=" + b.root, "BENCH_STORAGE=" + s.storage, "BENCH_PASS=" + passName})
+	if err != nil {
+		return nil, err
+	}
+	return s, b.adopt(ctx, s, p, s.address)
+}

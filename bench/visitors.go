@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// rememberedTokens is how many tokens the gate remembers: 32 MB of about 800 bytes each
+// (maxVerifiedBytes in verified.go).
+const rememberedTokens = 41_000
+
+// visitors lets many more different tokens come by than are remembered.
+func (b *bench) visitors(ctx context.Context) ([]*table, error) {
+	t := &table{
+		title: "Many visitors, " + sizeName(small),
+		note: fmt.Sprintf("%d different valid tokens of %d purchases in random order, where about %d are remembered; against the site without a gate.",
+			b.tokens, min(b.sessions, b.tokens), rememberedTokens),
+		head: []string{"tokens", "throughput", "CPU per request", "p99"},
+	}
+	for _, algorithm := range []string{token.HS256, token.EdDSA} {
+		figures, err := b.crowd(ctx, algorithm)
+		b.stop()
+		if err != nil {
+			return nil, err
+		}
+		t.add(algorithm, figures...)
+	}
+	return []*table{t}, nil
+}
+
+func (b *bench) crowd(ctx context.Context, algorithm string) ([]string, error) {
+	b.progress("visitors: %s, storing %d purchases", algorithm, b.sessions)
+	bare, err := b.openNone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	if s.api, err = b.newShop(s); err != nil {
+		return nil, err
+	}
+	if err := b.serve(ctx, s, axraOption(s.api.url, algorithm, unlimited), axraSite); err != nil {
+		return nil, err
+	}
+	all, err := b.mint(ctx, s, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	crowd := anyOf(s.host, premium(small), all, http.StatusOK, small, "Accept: */*")
+	b.progress("visitors: %s", algorithm)
+	return b.compare(ctx, s, crowd, bare, bare.paid(small), throughput, cpuEach, p99)
+}
+
+// mint stores purchases like one that was made, and signs tokens for them with the
+// site's own keys. It returns Cookie headers.
+func (b *bench) mint(ctx context.Context, s *site, algorithm string) ([]string, error) {
+	cookie, session, err := s.api.buy(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	sold, err := metadata(session)
+	if err != nil {
+		return nil, err
+	}
+	like, err := terms.FromMetadata(sold)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.sell(ctx, s.storage, like); err != nil {
+		return nil, err
+	}
+	ring := token.NewKeyring(time.Now)
+	if err := ring.Refresh(ctx, &certmagic.FileStorage{Path: s.storage}); err != nil {
+		return nil, err
+	}
+	name, _, _ := strings.Cut(cookie, "=")
+	all := make([]string, b.tokens)
+	until := time.Now().Add(30 * 24 * time.Hour)
+	return all, b.spread(ctx, len(all), func(_ context.Context, i int) error {
+		raw, _, err := ring.SignAccess(token.Access{
+			Site: like.Site, Pass: like.Pass, Resource: like.Resource, Session: sessionID(i % b.sessions),
+			// What makes tokens of one purchase different.
+			Payment: fmt.Sprintf("bpay_%026d", i), Until: until,
+		}, algorithm)
+		all[i] = cookies(name + "=" + raw)
+		return err
+	})
+}
+
+// sessionID has the length of Axra's.
+func sessionID(n int) string { return fmt.Sprintf("cs_%026d", n) }
+
+func (b *bench) sell(ctx context.Context, storage string, like terms.Terms) error {
+	quick := ledger.New(unsynced{&certmagic.FileStorage{Path: storage}}, answerWithin)
+	return b.spread(ctx, min(b.sessions, b.tokens), func(ctx context.Context, i int) error {
+		_, err := quick.Record(ctx, ledger.Fact{
+			Kind: ledger.Paid, Session: sessionID(i), Payment: fmt.Sprintf("bpay_%026d", i), At: time.Now(), Terms: like, Paid: like.Price,
+		})
+		return err
+	})
+}
+
+// spread calls do for the numbers below count, on all processors.
+func (b *bench) spread(ctx context.Context, count int, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	workers := runtime.GOMAXPROCS(0)
+	for first := range workers {
+		group.Go(func() error {
+			for i := first; i < count; i += workers {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := do(ctx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// unsynced is a file storage that leaves it to the system when records reach the disk.
+type unsynced struct{ *certmagic.FileStorage }
+
+// Store writes the file in place.
+func (u unsynced) Store(_ context.Context, key string, value []byte) error {
+	name := u.Filename(key)
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(name, value, 0o600)
+}
