@@ -156,7 +156,10 @@ func eachCookie(headers []string, visit func(name, value string) bool) {
 
 func cutCookie(pair string) (name, value string, ok bool) {
 	name, value, ok = strings.Cut(strings.Trim(pair, " \t"), "=") // no other white space: a browser takes it for part of a name
-	return name, strings.Trim(value, `"`), ok
+	if strings.IndexByte(value, '"') >= 0 {
+		value = strings.Trim(value, `"`)
+	}
+	return name, value, ok
 }
 
 // pendingCookies are the checkouts under way of one browser, oldest first.

@@ -16,6 +16,9 @@ func SetClock(c func() time.Time) (restore func()) {
 	return func() { clock.Store(nil) }
 }
 
+// UseRealClock ends SetClock.
+func UseRealClock() { clock.Store(nil) }
+
 // HangingApp is an app that was started, whose event handlers and storage hang.
 func HangingApp() *App {
 	return &App{

@@ -476,7 +476,7 @@ func isOversized(r *http.Request) bool {
 // passes are named, it must be of one of these.
 func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, *verified) {
 	best, known := none, (*verified)(nil)
-	at := now()
+	at := arrived(r)
 	h.eachPresented(r, site, at, func(entry *verified) bool {
 		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) || !h.isFor(r, entry) {
 			return true
@@ -543,6 +543,9 @@ func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) b
 		}
 		return more && seen < maxCandidates
 	})
+	if !more {
+		return
+	}
 	for _, value := range r.Header["Authorization"] {
 		scheme, credentials, _ := strings.Cut(value, " ")
 		if more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {

@@ -99,8 +99,11 @@ func (a *App) privateAddress(site site, access token.Access, target string, expi
 // linked is the purchase whose private address the request came by, nil if it came by
 // none. It opens that one address, to be read.
 func (h *Handler) linked(r *http.Request, site site) *verified {
+	if h.Links == nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil
+	}
 	address := originalURL(r)
-	if h.Links == nil || r.Method != http.MethodGet && r.Method != http.MethodHead || !strings.Contains(address.RawQuery, paramLink) {
+	if !strings.Contains(address.RawQuery, paramLink) {
 		return nil
 	}
 	raw := ownParams(address.RawQuery).Get(paramLink)

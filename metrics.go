@@ -176,7 +176,7 @@ func (v *visit) countShown(offers ...offered) {
 // countUsed counts the first use of a purchase. What was used is remembered within
 // bounds: a program may fetch its token as often as it asks.
 func (a *App) countUsed(session, pass string) {
-	if _, first := a.shared.used.SetIfAbsent(session, struct{}{}); first {
+	if _, first := a.shared.used.SetIfAbsent(session, new(struct{})); first {
 		countStep(pass, stepUsed)
 		countCheckout(outcomeRedeemed)
 	}

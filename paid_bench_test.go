@@ -45,7 +45,7 @@ func BenchmarkRequest(b *testing.B) {
 			w := newWorld(b, worldOptions{Caddyfile: gated})
 			v := w.visitor()
 			v.buy("/premium/article.html", cardGood)
-			paywall.SetClock(time.Now) // that of the tests takes a lock
+			paywall.UseRealClock() // that of the tests takes a lock
 			w.load(bench.config)
 			server := onlyServer(b)
 			request := httptest.NewRequest(http.MethodGet, w.site+bench.path, nil)
@@ -79,7 +79,7 @@ func benchDecision(b *testing.B, algorithm string) {
 	w := newWorld(b, worldOptions{Caddyfile: strings.Replace(gated, "endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tsigning_algorithm "+algorithm, 1)})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood)
-	paywall.SetClock(time.Now) // that of the tests takes a lock
+	paywall.UseRealClock() // that of the tests takes a lock
 	gate, err := paywall.OnlyGate(onlyServer(b))
 	mustDo(b, err)
 	name, raw := accessCookie(b, v)

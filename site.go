@@ -98,20 +98,31 @@ func origin(r *http.Request, host, port string) string {
 type stand struct {
 	addresses    []address // of the sites in which the gate stands there
 	server       *caddyhttp.Server
-	plain, byTLS sync.Map // Host header → *site, of requests without and with TLS
+	plain, byTLS sync.Map // Host header → *knownSite, of requests without and with TLS
+	first        atomic.Pointer[knownSite]
 	remembered   atomic.Int64
+}
+
+// knownSite is where a Host header leads to.
+type knownSite struct {
+	site  site
+	host  string
+	byTLS bool
 }
 
 // siteOn is the site of a request's Host header, if the gate stands there. What a Host
 // header leads to never changes.
 func (h *Handler) siteOn(server *caddyhttp.Server, r *http.Request) (site, bool) {
 	stand := h.stand(server)
+	if first := stand.first.Load(); first != nil && first.host == r.Host && first.byTLS == (r.TLS != nil) {
+		return first.site, true // most sites have one name
+	}
 	known := &stand.plain
 	if r.TLS != nil {
 		known = &stand.byTLS
 	}
 	if found, ok := known.Load(r.Host); ok {
-		return *found.(*site), true //nolint:forcetypeassert // only this function stores
+		return found.(*knownSite).site, true //nolint:forcetypeassert // only this function stores
 	}
 	host, port := splitHostPort(r.Host)
 	for _, address := range stand.addresses {
@@ -121,7 +132,10 @@ func (h *Handler) siteOn(server *caddyhttp.Server, r *http.Request) (site, bool)
 		found := newSite(origin(r, host, address.port(port)))
 		if stand.remembered.Add(1) <= maxOrigins {
 			found.names = h.names(found)
-			known.Store(strings.Clone(r.Host), &found)
+			host := strings.Clone(r.Host)
+			remembered := &knownSite{found, host, r.TLS != nil}
+			known.Store(host, remembered)
+			stand.first.CompareAndSwap(nil, remembered)
 		}
 		return found, true
 	}

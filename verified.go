@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,9 +22,9 @@ import (
 type shared struct {
 	ring     *token.Keyring // the stored keys; App.keyring has the configuration's own, too
 	verified *otter.Cache[string, *verified]
-	progress *otter.Cache[string, progress]
+	progress *otter.Cache[string, *progress]
 	fetches  *otter.Cache[string, *fetches]
-	used     *otter.Cache[string, struct{}] // sessions whose first use has been counted
+	used     *otter.Cache[string, *struct{}] // sessions whose first use has been counted
 	refused  refusals
 	heard    heard
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
@@ -35,8 +36,9 @@ type shared struct {
 
 // Bounds of the memory.
 const (
-	maxVerifiedBytes = 32 << 20 // tokens are about 500 bytes, their entries about 300
-	verifiedOverhead = 300
+	maxVerified      = 40_000
+	maxVerifiedBytes = 32 << 20
+	verifiedOverhead = 400 // bytes that an entry takes beside its token, which are about 400
 	maxProgress      = 10_000
 	progressLife     = 24 * time.Hour
 )
@@ -46,15 +48,16 @@ func newShared() *shared {
 		ring: token.NewKeyring(now),
 		verified: otter.Must(&otter.Options[string, *verified]{
 			MaximumWeight: maxVerifiedBytes,
-			Weigher: func(raw string, _ *verified) uint32 {
-				return uint32(len(raw) + verifiedOverhead) //nolint:gosec // at most token.MaxSize
+			Weigher: func(_ string, entry *verified) uint32 {
+				weight := max(len(entry.raw)+verifiedOverhead, maxVerifiedBytes/maxVerified)
+				return uint32(weight) //nolint:gosec // at most token.MaxSize and the overhead
 			},
 		}),
 		fetches: newFetches(),
-		used:    otter.Must(&otter.Options[string, struct{}]{MaximumSize: maxProgress}),
-		progress: otter.Must(&otter.Options[string, progress]{
+		used:    otter.Must(&otter.Options[string, *struct{}]{MaximumSize: maxProgress}),
+		progress: otter.Must(&otter.Options[string, *progress]{
 			MaximumSize:      maxProgress,
-			ExpiryCalculator: otter.ExpiryWriting[string, progress](progressLife),
+			ExpiryCalculator: otter.ExpiryWriting[string, *progress](progressLife),
 		}),
 	}
 }
@@ -85,16 +88,18 @@ const (
 // was checked, with what the ledger last said about its payment.
 type verified struct {
 	token.Access
+	raw    string // the token itself
 	site   string
 	link   string // the one address that it opens; empty for an access token
 	place  place  // among those of the purchase, if it has one
 	user   string // names the purchase where it may be logged
 	flight string // names the flight of its rechecks
 
-	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
-	outcomes     atomic.Int64 // heard.outcomes at that time
-	triedAt      atomic.Int64 // of the last attempt in the background, to space them
-	failingSince atomic.Int64 // 0: the last attempt succeeded
+	accepted     atomic.Pointer[token.Generation] // in which the token's key was known
+	checkedAt    atomic.Int64                     // Unix nanoseconds of the last answer of the ledger; 0: never
+	outcomes     atomic.Int64                     // heard.outcomes at that time
+	triedAt      atomic.Int64                     // of the last attempt in the background, to space them
+	failingSince atomic.Int64                     // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
 	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
 	claimClosed  atomic.Bool
@@ -177,11 +182,28 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 // remembered is what has been verified before, as long as this configuration accepts the
 // key that has signed it.
 func (a *App) remembered(raw string) *verified {
-	known, ok := a.shared.verified.GetIfPresent(raw)
-	if !ok || !a.keyring.Knows(known.Key) {
+	known, ok := a.shared.verified.GetIfPresent(lastOf(raw))
+	if !ok || known.raw != raw || !a.accepts(known) {
 		return nil
 	}
 	return known
+}
+
+// lastOf is enough of a token to find it by: the end of its signature.
+func lastOf(raw string) string { return raw[max(0, len(raw)-43):] }
+
+// accepts reports whether this configuration accepts the key of an entry, and asks again
+// only when the keys have changed.
+func (a *App) accepts(entry *verified) bool {
+	current := a.keyring.Generation()
+	if entry.accepted.Load() == current {
+		return true
+	}
+	if !a.keyring.Knows(entry.Key) {
+		return false
+	}
+	entry.accepted.Store(current)
+	return true
 }
 
 // remember keeps what has been verified.
@@ -189,8 +211,11 @@ func (a *App) remember(raw string, entry *verified) *verified {
 	entry.user = userID(entry.Session)
 	entry.flight = strconv.FormatInt(a.shared.entries.Add(1), 10)
 	entry.downloads.Store(int64(entry.Downloads)) // until the ledger says
-	known, _ := a.shared.verified.SetIfAbsent(raw, entry)
-	return known
+	entry.raw = strings.Clone(raw)                // a header holds more than the token
+	if known, _ := a.shared.verified.SetIfAbsent(lastOf(entry.raw), entry); known.raw == entry.raw {
+		return known
+	}
+	return entry
 }
 
 // judge says whether the token still opens its resource. The ledger is asked in the
@@ -201,7 +226,8 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		return none
 	}
 	age := at.UnixNano() - v.checkedAt.Load()
-	fresh := v.outcomes.Load() == a.shared.heard.outcomes.Load() && age >= 0 && age <= int64(a.Recheck)
+	// The ledger may have answered since the request came; a clock may also have been set back.
+	fresh := v.outcomes.Load() == a.shared.heard.outcomes.Load() && age >= -int64(a.Recheck) && age <= int64(a.Recheck)
 	failing := v.failingSince.Load() != 0
 	switch {
 	case fresh && age <= int64(a.Recheck)/2:

@@ -329,7 +329,7 @@ func (a *App) note(event webhook.Event, stage stage) {
 	if known, ok := a.shared.progress.GetIfPresent(event.Session); ok && known.at.After(said.at) {
 		return // events come in any order
 	}
-	a.shared.progress.Set(event.Session, said)
+	a.shared.progress.Set(event.Session, &said)
 }
 
 // stageOf is what a visitor may be told about a checkout that is not paid. A

@@ -181,7 +181,11 @@ var (
 
 // rendered remembers the latest pages, 4 MB at the most: in a flood of visitors who
 // are all told the same, writing it once is what leaves time for those who paid.
-var rendered = otter.Must(&otter.Options[string, []byte]{MaximumSize: 256})
+var rendered = otter.Must(&otter.Options[string, *body]{MaximumSize: 256})
+
+// body is a pointer's worth in the cache: all caches of the plugin hold pointers by
+// strings, so that the compiler makes their code once.
+type body struct{ html []byte }
 
 func cached(texts *catalogue, v View) ([]byte, error) {
 	if v.personal() {
@@ -195,14 +199,14 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 		return nil, err
 	}
 	key := texts.Lang + string(encoded)
-	if body, ok := rendered.GetIfPresent(key); ok {
-		return body, nil
+	if known, ok := rendered.GetIfPresent(key); ok {
+		return known.html, nil
 	}
-	body, err := render(texts, v)
+	html, err := render(texts, v)
 	if err == nil {
-		rendered.Set(key, body)
+		rendered.Set(key, &body{html})
 	}
-	return body, err
+	return html, err
 }
 
 // personal reports whether the view is about one visitor, so that nobody else will be told the same.

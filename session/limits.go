@@ -44,7 +44,7 @@ type Limiter struct {
 	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
-	clients   *otter.Cache[netip.Prefix, *rate.Limiter]
+	clients   *otter.Cache[string, *rate.Limiter] // by network
 	now       func() time.Time
 }
 
@@ -53,7 +53,7 @@ func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
 	return &Limiter{
 		perClient: perClient,
 		total:     total.limiter(),
-		clients: otter.Must(&otter.Options[netip.Prefix, *rate.Limiter]{
+		clients: otter.Must(&otter.Options[string, *rate.Limiter]{
 			MaximumSize: maxClients,
 		}),
 		now: now,
@@ -67,7 +67,7 @@ func (r Rate) limiter() *rate.Limiter {
 // Allow takes one from the budget of the client and one from that of all, or
 // none and returns how long to wait.
 func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
-	client, _ := l.clients.ComputeIfAbsent(network(clientIP), func() (*rate.Limiter, bool) {
+	client, _ := l.clients.ComputeIfAbsent(network(clientIP).String(), func() (*rate.Limiter, bool) {
 		return l.perClient.limiter(), false
 	})
 	// One at a time, the clock included: a rate.Limiter that is shown an earlier time

@@ -103,6 +103,8 @@ type Keyring struct {
 	now  func() time.Time
 	ring *ring
 	own  ownKeys
+
+	generation atomic.Pointer[Generation]
 }
 
 // ring is the stored keys as this process knows them.

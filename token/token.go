@@ -237,6 +237,20 @@ func (k *Keyring) Knows(kid string) bool {
 	return snap != nil && snap.byID[kid] != nil
 }
 
+// Generation is the keys that are known at a time: another one whenever they change. What
+// Knows says holds for as long as the generation is the same.
+type Generation struct{ stored *keys }
+
+// Generation returns the present one.
+func (k *Keyring) Generation() *Generation {
+	stored, last := k.ring.snap.Load(), k.generation.Load()
+	if last != nil && last.stored == stored {
+		return last
+	}
+	k.generation.Store(&Generation{stored}) // of several at once, the others are soon forgotten
+	return k.generation.Load()
+}
+
 // SignPending signs the claims of a pending cookie.
 func (k *Keyring) SignPending(claims jwt.Claims) (string, error) { return k.Sign(Pending, claims) }
 
