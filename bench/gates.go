@@ -26,6 +26,7 @@ type gate struct {
 func (o options) allGates() []gate {
 	all := []gate{
 		{"none", (*bench).openNone},
+		{"no-op", (*bench).openNoOp},
 		{"axra_paywall-HS256", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "HS256", "", "") }},
 		{"axra_paywall-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "EdDSA", "", "") }},
 		{"forward_auth", (*bench).openForwardAuth},
@@ -46,6 +47,16 @@ func (b *bench) openNone(ctx context.Context) (*site, error) {
 		return nil, err
 	}
 	return s, b.serve(ctx, s, "", fmt.Sprintf("\theader >X-Pass %q", passName))
+}
+
+// openNoOp has one handler more that does nothing but fill the placeholder: what Caddy
+// itself takes for a handler, whatever it does.
+func (b *bench) openNoOp(ctx context.Context) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	return s, b.serve(ctx, s, "", "\tbench_noop /premium/*\n\theader >X-Pass {http.bench.pass}")
 }
 
 // openAxra is the site behind the paywall. Without an endpoint a sandbox is opened,

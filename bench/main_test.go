@@ -46,7 +46,7 @@ func tiny(t *testing.T, args ...string) options {
 // Each section measures all that it promises, and leaves nothing behind.
 func TestEachSectionIsMeasured(t *testing.T) {
 	rows := map[string][]string{
-		"paid":     {"none", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"},
+		"paid":     {"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"},
 		"unpaid":   {"no navigation (402)", "navigation, checkout open", "fresh navigation", "… one bare", "… the rest"},
 		"flood":    {"visitors who have paid", "the flood itself"},
 		"visitors": {"HS256", "EdDSA"},
@@ -201,7 +201,7 @@ func TestCommandLine(t *testing.T) {
 		sizes           []int
 	}{
 		{"", []string{"paid", "unpaid", "flood", "visitors", "webhook", "cost"},
-			[]string{"none", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"}, []int{1024, 102400}},
+			[]string{"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"}, []int{1024, 102400}},
 		{"-only cost,paid -gates forward_auth -sizes 2KiB", []string{"cost", "paid"}, []string{"forward_auth"}, []int{2048}},
 		{"-only paid -extra a=b,c -gates none,a", []string{"paid"}, []string{"none", "a"}, []int{1024, 102400}},
 		{"-only nothing", nil, nil, nil},
