@@ -429,16 +429,18 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, h.Errf("the matcher cannot be the name of the pass (%v): add `pass NAME`", err)
 		}
 	}
-	return h.NewRoute(everyPath, gate), nil
+	if h.IsNamedRoute() {
+		return h.NewRoute(everyPath, gate), nil
+	}
+	return h.NewRoute(nil, gate), nil // one route with its neighbours: each one costs every request
 }
 
 // routesParser reads a block of directives.
 type routesParser func(d *caddyfile.Dispenser) (json.RawMessage, error)
 
-// everyPath matches every request, and keeps the gate's route apart from those of
-// other directives: of a named route whose directives have all become one route
-// without a matcher, Caddy keeps the first directive and drops the others, gates
-// among them.
+// everyPath matches every request, and keeps the gate's route apart from those of other
+// directives in a named route: of one whose directives have all become one route without a
+// matcher, Caddy keeps the first directive and drops the others, gates among them.
 var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 
 // UnmarshalCaddyfile reads the directive:

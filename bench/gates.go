@@ -39,14 +39,14 @@ func (o options) allGates() []gate {
 	return all
 }
 
-// openNone is the site without a gate. It sends the header that the others fill from a
-// placeholder.
+// openNone is the site without a gate. It sets the request header that the others fill
+// from a placeholder.
 func (b *bench) openNone(ctx context.Context) (*site, error) {
 	s, err := b.newSite()
 	if err != nil {
 		return nil, err
 	}
-	return s, b.serve(ctx, s, "", fmt.Sprintf("\theader >X-Pass %q", passName))
+	return s, b.serve(ctx, s, "", fmt.Sprintf("\trequest_header X-Pass %q", passName))
 }
 
 // openNoOp has one handler more that does nothing but fill the placeholder: what Caddy
@@ -56,7 +56,7 @@ func (b *bench) openNoOp(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, b.serve(ctx, s, "", "\tbench_noop /premium/*\n\theader >X-Pass {http.bench.pass}")
+	return s, b.serve(ctx, s, "", "\tbench_noop /premium/*\n\trequest_header X-Pass {http.bench.pass}")
 }
 
 // openAxra is the site behind the paywall. Without an endpoint a sandbox is opened,
@@ -100,7 +100,7 @@ const axraSite = `	axra_webhook /webhooks/axra
 		access 30d
 		description "The premium section, 30 days"
 	}
-	header >X-Pass {http.axra.pass}`
+	request_header X-Pass {http.axra.pass}`
 
 // openForwardAuth asks a server of its own about each request.
 func (b *bench) openForwardAuth(ctx context.Context) (*site, error) {
@@ -127,8 +127,7 @@ func (b *bench) openForwardAuth(ctx context.Context) (*site, error) {
 	return s, b.serve(ctx, s, "", `	forward_auth /premium/* `+address+` {
 		uri /
 		copy_headers X-Pass
-	}
-	header >X-Pass {http.request.header.X-Pass}`)
+	}`)
 }
 
 // openJWT has golang-jwt parse the cookie of each request.
@@ -142,7 +141,7 @@ func (b *bench) openJWT(ctx context.Context, algorithm string) (*site, error) {
 		return nil, err
 	}
 	s.cookie = jwtCookie + "=" + raw
-	return s, b.serve(ctx, s, "", fmt.Sprintf("\tbench_jwt /premium/* %s %s\n\theader >X-Pass {http.bench.pass}", algorithm, hex.EncodeToString(key)))
+	return s, b.serve(ctx, s, "", fmt.Sprintf("\tbench_jwt /premium/* %s %s\n\trequest_header X-Pass {http.bench.pass}", algorithm, hex.EncodeToString(key)))
 }
 
 // sampleToken is a token with claims like those of an access token. The key is the
