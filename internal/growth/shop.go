@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // shop makes payments as a site does that sells access for 30 days: one in 50 is
@@ -27,6 +28,8 @@ type shop struct {
 
 	quick *ledger.Ledger // for filling
 	real  *ledger.Archive
+	bare  *certmagic.FileStorage // what both are on
+	keys  *token.Keyring         // of the installation
 }
 
 // unsynced is a file storage that leaves it to the system when records reach the disk.
@@ -46,28 +49,34 @@ const (
 	spread = 360 * 24 * time.Hour // the payments of a year: none of them is swept
 )
 
-func newShop(folder string) *shop {
+func newShop(ctx context.Context, folder string) (*shop, error) {
 	price, err := money.Parse("5.00", "usd")
 	if err != nil {
 		panic(err) // it is a price
 	}
 	files := &certmagic.FileStorage{Path: folder}
+	keys := token.NewKeyring(time.Now)
+	if err := keys.Ensure(ctx, files, token.HS256); err != nil {
+		return nil, err
+	}
+	site, err := freeSite()
 	return &shop{
 		folder: folder, now: time.Now(),
 		sold: terms.Terms{
-			Installation: "f5d052e14ca31dd8", Site: "https://example.com", Pass: "/premium/*", Resource: terms.WholePass,
+			Installation: keys.Installation(), Site: site, Pass: "/premium/*", Resource: terms.WholePass,
 			Price: price, Access: terms.Access(access), Devices: 3,
 		},
 		quick: ledger.New(unsynced{files}, time.Minute), real: ledger.NewArchive(files),
-	}
+		bare: files, keys: keys,
+	}, err
 }
 
-// session and payment have the length of Axra's ids.
-func session(n int) string { return fmt.Sprintf("cs_%026d", n) }
-func payment(n int) string { return fmt.Sprintf("bpay_%026d", n) }
+// sessionID and paymentID have the length of Axra's ids.
+func sessionID(n int) string { return fmt.Sprintf("cs_%026d", n) }
+func paymentID(n int) string { return fmt.Sprintf("bpay_%026d", n) }
 
 func (s *shop) fact(kind ledger.Kind, n int, at time.Time) ledger.Fact {
-	f := ledger.Fact{Kind: kind, Session: session(n), Payment: payment(n), At: at}
+	f := ledger.Fact{Kind: kind, Session: sessionID(n), Payment: paymentID(n), At: at}
 	if kind == ledger.Paid {
 		f.Terms, f.Paid = s.sold, s.sold.Price
 	}
