@@ -30,7 +30,7 @@ func TestGrowthIsMeasured(t *testing.T) {
 			t.Errorf("no row %q", row.name)
 		}
 	}
-	if !strings.Contains(out.String(), "\n             200") {
+	if !strings.Contains(out.String(), " 200  ") {
 		t.Errorf("nothing about 200 tokens:\n%s", out.String())
 	}
 	for _, bad := range []string{"NaN", "Inf", " 0 "} {

@@ -54,7 +54,7 @@ const caddyfile = `{
 
 // serve is the node's side. It ends with its input, so also where this program is killed.
 func serve(file string, in io.Reader, out io.Writer) error {
-	raw, err := os.ReadFile(file)
+	raw, err := os.ReadFile(file) //nolint:gosec // written by startNode
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func startNode(ctx context.Context, site, storage string) (*node, error) {
 		Transport:     &http.Transport{MaxIdleConnsPerHost: clients},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	n.cmd = exec.CommandContext(ctx, executable)
+	n.cmd = exec.CommandContext(ctx, executable) //nolint:gosec // this program itself
 	n.cmd.Dir, n.cmd.Stderr = home, os.Stderr
 	n.cmd.Env = append(os.Environ(), nodeFile+"="+file, "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home,
 		"AXRA_API_KEY=bk_test_growth", "AXRA_API_SECRET="+secret, "AXRA_WEBHOOK_SECRET="+secret)
@@ -166,7 +166,7 @@ func (n *node) do(ctx context.Context, method, path string, header http.Header, 
 		return nil, err
 	}
 	_, err = io.Copy(io.Discard, response.Body)
-	if err = errors.Join(err, response.Body.Close()); err != nil {
+	if err := errors.Join(err, response.Body.Close()); err != nil {
 		return nil, err
 	}
 	if response.StatusCode != want {
