@@ -344,7 +344,8 @@ func (a *App) learn(v *verified, said reading, err error) {
 		return // what was read later has come first
 	}
 	v.learnt = said.number
-	grant := said.grant
+	// Copies, since a pointer into the grant would keep all of it in memory.
+	closedFor, until := said.grant.ClosedFor, said.grant.Until
 	if err != nil {
 		since := now()
 		if errors.Is(err, ledger.ErrNotPaid) && v.checkedAt.Load() == 0 {
@@ -358,13 +359,13 @@ func (a *App) learn(v *verified, said reading, err error) {
 			zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)), zap.Error(err))
 		return
 	}
-	if grant.ClosedFor == "" {
+	if closedFor == "" {
 		v.closedFor.Store(nil)
 	} else {
-		v.closedFor.Store(&grant.ClosedFor)
+		v.closedFor.Store(&closedFor)
 	}
-	v.downloads.Store(int64(grant.Terms.Downloads))
-	v.until.Store(&grant.Until)
+	v.downloads.Store(int64(said.grant.Terms.Downloads))
+	v.until.Store(&until)
 	v.failingSince.Store(0)
 	if previous := v.checkedAt.Swap(said.asked.UnixNano()); previous != 0 {
 		countRecheck(time.Unix(0, previous), now())

@@ -172,7 +172,7 @@ var mutants = []mutant{
 	{"an extension begins at its payment", "ledger/extension.go", `case end.After(part.At):`, `case end.IsZero() && end.After(part.At):`, "./ledger", "."},
 	{"S4 one pass extends another", "ledger/extension.go", `sold.Pass == before.Pass &&`, `sold.Pass != "" &&`, "./ledger", "."},
 	{"T7 a refunded extension counts", "ledger/extension.go", `return part.ClosedFor != "" })`, `return part.ClosedFor == "x" })`, "./ledger", "."},
-	{"an extension is not learnt", "verified.go", `v.until.Store(&grant.Until)`, `_ = grant.Until`, ".", "TestAnExtensionCounts|TestT7ARefunded"},
+	{"an extension is not learnt", "verified.go", `v.until.Store(&until)`, `_ = until`, ".", "TestAnExtensionCounts|TestT7ARefunded"},
 	{"an open checkout is taken for an extension", "checkout.go", `entry.Extends == v.extendedSession() &&`, ``, ".", "TestAnOpenCheckout"},
 	{"a program pays for what has no end", "programs.go", `if v.extends == nil && known.downloads.Load() == 0 {`, `if v.extends != nil && known.downloads.Load() == 0 {`, ".", "TestNobodyPays"},
 	{"the fragment is forgotten", "visit.go", `goTo(v.w, v.target+v.fragment())`, `goTo(v.w, v.target)`, ".", "TestTheFragment|TestR1AFragment"},
