@@ -2,6 +2,7 @@ package paywall_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -113,7 +114,8 @@ type bareStorage struct {
 func (s *bareStorage) store(b *testing.B) {
 	number := s.made.Add(1)
 	for kind, record := range s.records {
-		key := fmt.Sprintf("axra/ledger/%s/%02x/%062x", kind, number%256, number)
+		name := fmt.Sprintf("%x", sha256.Sum256(fmt.Append(nil, kind, number)))
+		key := "axra/ledger/" + kind + "/" + name[:2] + "/" + name[2:]
 		if err := s.files.Store(b.Context(), key, record); err != nil {
 			b.Error(err)
 		}
