@@ -8,6 +8,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -251,10 +252,9 @@ func TestD1AfterAnyFailedOperationTheNextDeliveryCompletesTheFact(t *testing.T) 
 				for step := range 2 * steps(t, facts) {
 					storage := newDisk()
 					ledger := New(storage, 0)
-					done := 0
+					var done atomic.Int64 // some operations are done at once
 					inflict(storage, func() error {
-						done++
-						if done == step+1 {
+						if done.Add(1) == int64(step)+1 {
 							return syscall.ENOSPC
 						}
 						return nil
