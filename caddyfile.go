@@ -322,20 +322,28 @@ func (a *App) unmarshalLimit(d *caddyfile.Dispenser, name string) error {
 }
 
 func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	return parseEndpoint(h, new(Webhook))
+	webhook := new(Webhook)
+	matchers, err := parseEndpoint(h, webhook)
+	if err != nil {
+		return nil, err
+	}
+	if matchers != nil {
+		webhook.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
+	}
+	return amongOthers(h, webhook), nil
 }
 
 func parseJWKS(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	return parseEndpoint(h, new(JWKS))
+	keySet := new(JWKS)
+	matchers, err := parseEndpoint(h, keySet)
+	if err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matchers, keySet), nil
 }
 
-// endpoint is a handler that answers what its matcher lets through.
-type endpoint interface {
-	caddyhttp.MiddlewareHandler
-	caddyfile.Unmarshaler
-}
-
-func parseEndpoint(h httpcaddyfile.Helper, handler endpoint) ([]httpcaddyfile.ConfigValue, error) {
+// parseEndpoint reads the directive of what answers what its matcher lets through.
+func parseEndpoint(h httpcaddyfile.Helper, handler caddyfile.Unmarshaler) (caddy.ModuleMap, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
@@ -343,10 +351,16 @@ func parseEndpoint(h httpcaddyfile.Helper, handler endpoint) ([]httpcaddyfile.Co
 	if err != nil {
 		return nil, err
 	}
-	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
-		return nil, err
+	return matchers, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// amongOthers puts a handler that has its matcher within itself into one route with its
+// neighbours: Caddy goes through every route for every request.
+func amongOthers(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
+	if h.IsNamedRoute() {
+		return h.NewRoute(everyPath, handler)
 	}
-	return h.NewRoute(matchers, handler), nil
+	return h.NewRoute(nil, handler)
 }
 
 // extractMatcher adds to Caddy's error where the directive stands.
@@ -429,10 +443,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 			return nil, h.Errf("the matcher cannot be the name of the pass (%v): add `pass NAME`", err)
 		}
 	}
-	if h.IsNamedRoute() {
-		return h.NewRoute(everyPath, gate), nil
-	}
-	return h.NewRoute(nil, gate), nil // one route with its neighbours: each one costs every request
+	return amongOthers(h, gate), nil
 }
 
 // routesParser reads a block of directives.

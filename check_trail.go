@@ -112,6 +112,10 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 		return t.along(named)
 	case *Handler:
 		return t.meetGate(h)
+	case *Webhook:
+		if match, err := h.matchers.AnyMatchWithError(t.request); err == nil && !match {
+			return false
+		}
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
 		_ = h.ServeHTTP(nowhere{}, t.request, onward) // they change the request and no more
 		return false
@@ -266,6 +270,10 @@ func collectSpotsOf(server *caddyhttp.Server, route *caddyhttp.Route, chain []*c
 ) {
 	chain = append(slices.Clip(chain), route)
 	for _, handler := range route.Handlers {
+		if webhook, ok := handler.(*Webhook); ok && len(webhook.matchers) > 0 {
+			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matchers})) // as good as one around it
+			continue
+		}
 		visit(handler, chain)
 		switch nested := handler.(type) {
 		case *caddyhttp.Subroute:

@@ -166,6 +166,15 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if err := h.provisionMatchers(ctx); err != nil {
+		return err
+	}
+	if h.implicitPass = h.Pass == "" && h.sellsItself(); h.implicitPass {
+		h.Pass = DefaultPass
+	}
+	if err := h.Teaser.provision(ctx); err != nil {
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
+	}
 	var err error
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
@@ -173,19 +182,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.app.client == nil {
 		return errors.New("axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`")
 	}
-	if err := h.provisionMatchers(ctx); err != nil {
-		return err
-	}
-	if h.implicitPass = h.Pass == "" && h.sellsItself(); h.implicitPass {
-		h.Pass = DefaultPass
-	}
 	if h.ExpiresIn == 0 {
 		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
 	}
 	if err := h.read(); err != nil {
-		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
-	}
-	if err := h.Teaser.provision(ctx); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
 	if h.Preview != nil {

@@ -655,7 +655,9 @@ func storageIdentity(storage certmagic.Storage, config string) string {
 }
 
 // appFrom loads the app for a handler and says what is missing if it is not
-// configured.
+// configured. A handler loads its own modules before: in Caddy 2.11 those that it loads
+// after an app take the app's place in the app's own context, whose name is the origin of
+// its events.
 func appFrom(ctx caddy.Context, directive string) (*App, error) {
 	module, err := ctx.AppIfConfigured("axra")
 	if err != nil {

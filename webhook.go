@@ -28,6 +28,12 @@ func init() {
 // answers 5xx, so that Axra sends the event again. In a Caddyfile it is the
 // directive `axra_webhook`.
 type Webhook struct {
+	// MatchersRaw says which requests are deliveries; the others go on to the next
+	// handler. Without it, every request that reaches the handler is one. A Caddyfile puts
+	// the directive's matcher here, so that the sites' other requests have no route more
+	// to pass; on the route it works as well.
+	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
 	// KeepRefused keeps the last request that was refused for its signature, for
 	// `caddy axra webhook refused`: one that could be signed, and one that carries
 	// nothing like a signature, each with at most 64 KB of body. They stay in memory
@@ -36,8 +42,9 @@ type Webhook struct {
 	// customer is kept. The default is to keep nothing.
 	KeepRefused bool `json:"keep_refused,omitempty"`
 
-	app    *App
-	logger *zap.Logger
+	app      *App
+	logger   *zap.Logger
+	matchers caddyhttp.MatcherSets
 }
 
 // Limits of a webhook.
@@ -55,7 +62,13 @@ func (*Webhook) CaddyModule() caddy.ModuleInfo {
 // Provision refuses a webhook that could not verify anything.
 func (h *Webhook) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	var err error
+	loaded, err := ctx.LoadModule(h, "MatchersRaw") // before the app, see appFrom
+	if err != nil {
+		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
+	}
+	if err := h.matchers.FromInterface(loaded); err != nil {
+		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
+	}
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -69,7 +82,15 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if len(h.matchers) > 0 {
+		if match, err := h.matchers.AnyMatchWithError(r); err != nil || !match {
+			if err != nil {
+				return err
+			}
+			return next.ServeHTTP(w, r)
+		}
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
