@@ -71,14 +71,19 @@ var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
 // makePrivate marks an answer for this browser only.
 func makePrivate(header http.Header) {
-	private, vary := header["Cache-Control"], header["Vary"]
-	if len(private) == 0 && len(vary) == 0 {
-		lines := []string{"private", "Cookie, Authorization"} // as all that is below, at one go
-		header["Cache-Control"], header["Vary"] = lines[:1:1], lines[1:]
-	} else {
-		header.Set("Cache-Control", privately(private))
+	lines := []string{"private", "Cookie, Authorization"}
+	if said := header["Cache-Control"]; len(said) > 0 {
+		lines[0] = privately(said)
+	}
+	header["Cache-Control"] = lines[:1:1]
+	switch vary := header["Vary"]; {
+	case len(vary) == 0:
+		header["Vary"] = lines[1:]
+	case varies(vary, "Cookie") || varies(vary, "Authorization"):
 		addVary(header, "Cookie")
 		addVary(header, "Authorization")
+	default:
+		header["Vary"] = append(vary, lines[1])
 	}
 	// Headers by which some shared caches let themselves be told otherwise (RFC 9213).
 	for name := range header {
@@ -104,15 +109,21 @@ func privately(lines []string) string {
 }
 
 func addVary(header http.Header, field string) {
-	for _, line := range header.Values("Vary") {
+	if !varies(header["Vary"], field) {
+		header.Add("Vary", field)
+	}
+}
+
+// varies reports whether an answer is said to depend on a request header.
+func varies(lines []string, field string) bool {
+	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
-			name = strings.TrimSpace(name)
-			if name == "*" || strings.EqualFold(name, field) {
-				return
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, field) {
+				return true
 			}
 		}
 	}
-	header.Add("Vary", field)
+	return false
 }
 
 // decidingWriter asks, before the final header leaves, whether an answer is sent and with
