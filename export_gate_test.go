@@ -61,3 +61,6 @@ func (g Gate) Sign(access token.Access) (string, error) {
 	raw, _, err := g.app.keyring.SignAccess(access, g.app.SigningAlgorithm)
 	return raw, err
 }
+
+// ForgetTokens pushes all tokens out of memory, as many others would.
+func (g Gate) ForgetTokens() { g.app.shared.verified.InvalidateAll() }

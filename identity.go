@@ -132,7 +132,7 @@ func (v *verified) placeholder(key string) (value any, known bool) {
 		return v != nobody, true
 	}
 	if v == nobody {
-		v = new(verified)
+		v = &verified{standing: new(standing)}
 	}
 	switch name {
 	case "pass":

@@ -316,6 +316,31 @@ func TestRechecksOfASessionReadTheLedgerOnce(t *testing.T) {
 	}
 }
 
+// A token that others have pushed out of memory is read again, but neither is its
+// signature checked nor the ledger asked once more: so a flood of visitors costs little.
+func TestATokenThatIsForgottenKeepsItsStanding(t *testing.T) {
+	for _, algorithm := range []string{"HS256", "EdDSA"} {
+		t.Run(algorithm, func(t *testing.T) {
+			w, storage := newFaultyWorldOf(t, strings.Replace(fiveLines, "endpoint       ENDPOINT", "signing_algorithm "+algorithm+"\n\t\tendpoint       ENDPOINT", 1))
+			v := w.visitor()
+			v.buy("/premium/article.html", cardGood)
+			v.open("/premium/article.html").wantPaid(t)
+			gate, err := paywall.OnlyGate(onlyServer(t))
+			mustDo(t, err)
+			before, _ := storage.Counts()
+			gate.ForgetTokens()
+			v.open("/premium/article.html").wantPaid(t)
+			if after, _ := storage.Counts(); after != before {
+				t.Errorf("%d reads", after-before)
+			}
+			// What is checked of a token beside its signature still is.
+			gate.ForgetTokens()
+			w.pass(401 * 24 * time.Hour)
+			v.open("/premium/article.html").wantCheckout(t, w)
+		})
+	}
+}
+
 // After the answer to a webhook nobody is told what was read before it.
 func TestAWebhookEndsTheReadingsBeforeIt(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)})

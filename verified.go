@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strconv"
 	"strings"
@@ -20,25 +21,27 @@ import (
 // shared is what outlives a reload: the keys, the memory of verified tokens and
 // of checkouts under way, the webhooks refused last. It holds no storage, which may change with a reload.
 type shared struct {
-	ring     *token.Keyring // the stored keys; App.keyring has the configuration's own, too
-	verified *otter.Cache[string, *verified]
-	progress *otter.Cache[string, *progress]
-	fetches  *otter.Cache[string, *fetches]
-	used     *otter.Cache[string, *struct{}] // sessions whose first use has been counted
-	refused  refusals
-	heard    heard
+	ring      *token.Keyring // the stored keys; App.keyring has the configuration's own, too
+	verified  *otter.Cache[string, *verified]
+	standings *otter.Cache[string, *standing] // of more tokens than verified, by digest
+	progress  *otter.Cache[string, *progress]
+	fetches   *otter.Cache[string, *fetches]
+	used      *otter.Cache[string, *struct{}] // sessions whose first use has been counted
+	refused   refusals
+	heard     heard
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
-	// entries numbers the entries of verified.
-	entries atomic.Int64
+	// numbered counts the standings.
+	numbered atomic.Int64
 }
 
 // Bounds of the memory.
 const (
-	maxVerified      = 40_000
-	maxVerifiedBytes = 32 << 20
-	verifiedOverhead = 400 // bytes that an entry takes beside its token, which are about 400
+	maxVerified      = 20_000
+	maxVerifiedBytes = 16 << 20
+	verifiedOverhead = 400              // bytes that an entry takes beside its token, which are about 400
+	maxStandings     = 11 * maxVerified // of about 300 bytes
 	maxProgress      = 10_000
 	progressLife     = 24 * time.Hour
 )
@@ -53,8 +56,9 @@ func newShared() *shared {
 				return uint32(weight) //nolint:gosec // at most token.MaxSize and the overhead
 			},
 		}),
-		fetches: newFetches(),
-		used:    otter.Must(&otter.Options[string, *struct{}]{MaximumSize: maxProgress}),
+		standings: otter.Must(&otter.Options[string, *standing]{MaximumSize: maxStandings}),
+		fetches:   newFetches(),
+		used:      otter.Must(&otter.Options[string, *struct{}]{MaximumSize: maxProgress}),
 		progress: otter.Must(&otter.Options[string, *progress]{
 			MaximumSize:      maxProgress,
 			ExpiryCalculator: otter.ExpiryWriting[string, *progress](progressLife),
@@ -65,6 +69,7 @@ func newShared() *shared {
 // Destruct ends the caches' background work.
 func (s *shared) Destruct() error {
 	s.verified.StopAllGoroutines()
+	s.standings.StopAllGoroutines()
 	s.progress.StopAllGoroutines()
 	s.fetches.StopAllGoroutines()
 	s.used.StopAllGoroutines()
@@ -88,18 +93,26 @@ const (
 // was checked, with what the ledger last said about its payment.
 type verified struct {
 	token.Access
-	raw    string // the token itself
-	site   string
-	link   string // the one address that it opens; empty for an access token
-	place  place  // among those of the purchase, if it has one
-	user   string // names the purchase where it may be logged
-	flight string // names the flight of its rechecks
+	*standing
+	raw   string // the token itself
+	site  string
+	link  string // the one address that it opens; empty for an access token
+	place place  // among those of the purchase, if it has one
 
-	accepted     atomic.Pointer[token.Generation] // in which the token's key was known
-	checkedAt    atomic.Int64                     // Unix nanoseconds of the last answer of the ledger; 0: never
-	outcomes     atomic.Int64                     // heard.outcomes at that time
-	triedAt      atomic.Int64                     // of the last attempt in the background, to space them
-	failingSince atomic.Int64                     // 0: the last attempt succeeded
+	accepted atomic.Pointer[token.Generation] // in which the token's key was known
+}
+
+// standing is what is worth knowing for longer about a token whose signature was checked:
+// that it was, and what the ledger last said about its payment. When ten times more
+// visitors come by than tokens are remembered, neither has to be found out anew.
+type standing struct {
+	number int64  // names the flight of the rechecks
+	user   string // names the purchase where it may be logged
+
+	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
+	outcomes     atomic.Int64 // heard.outcomes at that time
+	triedAt      atomic.Int64 // of the last attempt in the background, to space them
+	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
 	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
 	claimClosed  atomic.Bool
@@ -168,7 +181,12 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 		}
 		return nil, token.ErrInvalid
 	}
-	access, err := a.keyring.VerifyAccess(raw, site.origin)
+	digest := digestOf(raw)
+	check := a.keyring.VerifyAccess
+	if _, checked := a.shared.standings.GetIfPresent(digest); checked {
+		check = a.keyring.RereadAccess
+	}
+	access, err := check(raw, site.origin)
 	if err != nil && !errors.Is(err, token.ErrLapsed) {
 		return nil, err
 	}
@@ -176,7 +194,13 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	if malformed != nil {
 		return nil, malformed
 	}
-	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), err
+	return a.remember(raw, digest, &verified{Access: access, site: site.origin, place: place}), err
+}
+
+// digestOf names a token in standings. Nobody can make another one of the same.
+func digestOf(raw string) string {
+	sum := sha256.Sum256([]byte(raw))
+	return string(sum[:])
 }
 
 // remembered is what has been verified before, as long as this configuration accepts the
@@ -207,15 +231,24 @@ func (a *App) accepts(entry *verified) bool {
 }
 
 // remember keeps what has been verified.
-func (a *App) remember(raw string, entry *verified) *verified {
-	entry.user = userID(entry.Session)
-	entry.flight = strconv.FormatInt(a.shared.entries.Add(1), 10)
-	entry.downloads.Store(int64(entry.Downloads)) // until the ledger says
-	entry.raw = strings.Clone(raw)                // a header holds more than the token
+func (a *App) remember(raw, digest string, entry *verified) *verified {
+	entry.standing = a.standingOf(digest, entry.Access)
+	entry.raw = strings.Clone(raw) // a header holds more than the token
 	if known, _ := a.shared.verified.SetIfAbsent(lastOf(entry.raw), entry); known.raw == entry.raw {
 		return known
 	}
 	return entry
+}
+
+// standingOf is the standing of a token whose signature was checked.
+func (a *App) standingOf(digest string, access token.Access) *standing {
+	if known, ok := a.shared.standings.GetIfPresent(digest); ok {
+		return known
+	}
+	fresh := &standing{number: a.shared.numbered.Add(1), user: userID(access.Session)}
+	fresh.downloads.Store(int64(access.Downloads)) // until the ledger says
+	known, _ := a.shared.standings.SetIfAbsent(digest, fresh)
+	return known
 }
 
 // judge says whether the token still opens its resource. The ledger is asked in the
@@ -290,7 +323,7 @@ func (a *App) awaitRecheck(ctx context.Context, v *verified) {
 // recheck asks the ledger, once for all requests with the token and once for all tokens
 // of the session, and does not end with the request that began it.
 func (a *App) recheck(v *verified) <-chan singleflight.Result {
-	return a.rechecks.DoChan(v.flight+a.shared.heard.edition(v.Session), func() (any, error) {
+	return a.rechecks.DoChan(strconv.FormatInt(v.number, 10)+a.shared.heard.edition(v.Session), func() (any, error) {
 		landed := <-a.grants.ask(v.Session)
 		said, _ := landed.Val.(reading)
 		err := landed.Err

@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/maphash"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -180,14 +181,17 @@ func (w *worker) one(r request) error {
 	return nil
 }
 
-// anyOf sends one of many cookies, each time another by chance.
-func anyOf(host, path string, cookies []string, status, length int, header ...string) request {
+// anyOf sends one of many cookies by chance, so many times in a row.
+func anyOf(host, path string, cookies []string, inARow, status, length int, header ...string) request {
+	var sent atomic.Int64
+	random := maphash.MakeSeed()
 	head := get(host, path, header...)
 	head = head[:len(head)-2]
 	return request{func(buffer []byte) []byte {
 		buffer = append(buffer, head...)
 		buffer = append(buffer, "Cookie: "...)
-		buffer = append(buffer, cookies[rand.IntN(len(cookies))]...) //nolint:gosec // no secret
+		turn := uint64(sent.Add(1)) / uint64(inARow) //nolint:gosec // positive
+		buffer = append(buffer, cookies[maphash.Comparable(random, turn)%uint64(len(cookies))]...)
 		return append(buffer, "\r\n\r\n"...)
 	}, status, length}
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -18,52 +20,89 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// rememberedTokens is how many tokens the gate remembers: 32 MB of about 800 bytes each
-// (maxVerifiedBytes in verified.go).
-const rememberedTokens = 41_000
+// rememberedTokens is how many tokens the gate remembers (maxVerified in verified.go).
+const rememberedTokens = 20_000
+
+// perVisit is how many requests a visitor makes before the next one comes: a page and
+// what it is made of.
+const perVisit = 20
 
 // visitors lets many more different tokens come by than are remembered.
 func (b *bench) visitors(ctx context.Context) ([]*table, error) {
 	t := &table{
 		title: "Many visitors, " + sizeName(small),
-		note: fmt.Sprintf("%d different valid tokens of %d purchases in random order, where about %d are remembered; against the site without a gate.",
-			b.tokens, min(b.sessions, b.tokens), rememberedTokens),
-		head: []string{"tokens", "throughput", "CPU per request", "p99"},
+		note: fmt.Sprintf("%d different valid tokens of %d purchases in random order, where about %d are remembered, against the same bytes without a gate. "+
+			"All have come by once before.", b.tokens, min(b.sessions, b.tokens), rememberedTokens),
+		head: []string{"tokens", "requests of each in a row", "throughput", "CPU per request", "p99"},
 	}
 	for _, algorithm := range []string{token.HS256, token.EdDSA} {
-		figures, err := b.crowd(ctx, algorithm)
+		err := b.crowd(ctx, algorithm, t)
 		b.stop()
 		if err != nil {
 			return nil, err
 		}
-		t.add(algorithm, figures...)
 	}
 	return []*table{t}, nil
 }
 
-func (b *bench) crowd(ctx context.Context, algorithm string) ([]string, error) {
+func (b *bench) crowd(ctx context.Context, algorithm string, t *table) error {
 	b.progress("visitors: %s, storing %d purchases", algorithm, b.sessions)
 	bare, err := b.openNone(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s, err := b.newSite()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if s.api, err = b.newShop(s); err != nil {
-		return nil, err
+		return err
 	}
 	if err := b.serve(ctx, s, axraOption(s.api.url, algorithm, unlimited), axraSite); err != nil {
-		return nil, err
+		return err
 	}
 	all, err := b.mint(ctx, s, algorithm)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	crowd := anyOf(s.host, premium(small), all, http.StatusOK, small, "Accept: */*")
-	b.progress("visitors: %s", algorithm)
-	return b.compare(ctx, s, crowd, bare, bare.paid(small), throughput, cpuEach, p99)
+	b.progress("visitors: %s, all come by", algorithm)
+	if err := comeBy(ctx, s, all); err != nil {
+		return err
+	}
+	for _, inARow := range []int{1, perVisit} {
+		b.progress("visitors: %s, %d requests each", algorithm, inARow)
+		figures, err := b.compare(ctx, s, s.crowd(all, inARow), bare, bare.crowd(all, inARow), throughput, cpuEach, p99)
+		if err != nil {
+			return err
+		}
+		t.add(algorithm, append([]string{strconv.Itoa(inARow)}, figures...)...)
+	}
+	return nil
+}
+
+// crowd is requests of visitors in random order, of each so many in a row.
+func (s *site) crowd(all []string, inARow int) request {
+	return anyOf(s.host, premium(small), all, inARow, http.StatusOK, small, "Accept: */*")
+}
+
+// comeBy lets each visitor make one request.
+func comeBy(ctx context.Context, s *site, all []string) error {
+	var next atomic.Int64
+	each := request{func(buffer []byte) []byte {
+		cookie := all[int(next.Add(1)-1)%len(all)]
+		return append(buffer, get(s.host, premium(small), "Accept: */*", "Cookie: "+cookie)...)
+	}, http.StatusOK, small}
+	l, err := newLoad(s.address, connections, each)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	for int(next.Load()) < len(all) {
+		if _, err := l.run(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mint stores purchases like one that was made, and signs tokens for them with the

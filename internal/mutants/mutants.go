@@ -100,6 +100,8 @@ var mutants = []mutant{
 	{"a removed key stays in memory", "token/keyring.go", `return k.ring.use(record, k.ring.change())`, `return nil`, "./token", "TestARemovedKey|TestANodeForgets"},
 	{"a removed key comes back", "token/keyring.go", `if read == r.changes {`, `if read <= r.changes {`, "./token", "TestARemovedKeyDoes"},
 	{"nothing signs in place of a removed key", "token/rotation.go", `r.Keys[at].SignFrom = now.UTC().Truncate(time.Second)`, ``, "./token", "TestWhatSigns"},
+	{"T1 a forged token is read without its signature", "verified.go", `GetIfPresent(digest); checked {`, `GetIfPresent(digest); !checked {`, ".", "TestT1|TestT5|TestS4"},
+	{"a forgotten token loses its standing", "verified.go", `a.shared.standings.GetIfPresent(digest); ok {`, `a.shared.standings.GetIfPresent(digest); ok && known == nil {`, ".", "TestATokenThatIsForgotten"},
 	{"a removed key's tokens are remembered", "verified.go", `if !a.keyring.Knows(entry.Key) {`, `if entry.Key == "" {`, ".", "TestWhatARemoved|TestOwnKeysCome"},
 	{"T6 own keys verify other uses with the empty key", "token/head.go", `	for use, derived := range k.derived {
 		if`, `	for _, use := range uses {
@@ -194,7 +196,7 @@ var mutants = []mutant{
 			return`, ".", "TestNoRoom"},
 	{"a file is bought in one spelling", "cookies.go", `for _, path := range paths {`, `for _, path := range paths[:1] {`, ".", "TestAFileIsBought"},
 	{"D3 a private address has grace without an answer", "verified.go", `if since != 0 && v.link != "" && v.checkedAt.Load() == 0 {`, `if since != 0 && v.link == "x" {`, ".", "TestD3AnEnded"},
-	{"D3 downloads are unbounded without an answer", "verified.go", `entry.downloads.Store(int64(entry.Downloads))`, `entry.downloads.Store(0)`, ".", "TestDownloadsAreBounded"},
+	{"D3 downloads are unbounded without an answer", "verified.go", `fresh.downloads.Store(int64(access.Downloads))`, `entry.downloads.Store(0)`, ".", "TestDownloadsAreBounded"},
 	{"a page is a picture when it is said to be", "preview.go", `return status, status >= 300 || isPartType(`, `return status, status >= 0 || isPartType(`, ".", "TestFreeSamplesEnd"},
 	{"a missing page is a free sample", "preview.go", `if status < 300 || status`, `if status < 600 || status`, ".", "TestAFreeSample"},
 	{"S3 a claim stays open after a full storage", "verified.go", `if err == nil && grant.Terms.Claim {`, `if err == nil && grant.Session == "" {`, ".", "TestS3AClaimIsClosed"},
