@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,7 +55,7 @@ func allocations(t *testing.T, output []byte) map[string]float64 {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil && err != io.EOF {
+	if err := lines.Err(); err != nil {
 		t.Error(err)
 	}
 	return found
