@@ -1,6 +1,7 @@
 package paywall_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -31,35 +32,56 @@ func addForeignCookies(r *http.Request) {
 	}
 }
 
+// newBenchWorld is a world whose log does not come between the lines of the results.
+func newBenchWorld(b *testing.B, config string) *world {
+	b.Helper()
+	caddy.BufferedLog() // until the log file is open
+	return newWorld(b, worldOptions{Caddyfile: config})
+}
+
 // BenchmarkRequest is what one request costs within Caddy, without the network: with ten
-// foreign cookies beside ours, through a gate that is paid for, past the gate, and on the
-// same site without a gate.
+// foreign cookies beside ours, through a gate that is paid for, turned away by it, past
+// the gate, and on the same site without a gate.
 func BenchmarkRequest(b *testing.B) {
 	gated, ungated := benchSite()
-	for _, bench := range []struct{ name, config, path string }{
-		{"paid", gated, "/premium/article.html"},
-		{"outside", gated, "/free/article.html"},
-		{"no gate", ungated, "/premium/article.html"},
+	buys := func(v *visitor) { v.buy("/premium/article.html", cardGood) }
+	begins := func(v *visitor) { v.open("/premium/article.html").wantCheckout(b, v.w) }
+	for _, bench := range []struct {
+		name, config, path string
+		header             http.Header
+		before             func(*visitor)
+		status             int
+	}{
+		{"paid", gated, "/premium/article.html", nil, buys, http.StatusOK},
+		{"unpaid", gated, "/premium/article.html", nil, func(*visitor) {}, http.StatusPaymentRequired},
+		{"navigation with a checkout open", gated, "/premium/article.html", navigation, begins, http.StatusSeeOther},
+		{"outside", gated, "/free/article.html", nil, buys, http.StatusOK},
+		{"no gate", ungated, "/premium/article.html", nil, buys, http.StatusOK},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			w := newWorld(b, worldOptions{Caddyfile: gated})
+			w := newBenchWorld(b, gated)
 			v := w.visitor()
-			v.buy("/premium/article.html", cardGood)
+			bench.before(v)
 			paywall.UseRealClock() // that of the tests takes a lock
 			w.load(bench.config)
 			server := onlyServer(b)
 			request := httptest.NewRequest(http.MethodGet, w.site+bench.path, nil)
+			maps.Copy(request.Header, bench.header)
 			for _, cookie := range v.cookies() {
 				request.AddCookie(cookie)
 			}
 			addForeignCookies(request)
+			calls := w.creations()
 			b.ReportAllocs()
 			for b.Loop() {
 				recorder := httptest.NewRecorder()
 				server.ServeHTTP(recorder, request)
-				if recorder.Code != http.StatusOK {
+				if recorder.Code != bench.status {
 					b.Fatal(recorder.Code, recorder.Body.String())
 				}
+			}
+			if w.creations() != calls {
+				b.Error("Axra was called")
 			}
 		})
 	}
@@ -75,26 +97,10 @@ func BenchmarkDecision(b *testing.B) {
 }
 
 func benchDecision(b *testing.B, algorithm string) {
-	gated, _ := benchSite()
-	w := newWorld(b, worldOptions{Caddyfile: strings.Replace(gated, "endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tsigning_algorithm "+algorithm, 1)})
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood)
+	w := newBenchWorld(b, signingWith(algorithm))
+	gate, name, raw := boughtGate(b, w)
 	paywall.UseRealClock() // that of the tests takes a lock
-	gate, err := paywall.OnlyGate(onlyServer(b))
-	mustDo(b, err)
-	name, raw := accessCookie(b, v)
-	ours := &http.Cookie{Name: name, Value: raw}
-	garbage := &http.Cookie{Name: name, Value: raw[:len(raw)-8] + "AAAAAAAA"}
-	for _, bench := range []struct {
-		name    string
-		cookies []*http.Cookie
-		open    bool
-	}{
-		{"paid", []*http.Cookie{ours}, true},
-		{"unpaid", nil, false},
-		{"duplicate cookies", []*http.Cookie{garbage, ours}, true},
-		{"garbage", []*http.Cookie{garbage}, false},
-	} {
+	for _, bench := range decisions(name, raw) {
 		b.Run(bench.name, func(b *testing.B) {
 			request := prepared(b, w.site+"/premium/article.html", bench.cookies...)
 			b.ReportAllocs()
@@ -108,7 +114,9 @@ func benchDecision(b *testing.B, algorithm string) {
 	b.Run("many visitors", func(b *testing.B) {
 		var requests []*http.Request
 		for i := range 1000 {
-			requests = append(requests, prepared(b, w.site+"/premium/article.html", &http.Cookie{Name: name, Value: another(b, gate, raw, w.site, i)}))
+			request := prepared(b, w.site+"/premium/article.html", &http.Cookie{Name: name, Value: another(b, gate, raw, w.site, i)})
+			gate.Opens(request) // the first time the ledger is asked
+			requests = append(requests, request)
 		}
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
@@ -128,6 +136,82 @@ func benchDecision(b *testing.B, algorithm string) {
 	})
 	if algorithm == "HS256" {
 		b.Run("golang-jwt parse", func(b *testing.B) { benchParse(b, gate, raw, w.site) })
+	}
+}
+
+// signingWith is a gated site whose tokens are signed so.
+func signingWith(algorithm string) string {
+	gated, _ := benchSite()
+	return strings.Replace(gated, "endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tsigning_algorithm "+algorithm, 1)
+}
+
+// boughtGate is the gate of a world, and the cookie of somebody who has paid for it.
+func boughtGate(t testing.TB, w *world) (gate paywall.Gate, name, raw string) {
+	t.Helper()
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood)
+	gate, err := paywall.OnlyGate(onlyServer(t))
+	mustDo(t, err)
+	name, raw = accessCookie(t, v)
+	return gate, name, raw
+}
+
+// decision is what a request shows to a gate, and what that makes of it.
+type decision struct {
+	name    string
+	cookies []*http.Cookie
+	open    bool
+	allocs  float64 // at most
+}
+
+// decisions are those about whoever shows an access cookie, or does not. A bad token
+// costs a digest and an error.
+func decisions(name, raw string) []decision {
+	ours := &http.Cookie{Name: name, Value: raw}
+	garbage := &http.Cookie{Name: name, Value: raw[:len(raw)-8] + "AAAAAAAA"}
+	return []decision{
+		{"paid", []*http.Cookie{ours}, true, 1},
+		{"unpaid", nil, false, 1},
+		{"twice the same cookie", []*http.Cookie{ours, ours}, true, 1},
+		{"duplicate cookies", []*http.Cookie{garbage, ours}, true, 7},
+		{"garbage", []*http.Cookie{garbage}, false, 7},
+	}
+}
+
+// The decision about a request that comes again costs no memory worth mentioning.
+func TestADecisionAllocatesAtMostOnce(t *testing.T) {
+	for _, algorithm := range []string{"HS256", "EdDSA"} {
+		w := newWorld(t, worldOptions{Caddyfile: signingWith(algorithm)})
+		gate, name, raw := boughtGate(t, w)
+		for _, test := range decisions(name, raw) {
+			t.Run(algorithm+"/"+test.name, func(t *testing.T) {
+				request := prepared(t, w.site+"/premium/article.html", test.cookies...)
+				allocs := testing.AllocsPerRun(1000, func() {
+					if gate.Opens(request) != test.open {
+						t.Error("decided otherwise")
+					}
+				})
+				if allocs > test.allocs {
+					t.Errorf("%v allocations, want at most %v", allocs, test.allocs)
+				}
+			})
+		}
+		w.stop()
+	}
+}
+
+// A request of somebody known to have paid neither reads nor writes.
+func TestAPaidRequestTouchesNoStorage(t *testing.T) {
+	w, storage := newFaultyWorld(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	loads, stores := storage.Counts()
+	for range 20 {
+		v.open("/premium/article.html").wantPaid(t)
+		v.do(http.MethodGet, "/premium/other.html", nil, nil).wantPaid(t)
+	}
+	if l, s := storage.Counts(); l != loads || s != stores {
+		t.Errorf("%d reads and %d writes", l-loads, s-stores)
 	}
 }
 

@@ -3,7 +3,6 @@ package paywall
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -426,25 +425,6 @@ func TestReachNeverPanics(t *testing.T) {
 					reachOf(t, h, r)
 				}
 			}
-		}
-	}
-}
-
-func BenchmarkReach(b *testing.B) {
-	for _, gate := range []string{paidTree, butFree, paidStarts} {
-		h := newGate(b, gate)
-		for _, target := range []string{"/free/article", "/free/a%20title%20with%20%C3%BC", "/free/list;page=2/a:b%3Fc%2523."} {
-			r, err := newRequest(target)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Run(fmt.Sprintf("%s/%d", gate, len(target)), func(b *testing.B) {
-				for b.Loop() {
-					if got, err := h.reach(r); err != nil || got != outside {
-						b.Fatal(got, err)
-					}
-				}
-			})
 		}
 	}
 }

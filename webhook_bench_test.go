@@ -24,7 +24,7 @@ import (
 func BenchmarkWebhook(b *testing.B) {
 	for _, connections := range []int{1, 32} {
 		b.Run(fmt.Sprintf("connections=%d", connections), func(b *testing.B) {
-			w := newWorld(b, worldOptions{Caddyfile: strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)})
+			w := newBenchWorld(b, strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1))
 			payments := newPayments(w)
 			payments.take(b)
 			bare := &bareStorage{files: &certmagic.FileStorage{Path: b.TempDir()}, records: w.records()}

@@ -195,3 +195,5 @@ require (
 )
 
 replace github.com/caddy-axra/paywall => ../
+
+tool golang.org/x/perf/cmd/benchstat

@@ -177,7 +177,7 @@ func outcomeFact(kind Kind, session, payment string) Fact {
 	return Fact{Kind: kind, Session: session, Payment: payment, At: paidAt.Add(time.Hour)}
 }
 
-func mustRecord(t *testing.T, l *Ledger, facts ...Fact) {
+func mustRecord(t testing.TB, l *Ledger, facts ...Fact) {
 	t.Helper()
 	for _, f := range facts {
 		if _, err := l.Record(t.Context(), f); err != nil {

@@ -60,6 +60,8 @@ var mutants = []mutant{
 	{"W6 a reading from before hides a payment", "flights.go", `h.paymentsOf(session).Add(1)`, `h.paymentsOf(session).Add(0)`, ".", "TestAReadingHides"},
 	{"T7 a reading from before hides a refund", "flights.go", `append(edition, '.'), h.outcomes.Load()`, `append(edition, '.'), 0*h.outcomes.Load()`, ".", "TestAReadingHides"},
 	{"W6 the webhook does not end readings", "webhook.go", `a.shared.heard.payment(fact.Session)`, `_ = fact.Session`, ".", "TestAWebhookEnds"},
+	{"each request reads the token anew", "verified.go", `if known := a.remembered(raw); known != nil {`, `if known := a.remembered(raw); known != nil && raw == "" {`, ".", "TestADecision"},
+	{"each request asks the ledger", "verified.go", `fresh := v.outcomes.Load() ==`, `fresh := at.IsZero() && v.outcomes.Load() ==`, ".", "TestAPaidRequestTouches"},
 	{"T7 the older of two readings counts", "verified.go", `if said.number < v.learnt {`, `if said.number < 0 {`, ".", "TestTheLaterReading"},
 	{"who waits for the ledger cannot leave", "flights.go", `	case <-ctx.Done():
 		return ledger.Grant{}, fmt`, `	case <-context.WithoutCancel(ctx).Done():
