@@ -74,7 +74,7 @@ func runList(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(found, func(a, b purchaseInfo) int {
+	slices.SortStableFunc(found, func(a, b purchaseInfo) int {
 		return cmp.Or(b.PaidAt.Compare(a.PaidAt), strings.Compare(a.Session, b.Session))
 	})
 	warnUnreadable(cmd, unreadable)

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/cache"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
@@ -39,8 +40,8 @@ type fetches struct {
 // maxFetches bounds how many purchases are remembered.
 const maxFetches = 10_000
 
-func newFetches() *otter.Cache[string, *fetches] {
-	return otter.Must(&otter.Options[string, *fetches]{MaximumSize: maxFetches})
+func newFetches() cache.Cache[*fetches] {
+	return cache.New[*fetches](maxFetches)
 }
 
 // Bounds of what is taken for one download that goes on.
@@ -60,7 +61,7 @@ type meter struct {
 	complain func(func())
 
 	r       *http.Request
-	known   *otter.Cache[string, *fetches]
+	known   cache.Cache[*fetches]
 	slots   slots
 	logger  *zap.Logger
 	session string
@@ -74,7 +75,7 @@ type meter struct {
 	sent     int64
 }
 
-func newMeter(w http.ResponseWriter, r *http.Request, known *otter.Cache[string, *fetches], slots slots, logger *zap.Logger, session string, limit int, at func() time.Time) *meter {
+func newMeter(w http.ResponseWriter, r *http.Request, known cache.Cache[*fetches], slots slots, logger *zap.Logger, session string, limit int, at func() time.Time) *meter {
 	return &meter{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		complain:              func(write func()) { write() },

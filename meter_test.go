@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/cache"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
@@ -67,7 +68,7 @@ func (s *shelf) Taken(_ context.Context, _ ledger.Kind, session string, _ int) (
 // node has a memory of its own.
 type node struct {
 	*shelf
-	known    *otter.Cache[string, *fetches]
+	known    cache.Cache[*fetches]
 	limit    int
 	reported atomic.Int64
 }

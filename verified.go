@@ -10,9 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/caddy-axra/paywall/cache"
 
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
@@ -22,11 +23,11 @@ import (
 // of checkouts under way, the webhooks refused last. It holds no storage, which may change with a reload.
 type shared struct {
 	ring      *token.Keyring // the stored keys; App.keyring has the configuration's own, too
-	verified  *otter.Cache[string, *verified]
-	standings *otter.Cache[string, *standing] // of more tokens than verified, by digest
-	progress  *otter.Cache[string, *progress]
-	fetches   *otter.Cache[string, *fetches]
-	used      *otter.Cache[string, *struct{}] // sessions whose first use has been counted
+	verified  cache.Cache[*verified]
+	standings cache.Cache[*standing] // of more tokens than verified, by digest
+	progress  cache.Cache[*progress]
+	fetches   cache.Cache[*fetches]
+	used      cache.Cache[*struct{}] // sessions whose first use has been counted
 	refused   refusals
 	heard     heard
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
@@ -49,20 +50,14 @@ const (
 func newShared() *shared {
 	return &shared{
 		ring: token.NewKeyring(now),
-		verified: otter.Must(&otter.Options[string, *verified]{
-			MaximumWeight: maxVerifiedBytes,
-			Weigher: func(_ string, entry *verified) uint32 {
-				weight := max(len(entry.raw)+verifiedOverhead, maxVerifiedBytes/maxVerified)
-				return uint32(weight) //nolint:gosec // at most token.MaxSize and the overhead
-			},
+		verified: cache.Weighted(maxVerifiedBytes, func(entry *verified) uint32 {
+			weight := max(len(entry.raw)+verifiedOverhead, maxVerifiedBytes/maxVerified)
+			return uint32(weight) //nolint:gosec // at most token.MaxSize and the overhead
 		}),
-		standings: otter.Must(&otter.Options[string, *standing]{MaximumSize: maxStandings}),
+		standings: cache.New[*standing](maxStandings),
 		fetches:   newFetches(),
-		used:      otter.Must(&otter.Options[string, *struct{}]{MaximumSize: maxProgress}),
-		progress: otter.Must(&otter.Options[string, *progress]{
-			MaximumSize:      maxProgress,
-			ExpiryCalculator: otter.ExpiryWriting[string, *progress](progressLife),
-		}),
+		used:      cache.New[*struct{}](maxProgress),
+		progress:  cache.Expiring[*progress](maxProgress, progressLife),
 	}
 }
 

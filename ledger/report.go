@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -113,14 +114,15 @@ func (a *Archive) Report(ctx context.Context, from, to time.Time) (Report, error
 		}
 		return nil
 	})
-	for _, line := range lines {
+	for _, line := range slices.SortedFunc(maps.Values(lines), compare) {
 		line.Net = line.Sales.Amount.Sub(line.Refunds.Amount).Sub(line.DisputesLost.Amount)
 		report.Lines = append(report.Lines, *line)
 	}
-	slices.SortFunc(report.Lines, func(x, y Line) int {
-		return cmp.Or(cmp.Compare(x.Site, y.Site), cmp.Compare(x.Pass, y.Pass), cmp.Compare(x.Currency, y.Currency))
-	})
 	return report, err
+}
+
+func compare(x, y *Line) int {
+	return cmp.Or(cmp.Compare(x.Site, y.Site), cmp.Compare(x.Pass, y.Pass), cmp.Compare(x.Currency, y.Currency))
 }
 
 // account enters a payment, and what became of it, where it falls into the time.

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/maypok86/otter/v2"
+	"github.com/caddy-axra/paywall/cache"
 )
 
 // Kind names what happened; each has a title, a sentence on what happened to the visitor's money,
@@ -181,10 +181,8 @@ var (
 
 // rendered remembers the latest pages, 4 MB at the most: in a flood of visitors who
 // are all told the same, writing it once is what leaves time for those who paid.
-var rendered = otter.Must(&otter.Options[string, *body]{MaximumSize: 256})
+var rendered = cache.New[*body](256)
 
-// body is a pointer's worth in the cache: all caches of the plugin hold pointers by
-// strings, so that the compiler makes their code once.
 type body struct{ html []byte }
 
 func cached(texts *catalogue, v View) ([]byte, error) {

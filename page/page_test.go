@@ -928,7 +928,6 @@ func TestWhatIsRemembered(t *testing.T) {
 			v := offer
 			c.change(&v)
 			first := send(t, http.MethodGet, v).Body.String()
-			rendered.CleanUp()
 			if got := rendered.EstimatedSize() > 0; got != c.want {
 				t.Errorf("remembered: %v", got)
 			}

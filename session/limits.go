@@ -5,8 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-axra/paywall/cache"
 )
 
 // Rate is a number of events within a time.
@@ -44,7 +45,7 @@ type Limiter struct {
 	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
-	clients   *otter.Cache[string, *rate.Limiter] // by network
+	clients   cache.Cache[*rate.Limiter] // by network
 	now       func() time.Time
 }
 
@@ -53,10 +54,8 @@ func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
 	return &Limiter{
 		perClient: perClient,
 		total:     total.limiter(),
-		clients: otter.Must(&otter.Options[string, *rate.Limiter]{
-			MaximumSize: maxClients,
-		}),
-		now: now,
+		clients:   cache.New[*rate.Limiter](maxClients),
+		now:       now,
 	}
 }
 
@@ -67,9 +66,7 @@ func (r Rate) limiter() *rate.Limiter {
 // Allow takes one from the budget of the client and one from that of all, or
 // none and returns how long to wait.
 func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
-	client, _ := l.clients.ComputeIfAbsent(network(clientIP).String(), func() (*rate.Limiter, bool) {
-		return l.perClient.limiter(), false
-	})
+	client := l.client(network(clientIP).String())
 	// One at a time, the clock included: a rate.Limiter that is shown an earlier time
 	// than before refills the same moment twice, and gives back only part of
 	// reservations that overlap.
@@ -90,6 +87,14 @@ func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 		return wait, false
 	}
 	return 0, true
+}
+
+func (l *Limiter) client(network string) *rate.Limiter {
+	client, ok := l.clients.GetIfPresent(network)
+	if !ok {
+		client, _ = l.clients.SetIfAbsent(network, l.perClient.limiter())
+	}
+	return client
 }
 
 func (l *Limiter) refused(by Bound) {
