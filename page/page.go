@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-axra/paywall/cache"
@@ -167,8 +168,11 @@ var (
 	//go:embed page.html
 	layoutSource string
 
-	layout = template.Must(template.New("page").Parse(layoutSource))
-	texts  = must(load(messageFiles))
+	// Made for the first page, not before Caddy listens.
+	layout = sync.OnceValue(func() *template.Template {
+		return template.Must(template.New("page").Parse(layoutSource))
+	})
+	texts = sync.OnceValue(func() *catalogues { return must(load(messageFiles)) })
 
 	// Whole elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
@@ -181,7 +185,7 @@ var (
 
 // rendered remembers the latest pages, 4 MB at the most: in a flood of visitors who
 // are all told the same, writing it once is what leaves time for those who paid.
-var rendered = cache.New[*body](256)
+var rendered = sync.OnceValue(func() cache.Cache[*body] { return cache.New[*body](256) })
 
 type body struct{ html []byte }
 
@@ -197,12 +201,12 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 		return nil, err
 	}
 	key := texts.Lang + string(encoded)
-	if known, ok := rendered.GetIfPresent(key); ok {
+	if known, ok := rendered().GetIfPresent(key); ok {
 		return known.html, nil
 	}
 	html, err := render(texts, v)
 	if err == nil {
-		rendered.Set(key, &body{html})
+		rendered().Set(key, &body{html})
 	}
 	return html, err
 }
@@ -255,7 +259,7 @@ func Write(w http.ResponseWriter, r *http.Request, v View) error {
 	if err != nil {
 		return err
 	}
-	texts := texts.choose(r.Header.Get("Accept-Language"))
+	texts := texts().choose(r.Header.Get("Accept-Language"))
 	body, err := cached(texts, v)
 	if err != nil {
 		return err
@@ -409,18 +413,19 @@ func (c *catalogue) isolated(text string) string {
 // AccessInWords is a length of access, as on the offer page, in the language that
 // the Accept-Language header prefers: "30 days". A negative one has no end.
 func AccessInWords(acceptLanguage string, access time.Duration) string {
-	return texts.choose(acceptLanguage).Labels.access(access)
+	return texts().choose(acceptLanguage).Labels.access(access)
 }
 
 // Language is the language, as a BCP 47 tag, that suits an Accept-Language header
 // best among those the pages speak.
-func Language(acceptLanguage string) string { return texts.choose(acceptLanguage).Lang }
+func Language(acceptLanguage string) string { return texts().choose(acceptLanguage).Lang }
 
 // Languages are the languages that the pages speak, as BCP 47 tags; the first is for visitors who
 // prefer none of them.
 func Languages() []string {
-	tags := make([]string, len(texts.list))
-	for i, c := range texts.list {
+	known := texts().list
+	tags := make([]string, len(known))
+	for i, c := range known {
 		tags[i] = c.Lang
 	}
 	return tags
@@ -481,7 +486,7 @@ func render(c *catalogue, v View) ([]byte, error) {
 		data.Scripts = append(data.Scripts, fragmentElement)
 	}
 	var body bytes.Buffer
-	if err := layout.Execute(&body, data); err != nil {
+	if err := layout().Execute(&body, data); err != nil {
 		return nil, err
 	}
 	return body.Bytes(), nil

@@ -162,7 +162,7 @@ func checkPage(t *testing.T, v View, body string) {
 	if got := attr(all(root, "html")[0], "lang"); got != "en" {
 		t.Errorf("lang %q", got)
 	}
-	message := texts.list[0].Pages[v.Kind].about(v.Site, v.DownloadsLimit)
+	message := texts().list[0].Pages[v.Kind].about(v.Site, v.DownloadsLimit)
 	shown := text(all(root, "body")[0])
 	for _, want := range []string{message.Title, message.What, message.Money, message.Next, message.Link, message.Button, v.Site, v.Description, v.Price, v.Reference} {
 		if !strings.Contains(shown, want) {
@@ -331,7 +331,7 @@ func TestScriptData(t *testing.T) {
 		}
 		for name, want := range map[string]string{
 			"data-poll-url": v.PollURL, "data-check-url": v.CheckURL, "data-first": "5",
-			"data-waiting": texts.list[0].Labels.LiveWaiting, "data-elapsed": texts.list[0].Labels.LiveElapsed,
+			"data-waiting": texts().list[0].Labels.LiveWaiting, "data-elapsed": texts().list[0].Labels.LiveElapsed,
 		} {
 			if got := attr(p, name); got != want {
 				t.Errorf("%s %q, want %q", name, got, want)
@@ -703,7 +703,7 @@ func walk(tree map[string]any, prefix string, visit func(at string, parent map[s
 
 // Every page that is shipped, in every language that is shipped.
 func TestEveryPageInEveryLanguage(t *testing.T) {
-	for _, c := range texts.list {
+	for _, c := range texts().list {
 		for kind := range usualStatus {
 			t.Run(c.Lang+"/"+string(kind), func(t *testing.T) {
 				v, err := full(kind).normal()
@@ -778,7 +778,7 @@ func TestButton(t *testing.T) {
 			}
 			buttons := all(forms[0], "button")
 			if attr(forms[0], "method") != "post" || attr(forms[0], "action") != want ||
-				len(buttons) != 1 || text(buttons[0]) != texts.list[0].Pages[kind].Button {
+				len(buttons) != 1 || text(buttons[0]) != texts().list[0].Pages[kind].Button {
 				t.Errorf("%s, %q: a wrong form: %v", kind, address, forms[0].Attr)
 			}
 		}
@@ -924,11 +924,11 @@ func TestWhatIsRemembered(t *testing.T) {
 		"no link":     {func(v *View) { v.NextURL = "" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rendered.InvalidateAll()
+			rendered().InvalidateAll()
 			v := offer
 			c.change(&v)
 			first := send(t, http.MethodGet, v).Body.String()
-			if got := rendered.EstimatedSize() > 0; got != c.want {
+			if got := rendered().EstimatedSize() > 0; got != c.want {
 				t.Errorf("remembered: %v", got)
 			}
 			if again := send(t, http.MethodGet, v).Body.String(); again != first {
