@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -124,7 +125,7 @@ func (e *examination) checkPrices() []finding {
 		checkOffer(found, subject, gate.Offer)
 		checkOptions(found, subject, gate)
 	}
-	slices.SortStableFunc(found.list, func(a, b finding) int { return strings.Compare(a.Subject, b.Subject) })
+	sort.SliceStable(found.list, func(i, j int) bool { return found.list[i].Subject < found.list[j].Subject })
 	return found.orOK("no placeholder of the environment is empty")
 }
 

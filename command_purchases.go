@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -74,8 +75,9 @@ func runList(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(found, func(a, b purchaseInfo) int {
-		return cmp.Or(b.PaidAt.Compare(a.PaidAt), strings.Compare(a.Session, b.Session))
+	sort.Slice(found, func(i, j int) bool {
+		a, b := found[i], found[j]
+		return cmp.Or(b.PaidAt.Compare(a.PaidAt), strings.Compare(a.Session, b.Session)) < 0
 	})
 	warnUnreadable(cmd, unreadable)
 	total := len(found)
@@ -230,7 +232,7 @@ func printDossier(cmd *cobra.Command, info dossierInfo) {
 // history is all that became of a purchase, the earliest first.
 func (d dossierInfo) history() []eventInfo {
 	all := slices.Concat(d.Events, d.Decisions)
-	slices.SortStableFunc(all, func(a, b eventInfo) int { return a.At.Compare(b.At) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].At.Before(all[j].At) })
 	return all
 }
 

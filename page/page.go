@@ -296,7 +296,7 @@ func (v View) normal() (View, error) {
 	if !absolute(v.LinkURL) {
 		v.LinkURL = ""
 	}
-	if !cookieName.MatchString(v.FragmentCookie) {
+	if len(v.FragmentCookie) > 100 || !cookieName.MatchString(v.FragmentCookie) {
 		v.FragmentCookie = ""
 	}
 	if v.Kind == Leaving { // it goes on, and never back to itself
@@ -319,7 +319,7 @@ func (v View) normal() (View, error) {
 }
 
 // cookieName leaves out most of what a cookie's name may be: it is pasted into document.cookie.
-var cookieName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,100}$`)
+var cookieName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // absolute expects a safe URL.
 func absolute(address string) bool {

@@ -457,6 +457,9 @@ func TestCataloguesAreComplete(t *testing.T) {
 	}
 	for _, name := range names {
 		c, err := loadOne(messageFiles, name)
+		if err == nil {
+			err = c.check()
+		}
 		if err != nil {
 			t.Errorf("%s:\n%v", name, err)
 			continue
@@ -494,7 +497,7 @@ func TestIncompleteCatalogueIsRefused(t *testing.T) {
 				parent[key] = " "
 			}
 		})
-		if _, err := loadOne(file(t, "en", tree), "messages/en.json"); err == nil {
+		if err := loadWhole(file(t, "en", tree)); err == nil {
 			t.Errorf("blank %s was accepted", victim)
 		}
 	}
@@ -514,7 +517,7 @@ func TestIncompleteCatalogueIsRefused(t *testing.T) {
 	} {
 		tree := english(t)
 		spoil(tree)
-		if _, err := load(file(t, "en", tree)); err == nil {
+		if err := loadWhole(file(t, "en", tree)); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -141,7 +142,7 @@ func (s *search) known(body []byte, number int) []Fit {
 			fits = append(fits, fit)
 		}
 	}
-	slices.SortStableFunc(fits, func(a, b Fit) int { return len(a.Options()) - len(b.Options()) })
+	sort.SliceStable(fits, func(i, j int) bool { return len(fits[i].Options()) < len(fits[j].Options()) })
 	return fits
 }
 
@@ -361,8 +362,8 @@ func possibleMACs(value string) [][]byte {
 	return all
 }
 
-var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // isHeaderName reports whether a name can be written into a Caddyfile and shown as it
 // is.
-func isHeaderName(name string) bool { return headerName.MatchString(name) }
+func isHeaderName(name string) bool { return len(name) <= 64 && headerName.MatchString(name) }
