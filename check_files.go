@@ -422,8 +422,8 @@ func tellsNoCase(root string) bool {
 		if other == entry.Name() {
 			continue
 		}
-		one, err := os.Stat(filepath.Join(root, entry.Name()))
-		two, err2 := os.Stat(filepath.Join(root, other))
+		one, err := os.Stat(filepath.Join(root, entry.Name())) //nolint:gosec // the site's own folder
+		two, err2 := os.Stat(filepath.Join(root, other))       //nolint:gosec // the site's own folder
 		return err == nil && err2 == nil && os.SameFile(one, two)
 	}
 	return false

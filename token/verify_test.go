@@ -469,7 +469,8 @@ func FuzzVerifyAccess(f *testing.F) {
 func (f *forge) checkAccepted(t *testing.T, raw string) {
 	access, err := f.keyring.VerifyAccess(raw, site)
 	if err != nil {
-		if !errors.Is(err, ErrInvalid) || access != (Access{}) && !(errors.Is(err, ErrLapsed) && access.HasLapsed(f.clock.now())) {
+		lapsed := errors.Is(err, ErrLapsed) && access.HasLapsed(f.clock.now())
+		if !errors.Is(err, ErrInvalid) || access != (Access{}) && !lapsed {
 			t.Fatalf("%q: %+v, %v", raw, access, err)
 		}
 		return
