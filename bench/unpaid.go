@@ -204,7 +204,10 @@ func (b *bench) bareCalls(ctx context.Context, api *stub) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer p.stop()
+	defer func() {
+		p.stop()
+		_ = pause(ctx, 100*time.Millisecond) // until the stub has counted what was under way
+	}()
 	// Not the start of the process.
 	if err := p.await(ctx, time.Millisecond, func() bool { return api.count() > before+connections }); err != nil {
 		return 0, err
