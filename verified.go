@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-axra/paywall/cache"
-
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )

@@ -165,7 +165,7 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	return k.readAccess(raw, site, k.ring.checkSignature)
 }
 
-// RereadAccess is VerifyAccess for a token whose signature that has found good before:
+// RereadAccess is VerifyAccess for a token whose signature it has found good before:
 // whoever calls it has kept the token or a cryptographic digest of it. All but the
 // signature is checked again, as is whether the key is still known.
 func (k *Keyring) RereadAccess(raw, site string) (Access, error) {
