@@ -216,7 +216,6 @@ func (a *App) adminDecide(w http.ResponseWriter, r *http.Request, decision ledge
 		return ledgerError(err)
 	}
 	err = a.ledger.Decide(r.Context(), session, decision, asked.Note, now())
-	a.shared.heard.outcomes.Add(1) // also after an error: part of it may have been stored
 	if err != nil && !errors.Is(err, ledger.ErrDecided) {
 		return ledgerError(err)
 	}

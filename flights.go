@@ -66,13 +66,35 @@ func safely(read func() (ledger.Grant, error)) (grant ledger.Grant, err error) {
 // heard counts what this node has heard from Axra and from its operator. It outlives a
 // reload: what the last webhook of the old configuration stored is read by the new one.
 type heard struct {
-	// outcomes counts refunds, disputes and decisions: what was found out before one
-	// came is found out anew.
+	// outcomes counts news of the ledger: refunds, disputes, extensions, decisions. What
+	// was found out before one came is found out anew.
 	outcomes atomic.Int64
+	// news are the outcomes at the last of each shard.
+	news [ledger.Shards]atomic.Int64
 	// payments are counted apart by a hash of the session, so that those of others do
 	// not part who wait for the same.
 	payments [64]atomic.Int64
 	readings atomic.Int64 // that have begun
+}
+
+// outcome notes that this node has stored news. What is read from now on has them.
+func (h *heard) outcome(shards ...ledger.Shard) {
+	count := h.outcomes.Add(1)
+	for _, shard := range shards {
+		for last := h.news[shard].Load(); last < count && !h.news[shard].CompareAndSwap(last, count); {
+			last = h.news[shard].Load()
+		}
+	}
+}
+
+// more reports whether this node has heard something that may concern a token, since the
+// ledger last answered.
+func (h *heard) more(s *standing) bool {
+	known := s.outcomes.Load()
+	if !s.untroubled.Load() {
+		return known != h.outcomes.Load() // it may hang on other sessions
+	}
+	return known < h.news[s.shards[0]].Load() || known < h.news[s.shards[1]].Load()
 }
 
 var heardSeed = maphash.MakeSeed()

@@ -155,7 +155,7 @@ func TestAReadingHidesNothingThatWasHeardSince(t *testing.T) {
 				if _, err := g.ledger.Record(t.Context(), ledger.Fact{Kind: ledger.Refunded, Payment: "bpay_1", At: time.Now()}); err != nil {
 					t.Fatal(err)
 				}
-				g.heard.outcomes.Add(1)
+				g.heard.outcome(ledger.ShardOf("bpay_1"))
 			},
 			old:  func(_ ledger.Grant, err error) bool { return err == nil },
 			want: func(grant ledger.Grant, err error) bool { return err == nil && grant.ClosedFor == ledger.Refunded },

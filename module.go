@@ -144,6 +144,7 @@ type App struct {
 	archive       *ledger.Archive
 	ledger        *ledger.Ledger
 	grants        grants
+	news          news
 	rechecks      singleflight.Group // of tokens, by verified.flight
 	shared        *shared
 	axra          *axraClient
@@ -379,7 +380,7 @@ func (a *App) provisionShared(s secrets) error {
 	}
 	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
-	a.grants.ledger, a.grants.heard = a.ledger, &a.shared.heard
+	a.readLedger()
 	if a.keyring, err = a.shared.ring.With(own, sign); err != nil {
 		return fmt.Errorf("axra: signing_key: %w: name each key once, and first one that can sign, or the word `stored`", err)
 	}
@@ -401,6 +402,14 @@ func (a *App) provisionShared(s secrets) error {
 		endpoint, s.key, s.secret, hosts)
 	a.client = a.axra.Client
 	return nil
+}
+
+// readLedger prepares for reading what was paid.
+func (a *App) readLedger() {
+	heard := &a.shared.heard
+	a.ledger.OnNews(heard.outcome)
+	a.grants.ledger, a.grants.heard = a.ledger, heard
+	a.news.ledger, a.news.heard, a.news.recheck = a.ledger, heard, time.Duration(a.Recheck)
 }
 
 func (l *LimitsConfig) rates() (perClient, total session.Rate, err error) {

@@ -100,11 +100,14 @@ type verified struct {
 // that it was, and what the ledger last said about its payment. When ten times more
 // visitors come by than tokens are remembered, neither has to be found out anew.
 type standing struct {
-	number int64  // names the flight of the rechecks
-	user   string // names the purchase where it may be logged
+	number int64           // names the flight of the rechecks
+	user   string          // names the purchase where it may be logged
+	shards [2]ledger.Shard // of the session and of the payment
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
 	outcomes     atomic.Int64 // heard.outcomes at that time
+	answered     atomic.Int64 // number of that reading
+	untroubled   atomic.Bool  // nothing but news of its shards can change the answer
 	triedAt      atomic.Int64 // of the last attempt in the background, to space them
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
@@ -112,7 +115,7 @@ type standing struct {
 	claimClosed  atomic.Bool
 	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
 	learning     sync.Mutex                // held while an answer is written, never by a request
-	learnt       int64                     // number of the reading that is known
+	learnt       int64                     // number of the last reading, also of one that failed
 }
 
 // end is when access ends; zero: never. The purchase may have been extended since the
@@ -239,7 +242,10 @@ func (a *App) standingOf(digest string, access token.Access) *standing {
 	if known, ok := a.shared.standings.GetIfPresent(digest); ok {
 		return known
 	}
-	fresh := &standing{number: a.shared.numbered.Add(1), user: userID(access.Session)}
+	fresh := &standing{
+		number: a.shared.numbered.Add(1), user: userID(access.Session),
+		shards: [2]ledger.Shard{ledger.ShardOf(access.Session), ledger.ShardOf(access.Payment)},
+	}
 	fresh.downloads.Store(int64(access.Downloads)) // until the ledger says
 	known, _ := a.shared.standings.SetIfAbsent(digest, fresh)
 	return known
@@ -252,18 +258,32 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	if !at.Before(v.Expires) {
 		return none
 	}
+	recheck := int64(a.Recheck)
 	age := at.UnixNano() - v.checkedAt.Load()
-	// The ledger may have answered since the request came; a clock may also have been set back.
-	fresh := v.outcomes.Load() == a.shared.heard.outcomes.Load() && age >= -int64(a.Recheck) && age <= int64(a.Recheck)
 	failing := v.failingSince.Load() != 0
+	// Without news the answer holds for the time of Recheck, with them as long as there are none.
+	vouched := false
+	if age > recheck/2 && !failing {
+		var asOf int64
+		if asOf, vouched = a.news.vouchFor(v, at); vouched {
+			age = at.UnixNano() - asOf
+		}
+	}
+	// The ledger may have answered since the request came; a clock may also have been set back.
+	fresh := age >= -recheck && age <= recheck && !a.shared.heard.more(v.standing)
 	switch {
-	case fresh && age <= int64(a.Recheck)/2:
+	case fresh && vouched:
+		a.news.renew(v, at)
+		if a.news.isDue(v, at) && v.mayTry(at) {
+			a.recheck(v)
+		}
+	case fresh && age <= recheck/2:
 	case fresh, failing && v.verdict(at, time.Duration(a.Grace)) == open:
 		if v.mayTry(at) {
 			a.recheck(v)
 		}
 	default:
-		a.awaitRecheck(ctx, v)
+		a.await(ctx, v, vouched)
 		at = now()
 	}
 	if end := v.end(); !end.IsZero() && !at.Before(end) {
@@ -303,9 +323,24 @@ func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
 // slower counts as one that cannot be read.
 const maxRecheckWait = 2 * time.Second
 
-func (a *App) awaitRecheck(ctx context.Context, v *verified) {
+// await waits for news, where these can vouch for the token, else for the ledger.
+func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 	timer := time.NewTimer(maxRecheckWait)
 	defer timer.Stop()
+	if vouched && !a.shared.heard.more(v.standing) {
+		select {
+		case <-a.news.ask(v, now()):
+			at := now()
+			if asOf, ok := a.news.vouchFor(v, at); ok && at.UnixNano()-asOf <= int64(a.Recheck) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			v.failingSince.CompareAndSwap(0, now().UnixNano())
+			return
+		}
+	}
 	select {
 	case <-a.recheck(v):
 	case <-ctx.Done():
@@ -317,6 +352,7 @@ func (a *App) awaitRecheck(ctx context.Context, v *verified) {
 // recheck asks the ledger, once for all requests with the token and once for all tokens
 // of the session, and does not end with the request that began it.
 func (a *App) recheck(v *verified) <-chan singleflight.Result {
+	a.news.begin(v)
 	return a.rechecks.DoChan(strconv.FormatInt(v.number, 10)+a.shared.heard.edition(v.Session), func() (any, error) {
 		landed := <-a.grants.ask(v.Session)
 		said, _ := landed.Val.(reading)
@@ -371,6 +407,10 @@ func (a *App) learn(v *verified, said reading, err error) {
 		return // what was read later has come first
 	}
 	v.learnt = said.number
+	untroubled := err == nil && said.grant.Untroubled && v.place.kind == "" && (!said.grant.Terms.Claim || v.claimClosed.Load())
+	if !untroubled {
+		v.untroubled.Store(false) // before the rest, which news could vouch for otherwise
+	}
 	// Copies, since a pointer into the grant would keep all of it in memory.
 	closedFor, until := said.grant.ClosedFor, said.grant.Until
 	if err != nil {
@@ -394,8 +434,15 @@ func (a *App) learn(v *verified, said reading, err error) {
 	v.downloads.Store(int64(said.grant.Terms.Downloads))
 	v.until.Store(&until)
 	v.failingSince.Store(0)
-	if previous := v.checkedAt.Swap(said.asked.UnixNano()); previous != 0 {
-		countRecheck(time.Unix(0, previous), now())
+	known, vouched := a.news.vouchFor(v, now())
+	previous := v.checkedAt.Swap(said.asked.UnixNano())
+	if !vouched {
+		known = previous
+	}
+	if previous != 0 {
+		countRecheck(time.Unix(0, known), now())
 	}
 	v.outcomes.Store(said.outcomes)
+	v.answered.Store(said.number)
+	v.untroubled.Store(untroubled)
 }

@@ -299,8 +299,6 @@ func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.
 		return "", err
 	}
 	fresh, err := a.ledger.Record(ctx, ledger.Fact{Kind: kind, Session: event.Session, Payment: event.Payment, At: at})
-	// Also after an error: part of it may have been stored.
-	a.shared.heard.outcomes.Add(1)
 	if err != nil {
 		return "", err
 	}

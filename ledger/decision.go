@@ -53,8 +53,8 @@ func (l *Ledger) Decide(ctx context.Context, session string, decision Kind, note
 	if last == decision {
 		return ErrDecided
 	}
-	// The marker comes first: a decision that nobody looks for is none.
-	if err := l.mark(ctx, session); err != nil {
+	defer l.tell(ShardOf(session))                         // also after an error: it may be stored
+	if err := l.foretell(ctx, session, true); err != nil { // a decision that nobody looks for is none
 		return err
 	}
 	fact := Fact{Kind: Decision, Session: session, At: at, Holder: string(decision), Note: note}

@@ -32,14 +32,20 @@ func (l *Ledger) Extend(ctx context.Context, purchase, by string, at time.Time) 
 	if purchase == by {
 		return nil
 	}
-	_, err := l.Take(ctx, Extension, purchase, extensionPlaces, by, at)
-	switch {
-	case errors.Is(err, ErrNoneLeft):
-		return nil // it stands alone, see Grant
-	case err != nil:
+	_, known, err := l.find(ctx, Extension, purchase, extensionPlaces, by)
+	if err != nil {
 		return fmt.Errorf("extending a purchase: %w", err)
 	}
-	return l.mark(ctx, purchase)
+	if !known {
+		defer l.tell(ShardOf(purchase)) // also after an error: it may be stored
+	}
+	if err := l.foretell(ctx, purchase, !known); err != nil || known {
+		return err
+	}
+	if _, err := l.Take(ctx, Extension, purchase, extensionPlaces, by, at); err != nil && !errors.Is(err, ErrNoneLeft) { // it stands alone then, see Grant
+		return fmt.Errorf("extending a purchase: %w", err)
+	}
+	return nil
 }
 
 // Parts lists the paid sessions of a purchase that are not closed, in the order in which

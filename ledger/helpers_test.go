@@ -90,12 +90,17 @@ func (d *disk) heal() {
 	d.onLoad, d.onStore, d.mangle = nil, nil, nil
 }
 
+const newsFolder = "axra/news/"
+
+// keys lists the records, without the news, which belong to no purchase.
 func (d *disk) keys() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	keys := make([]string, 0, len(d.records))
 	for key := range d.records {
-		keys = append(keys, key)
+		if !strings.HasPrefix(key, newsFolder) {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }
@@ -105,7 +110,9 @@ func (d *disk) copyOf() map[string]string {
 	defer d.mu.Unlock()
 	records := make(map[string]string, len(d.records))
 	for key, value := range d.records {
-		records[key] = string(value)
+		if !strings.HasPrefix(key, newsFolder) {
+			records[key] = string(value)
+		}
 	}
 	return records
 }

@@ -31,6 +31,7 @@ type Storage interface {
 // Ledger reads and writes facts. It is safe for concurrent use.
 type Ledger struct {
 	storage guarded
+	onNews  func(...Shard) // may be nil
 }
 
 // DefaultTimeout bounds every single storage operation.
@@ -50,6 +51,10 @@ type Grant struct {
 	Fact                // the Paid fact
 	Until     time.Time // end of access; zero: for ever
 	ClosedFor Kind      // Refunded, Disputed, DisputeLost or Revoked; empty while open
+
+	// Untroubled: nothing but the payment is known, of one that extends no other. As long
+	// as there are no News about its session and its payment id, that remains so.
+	Untroubled bool
 }
 
 // Open reports whether the grant opens its resource at the time.
@@ -176,33 +181,50 @@ func (l *Ledger) recordPaymentOutcome(ctx context.Context, f Fact) (fresh bool, 
 	}
 }
 
-// putOutcome stores what was decided about an id and the marker that makes
-// readers look for it.
+// putOutcome stores what was decided about an id. Readers are made to look for it before:
+// where it stands, nothing else is missing.
 func (l *Ledger) putOutcome(ctx context.Context, f Fact, id string) (fresh bool, err error) {
-	err = atOnce(
-		func() (err error) { fresh, err = l.put(ctx, f, id); return err },
-		func() error { return l.mark(ctx, id) },
-	)
-	return fresh, err
+	known, err := l.has(ctx, f.Kind, id)
+	if err != nil {
+		return false, err
+	}
+	if !known {
+		defer l.tell(ShardOf(id)) // also after an error: it may be stored
+	}
+	if err := l.foretell(ctx, id, !known); err != nil || known {
+		return false, err
+	}
+	return true, l.store(ctx, f, id)
 }
 
-// mark makes readers look for more about the id than a payment.
-func (l *Ledger) mark(ctx context.Context, id string) error {
-	_, err := l.put(ctx, Fact{Kind: eventful}, id)
-	return err
+// foretell makes readers look for more about an id than a payment: first the marker,
+// which every reading finds, then the news, by which all nodes read again. Both are there
+// before what they lead to, so that neither is written again with every delivery. Where
+// nothing is to come, only what an earlier version may have left out is added.
+func (l *Ledger) foretell(ctx context.Context, id string, more bool) error {
+	fresh, err := l.put(ctx, Fact{Kind: eventful}, id)
+	if err != nil || !fresh && !more {
+		return err
+	}
+	return l.announce(ctx, ShardOf(id))
 }
 
 // put stores the fact under the id unless a valid one is there.
 func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err error) {
-	_, err = l.get(ctx, f.Kind, id)
-	switch {
-	case err == nil:
-		return false, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrGarbled):
-		return true, l.store(ctx, f, id)
-	default:
+	known, err := l.has(ctx, f.Kind, id)
+	if err != nil || known {
 		return false, err
 	}
+	return true, l.store(ctx, f, id)
+}
+
+// has reports whether a valid fact of the kind stands under the id.
+func (l *Ledger) has(ctx context.Context, kind Kind, id string) (bool, error) {
+	_, err := l.get(ctx, kind, id)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrGarbled) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Grant draws the conclusion about a session. The error is ErrNotPaid, wraps
@@ -217,8 +239,12 @@ func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err er
 func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 	grant, err := l.purchase(ctx, session, "")
 	extended := grant.Terms.Extends
-	if err != nil || extended == "" || extended == session || grant.ClosedFor != "" {
+	if err != nil || extended == "" {
 		return grant, err
+	}
+	grant.Untroubled = false // it hangs on the other one, too
+	if extended == session || grant.ClosedFor != "" {
+		return grant, nil
 	}
 	whole, err := l.purchase(ctx, extended, session)
 	switch {
@@ -227,6 +253,7 @@ func (l *Ledger) Grant(ctx context.Context, session string) (Grant, error) {
 	case err != nil:
 		return Grant{}, fmt.Errorf("the purchase that is extended: %w", err)
 	}
+	whole.Untroubled = false
 	return whole, nil
 }
 
@@ -277,14 +304,17 @@ func (l *Ledger) alone(ctx context.Context, session string) (grant Grant, isEven
 	// An event may have named the session, the payment or both: what is known
 	// about either is taken together.
 	var ofSession, ofPayment map[Kind]Fact
+	paymentEventful := false
 	err = atOnce(
 		func() (err error) { ofSession, isEventful, err = l.outcomes(ctx, session); return err },
-		func() (err error) { ofPayment, _, err = l.outcomes(ctx, paid.Payment); return err },
+		func() (err error) { ofPayment, paymentEventful, err = l.outcomes(ctx, paid.Payment); return err },
 	)
 	if err != nil {
 		return Grant{}, false, err
 	}
-	return paid.grant(conclude(ofSession, ofPayment)), isEventful, nil
+	grant = paid.grant(conclude(ofSession, ofPayment))
+	grant.Untroubled = !isEventful && !paymentEventful
+	return grant, isEventful, nil
 }
 
 // grant is what a payment opens by itself.

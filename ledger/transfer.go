@@ -87,6 +87,18 @@ func (a *Archive) Export(ctx context.Context, w io.Writer, installation string, 
 // claim here keeps it. The error wraps ErrTransfer where the export is none, or is cut
 // off; what came before that is stored.
 func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) {
+	done, err := a.importLines(ctx, r)
+	if done.Records == 0 && err != nil {
+		return done, err // it has to be repeated, which will tell
+	}
+	// Also where it broke off, and where whoever asked for it has left.
+	if told := a.announceAll(context.WithoutCancel(ctx)); err == nil {
+		err = told
+	}
+	return done, err
+}
+
+func (a *Archive) importLines(ctx context.Context, r io.Reader) (Transferred, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	done, err := readHead(lines)

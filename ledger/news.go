@@ -1,0 +1,88 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// Shard is one of the parts into which ids of sessions and payments fall by their hash.
+type Shard uint8
+
+// Shards is how many there are.
+const Shards = 64
+
+// ShardOf is the shard of an id.
+func ShardOf(id string) Shard {
+	sum := sha256.Sum256([]byte(id))
+	return Shard(sum[0] % Shards)
+}
+
+// notice is the record of a shard's news, in a form that people can read.
+type notice struct {
+	Version int       `json:"v"`
+	At      time.Time `json:"at"` // by the clock of the node that wrote it
+	ID      string    `json:"id"` // different each time
+}
+
+// newsKey is apart from the facts: sweeps and exports leave it alone.
+func newsKey(shard Shard) string { return fmt.Sprintf("axra/news/%02x", uint8(shard)) }
+
+// News says something that changes whenever more is known than a payment about an id of
+// the shard: a refund, a dispute, an extension, a decision. One read tells about all
+// purchases whose ids are in the shard, of which Untroubled ones need not be read again
+// until it changes. It changes after the marker by which a reading finds more is there, and
+// before what that leads to, so what is read between the two is not Untroubled.
+//
+// A storage that is eventually consistent may show the change before the marker, so what
+// was read shortly after it has to be read once more. Nodes of versions before this one
+// write no news, so what was read long ago has to be read again, too.
+func (l *Ledger) News(ctx context.Context, shard Shard) (string, error) {
+	raw, err := l.storage.load(ctx, newsKey(shard))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the news: %w", err)
+	}
+	return string(raw), nil
+}
+
+// OnNews has each change that this node has stored told to f, after an error also what may
+// be stored. It is called before the ledger is used.
+func (l *Ledger) OnNews(f func(...Shard)) { l.onNews = f }
+
+func (l *Ledger) tell(shards ...Shard) {
+	if l.onNews != nil {
+		l.onNews(shards...)
+	}
+}
+
+// announce stores that there are news.
+func (l *Ledger) announce(ctx context.Context, shard Shard) error {
+	raw, err := json.Marshal(notice{Version: recordVersion, At: time.Now().UTC().Truncate(time.Second), ID: rand.Text()})
+	if err != nil {
+		return fmt.Errorf("encoding the news: %w", err)
+	}
+	if err := l.storage.store(ctx, newsKey(shard), raw); err != nil {
+		return fmt.Errorf("storing the news: %w", err)
+	}
+	return nil
+}
+
+// announceAll is for an import, which may have changed everything.
+func (l *Ledger) announceAll(ctx context.Context) error {
+	all := make([]Shard, Shards)
+	var failed error
+	for i := range all {
+		all[i] = Shard(i) //nolint:gosec // below Shards
+		failed = errors.Join(failed, l.announce(ctx, all[i]))
+	}
+	l.tell(all...)
+	return failed
+}
