@@ -151,7 +151,7 @@ func (e *examination) roots() (roots []string, servers int) {
 			}
 		}
 	}
-	return unique(roots), servers
+	return distinct(roots), servers
 }
 
 // walk goes through a folder; links to folders are followed, but not in circles. above are
@@ -363,7 +363,7 @@ func (p spot) singlePages(gate *Handler) []string {
 			break
 		}
 	}
-	return slices.DeleteFunc(unique(patterns), func(path string) bool {
+	return slices.DeleteFunc(distinct(patterns), func(path string) bool {
 		return strings.ContainsAny(path, "*{") || strings.HasSuffix(path, "/") ||
 			slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })
 	})

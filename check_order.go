@@ -105,7 +105,7 @@ func (e *examination) samples(server *caddyhttp.Server) []string {
 			}
 		}
 	})
-	all = unique(all)
+	all = distinct(all)
 	const most = 100
 	for _, folder := range slices.Clone(all) {
 		for _, name := range slices.Clone(all) {
@@ -114,7 +114,7 @@ func (e *examination) samples(server *caddyhttp.Server) []string {
 			}
 		}
 	}
-	return unique(all[:min(len(all), most*most)])
+	return distinct(all[:min(len(all), most*most)])
 }
 
 // checkOverlap finds gates one behind the other: both have to be paid.

@@ -362,7 +362,7 @@ func (p spot) candidates(own caddyhttp.MatcherSets) []string {
 			all = append(all, strings.TrimSuffix(folder, "/")+name)
 		}
 	}
-	return unique(all)
+	return distinct(all)
 }
 
 // leadsTo reports whether all routes around the spot match a path.
@@ -382,11 +382,11 @@ func strippedPrefixes(server *caddyhttp.Server) []string {
 			prefixes = append(prefixes, "/"+strings.Trim(h.StripPathPrefix, "/"))
 		}
 	})
-	return unique(prefixes)
+	return distinct(prefixes)
 }
 
-// unique drops what is there twice and keeps the order.
-func unique(all []string) []string {
+// distinct drops what is there twice and keeps the order.
+func distinct(all []string) []string {
 	seen := make(map[string]bool, len(all))
 	return slices.DeleteFunc(slices.Clone(all), func(one string) bool {
 		known := seen[one]

@@ -62,5 +62,11 @@ func (g Gate) Sign(access token.Access) (string, error) {
 	return raw, err
 }
 
-// ForgetTokens pushes all tokens out of memory, as many others would.
-func (g Gate) ForgetTokens() { g.app.shared.verified.InvalidateAll() }
+// ForgetTokens pushes all tokens out of memory, as many others would. Their digests stay.
+func (g Gate) ForgetTokens() {
+	for i := range g.app.shared.recent.slots {
+		if known := g.app.shared.recent.slots[i].Swap(nil); known != nil {
+			known.raw.Store(nil)
+		}
+	}
+}

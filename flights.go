@@ -89,12 +89,12 @@ func (h *heard) outcome(shards ...ledger.Shard) {
 
 // more reports whether this node has heard something that may concern a token, since the
 // ledger last answered.
-func (h *heard) more(s *standing) bool {
-	known := s.outcomes.Load()
-	if !s.untroubled.Load() {
+func (h *heard) more(v *verified) bool {
+	known := v.outcomes.Load()
+	if !v.untroubled.Load() {
 		return known != h.outcomes.Load() // it may hang on other sessions
 	}
-	return known < h.news[s.shards[0]].Load() || known < h.news[s.shards[1]].Load()
+	return known < h.news[v.shards[0]].Load() || known < h.news[v.shards[1]].Load()
 }
 
 var heardSeed = maphash.MakeSeed()

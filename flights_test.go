@@ -194,7 +194,7 @@ func TestAReadingThatPanics(t *testing.T) {
 // Of two readings about one token that of the later begin counts, whichever ends last.
 func TestTheLaterReadingCounts(t *testing.T) {
 	a := &App{}
-	v := &verified{standing: new(standing)}
+	v := new(verified)
 	a.learn(v, reading{number: 2, asked: time.Now(), grant: ledger.Grant{ClosedFor: ledger.Refunded}, outcomes: 1}, nil)
 	a.learn(v, reading{number: 1, asked: time.Now()}, nil)
 	if v.verdict(time.Now(), time.Minute) != closed || v.outcomes.Load() != 1 {

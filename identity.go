@@ -81,7 +81,7 @@ func (h *Handler) identify(r *http.Request, v *verified) {
 		return
 	}
 	for name, value := range map[string]string{
-		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": v.user,
+		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": v.name(),
 	} {
 		if value != "" {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
@@ -122,7 +122,7 @@ func tellAdmitted(r *http.Request, v *verified) {
 // placeholder is the value of a placeholder that says who has paid.
 func (v *verified) placeholder(key string) (value any, known bool) {
 	if key == "http.auth.user.id" && v != nobody {
-		return v.user, true // asked last: what an authentication handler sets goes before
+		return v.name(), true // asked last: what an authentication handler sets goes before
 	}
 	name, found := strings.CutPrefix(key, "http.axra.")
 	if !found {
@@ -132,7 +132,7 @@ func (v *verified) placeholder(key string) (value any, known bool) {
 		return v != nobody, true
 	}
 	if v == nobody {
-		v = &verified{standing: new(standing)}
+		v = new(verified)
 	}
 	switch name {
 	case "pass":
@@ -144,7 +144,7 @@ func (v *verified) placeholder(key string) (value any, known bool) {
 	case "until":
 		return v.untilInWords(), true
 	case "user":
-		return v.user, true
+		return v.name(), true
 	}
 	return nil, false
 }

@@ -119,7 +119,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	if known := a.remembered(raw); known != nil {
+	if known := a.remembered(raw, now()); known != nil {
 		if known.site != site.origin || known.link == "" {
 			return nil, token.ErrInvalid
 		}
@@ -137,7 +137,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
 		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Key: kid,
 	}
-	return a.remember(raw, digestOf(raw), &verified{Access: access, site: site.origin, link: claims.Scope}), nil
+	return a.remember(raw, &verified{Access: access, site: site.origin, link: claims.Scope}), nil
 }
 
 // escaped writes a path as it travels, whether it was written so or not.

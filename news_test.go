@@ -159,7 +159,7 @@ func (n *readingNode) sell(paid ledger.Fact) *verified {
 	access := token.Access{
 		Session: paid.Session, Payment: paid.Payment, Until: paid.At.Add(24 * time.Hour), Expires: paid.At.Add(24 * time.Hour),
 	}
-	return &verified{Access: access, standing: n.standingOf("digest of "+paid.Session, access)}
+	return n.remember("token of "+paid.Session, &verified{Access: access})
 }
 
 // want judges a visitor and waits until all that this has set off has ended.

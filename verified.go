@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
@@ -21,27 +22,29 @@ import (
 // shared is what outlives a reload: the keys, the memory of verified tokens and
 // of checkouts under way, the webhooks refused last. It holds no storage, which may change with a reload.
 type shared struct {
-	ring      *token.Keyring // the stored keys; App.keyring has the configuration's own, too
-	verified  cache.Cache[*verified]
-	standings cache.Cache[*standing] // of more tokens than verified, by digest
-	progress  cache.Cache[*progress]
-	fetches   cache.Cache[*fetches]
-	used      cache.Cache[*struct{}] // sessions whose first use has been counted
-	refused   refusals
-	heard     heard
+	ring     *token.Keyring // the stored keys; App.keyring has the configuration's own, too
+	verified cache.Cache[*verified]
+	recent   recent
+	progress cache.Cache[*progress]
+	fetches  cache.Cache[*fetches]
+	used     cache.Cache[*struct{}] // sessions whose first use has been counted
+	refused  refusals
+	heard    heard
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
-	// numbered counts the standings.
+	// numbered counts the tokens that were verified.
 	numbered atomic.Int64
 }
 
-// Bounds of the memory.
+// Bounds of the memory. A token takes about 400 bytes, of which the digest is 32: so ten
+// times as many are known as are kept.
 const (
-	maxVerified      = 20_000
-	maxVerifiedBytes = 16 << 20
-	verifiedOverhead = 400              // bytes that an entry takes beside its token, which are about 400
-	maxStandings     = 11 * maxVerified // of about 300 bytes
+	maxVerified      = 11 * maxRecent
+	maxVerifiedBytes = 160 << 20
+	verifiedOverhead = 700 // bytes that an entry takes beside its ids
+	maxRecent        = 20_000
+	maxRecentSize    = 800 // bytes of a token; longer ones are known by their digest alone
 	maxProgress      = 10_000
 	progressLife     = 24 * time.Hour
 )
@@ -50,20 +53,18 @@ func newShared() *shared {
 	return &shared{
 		ring: token.NewKeyring(now),
 		verified: cache.Weighted(maxVerifiedBytes, func(entry *verified) uint32 {
-			weight := max(len(entry.raw)+verifiedOverhead, maxVerifiedBytes/maxVerified)
-			return uint32(weight) //nolint:gosec // at most token.MaxSize and the overhead
+			weight := verifiedOverhead + len(entry.Session) + len(entry.Payment) + len(entry.Pass) + len(entry.Resource) + len(entry.link)
+			return uint32(max(weight, maxVerifiedBytes/maxVerified)) //nolint:gosec // at most token.MaxSize and the overhead
 		}),
-		standings: cache.New[*standing](maxStandings),
-		fetches:   newFetches(),
-		used:      cache.New[*struct{}](maxProgress),
-		progress:  cache.Expiring[*progress](maxProgress, progressLife),
+		fetches:  newFetches(),
+		used:     cache.New[*struct{}](maxProgress),
+		progress: cache.Expiring[*progress](maxProgress, progressLife),
 	}
 }
 
 // Destruct ends the caches' background work.
 func (s *shared) Destruct() error {
 	s.verified.StopAllGoroutines()
-	s.standings.StopAllGoroutines()
 	s.progress.StopAllGoroutines()
 	s.fetches.StopAllGoroutines()
 	s.used.StopAllGoroutines()
@@ -87,22 +88,17 @@ const (
 // was checked, with what the ledger last said about its payment.
 type verified struct {
 	token.Access
-	*standing
-	raw   string // the token itself
-	site  string
-	link  string // the one address that it opens; empty for an access token
-	place place  // among those of the purchase, if it has one
+	site   string
+	link   string            // the one address that it opens; empty for an access token
+	place  place             // among those of the purchase, if it has one
+	digest [sha256.Size]byte // of the token
+	number int64             // names the flight of the rechecks
+	shards [2]ledger.Shard   // of the session and of the payment
 
+	raw      atomic.Pointer[string]           // the token itself, while it is one of the recent ones
+	seenAt   atomic.Int64                     // Unix nanoseconds, while it is not
+	user     atomic.Pointer[string]           // see name
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
-}
-
-// standing is what is worth knowing for longer about a token whose signature was checked:
-// that it was, and what the ledger last said about its payment. When ten times more
-// visitors come by than tokens are remembered, neither has to be found out anew.
-type standing struct {
-	number int64           // names the flight of the rechecks
-	user   string          // names the purchase where it may be logged
-	shards [2]ledger.Shard // of the session and of the payment
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
 	outcomes     atomic.Int64 // heard.outcomes at that time
@@ -116,6 +112,41 @@ type standing struct {
 	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
 	learning     sync.Mutex                // held while an answer is written, never by a request
 	learnt       int64                     // number of the last reading, also of one that failed
+}
+
+// name is a name for the purchase that may be logged.
+func (v *verified) name() string {
+	if known := v.user.Load(); known != nil {
+		return *known
+	}
+	name := userID(v.Session)
+	v.user.Store(&name)
+	return name
+}
+
+// recent keeps the tokens that came by more than once lately, to compare others with: a
+// digest would take longer than all the rest.
+type recent struct {
+	slots [maxRecent]atomic.Pointer[verified]
+	next  atomic.Uint64
+}
+
+// inARow is within which time a token has to come by again to be kept: that of a page and
+// what it is made of.
+const inARow = 2 * time.Second
+
+// meet notes that a token came by that is known by its digest.
+func (r *recent) meet(v *verified, raw string, at time.Time) {
+	since := at.UnixNano() - v.seenAt.Swap(at.UnixNano())
+	if since < 0 || since > int64(inARow) || len(raw) > maxRecentSize {
+		return
+	}
+	kept := strings.Clone(raw) // a header holds more than the token
+	v.raw.Store(&kept)
+	slot := &r.slots[r.next.Add(1)%maxRecent]
+	if before := slot.Swap(v); before != nil && before != v {
+		before.raw.Store(nil)
+	}
 }
 
 // end is when access ends; zero: never. The purchase may have been extended since the
@@ -167,7 +198,7 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	if known := a.remembered(raw); known != nil {
+	if known := a.remembered(raw, at); known != nil {
 		switch {
 		case known.site != site.origin || known.link != "":
 			return nil, token.ErrInvalid
@@ -178,12 +209,7 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 		}
 		return nil, token.ErrInvalid
 	}
-	digest := digestOf(raw)
-	check := a.keyring.VerifyAccess
-	if _, checked := a.shared.standings.GetIfPresent(digest); checked {
-		check = a.keyring.RereadAccess
-	}
-	access, err := check(raw, site.origin)
+	access, err := a.keyring.VerifyAccess(raw, site.origin)
 	if err != nil && !errors.Is(err, token.ErrLapsed) {
 		return nil, err
 	}
@@ -191,20 +217,23 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	if malformed != nil {
 		return nil, malformed
 	}
-	return a.remember(raw, digest, &verified{Access: access, site: site.origin, place: place}), err
-}
-
-// digestOf names a token in standings. Nobody can make another one of the same.
-func digestOf(raw string) string {
-	sum := sha256.Sum256([]byte(raw))
-	return string(sum[:])
+	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), err
 }
 
 // remembered is what has been verified before, as long as this configuration accepts the
 // key that has signed it.
-func (a *App) remembered(raw string) *verified {
+func (a *App) remembered(raw string, at time.Time) *verified {
 	known, ok := a.shared.verified.GetIfPresent(lastOf(raw))
-	if !ok || known.raw != raw || !a.accepts(known) {
+	if !ok {
+		return nil
+	}
+	if kept := known.raw.Load(); kept == nil || *kept != raw {
+		if known.digest != sha256.Sum256([]byte(raw)) {
+			return nil
+		}
+		a.shared.recent.meet(known, raw, at)
+	}
+	if !a.accepts(known) {
 		return nil
 	}
 	return known
@@ -228,27 +257,16 @@ func (a *App) accepts(entry *verified) bool {
 }
 
 // remember keeps what has been verified.
-func (a *App) remember(raw, digest string, entry *verified) *verified {
-	entry.standing = a.standingOf(digest, entry.Access)
-	entry.raw = strings.Clone(raw) // a header holds more than the token
-	if known, _ := a.shared.verified.SetIfAbsent(lastOf(entry.raw), entry); known.raw == entry.raw {
+func (a *App) remember(raw string, entry *verified) *verified {
+	entry.digest = sha256.Sum256([]byte(raw))
+	entry.number = a.shared.numbered.Add(1)
+	entry.shards = [2]ledger.Shard{ledger.ShardOf(entry.Session), ledger.ShardOf(entry.Payment)}
+	entry.Pass, entry.Resource = unique.Make(entry.Pass).Value(), unique.Make(entry.Resource).Value() // most have the same
+	entry.downloads.Store(int64(entry.Downloads))                                                     // until the ledger says
+	if known, _ := a.shared.verified.SetIfAbsent(strings.Clone(lastOf(raw)), entry); known.digest == entry.digest {
 		return known
 	}
 	return entry
-}
-
-// standingOf is the standing of a token whose signature was checked.
-func (a *App) standingOf(digest string, access token.Access) *standing {
-	if known, ok := a.shared.standings.GetIfPresent(digest); ok {
-		return known
-	}
-	fresh := &standing{
-		number: a.shared.numbered.Add(1), user: userID(access.Session),
-		shards: [2]ledger.Shard{ledger.ShardOf(access.Session), ledger.ShardOf(access.Payment)},
-	}
-	fresh.downloads.Store(int64(access.Downloads)) // until the ledger says
-	known, _ := a.shared.standings.SetIfAbsent(digest, fresh)
-	return known
 }
 
 // judge says whether the token still opens its resource. The ledger is asked in the
@@ -270,7 +288,7 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		}
 	}
 	// The ledger may have answered since the request came; a clock may also have been set back.
-	fresh := age >= -recheck && age <= recheck && !a.shared.heard.more(v.standing)
+	fresh := age >= -recheck && age <= recheck && !a.shared.heard.more(v)
 	switch {
 	case fresh && vouched:
 		a.news.renew(v, at)
@@ -327,7 +345,7 @@ const maxRecheckWait = 2 * time.Second
 func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 	timer := time.NewTimer(maxRecheckWait)
 	defer timer.Stop()
-	if vouched && !a.shared.heard.more(v.standing) {
+	if vouched && !a.shared.heard.more(v) {
 		select {
 		case <-a.news.ask(v, now()):
 			at := now()
@@ -432,7 +450,11 @@ func (a *App) learn(v *verified, said reading, err error) {
 		v.closedFor.Store(&closedFor)
 	}
 	v.downloads.Store(int64(said.grant.Terms.Downloads))
-	v.until.Store(&until)
+	var end *time.Time
+	if !until.Equal(v.Until) {
+		end = &until
+	}
+	v.until.Store(end)
 	v.failingSince.Store(0)
 	known, vouched := a.news.vouchFor(v, now())
 	previous := v.checkedAt.Swap(said.asked.UnixNano())

@@ -162,19 +162,8 @@ const Lapse = 30 * 24 * time.Hour
 // The error wraps ErrInvalid, or is ErrNoKeys. With ErrLapsed it returns what the token
 // says; that opens nothing by itself.
 func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
-	return k.readAccess(raw, site, k.ring.checkSignature)
-}
-
-// RereadAccess is VerifyAccess for a token whose signature it has found good before:
-// whoever calls it has kept the token or a cryptographic digest of it. All but the
-// signature is checked again, as is whether the key is still known.
-func (k *Keyring) RereadAccess(raw, site string) (Access, error) {
-	return k.readAccess(raw, site, nil)
-}
-
-func (k *Keyring) readAccess(raw, site string, check signatureCheck) (Access, error) {
 	var claims accessClaims
-	snap, kid, err := k.verify(raw, typeAccess, check, &claims, jwt.WithAudience(site), jwt.WithLeeway(Lapse))
+	snap, kid, err := k.verify(raw, typeAccess, &claims, jwt.WithAudience(site), jwt.WithLeeway(Lapse))
 	if err != nil {
 		return Access{}, err
 	}
@@ -234,7 +223,7 @@ func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
 
 // VerifyBy is Verify, and names the key that has signed the token.
 func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, err error) {
-	_, kid, err = k.verify(raw, use.typ(), k.ring.checkSignature, claims)
+	_, kid, err = k.verify(raw, use.typ(), claims)
 	return kid, err
 }
 
@@ -284,7 +273,7 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 // section 3.1): only the very headers are known under which we sign, each leading to its
 // key. Nothing of the claims is read before the signature is known to be good.
 func (k *Keyring) verify(
-	raw, typ string, check signatureCheck, claims jwt.Claims, opts ...jwt.ParserOption,
+	raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption,
 ) (snap *keys, kid string, err error) {
 	if snap = k.ring.snap.Load(); snap == nil {
 		return nil, "", ErrNoKeys
@@ -298,10 +287,8 @@ func (k *Keyring) verify(
 	if !complete || !known || signed.typ != typ {
 		return nil, "", errHeader
 	}
-	if check != nil {
-		if err := check(raw, raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
-			return nil, "", err
-		}
+	if err := k.ring.checkSignature(raw, raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
+		return nil, "", err
 	}
 	decoded, err := decodeSegment(payload)
 	if err != nil {
@@ -316,10 +303,6 @@ func (k *Keyring) verify(
 	}
 	return snap, signed.kid, nil
 }
-
-// signatureCheck looks at the signature of a token, which is its last part. nil: it was
-// good before.
-type signatureCheck func(raw, message, signature string, with head) error
 
 // checkSignature checks the signature of one token once, as long as a bad one is
 // remembered.
