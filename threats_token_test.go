@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-axra/paywall"
 )
 
 // forge signs claims with the installation's own key, as nobody outside can.
@@ -119,6 +121,45 @@ func (v *visitor) cookieName(t *testing.T) string {
 }
 
 // T4: a token that this node remembers is still bound to its site.
+// T1: memory finds a token by the end of its signature, and opens for that very token.
+func TestT1ARememberedSignatureOpensNothingElse(t *testing.T) {
+	for _, algorithm := range []string{"HS256", "EdDSA"} {
+		w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tsigning_algorithm "+algorithm, 1)})
+		v := w.visitor()
+		v.buy("/premium/article.html", cardGood).wantPaid(t)
+		gate, err := paywall.OnlyGate(onlyServer(t))
+		mustDo(t, err)
+		_, good := accessCookie(t, v)
+		program := func(token string) reply {
+			return w.visitor().do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + token}}, nil)
+		}
+		program(good).wantPaid(t)
+		parts := strings.Split(good, ".")
+		claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+		mustDo(t, err)
+		other := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(claims), `"session":"`, `"session":"x`, 1)))
+		for _, remembered := range []string{"as a whole", "by its digest"} {
+			if remembered == "by its digest" {
+				gate.ForgetTokens()
+			}
+			for name, token := range map[string]string{
+				"other claims":      parts[0] + "." + other + "." + parts[2],
+				"no header":         "." + parts[1] + "." + parts[2],
+				"the signature":     parts[2],
+				"its end":           parts[2][len(parts[2])-43:],
+				"something before":  "x" + good,
+				"another signature": parts[0] + "." + parts[1] + ".x" + parts[2],
+			} {
+				if answer := program(token); answer.status != http.StatusPaymentRequired {
+					t.Errorf("%s, remembered %s, %s: %d", algorithm, remembered, name, answer.status)
+				}
+			}
+			program(good).wantPaid(t)
+		}
+		w.stop()
+	}
+}
+
 func TestT4RememberedTokenOnAnotherSite(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "http://localhost:PORT {", "http://localhost:PORT, http://127.0.0.1:PORT {", 1)})
 	v := w.visitor()
