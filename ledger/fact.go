@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/shopspring/decimal"
-
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
 )
@@ -142,7 +140,7 @@ func decode(raw []byte, want Kind) (Fact, error) {
 	if f.Terms, err = terms.FromMetadata(r.Terms); err != nil {
 		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
 	}
-	if f.Paid.Amount, err = decimal.NewFromString(r.Amount); err != nil {
+	if f.Paid.Amount, err = money.ParseAmount(r.Amount); err != nil {
 		return Fact{}, fmt.Errorf("%w: %w", ErrGarbled, err)
 	}
 	f.Paid.Currency = r.Currency

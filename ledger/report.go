@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/shopspring/decimal"
-
 	"github.com/caddy-axra/paywall/money"
 )
 
@@ -28,7 +26,7 @@ type Line struct {
 
 	// Net is sales less refunds and less disputes that were lost. What is in an open
 	// dispute is in it until that is decided.
-	Net decimal.Decimal `json:"net"`
+	Net money.Amount `json:"net"`
 }
 
 // MarshalJSON writes the amounts as JSON numbers with the digits of the currency, as they
@@ -56,11 +54,11 @@ func (l Line) MarshalJSON() ([]byte, error) {
 
 // Sum is a number of payments and their amount in major units.
 type Sum struct {
-	Count  int             `json:"count"`
-	Amount decimal.Decimal `json:"amount"`
+	Count  int          `json:"count"`
+	Amount money.Amount `json:"amount"`
 }
 
-func (s *Sum) add(amount decimal.Decimal) {
+func (s *Sum) add(amount money.Amount) {
 	s.Count++
 	s.Amount = s.Amount.Add(amount)
 }
@@ -155,6 +153,6 @@ func account(lines map[lineKey]*Line, paid Fact, events []Fact, within func(time
 }
 
 // Digits writes an amount with the digits of the line's currency.
-func (l Line) Digits(amount decimal.Decimal) string {
+func (l Line) Digits(amount money.Amount) string {
 	return money.Price{Amount: amount, Currency: l.Currency}.Digits()
 }

@@ -23,7 +23,7 @@ var (
 
 // Minimum is the smallest amount, in major units of any currency, that Axra
 // accepts for a checkout session [payments/checkout-sessions].
-var Minimum = decimal.RequireFromString("0.50")
+var Minimum = Amount(decimal.RequireFromString("0.50"))
 
 // plainAmount keeps out signs and exponents: a huge exponent would turn a
 // comparison of decimals into gigabytes of digits.
@@ -35,7 +35,7 @@ var numberAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9
 
 // Price is an amount in major units (25.00 means twenty-five) of a currency.
 type Price struct {
-	Amount   decimal.Decimal
+	Amount   Amount
 	Currency string // ISO 4217, lower case, as Axra's create call wants it
 }
 
@@ -58,10 +58,10 @@ func Parse(amount, currency string) (Price, error) {
 	if !value.Equal(rounded) {
 		return Price{}, fmt.Errorf("amount %s %s: %w (%d)", amount, known.Code, ErrDigits, known.Fraction)
 	}
-	if value.LessThan(Minimum) {
+	if Amount(value).Compare(Minimum) < 0 {
 		return Price{}, fmt.Errorf("amount %s %s: %w", amount, known.Code, ErrTooSmall)
 	}
-	return Price{Amount: rounded, Currency: strings.ToLower(known.Code)}, nil
+	return Price{Amount: Amount(rounded), Currency: strings.ToLower(known.Code)}, nil
 }
 
 // ParsePaid reads the amount and currency of an event: any non-negative
@@ -75,17 +75,17 @@ func ParsePaid(amount, currency string) (Price, error) {
 	if err != nil {
 		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
 	}
-	return Price{Amount: value, Currency: strings.ToLower(currency)}, nil
+	return Price{Amount: Amount(value), Currency: strings.ToLower(currency)}, nil
 }
 
 // CoveredBy reports whether paid is at least the price, in the same currency.
 func (p Price) CoveredBy(paid Price) bool {
-	return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount.GreaterThanOrEqual(p.Amount)
+	return strings.EqualFold(p.Currency, paid.Currency) && paid.Amount.Compare(p.Amount) >= 0
 }
 
 // Equal reports whether both are the same amount of the same currency.
 func (p Price) Equal(other Price) bool {
-	return strings.EqualFold(p.Currency, other.Currency) && p.Amount.Equal(other.Amount)
+	return strings.EqualFold(p.Currency, other.Currency) && p.Amount.Compare(other.Amount) == 0
 }
 
 // Digits returns the amount with the currency's number of decimal digits: "5.00".
@@ -94,7 +94,8 @@ func (p Price) Digits() string {
 	if known := lookup(p.Currency); known != nil {
 		digits = int32(known.Fraction) //nolint:gosec // at most four digits
 	}
-	return p.Amount.StringFixed(max(digits, -p.Amount.Exponent()))
+	amount := p.Amount.decimal()
+	return amount.StringFixed(max(digits, -amount.Exponent()))
 }
 
 // Number returns the amount as a JSON number in major units.

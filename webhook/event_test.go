@@ -389,7 +389,7 @@ func checkBounds(t *testing.T, e Event) {
 	if e.Type == "" || len(e.Session) > maxID || len(e.Payment) > maxID {
 		t.Fatalf("got %+v", e)
 	}
-	if e.Paid.Amount.IsNegative() || len(e.Paid.Digits()) > 40 {
+	if e.Paid.Amount.Compare(money.Amount{}) < 0 || len(e.Paid.Digits()) > 40 {
 		t.Fatalf("paid %s", e.Paid)
 	}
 	if (e.Metadata != nil) != e.HasMetadata {
