@@ -15,10 +15,6 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-func init() {
-	caddy.RegisterModule(new(adminAPI))
-}
-
 // adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for
 // programs of the operator. Whoever may use that endpoint may load any configuration,
 // so nothing is kept from them but keys and secrets.
@@ -29,11 +25,6 @@ const adminBase = "/axra/"
 
 // maxAdminBody bounds a request that is no import, in bytes.
 const maxAdminBody = 256 << 10
-
-// CaddyModule returns the Caddy module information.
-func (*adminAPI) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "admin.api.axra", New: func() caddy.Module { return new(adminAPI) }}
-}
 
 // Routes returns the routes of the admin API.
 func (api *adminAPI) Routes() []caddy.AdminRoute {

@@ -25,10 +25,6 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-func init() {
-	caddy.RegisterModule(new(Handler))
-}
-
 // Handler is a gate: it lets requests through to the next handlers only for
 // visitors who have paid, and sends others to a checkout session of Axra. In a
 // Caddyfile it is the directive `axra_paywall`.
@@ -157,11 +153,6 @@ type Handler struct {
 
 // DefaultPass names the pass of a gate that says nothing else.
 const DefaultPass = "default"
-
-// CaddyModule returns the Caddy module information.
-func (*Handler) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.axra_paywall", New: func() caddy.Module { return new(Handler) }}
-}
 
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {

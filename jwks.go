@@ -15,21 +15,12 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-func init() {
-	caddy.RegisterModule(new(JWKS))
-}
-
 // JWKS publishes the public keys of access tokens as a JSON Web Key Set (RFC 7517, RFC
 // 8037), so that applications behind can verify tokens by themselves. It needs
 // `signing_algorithm EdDSA`, or an Ed25519 key in `signing_key`: HMAC keys are secret and
 // never published, and without others the set is empty. In a Caddyfile it is the directive
 // `axra_jwks`.
 type JWKS struct{ app *App }
-
-// CaddyModule returns the Caddy module information.
-func (*JWKS) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.axra_jwks", New: func() caddy.Module { return new(JWKS) }}
-}
 
 // Provision says so where there will be nothing to publish.
 func (h *JWKS) Provision(ctx caddy.Context) error {

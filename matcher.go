@@ -12,10 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-func init() {
-	caddy.RegisterModule(MatchPaid{})
-}
-
 // MatchPaid matches requests of visitors who have paid: those to whom a gate of the
 // site would open. It serves to build teasers, banners and other logic. What depends
 // on it depends on the visitor, so keep shared caches from it: write
@@ -28,11 +24,6 @@ type MatchPaid struct {
 	Passes []string `json:"passes,omitempty"`
 
 	app *App
-}
-
-// CaddyModule returns the Caddy module information.
-func (MatchPaid) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.matchers.axra_paid", New: func() caddy.Module { return new(MatchPaid) }}
 }
 
 // Provision finds the app.

@@ -31,10 +31,6 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-func init() {
-	caddy.RegisterModule(new(App))
-}
-
 // clock is the time as the plugin sees it; tests set it forward.
 var clock atomic.Pointer[func() time.Time]
 
@@ -245,11 +241,6 @@ const (
 	DefaultRecheck = 30 * time.Second
 	DefaultGrace   = 10 * time.Minute
 )
-
-// CaddyModule returns the Caddy module information.
-func (*App) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "axra", New: func() caddy.Module { return new(App) }}
-}
 
 // Provision resolves the secrets and acquires what outlives a reload. It makes
 // no network call and writes nothing, since `caddy validate` runs it too.

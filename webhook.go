@@ -19,10 +19,6 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-func init() {
-	caddy.RegisterModule(new(Webhook))
-}
-
 // Webhook receives Axra's events. It verifies the signature over the raw bytes,
 // stores what the event states, and only then answers 200; on any doubt it
 // answers 5xx, so that Axra sends the event again. In a Caddyfile it is the
@@ -53,11 +49,6 @@ const (
 	bodyTimeout  = 10 * time.Second
 	storeTimeout = 20 * time.Second
 )
-
-// CaddyModule returns the Caddy module information.
-func (*Webhook) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.axra_webhook", New: func() caddy.Module { return new(Webhook) }}
-}
 
 // Provision refuses a webhook that could not verify anything.
 func (h *Webhook) Provision(ctx caddy.Context) error {

@@ -1,0 +1,43 @@
+package paywall
+
+import "github.com/caddyserver/caddy/v2"
+
+// What Caddy calls of each module when it starts is in one file, and so in one place of the
+// binary: the rest is not loaded into the memory of a Caddy without a gate, 130 kB.
+func init() {
+	for _, module := range []caddy.Module{
+		new(App), new(Handler), new(Webhook), new(JWKS), new(MatchPaid), new(adminAPI),
+	} {
+		caddy.RegisterModule(module)
+	}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "axra", New: func() caddy.Module { return new(App) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_paywall", New: func() caddy.Module { return new(Handler) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Webhook) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_webhook", New: func() caddy.Module { return new(Webhook) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*JWKS) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.axra_jwks", New: func() caddy.Module { return new(JWKS) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (MatchPaid) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.matchers.axra_paid", New: func() caddy.Module { return new(MatchPaid) }}
+}
+
+// CaddyModule returns the Caddy module information.
+func (*adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.axra", New: func() caddy.Module { return new(adminAPI) }}
+}
