@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,9 @@ func isSecretParam(name string) bool {
 
 // secretInText finds such parameters in text that is not an address as a whole,
 // such as an error; also in an address that was escaped once more.
-var secretInText = regexp.MustCompile(`(axra_(?:session|link|device)(?:=|%3[Dd]))[^&#"\s<>]+`)
+var secretInText = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(axra_(?:session|link|device)(?:=|%3[Dd]))[^&#"\s<>]+`)
+})
 
 // secretParams reports whether a query carries any secret.
 func secretParams(rawQuery string) bool {
@@ -78,7 +81,7 @@ func redactedText(text string) string {
 	if !strings.Contains(text, "axra_") {
 		return text
 	}
-	return secretInText.ReplaceAllString(text, "${1}"+redaction)
+	return secretInText().ReplaceAllString(text, "${1}"+redaction)
 }
 
 // redactedHeader is a copy of a header for a log. An address may be in any field:

@@ -51,11 +51,11 @@ func unusable(err error) *diagnosis {
 }
 
 // ownMessage is what the plugin itself says, at the end of Caddy's list of modules.
-var ownMessage = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
+var ownMessage = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`) })
 
 // innermost leaves out the modules on the way to a message of ours.
 func innermost(err error) error {
-	return errors.New(ownMessage.ReplaceAllString(err.Error(), "$1"))
+	return errors.New(ownMessage().ReplaceAllString(err.Error(), "$1"))
 }
 
 var (

@@ -64,9 +64,9 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	}, labels)
 }
 
-// Series whose labels are known beforehand begin at zero, so that the first
+// beginAtZero makes the series whose labels are known beforehand, so that the first
 // increase is seen.
-func init() {
+func beginAtZero() {
 	for _, outcome := range []string{outcomeCreated, outcomeReused, outcomeRedeemed, outcomeLimited, outcomeFailed} {
 		checkouts.WithLabelValues(outcome)
 	}
@@ -97,6 +97,7 @@ func registerMetrics(registry *prometheus.Registry) error {
 	if registry == nil {
 		return nil
 	}
+	beginAtZero()
 	for _, collector := range collectors {
 		var known prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &known) {

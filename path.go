@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -223,7 +224,7 @@ var (
 	// endings are left out of addresses, as with `try_files {path} {path}.html`.
 	endings = []string{".html", ".htm", ".php"}
 	// scripts may be followed by a path of their own, as in /article.php/more.
-	scripts = regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|aspx?|jsp|f?cgi|pl|py)/`)
+	scripts = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|aspx?|jsp|f?cgi|pl|py)/`) })
 )
 
 // everyday lists the paths that commonly lead to the same content.
@@ -258,7 +259,7 @@ func sameContent(clean string) []string {
 		}
 	}
 	if _, behind, found := strings.Cut(bare, "."); found && strings.Contains(behind, "/") {
-		for _, script := range scripts.FindAllStringIndex(bare, 4) {
+		for _, script := range scripts().FindAllStringIndex(bare, 4) {
 			readings = append(readings, bare[:script[1]-1], bare[:script[0]])
 		}
 	}

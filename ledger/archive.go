@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,12 +48,12 @@ var kinds = []Kind{
 // root is the prefix of all keys.
 const root = "axra/ledger/"
 
-var keyForm = regexp.MustCompile(`^` + root + `([a-z_]+)/([0-9a-f]{2}/[0-9a-f]{62})$`)
+var keyForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^` + root + `([a-z_]+)/([0-9a-f]{2}/[0-9a-f]{62})$`) })
 
 // parseKey takes a record's key apart. Storage lists other things too, such as the
 // temporary files of a process that was killed.
 func parseKey(key string) (kind Kind, hash string, ok bool) {
-	form := keyForm.FindStringSubmatch(key)
+	form := keyForm().FindStringSubmatch(key)
 	if len(form) != 3 {
 		return "", "", false
 	}

@@ -403,7 +403,7 @@ func FuzzImport(f *testing.F) {
 			t.Errorf("records were written though %v", err)
 		}
 		for _, name := range into.files(t) {
-			if !keyForm.MatchString(name) {
+			if !keyForm().MatchString(name) {
 				t.Errorf("%s is no record", name)
 			}
 		}

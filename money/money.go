@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	gomoney "github.com/Rhymond/go-money"
 	"github.com/shopspring/decimal"
@@ -27,11 +28,11 @@ var Minimum = Amount(decimal.RequireFromString("0.50"))
 
 // plainAmount keeps out signs and exponents: a huge exponent would turn a
 // comparison of decimals into gigabytes of digits.
-var plainAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?$`)
+var plainAmount = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?$`) })
 
 // numberAmount is what a JSON number in an event may look like: like
 // plainAmount, with the short exponents some encoders write.
-var numberAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9])?$`)
+var numberAmount = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9])?$`) })
 
 // Price is an amount in major units (25.00 means twenty-five) of a currency.
 type Price struct {
@@ -42,7 +43,7 @@ type Price struct {
 // Parse reads a price as a site owner writes it. It returns an error that
 // wraps ErrSyntax, ErrCurrency, ErrDigits or ErrTooSmall.
 func Parse(amount, currency string) (Price, error) {
-	if !plainAmount.MatchString(amount) {
+	if !plainAmount().MatchString(amount) {
 		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
 	}
 	known := lookup(currency)
@@ -68,7 +69,7 @@ func Parse(amount, currency string) (Price, error) {
 // amount, in whatever case the currency comes. Currencies outside ISO 4217
 // are kept as they are, so that a mismatch can be reported.
 func ParsePaid(amount, currency string) (Price, error) {
-	if !numberAmount.MatchString(amount) {
+	if !numberAmount().MatchString(amount) {
 		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
 	}
 	value, err := decimal.NewFromString(amount)
