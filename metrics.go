@@ -44,7 +44,7 @@ var (
 		"Storage operations of the ledger that failed, by operation (load, store) and reason (error, timeout).", "operation", "reason")
 	recheckAge = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "recheck_age_seconds",
-		Help:    "How old the ledger's previous answer about a visitor was when the next one came.",
+		Help:    "How old the ledger's previous answer about a visitor, or what confirmed it, was when the next one came.",
 		Buckets: []float64{5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600},
 	})
 	graceVerdicts = prometheus.NewCounter(prometheus.CounterOpts{
