@@ -71,10 +71,11 @@ type load struct {
 }
 
 type worker struct {
-	conn   net.Conn
-	reader *bufio.Reader
-	buffer []byte
-	answer fasthttp.Response
+	conn      net.Conn
+	reader    *bufio.Reader
+	buffer    []byte
+	answer    fasthttp.Response
+	latencies *hdrhistogram.Histogram // of the present run
 }
 
 // newLoad opens the connections.
@@ -92,7 +93,7 @@ func newLoad(address string, connections int, request request) (*load, error) {
 }
 
 func newWorker(conn net.Conn) *worker {
-	w := &worker{conn: conn, reader: bufio.NewReaderSize(conn, 16<<10)}
+	w := &worker{conn: conn, reader: bufio.NewReaderSize(conn, 16<<10), latencies: newHistogram()}
 	w.answer.Header.DisableNormalizing()
 	return w
 }
@@ -118,20 +119,19 @@ func newHistogram() *hdrhistogram.Histogram {
 func (l *load) run(ctx context.Context, length time.Duration) (run, error) {
 	began := time.Now()
 	end := began.Add(length)
-	each := make([]*hdrhistogram.Histogram, len(l.workers))
 	group, ctx := errgroup.WithContext(ctx)
 	for i, w := range l.workers {
-		each[i] = newHistogram()
+		w.latencies.Reset()
 		// Not all at once, where they are paced.
 		first := began.Add(l.pause * time.Duration(i) / time.Duration(len(l.workers)))
-		group.Go(func() error { return w.send(ctx, l, first, end, each[i]) })
+		group.Go(func() error { return w.send(ctx, l, first, end) })
 	}
 	if err := group.Wait(); err != nil {
 		return run{}, err
 	}
 	measured := run{took: time.Since(began), latencies: newHistogram()}
-	for _, latencies := range each {
-		measured.latencies.Merge(latencies)
+	for _, w := range l.workers {
+		measured.latencies.Merge(w.latencies)
 	}
 	measured.requests = int(measured.latencies.TotalCount())
 	if measured.requests == 0 {
@@ -141,7 +141,7 @@ func (l *load) run(ctx context.Context, length time.Duration) (run, error) {
 }
 
 // send sends one request after the other until the end.
-func (w *worker) send(ctx context.Context, l *load, at, end time.Time, latencies *hdrhistogram.Histogram) error {
+func (w *worker) send(ctx context.Context, l *load, at, end time.Time) error {
 	if err := w.conn.SetDeadline(end.Add(answerWithin)); err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (w *worker) send(ctx context.Context, l *load, at, end time.Time, latencies
 			return errors.Join(err, ctx.Err())
 		}
 		now := time.Now()
-		if err := latencies.RecordValue(max(1000, int64(now.Sub(began)))); err != nil {
+		if err := w.latencies.RecordValue(max(1000, int64(now.Sub(began)))); err != nil {
 			return fmt.Errorf("an answer after %s: %w", now.Sub(began), err)
 		}
 		if at = now; l.pause > 0 {

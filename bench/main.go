@@ -38,6 +38,7 @@ type options struct {
 	flood    int    // requests a second
 	starts   int
 	settle   time.Duration // until memory is read
+	known    time.Duration // until many visitors have been known for a while
 	asXcaddy bool          // build as it does; the tests do not
 	say      io.Writer
 }
@@ -91,7 +92,7 @@ func exit(err error) {
 
 // parse reads the command line.
 func parse(args []string, say io.Writer) (options, error) {
-	o := options{warmUp: time.Second, settle: 5 * time.Second, asXcaddy: true, say: say}
+	o := options{warmUp: time.Second, settle: 5 * time.Second, known: 80 * time.Second, asXcaddy: true, say: say}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(say)
 	only := flags.String("only", names(sections, func(s section) string { return s.name }), "sections to measure")

@@ -39,7 +39,7 @@ func tiny(t *testing.T, args ...string) options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.warmUp, o.settle, o.asXcaddy = 20*time.Millisecond, time.Millisecond, false
+	o.warmUp, o.settle, o.known, o.asXcaddy = 20*time.Millisecond, time.Millisecond, time.Millisecond, false
 	return o
 }
 
