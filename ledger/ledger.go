@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -124,10 +125,20 @@ func (l *Ledger) putSession(ctx context.Context, f Fact) (bool, error) {
 // other. What is known about the id already counts for the session as well.
 func (l *Ledger) linkPayment(ctx context.Context, f Fact) (fresh bool, err error) {
 	f.Kind = link
-	if fresh, err = l.put(ctx, f, f.Payment); err != nil {
-		return false, err
+	var marked atomic.Bool // by what has come before; written even after the turn was given up
+	fresh, err = l.inTurn(ctx, func(ctx context.Context, l *Ledger) (bool, error) {
+		fresh, err := l.put(ctx, f, f.Payment)
+		if err != nil {
+			return false, err
+		}
+		// Looked up only after the link is there, see recordPaymentOutcome.
+		more, err := l.isMarked(ctx, f.Payment)
+		marked.Store(more)
+		return fresh, err
+	})
+	if err != nil || !marked.Load() {
+		return fresh, err
 	}
-	// Looked up only after the link is there, see recordPaymentOutcome.
 	outcomes, _, err := l.outcomes(ctx, f.Payment)
 	if err != nil {
 		return false, err
@@ -211,6 +222,11 @@ func (l *Ledger) foretell(ctx context.Context, id string, more bool) error {
 
 // put stores the fact under the id unless a valid one is there.
 func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err error) {
+	return l.inTurn(ctx, func(ctx context.Context, l *Ledger) (bool, error) { return l.putNow(ctx, f, id) })
+}
+
+// putNow is put within a turn.
+func (l *Ledger) putNow(ctx context.Context, f Fact, id string) (fresh bool, err error) {
 	known, err := l.has(ctx, f.Kind, id)
 	if err != nil || known {
 		return false, err
