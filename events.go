@@ -99,6 +99,9 @@ func (q *announcer) start() {
 func (q *announcer) emit(name string, data map[string]any) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.started && !q.events.ShouldEmit(name) {
+		return // nobody listens, as on most sites
+	}
 	if len(q.queue) >= maxAnnouncements {
 		q.full()
 		return

@@ -24,7 +24,7 @@ import (
 )
 
 // webhook compares how fast payments are accepted and stored with how fast the bare
-// storage stores the same records.
+// storage stores the same records, and with how fast a handler does that does nothing else.
 func (b *bench) webhook(ctx context.Context) ([]*table, error) {
 	defer b.stop()
 	s, err := b.openAxra(ctx, "HS256", "", unlimited)
@@ -43,32 +43,58 @@ func (b *bench) webhook(ctx context.Context) ([]*table, error) {
 	if err != nil {
 		return nil, err
 	}
+	storer, err := b.openStoring(ctx, records)
+	if err != nil {
+		return nil, err
+	}
 	t := &table{
 		title: "Webhooks",
-		note: fmt.Sprintf("Payments accepted and stored, against certmagic.FileStorage alone storing the %d records (%d bytes) that one payment leaves, on the same file system.",
+		note: fmt.Sprintf("Payments accepted and stored, against certmagic.FileStorage alone storing the %d records (%d bytes) that one payment leaves, on the same file system. "+
+			"Beside it a handler in a Caddy that only stores them: the rest is HTTP and the load, which have no part in the bare storage.",
 			len(records), total(records)),
-		head: []string{"at once", "rate"},
+		head: []string{"at once", "rate", "CPU per payment", "a handler that only stores: rate", "CPU per payment", "CPU of the load per payment"},
 	}
 	for _, atOnce := range []int{1, connections} {
 		b.progress("webhook: %d at once", atOnce)
-		figure, err := b.rates(ctx, s, sold, records, atOnce)
+		all, err := b.rates(ctx, s, storer, sold, records, atOnce)
 		if err != nil {
 			return nil, err
 		}
-		t.add(fmt.Sprint(atOnce), figure.String())
+		figures, err := all.cells()
+		if err != nil {
+			return nil, err
+		}
+		t.add(fmt.Sprint(atOnce), figures...)
 	}
 	return []*table{t}, nil
 }
 
+// openStoring is the site with a handler that only stores.
+func (b *bench) openStoring(ctx context.Context, records []record) (*site, error) {
+	s, err := b.newSite()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(records)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(s.home, "records")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		return nil, err
+	}
+	return s, b.serve(ctx, s, "", fmt.Sprintf("\tbench_store /webhooks/axra %q", file))
+}
+
 // record is what a payment leaves in storage.
 type record struct {
-	folder string // of the key; what follows is a hash
-	value  []byte
+	Folder string // of the key; what follows is a hash
+	Value  []byte
 }
 
 func total(records []record) (bytes int) {
 	for _, r := range records {
-		bytes += len(r.value)
+		bytes += len(r.Value)
 	}
 	return bytes
 }
@@ -106,7 +132,7 @@ func (s *site) recordsOf(ctx context.Context, sold map[string]string) ([]record,
 		}
 		left = append(left, record{strings.Join(parts[:len(parts)-2], "/"), value})
 	}
-	if !slices.ContainsFunc(left, func(r record) bool { return strings.HasSuffix(r.folder, "/paid") }) {
+	if !slices.ContainsFunc(left, func(r record) bool { return strings.HasSuffix(r.Folder, "/paid") }) {
 		return nil, errors.New("a payment has left no record of itself")
 	}
 	return left, nil
@@ -132,7 +158,7 @@ func count(storage string, kinds []record) (records int, err error) {
 	all, err := listed(storage)
 	for key := range all {
 		for _, kind := range kinds {
-			if strings.HasPrefix(key, kind.folder+"/") {
+			if strings.HasPrefix(key, kind.Folder+"/") {
 				records++
 			}
 		}
@@ -165,65 +191,114 @@ func payment(sold map[string]string) []byte {
 	return raw
 }
 
-func (b *bench) rates(ctx context.Context, s *site, sold map[string]string, records []record, atOnce int) (ratio, error) {
-	l, err := newLoad(s.address, atOnce, s.delivery(sold))
-	if err != nil {
-		return ratio{}, err
+// taking is one round of the comparison. cpu of the two first is that of their servers.
+type taking struct {
+	webhook, handler, bare run
+	load                   time.Duration // processor time of the load on the webhook
+}
+
+type takings []taking
+
+func (all takings) cells() ([]string, error) {
+	var cells []string
+	for _, figure := range []func(taking) float64{
+		func(t taking) float64 { return t.webhook.rate() / t.bare.rate() },
+		func(t taking) float64 { return t.webhook.cpuEach() / t.bare.cpuEach() },
+		func(t taking) float64 { return t.handler.rate() / t.bare.rate() },
+		func(t taking) float64 { return t.handler.cpuEach() / t.bare.cpuEach() },
+		func(t taking) float64 {
+			return t.load.Seconds() / float64(t.webhook.requests) / t.bare.cpuEach()
+		},
+	} {
+		r, err := ratios(all, figure)
+		if err != nil {
+			return nil, err
+		}
+		cells = append(cells, r.String())
 	}
-	defer l.close()
+	return cells, nil
+}
+
+func (b *bench) rates(ctx context.Context, s, storer *site, sold map[string]string, records []record, atOnce int) (takings, error) {
+	sides := make([]contender, 2)
+	for i, side := range []*site{s, storer} {
+		l, err := newLoad(side.address, atOnce, side.delivery(sold))
+		if err != nil {
+			return nil, err
+		}
+		defer l.close()
+		sides[i] = contender{l, side.processes}
+	}
 	folder, err := os.MkdirTemp(b.folder, "storage-")
 	if err != nil {
-		return ratio{}, err
+		return nil, err
 	}
 	bare := &certmagic.FileStorage{Path: folder}
-	if _, err := l.run(ctx, b.warmUp); err != nil {
-		return ratio{}, err
+	round := func(i int, length time.Duration) (t taking, err error) {
+		return t, inTurn(i, []func() error{
+			func() (err error) {
+				t.load, err = cpuOfThis(func() (err error) { t.webhook, err = sides[0].run(ctx, length); return err })
+				return err
+			},
+			func() (err error) { t.handler, err = sides[1].run(ctx, length); return err },
+			func() (err error) {
+				t.bare.cpu, err = cpuOfThis(func() (err error) {
+					t.bare.requests, t.bare.took, err = storeFor(ctx, length, bare, records, atOnce)
+					return err
+				})
+				return err
+			},
+		})
 	}
-	if _, err := storeFor(ctx, b.warmUp, bare, records, atOnce); err != nil {
-		return ratio{}, err
+	if _, err := round(0, b.warmUp); err != nil {
+		return nil, err
 	}
 	before, err := count(s.storage, records)
 	if err != nil {
-		return ratio{}, err
+		return nil, err
 	}
 	payments := 0
-	values := make([]float64, b.pairs)
-	for i := range values {
-		var accepted run
-		var stored float64
-		err := inTurn(i, []func() error{
-			func() (err error) { accepted, err = l.run(ctx, b.each); return err },
-			func() (err error) { stored, err = storeFor(ctx, b.each, bare, records, atOnce); return err },
-		})
-		if err != nil {
-			return ratio{}, err
+	all := make(takings, b.pairs)
+	for i := range all {
+		if all[i], err = round(i, b.each); err != nil {
+			return nil, err
 		}
-		payments += accepted.requests
-		values[i] = accepted.rate() / stored
+		payments += all[i].webhook.requests
 	}
 	after, err := count(s.storage, records)
 	if err != nil {
-		return ratio{}, err
+		return nil, err
 	}
 	if fresh := after - before; fresh != payments*len(records) {
-		return ratio{}, fmt.Errorf("%d payments were accepted, and %d records stored where each should leave %d", payments, fresh, len(records))
+		return nil, fmt.Errorf("%d payments were accepted, and %d records stored where each should leave %d", payments, fresh, len(records))
 	}
-	return newRatio(values)
+	return all, nil
 }
 
-// storeFor stores the records of ever new payments, and returns how many payments a
-// second that was.
-func storeFor(ctx context.Context, length time.Duration, storage certmagic.Storage, records []record, atOnce int) (float64, error) {
+// cpuOfThis is the processor time that this process has used meanwhile.
+func cpuOfThis(do func() error) (time.Duration, error) {
+	before, err := cpuOf(os.Getpid())
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := cpuOf(os.Getpid())
+	return after - before, err
+}
+
+// storeFor stores the records of ever new payments, and returns how many payments that
+// was, in what time.
+func storeFor(ctx context.Context, length time.Duration, storage certmagic.Storage, records []record, atOnce int) (payments int, took time.Duration, err error) {
 	began := time.Now()
 	var stored atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
 	for range atOnce {
 		group.Go(func() error {
 			for time.Since(began) < length {
-				for _, r := range records {
-					if err := storage.Store(ctx, r.newKey(), r.value); err != nil {
-						return err
-					}
+				if err := storeAll(ctx, storage, records); err != nil {
+					return err
 				}
 				stored.Add(1)
 				if err := ctx.Err(); err != nil {
@@ -233,8 +308,18 @@ func storeFor(ctx context.Context, length time.Duration, storage certmagic.Stora
 			return nil
 		})
 	}
-	err := group.Wait()
-	return float64(stored.Load()) / time.Since(began).Seconds(), err
+	err = group.Wait()
+	return int(stored.Load()), time.Since(began), err
+}
+
+// storeAll stores the records of one payment, one after the other.
+func storeAll(ctx context.Context, storage certmagic.Storage, records []record) error {
+	for _, r := range records {
+		if err := storage.Store(ctx, r.newKey(), r.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newKey has the form of the ledger's keys.
@@ -242,5 +327,5 @@ func (r record) newKey() string {
 	var hash [sha256.Size]byte
 	rand.Read(hash[:])
 	name := hex.EncodeToString(hash[:])
-	return r.folder + "/" + name[:2] + "/" + name[2:]
+	return r.Folder + "/" + name[:2] + "/" + name[2:]
 }

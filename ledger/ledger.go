@@ -126,14 +126,13 @@ func (l *Ledger) putSession(ctx context.Context, f Fact) (bool, error) {
 func (l *Ledger) linkPayment(ctx context.Context, f Fact) (fresh bool, err error) {
 	f.Kind = link
 	var marked atomic.Bool // by what has come before; written even after the turn was given up
-	fresh, err = l.inTurn(ctx, func(ctx context.Context, l *Ledger) (bool, error) {
-		fresh, err := l.put(ctx, f, f.Payment)
-		if err != nil {
+	fresh, err = l.inTurn(ctx, func(ctx context.Context, l *Ledger) (fresh bool, err error) {
+		if fresh, err = l.put(ctx, f, f.Payment); err != nil {
 			return false, err
 		}
 		// Looked up only after the link is there, see recordPaymentOutcome.
-		more, err := l.isMarked(ctx, f.Payment)
-		marked.Store(more)
+		known, err := l.isMarked(ctx, f.Payment)
+		marked.Store(known)
 		return fresh, err
 	})
 	if err != nil || !marked.Load() {
