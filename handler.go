@@ -336,20 +336,22 @@ func checkMetadataKey(name string) error {
 const maxHeaderBytes = 128 << 10
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !h.carriesSecrets(r) {
-		return h.serve(w, r, next)
+	own := hasOwnParams(r)
+	if !own || !h.carriesSecrets(r) {
+		return h.serve(w, r, next, own)
 	}
 	recorder, r, logged := h.discreet(w, r)
 	var err error
 	defer func() { logged(err) }() // after a panic, too
-	if err = h.serve(recorder, r, next); err != nil {
+	if err = h.serve(recorder, r, next, own); err != nil {
 		answerError(recorder, asWanted(r), err)
 	}
 	return nil
 }
 
-// serve decides whether a request is the gate's business.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+// serve decides whether a request is the gate's business. own says whether the gate may
+// have added something to its address, as hasOwnParams does.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
 	h.stripHeaders(r)
 	h.enter(r)
 	came := r.URL.RawQuery
@@ -371,8 +373,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	if !hasOwnParams(r) {
-		return h.guard(w, r, next)
+	if !own {
+		return h.guard(w, r, next, own)
 	}
 	cleanOriginalPlaceholders(r) // for keys and prices that read it
 	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
@@ -380,7 +382,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return next.ServeHTTP(w, r)
 		}
 		return next.ServeHTTP(w, asWanted(r))
-	}))
+	}), own)
 }
 
 // hasOwnParams reports whether the gate may have added something to an address of the
@@ -389,12 +391,9 @@ func hasOwnParams(r *http.Request) bool {
 	return strings.Contains(originalURL(r).RawQuery, "axra_") || strings.Contains(r.Header.Get("Referer"), "axra_")
 }
 
-// carriesSecrets reports whether an address of the request must not be logged. One in the
+// carriesSecrets reports whether an address of a request that has own parameters must not be logged. One in the
 // Referer must be good: anybody could make one up for another line in the log.
 func (h *Handler) carriesSecrets(r *http.Request) bool {
-	if !hasOwnParams(r) {
-		return false
-	}
 	if secretParams(originalURL(r).RawQuery) {
 		return true
 	}
@@ -408,7 +407,7 @@ func (h *Handler) carriesSecrets(r *http.Request) bool {
 }
 
 // guard answers a request that the gate covers.
-func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
 	if h.sellsPaths && !isPlain(r) || h.sellsKeys && !wellFormed(r.URL.RawQuery) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
@@ -423,21 +422,9 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
-	if hasOwnParams(r) {
-		if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
-			caddyhttp.SetVar(r.Context(), innerGateVar, h)
-			return h.admit(w, r, next, site, known)
-		}
-	}
-	if isForm(r) {
-		return h.newVisit(w, r, site, next).answerForm()
-	}
-	if isForPrograms(r) {
-		return h.newVisit(w, r, site, next).answerProgram()
-	}
-	if strings.Contains(originalURL(r).RawQuery, paramSession) {
-		if visit := h.newVisit(w, r, site, next); visit.isPoll() {
-			return visit.answerPoll()
+	if own {
+		if handled, err := h.answerOwn(w, r, next, site); handled {
+			return err
 		}
 	}
 	verdict, grant := h.decide(r, site, nil)
@@ -445,6 +432,24 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.admit(w, r, next, site, grant)
 	}
 	return h.newVisit(w, r, site, next).turnedAway(verdict, grant)
+}
+
+// answerOwn answers what is about the purchase itself: what the gate has added to the
+// address says so.
+func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site) (handled bool, err error) {
+	if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
+		caddyhttp.SetVar(r.Context(), innerGateVar, h)
+		return true, h.admit(w, r, next, site, known)
+	}
+	switch visit := h.newVisit(w, r, site, next); {
+	case isForm(r):
+		return true, visit.answerForm()
+	case isForPrograms(r):
+		return true, visit.answerProgram()
+	case strings.Contains(originalURL(r).RawQuery, paramSession) && visit.isPoll():
+		return true, visit.answerPoll()
+	}
+	return false, nil
 }
 
 // isOversized reports whether a request has more header than the gate reads. Few servers
@@ -549,7 +554,7 @@ func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) b
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
 	if v.link == "" { // a private address stays one address, in a browser too
-		if isNavigation(r) && hasReturnParams(originalURL(r).RawQuery) && caddyhttp.GetVar(r.Context(), innerGateVar) != h {
+		if hasReturnParams(originalURL(r).RawQuery) && isNavigation(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h {
 			return h.newVisit(w, r, site, next).welcomeBack(v)
 		}
 		h.renew(w, r, site, v)

@@ -21,11 +21,15 @@ const gatesVar = "axra.gates"
 
 // enter notes that the request has come to the gate.
 func (h *Handler) enter(r *http.Request) {
-	if before := gatesOf(r); len(before) > 0 {
-		caddyhttp.SetVar(r.Context(), gatesVar, append(before, h))
+	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
 		return
 	}
-	caddyhttp.SetVar(r.Context(), gatesVar, h)
+	if vars[gatesVar] != nil {
+		vars[gatesVar] = append(gatesOf(r), h)
+		return
+	}
+	vars[gatesVar] = h
 }
 
 // gatesOf are the gates that the request has come to, the outermost first.

@@ -3,6 +3,8 @@ package cache
 import (
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 type note struct{ size uint32 }
@@ -51,4 +53,24 @@ func TestTheBoundsHold(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEntriesExpireAfterTheirLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := Expiring[*note](10, time.Hour)
+		defer c.StopAllGoroutines()
+		c.Set("a", &note{1})
+		time.Sleep(time.Hour / 2)
+		if _, ok := c.GetIfPresent("a"); !ok {
+			t.Error("forgotten before its time")
+		}
+		c.Set("b", &note{2})
+		time.Sleep(time.Hour/2 + time.Minute) // a read does not prolong it
+		if _, ok := c.GetIfPresent("a"); ok {
+			t.Error("remembered after its time")
+		}
+		if _, ok := c.GetIfPresent("b"); !ok {
+			t.Error("another entry is forgotten with it")
+		}
+	})
 }
