@@ -87,7 +87,7 @@ var mutants = []mutant{
 	{"free samples do not end", "preview.go", `len(read.Pages) >= v.Preview.Pages`, `len(read.Pages) > 1000`, ".", "TestFreeSamplesEnd"},
 	{"T6 a sample counts for another gate", "preview.go", `read.Scope == v.previewScope()`, `read.Scope != ""`, ".", "TestT6APreview"},
 	{"downloads do not end", "handler.go", `limit := int(v.downloads.Load()); limit > 0 {`, `limit := int(v.downloads.Load()); limit > 5000 {`, ".", "TestAPurchase"},
-	{"the session's id is logged", "handler.go", `if !h.carriesSecrets(r) {`, `if r != nil {`, ".", "TestNoSession"},
+	{"the session's id is logged", "handler.go", `if !own || !h.carriesSecrets(r) {`, `if r != nil {`, ".", "TestNoSession"},
 	{"axra_paid matches who has not paid", "matcher.go", `verdict == open {`, `verdict >= none {`, ".", "TestOneOf"},
 	{"a pass that is off sale is sold", "checkout.go", `if sale.Retired {`, `if sale.pass == "" {`, ".", "TestOneOf|TestAnOffer"},
 	{"G12 a client's headers stand", "identity.go", `if strings.HasPrefix(plainName(name), prefix) {`, `if strings.HasPrefix(name, prefix+"-") {`, ".", "TestG12Request"},
