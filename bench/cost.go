@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -17,10 +18,12 @@ import (
 
 // built is a Caddy to be weighed: a binary, with what its configuration has.
 type built struct {
-	name         string
-	executable   string
-	gate         bool
-	memory, wait []float64 // of each start: bytes, and seconds to the first answer
+	name       string
+	executable string
+	gate       bool
+	memory     []float64 // of each start, resident, in bytes
+	own        []float64 // the same, without pages of the executable
+	wait       []float64 // of each start: seconds to the first answer
 }
 
 // cost compares a Caddy with the plugin with one without.
@@ -45,9 +48,9 @@ func (b *bench) cost(ctx context.Context) ([]*table, error) {
 	}
 	t := &table{
 		title: "Cost of the plugin",
-		note: fmt.Sprintf("Caddy as xcaddy builds it with the plugin, against one without; medians of %d alternating starts. Memory is resident, %s after the first answer; "+
-			"time is from the start of the process to the first answer.", b.starts, b.settle),
-		head: []string{"", "binary", "idle memory", "time to first answer"},
+		note: fmt.Sprintf("Caddy as xcaddy builds it with the plugin, against one without; medians of %d alternating starts. Memory is resident, %s after the first answer: all, and "+
+			"without the pages of the executable, which the system may drop and read again; time is from the start of the process to the first answer.", b.starts, b.settle),
+		head: []string{"", "binary", "idle memory", "without the executable", "time to first answer"},
 	}
 	for _, each := range all[1:] {
 		size, err := difference(each.executable, without)
@@ -58,10 +61,18 @@ func (b *bench) cost(ctx context.Context) ([]*table, error) {
 		if err != nil {
 			return nil, err
 		}
-		grown := median(perStart(each.memory, all[0].memory, func(a, b float64) float64 { return a - b }))
-		t.add(each.name, size, megabytes(grown), wait.String())
+		t.add(each.name, size, growth(each.memory, all[0].memory), growth(each.own, all[0].own), wait.String())
 	}
 	return []*table{t}, nil
+}
+
+// growth is by how much memory has grown, over all starts.
+func growth(these, those []float64) string {
+	grown := median(perStart(these, those, func(a, b float64) float64 { return a - b }))
+	if math.IsNaN(grown) {
+		return "unknown"
+	}
+	return megabytes(grown)
 }
 
 func megabytes(bytes float64) string { return fmt.Sprintf("%+.1f MB", bytes/1e6) }
@@ -227,8 +238,8 @@ func (b *bench) weigh(ctx context.Context, each *built, s *site, counts bool) er
 	if err := pause(ctx, b.settle); err != nil {
 		return err
 	}
-	memory, err := p.resident()
-	each.memory, each.wait = append(each.memory, float64(memory)), append(each.wait, waited)
+	taken, err := p.memory()
+	each.memory, each.own, each.wait = append(each.memory, taken.resident), append(each.own, taken.own), append(each.wait, waited)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -112,17 +113,26 @@ func listens(address string) bool {
 	return conn.Close() == nil
 }
 
-// resident is the memory of the process in bytes.
-func (p *proc) resident() (uint64, error) {
+// memory is what a process takes, in bytes.
+type memory struct {
+	resident float64
+	own      float64 // without what is the executable's on disk; NaN where the system does not tell
+}
+
+func (p *proc) memory() (memory, error) {
 	found, err := process.NewProcess(int32(p.cmd.Process.Pid)) //nolint:gosec // process ids fit
 	if err != nil {
-		return 0, err
+		return memory{}, err
 	}
-	memory, err := found.MemoryInfo()
+	info, err := found.MemoryInfo()
 	if err != nil {
-		return 0, err
+		return memory{}, err
 	}
-	return memory.RSS, nil
+	taken := memory{resident: float64(info.RSS), own: math.NaN()}
+	if maps, err := found.MemoryMaps(true); err == nil && len(*maps) > 0 {
+		taken.own = float64((*maps)[0].Anonymous) * 1024
+	}
+	return taken, nil
 }
 
 // cpu is the time that the processes have had on a processor, for themselves and in
