@@ -60,18 +60,22 @@ func (s *site) navigate(ours string) request {
 	return always(get(s.host, premium(small), header...), http.StatusSeeOther, -1)
 }
 
+// openWithStub opens the site without a gate, and the gated one in front of a stub of Axra.
+func (b *bench) openWithStub(ctx context.Context) (bare, gated *site, api *stub, err error) {
+	if bare, err = b.openNone(ctx); err != nil {
+		return nil, nil, nil, err
+	}
+	if api, err = b.newStub(); err != nil {
+		return nil, nil, nil, err
+	}
+	gated, err = b.openAxra(ctx, "HS256", api.base, unlimited)
+	return bare, gated, api, err
+}
+
 // underWay is a navigation of a browser with a checkout open for this page.
 func (b *bench) underWay(ctx context.Context, t *table) error {
 	b.progress("unpaid: navigation, checkout open")
-	bare, err := b.openNone(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := b.newStub()
-	if err != nil {
-		return err
-	}
-	s, err := b.openAxra(ctx, "HS256", api.base, unlimited)
+	bare, s, api, err := b.openWithStub(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,15 +109,7 @@ type visit struct {
 // fresh is the first navigation of a browser, which opens a checkout.
 func (b *bench) fresh(ctx context.Context, t *table) error {
 	b.progress("unpaid: fresh navigation")
-	bare, err := b.openNone(ctx)
-	if err != nil {
-		return err
-	}
-	api, err := b.newStub()
-	if err != nil {
-		return err
-	}
-	s, err := b.openAxra(ctx, "HS256", api.base, unlimited)
+	bare, s, api, err := b.openWithStub(ctx)
 	if err != nil {
 		return err
 	}
