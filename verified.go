@@ -168,6 +168,12 @@ func (v *verified) outlasts(other token.Access) bool {
 	return !other.Until.IsZero() && (end.IsZero() || end.After(other.Until))
 }
 
+// endsEarly reports whether a token ends before its access does.
+func (v *verified) endsEarly() bool {
+	end := v.end()
+	return end.IsZero() || v.Expires.Before(end)
+}
+
 // renewal is the token in place of one that ends before its access does.
 func (v *verified) renewal(at time.Time) (token.Access, bool) {
 	access, end := v.Access, v.end().Truncate(time.Second) // a token knows whole seconds
