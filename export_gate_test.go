@@ -64,9 +64,7 @@ func (g Gate) Sign(access token.Access) (string, error) {
 
 // ForgetTokens pushes all tokens out of memory, as many others would. Their digests stay.
 func (g Gate) ForgetTokens() {
-	for i := range g.app.shared.recent.slots {
-		if known := g.app.shared.recent.slots[i].Swap(nil); known != nil {
-			known.raw.Store(nil)
-		}
+	for i := range g.app.shared.recent {
+		g.app.shared.recent[i].Store(nil)
 	}
 }

@@ -36,7 +36,7 @@ func addForeignCookies(r *http.Request) {
 func newBenchWorld(b *testing.B, config string) *world {
 	b.Helper()
 	caddy.BufferedLog() // until the log file is open
-	return newWorld(b, worldOptions{Caddyfile: config})
+	return newWorld(b, worldOptions{Caddyfile: config, LogLevel: "INFO"}) // as on most sites
 }
 
 // BenchmarkRequest is what one request costs within Caddy, without the network: with ten

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"hash/maphash"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,13 +38,12 @@ type shared struct {
 	numbered atomic.Int64
 }
 
-// Bounds of the memory. A token takes about 400 bytes, of which the digest is 32: so ten
-// times as many are known as are kept.
+// Bounds of the memory. Ten times as many tokens are known as are kept as a whole.
 const (
-	maxVerified      = 11 * maxRecent
-	maxVerifiedBytes = 160 << 20
+	maxVerified      = 12 * maxRecent
+	maxVerifiedBytes = 144 << 20
 	verifiedOverhead = 700 // bytes that an entry takes beside its ids
-	maxRecent        = 20_000
+	maxRecent        = 1 << 14
 	maxRecentSize    = 800 // bytes of a token; longer ones are known by their digest alone
 	maxProgress      = 10_000
 	progressLife     = 24 * time.Hour
@@ -95,8 +95,7 @@ type verified struct {
 	number int64             // names the flight of the rechecks
 	shards [2]ledger.Shard   // of the session and of the payment
 
-	raw      atomic.Pointer[string]           // the token itself, while it is one of the recent ones
-	seenAt   atomic.Int64                     // Unix nanoseconds, while it is not
+	seenAt   atomic.Int64                     // when it last came by without being kept; Unix nanoseconds
 	user     atomic.Pointer[string]           // see name
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
 
@@ -125,10 +124,28 @@ func (v *verified) name() string {
 }
 
 // recent keeps the tokens that came by more than once lately, to compare others with: a
-// digest would take longer than all the rest.
-type recent struct {
-	slots [maxRecent]atomic.Pointer[verified]
-	next  atomic.Uint64
+// digest would take longer than all the rest. Each has one place, by the end of its
+// signature, from which the next one pushes it out.
+type recent [maxRecent]atomic.Pointer[kept]
+
+// kept is a token as a whole.
+type kept struct {
+	raw string
+	*verified
+}
+
+var recentSeed = maphash.MakeSeed()
+
+func (r *recent) place(raw string) *atomic.Pointer[kept] {
+	return &r[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%maxRecent]
+}
+
+// find returns what is known about a token that is kept, or nil.
+func (r *recent) find(raw string) *verified {
+	if found := r.place(raw).Load(); found != nil && found.raw == raw {
+		return found.verified
+	}
+	return nil
 }
 
 // inARow is within which time a token has to come by again to be kept: that of a page and
@@ -141,12 +158,7 @@ func (r *recent) meet(v *verified, raw string, at time.Time) {
 	if since < 0 || since > int64(inARow) || len(raw) > maxRecentSize {
 		return
 	}
-	kept := strings.Clone(raw) // a header holds more than the token
-	v.raw.Store(&kept)
-	slot := &r.slots[r.next.Add(1)%maxRecent]
-	if before := slot.Swap(v); before != nil && before != v {
-		before.raw.Store(nil)
-	}
+	r.place(raw).Store(&kept{strings.Clone(raw), v}) // a header holds more than the token
 }
 
 // end is when access ends; zero: never. The purchase may have been extended since the
@@ -229,14 +241,13 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 // remembered is what has been verified before, as long as this configuration accepts the
 // key that has signed it.
 func (a *App) remembered(raw string, at time.Time) *verified {
-	known, ok := a.shared.verified.GetIfPresent(lastOf(raw))
-	if !ok {
-		return nil
-	}
-	if kept := known.raw.Load(); kept == nil || *kept != raw {
-		if known.digest != sha256.Sum256([]byte(raw)) {
+	known := a.shared.recent.find(raw)
+	if known == nil {
+		found, ok := a.shared.verified.GetIfPresent(lastOf(raw))
+		if !ok || found.digest != sha256.Sum256([]byte(raw)) {
 			return nil
 		}
+		known = found
 		a.shared.recent.meet(known, raw, at)
 	}
 	if !a.accepts(known) {

@@ -1,7 +1,6 @@
 package paywall
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,25 +13,18 @@ func TestTokensAreKeptWithinBounds(t *testing.T) {
 	a := &App{shared: newShared()}
 	defer func() { _ = a.shared.Destruct() }()
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	var all []*verified
-	comes := func(name string, times int, each time.Duration) *verified {
+	comes := func(name string, times int, each time.Duration) (isKept bool) {
 		raw := name + strings.Repeat("x", 43)
 		v := a.remember(raw, &verified{Access: token.Access{Session: name}})
 		for range times {
-			if at = at.Add(each); v.raw.Load() == nil { // which is how it is known otherwise
-				a.shared.recent.meet(v, raw, at)
-			}
+			at = at.Add(each)
+			a.shared.recent.meet(v, raw, at)
 		}
-		all = append(all, v)
-		return v
-	}
-	kept := func() (count int) {
-		for _, v := range all {
-			if v.raw.Load() != nil {
-				count++
-			}
+		found := a.shared.recent.find(raw)
+		if found != nil && found != v {
+			t.Errorf("%.40s: another token is found", name)
 		}
-		return count
+		return found != nil
 	}
 	for _, test := range []struct {
 		name  string
@@ -46,17 +38,14 @@ func TestTokensAreKeptWithinBounds(t *testing.T) {
 		{"twice, before the clock was set back", 2, -time.Second, false},
 		{strings.Repeat("long", maxRecentSize/4), 2, time.Second, false},
 	} {
-		if got := comes(test.name, test.times, test.each).raw.Load() != nil; got != test.want {
+		if got := comes(test.name, test.times, test.each); got != test.want {
 			t.Errorf("%.40s: kept %t", test.name, got)
 		}
 	}
-	for i := range maxRecent + 100 {
-		comes(strconv.Itoa(i), 3, time.Millisecond)
+	if !comes("one", 2, time.Second) || !comes("another of the same end", 2, time.Second) {
+		t.Error("the last one is not kept")
 	}
-	if count := kept(); count != maxRecent {
-		t.Errorf("%d tokens are kept, want %d", count, maxRecent)
-	}
-	if all[len(all)-1].raw.Load() == nil || all[1].raw.Load() != nil {
-		t.Error("not the last ones are kept")
+	if a.shared.recent.find("one"+strings.Repeat("x", 43)) != nil {
+		t.Error("one that was pushed out is found")
 	}
 }

@@ -2,6 +2,7 @@ package paywall_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,15 +44,16 @@ const marker = "PAID-CONTENT-MARKER"
 
 // world is a real Caddy with the plugin, a sandbox of Axra, and a clock.
 type world struct {
-	t       testing.TB
-	sandbox *sandbox.Sandbox
-	axra    *httptest.Server
-	port    string
-	site    string // "http://localhost:PORT"
-	root    string // files of the site
-	storage string // Caddy's storage
-	logs    string // Caddy's log file
-	config  string // the Caddyfile in force
+	t        testing.TB
+	sandbox  *sandbox.Sandbox
+	axra     *httptest.Server
+	port     string
+	site     string // "http://localhost:PORT"
+	root     string // files of the site
+	storage  string // Caddy's storage
+	logs     string // Caddy's log file
+	logLevel string
+	config   string // the Caddyfile in force
 
 	adminPort string // of Caddy's admin API, "" for none
 
@@ -63,6 +65,7 @@ type world struct {
 type worldOptions struct {
 	Caddyfile string
 	Sandbox   sandbox.Config
+	LogLevel  string // default: DEBUG
 }
 
 // fiveLines is the Caddyfile at the top of the design, with what a test must add.
@@ -87,7 +90,7 @@ http://localhost:PORT {
 
 func newWorld(t testing.TB, options worldOptions) *world {
 	t.Helper()
-	w := &world{t: t, port: freePort(t), root: t.TempDir(), storage: t.TempDir()}
+	w := &world{t: t, port: freePort(t), root: t.TempDir(), storage: t.TempDir(), logLevel: cmp.Or(options.LogLevel, "DEBUG")}
 	w.logs = filepath.Join(t.TempDir(), "caddy.log")
 	w.site = "http://localhost:" + w.port
 	w.write("index.html", "free")
@@ -155,7 +158,7 @@ func (w *world) expand(config string) string {
 	}
 	tlsSite := strings.Contains(config, "local_certs")
 	expanded := strings.NewReplacer(
-		"SETUP", fmt.Sprintf("admin %s\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel DEBUG\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", admin, w.storage, w.logs, maxHeader),
+		"SETUP", fmt.Sprintf("admin %s\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel %s\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", admin, w.storage, w.logs, w.logLevel, maxHeader),
 		"ENDPOINT", w.axra.URL+"/api/v1",
 		"PORT", w.port,
 		"ROOT", w.root,

@@ -21,7 +21,7 @@ import (
 )
 
 // rememberedTokens is how many tokens the gate remembers as a whole (maxRecent in verified.go).
-const rememberedTokens = 20_000
+const rememberedTokens = 1 << 14
 
 // perVisit is how many requests a visitor makes before the next one comes: a page and
 // what it is made of.
