@@ -64,7 +64,9 @@ func (g Gate) Sign(access token.Access) (string, error) {
 
 // ForgetTokens pushes all tokens out of memory, as many others would. Their digests stay.
 func (g Gate) ForgetTokens() {
-	for i := range g.app.shared.recent {
-		g.app.shared.recent[i].Store(nil)
+	for i := range g.app.shared.recent.places {
+		for j := range g.app.shared.recent.places[i] {
+			g.app.shared.recent.places[i][j].Store(nil)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func addForeignCookies(r *http.Request) {
 // newBenchWorld is a world whose log does not come between the lines of the results.
 func newBenchWorld(b *testing.B, config string) *world {
 	b.Helper()
-	caddy.BufferedLog() // until the log file is open
+	caddy.BufferedLog()                                                   // until the log file is open
 	return newWorld(b, worldOptions{Caddyfile: config, LogLevel: "INFO"}) // as on most sites
 }
 

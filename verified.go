@@ -124,9 +124,14 @@ func (v *verified) name() string {
 }
 
 // recent keeps the tokens that came by more than once lately, to compare others with: a
-// digest would take longer than all the rest. Each has one place, by the end of its
-// signature, from which the next one pushes it out.
-type recent [maxRecent]atomic.Pointer[kept]
+// digest would take longer than all the rest. Each has a few places to be in, by the end of
+// its signature, from which others push it out.
+type recent struct {
+	places [maxRecent / ways][ways]atomic.Pointer[kept]
+	pushed atomic.Uint32 // how often one was pushed out
+}
+
+const ways = 4
 
 // kept is a token as a whole.
 type kept struct {
@@ -136,16 +141,30 @@ type kept struct {
 
 var recentSeed = maphash.MakeSeed()
 
-func (r *recent) place(raw string) *atomic.Pointer[kept] {
-	return &r[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%maxRecent]
+func (r *recent) placesOf(raw string) *[ways]atomic.Pointer[kept] {
+	return &r.places[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%(maxRecent/ways)]
 }
 
 // find returns what is known about a token that is kept, or nil.
 func (r *recent) find(raw string) *verified {
-	if found := r.place(raw).Load(); found != nil && found.raw == raw {
-		return found.verified
+	places := r.placesOf(raw)
+	for i := range places {
+		if found := places[i].Load(); found != nil && found.raw == raw {
+			return found.verified
+		}
 	}
 	return nil
+}
+
+// keep puts a token where there is room.
+func (r *recent) keep(v *verified, raw string) {
+	places, token := r.placesOf(raw), &kept{strings.Clone(raw), v} // a header holds more than the token
+	for i := range places {
+		if places[i].CompareAndSwap(nil, token) {
+			return
+		}
+	}
+	places[r.pushed.Add(1)%ways].Store(token)
 }
 
 // inARow is within which time a token has to come by again to be kept: that of a page and
@@ -158,7 +177,7 @@ func (r *recent) meet(v *verified, raw string, at time.Time) {
 	if since < 0 || since > int64(inARow) || len(raw) > maxRecentSize {
 		return
 	}
-	r.place(raw).Store(&kept{strings.Clone(raw), v}) // a header holds more than the token
+	r.keep(v, raw)
 }
 
 // end is when access ends; zero: never. The purchase may have been extended since the
