@@ -24,7 +24,6 @@ type guarded struct {
 	reads   chan struct{}
 	writes  chan struct{}
 	observe func(operation string, err error) // may be nil
-	turn    *turn                             // of which all operations are a part; nil: each is by itself
 }
 
 func newGuarded(s Storage, timeout time.Duration) guarded {
@@ -49,9 +48,6 @@ func (g guarded) tell(operation string, err error) {
 }
 
 func (g guarded) load(ctx context.Context, key string) ([]byte, error) {
-	if g.turn != nil {
-		return g.turn.operate("load", func() ([]byte, error) { return g.storage.Load(ctx, key) })
-	}
 	value, err := g.run(ctx, g.reads, func(ctx context.Context) ([]byte, error) {
 		return g.storage.Load(ctx, key)
 	})
@@ -60,10 +56,6 @@ func (g guarded) load(ctx context.Context, key string) ([]byte, error) {
 }
 
 func (g guarded) store(ctx context.Context, key string, value []byte) error {
-	if g.turn != nil {
-		_, err := g.turn.operate("store", func() ([]byte, error) { return nil, g.storage.Store(ctx, key, value) })
-		return err
-	}
 	_, err := g.run(ctx, g.writes, func(ctx context.Context) ([]byte, error) {
 		return nil, g.storage.Store(ctx, key, value)
 	})

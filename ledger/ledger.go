@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -125,19 +124,10 @@ func (l *Ledger) putSession(ctx context.Context, f Fact) (bool, error) {
 // other. What is known about the id already counts for the session as well.
 func (l *Ledger) linkPayment(ctx context.Context, f Fact) (fresh bool, err error) {
 	f.Kind = link
-	var marked atomic.Bool // by what has come before; written even after the turn was given up
-	fresh, err = l.inTurn(ctx, func(ctx context.Context, l *Ledger) (fresh bool, err error) {
-		if fresh, err = l.put(ctx, f, f.Payment); err != nil {
-			return false, err
-		}
-		// Looked up only after the link is there, see recordPaymentOutcome.
-		known, err := l.isMarked(ctx, f.Payment)
-		marked.Store(known)
-		return fresh, err
-	})
-	if err != nil || !marked.Load() {
-		return fresh, err
+	if fresh, err = l.put(ctx, f, f.Payment); err != nil {
+		return false, err
 	}
+	// Looked up only after the link is there, see recordPaymentOutcome.
 	outcomes, _, err := l.outcomes(ctx, f.Payment)
 	if err != nil {
 		return false, err
@@ -221,11 +211,6 @@ func (l *Ledger) foretell(ctx context.Context, id string, more bool) error {
 
 // put stores the fact under the id unless a valid one is there.
 func (l *Ledger) put(ctx context.Context, f Fact, id string) (fresh bool, err error) {
-	return l.inTurn(ctx, func(ctx context.Context, l *Ledger) (bool, error) { return l.putNow(ctx, f, id) })
-}
-
-// putNow is put within a turn.
-func (l *Ledger) putNow(ctx context.Context, f Fact, id string) (fresh bool, err error) {
 	known, err := l.has(ctx, f.Kind, id)
 	if err != nil || known {
 		return false, err
