@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/cache"
-
 	"github.com/caddy-axra/paywall/ledger"
 )
 

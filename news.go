@@ -26,8 +26,8 @@ type news struct {
 
 // shardNews is what is known of one shard's news.
 type shardNews struct {
-	said    atomic.Pointer[saying] // nil: never read
-	triedAt atomic.Int64           // of the last attempt in the background, to space them
+	said  atomic.Pointer[saying] // nil: never read
+	tried spacing                // of attempts in the background
 }
 
 // saying is what the news say. Times are Unix nanoseconds.
@@ -78,7 +78,7 @@ func (n *news) isDue(v *verified, at time.Time) bool {
 // begin has the news of a token read that were never read.
 func (n *news) begin(v *verified) {
 	for _, shard := range v.shards {
-		if n.shards[shard].said.Load() == nil && n.shards[shard].mayTry(now()) {
+		if n.shards[shard].said.Load() == nil && n.shards[shard].tried.mayTry(now()) {
 			n.read(shard)
 		}
 	}
@@ -87,7 +87,7 @@ func (n *news) begin(v *verified) {
 // renew has those read again in the background that are due.
 func (n *news) renew(v *verified, at time.Time) {
 	for _, shard := range v.shards {
-		if n.isStale(shard, at) && n.shards[shard].mayTry(at) {
+		if n.isStale(shard, at) && n.shards[shard].tried.mayTry(at) {
 			n.read(shard)
 		}
 	}
@@ -101,13 +101,6 @@ func (n *news) isStale(shard ledger.Shard, at time.Time) bool {
 		age = time.Duration(at.UnixNano() - said.asOf)
 	}
 	return age < -n.recheck || age > n.recheck/2
-}
-
-// mayTry lets one caller through per retryCheck.
-func (s *shardNews) mayTry(at time.Time) bool {
-	last := s.triedAt.Load()
-	since := at.UnixNano() - last
-	return (since >= int64(retryCheck) || since < 0) && s.triedAt.CompareAndSwap(last, at.UnixNano())
 }
 
 // ask has those read again that are due, and closes the channel when they are.

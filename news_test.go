@@ -308,6 +308,12 @@ func TestNewsDoNotVouchForWhatTheyDoNotTell(t *testing.T) {
 			v.place = place{kind: ledger.Device, slot: slot, holder: "holder"}
 			return v
 		},
+		"a token of another payment of the session": func(n *readingNode) *verified {
+			n.record(n.ledger, paymentOf("cs_1"))
+			second := paymentOf("cs_1") // of a local rail that is confirmed twice
+			second.Payment = "bpay_2"
+			return n.sell(second)
+		},
 		"what was won back": func(n *readingNode) *verified {
 			v := n.sell(paymentOf("cs_1"))
 			n.record(n.ledger, ledger.Fact{Kind: ledger.Disputed, Session: "cs_1", At: time.Now()})

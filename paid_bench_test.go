@@ -125,6 +125,21 @@ func benchDecision(b *testing.B, algorithm string) {
 			}
 		}
 	})
+	b.Run("known by its digest", func(b *testing.B) {
+		access, err := gate.Read(raw, w.site)
+		mustDo(b, err)
+		access.Payment = strings.Repeat("x", 450) // too long to be kept as a whole
+		long, err := gate.Sign(access)
+		mustDo(b, err)
+		request := prepared(b, w.site+"/premium/article.html", &http.Cookie{Name: name, Value: long})
+		gate.Opens(request) // the first time the ledger is asked
+		b.ReportAllocs()
+		for b.Loop() {
+			if !gate.Opens(request) {
+				b.Fatal("it does not open")
+			}
+		}
+	})
 	b.Run("whether the gate covers", func(b *testing.B) {
 		request := prepared(b, w.site+"/premium/article.html")
 		b.ReportAllocs()

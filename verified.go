@@ -103,7 +103,7 @@ type verified struct {
 	outcomes     atomic.Int64 // heard.outcomes at that time
 	answered     atomic.Int64 // number of that reading
 	untroubled   atomic.Bool  // nothing but news of its shards can change the answer
-	triedAt      atomic.Int64 // of the last attempt in the background, to space them
+	tried        spacing      // of attempts in the background
 	failingSince atomic.Int64 // 0: the last attempt succeeded
 	closedFor    atomic.Pointer[ledger.Kind]
 	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
@@ -263,7 +263,7 @@ func (a *App) remembered(raw string, at time.Time) *verified {
 	known := a.shared.recent.find(raw)
 	if known == nil {
 		found, ok := a.shared.verified.GetIfPresent(lastOf(raw))
-		if !ok || found.digest != sha256.Sum256([]byte(raw)) {
+		if !ok || found.digest != digestOf(raw) {
 			return nil
 		}
 		known = found
@@ -273,6 +273,12 @@ func (a *App) remembered(raw string, at time.Time) *verified {
 		return nil
 	}
 	return known
+}
+
+// digestOf names a token; nobody can make another one of the same.
+func digestOf(raw string) [sha256.Size]byte {
+	var buffer [1024]byte // most tokens fit, and need no memory for it
+	return sha256.Sum256(append(buffer[:0], raw...))
 }
 
 // lastOf is enough of a token to find it by: the end of its signature.
@@ -294,7 +300,7 @@ func (a *App) accepts(entry *verified) bool {
 
 // remember keeps what has been verified.
 func (a *App) remember(raw string, entry *verified) *verified {
-	entry.digest = sha256.Sum256([]byte(raw))
+	entry.digest = digestOf(raw)
 	entry.number = a.shared.numbered.Add(1)
 	entry.shards = [2]ledger.Shard{ledger.ShardOf(entry.Session), ledger.ShardOf(entry.Payment)}
 	entry.Pass, entry.Resource = unique.Make(entry.Pass).Value(), unique.Make(entry.Resource).Value() // most have the same
@@ -328,12 +334,12 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	switch {
 	case fresh && vouched:
 		a.news.renew(v, at)
-		if a.news.isDue(v, at) && v.mayTry(at) {
+		if a.news.isDue(v, at) && v.tried.mayTry(at) {
 			a.recheck(v)
 		}
 	case fresh && age <= recheck/2:
 	case fresh, failing && v.verdict(at, time.Duration(a.Grace)) == open:
-		if v.mayTry(at) {
+		if v.tried.mayTry(at) {
 			a.recheck(v)
 		}
 	default:
@@ -350,10 +356,13 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	return verdict
 }
 
-// mayTry lets one caller through per retryCheck.
-func (v *verified) mayTry(at time.Time) bool {
-	last := v.triedAt.Load()
-	return at.UnixNano()-last >= int64(retryCheck) && v.triedAt.CompareAndSwap(last, at.UnixNano())
+// spacing lets one caller through per retryCheck.
+type spacing struct{ last atomic.Int64 }
+
+func (s *spacing) mayTry(at time.Time) bool {
+	last := s.last.Load()
+	since := at.UnixNano() - last
+	return (since >= int64(retryCheck) || since < 0) && s.last.CompareAndSwap(last, at.UnixNano()) // the clock may have been set back
 }
 
 func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
@@ -461,7 +470,9 @@ func (a *App) learn(v *verified, said reading, err error) {
 		return // what was read later has come first
 	}
 	v.learnt = said.number
-	untroubled := err == nil && said.grant.Untroubled && v.place.kind == "" && (!said.grant.Terms.Claim || v.claimClosed.Load())
+	grant := &said.grant
+	untroubled := err == nil && grant.Untroubled && grant.Session == v.Session && grant.Payment == v.Payment && // whose news are read
+		v.place.kind == "" && (!grant.Terms.Claim || v.claimClosed.Load())
 	if !untroubled {
 		v.untroubled.Store(false) // before the rest, which news could vouch for otherwise
 	}

@@ -59,3 +59,16 @@ func TestTokensAreKeptWithinBounds(t *testing.T) {
 		t.Errorf("%d are kept where %d have room", found, ways)
 	}
 }
+
+func TestAttemptsAreSpacedWhateverTheClockDoes(t *testing.T) {
+	var s spacing
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, step := range []struct {
+		passes time.Duration
+		want   bool
+	}{{0, true}, {retryCheck / 2, false}, {retryCheck / 2, true}, {-time.Hour, true}, {0, false}, {retryCheck, true}} {
+		if at = at.Add(step.passes); s.mayTry(at) != step.want {
+			t.Errorf("at %s, after %s: want %t", at, step.passes, step.want)
+		}
+	}
+}

@@ -31,7 +31,7 @@ const perVisit = 20
 func (b *bench) visitors(ctx context.Context) ([]*table, error) {
 	t := &table{
 		title: "Many visitors, " + sizeName(small),
-		note: fmt.Sprintf("%d different valid tokens of %d purchases in random order, where about %d are remembered, against the same bytes without a gate. "+
+		note: fmt.Sprintf("%d different valid tokens of %d purchases in random order, where %d are kept as a whole, against the same bytes without a gate. "+
 			"All have come by several times before, within %s.", b.tokens, min(b.sessions, b.tokens), rememberedTokens, b.known),
 		head: []string{"tokens", "requests of each in a row", "throughput", "CPU per request", "p99"},
 	}
@@ -137,8 +137,8 @@ func (b *bench) mint(ctx context.Context, s *site, algorithm string) ([]string, 
 	return all, b.spread(ctx, len(all), func(_ context.Context, i int) error {
 		raw, _, err := ring.SignAccess(token.Access{
 			Site: like.Site, Pass: like.Pass, Resource: like.Resource, Session: sessionID(i % b.sessions),
-			// What makes tokens of one purchase different.
-			Payment: fmt.Sprintf("bpay_%026d", i), Until: until,
+			// Tokens of one purchase differ in their ends.
+			Payment: paymentID(i % b.sessions), Until: until.Add(time.Duration(i/b.sessions) * time.Second),
 		}, algorithm)
 		all[i] = cookies(name + "=" + raw)
 		return err
@@ -148,11 +148,13 @@ func (b *bench) mint(ctx context.Context, s *site, algorithm string) ([]string, 
 // sessionID has the length of Axra's.
 func sessionID(n int) string { return fmt.Sprintf("cs_%026d", n) }
 
+func paymentID(n int) string { return fmt.Sprintf("bpay_%026d", n) }
+
 func (b *bench) sell(ctx context.Context, storage string, like terms.Terms) error {
 	quick := ledger.New(unsynced{&certmagic.FileStorage{Path: storage}}, answerWithin)
 	return b.spread(ctx, min(b.sessions, b.tokens), func(ctx context.Context, i int) error {
 		_, err := quick.Record(ctx, ledger.Fact{
-			Kind: ledger.Paid, Session: sessionID(i), Payment: fmt.Sprintf("bpay_%026d", i), At: time.Now(), Terms: like, Paid: like.Price,
+			Kind: ledger.Paid, Session: sessionID(i), Payment: paymentID(i), At: time.Now(), Terms: like, Paid: like.Price,
 		})
 		return err
 	})

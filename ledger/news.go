@@ -14,7 +14,8 @@ import (
 // Shard is one of the parts into which ids of sessions and payments fall by their hash.
 type Shard uint8
 
-// Shards is how many there are.
+// Shards is how many there are. It is part of the storage's format: nodes with another
+// number would not hear of each other's refunds.
 const Shards = 64
 
 // ShardOf is the shard of an id.
@@ -75,14 +76,14 @@ func (l *Ledger) announce(ctx context.Context, shard Shard) error {
 	return nil
 }
 
-// announceAll is for an import, which may have changed everything.
+// announceAll is for an import, which may have changed everything. It takes no longer
+// than one operation may.
 func (l *Ledger) announceAll(ctx context.Context) error {
-	all := make([]Shard, Shards)
-	var failed error
+	all, each := make([]Shard, Shards), make([]func() error, Shards)
 	for i := range all {
 		all[i] = Shard(i) //nolint:gosec // below Shards
-		failed = errors.Join(failed, l.announce(ctx, all[i]))
+		each[i] = func() error { return l.announce(ctx, all[i]) }
 	}
-	l.tell(all...)
-	return failed
+	defer l.tell(all...)
+	return atOnce(each...)
 }

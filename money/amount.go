@@ -38,6 +38,10 @@ func (a Amount) InexactFloat64() float64 { return a.decimal().InexactFloat64() }
 // String writes it without needless zeros.
 func (a Amount) String() string { return a.decimal().String() }
 
+// MarshalJSON writes it as a string, as decimal.Decimal does: many programs read JSON
+// numbers as floats.
+func (a Amount) MarshalJSON() ([]byte, error) { return a.decimal().MarshalJSON() }
+
 // UnmarshalJSON reads a JSON number, or a string with one.
 func (a *Amount) UnmarshalJSON(raw []byte) error { return (*decimal.Decimal)(a).UnmarshalJSON(raw) }
 
