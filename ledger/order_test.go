@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -306,5 +307,25 @@ func TestW6SixtyFourIdenticalRecordsAtOnce(t *testing.T) {
 				t.Errorf("records %v, want those of one delivery", storage.keys())
 			}
 		})
+	}
+}
+
+// A refund that is stored just as a payment looks for what is known about its id finds
+// the link, since that was stored before.
+func TestW7ARefundWhileItsPaymentIsLinked(t *testing.T) {
+	storage := newDisk()
+	ledger := New(storage, 0)
+	var refunded atomic.Bool
+	storage.seen = func(looked string) {
+		if looked == key(eventful, payment1) && refunded.CompareAndSwap(false, true) {
+			mustRecord(t, New(storage, 0), outcomeFact(Refunded, "", payment1))
+		}
+	}
+	mustRecord(t, ledger, paidFact(t, theSession, payment1))
+	storage.mu.Lock()
+	storage.seen = nil
+	storage.mu.Unlock()
+	if _, err := ledger.get(t.Context(), Refunded, theSession); err != nil {
+		t.Errorf("the refund does not stand under the session: %v", err)
 	}
 }

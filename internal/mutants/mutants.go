@@ -54,7 +54,7 @@ var mutants = []mutant{
 	{"D3 turned away at once while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since >= 0`, ".", "TestD3"},
 	{"W6 a payment that came half way is not told of", "ledger/ledger.go", `return err == nil && stands.Payment == f.Payment, err`, `return err == nil && stands.Payment == "", err`, "./ledger", "TestW6APaymentThatCame"},
 	{"the records of a payment wait for each other", "ledger/ledger.go", `		group.Go(each)`, `		defer each()`, "./ledger", "TestRecordsAreStored|TestMarkersAre"},
-	{"W7 a link is stored after the look at outcomes", "ledger/ledger.go", `if fresh, err = l.put(ctx, f, f.Payment); err != nil {`, `defer func() { fresh, err = l.put(ctx, f, f.Payment) }(); if err != nil {`, "./ledger", "TestW7"},
+	{"W7 a link is stored after the look at outcomes", "ledger/ledger.go", `if fresh, err = l.put(ctx, f, f.Payment); err != nil {`, `defer func() { fresh, err = l.put(ctx, f, f.Payment) }(); if err != nil {`, "./ledger", "TestW7ARefundWhile"},
 	{"everybody who waits reads for themselves", "flights.go", `g.flights.DoChan(session+g.heard.edition(session), func`, `g.flights.DoChan(strconv.FormatInt(g.heard.readings.Add(1), 10), func`, ".", "TestOneReading|OfASession"},
 	{"each token reads for itself", "verified.go", `landed := <-a.grants.ask(v.Session)`, `landed := <-(&grants{ledger: a.ledger, heard: &a.shared.heard}).ask(v.Session)`, ".", "TestRechecksOf"},
 	{"W6 a reading from before hides a payment", "flights.go", `h.paymentsOf(session).Add(1)`, `h.paymentsOf(session).Add(0)`, ".", "TestAReadingHides"},
