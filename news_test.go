@@ -440,3 +440,41 @@ func TestNewsDoNotVouchAfterTheClockWasSetBack(t *testing.T) {
 		}
 	})
 }
+
+// T7: who closes the connection for writing can still read the answer.
+func TestT7WhoHangsUpIsNotLetIn(t *testing.T) {
+	onNode(t, func(n *readingNode) {
+		v := n.sell(paymentOf("cs_1"))
+		n.settle(v)
+		n.record(n.another(), refund("cs_1", ""))
+		left, leave := context.WithCancel(n.t.Context())
+		leave()
+		for range 20 {
+			time.Sleep(3 * DefaultRecheck)
+			if n.judge(left, v, time.Now()) == open {
+				t.Error("let in after the refund")
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+// Who was looked up lately does not wait for news that nobody has read for long.
+func TestWhoWasLookedUpLatelyDoesNotWaitForNews(t *testing.T) {
+	onNode(t, func(n *readingNode) {
+		first := n.sell(paymentOf("cs_1"))
+		n.settle(first)
+		time.Sleep(10 * DefaultRecheck)
+		v := n.sell(paymentOf("cs_1"))
+		v.checkedAt.Store(0)
+		n.want(v, open) // the ledger is asked
+		n.storage.change(func(s *sharedStorage) { s.hangs[newsKeys] = true })
+		time.Sleep(DefaultRecheck * 3 / 4)
+		began := time.Now()
+		n.judge(n.t.Context(), v, began)
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("a visitor waits %s", waited)
+		}
+		time.Sleep(time.Minute) // what hangs is given up
+	})
+}

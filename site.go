@@ -110,6 +110,9 @@ type knownSite struct {
 	byTLS bool
 }
 
+// maxHost is the length in bytes of a host name with its port, beyond which it is not remembered.
+const maxHost = 253 + len(":65535")
+
 // siteOn is the site of a request's Host header, if the gate stands there. What a Host
 // header leads to never changes.
 func (h *Handler) siteOn(server *caddyhttp.Server, r *http.Request) (site, bool) {
@@ -130,7 +133,7 @@ func (h *Handler) siteOn(server *caddyhttp.Server, r *http.Request) (site, bool)
 			continue
 		}
 		found := newSite(origin(r, host, address.port(port)))
-		if stand.remembered.Add(1) <= maxOrigins {
+		if len(r.Host) <= maxHost && stand.remembered.Add(1) <= maxOrigins {
 			found.names = h.names(found)
 			host := strings.Clone(r.Host)
 			remembered := &knownSite{found, host, r.TLS != nil}

@@ -325,7 +325,12 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	vouched := false
 	if age > recheck/2 && !failing {
 		var asOf int64
-		if asOf, vouched = a.news.vouchFor(v, at); vouched {
+		asOf, vouched = a.news.vouchFor(v, at)
+		if vouched && asOf <= v.checkedAt.Load() && age <= recheck { // the ledger has answered since, and lately
+			vouched = false
+			a.news.renew(v, at)
+		}
+		if vouched {
 			age = at.UnixNano() - asOf
 		}
 	}
@@ -338,12 +343,14 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 			a.recheck(v)
 		}
 	case fresh && age <= recheck/2:
-	case fresh, failing && v.verdict(at, time.Duration(a.Grace)) == open:
+	case fresh, failing && !a.shared.heard.more(v) && v.verdict(at, time.Duration(a.Grace)) == open:
 		if v.tried.mayTry(at) {
 			a.recheck(v)
 		}
 	default:
-		a.await(ctx, v, vouched)
+		if a.await(ctx, v, vouched); ctx.Err() != nil {
+			return unknown // who hangs up may still read what is answered
+		}
 		at = now()
 	}
 	if end := v.end(); !end.IsZero() && !at.Before(end) {

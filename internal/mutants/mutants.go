@@ -93,6 +93,7 @@ var mutants = []mutant{
 	{"T6 one kind of token passes for the other", "token/token.go", `|| !known || signed.typ != typ {`, `|| !known {`, "./token", "."},
 	{"T7 a refund closes nothing", "verified.go", `if kind := v.closedFor.Load(); kind != nil {`, `if kind := v.closedFor.Load(); kind != nil && *kind == "" {`, ".", "TestT7Refund"},
 	{"T7 a refund is not noticed at once", "flights.go", `count := h.outcomes.Add(1)`, `count := h.outcomes.Add(0)`, ".", "TestT7Refund|TestT7What"},
+	{"T7 who hangs up is let in", "verified.go", `if a.await(ctx, v, vouched); ctx.Err() != nil {`, `if a.await(ctx, v, vouched); ctx == nil {`, ".", "TestT7WhoHangsUp"},
 	{"T7 a refund concerns everybody", "flights.go", `if !v.untroubled.Load() {`, `if !v.untroubled.Load() || known < h.outcomes.Load() {`, ".", "TestT7What"},
 	{"T7 news of the payment do not count", "flights.go", ` || known < h.news[v.shards[1]].Load()`, ``, ".", "TestT7What"},
 	{"T7 news of the payment are not read", "news.go", `for _, shard := range v.shards {
