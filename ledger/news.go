@@ -81,7 +81,7 @@ func (l *Ledger) announce(ctx context.Context, shard Shard) error {
 func (l *Ledger) announceAll(ctx context.Context) error {
 	all, each := make([]Shard, Shards), make([]func() error, Shards)
 	for i := range all {
-		all[i] = Shard(i) //nolint:gosec // below Shards
+		all[i] = Shard(i)
 		each[i] = func() error { return l.announce(ctx, all[i]) }
 	}
 	defer l.tell(all...)
