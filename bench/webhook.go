@@ -226,7 +226,7 @@ func (b *bench) rates(ctx context.Context, s, storer *site, sold map[string]stri
 		if err != nil {
 			return nil, err
 		}
-		defer l.close()
+		b.onStop(l.close)
 		sides[i] = contender{l, side.processes}
 	}
 	folder, err := os.MkdirTemp(b.folder, "storage-")
