@@ -281,6 +281,16 @@ http://localhost:PORT {
 }
 `
 
+// Outside a gate all that would tell who has paid is empty; a name there would tell an
+// application that somebody has.
+func TestNobodyHasAName(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(twoGates, "root ROOT",
+		`respond /free "[{http.axra.paid}|{http.axra.user}|{http.auth.user.id}|{http.axra.session}]"`+"\n\troot ROOT", 1)})
+	if got := w.visitor().open("/free").body; got != "[false|||]" && got != "[false||{http.auth.user.id}|]" {
+		t.Errorf("a visitor who has not paid is %s", got)
+	}
+}
+
 func TestRestartInTheMiddle(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()

@@ -3,7 +3,6 @@ package paywall
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"sync"
 	"testing"
 	"time"
@@ -15,34 +14,24 @@ import (
 
 // slowStorage is a storage in memory whose answers are held back on command.
 type slowStorage struct {
+	memory
 	mu      sync.Mutex
-	records map[string][]byte
 	loads   int
 	held    chan struct{} // answers wait for it to be closed
 	reached chan struct{} // one word for each answer that is held
 }
 
-func (s *slowStorage) Load(_ context.Context, key string) ([]byte, error) {
+func (s *slowStorage) Load(ctx context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
 	s.loads++
-	value, ok := s.records[key]
 	held := s.held
 	s.mu.Unlock()
+	value, err := s.memory.Load(ctx, key)
 	if held != nil {
 		s.reached <- struct{}{}
 		<-held
 	}
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return value, nil
-}
-
-func (s *slowStorage) Store(_ context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.records[key] = value
-	return nil
+	return value, err
 }
 
 // hold holds back what is asked from now on, until release is called.
@@ -62,7 +51,7 @@ func (s *slowStorage) letThrough() {
 }
 
 func newGrants() (*grants, *slowStorage) {
-	storage := &slowStorage{records: make(map[string][]byte), reached: make(chan struct{}, 1000)}
+	storage := &slowStorage{memory: memory{records: make(map[string][]byte)}, reached: make(chan struct{}, 1000)}
 	return &grants{ledger: ledger.New(storage, time.Minute), heard: new(heard)}, storage
 }
 

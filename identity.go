@@ -81,7 +81,7 @@ func (h *Handler) identify(r *http.Request, v *verified) {
 		return
 	}
 	for name, value := range map[string]string{
-		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": v.name(),
+		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": userID(v.Session),
 	} {
 		if value != "" {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
@@ -122,7 +122,7 @@ func tellAdmitted(r *http.Request, v *verified) {
 // placeholder is the value of a placeholder that says who has paid.
 func (v *verified) placeholder(key string) (value any, known bool) {
 	if key == "http.auth.user.id" && v != nobody {
-		return v.name(), true // asked last: what an authentication handler sets goes before
+		return userID(v.Session), true // asked last: what an authentication handler sets goes before
 	}
 	name, found := strings.CutPrefix(key, "http.axra.")
 	if !found {
@@ -144,7 +144,10 @@ func (v *verified) placeholder(key string) (value any, known bool) {
 	case "until":
 		return v.untilInWords(), true
 	case "user":
-		return v.name(), true
+		if v.Session == "" {
+			return "", true
+		}
+		return userID(v.Session), true
 	}
 	return nil, false
 }

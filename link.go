@@ -120,7 +120,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 		return nil, token.ErrInvalid
 	}
 	if known := a.remembered(raw, now()); known != nil {
-		if known.site != site.origin || known.link == "" {
+		if known.Site != site.origin || known.link == "" {
 			return nil, token.ErrInvalid
 		}
 		return known, nil
@@ -137,7 +137,7 @@ func (a *App) verifyLink(raw string, site site) (*verified, error) {
 		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
 		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Key: kid,
 	}
-	return a.remember(raw, &verified{Access: access, site: site.origin, link: claims.Scope}), nil
+	return a.remember(raw, &verified{Access: access, link: claims.Scope}), nil
 }
 
 // escaped writes a path as it travels, whether it was written so or not.

@@ -141,7 +141,7 @@ type App struct {
 	ledger        *ledger.Ledger
 	grants        grants
 	news          news
-	rechecks      singleflight.Group // of tokens, by number and what was heard
+	rechecks      singleflight.Group // of tokens, by digest and what was heard
 	shared        *shared
 	axra          *axraClient
 	keyring       *token.Keyring // the stored keys, and SigningKeys

@@ -72,7 +72,7 @@ func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
 // isDue reports whether the ledger should be asked again in spite of all news.
 func (n *news) isDue(v *verified, at time.Time) bool {
 	age := at.UnixNano() - v.checkedAt.Load()
-	return age > (vouchAtLeast+v.number%vouchSpread)*int64(n.recheck)
+	return age > int64(vouchAtLeast+v.digest[0]%vouchSpread)*int64(n.recheck)
 }
 
 // begin has the news of a token read that were never read.

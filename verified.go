@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash/maphash"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,8 +33,6 @@ type shared struct {
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
-	// numbered counts the tokens that were verified.
-	numbered atomic.Int64
 }
 
 // Bounds of the memory. Ten times as many tokens are known as are kept as a whole.
@@ -88,15 +85,12 @@ const (
 // was checked, with what the ledger last said about its payment.
 type verified struct {
 	token.Access
-	site   string
 	link   string            // the one address that it opens; empty for an access token
 	place  place             // among those of the purchase, if it has one
 	digest [sha256.Size]byte // of the token
-	number int64             // names the flight of the rechecks
 	shards [2]ledger.Shard   // of the session and of the payment
 
 	seenAt   atomic.Int64                     // when it last came by without being kept; Unix nanoseconds
-	user     atomic.Pointer[string]           // see name
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
 
 	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
@@ -111,16 +105,6 @@ type verified struct {
 	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
 	learning     sync.Mutex                // held while an answer is written, never by a request
 	learnt       int64                     // number of the last reading, also of one that failed
-}
-
-// name is a name for the purchase that may be logged.
-func (v *verified) name() string {
-	if known := v.user.Load(); known != nil {
-		return *known
-	}
-	name := userID(v.Session)
-	v.user.Store(&name)
-	return name
 }
 
 // recent keeps the tokens that came by more than once lately, to compare others with: a
@@ -158,13 +142,13 @@ func (r *recent) find(raw string) *verified {
 
 // keep puts a token where there is room.
 func (r *recent) keep(v *verified, raw string) {
-	places, token := r.placesOf(raw), &kept{strings.Clone(raw), v} // a header holds more than the token
+	places, whole := r.placesOf(raw), &kept{strings.Clone(raw), v} // a header holds more than the token
 	for i := range places {
-		if places[i].CompareAndSwap(nil, token) {
+		if places[i].CompareAndSwap(nil, whole) {
 			return
 		}
 	}
-	places[r.pushed.Add(1)%ways].Store(token)
+	places[r.pushed.Add(1)%ways].Store(whole)
 }
 
 // inARow is within which time a token has to come by again to be kept: that of a page and
@@ -237,7 +221,7 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	}
 	if known := a.remembered(raw, at); known != nil {
 		switch {
-		case known.site != site.origin || known.link != "":
+		case known.Site != site.origin || known.link != "":
 			return nil, token.ErrInvalid
 		case at.Before(known.Expires):
 			return known, nil
@@ -254,7 +238,7 @@ func (a *App) verify(raw string, site site, at time.Time) (*verified, error) {
 	if malformed != nil {
 		return nil, malformed
 	}
-	return a.remember(raw, &verified{Access: access, site: site.origin, place: place}), err
+	return a.remember(raw, &verified{Access: access, place: place}), err
 }
 
 // remembered is what has been verified before, as long as this configuration accepts the
@@ -301,7 +285,6 @@ func (a *App) accepts(entry *verified) bool {
 // remember keeps what has been verified.
 func (a *App) remember(raw string, entry *verified) *verified {
 	entry.digest = digestOf(raw)
-	entry.number = a.shared.numbered.Add(1)
 	entry.shards = [2]ledger.Shard{ledger.ShardOf(entry.Session), ledger.ShardOf(entry.Payment)}
 	entry.Pass, entry.Resource = unique.Make(entry.Pass).Value(), unique.Make(entry.Resource).Value() // most have the same
 	entry.downloads.Store(int64(entry.Downloads))                                                     // until the ledger says
@@ -319,21 +302,9 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		return none
 	}
 	recheck := int64(a.Recheck)
-	age := at.UnixNano() - v.checkedAt.Load()
+	asOf, vouched := a.confirmed(v, at)
+	age := at.UnixNano() - asOf
 	failing := v.failingSince.Load() != 0
-	// Without news the answer holds for the time of Recheck, with them as long as there are none.
-	vouched := false
-	if age > recheck/2 && !failing {
-		var asOf int64
-		asOf, vouched = a.news.vouchFor(v, at)
-		if vouched && asOf <= v.checkedAt.Load() && age <= recheck { // the ledger has answered since, and lately
-			vouched = false
-			a.news.renew(v, at)
-		}
-		if vouched {
-			age = at.UnixNano() - asOf
-		}
-	}
 	// The ledger may have answered since the request came; a clock may also have been set back.
 	fresh := age >= -recheck && age <= recheck && !a.shared.heard.more(v)
 	switch {
@@ -361,6 +332,35 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		graceVerdicts.Inc()
 	}
 	return verdict
+}
+
+// confirmed is the time as of which it is known that a token's payment stands, in Unix
+// nanoseconds: by news, if vouched, else by the last answer of the ledger. Without news that
+// holds for the time of Recheck, with them as long as there are none.
+func (a *App) confirmed(v *verified, at time.Time) (asOf int64, vouched bool) {
+	asOf = v.checkedAt.Load()
+	age := at.UnixNano() - asOf
+	if age <= int64(a.Recheck)/2 || v.failingSince.Load() != 0 {
+		return asOf, false
+	}
+	news, ok := a.news.vouchFor(v, at)
+	switch {
+	case !ok:
+		return asOf, false
+	case news <= asOf && age <= int64(a.Recheck): // the ledger has answered since, and lately
+		a.news.renew(v, at)
+		return asOf, false
+	}
+	return news, true
+}
+
+// fail notes since when the ledger cannot be read; a time that is yet to come is none, since
+// the clock was set back.
+func (v *verified) fail(since time.Time) {
+	known := v.failingSince.Load()
+	if known == 0 || known > now().UnixNano() {
+		v.failingSince.CompareAndSwap(known, since.UnixNano())
+	}
 }
 
 // spacing lets one caller through per retryCheck.
@@ -407,7 +407,7 @@ func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			v.failingSince.CompareAndSwap(0, now().UnixNano())
+			v.fail(now())
 			return
 		}
 	}
@@ -415,7 +415,7 @@ func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 	case <-a.recheck(v):
 	case <-ctx.Done():
 	case <-timer.C:
-		v.failingSince.CompareAndSwap(0, now().UnixNano())
+		v.fail(now())
 	}
 }
 
@@ -423,7 +423,7 @@ func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 // of the session, and does not end with the request that began it.
 func (a *App) recheck(v *verified) <-chan singleflight.Result {
 	a.news.begin(v)
-	return a.rechecks.DoChan(strconv.FormatInt(v.number, 10)+a.shared.heard.edition(v.Session), func() (any, error) {
+	return a.rechecks.DoChan(string(v.digest[:])+a.shared.heard.edition(v.Session), func() (any, error) {
 		landed := <-a.grants.ask(v.Session)
 		said, _ := landed.Val.(reading)
 		err := landed.Err
@@ -493,7 +493,7 @@ func (a *App) learn(v *verified, said reading, err error) {
 			// said "paid" there is no grace.
 			since = since.Add(-time.Duration(a.Grace) - time.Second)
 		}
-		v.failingSince.CompareAndSwap(0, since.UnixNano())
+		v.fail(since)
 		a.complain(a.logger, "the ledger cannot tell whether a visitor has paid; those known to have are served for the time of grace",
 			zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)), zap.Error(err))
 		return

@@ -72,3 +72,19 @@ func TestAttemptsAreSpacedWhateverTheClockDoes(t *testing.T) {
 		}
 	}
 }
+
+// D3: a clock that was set back while the ledger could not be read prolongs no grace.
+func TestD3AClockThatWasSetBackProlongsNoGrace(t *testing.T) {
+	var v verified
+	v.checkedAt.Store(1)
+	at := now()
+	v.failingSince.Store(at.Add(time.Hour).UnixNano())
+	v.fail(at)
+	if v.verdict(at.Add(time.Minute+time.Second), time.Minute) != unknown {
+		t.Error("the grace goes on")
+	}
+	v.fail(at.Add(time.Minute))
+	if v.failingSince.Load() != at.UnixNano() {
+		t.Error("a later failure prolongs it")
+	}
+}

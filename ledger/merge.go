@@ -32,6 +32,12 @@ func (m *merger) take(ctx context.Context, key string, fact Fact) error {
 	if err != nil {
 		return err
 	}
+	if fresh && fact.Kind == eventful {
+		// By it readers find what was imported before it, and what is to come.
+		if err := m.announceKey(ctx, key); err != nil {
+			return err
+		}
+	}
 	if fresh || !fact.Kind.numbered() {
 		m.count(fresh)
 		return nil

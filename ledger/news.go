@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,12 +67,30 @@ func (l *Ledger) tell(shards ...Shard) {
 
 // announce stores that there are news.
 func (l *Ledger) announce(ctx context.Context, shard Shard) error {
+	before, err := l.News(ctx, shard)
+	if err != nil {
+		return err
+	}
 	raw, err := json.Marshal(notice{Version: recordVersion, At: time.Now().UTC().Truncate(time.Second), ID: rand.Text()})
 	if err != nil {
 		return fmt.Errorf("encoding the news: %w", err)
 	}
 	if err := l.storage.store(ctx, newsKey(shard), raw); err != nil {
 		return fmt.Errorf("storing the news: %w", err)
+	}
+	return l.readBack(ctx, shard, before)
+}
+
+// readBack makes sure that the news of a shard have changed: what a storage loses would
+// never be told again. Another node may have changed them at the same time.
+func (l *Ledger) readBack(ctx context.Context, shard Shard, before string) error {
+	stored, err := l.News(ctx, shard)
+	if err != nil {
+		return err
+	}
+	var said notice
+	if err := json.Unmarshal([]byte(stored), &said); err != nil || said.ID == "" || stored == before {
+		return fmt.Errorf("%w: the news do not read back as written", ErrGarbled)
 	}
 	return nil
 }
@@ -86,4 +105,19 @@ func (l *Ledger) announceAll(ctx context.Context) error {
 	}
 	defer l.tell(all...)
 	return atOnce(each...)
+}
+
+// announceKey is announce for the id of a record's key, which holds its hash alone.
+func (l *Ledger) announceKey(ctx context.Context, key string) error {
+	_, hash, ok := parseKey(key)
+	if !ok {
+		return fmt.Errorf("%w: %.80q is no record's key", ErrTransfer, key)
+	}
+	first, err := hex.DecodeString(hash[:2])
+	if err != nil {
+		return fmt.Errorf("the key of a record: %w", err)
+	}
+	shard := Shard(first[0] % Shards)
+	defer l.tell(shard)
+	return l.announce(ctx, shard)
 }

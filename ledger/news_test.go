@@ -211,3 +211,52 @@ func TestAnImportIsNewsForAll(t *testing.T) {
 		}
 	}
 }
+
+// D1: a storage that loses the news must not have the refund acknowledged: no other node
+// would ever hear of it.
+func TestD1NewsThatAreLostAreNotAcknowledged(t *testing.T) {
+	for name, mangle := range map[string]func(value []byte, before string) []byte{
+		"forgotten": func(_ []byte, before string) []byte { return []byte(before) },
+		"emptied":   func([]byte, string) []byte { return nil },
+		"garbled":   func(value []byte, _ string) []byte { return value[:len(value)/2] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			storage := newDisk()
+			ledger := New(storage, 0)
+			mustRecord(t, ledger, paidFact(t, theSession, payment1), outcomeFact(Disputed, theSession, ""), outcomeFact(DisputeWon, theSession, ""))
+			before := mustReadNews(t, ledger, theSession)
+			storage.mangle = func(key string, value []byte) []byte {
+				if strings.HasPrefix(key, newsFolder) {
+					return mangle(value, before)
+				}
+				return value
+			}
+			refund := outcomeFact(Refunded, theSession, "")
+			if _, err := ledger.Record(t.Context(), refund); !errors.Is(err, ErrGarbled) {
+				t.Errorf("acknowledged: %v", err)
+			}
+			storage.heal()
+			mustRecord(t, ledger, refund)
+			if after := mustReadNews(t, ledger, theSession); after == before || mustGrant(t, ledger, theSession).ClosedFor != Refunded {
+				t.Errorf("the next delivery is not heeded: news %q", after)
+			}
+		})
+	}
+}
+
+// T7: an import that is under way, or was killed, has told of every marker that it has
+// stored: a delivery of the same refund has nothing to add.
+func TestT7AnImportTellsAsItGoes(t *testing.T) {
+	from, into := newFolder(t), newFolder(t)
+	mustRecord(t, from.Ledger, paidFact(t, theSession, payment1), outcomeFact(Refunded, theSession, payment1))
+	mustRecord(t, into.Ledger, paidFact(t, theSession, payment1))
+	before := mustReadNews(t, into.Ledger, theSession)
+	lines := bytes.SplitAfter(exported(t, from.Archive), []byte("\n"))
+	cut := slices.IndexFunc(lines, func(line []byte) bool { return bytes.Contains(line, []byte(`"key":"link/`)) })
+	if _, err := into.Import(t.Context(), bytes.NewReader(bytes.Join(lines[:cut], nil))); !errors.Is(err, ErrTransfer) {
+		t.Fatal(err)
+	}
+	if mustGrant(t, into.Ledger, theSession).ClosedFor != Refunded || mustReadNews(t, into.Ledger, theSession) == before {
+		t.Error("an import that broke off has closed a purchase without news")
+	}
+}

@@ -88,14 +88,10 @@ func (a *Archive) Export(ctx context.Context, w io.Writer, installation string, 
 // off; what came before that is stored.
 func (a *Archive) Import(ctx context.Context, r io.Reader) (Transferred, error) {
 	done, err := a.importLines(ctx, r)
-	if done.Records == 0 && err != nil {
-		return done, err // it has to be repeated, which will tell
+	if err != nil {
+		return done, err // each marker was announced; one that broke off is repeated
 	}
-	// Also where it broke off, and where whoever asked for it has left.
-	if told := a.announceAll(context.WithoutCancel(ctx)); err == nil {
-		err = told
-	}
-	return done, err
+	return done, a.announceAll(context.WithoutCancel(ctx)) // what broke off before is told now
 }
 
 func (a *Archive) importLines(ctx context.Context, r io.Reader) (Transferred, error) {
