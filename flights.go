@@ -90,11 +90,14 @@ func (h *heard) outcome(shards ...ledger.Shard) {
 // more reports whether this node has heard something that may concern a token, since the
 // ledger last answered.
 func (h *heard) more(v *verified) bool {
-	known := v.outcomes.Load()
-	if !v.untroubled.Load() {
-		return known != h.outcomes.Load() // it may hang on other sessions
+	said := v.said.Load()
+	switch {
+	case said == nil:
+		return h.outcomes.Load() != 0
+	case !said.untroubled:
+		return h.outcomes.Load() != said.outcomes // it may hang on other sessions
 	}
-	return known < h.news[v.shards[0]].Load() || known < h.news[v.shards[1]].Load()
+	return said.outcomes < h.news[v.shards[0]].Load() || said.outcomes < h.news[v.shards[1]].Load()
 }
 
 var heardSeed = maphash.MakeSeed()

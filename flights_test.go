@@ -186,7 +186,7 @@ func TestTheLaterReadingCounts(t *testing.T) {
 	v := new(verified)
 	a.learn(v, reading{number: 2, asked: time.Now(), grant: ledger.Grant{ClosedFor: ledger.Refunded}, outcomes: 1}, nil)
 	a.learn(v, reading{number: 1, asked: time.Now()}, nil)
-	if v.verdict(time.Now(), time.Minute) != closed || v.outcomes.Load() != 1 {
+	if v.verdict(time.Now(), time.Minute) != closed || v.said.Load().outcomes != 1 {
 		t.Error("what was read before the refund opens the gate")
 	}
 	a.learn(v, reading{number: 3, asked: time.Now().Add(-time.Hour)}, nil) // the clock was set back

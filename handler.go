@@ -135,7 +135,8 @@ type Handler struct {
 	app              *App
 	logger           *zap.Logger
 	matchers         caddyhttp.MatcherSets
-	divided          []halves // the matchers, for matchesAny
+	quickly          quickMatcher // the matchers, for what is as plain as most
+	divided          []halves     // the matchers, for matchesAny
 	pathMatchersOnly bool
 	implicitPass     bool             // nobody has chosen the name
 	sales            []*sale          // what opens the gate, in the order in which it is offered
@@ -207,7 +208,7 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	if err := h.matchers.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
-	h.divided = inHalves(h.matchers)
+	h.quickly, h.divided = newQuickMatcher(h.matchers), inHalves(h.matchers)
 	return nil
 }
 
@@ -479,7 +480,7 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 		}
 		verdict := h.app.judge(r.Context(), entry, at)
 		switch {
-		case verdict == open && entry.downloads.Load() == 0:
+		case verdict == open && entry.downloads() == 0:
 			best, known = open, entry
 			return false
 		case verdict == open, // another may open without counting downloads
@@ -568,7 +569,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	var err error
-	if limit := int(v.downloads.Load()); limit > 0 {
+	if limit := v.downloads(); limit > 0 {
 		meter := newMeter(private, r, h.app.shared.fetches, h.app.ledger, h.logger, v.Session, limit, now)
 		meter.complain = h.app.complainDownloads.Do
 		if err = meter.serve(next, r); meter.refused {

@@ -159,8 +159,11 @@ const linkPlaceholder = "http.axra.link."
 // offerLinks makes `{http.axra.link./feed/1.mp3}` the private address of that path,
 // for feeds that name their episodes.
 func (h *Handler) offerLinks(r *http.Request, site site, v *verified) {
+	if h.Links == nil {
+		return
+	}
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok || h.Links == nil {
+	if !ok {
 		return
 	}
 	replacer.Map(func(key string) (any, bool) {

@@ -51,11 +51,17 @@ var (
 		Namespace: "caddy", Subsystem: "axra", Name: "grace_verdicts_total",
 		Help: "Requests let in on an earlier answer of the ledger, while it cannot be read.",
 	})
+	newsReads = newCounter("news_reads_total",
+		"Readings of the ledger's news by outcome: first, unchanged, changed, failed.", "outcome")
+	tokensRemembered = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "tokens_remembered",
+		Help: "Access tokens and private addresses whose signatures need not be verified again.",
+	}, countRemembered)
 )
 
 var collectors = []prometheus.Collector{
 	checkouts, webhookEvents, funnel, paidAmount, refundedAmount, disputedAmount, disputes,
-	apiCalls, apiSuspended, limitsHit, ledgerErrors, recheckAge, graceVerdicts,
+	apiCalls, apiSuspended, limitsHit, ledgerErrors, recheckAge, graceVerdicts, newsReads, tokensRemembered,
 }
 
 func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -79,6 +85,9 @@ func beginAtZero() {
 		for _, reason := range []string{reasonError, reasonTimeout} {
 			ledgerErrors.WithLabelValues(operation, reason)
 		}
+	}
+	for _, outcome := range []string{newsFirst, newsUnchanged, newsChanged, newsFailed} {
+		newsReads.WithLabelValues(outcome)
 	}
 	for _, event := range storedEvents {
 		countsFrom(event, outcomeNotStored)
@@ -117,6 +126,16 @@ const (
 )
 
 func countCheckout(outcome string) { checkouts.WithLabelValues(outcome).Inc() }
+
+// Outcomes of readings of the news.
+const (
+	newsFirst     = "first"
+	newsUnchanged = "unchanged"
+	newsChanged   = "changed"
+	newsFailed    = "failed"
+)
+
+func countNews(outcome string) { newsReads.WithLabelValues(outcome).Inc() }
 
 // Outcomes of webhooks that are worth an alert.
 const (

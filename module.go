@@ -606,6 +606,18 @@ func anySuspended() float64 {
 	return found
 }
 
+// countRemembered is how many verified tokens this process remembers.
+func countRemembered() float64 {
+	total := 0
+	pool.Range(func(_, value any) bool {
+		if s, ok := value.(*shared); ok {
+			total += s.verified.EstimatedSize()
+		}
+		return true
+	})
+	return float64(total)
+}
+
 // onBreaker tells that calls are suspended, or made again.
 func (c *axraClient) onBreaker(open bool) {
 	if c.suspended.Swap(open) == open {

@@ -51,9 +51,11 @@ const (
 // vouchFor is the time as of which the ledger's last answer about a token still holds, by
 // what the news say: Unix nanoseconds. ok is false where they do not tell.
 func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
-	checked := v.checkedAt.Load()
-	age := time.Duration(at.UnixNano() - checked)
-	if !v.untroubled.Load() || age < -n.recheck || age > vouchAtMost*n.recheck {
+	last := v.said.Load()
+	if last == nil || !last.untroubled {
+		return 0, false
+	}
+	if age := time.Duration(at.UnixNano() - last.asked); age < -n.recheck || age > vouchAtMost*n.recheck {
 		return 0, false
 	}
 	asOf = math.MaxInt64
@@ -61,7 +63,7 @@ func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
 		said := n.shards[shard].said.Load()
 		// An eventually consistent storage may show news before what they are about, for a
 		// while. A clock may be set back, a number cannot.
-		if said == nil || v.answered.Load() <= said.after || checked < said.since+int64(n.recheck) {
+		if said == nil || last.number <= said.after || last.asked < said.since+int64(n.recheck) {
 			return 0, false
 		}
 		asOf = min(asOf, said.asOf)
@@ -71,8 +73,8 @@ func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
 
 // isDue reports whether the ledger should be asked again in spite of all news.
 func (n *news) isDue(v *verified, at time.Time) bool {
-	age := at.UnixNano() - v.checkedAt.Load()
-	return age > int64(vouchAtLeast+v.digest[0]%vouchSpread)*int64(n.recheck)
+	said := v.said.Load()
+	return said != nil && at.UnixNano()-said.asked > int64(vouchAtLeast+v.digest[0]%vouchSpread)*int64(n.recheck)
 }
 
 // begin has the news of a token read that were never read.
@@ -127,10 +129,17 @@ func (n *news) read(shard ledger.Shard) <-chan singleflight.Result {
 		began := now()
 		text, err := n.load(shard)
 		if err != nil {
+			countNews(newsFailed)
 			return nil, err
 		}
 		said := saying{text: text, since: now().UnixNano(), after: n.heard.readings.Load(), asOf: began.UnixNano()}
-		if known := n.shards[shard].said.Load(); known != nil && known.text == text {
+		switch known := n.shards[shard].said.Load(); {
+		case known == nil:
+			countNews(newsFirst)
+		case known.text != text:
+			countNews(newsChanged)
+		default:
+			countNews(newsUnchanged)
 			said.since, said.after = known.since, known.after
 		}
 		n.shards[shard].said.Store(&said)

@@ -51,7 +51,7 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 	if len(h.matchers) == 0 {
 		return covered, nil
 	}
-	if match, err := h.matchers.AnyMatchWithError(r); err != nil || match {
+	if match, err := h.quickly.matches(r); err != nil || match {
 		return covered, err // a matcher that fails must not open the gate
 	}
 	original := originalURL(r)

@@ -167,7 +167,7 @@ func (v *visit) startForProgram() error {
 			return v.unreadable(err)
 		}
 		v.device = known.Device
-		if v.extends == nil && known.downloads.Load() == 0 {
+		if v.extends == nil && known.downloads() == 0 {
 			return v.sendProblem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
 		}
 	}

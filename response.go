@@ -23,6 +23,7 @@ type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
+	lines       privateLines
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
@@ -34,7 +35,7 @@ func (w *privateWriter) WriteHeader(status int) {
 	// Informational responses precede the final one; 101 is final.
 	if !w.wroteHeader && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.wroteHeader = true
-		makePrivate(w.Header())
+		w.lines.makePrivate(w.Header())
 		if w.before != nil {
 			w.before(status)
 		}
@@ -69,22 +70,33 @@ func (w *privateWriter) FlushError() error {
 // sharedOnly are directives that speak to shared caches (RFC 9111, section 5.2.2).
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
+// privateLines are what makePrivate writes into a header: memory for it that need not be
+// made by itself.
+type privateLines [3]string
+
 // makePrivate marks an answer for this browser only.
-func makePrivate(header http.Header) {
-	lines := []string{"private", "Cookie, Authorization"}
+func makePrivate(header http.Header) { new(privateLines).makePrivate(header) }
+
+func (lines *privateLines) makePrivate(header http.Header) {
+	*lines = privateLines{"private", "", "Cookie, Authorization"}
+	// Vary first: file_server has set it, and even to assign what a map of eight has lets it
+	// grow, which takes longer than all the rest.
+	switch vary := header["Vary"]; {
+	case len(vary) == 0:
+		header["Vary"] = lines[2:]
+	case varies(vary, "Cookie") || varies(vary, "Authorization"):
+		addVary(header, "Cookie")
+		addVary(header, "Authorization")
+	case len(vary) == 1:
+		lines[1] = vary[0]
+		header["Vary"] = lines[1:]
+	default:
+		header["Vary"] = append(vary, lines[2])
+	}
 	if said := header["Cache-Control"]; len(said) > 0 {
 		lines[0] = privately(said)
 	}
 	header["Cache-Control"] = lines[:1:1]
-	switch vary := header["Vary"]; {
-	case len(vary) == 0:
-		header["Vary"] = lines[1:]
-	case varies(vary, "Cookie") || varies(vary, "Authorization"):
-		addVary(header, "Cookie")
-		addVary(header, "Authorization")
-	default:
-		header["Vary"] = append(vary, lines[1])
-	}
 	// Headers by which some shared caches let themselves be told otherwise (RFC 9213).
 	for name := range header {
 		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {

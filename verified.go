@@ -93,18 +93,23 @@ type verified struct {
 	seenAt   atomic.Int64                     // when it last came by without being kept; Unix nanoseconds
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
 
-	checkedAt    atomic.Int64 // Unix nanoseconds of the last answer of the ledger; 0: never
-	outcomes     atomic.Int64 // heard.outcomes at that time
-	answered     atomic.Int64 // number of that reading
-	untroubled   atomic.Bool  // nothing but news of its shards can change the answer
-	tried        spacing      // of attempts in the background
-	failingSince atomic.Int64 // 0: the last attempt succeeded
-	closedFor    atomic.Pointer[ledger.Kind]
-	downloads    atomic.Int64 // how often the purchase may be fetched; 0: without a bound
+	said         atomic.Pointer[standing] // what the ledger last said; nil: nothing yet
+	tried        spacing                  // of attempts in the background
+	failingSince atomic.Int64             // Unix nanoseconds; 0: the last attempt succeeded
 	claimClosed  atomic.Bool
-	until        atomic.Pointer[time.Time] // end of access; nil: as the token says
-	learning     sync.Mutex                // held while an answer is written, never by a request
-	learnt       int64                     // number of the last reading, also of one that failed
+	learning     sync.Mutex // held while an answer is written, never by a request
+	learnt       int64      // number of the last reading, also of one that failed
+}
+
+// standing is what the ledger said about a token. It is never changed, only replaced.
+type standing struct {
+	asked      int64       // when; Unix nanoseconds
+	number     int64       // of that reading
+	outcomes   int64       // heard.outcomes at that time
+	untroubled bool        // nothing but news of the token's shards can change the answer
+	closedFor  ledger.Kind // empty: the payment stands
+	downloads  int         // how often the purchase may be fetched; 0: without a bound
+	until      time.Time   // end of access; zero: never
 }
 
 // recent keeps the tokens that came by more than once lately, to compare others with: a
@@ -167,16 +172,32 @@ func (r *recent) meet(v *verified, raw string, at time.Time) {
 // end is when access ends; zero: never. The purchase may have been extended since the
 // token was signed, or an extension refunded.
 func (v *verified) end() time.Time {
-	if until := v.until.Load(); until != nil {
-		return *until
+	if said := v.said.Load(); said != nil {
+		return said.until
 	}
 	return v.Until
+}
+
+// downloads is how often the purchase may be fetched; 0: without a bound.
+func (v *verified) downloads() int {
+	if said := v.said.Load(); said != nil {
+		return said.downloads
+	}
+	return v.Downloads
+}
+
+// closedFor is why the payment does not stand any more; empty: it does, as far as is known.
+func (v *verified) closedFor() ledger.Kind {
+	if said := v.said.Load(); said != nil {
+		return said.closedFor
+	}
+	return ""
 }
 
 // outlasts reports whether the token is better kept than replaced by another purchase
 // of the same.
 func (v *verified) outlasts(other token.Access) bool {
-	if v.Session == other.Session || v.Resource != other.Resource || v.downloads.Load() > 0 {
+	if v.Session == other.Session || v.Resource != other.Resource || v.downloads() > 0 {
 		return false
 	}
 	end := v.end()
@@ -287,38 +308,18 @@ func (a *App) remember(raw string, entry *verified) *verified {
 	entry.digest = digestOf(raw)
 	entry.shards = [2]ledger.Shard{ledger.ShardOf(entry.Session), ledger.ShardOf(entry.Payment)}
 	entry.Pass, entry.Resource = unique.Make(entry.Pass).Value(), unique.Make(entry.Resource).Value() // most have the same
-	entry.downloads.Store(int64(entry.Downloads))                                                     // until the ledger says
 	if known, _ := a.shared.verified.SetIfAbsent(strings.Clone(lastOf(raw)), entry); known.digest == entry.digest {
 		return known
 	}
 	return entry
 }
 
-// judge says whether the token still opens its resource. The ledger is asked in the
-// background once half of Recheck has passed, so that a visitor who keeps reading never
-// waits for it.
+// judge says whether the token still opens its resource.
 func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	if !at.Before(v.Expires) {
 		return none
 	}
-	recheck := int64(a.Recheck)
-	asOf, vouched := a.confirmed(v, at)
-	age := at.UnixNano() - asOf
-	failing := v.failingSince.Load() != 0
-	// The ledger may have answered since the request came; a clock may also have been set back.
-	fresh := age >= -recheck && age <= recheck && !a.shared.heard.more(v)
-	switch {
-	case fresh && vouched:
-		a.news.renew(v, at)
-		if a.news.isDue(v, at) && v.tried.mayTry(at) {
-			a.recheck(v)
-		}
-	case fresh && age <= recheck/2:
-	case fresh, failing && !a.shared.heard.more(v) && v.verdict(at, time.Duration(a.Grace)) == open:
-		if v.tried.mayTry(at) {
-			a.recheck(v)
-		}
-	default:
+	if known, vouched := a.knows(v, at); !known {
 		if a.await(ctx, v, vouched); ctx.Err() != nil {
 			return unknown // who hangs up may still read what is answered
 		}
@@ -334,11 +335,40 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	return verdict
 }
 
+// knows reports whether what is known about a token is recent enough to answer by. The
+// ledger is asked in the background once half of Recheck has passed, so that a visitor who
+// keeps reading never waits for it. vouched says whether news will do where it is not.
+func (a *App) knows(v *verified, at time.Time) (known, vouched bool) {
+	recheck := int64(a.Recheck)
+	asOf, vouched := a.confirmed(v, at)
+	age := at.UnixNano() - asOf
+	more := a.shared.heard.more(v)
+	// The ledger may have answered since the request came; a clock may also have been set back.
+	fresh := age >= -recheck && age <= recheck && !more
+	switch {
+	case fresh && vouched:
+		a.news.renew(v, at)
+		if a.news.isDue(v, at) && v.tried.mayTry(at) {
+			a.recheck(v)
+		}
+	case fresh && age <= recheck/2:
+	case fresh, !more && v.failingSince.Load() != 0 && v.verdict(at, time.Duration(a.Grace)) == open:
+		if v.tried.mayTry(at) {
+			a.recheck(v)
+		}
+	default:
+		return false, vouched
+	}
+	return true, vouched
+}
+
 // confirmed is the time as of which it is known that a token's payment stands, in Unix
 // nanoseconds: by news, if vouched, else by the last answer of the ledger. Without news that
 // holds for the time of Recheck, with them as long as there are none.
 func (a *App) confirmed(v *verified, at time.Time) (asOf int64, vouched bool) {
-	asOf = v.checkedAt.Load()
+	if said := v.said.Load(); said != nil {
+		asOf = said.asked
+	}
 	age := at.UnixNano() - asOf
 	if age <= int64(a.Recheck)/2 || v.failingSince.Load() != 0 {
 		return asOf, false
@@ -373,18 +403,18 @@ func (s *spacing) mayTry(at time.Time) bool {
 }
 
 func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
-	if kind := v.closedFor.Load(); kind != nil {
+	said := v.said.Load()
+	if said != nil && said.closedFor != "" {
 		return closed
 	}
 	since := v.failingSince.Load()
-	if since == 0 && v.checkedAt.Load() == 0 {
-		return unknown // the visitor left before the ledger had answered
-	}
-	if since != 0 && at.UnixNano()-since > int64(grace) {
+	switch {
+	case since == 0 && said == nil: // the visitor left before the ledger had answered
 		return unknown
-	}
-	if since != 0 && v.link != "" && v.checkedAt.Load() == 0 {
-		return unknown // a private address outlives its access; only the ledger knows
+	case since != 0 && at.UnixNano()-since > int64(grace):
+		return unknown
+	case since != 0 && said == nil && v.link != "": // a private address outlives its access; only the ledger knows
+		return unknown
 	}
 	return open
 }
@@ -477,17 +507,9 @@ func (a *App) learn(v *verified, said reading, err error) {
 		return // what was read later has come first
 	}
 	v.learnt = said.number
-	grant := &said.grant
-	untroubled := err == nil && grant.Untroubled && grant.Session == v.Session && grant.Payment == v.Payment && // whose news are read
-		v.place.kind == "" && (!grant.Terms.Claim || v.claimClosed.Load())
-	if !untroubled {
-		v.untroubled.Store(false) // before the rest, which news could vouch for otherwise
-	}
-	// Copies, since a pointer into the grant would keep all of it in memory.
-	closedFor, until := said.grant.ClosedFor, said.grant.Until
 	if err != nil {
 		since := now()
-		if errors.Is(err, ledger.ErrNotPaid) && v.checkedAt.Load() == 0 {
+		if errors.Is(err, ledger.ErrNotPaid) && v.said.Load() == nil {
 			// The signature says paid, the ledger has never heard of it: a replica that
 			// lags, or a storage that is not the one it was. Without any answer that
 			// said "paid" there is no grace.
@@ -498,27 +520,20 @@ func (a *App) learn(v *verified, said reading, err error) {
 			zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)), zap.Error(err))
 		return
 	}
-	if closedFor == "" {
-		v.closedFor.Store(nil)
-	} else {
-		v.closedFor.Store(&closedFor)
-	}
-	v.downloads.Store(int64(said.grant.Terms.Downloads))
-	var end *time.Time
-	if !until.Equal(v.Until) {
-		end = &until
-	}
-	v.until.Store(end)
+	grant := &said.grant
+	confirmed, vouched := a.news.vouchFor(v, now())
+	previous := v.said.Swap(&standing{
+		asked: said.asked.UnixNano(), number: said.number, outcomes: said.outcomes,
+		untroubled: grant.Untroubled && grant.Session == v.Session && grant.Payment == v.Payment && // whose news are read
+			v.place.kind == "" && (!grant.Terms.Claim || v.claimClosed.Load()),
+		closedFor: grant.ClosedFor, downloads: grant.Terms.Downloads, until: grant.Until,
+	})
 	v.failingSince.Store(0)
-	known, vouched := a.news.vouchFor(v, now())
-	previous := v.checkedAt.Swap(said.asked.UnixNano())
+	if previous == nil {
+		return
+	}
 	if !vouched {
-		known = previous
+		confirmed = previous.asked
 	}
-	if previous != 0 {
-		countRecheck(time.Unix(0, known), now())
-	}
-	v.outcomes.Store(said.outcomes)
-	v.answered.Store(said.number)
-	v.untroubled.Store(untroubled)
+	countRecheck(time.Unix(0, confirmed), now())
 }

@@ -76,7 +76,7 @@ func TestAttemptsAreSpacedWhateverTheClockDoes(t *testing.T) {
 // D3: a clock that was set back while the ledger could not be read prolongs no grace.
 func TestD3AClockThatWasSetBackProlongsNoGrace(t *testing.T) {
 	var v verified
-	v.checkedAt.Store(1)
+	v.said.Store(new(standing))
 	at := now()
 	v.failingSince.Store(at.Add(time.Hour).UnixNano())
 	v.fail(at)

@@ -65,8 +65,8 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 		return v.askDevice()
 	}
 	if verdict == closed {
-		if kind := known.closedFor.Load(); kind != nil {
-			v.found.closed, v.found.session = *kind, known.Session
+		if kind := known.closedFor(); kind != "" {
+			v.found.closed, v.found.session = kind, known.Session
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -199,7 +199,7 @@ func (v *visit) restarts() bool {
 
 // isUsedUp reports whether a purchase has been fetched as often as it allows.
 func (v *visit) isUsedUp(known *verified) bool {
-	limit := int(known.downloads.Load())
+	limit := known.downloads()
 	if limit == 0 {
 		return false
 	}

@@ -41,6 +41,7 @@ type Webhook struct {
 	app      *App
 	logger   *zap.Logger
 	matchers caddyhttp.MatcherSets
+	quickly  quickMatcher // the matchers, for what is as plain as most
 }
 
 // Limits of a webhook.
@@ -60,6 +61,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	if err := h.matchers.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
 	}
+	h.quickly = newQuickMatcher(h.matchers)
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -75,7 +77,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if len(h.matchers) > 0 {
-		if match, err := h.matchers.AnyMatchWithError(r); err != nil || !match {
+		if match, err := h.quickly.matches(r); err != nil || !match {
 			if err != nil {
 				return err
 			}

@@ -28,7 +28,7 @@ func (b *bench) flooded(ctx context.Context) ([]*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := b.flow(s, connections, b.flood, always(get(s.host, "/free/"+fileName(small), "Accept: */*", "Cookie: "+cookies("")), http.StatusOK, small))
+	plain, err := b.flow(s, connections, b.flood, s.free(small))
 	if err != nil {
 		return nil, err
 	}

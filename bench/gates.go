@@ -18,25 +18,36 @@ import (
 type gate struct {
 	name string
 	// open starts a site behind the gate, and gets a visitor in.
-	open func(b *bench, ctx context.Context) (*site, error)
+	open    func(b *bench, ctx context.Context) (*site, error)
+	control bool // it is no gate
+	free    bool // what is asked for is a page that the gate does not cover
 }
 
 // gates are those that the bench knows, the control first, and those that were named
 // on the command line.
 func (o options) allGates() []gate {
 	all := []gate{
-		{"none", (*bench).openNone},
-		{"no-op", (*bench).openNoOp},
-		{"axra_paywall-HS256", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "HS256", "", "") }},
-		{"axra_paywall-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, "EdDSA", "", "") }},
-		{"forward_auth", (*bench).openForwardAuth},
-		{"golang-jwt-HS256", func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, "HS256") }},
-		{"golang-jwt-EdDSA", func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, "EdDSA") }},
+		{name: "none", open: (*bench).openNone, control: true},
+		{name: "no-op", open: (*bench).openNoOp},
+		{name: "axra_paywall-HS256", open: axraWith("HS256")},
+		{name: "axra_paywall-EdDSA", open: axraWith("EdDSA")},
+		{name: "axra_paywall-free-page", open: axraWith("HS256"), free: true},
+		{name: "forward_auth", open: (*bench).openForwardAuth},
+		{name: "golang-jwt-HS256", open: jwtWith("HS256")},
+		{name: "golang-jwt-EdDSA", open: jwtWith("EdDSA")},
 	}
 	for _, e := range o.extras {
-		all = append(all, gate{e.name, func(b *bench, ctx context.Context) (*site, error) { return b.openExtra(ctx, e) }})
+		all = append(all, gate{name: e.name, open: func(b *bench, ctx context.Context) (*site, error) { return b.openExtra(ctx, e) }})
 	}
 	return all
+}
+
+func axraWith(algorithm string) func(*bench, context.Context) (*site, error) {
+	return func(b *bench, ctx context.Context) (*site, error) { return b.openAxra(ctx, algorithm, "", "") }
+}
+
+func jwtWith(algorithm string) func(*bench, context.Context) (*site, error) {
+	return func(b *bench, ctx context.Context) (*site, error) { return b.openJWT(ctx, algorithm) }
 }
 
 // openNone is the site without a gate. It sets the request header that the others fill

@@ -46,7 +46,7 @@ func tiny(t *testing.T, args ...string) options {
 // Each section measures all that it promises, and leaves nothing behind.
 func TestEachSectionIsMeasured(t *testing.T) {
 	rows := map[string][]string{
-		"paid":     {"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"},
+		"paid":     {"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "axra_paywall-free-page", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"},
 		"unpaid":   {"no navigation (402)", "navigation, checkout open", "fresh navigation", "… one bare", "… the rest"},
 		"flood":    {"visitors who have paid", "the flood itself"},
 		"visitors": {"HS256", "EdDSA"},
@@ -163,20 +163,14 @@ func TestAnotherGateIsAddedOnTheCommandLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(readme), "```caddyfile\n")
+	example, _, _ = strings.Cut(example, "```")
 	file := filepath.Join(t.TempDir(), "Caddyfile")
-	if err := os.WriteFile(file, []byte(`{
-	admin off
-	persist_config off
-	storage file_system {$BENCH_STORAGE}
-}
-{$BENCH_SITE} {
-	bind 127.0.0.1
-	root {$BENCH_ROOT}
-	@stranger not header_regexp Cookie ticket=1
-	error @stranger 401
-	file_server
-}
-`), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(roleVariable, roleExtra) // what is not started in a role
@@ -201,7 +195,7 @@ func TestCommandLine(t *testing.T) {
 		sizes           []int
 	}{
 		{"", []string{"paid", "unpaid", "flood", "visitors", "webhook", "cost"},
-			[]string{"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"}, []int{1024, 102400}},
+			[]string{"none", "no-op", "axra_paywall-HS256", "axra_paywall-EdDSA", "axra_paywall-free-page", "forward_auth", "golang-jwt-HS256", "golang-jwt-EdDSA"}, []int{1024, 102400}},
 		{"-only cost,paid -gates forward_auth -sizes 2KiB", []string{"cost", "paid"}, []string{"forward_auth"}, []int{2048}},
 		{"-only paid -extra a=b,c -gates none,a", []string{"paid"}, []string{"none", "a"}, []int{1024, 102400}},
 		{"-only nothing", nil, nil, nil},

@@ -23,31 +23,94 @@ func (b *bench) paid(ctx context.Context) ([]*table, error) {
 	return tables, nil
 }
 
-// paidGate fills one row of each table. Only the two that are compared run meanwhile.
+// rounds is how often both sides of a comparison are started: what comes with a process, such as
+// where things lie in its memory, makes some percent, too.
+const rounds = 6
+
+// paidGate fills one row of each table.
 func (b *bench) paidGate(ctx context.Context, g gate, tables []*table) error {
-	defer b.stop()
-	bare, err := b.openNone(ctx)
-	if err != nil {
-		return err
+	all := make([][]pair, len(b.sizes))
+	for round := range min(rounds, b.pairs) {
+		b.progress("paid: %s, %d", g.name, round+1)
+		if err := b.paidRound(ctx, g, round, all); err != nil {
+			return err
+		}
 	}
-	gated, err := g.open(b, ctx)
-	if err != nil {
-		return err
-	}
-	bare.cookie = gated.cookie // the same bytes to both
-	for i, size := range b.sizes {
-		b.progress("paid: %s, %s", g.name, sizeName(size))
-		figures, err := b.compare(ctx, gated, gated.paid(size), bare, bare.paid(size), throughput, cpuEach, p99)
+	for i, pairs := range all {
+		figures, err := cells(pairs, throughput, cpuEach, p99)
 		if err != nil {
 			return err
 		}
 		tables[i].add(g.name, figures...)
+		if g.control {
+			if err := tables[i].describe(pairs); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
+// paidRound adds pairs of each size. Only the two that are compared run meanwhile.
+func (b *bench) paidRound(ctx context.Context, g gate, round int, all [][]pair) error {
+	defer b.stop()
+	var bare, gated *site
+	if err := inTurn(round, []func() error{
+		func() (err error) { bare, err = b.openNone(ctx); return err },
+		func() (err error) { gated, err = g.open(b, ctx); return err },
+	}); err != nil {
+		return err
+	}
+	bare.cookie = gated.cookie // the same bytes to both
+	asked := (*site).paid
+	if g.free {
+		asked = (*site).free
+	}
+	o := b.options
+	o.pairs = share(b.pairs, round, min(rounds, b.pairs))
+	for i, size := range b.sizes {
+		pairs, err := b.pairsOf(ctx, o, gated, asked(gated, size), bare, asked(bare, size))
+		if err != nil {
+			return err
+		}
+		all[i] = append(all[i], pairs...)
+	}
+	return nil
+}
+
+// share is what one of some parts gets of a whole that is divided as evenly as can be.
+func share(whole, part, parts int) int { return whole*(part+1)/parts - whole*part/parts }
+
+// describe adds what a site without a gate does, and whether one differs from another: the
+// other figures are ratios, and no better than that.
+func (t *table) describe(pairs []pair) error {
+	rate, err := ratios(pairs, func(p pair) float64 { return p.bare.rate() })
+	if err != nil {
+		return err
+	}
+	each, err := ratios(pairs, func(p pair) float64 { return p.bare.cpuEach() })
+	if err != nil {
+		return err
+	}
+	t.note += fmt.Sprintf(" The site without a gate answered %.0f requests a second, with %.0f µs of processor time for each.", rate.median, each.median*1e6)
+	control, err := ratios(pairs, throughput)
+	if err == nil && (control.low > 1 || control.high < 1) {
+		t.note += fmt.Sprintf(" **It differs from itself (%s): something else ran on the machine, or there were too few pairs.**", control)
+	}
+	return err
+}
+
 // compare alternates two requests, to one site or two, and returns figures.
 func (b *bench) compare(ctx context.Context, gated *site, r request, bare *site, other request, figures ...func(pair) float64) ([]string, error) {
+	pairs, err := b.pairsOf(ctx, b.options, gated, r, bare, other)
+	if err != nil {
+		return nil, err
+	}
+	return cells(pairs, figures...)
+}
+
+// pairsOf alternates two requests, to one site or two.
+func (b *bench) pairsOf(ctx context.Context, o options, gated *site, r request, bare *site, other request) ([]pair, error) {
 	one, err := b.contender(gated, r)
 	if err != nil {
 		return nil, err
@@ -58,9 +121,5 @@ func (b *bench) compare(ctx context.Context, gated *site, r request, bare *site,
 		return nil, err
 	}
 	defer two.load.close()
-	pairs, err := alternate(ctx, b.options, one, two)
-	if err != nil {
-		return nil, err
-	}
-	return cells(pairs, figures...)
+	return alternate(ctx, o, one, two)
 }

@@ -72,6 +72,10 @@ func inTurn(i int, all []func() error) error {
 // is with 95 % confidence, by order statistics.
 type ratio struct{ median, low, high float64 }
 
+// pairsForInterval is how many values a 95 % interval by order statistics needs: with five
+// all of them are on one side of the median in one case of sixteen.
+const pairsForInterval = 6
+
 var errNoFigure = errors.New("a figure cannot be told")
 
 func newRatio(values []float64) (ratio, error) {

@@ -149,6 +149,11 @@ func (s *site) paid(size int) request {
 	return always(get(s.host, premium(size), "Accept: */*", "Cookie: "+cookies(s.cookie)), http.StatusOK, size)
 }
 
+// free is the same for a page that no gate covers.
+func (s *site) free(size int) request {
+	return always(get(s.host, "/free/"+fileName(size), "Accept: */*", "Cookie: "+cookies(s.cookie)), http.StatusOK, size)
+}
+
 // contender opens a load on the site for a section.
 func (b *bench) contender(s *site, r request) (contender, error) {
 	l, err := newLoad(s.address, connections, r)

@@ -29,6 +29,10 @@ func (t *table) print(out io.Writer) {
 
 // machine names what was measured on.
 func machine(out io.Writer, o options) {
-	fmt.Fprintf(out, "%s/%s, %d CPUs, %s. Medians of %d pairs of alternating runs of %s each, with 95 %% intervals; %d connections, load and servers on one machine.\n",
-		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.pairs, o.each, connections)
+	interval := "95 % intervals"
+	if o.pairs < pairsForInterval {
+		interval = "the smallest and the largest, too few for an interval"
+	}
+	fmt.Fprintf(out, "%s/%s, %d CPUs, %s. Medians of %d pairs of alternating runs of %s each, with %s; %d connections, load and servers on one machine.\n",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), o.pairs, o.each, interval, connections)
 }

@@ -4,17 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/caddy-axra/paywall/internal/bulk"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
@@ -134,60 +131,23 @@ func (b *bench) mint(ctx context.Context, s *site, algorithm string) ([]string, 
 	name, _, _ := strings.Cut(cookie, "=")
 	all := make([]string, b.tokens)
 	until := time.Now().Add(30 * 24 * time.Hour)
-	return all, b.spread(ctx, len(all), func(_ context.Context, i int) error {
+	return all, bulk.Each(ctx, 0, len(all), func(_ context.Context, i int) error {
 		raw, _, err := ring.SignAccess(token.Access{
-			Site: like.Site, Pass: like.Pass, Resource: like.Resource, Session: sessionID(i % b.sessions),
+			Site: like.Site, Pass: like.Pass, Resource: like.Resource, Session: bulk.SessionID(i % b.sessions),
 			// Tokens of one purchase differ in their ends.
-			Payment: paymentID(i % b.sessions), Until: until.Add(time.Duration(i/b.sessions) * time.Second),
+			Payment: bulk.PaymentID(i % b.sessions), Until: until.Add(time.Duration(i/b.sessions) * time.Second),
 		}, algorithm)
 		all[i] = cookies(name + "=" + raw)
 		return err
 	})
 }
 
-// sessionID has the length of Axra's.
-func sessionID(n int) string { return fmt.Sprintf("cs_%026d", n) }
-
-func paymentID(n int) string { return fmt.Sprintf("bpay_%026d", n) }
-
 func (b *bench) sell(ctx context.Context, storage string, like terms.Terms) error {
-	quick := ledger.New(unsynced{&certmagic.FileStorage{Path: storage}}, answerWithin)
-	return b.spread(ctx, min(b.sessions, b.tokens), func(ctx context.Context, i int) error {
+	quick := ledger.New(bulk.Storage{FileStorage: &certmagic.FileStorage{Path: storage}}, answerWithin)
+	return bulk.Each(ctx, 0, min(b.sessions, b.tokens), func(ctx context.Context, i int) error {
 		_, err := quick.Record(ctx, ledger.Fact{
-			Kind: ledger.Paid, Session: sessionID(i), Payment: paymentID(i), At: time.Now(), Terms: like, Paid: like.Price,
+			Kind: ledger.Paid, Session: bulk.SessionID(i), Payment: bulk.PaymentID(i), At: time.Now(), Terms: like, Paid: like.Price,
 		})
 		return err
 	})
-}
-
-// spread calls do for the numbers below count, on all processors.
-func (b *bench) spread(ctx context.Context, count int, do func(context.Context, int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	workers := runtime.GOMAXPROCS(0)
-	for first := range workers {
-		group.Go(func() error {
-			for i := first; i < count; i += workers {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := do(ctx, i); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// unsynced is a file storage that leaves it to the system when records reach the disk.
-type unsynced struct{ *certmagic.FileStorage }
-
-// Store writes the file in place.
-func (u unsynced) Store(_ context.Context, key string, value []byte) error {
-	name := u.Filename(key)
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(name, value, 0o600)
 }

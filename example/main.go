@@ -65,6 +65,14 @@ func operate() {
 	caddycmd.Main()
 }
 
+// addressFlag is what the commands need to find another admin API than the usual one.
+func addressFlag(adminAddr string) string {
+	if adminAddr == defaultAdmin {
+		return ""
+	}
+	return " --address " + adminAddr
+}
+
 // run serves until the context ends.
 func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr string) error {
 	data, err := filepath.Abs(data)
@@ -109,10 +117,10 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr
   Data               %s
 
   Open the site, choose "Spring tides, explained", pay with the test card.
-  What is paid then is shown by:  go run ./example axra list
+  What is paid then is shown by:  go run ./example axra list%s
   Ctrl-C ends it; started again with the same data, you are still in.
 
-`, siteAddr, axraAddr, data)
+`, siteAddr, axraAddr, data, addressFlag(adminAddr))
 	<-ctx.Done()
 	fmt.Fprintln(out, "Stopping.")
 	return caddy.Stop()

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/bulk"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -149,7 +150,7 @@ func (s *shop) grant(ctx context.Context, measured figures) error {
 	for _, row := range []string{rowGrant, rowGrantAgain} {
 		took, err := timed(func() error {
 			for _, n := range chosen {
-				if _, err := s.real.Grant(ctx, sessionID(n)); err != nil {
+				if _, err := s.real.Grant(ctx, bulk.SessionID(n)); err != nil {
 					return err
 				}
 			}

@@ -2,15 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/caddy-axra/paywall/internal/bulk"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
@@ -30,18 +26,6 @@ type shop struct {
 	real  *ledger.Archive
 	bare  *certmagic.FileStorage // what both are on
 	keys  *token.Keyring         // of the installation
-}
-
-// unsynced is a file storage that leaves it to the system when records reach the disk.
-type unsynced struct{ *certmagic.FileStorage }
-
-// Store writes the file in place.
-func (u unsynced) Store(_ context.Context, key string, value []byte) error {
-	name := u.Filename(key)
-	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(name, value, 0o600)
 }
 
 const (
@@ -66,17 +50,13 @@ func newShop(ctx context.Context, folder string) (*shop, error) {
 			Installation: keys.Installation(), Site: site, Pass: "/premium/*", Resource: terms.WholePass,
 			Price: price, Access: terms.Access(access), Devices: 3,
 		},
-		quick: ledger.New(unsynced{files}, time.Minute), real: ledger.NewArchive(files),
+		quick: ledger.New(bulk.Storage{FileStorage: files}, time.Minute), real: ledger.NewArchive(files),
 		bare: files, keys: keys,
 	}, err
 }
 
-// sessionID and paymentID have the length of Axra's ids.
-func sessionID(n int) string { return fmt.Sprintf("cs_%026d", n) }
-func paymentID(n int) string { return fmt.Sprintf("bpay_%026d", n) }
-
 func (s *shop) fact(kind ledger.Kind, n int, at time.Time) ledger.Fact {
-	f := ledger.Fact{Kind: kind, Session: sessionID(n), Payment: paymentID(n), At: at}
+	f := ledger.Fact{Kind: kind, Session: bulk.SessionID(n), Payment: bulk.PaymentID(n), At: at}
 	if kind == ledger.Paid {
 		f.Terms, f.Paid = s.sold, s.sold.Price
 	}
@@ -85,7 +65,7 @@ func (s *shop) fact(kind ledger.Kind, n int, at time.Time) ledger.Fact {
 
 // fill adds payments up to a number of them.
 func (s *shop) fill(ctx context.Context, size int) error {
-	err := s.each(ctx, s.filled, size, func(ctx context.Context, n int) error {
+	err := bulk.Each(ctx, s.filled, size, func(ctx context.Context, n int) error {
 		return s.sell(ctx, n, s.now.Add(-spread/1000*time.Duration(n%1000)))
 	})
 	s.filled = size
@@ -107,24 +87,4 @@ func (s *shop) sell(ctx context.Context, n int, at time.Time) error {
 		}
 	}
 	return nil
-}
-
-// each calls do for the numbers from first up to before end, several at a time.
-func (s *shop) each(ctx context.Context, first, end int, do func(context.Context, int) error) error {
-	group, ctx := errgroup.WithContext(ctx)
-	workers := runtime.GOMAXPROCS(0)
-	for worker := range workers {
-		group.Go(func() error {
-			for n := first + worker; n < end; n += workers {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				if err := do(ctx, n); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	return group.Wait()
 }

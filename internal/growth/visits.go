@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/caddy-axra/paywall/internal/bulk"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
@@ -50,7 +51,7 @@ func (s *shop) open() int {
 // number.
 func (s *shop) bearer(n, number int) (http.Header, error) {
 	raw, _, err := s.keys.SignAccess(token.Access{
-		Site: s.sold.Site, Pass: s.sold.Pass, Resource: s.sold.Resource, Session: sessionID(n), Payment: paymentID(n),
+		Site: s.sold.Site, Pass: s.sold.Pass, Resource: s.sold.Resource, Session: bulk.SessionID(n), Payment: bulk.PaymentID(n),
 		Until: s.now.Add(access + time.Duration(number)*time.Second),
 	}, token.HS256)
 	return http.Header{"Authorization": {"Bearer " + raw}}, err
@@ -59,7 +60,7 @@ func (s *shop) bearer(n, number int) (http.Header, error) {
 // pending is a header as a browser sends it that comes back from the checkout.
 func (s *shop) pending(n int) (http.Header, error) {
 	entry := session.Pending{
-		Session: sessionID(n), ExpiresAt: s.now.Add(time.Hour).Truncate(time.Second), State: session.Returned, ReturnedAt: s.now.Truncate(time.Millisecond),
+		Session: bulk.SessionID(n), ExpiresAt: s.now.Add(time.Hour).Truncate(time.Second), State: session.Returned, ReturnedAt: s.now.Truncate(time.Millisecond),
 		Scope: session.Scope(s.sold.Site, s.sold.Pass, s.sold.Resource), Price: s.sold.Price.String(),
 	}
 	raw, err := entry.Encode(s.keys)
@@ -71,10 +72,10 @@ func (s *shop) pending(n int) (http.Header, error) {
 // event is a signed webhook about a new payment.
 func (s *shop) event(n int) (body string, header http.Header, err error) {
 	metadata := s.sold.Metadata()
-	metadata["sessionId"] = sessionID(n)
+	metadata["sessionId"] = bulk.SessionID(n)
 	raw, err := json.Marshal(map[string]any{
 		"event": "payment.completed", "timestamp": time.Now().UTC().Format(time.RFC3339),
-		"data": map[string]any{"paymentId": paymentID(n), "amount": 5.00, "currency": "USD", "metadata": metadata},
+		"data": map[string]any{"paymentId": bulk.PaymentID(n), "amount": 5.00, "currency": "USD", "metadata": metadata},
 	})
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(raw)
@@ -190,7 +191,7 @@ func (s *shop) files(ctx context.Context, measured figures) error {
 			for _, record := range []struct {
 				kind ledger.Kind
 				id   string
-			}{{ledger.Paid, sessionID(n)}, {"adverse", sessionID(n)}, {"adverse", paymentID(n)}} {
+			}{{ledger.Paid, bulk.SessionID(n)}, {"adverse", bulk.SessionID(n)}, {"adverse", bulk.PaymentID(n)}} {
 				if _, err := os.ReadFile(s.file(record.kind, record.id)); err != nil && !errors.Is(err, os.ErrNotExist) {
 					return err
 				}
@@ -213,7 +214,7 @@ func (s *shop) files(ctx context.Context, measured figures) error {
 func (s *shop) filesStored(ctx context.Context, measured figures) (err error) {
 	n := s.open()
 	contents := make(map[ledger.Kind][]byte)
-	for kind, id := range map[ledger.Kind]string{ledger.Paid: sessionID(n), "link": paymentID(n)} {
+	for kind, id := range map[ledger.Kind]string{ledger.Paid: bulk.SessionID(n), "link": bulk.PaymentID(n)} {
 		if contents[kind], err = os.ReadFile(s.file(kind, id)); err != nil {
 			return err
 		}
@@ -221,7 +222,7 @@ func (s *shop) filesStored(ctx context.Context, measured figures) (err error) {
 	var names []string
 	took, err := timed(func() error {
 		for range records {
-			id := sessionID(s.next())
+			id := bulk.SessionID(s.next())
 			for kind, content := range contents {
 				name, err := filepath.Rel(s.folder, s.file(kind, id))
 				if err != nil {

@@ -1,0 +1,74 @@
+package paywall
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// pathMatcher is Caddy's own, as a configuration has it.
+func pathMatcher(patterns ...string) caddyhttp.RequestMatcherWithError {
+	matcher := caddyhttp.MatchPath(patterns)
+	if err := matcher.Provision(caddy.Context{}); err != nil {
+		panic(err)
+	}
+	return &matcher
+}
+
+func requestOf(path string) *http.Request {
+	r := &http.Request{Method: http.MethodGet, Header: make(http.Header), URL: &url.URL{Path: path}}
+	return r.WithContext(context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer()))
+}
+
+// FuzzQuickMatcher: what is answered without Caddy's matcher is what that would answer.
+func FuzzQuickMatcher(f *testing.F) {
+	for _, pattern := range []string{"/premium/*", "/premium", "/prem*", "/", "/*", "*", "*.pdf", "/a*b", "/A/*", "/a//b/*", "/a%2fb", "/{path}", "/a/./b", "/[a]", "/x.", ""} {
+		for _, path := range []string{
+			"/premium/", "/premium", "/premium/a.html", "/premium/a.b-c_d/", "/Premium/a", "/premium//a", "/premium/./a", "/free/../premium/a", "/premium/a.", "/premium./a",
+			"/premium/.a", "/premium/a..b", "/premium/ä", "/premium/a b", "/premium/a;b", `/premium\a`, "premium/a", "", "/", ".", "/.", "//", "/a/b", "/ab", "/x", "/x.",
+		} {
+			f.Add(pattern, path)
+		}
+	}
+	f.Fuzz(func(t *testing.T, pattern, path string) {
+		if strings.Count(pattern, "*") > 3 || len(pattern) > 100 || len(path) > 200 {
+			t.Skip()
+		}
+		sets := caddyhttp.MatcherSets{{pathMatcher("/other", pattern)}}
+		r := requestOf(path)
+		want, wantErr := sets.AnyMatchWithError(r)
+		q := newQuickMatcher(sets)
+		if got, err := q.matches(r); got != want || (err == nil) != (wantErr == nil) {
+			t.Errorf("%q about %q: %t, %v; Caddy says %t, %v", pattern, path, got, err, want, wantErr)
+		}
+	})
+}
+
+func TestAQuickMatcherIsOneOfPathsAlone(t *testing.T) {
+	var not caddyhttp.MatchNot
+	method := caddyhttp.MatchMethod{"GET"}
+	for _, c := range []struct {
+		sets  caddyhttp.MatcherSets
+		quick bool
+	}{
+		{caddyhttp.MatcherSets{{pathMatcher("/premium/*")}}, true},
+		{caddyhttp.MatcherSets{{pathMatcher("/premium/*")}, {pathMatcher("/a", "/b/*")}}, true},
+		{nil, false},
+		{caddyhttp.MatcherSets{{}}, false},
+		{caddyhttp.MatcherSets{{pathMatcher("/premium/*"), not}}, false},
+		{caddyhttp.MatcherSets{{method}}, false},
+		{caddyhttp.MatcherSets{{pathMatcher("/premium/*")}, {method}}, false},
+		{caddyhttp.MatcherSets{{pathMatcher("/premium/*", "*.pdf")}}, false},
+		{caddyhttp.MatcherSets{{pathMatcher("/{http.vars.x}/*")}}, false},
+		{caddyhttp.MatcherSets{{pathMatcher("/a%2f*")}}, false},
+	} {
+		if q := newQuickMatcher(c.sets); q.quick != c.quick {
+			t.Errorf("%v: quick is %t", c.sets, q.quick)
+		}
+	}
+}
