@@ -63,8 +63,10 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 			return ambiguous, nil // a query matcher sees none of it, an application may
 		}
 	}
-	if match, err := h.matchesAny(r, everyday(r.URL.Path), r); err != nil || match {
-		return covered, err
+	if !h.quickly.isFar(r.URL.Path) {
+		if match, err := h.matchesAny(r, everyday(r.URL.Path), r); err != nil || match {
+			return covered, err
+		}
 	}
 	if original.Path != r.URL.Path {
 		if match, err := h.matchesAny(r, everyday(original.Path), r); err != nil || match {

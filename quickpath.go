@@ -50,6 +50,17 @@ func (q *quickMatcher) matches(r *http.Request) (bool, error) {
 		slices.ContainsFunc(q.prefixes, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }), nil
 }
 
+// isFar reports whether a path has nothing to do with any pattern, nor has what everyday
+// lists for it: path and pattern differ before either ends. Readings have an end less or
+// one more than the path.
+func (q *quickMatcher) isFar(path string) bool {
+	near := func(pattern string) bool {
+		pattern, path := strings.TrimSuffix(pattern, "/"), strings.TrimSuffix(path, "/")
+		return strings.HasPrefix(pattern, path) || strings.HasPrefix(path, pattern)
+	}
+	return q.quick && isPlainPath(path) && !slices.ContainsFunc(q.pages, near) && !slices.ContainsFunc(q.prefixes, near)
+}
+
 // isPlainPath reports whether a path is what every system takes it for: folders and names
 // of lower-case ASCII letters, digits, hyphens and underscores, with single dots amid them.
 func isPlainPath(path string) bool {

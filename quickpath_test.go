@@ -49,6 +49,27 @@ func FuzzQuickMatcher(f *testing.F) {
 	})
 }
 
+// FuzzFarPaths: nothing that commonly leads to the content of a path that is far from a
+// gate is the gate's.
+func FuzzFarPaths(f *testing.F) {
+	for _, pattern := range []string{"/premium/*", "/premium", "/prem*", "/", "/a/index.html", "/a/b/*", "/a/index*", "/a.html", "/a.php/b"} {
+		for _, path := range []string{"/premium", "/free/a.html", "/", "/a", "/a/", "/a/index.html", "/a/index.txt", "/a.html.gz", "/a.html", "/b", "/a/c/index.html", "/a.php/c", "/premiums", "/pre"} {
+			f.Add(pattern, path)
+		}
+	}
+	f.Fuzz(func(t *testing.T, pattern, path string) {
+		q := newQuickMatcher(caddyhttp.MatcherSets{{pathMatcher(pattern)}})
+		if !q.isFar(path) {
+			return
+		}
+		for _, reading := range everyday(path) {
+			if match, err := q.sets.AnyMatchWithError(requestOf(reading)); err != nil || match {
+				t.Errorf("%q, which leads to the content of %q, is covered by %q: %v", reading, path, pattern, err)
+			}
+		}
+	})
+}
+
 func TestAQuickMatcherIsOneOfPathsAlone(t *testing.T) {
 	var not caddyhttp.MatchNot
 	method := caddyhttp.MatchMethod{"GET"}

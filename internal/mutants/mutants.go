@@ -171,6 +171,12 @@ var mutants = []mutant{
 	{"C3 an open checkout is not reused", "checkout.go", `&& entry.Reusable(now()) {`, `&& entry.Reusable(now().Add(time.Hour)) {`, ".", "TestC3S1"},
 	{"C1 the limits are not applied", "checkout.go", `if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok {`, `if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok && wait < 0 {`, ".", "TestC1"},
 
+	{"G2 a path is taken for plain", "quickpath.go", `case c == '/' && (i == 0 || !separated), c == '.' && !separated:`, `case c == '/', c == '.' && i >= 0:
+			_ = separated`, ".", "FuzzQuick"},
+	{"G2 what differs in case is taken for plain", "quickpath.go", `case 'a' <= c && c <= 'z',`, `case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z',`, ".", "FuzzQuick"},
+	{"G1 what lies below a page is far from it", "quickpath.go", `strings.HasPrefix(pattern, path) || strings.HasPrefix(path, pattern)`, `strings.HasPrefix(pattern, path)`, ".", "FuzzFar|TestGPath"},
+	{"a header's map grows", "response.go", `	switch vary := header["Vary"]; {`, `	header["Cache-Control"] = lines[:1:1]
+	switch vary := header["Vary"]; {`, ".", "TestAPrivateAnswer"},
 	{"G2 disguises are not looked through", "path.go", "\treturn h.disguised(r, original)\n", "\treturn outside, nil\n", ".", "TestGPath"},
 	{"G1 only the path itself is matched", "path.go", "h.matchesAny(r, everyday(r.URL.Path), r)", "h.matchesAny(r, nil, r)", ".", "TestGPath"},
 	{"G9 headers that name another path are believed", "path.go", `for _, name := range overrides {`, `for _, name := range overrides[:0] {`, ".", "TestGHeaders"},
