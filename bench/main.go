@@ -1,6 +1,6 @@
 // Command bench shows what a gate costs, beside the same site without one:
 //
-//	cd bench && go run .                       # everything: half an hour
+//	cd bench && go run .                       # everything: 45 minutes
 //	go run . -only paid -gates none,axra_paywall-HS256 -pairs 10
 //
 // It prints the tables of docs/performance.md. README.md says what is measured, and how
