@@ -182,7 +182,7 @@ func TestAReadingThatPanics(t *testing.T) {
 
 // Of two readings about one token that of the later begin counts, whichever ends last.
 func TestTheLaterReadingCounts(t *testing.T) {
-	a := &App{}
+	a := &App{shared: new(shared)}
 	v := new(verified)
 	a.learn(v, reading{number: 2, asked: time.Now(), grant: ledger.Grant{ClosedFor: ledger.Refunded}, outcomes: 1}, nil)
 	a.learn(v, reading{number: 1, asked: time.Now()}, nil)

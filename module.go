@@ -608,13 +608,17 @@ func anySuspended() float64 {
 
 // countRemembered is how many verified tokens this process remembers.
 func countRemembered() float64 {
-	total := 0
-	pool.Range(func(_, value any) bool {
+	var known []*shared
+	pool.Range(func(_, value any) bool { // which holds a lock for which a reload would wait
 		if s, ok := value.(*shared); ok {
-			total += s.verified.EstimatedSize()
+			known = append(known, s)
 		}
 		return true
 	})
+	total := 0
+	for _, s := range known {
+		total += s.verified.EstimatedSize()
+	}
 	return float64(total)
 }
 

@@ -30,6 +30,7 @@ type shared struct {
 	used     cache.Cache[*struct{}] // sessions whose first use has been counted
 	refused  refusals
 	heard    heard
+	failing  trouble // about any token
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
@@ -93,12 +94,12 @@ type verified struct {
 	seenAt   atomic.Int64                     // when it last came by without being kept; Unix nanoseconds
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
 
-	said         atomic.Pointer[standing] // what the ledger last said; nil: nothing yet
-	tried        spacing                  // of attempts in the background
-	failingSince atomic.Int64             // Unix nanoseconds; 0: the last attempt succeeded
-	claimClosed  atomic.Bool
-	learning     sync.Mutex // held while an answer is written, never by a request
-	learnt       int64      // number of the last reading, also of one that failed
+	said        atomic.Pointer[standing] // what the ledger last said; nil: nothing yet
+	tried       spacing                  // of attempts in the background
+	failing     trouble                  // about this token
+	claimClosed atomic.Bool
+	learning    sync.Mutex // held while an answer is written, never by a request
+	learnt      int64      // number of the last reading, also of one that failed
 }
 
 // standing is what the ledger said about a token. It is never changed, only replaced.
@@ -329,7 +330,7 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 		return none
 	}
 	verdict := v.verdict(at, time.Duration(a.Grace))
-	if verdict == open && v.failingSince.Load() != 0 {
+	if verdict == open && v.failing.lasts() {
 		graceVerdicts.Inc()
 	}
 	return verdict
@@ -352,7 +353,7 @@ func (a *App) knows(v *verified, at time.Time) (known, vouched bool) {
 			a.recheck(v)
 		}
 	case fresh && age <= recheck/2:
-	case fresh, !more && v.failingSince.Load() != 0 && v.verdict(at, time.Duration(a.Grace)) == open:
+	case fresh, !more && v.failing.lasts() && v.verdict(at, time.Duration(a.Grace)) == open:
 		if v.tried.mayTry(at) {
 			a.recheck(v)
 		}
@@ -370,7 +371,7 @@ func (a *App) confirmed(v *verified, at time.Time) (asOf int64, vouched bool) {
 		asOf = said.asked
 	}
 	age := at.UnixNano() - asOf
-	if age <= int64(a.Recheck)/2 || v.failingSince.Load() != 0 {
+	if age <= int64(a.Recheck)/2 || v.failing.lasts() {
 		return asOf, false
 	}
 	news, ok := a.news.vouchFor(v, at)
@@ -384,13 +385,33 @@ func (a *App) confirmed(v *verified, at time.Time) (asOf int64, vouched bool) {
 	return news, true
 }
 
-// fail notes since when the ledger cannot be read; a time that is yet to come is none, since
-// the clock was set back.
-func (v *verified) fail(since time.Time) {
-	known := v.failingSince.Load()
-	if known == 0 || known > now().UnixNano() {
-		v.failingSince.CompareAndSwap(known, since.UnixNano())
+// trouble is since when the ledger cannot be read, in Unix nanoseconds; 0: it can.
+type trouble struct{ since atomic.Int64 }
+
+// begin returns since when there is trouble: the time, if there was none. One that is yet
+// to come is none, since the clock was set back.
+func (t *trouble) begin(at time.Time) time.Time {
+	known := t.since.Load()
+	if known != 0 && known <= now().UnixNano() {
+		return time.Unix(0, known)
 	}
+	t.since.CompareAndSwap(known, at.UnixNano())
+	return at
+}
+
+func (t *trouble) end() { t.since.Store(0) }
+
+func (t *trouble) lasts() bool { return t.since.Load() != 0 }
+
+// fail notes that the ledger could not be read. A token about which it has never answered
+// has no grace of its own, but what is left of that of the whole trouble: tokens are forgotten
+// and read again.
+func (a *App) fail(v *verified, at time.Time) {
+	began := a.shared.failing.begin(at)
+	if v.said.Load() != nil {
+		began = at
+	}
+	v.failing.begin(began)
 }
 
 // spacing lets one caller through per retryCheck.
@@ -407,7 +428,7 @@ func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
 	if said != nil && said.closedFor != "" {
 		return closed
 	}
-	since := v.failingSince.Load()
+	since := v.failing.since.Load()
 	switch {
 	case since == 0 && said == nil: // the visitor left before the ledger had answered
 		return unknown
@@ -437,7 +458,7 @@ func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			v.fail(now())
+			a.fail(v, now())
 			return
 		}
 	}
@@ -445,7 +466,7 @@ func (a *App) await(ctx context.Context, v *verified, vouched bool) {
 	case <-a.recheck(v):
 	case <-ctx.Done():
 	case <-timer.C:
-		v.fail(now())
+		a.fail(v, now())
 	}
 }
 
@@ -508,14 +529,14 @@ func (a *App) learn(v *verified, said reading, err error) {
 	}
 	v.learnt = said.number
 	if err != nil {
-		since := now()
 		if errors.Is(err, ledger.ErrNotPaid) && v.said.Load() == nil {
 			// The signature says paid, the ledger has never heard of it: a replica that
 			// lags, or a storage that is not the one it was. Without any answer that
 			// said "paid" there is no grace.
-			since = since.Add(-time.Duration(a.Grace) - time.Second)
+			v.failing.since.Store(now().Add(-time.Duration(a.Grace) - time.Second).UnixNano())
+		} else {
+			a.fail(v, now())
 		}
-		v.fail(since)
 		a.complain(a.logger, "the ledger cannot tell whether a visitor has paid; those known to have are served for the time of grace",
 			zap.String("session", shorten(v.Session)), zap.Duration("grace", time.Duration(a.Grace)), zap.Error(err))
 		return
@@ -528,7 +549,8 @@ func (a *App) learn(v *verified, said reading, err error) {
 			v.place.kind == "" && (!grant.Terms.Claim || v.claimClosed.Load()),
 		closedFor: grant.ClosedFor, downloads: grant.Terms.Downloads, until: grant.Until,
 	})
-	v.failingSince.Store(0)
+	v.failing.end()
+	a.shared.failing.end()
 	if previous == nil {
 		return
 	}

@@ -1,11 +1,16 @@
 package paywall
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -75,16 +80,54 @@ func TestAttemptsAreSpacedWhateverTheClockDoes(t *testing.T) {
 
 // D3: a clock that was set back while the ledger could not be read prolongs no grace.
 func TestD3AClockThatWasSetBackProlongsNoGrace(t *testing.T) {
+	a := &App{shared: new(shared)}
 	var v verified
 	v.said.Store(new(standing))
 	at := now()
-	v.failingSince.Store(at.Add(time.Hour).UnixNano())
-	v.fail(at)
+	v.failing.since.Store(at.Add(time.Hour).UnixNano())
+	a.fail(&v, at)
 	if v.verdict(at.Add(time.Minute+time.Second), time.Minute) != unknown {
 		t.Error("the grace goes on")
 	}
-	v.fail(at.Add(time.Minute))
-	if v.failingSince.Load() != at.UnixNano() {
+	a.fail(&v, at.Add(time.Minute))
+	if v.failing.since.Load() != at.UnixNano() {
 		t.Error("a later failure prolongs it")
+	}
+}
+
+// D3, T7: a token that was forgotten while the ledger could not be read, maybe a refunded one,
+// has no more grace than what is left of it.
+func TestD3AForgottenTokenHasNoGraceAnew(t *testing.T) {
+	a := &App{Grace: caddy.Duration(time.Minute), shared: new(shared), logger: zap.NewNop()}
+	began, broken := now(), errors.New("broken")
+	a.fail(new(verified), began.Add(-2*time.Minute))
+	forgotten := new(verified)
+	a.learn(forgotten, reading{number: 1, asked: began}, broken)
+	if forgotten.verdict(began, time.Minute) != unknown {
+		t.Error("the grace begins anew")
+	}
+	// Who is known to have paid keeps theirs, and so does everybody once the ledger has answered.
+	reader := new(verified)
+	reader.said.Store(new(standing))
+	a.learn(reader, reading{number: 2, asked: began}, broken)
+	if reader.verdict(began, time.Minute) != open {
+		t.Error("a known visitor has no grace")
+	}
+	a.learn(reader, reading{number: 3, asked: began}, nil)
+	other := new(verified)
+	a.learn(other, reading{number: 4, asked: began}, broken)
+	if other.verdict(began, time.Minute) != open {
+		t.Error("the end of the trouble is not noticed")
+	}
+}
+
+// A token of which the ledger has never heard has no grace, however slowly it says so.
+func TestD3WhoIsNotPaidHasNoGrace(t *testing.T) {
+	a := &App{Grace: caddy.Duration(time.Minute), shared: new(shared), logger: zap.NewNop()}
+	v := new(verified)
+	a.fail(v, now()) // a request did not wait any longer
+	a.learn(v, reading{number: 1, asked: now()}, ledger.ErrNotPaid)
+	if v.verdict(now(), time.Minute) != unknown {
+		t.Error("there is grace without an answer that said paid")
 	}
 }

@@ -51,6 +51,9 @@ var mutants = []mutant{
 	{"D1 an error of storage counts as absence", "ledger/ledger.go", `return Fact{}, fmt.Errorf("reading the %s record: %w", kind, err)`, `return Fact{}, fmt.Errorf("reading the %s record: %w", kind, fs.ErrNotExist)`, ".", "TestD2"},
 	{"D2 asked to pay while the ledger cannot be read", "visit.go", "case v.found.err != nil:\n", "case v.found.err != nil && restart:\n", ".", "TestD2"},
 	{"D3 served for ever while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since < 0`, ".", "TestD3"},
+	{"D3 a forgotten token has grace anew", "verified.go", `began := a.shared.failing.begin(at)`, `began := new(trouble).begin(at)`, ".", "TestD3AForgotten"},
+	{"D3 the end of trouble is not noticed", "verified.go", `	a.shared.failing.end()`, `	_ = a.shared.failing.end`, ".", "TestD3AForgotten"},
+	{"D3 who is not paid has grace after a while", "verified.go", `v.failing.since.Store(now().Add(-time.Duration(a.Grace) - time.Second).UnixNano())`, `v.failing.begin(now().Add(-time.Duration(a.Grace) - time.Second))`, ".", "TestD3WhoIsNotPaid"},
 	{"D3 turned away at once while the ledger cannot be read", "verified.go", `at.UnixNano()-since > int64(grace)`, `at.UnixNano()-since >= 0`, ".", "TestD3"},
 	{"W6 a payment that came half way is not told of", "ledger/ledger.go", `return err == nil && stands.Payment == f.Payment, err`, `return err == nil && stands.Payment == "", err`, "./ledger", "TestW6APaymentThatCame"},
 	{"the records of a payment wait for each other", "ledger/ledger.go", `		group.Go(each)`, `		defer each()`, "./ledger", "TestRecordsAreStored|TestMarkersAre"},
@@ -109,9 +112,9 @@ var mutants = []mutant{
 	{"news vouch for answers from before them", "news.go", `last.number <= said.after`, `last.number < 0`, ".", "TestNewsDoNotVouchAfter"},
 	{"news spare nothing", "news.go", `if last == nil || !last.untroubled {`, `if last == nil || last.untroubled {`, ".", "TestNewsSpare"},
 	{"D3 news that hang are waited for", "verified.go", `	case <-timer.C:
-			v.fail(now())
+			a.fail(v, now())
 			return`, `	case <-time.After(time.Hour):
-			v.fail(now())
+			a.fail(v, now())
 			return`, ".", "TestD3NewsThatHang"},
 	{"an outcome stands before its news", "ledger/ledger.go", `	if err := l.foretell(ctx, id, !known); err != nil || known {
 		return false, err
