@@ -163,6 +163,7 @@ func TestWaitingIsNotShown(t *testing.T) {
 	}
 	w.wantGrown(before, series{})
 	w.hold(false)
+	w.delivered()
 }
 
 func TestOffersAndTeasersAreShown(t *testing.T) {
