@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 type grants struct {
 	ledger  *ledger.Ledger
 	heard   *heard
+	failing *trouble
 	flights singleflight.Group
 }
 
@@ -49,6 +51,9 @@ func (g *grants) ask(session string) <-chan singleflight.Result {
 		said := reading{number: g.heard.readings.Add(1), asked: now(), outcomes: g.heard.outcomes.Load()}
 		var err error
 		said.grant, err = safely(func() (ledger.Grant, error) { return g.ledger.Grant(context.Background(), session) })
+		if err == nil || errors.Is(err, ledger.ErrNotPaid) {
+			g.failing.end()
+		}
 		return said, err
 	})
 }
@@ -90,14 +95,13 @@ func (h *heard) outcome(shards ...ledger.Shard) {
 // more reports whether this node has heard something that may concern a token, since the
 // ledger last answered.
 func (h *heard) more(v *verified) bool {
-	said := v.said.Load()
-	switch {
-	case said == nil:
-		return h.outcomes.Load() != 0
-	case !said.untroubled:
-		return h.outcomes.Load() != said.outcomes // it may hang on other sessions
+	known := int64(0) // where the ledger has never answered
+	if said := v.standing.Load(); said != nil {
+		if known = said.outcomes; !said.untroubled {
+			return known != h.outcomes.Load() // it may hang on other sessions
+		}
 	}
-	return said.outcomes < h.news[v.shards[0]].Load() || said.outcomes < h.news[v.shards[1]].Load()
+	return known < h.news[v.shards[0]].Load() || known < h.news[v.shards[1]].Load()
 }
 
 var heardSeed = maphash.MakeSeed()

@@ -52,7 +52,7 @@ func (s *slowStorage) letThrough() {
 
 func newGrants() (*grants, *slowStorage) {
 	storage := &slowStorage{memory: memory{records: make(map[string][]byte)}, reached: make(chan struct{}, 1000)}
-	return &grants{ledger: ledger.New(storage, time.Minute), heard: new(heard)}, storage
+	return &grants{ledger: ledger.New(storage, time.Minute), heard: new(heard), failing: new(trouble)}, storage
 }
 
 func recordPaid(t *testing.T, g *grants) {
@@ -172,7 +172,7 @@ func TestAReadingHidesNothingThatWasHeardSince(t *testing.T) {
 
 // A reading that panics is an error for all who wait, and the next one begins anew.
 func TestAReadingThatPanics(t *testing.T) {
-	g := &grants{heard: new(heard)} // there is no ledger
+	g := &grants{heard: new(heard), failing: new(trouble)} // there is no ledger
 	for range 2 {
 		if _, err := g.of(t.Context(), "cs_1"); err == nil {
 			t.Error("no error")
@@ -186,7 +186,7 @@ func TestTheLaterReadingCounts(t *testing.T) {
 	v := new(verified)
 	a.learn(v, reading{number: 2, asked: time.Now(), grant: ledger.Grant{ClosedFor: ledger.Refunded}, outcomes: 1}, nil)
 	a.learn(v, reading{number: 1, asked: time.Now()}, nil)
-	if v.verdict(time.Now(), time.Minute) != closed || v.said.Load().outcomes != 1 {
+	if v.verdict(time.Now(), time.Minute) != closed || v.standing.Load().outcomes != 1 {
 		t.Error("what was read before the refund opens the gate")
 	}
 	a.learn(v, reading{number: 3, asked: time.Now().Add(-time.Hour)}, nil) // the clock was set back

@@ -55,7 +55,7 @@ var (
 		"Readings of the ledger's news by outcome: first, unchanged, changed, failed.", "outcome")
 	tokensRemembered = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "tokens_remembered",
-		Help: "Access tokens and private addresses whose signatures need not be verified again.",
+		Help: "Access tokens and private addresses held in memory after their signatures were verified.",
 	}, countRemembered)
 )
 

@@ -399,7 +399,7 @@ func (a *App) provisionShared(s secrets) error {
 func (a *App) readLedger() {
 	heard := &a.shared.heard
 	a.ledger.OnNews(heard.outcome)
-	a.grants.ledger, a.grants.heard = a.ledger, heard
+	a.grants.ledger, a.grants.heard, a.grants.failing = a.ledger, heard, &a.shared.failing
 	a.news.ledger, a.news.heard, a.news.recheck = a.ledger, heard, time.Duration(a.Recheck)
 }
 
@@ -617,7 +617,7 @@ func countRemembered() float64 {
 	})
 	total := 0
 	for _, s := range known {
-		total += s.verified.EstimatedSize()
+		total += s.verified.Size()
 	}
 	return float64(total)
 }

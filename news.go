@@ -51,7 +51,7 @@ const (
 // vouchFor is the time as of which the ledger's last answer about a token still holds, by
 // what the news say: Unix nanoseconds. ok is false where they do not tell.
 func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
-	last := v.said.Load()
+	last := v.standing.Load()
 	if last == nil || !last.untroubled {
 		return 0, false
 	}
@@ -73,7 +73,7 @@ func (n *news) vouchFor(v *verified, at time.Time) (asOf int64, ok bool) {
 
 // isDue reports whether the ledger should be asked again in spite of all news.
 func (n *news) isDue(v *verified, at time.Time) bool {
-	said := v.said.Load()
+	said := v.standing.Load()
 	return said != nil && at.UnixNano()-said.asked > int64(vouchAtLeast+v.digest[0]%vouchSpread)*int64(n.recheck)
 }
 

@@ -423,9 +423,9 @@ func TestNewsDoNotVouchAfterTheClockWasSetBack(t *testing.T) {
 	onNode(t, func(n *readingNode) {
 		v := n.sell(paymentOf("cs_1"))
 		n.settle(v)
-		ahead := *v.said.Load()
+		ahead := *v.standing.Load()
 		ahead.asked += int64(time.Hour)
-		v.said.Store(&ahead)
+		v.standing.Store(&ahead)
 		if _, ok := n.news.vouchFor(v, time.Now()); ok {
 			t.Error("news vouch for an answer of the future")
 		}
@@ -468,7 +468,7 @@ func TestWhoWasLookedUpLatelyDoesNotWaitForNews(t *testing.T) {
 		n.settle(first)
 		time.Sleep(10 * DefaultRecheck)
 		v := n.sell(paymentOf("cs_1"))
-		v.said.Store(nil)
+		v.standing.Store(nil)
 		n.want(v, open) // the ledger is asked
 		n.storage.change(func(s *sharedStorage) { s.hangs[newsKeys] = true })
 		time.Sleep(DefaultRecheck * 3 / 4)

@@ -229,7 +229,8 @@ var (
 	scripts = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|aspx?|jsp|f?cgi|pl|py)/`) })
 )
 
-// everyday lists the paths that commonly lead to the same content.
+// everyday lists the paths that commonly lead to the same content. It cuts and adds at the
+// end alone, on which isFar relies.
 func everyday(p string) []string {
 	clean := caddyhttp.CleanPath("/"+p, true)
 	readings := sameContent(clean)

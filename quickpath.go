@@ -10,7 +10,7 @@ import (
 
 // quickMatcher is a gate's or a webhook's own matchers. It answers by itself where these
 // are no more than paths such as `/premium` or `/premium/*`, and the request's is as plain:
-// Caddy's matchers prepare each path for every kind of pattern, which takes ten times as long.
+// Caddy's matchers prepare each path for every kind of pattern, which takes several times as long.
 type quickMatcher struct {
 	sets     caddyhttp.MatcherSets
 	pages    []string // `/premium`
@@ -51,8 +51,8 @@ func (q *quickMatcher) matches(r *http.Request) (bool, error) {
 }
 
 // isFar reports whether a path has nothing to do with any pattern, nor has what everyday
-// lists for it: path and pattern differ before either ends. Readings have an end less or
-// one more than the path.
+// lists for it: path and pattern differ before either ends. Each reading is the path or
+// a beginning of it, with a slash or one more name behind.
 func (q *quickMatcher) isFar(path string) bool {
 	near := func(pattern string) bool {
 		pattern, path := strings.TrimSuffix(pattern, "/"), strings.TrimSuffix(path, "/")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -36,9 +35,6 @@ func FuzzQuickMatcher(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, pattern, path string) {
-		if strings.Count(pattern, "*") > 3 || len(pattern) > 100 || len(path) > 200 {
-			t.Skip()
-		}
 		sets := caddyhttp.MatcherSets{{pathMatcher("/other", pattern)}}
 		r := requestOf(path)
 		want, wantErr := sets.AnyMatchWithError(r)

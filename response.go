@@ -71,7 +71,7 @@ func (w *privateWriter) FlushError() error {
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
 // privateLines are what makePrivate writes into a header: memory for it that need not be
-// made by itself.
+// made by itself. They are for one header, which points into them.
 type privateLines [3]string
 
 // makePrivate marks an answer for this browser only.

@@ -30,7 +30,7 @@ type shared struct {
 	used     cache.Cache[*struct{}] // sessions whose first use has been counted
 	refused  refusals
 	heard    heard
-	failing  trouble // about any token
+	failing  trouble // about any token, until a session can be read
 	// keeping is held by a sweep or an import: what closes a purchase is imported before
 	// the purchase, and a sweep would take it for something that belongs to none.
 	keeping sync.Mutex
@@ -94,7 +94,7 @@ type verified struct {
 	seenAt   atomic.Int64                     // when it last came by without being kept; Unix nanoseconds
 	accepted atomic.Pointer[token.Generation] // in which the token's key was known
 
-	said        atomic.Pointer[standing] // what the ledger last said; nil: nothing yet
+	standing    atomic.Pointer[standing] // what the ledger last said; nil: nothing yet
 	tried       spacing                  // of attempts in the background
 	failing     trouble                  // about this token
 	claimClosed atomic.Bool
@@ -173,7 +173,7 @@ func (r *recent) meet(v *verified, raw string, at time.Time) {
 // end is when access ends; zero: never. The purchase may have been extended since the
 // token was signed, or an extension refunded.
 func (v *verified) end() time.Time {
-	if said := v.said.Load(); said != nil {
+	if said := v.standing.Load(); said != nil {
 		return said.until
 	}
 	return v.Until
@@ -181,7 +181,7 @@ func (v *verified) end() time.Time {
 
 // downloads is how often the purchase may be fetched; 0: without a bound.
 func (v *verified) downloads() int {
-	if said := v.said.Load(); said != nil {
+	if said := v.standing.Load(); said != nil {
 		return said.downloads
 	}
 	return v.Downloads
@@ -189,7 +189,7 @@ func (v *verified) downloads() int {
 
 // closedFor is why the payment does not stand any more; empty: it does, as far as is known.
 func (v *verified) closedFor() ledger.Kind {
-	if said := v.said.Load(); said != nil {
+	if said := v.standing.Load(); said != nil {
 		return said.closedFor
 	}
 	return ""
@@ -320,7 +320,7 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	if !at.Before(v.Expires) {
 		return none
 	}
-	if known, vouched := a.knows(v, at); !known {
+	if known, vouched := a.knowsOrAsks(v, at); !known {
 		if a.await(ctx, v, vouched); ctx.Err() != nil {
 			return unknown // who hangs up may still read what is answered
 		}
@@ -336,10 +336,10 @@ func (a *App) judge(ctx context.Context, v *verified, at time.Time) verdict {
 	return verdict
 }
 
-// knows reports whether what is known about a token is recent enough to answer by. The
+// knowsOrAsks reports whether what is known about a token is recent enough to answer by. The
 // ledger is asked in the background once half of Recheck has passed, so that a visitor who
 // keeps reading never waits for it. vouched says whether news will do where it is not.
-func (a *App) knows(v *verified, at time.Time) (known, vouched bool) {
+func (a *App) knowsOrAsks(v *verified, at time.Time) (known, vouched bool) {
 	recheck := int64(a.Recheck)
 	asOf, vouched := a.confirmed(v, at)
 	age := at.UnixNano() - asOf
@@ -367,7 +367,7 @@ func (a *App) knows(v *verified, at time.Time) (known, vouched bool) {
 // nanoseconds: by news, if vouched, else by the last answer of the ledger. Without news that
 // holds for the time of Recheck, with them as long as there are none.
 func (a *App) confirmed(v *verified, at time.Time) (asOf int64, vouched bool) {
-	if said := v.said.Load(); said != nil {
+	if said := v.standing.Load(); said != nil {
 		asOf = said.asked
 	}
 	age := at.UnixNano() - asOf
@@ -408,7 +408,7 @@ func (t *trouble) lasts() bool { return t.since.Load() != 0 }
 // and read again.
 func (a *App) fail(v *verified, at time.Time) {
 	began := a.shared.failing.begin(at)
-	if v.said.Load() != nil {
+	if v.standing.Load() != nil {
 		began = at
 	}
 	v.failing.begin(began)
@@ -424,11 +424,11 @@ func (s *spacing) mayTry(at time.Time) bool {
 }
 
 func (v *verified) verdict(at time.Time, grace time.Duration) verdict {
-	said := v.said.Load()
+	since := v.failing.since.Load() // before what ends it, which would look like no answer at all
+	said := v.standing.Load()
 	if said != nil && said.closedFor != "" {
 		return closed
 	}
-	since := v.failing.since.Load()
 	switch {
 	case since == 0 && said == nil: // the visitor left before the ledger had answered
 		return unknown
@@ -529,7 +529,7 @@ func (a *App) learn(v *verified, said reading, err error) {
 	}
 	v.learnt = said.number
 	if err != nil {
-		if errors.Is(err, ledger.ErrNotPaid) && v.said.Load() == nil {
+		if errors.Is(err, ledger.ErrNotPaid) && v.standing.Load() == nil {
 			// The signature says paid, the ledger has never heard of it: a replica that
 			// lags, or a storage that is not the one it was. Without any answer that
 			// said "paid" there is no grace.
@@ -543,18 +543,18 @@ func (a *App) learn(v *verified, said reading, err error) {
 	}
 	grant := &said.grant
 	confirmed, vouched := a.news.vouchFor(v, now())
-	previous := v.said.Swap(&standing{
+	previous := v.standing.Swap(&standing{
 		asked: said.asked.UnixNano(), number: said.number, outcomes: said.outcomes,
 		untroubled: grant.Untroubled && grant.Session == v.Session && grant.Payment == v.Payment && // whose news are read
 			v.place.kind == "" && (!grant.Terms.Claim || v.claimClosed.Load()),
 		closedFor: grant.ClosedFor, downloads: grant.Terms.Downloads, until: grant.Until,
 	})
+	failed := v.failing.lasts()
 	v.failing.end()
-	a.shared.failing.end()
 	if previous == nil {
 		return
 	}
-	if !vouched {
+	if !vouched || failed || confirmed < previous.asked { // by which the visitor was let in
 		confirmed = previous.asked
 	}
 	countRecheck(time.Unix(0, confirmed), now())

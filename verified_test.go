@@ -2,12 +2,14 @@ package paywall
 
 import (
 	"errors"
+	"math"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -82,7 +84,7 @@ func TestAttemptsAreSpacedWhateverTheClockDoes(t *testing.T) {
 func TestD3AClockThatWasSetBackProlongsNoGrace(t *testing.T) {
 	a := &App{shared: new(shared)}
 	var v verified
-	v.said.Store(new(standing))
+	v.standing.Store(new(standing))
 	at := now()
 	v.failing.since.Store(at.Add(time.Hour).UnixNano())
 	a.fail(&v, at)
@@ -106,19 +108,113 @@ func TestD3AForgottenTokenHasNoGraceAnew(t *testing.T) {
 	if forgotten.verdict(began, time.Minute) != unknown {
 		t.Error("the grace begins anew")
 	}
-	// Who is known to have paid keeps theirs, and so does everybody once the ledger has answered.
+	// Who is known to have paid keeps theirs.
 	reader := new(verified)
-	reader.said.Store(new(standing))
+	reader.standing.Store(new(standing))
 	a.learn(reader, reading{number: 2, asked: began}, broken)
 	if reader.verdict(began, time.Minute) != open {
 		t.Error("a known visitor has no grace")
 	}
-	a.learn(reader, reading{number: 3, asked: began}, nil)
-	other := new(verified)
-	a.learn(other, reading{number: 4, asked: began}, broken)
-	if other.verdict(began, time.Minute) != open {
-		t.Error("the end of the trouble is not noticed")
+}
+
+// The trouble is over when a session can be read, be it that it is not paid.
+func TestD3AnAnswerEndsTheTrouble(t *testing.T) {
+	for _, c := range []struct {
+		session string
+		ends    bool
+	}{{"cs_1", true}, {"cs_unpaid", true}, {"cs_garbled", false}} {
+		g, storage := newGrants()
+		recordPaid(t, g)
+		if c.session == "cs_garbled" {
+			for key := range storage.records {
+				storage.records[key] = []byte("{")
+			}
+			c.session = "cs_1"
+		}
+		g.failing.begin(now())
+		if _, err := g.of(t.Context(), c.session); g.failing.lasts() == c.ends {
+			t.Errorf("%+v: %v; it lasts: %t", c, err, !c.ends)
+		}
 	}
+}
+
+// Nothing but what was heard about a token's own ids makes a node wait for the ledger that has never
+// answered about it.
+func TestWhatIsHeardOfOthersIsNoReasonToWait(t *testing.T) {
+	var h heard
+	own, other := ledger.ShardOf("cs_1"), ledger.ShardOf("cs_2")
+	v := &verified{shards: [2]ledger.Shard{own, own}}
+	if own == other {
+		t.Fatal("both ids are of one shard")
+	}
+	if h.outcome(other); h.more(v) {
+		t.Error("it waits")
+	}
+	if h.outcome(own); !h.more(v) {
+		t.Error("a refund of its own is not heeded")
+	}
+}
+
+// What a visitor was let in by is counted, once the ledger answers again: that is not what
+// the news said meanwhile, which nobody asks while the ledger cannot be read.
+func TestTheAgeIsThatOfWhatLetTheVisitorIn(t *testing.T) {
+	onNode(t, func(n *readingNode) {
+		v := n.sell(paymentOf("cs_1"))
+		n.settle(v)
+		answered := time.Unix(0, v.standing.Load().asked)
+		n.fail(v, time.Now())
+		for _, shard := range v.shards {
+			<-n.news.read(shard)
+		}
+		sum := func() float64 {
+			families, err := registryOf(recheckAge).Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return families[0].GetMetric()[0].GetHistogram().GetSampleSum()
+		}
+		before, age := sum(), time.Since(answered)
+		<-n.recheck(v)
+		if counted := sum() - before; math.Abs(counted-age.Seconds()) > 1 {
+			t.Errorf("%.1f s are counted, the answer was %s old", counted, age)
+		}
+	})
+}
+
+func registryOf(collector prometheus.Collector) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector)
+	return registry
+}
+
+// What the readings of the news brought is counted.
+func TestReadingsOfNewsAreCounted(t *testing.T) {
+	onNode(t, func(n *readingNode) {
+		count := func(outcome string) float64 {
+			families, err := registryOf(newsReads.WithLabelValues(outcome)).Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return families[0].GetMetric()[0].GetCounter().GetValue()
+		}
+		shard := ledger.ShardOf("cs_1")
+		for _, step := range []struct {
+			outcome string
+			before  func()
+		}{
+			{newsFirst, func() {}},
+			{newsUnchanged, func() {}},
+			{newsChanged, func() { n.record(n.another(), refund("cs_1", "")) }},
+			{newsFailed, func() { n.storage.change(func(s *sharedStorage) { s.fails[newsKeys] = errors.New("broken") }) }},
+		} {
+			step.before()
+			before := count(step.outcome)
+			<-n.news.read(shard)
+			if grown := count(step.outcome) - before; grown != 1 {
+				t.Errorf("%s has grown by %g", step.outcome, grown)
+			}
+		}
+	})
 }
 
 // A token of which the ledger has never heard has no grace, however slowly it says so.

@@ -65,9 +65,10 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 		return v.askDevice()
 	}
 	if verdict == closed {
-		if kind := known.closedFor(); kind != "" {
-			v.found.closed, v.found.session = kind, known.Session
+		if v.found.closed = known.closedFor(); v.found.closed == "" {
+			return v.showSafe() // a dispute has been won since
 		}
+		v.found.session = known.Session
 	}
 	v.pending = v.readPending(v.r, v.site)
 	if paid, grant := v.lookUp(); paid != nil {

@@ -68,5 +68,8 @@ func (c Cache[V]) EstimatedSize() int {
 	return c.entries.EstimatedSize()
 }
 
+// Size returns the number of entries, with those that the bounds are about to remove.
+func (c Cache[V]) Size() int { return c.entries.EstimatedSize() }
+
 // StopAllGoroutines ends the background work.
 func (c Cache[V]) StopAllGoroutines() { c.entries.StopAllGoroutines() }
