@@ -146,6 +146,7 @@ type Handler struct {
 	freeParts        *session.Limiter // of what free pages are made of
 	covers           string           // the matchers as configured
 	siteURL          string
+	aside            passage  // of requests that no other gate has seen, and this one does not cover
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
 	stands           sync.Map // *caddyhttp.Server → *stand
@@ -184,6 +185,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		gate := h.label() + "\n" + h.covers
 		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
+	h.aside = passage{gate: h, by: nobody}
 	h.app.register(h)
 	return nil
 }
@@ -354,7 +356,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // have added something to its address, as hasOwnParams does.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
 	h.stripHeaders(r)
-	h.enter(r)
 	came := r.URL.RawQuery
 	// From here on matchers, keys and the handlers behind see the query that the browser
 	// wanted; newVisit reads what the gate has added from originalURL.
@@ -369,7 +370,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case outside:
 		r.URL.RawQuery = came
 		cleanReferer(r)
-		setUnpaid(r)
+		h.passUnpaid(r)
 		return next.ServeHTTP(w, r)
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
@@ -389,7 +390,11 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 // hasOwnParams reports whether the gate may have added something to an address of the
 // request.
 func hasOwnParams(r *http.Request) bool {
-	return strings.Contains(originalURL(r).RawQuery, "axra_") || strings.Contains(r.Header.Get("Referer"), "axra_")
+	if strings.Contains(originalURL(r).RawQuery, "axra_") {
+		return true
+	}
+	referer := r.Header["Referer"] // Get would prepare the name
+	return len(referer) > 0 && strings.Contains(referer[0], "axra_")
 }
 
 // carriesSecrets reports whether an address of a request that has own parameters must not be logged. One in the
@@ -412,13 +417,14 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	if h.sellsPaths && !isPlain(r) || h.sellsKeys && !wellFormed(r.URL.RawQuery) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	if isOversized(r) {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if isOversized(r, server) {
 		return h.show(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
 	}
 	if !h.app.keysReady(r.Context()) {
 		return h.show(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
 	}
-	site, err := h.site(r)
+	site, err := h.siteOf(r, server)
 	if err != nil {
 		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
@@ -428,11 +434,14 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return err
 		}
 	}
-	verdict, grant := h.decide(r, site, nil)
-	if verdict == open {
-		return h.admit(w, r, next, site, grant)
+	verdict, known := h.decide(r, site, nil)
+	switch {
+	case verdict != open:
+		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
+	case own && known.link == "" && hasReturnParams(originalURL(r).RawQuery) && isNavigation(r): // a private address stays one address, in a browser too
+		return h.newVisit(w, r, site, next).welcomeBack(known)
 	}
-	return h.newVisit(w, r, site, next).turnedAway(verdict, grant)
+	return h.admit(w, r, next, site, known)
 }
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
@@ -455,9 +464,8 @@ func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyht
 
 // isOversized reports whether a request has more header than the gate reads. Few servers
 // let so much in.
-func isOversized(r *http.Request) bool {
-	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok &&
-		server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
+func isOversized(r *http.Request, server *caddyhttp.Server) bool {
+	if server != nil && server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
 		return false
 	}
 	total := 0
@@ -554,15 +562,14 @@ func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) b
 
 // admit serves a paid request.
 func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
-	if v.link == "" { // a private address stays one address, in a browser too
-		if hasReturnParams(originalURL(r).RawQuery) && isNavigation(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h {
-			return h.newVisit(w, r, site, next).welcomeBack(v)
-		}
+	if v.link == "" {
 		h.renew(w, r, site, v)
 	}
+	private := newPrivateWriter(w)
+	private.passage = passage{gate: h, by: v}
+	private.passage.note(r)
 	h.identify(r, v)
 	h.offerLinks(r, site, v)
-	private := newPrivateWriter(w)
 	if v.link != "" {
 		private.before = func(int) {
 			w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads would tell its address

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 )
@@ -21,11 +20,7 @@ const DefaultRequestHeaders = "X-Axra-"
 // has added its headers.
 const identifiedVar = "axra.identified."
 
-// admittedVar holds the token by which a gate has let a request through; nobody where
-// a gate does not cover it.
-const admittedVar = "axra.admitted"
-
-// nobody is what admittedVar holds before a gate has let the request through.
+// nobody is what has let a request through that no gate has.
 var nobody *verified
 
 func checkRequestHeaders(prefix string) error {
@@ -74,9 +69,8 @@ func plainName(name string) string {
 
 var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
-// identify tells later handlers who has paid.
+// identify tells an application behind the gate who has paid.
 func (h *Handler) identify(r *http.Request, v *verified) {
-	tellAdmitted(r, v)
 	if h.RequestHeaders == "" {
 		return
 	}
@@ -97,26 +91,6 @@ func (v *verified) untilInWords() string {
 		return ""
 	}
 	return end.UTC().Format(time.RFC3339)
-}
-
-// tellAdmitted notes by which token the request was let through, last by the innermost
-// gate, and makes the placeholders speak of it. They are made when somebody asks.
-func tellAdmitted(r *http.Request, v *verified) {
-	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return
-	}
-	_, told := vars[admittedVar]
-	vars[admittedVar] = v
-	if told {
-		return
-	}
-	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Map(func(key string) (any, bool) {
-			admitted, _ := vars[admittedVar].(*verified)
-			return admitted.placeholder(key)
-		})
-	}
 }
 
 // placeholder is the value of a placeholder that says who has paid.
@@ -161,12 +135,4 @@ func headerText(value string) string {
 		}
 		return c
 	}, value)
-}
-
-// setUnpaid keeps a literal `{http.axra.paid}` out of what later handlers pass on,
-// unless another gate has let the request through.
-func setUnpaid(r *http.Request) {
-	if caddyhttp.GetVar(r.Context(), admittedVar) == nil {
-		tellAdmitted(r, nobody)
-	}
 }

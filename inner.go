@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/session"
@@ -16,38 +17,71 @@ import (
 // behind it.
 const innerGateVar = "axra.inner_gate"
 
-// gatesVar holds the gates that a request has come to: one, or a list of several.
-const gatesVar = "axra.gates"
+// passageVar holds the last passage of a request.
+const passageVar = "axra.passage"
 
-// enter notes that the request has come to the gate.
-func (h *Handler) enter(r *http.Request) {
+// passage is a gate that a request has come by.
+type passage struct {
+	gate   *Handler
+	by     *verified // what has let the request through, at this gate or one before; nobody where none has
+	before *passage
+}
+
+// lastPassage is nil where the request has come by no gate.
+func lastPassage(r *http.Request) *passage {
+	last, _ := caddyhttp.GetVar(r.Context(), passageVar).(*passage)
+	return last
+}
+
+// note makes a passage the last one of a request, and the placeholders speak of it. They are
+// made when somebody asks.
+func (p *passage) note(r *http.Request) {
 	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if !ok {
 		return
 	}
-	if vars[gatesVar] != nil {
-		vars[gatesVar] = append(gatesOf(r), h)
+	if before, ok := vars[passageVar].(*passage); ok {
+		p.before = before
+		vars[passageVar] = p
 		return
 	}
-	vars[gatesVar] = h
+	vars[passageVar] = p
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Map(func(key string) (any, bool) {
+			last, _ := vars[passageVar].(*passage)
+			return last.by.placeholder(key)
+		})
+	}
+}
+
+// passUnpaid notes that a request comes by the gate as it came. The placeholders go on to speak
+// of another gate that has let it through; otherwise they keep a literal `{http.axra.paid}`
+// out of what later handlers pass on.
+func (h *Handler) passUnpaid(r *http.Request) {
+	if last := lastPassage(r); last != nil {
+		(&passage{gate: h, by: last.by}).note(r)
+		return
+	}
+	h.aside.note(r)
 }
 
 // gatesOf are the gates that the request has come to, the outermost first.
-func gatesOf(r *http.Request) []*Handler {
-	switch gates := caddyhttp.GetVar(r.Context(), gatesVar).(type) {
-	case *Handler:
-		return []*Handler{gates}
-	case []*Handler:
-		return slices.Clip(gates)
+func gatesOf(v *visit) []*Handler {
+	gates := []*Handler{v.Handler}
+	for last := lastPassage(v.r); last != nil; last = last.before {
+		if last.gate != v.Handler {
+			gates = append(gates, last.gate)
+		}
 	}
-	return nil
+	slices.Reverse(gates)
+	return gates
 }
 
 // gatesBehind are the other gates that cover the request and have not seen it yet.
 func (v *visit) gatesBehind() []*Handler {
 	var behind []*Handler
 	for _, gate := range v.app.allGates() {
-		if slices.Contains(gatesOf(v.r), gate) {
+		if slices.Contains(gatesOf(v), gate) {
 			continue
 		}
 		if _, err := gate.site(v.r); err != nil {
@@ -63,7 +97,7 @@ func (v *visit) gatesBehind() []*Handler {
 // gatesThatCover are all gates that the visitor has to pass for the request.
 func gatesThatCover(v *visit) []*Handler {
 	found := v.gatesBehind()
-	for _, gate := range gatesOf(v.r) {
+	for _, gate := range gatesOf(v) {
 		if reach, err := gate.reach(v.r); err == nil && reach == covered {
 			found = append(found, gate)
 		}

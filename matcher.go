@@ -46,7 +46,7 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	// Behind a gate the address no longer shows a private one.
-	if admitted, ok := caddyhttp.GetVar(r.Context(), admittedVar).(*verified); ok && admitted != nobody && m.wants(admitted.Pass) {
+	if last := lastPassage(r); last != nil && last.by != nobody && m.wants(last.by.Pass) {
 		return true, nil
 	}
 	for _, gate := range m.app.allGates() {

@@ -195,7 +195,7 @@ func (v *visit) tellOffers(offers []offered, how mode) {
 // leaveToErrors hands over to the site's handle_errors.
 func (v *visit) leaveToErrors(offers []offered, how mode) error {
 	v.tellOffers(offers, how)
-	setUnpaid(v.r)
+	v.passUnpaid(v.r)
 	v.offerHeaders()
 	return caddyhttp.Error(http.StatusPaymentRequired, errPaymentRequired)
 }

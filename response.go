@@ -23,7 +23,9 @@ type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
-	lines       privateLines
+	// Memory for the request that need not be made by itself.
+	lines   privateLines
+	passage passage
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {

@@ -47,10 +47,16 @@ type address struct {
 // else the host name of the site block, which the Host header may only choose
 // among, else the app's site_url.
 func (h *Handler) site(r *http.Request) (site, error) {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return h.siteOf(r, server)
+}
+
+// siteOf is site for who knows the server that the request came to; nil: none.
+func (h *Handler) siteOf(r *http.Request, server *caddyhttp.Server) (site, error) {
 	if h.siteURL != "" {
 		return newSite(h.siteURL), nil
 	}
-	if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+	if server != nil {
 		if site, found := h.siteOn(server, r); found {
 			return site, nil
 		}

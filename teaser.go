@@ -79,7 +79,7 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 		return true, v.misconfigured(err)
 	}
 	v.tellOffers(offers, again)
-	setUnpaid(v.r)
+	v.passUnpaid(v.r)
 	before := v.w.Header().Clone()
 	w := newDecidingWriter(v.w, v.asTeaser)
 	err = unlessRefused(func() bool { return w.refused }, func() error { return v.askTeaser(w) })

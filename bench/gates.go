@@ -57,8 +57,10 @@ func (b *bench) openNone(ctx context.Context) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, b.serve(ctx, s, "", fmt.Sprintf("\trequest_header X-Pass %q", passName))
+	return s, b.serve(ctx, s, "", noGate)
 }
+
+var noGate = fmt.Sprintf("\trequest_header X-Pass %q", passName)
 
 // openNoOp has one handler more that does nothing but fill the placeholder, with a matcher
 // on its route, as most directives have it: Caddy makes three routes of the one. The
@@ -216,9 +218,9 @@ func (b *bench) openExtra(ctx context.Context, e extra) (*site, error) {
 	}
 	s.cookie = e.cookie
 	p, err := start(ctx, s.home, e.executable, []string{"run", "--adapter", "caddyfile", "--config", e.caddyfile},
-		[]string{"BENCH_SITE=http://" + s.host, "BENCH_ROOT=" + b.root, "BENCH_STORAGE=" + s.storage, "BENCH_PASS=" + passName})
+		[]string{"BENCH_SITE=http://" + s.host, "BENCH_UNGATED=http://" + s.ungated.host, "BENCH_ROOT=" + b.root, "BENCH_STORAGE=" + s.storage, "BENCH_PASS=" + passName})
 	if err != nil {
 		return nil, err
 	}
-	return s, b.adopt(ctx, s, p, s.address)
+	return s, errors.Join(b.adopt(ctx, s, p, s.address), p.awaitAddress(ctx, s.ungated.address))
 }

@@ -11,7 +11,7 @@ func (b *bench) paid(ctx context.Context) ([]*table, error) {
 	for _, size := range b.sizes {
 		tables = append(tables, &table{
 			title: "Paid request, " + sizeName(size),
-			note:  "Each gate against the same site without one; `none` is another such site. Both get the same bytes, with ten foreign cookies; a placeholder in a request header; metrics.",
+			note:  "Each gate against the same site without one in the same process; `none` is another such site. Both get the same bytes, with ten foreign cookies; a placeholder in a request header; metrics.",
 			head:  []string{"gate", "throughput", "CPU per request", "p99"},
 		})
 	}
@@ -23,27 +23,31 @@ func (b *bench) paid(ctx context.Context) ([]*table, error) {
 	return tables, nil
 }
 
-// rounds is how often both sides of a comparison are started: what comes with a process, such as
-// where things lie in its memory, makes some percent, too.
+// rounds is how often the servers are started: what comes with a process, such as where things
+// lie in its memory, makes some percent, too. One process serves both sides.
 const rounds = 6
+
+// turns is into how many each run is divided: what else happens on a machine comes and goes
+// within seconds, and is to meet both sides alike.
+const turns = 4
 
 // paidGate fills one row of each table.
 func (b *bench) paidGate(ctx context.Context, g gate, tables []*table) error {
-	all := make([][][]pair, len(b.sizes)) // of each size, by rounds
+	all := make([][]pair, len(b.sizes)) // of each size
 	for round := range min(rounds, b.pairs) {
 		b.progress("paid: %s, %d", g.name, round+1)
 		if err := b.paidRound(ctx, g, round, all); err != nil {
 			return err
 		}
 	}
-	for i, rounds := range all {
-		figures, err := cells(rounds, ofRound(throughput), ofRound(cpuEach), ofRound(p99))
+	for i, pairs := range all {
+		figures, err := cells(pairs, throughput, cpuEach, p99)
 		if err != nil {
 			return err
 		}
 		tables[i].add(g.name, figures...)
 		if g.control {
-			if err := tables[i].describe(rounds); err != nil {
+			if err := tables[i].describe(pairs); err != nil {
 				return err
 			}
 		}
@@ -51,41 +55,27 @@ func (b *bench) paidGate(ctx context.Context, g gate, tables []*table) error {
 	return nil
 }
 
-// ofRound is the median of a figure of the pairs of one start: they share what comes with the
-// processes, and count as one.
-func ofRound(figure func(pair) float64) func([]pair) float64 {
-	return func(pairs []pair) float64 {
-		values := make([]float64, len(pairs))
-		for i, p := range pairs {
-			values[i] = figure(p)
-		}
-		return median(values)
-	}
-}
-
-// paidRound adds pairs of each size. Only the two that are compared run meanwhile.
-func (b *bench) paidRound(ctx context.Context, g gate, round int, all [][][]pair) error {
+// paidRound adds pairs of each size.
+func (b *bench) paidRound(ctx context.Context, g gate, round int, all [][]pair) error {
 	defer b.stop()
-	var bare, gated *site
-	if err := inTurn(round, []func() error{
-		func() (err error) { bare, err = b.openNone(ctx); return err },
-		func() (err error) { gated, err = g.open(b, ctx); return err },
-	}); err != nil {
+	gated, err := g.open(b, ctx)
+	if err != nil {
 		return err
 	}
+	bare := gated.ungated
 	bare.cookie = gated.cookie // the same bytes to both
 	asked := (*site).paid
 	if g.free {
 		asked = (*site).free
 	}
 	o := b.options
-	o.pairs = share(b.pairs, round, min(rounds, b.pairs))
+	o.pairs, o.each = turns*share(b.pairs, round, min(rounds, b.pairs)), b.each/turns
 	for i, size := range b.sizes {
-		pairs, err := b.pairsOf(ctx, o, gated, asked(gated, size), bare, asked(bare, size), round)
+		pairs, err := b.pairsOf(ctx, o, gated, asked(gated, size), bare, asked(bare, size))
 		if err != nil {
 			return err
 		}
-		all[i] = append(all[i], pairs)
+		all[i] = append(all[i], pairs...)
 	}
 	return nil
 }
@@ -95,17 +85,17 @@ func share(whole, part, parts int) int { return whole*(part+1)/parts - whole*par
 
 // describe adds what a site without a gate does, and whether one differs from another: the
 // other figures are ratios, and no better than that.
-func (t *table) describe(rounds [][]pair) error {
-	rate, err := ratios(rounds, ofRound(func(p pair) float64 { return p.bare.rate() }))
+func (t *table) describe(pairs []pair) error {
+	rate, err := ratios(pairs, func(p pair) float64 { return p.bare.rate() })
 	if err != nil {
 		return err
 	}
-	each, err := ratios(rounds, ofRound(func(p pair) float64 { return p.bare.cpuEach() }))
+	each, err := ratios(pairs, func(p pair) float64 { return p.bare.cpuEach() })
 	if err != nil {
 		return err
 	}
-	t.note += fmt.Sprintf(" The site without a gate answered %.0f requests a second, with %.0f µs of processor time for each.", rate.median, each.median*1e6)
-	control, err := ratios(rounds, ofRound(throughput))
+	t.note += fmt.Sprintf(" Each run is divided into %d. The site without a gate answered %.0f requests a second, with %.0f µs of processor time for each.", turns, rate.median, each.median*1e6)
+	control, err := ratios(pairs, throughput)
 	if err == nil && (control.low > 1 || control.high < 1) {
 		t.note += fmt.Sprintf(" **It differs from itself (%s): something else ran on the machine, or there were too few pairs.**", control)
 	}
@@ -114,15 +104,15 @@ func (t *table) describe(rounds [][]pair) error {
 
 // compare alternates two requests, to one site or two, and returns figures.
 func (b *bench) compare(ctx context.Context, gated *site, r request, bare *site, other request, figures ...func(pair) float64) ([]string, error) {
-	pairs, err := b.pairsOf(ctx, b.options, gated, r, bare, other, 0)
+	pairs, err := b.pairsOf(ctx, b.options, gated, r, bare, other)
 	if err != nil {
 		return nil, err
 	}
 	return cells(pairs, figures...)
 }
 
-// pairsOf alternates two requests, to one site or two. first is as for alternate.
-func (b *bench) pairsOf(ctx context.Context, o options, gated *site, r request, bare *site, other request, first int) ([]pair, error) {
+// pairsOf alternates two requests, to one site or two.
+func (b *bench) pairsOf(ctx context.Context, o options, gated *site, r request, bare *site, other request) ([]pair, error) {
 	one, err := b.contender(gated, r)
 	if err != nil {
 		return nil, err
@@ -133,5 +123,5 @@ func (b *bench) pairsOf(ctx context.Context, o options, gated *site, r request, 
 		return nil, err
 	}
 	defer two.load.close()
-	return alternate(ctx, o, one, two, first)
+	return alternate(ctx, o, one, two)
 }

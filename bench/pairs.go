@@ -38,8 +38,8 @@ func (c contender) run(ctx context.Context, length time.Duration) (run, error) {
 type pair struct{ gate, bare run }
 
 // alternate makes pairs of runs. Which side is first changes, so that what happens to
-// the machine meanwhile meets both; in the first pair that is the gate where first is even.
-func alternate(ctx context.Context, o options, gate, bare contender, first int) ([]pair, error) {
+// the machine meanwhile meets both.
+func alternate(ctx context.Context, o options, gate, bare contender) ([]pair, error) {
 	pairs := make([]pair, o.pairs)
 	for _, c := range []contender{gate, bare} {
 		if _, err := c.run(ctx, o.warmUp); err != nil {
@@ -51,7 +51,7 @@ func alternate(ctx context.Context, o options, gate, bare contender, first int) 
 			func() (err error) { pairs[i].gate, err = gate.run(ctx, o.each); return err },
 			func() (err error) { pairs[i].bare, err = bare.run(ctx, o.each); return err },
 		}
-		if err := inTurn(first+i, sides); err != nil {
+		if err := inTurn(i, sides); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +121,7 @@ func cpuEach(p pair) float64    { return p.gate.cpuEach() / p.bare.cpuEach() }
 func p99(p pair) float64        { return p.gate.quantile(99) / p.bare.quantile(99) }
 func p50(p pair) float64        { return p.gate.quantile(50) / p.bare.quantile(50) }
 
-// cells are some figures of pairs, or of rounds of them, as text.
+// cells are some figures of pairs as text.
 func cells[T any](pairs []T, figures ...func(T) float64) ([]string, error) {
 	var all []string
 	for _, figure := range figures {

@@ -104,6 +104,11 @@ func (p *proc) await(ctx context.Context, each time.Duration, ready func() bool)
 	return nil
 }
 
+// awaitAddress waits until somebody answers there.
+func (p *proc) awaitAddress(ctx context.Context, address string) error {
+	return p.await(ctx, 5*time.Millisecond, func() bool { return listens(address) })
+}
+
 // listens reports whether somebody answers at an address.
 func listens(address string) bool {
 	conn, err := net.DialTimeout("tcp", address, time.Second)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // passName is what the gate of the bench sells; all sides set it as a request header, as
@@ -80,6 +79,7 @@ type site struct {
 	processes []*proc
 	cookie    string // lets a visitor in; empty for none
 	api       *shop  // of the gates that sell
+	ungated   *site  // the same without a gate, by the same process
 }
 
 func (b *bench) newSite() (*site, error) {
@@ -87,11 +87,18 @@ func (b *bench) newSite() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	s, err := siteOnFreePort()
 	if err != nil {
 		return nil, err
 	}
-	return &site{host: "localhost:" + port, address: "127.0.0.1:" + port, home: home, storage: filepath.Join(home, "storage")}, nil
+	s.home, s.storage = home, filepath.Join(home, "storage")
+	s.ungated, err = siteOnFreePort()
+	return s, err
+}
+
+func siteOnFreePort() (*site, error) {
+	port, err := freePort()
+	return &site{host: "localhost:" + port, address: "127.0.0.1:" + port}, err
 }
 
 // caddyfile is the same for all but for what they are measured for.
@@ -109,11 +116,17 @@ func (b *bench) caddyfile(s *site, global, directives string) string {
 }
 http://%s {
 	bind 127.0.0.1
-	root %q
-%s
+	root %[4]q
+%[5]s
 	file_server
 }
-`, s.storage, global, s.host, b.root, directives)
+http://%[6]s {
+	bind 127.0.0.1
+	root %[4]q
+%[7]s
+	file_server
+}
+`, s.storage, global, s.host, b.root, directives, s.ungated.host, noGate)
 }
 
 // serve starts the site.
@@ -133,7 +146,8 @@ func (b *bench) serve(ctx context.Context, s *site, global, directives string) e
 func (b *bench) adopt(ctx context.Context, s *site, p *proc, address string) error {
 	b.onStop(p.stop)
 	s.processes = append(s.processes, p)
-	return p.await(ctx, 5*time.Millisecond, func() bool { return listens(address) })
+	s.ungated.processes = s.processes
+	return p.awaitAddress(ctx, address)
 }
 
 // cookies is the Cookie header of a visitor who brings this along.
