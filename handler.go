@@ -146,7 +146,7 @@ type Handler struct {
 	freeParts        *session.Limiter // of what free pages are made of
 	covers           string           // the matchers as configured
 	siteURL          string
-	aside            passage  // of requests that no other gate has seen, and this one does not cover
+	unpaid           passage  // of requests that come by as they came, where no gate was before: shared by all of them, never written
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
 	stands           sync.Map // *caddyhttp.Server → *stand
@@ -185,7 +185,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		gate := h.label() + "\n" + h.covers
 		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
-	h.aside = passage{gate: h, by: nobody}
+	h.unpaid = passage{gate: h, by: nobody}
 	h.app.register(h)
 	return nil
 }
@@ -438,10 +438,16 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	switch {
 	case verdict != open:
 		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
-	case own && known.link == "" && hasReturnParams(originalURL(r).RawQuery) && isNavigation(r): // a private address stays one address, in a browser too
+	case own && known.link == "" && h.isReturn(r): // a private address stays one address, in a browser too
 		return h.newVisit(w, r, site, next).welcomeBack(known)
 	}
 	return h.admit(w, r, next, site, known)
+}
+
+// isReturn reports whether a browser comes with what leads back from a checkout, unless that
+// is for a gate behind this one.
+func (h *Handler) isReturn(r *http.Request) bool {
+	return hasReturnParams(originalURL(r).RawQuery) && isNavigation(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h
 }
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
@@ -566,7 +572,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.renew(w, r, site, v)
 	}
 	private := newPrivateWriter(w)
-	private.passage = passage{gate: h, by: v}
+	private.passage = passage{gate: h, by: v, before: lastPassage(r)}
 	private.passage.note(r)
 	h.identify(r, v)
 	h.offerLinks(r, site, v)

@@ -40,15 +40,17 @@ func (p *passage) note(r *http.Request) {
 	if !ok {
 		return
 	}
-	if before, ok := vars[passageVar].(*passage); ok {
-		p.before = before
-		vars[passageVar] = p
+	_, told := vars[passageVar].(*passage)
+	vars[passageVar] = p
+	if told {
 		return
 	}
-	vars[passageVar] = p
 	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Map(func(key string) (any, bool) {
-			last, _ := vars[passageVar].(*passage)
+			last, ok := vars[passageVar].(*passage)
+			if !ok { // the configuration has set a variable of this name
+				return nobody.placeholder(key)
+			}
 			return last.by.placeholder(key)
 		})
 	}
@@ -59,29 +61,29 @@ func (p *passage) note(r *http.Request) {
 // out of what later handlers pass on.
 func (h *Handler) passUnpaid(r *http.Request) {
 	if last := lastPassage(r); last != nil {
-		(&passage{gate: h, by: last.by}).note(r)
+		(&passage{gate: h, by: last.by, before: last}).note(r)
 		return
 	}
-	h.aside.note(r)
+	h.unpaid.note(r)
 }
 
-// gatesOf are the gates that the request has come to, the outermost first.
-func gatesOf(v *visit) []*Handler {
-	gates := []*Handler{v.Handler}
+// gatesSeen are the gates that the request has come to, this one among them.
+func (v *visit) gatesSeen() []*Handler {
+	seen := []*Handler{v.Handler}
 	for last := lastPassage(v.r); last != nil; last = last.before {
-		if last.gate != v.Handler {
-			gates = append(gates, last.gate)
+		if !slices.Contains(seen, last.gate) {
+			seen = append(seen, last.gate)
 		}
 	}
-	slices.Reverse(gates)
-	return gates
+	return seen
 }
 
 // gatesBehind are the other gates that cover the request and have not seen it yet.
 func (v *visit) gatesBehind() []*Handler {
 	var behind []*Handler
+	seen := v.gatesSeen()
 	for _, gate := range v.app.allGates() {
-		if slices.Contains(gatesOf(v), gate) {
+		if slices.Contains(seen, gate) {
 			continue
 		}
 		if _, err := gate.site(v.r); err != nil {
@@ -97,7 +99,7 @@ func (v *visit) gatesBehind() []*Handler {
 // gatesThatCover are all gates that the visitor has to pass for the request.
 func gatesThatCover(v *visit) []*Handler {
 	found := v.gatesBehind()
-	for _, gate := range gatesOf(v) {
+	for _, gate := range v.gatesSeen() {
 		if reach, err := gate.reach(v.r); err == nil && reach == covered {
 			found = append(found, gate)
 		}

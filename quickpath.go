@@ -60,7 +60,8 @@ func (q *quickMatcher) matches(r *http.Request) (bool, error) {
 }
 
 // endsOtherwise reports whether a path ends with a letter or digit with which no page does:
-// whatever Caddy makes of a path, that remains its end.
+// whatever Caddy makes of a path, that remains its end. Most paths of a site need not be read
+// for a webhook then.
 func (q *quickMatcher) endsOtherwise(path string) bool {
 	if q.ends == "" || path == "" {
 		return false

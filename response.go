@@ -23,7 +23,7 @@ type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
-	// Memory for the request that need not be made by itself.
+	// Made with the writer, since header and vars point to them until the request ends.
 	lines   privateLines
 	passage passage
 }

@@ -60,8 +60,6 @@ func (b *bench) openNone(ctx context.Context) (*site, error) {
 	return s, b.serve(ctx, s, "", noGate)
 }
 
-var noGate = fmt.Sprintf("\trequest_header X-Pass %q", passName)
-
 // openNoOp has one handler more that does nothing but fill the placeholder, with a matcher
 // on its route, as most directives have it: Caddy makes three routes of the one. The
 // gates below but the paywall's have it so, too.
@@ -222,5 +220,11 @@ func (b *bench) openExtra(ctx context.Context, e extra) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, errors.Join(b.adopt(ctx, s, p, s.address), p.awaitAddress(ctx, s.ungated.address))
+	if err := b.adopt(ctx, s, p, s.address); err != nil {
+		return nil, err
+	}
+	if err := p.awaitAddress(ctx, s.ungated.address); err != nil {
+		return nil, fmt.Errorf("BENCH_UNGATED, the site without a gate: %w", err)
+	}
+	return s, nil
 }

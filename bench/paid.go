@@ -11,8 +11,9 @@ func (b *bench) paid(ctx context.Context) ([]*table, error) {
 	for _, size := range b.sizes {
 		tables = append(tables, &table{
 			title: "Paid request, " + sizeName(size),
-			note:  "Each gate against the same site without one in the same process; `none` is another such site. Both get the same bytes, with ten foreign cookies; a placeholder in a request header; metrics.",
-			head:  []string{"gate", "throughput", "CPU per request", "p99"},
+			note: "Each gate against the same site without one in the same process; `none` is another such site. Both get the same bytes, with ten foreign cookies; a placeholder in a request header; metrics. " +
+				fmt.Sprintf("Each run is divided into %d.", turns),
+			head: []string{"gate", "throughput", "CPU per request", "p99"},
 		})
 	}
 	for _, g := range b.gates {
@@ -94,7 +95,7 @@ func (t *table) describe(pairs []pair) error {
 	if err != nil {
 		return err
 	}
-	t.note += fmt.Sprintf(" Each run is divided into %d. The site without a gate answered %.0f requests a second, with %.0f µs of processor time for each.", turns, rate.median, each.median*1e6)
+	t.note += fmt.Sprintf(" The site without a gate answered %.0f requests a second, with %.0f µs of processor time for each.", rate.median, each.median*1e6)
 	control, err := ratios(pairs, throughput)
 	if err == nil && (control.low > 1 || control.high < 1) {
 		t.note += fmt.Sprintf(" **It differs from itself (%s): something else ran on the machine, or there were too few pairs.**", control)

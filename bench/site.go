@@ -79,7 +79,7 @@ type site struct {
 	processes []*proc
 	cookie    string // lets a visitor in; empty for none
 	api       *shop  // of the gates that sell
-	ungated   *site  // the same without a gate, by the same process
+	ungated   *site  // the same without a gate, by the same process; nil: none
 }
 
 func (b *bench) newSite() (*site, error) {
@@ -92,8 +92,12 @@ func (b *bench) newSite() (*site, error) {
 		return nil, err
 	}
 	s.home, s.storage = home, filepath.Join(home, "storage")
-	s.ungated, err = siteOnFreePort()
-	return s, err
+	for s.ungated == nil || s.ungated.host == s.host {
+		if s.ungated, err = siteOnFreePort(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 func siteOnFreePort() (*site, error) {
@@ -101,9 +105,12 @@ func siteOnFreePort() (*site, error) {
 	return &site{host: "localhost:" + port, address: "127.0.0.1:" + port}, err
 }
 
+// noGate is the site without one: it sets the request header that the others fill from a placeholder.
+var noGate = fmt.Sprintf("\trequest_header X-Pass %q", passName)
+
 // caddyfile is the same for all but for what they are measured for.
 func (b *bench) caddyfile(s *site, global, directives string) string {
-	return fmt.Sprintf(`{
+	file := fmt.Sprintf(`{
 	admin off
 	persist_config off
 	auto_https off
@@ -114,19 +121,22 @@ func (b *bench) caddyfile(s *site, global, directives string) string {
 	metrics
 %s
 }
-http://%s {
+`, s.storage, global) + b.block(s, directives)
+	if s.ungated != nil {
+		file += b.block(s.ungated, noGate)
+	}
+	return file
+}
+
+// block is one site of a Caddyfile.
+func (b *bench) block(s *site, directives string) string {
+	return fmt.Sprintf(`http://%s {
 	bind 127.0.0.1
-	root %[4]q
-%[5]s
+	root %q
+%s
 	file_server
 }
-http://%[6]s {
-	bind 127.0.0.1
-	root %[4]q
-%[7]s
-	file_server
-}
-`, s.storage, global, s.host, b.root, directives, s.ungated.host, noGate)
+`, s.host, b.root, directives)
 }
 
 // serve starts the site.
@@ -139,14 +149,19 @@ func (b *bench) serve(ctx context.Context, s *site, global, directives string) e
 	if err != nil {
 		return err
 	}
-	return b.adopt(ctx, s, p, s.address)
+	if err := b.adopt(ctx, s, p, s.address); err != nil || s.ungated == nil {
+		return err
+	}
+	return p.awaitAddress(ctx, s.ungated.address) // Caddy opens them in any order
 }
 
 // adopt makes a process one of the site's, once it listens.
 func (b *bench) adopt(ctx context.Context, s *site, p *proc, address string) error {
 	b.onStop(p.stop)
 	s.processes = append(s.processes, p)
-	s.ungated.processes = s.processes
+	if s.ungated != nil {
+		s.ungated.processes = s.processes
+	}
 	return p.awaitAddress(ctx, address)
 }
 
