@@ -78,6 +78,26 @@ func TestNestedPlaceholdersSpeakOfTheGateThatWasPassed(t *testing.T) {
 	}
 }
 
+// What was added to an address and is for none of three gates is taken away by the last one.
+func TestNestedInnermostGateCleansTheAddress(t *testing.T) {
+	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd"), "\troot ROOT", "\taxra_paywall /premium/gold/bars/* {\n pass bars\n price 60 usd\n }\n\troot ROOT", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	const bars = "/premium/gold/bars/a.html"
+	for _, page := range []string{"premium/gold/a.html", bars[1:]} {
+		w.write(page, marker)
+	}
+	v := w.visitor()
+	for _, page := range []string{"/premium/article.html", "/premium/gold/a.html", bars} {
+		v.buy(page, cardGood).wantPaid(t)
+	}
+	for _, page := range []string{"/premium/article.html", "/premium/gold/a.html", bars} {
+		answer := v.open(page + "?axra_restart=1")
+		if answer.status != http.StatusSeeOther || !strings.HasSuffix(answer.location(), page) {
+			t.Errorf("%s: %d, to %q", page, answer.status, answer.location())
+		}
+	}
+}
+
 // boughtOuter is a visitor who has paid for the outer gate.
 func boughtOuter(t *testing.T, inner string, conf sandbox.Config) (*world, *visitor) {
 	t.Helper()
