@@ -15,7 +15,6 @@ type quickMatcher struct {
 	sets     caddyhttp.MatcherSets
 	pages    []string // `/premium`
 	prefixes []string // `/premium/`, of `/premium/*`
-	ends     string   // the last bytes of all pages, where there are no prefixes
 	quick    bool     // there is nothing else
 }
 
@@ -39,35 +38,16 @@ func newQuickMatcher(sets caddyhttp.MatcherSets) quickMatcher {
 			q.quick = q.quick && isPlainPath(prefix)
 		}
 	}
-	if q.quick && len(q.prefixes) == 0 {
-		for _, page := range q.pages {
-			q.ends += page[len(page)-1:]
-		}
-	}
 	return q
 }
 
 // matches is AnyMatchWithError.
 func (q *quickMatcher) matches(r *http.Request) (bool, error) {
-	if q.endsOtherwise(r.URL.Path) {
-		return false, nil
-	}
 	if !q.quick || !isPlainPath(r.URL.Path) {
 		return q.sets.AnyMatchWithError(r)
 	}
 	return slices.Contains(q.pages, r.URL.Path) ||
 		slices.ContainsFunc(q.prefixes, func(prefix string) bool { return strings.HasPrefix(r.URL.Path, prefix) }), nil
-}
-
-// endsOtherwise reports whether a path ends with a letter or digit with which no page does:
-// whatever Caddy makes of a path, that remains its end. Most paths of a site need not be read
-// for a webhook then.
-func (q *quickMatcher) endsOtherwise(path string) bool {
-	if q.ends == "" || path == "" {
-		return false
-	}
-	end := path[len(path)-1]
-	return ('a' <= end && end <= 'z' || '0' <= end && end <= '9') && strings.IndexByte(q.ends, end) < 0
 }
 
 // isFar reports whether a path has nothing to do with any pattern, nor has what everyday

@@ -122,7 +122,7 @@ func p99(p pair) float64        { return p.gate.quantile(99) / p.bare.quantile(9
 func p50(p pair) float64        { return p.gate.quantile(50) / p.bare.quantile(50) }
 
 // cells are some figures of pairs as text.
-func cells[T any](pairs []T, figures ...func(T) float64) ([]string, error) {
+func cells(pairs []pair, figures ...func(pair) float64) ([]string, error) {
 	var all []string
 	for _, figure := range figures {
 		r, err := ratios(pairs, figure)
