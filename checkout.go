@@ -62,6 +62,9 @@ const (
 // sell sends the browser to the checkout of the pass that it has chosen, or shows
 // what there is to choose from.
 func (v *visit) sell(how mode) error {
+	if !mayStartCheckout(v.r) {
+		return v.refuse()
+	}
 	offers, err := v.onSale()
 	if err != nil {
 		return v.misconfigured(err)

@@ -162,10 +162,15 @@ func TestC2APreviewOfADeviceLinkTakesNoPlace(t *testing.T) {
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	address := link(t, v.open(receiptPage), deviceLink)
-	for name, header := range map[string]http.Header{
-		"a chat": {"User-Agent": {"WhatsApp/2.23"}}, "a crawler": {"User-Agent": {"Mozilla/5.0 (compatible; Googlebot/2.1)"}, "Accept": {"text/html"}}, "curl": {},
+	for name, preview := range map[string]struct {
+		header http.Header
+		want   int
+	}{
+		"a chat":    {http.Header{"User-Agent": {"WhatsApp/2.23"}}, http.StatusPaymentRequired},
+		"a crawler": {http.Header{"User-Agent": {"Mozilla/5.0 (compatible; Googlebot/2.1)"}, "Accept": {"text/html"}}, http.StatusOK}, // the page that asks
+		"curl":      {nil, http.StatusPaymentRequired},
 	} {
-		if answer := w.visitor().do(http.MethodGet, address, header, nil); answer.status != http.StatusPaymentRequired {
+		if answer := w.visitor().do(http.MethodGet, address, preview.header, nil); answer.status != preview.want {
 			t.Errorf("%s: %d", name, answer.status)
 		}
 	}

@@ -142,6 +142,7 @@ type Handler struct {
 	sales            []*sale          // what opens the gate, in the order in which it is offered
 	sellsPaths       bool             // some sale is per path
 	sellsKeys        bool             // some sale is by a key
+	looksUpPaths     bool             // some sale has a price or key that is looked up for each path
 	previews         *session.Limiter // of visitors without a preview cookie
 	freeParts        *session.Limiter // of what free pages are made of
 	covers           string           // the matchers as configured
@@ -296,6 +297,7 @@ func (h *Handler) readSales() error {
 	for _, sale := range h.sales {
 		h.sellsPaths = h.sellsPaths || sale.PerPath
 		h.sellsKeys = h.sellsKeys || sale.Key != ""
+		h.looksUpPaths = h.looksUpPaths || sale.dependsOnPath()
 	}
 	return nil
 }
@@ -414,7 +416,7 @@ func (h *Handler) carriesSecrets(r *http.Request) bool {
 
 // guard answers a request that the gate covers.
 func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
-	if h.sellsPaths && !isPlain(r) || h.sellsKeys && !wellFormed(r.URL.RawQuery) {
+	if h.isUnsellable(r) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -429,12 +431,17 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
+	verdict, known := h.decide(r, site, nil)
+	if h.looksUpPaths && (verdict != open || own && known.link == "" && hasReturnParams(originalURL(r).RawQuery)) {
+		if handled, err := h.redirectToCanonicalPath(w, r); handled {
+			return err
+		}
+	}
 	if own {
 		if handled, err := h.answerOwn(w, r, next, site); handled {
 			return err
 		}
 	}
-	verdict, known := h.decide(r, site, nil)
 	switch {
 	case verdict != open:
 		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
@@ -444,10 +451,36 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return h.admit(w, r, next, site, known)
 }
 
+// isUnsellable reports whether what a request would buy, or opens, cannot be told from its address.
+func (h *Handler) isUnsellable(r *http.Request) bool {
+	switch {
+	case h.sellsPaths && (!isPlain(r) || strings.HasPrefix(originalURL(r).RawQuery, "/")):
+		return true
+	case h.sellsKeys && !wellFormed(r.URL.RawQuery):
+		return true
+	}
+	return h.looksUpPaths && isRouted(originalURL(r))
+}
+
+// redirectToCanonicalPath answers a request for another spelling of a path, before anything is priced.
+func (h *Handler) redirectToCanonicalPath(w http.ResponseWriter, r *http.Request) (handled bool, err error) {
+	address := *originalURL(r)
+	canonical := canonicalPath(address.Path)
+	switch {
+	case canonical == address.Path:
+		return false, nil
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		return true, h.show(w, r, page.View{Kind: page.BadAddress})
+	}
+	address.Path, address.RawPath = canonical, ""
+	goTo(w, pathOf(&address))
+	return true, nil
+}
+
 // isReturn reports whether a browser comes with what leads back from a checkout, unless that
 // is for a gate behind this one.
 func (h *Handler) isReturn(r *http.Request) bool {
-	return hasReturnParams(originalURL(r).RawQuery) && isNavigation(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h
+	return hasReturnParams(originalURL(r).RawQuery) && isPageRequest(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h
 }
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
@@ -623,6 +656,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, v page.View) erro
 	if v.Site == "" {
 		v.Site, _ = splitHostPort(r.Host)
 	}
+	v.FormTargets = h.app.formTargets
 	if err := page.Write(w, r, v); err != nil && r.Context().Err() == nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}

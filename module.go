@@ -144,6 +144,7 @@ type App struct {
 	rechecks      singleflight.Group // of tokens, by digest and what was heard
 	shared        *shared
 	axra          *axraClient
+	formTargets   []string       // where forms of pages may lead, for their Content-Security-Policy
 	keyring       *token.Keyring // the stored keys, and SigningKeys
 	client        *session.Client
 	limiter       *session.Limiter
@@ -388,7 +389,7 @@ func (a *App) provisionShared(s secrets) error {
 	if err != nil {
 		return err
 	}
-	a.endpoint = endpoint
+	a.endpoint, a.formTargets = endpoint, hosts.Sources()
 	a.axra = acquire(a, "client", func() *axraClient { return newAxraClient(endpoint, s, hosts) },
 		endpoint, s.key, s.secret, hosts)
 	a.client = a.axra.Client

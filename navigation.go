@@ -10,18 +10,53 @@ import (
 // isNavigation reports whether a person's browser is about to show the answer as
 // a page. Prefetches, sub-resources, programs and crawlers are not.
 func isNavigation(r *http.Request) bool {
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	if r.Method != http.MethodGet || !acceptsHTML(r) || !isFetchedAsPage(r) {
+		return false
+	}
 	switch {
-	case r.Method != http.MethodGet, !acceptsHTML(r):
-		return false
-	case mode != "" && mode != "navigate", dest != "" && dest != "document":
-		return false
 	case r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "", r.Header.Get("X-Moz") != "":
 		return false
-	case r.Header.Get("Upgrade") != "", r.Header.Get("X-Requested-With") != "":
+	case r.Header.Get("Upgrade") != "":
+		return false
+	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
+		// Android browsers inside other apps send the app's package name, for every navigation.
 		return false
 	}
 	return !isCrawler(r.UserAgent())
+}
+
+// isFetchedAsPage reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
+// it. A service worker that calls fetch(event.request) navigates with the destination "empty".
+func isFetchedAsPage(r *http.Request) bool {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	switch dest {
+	case "", "document":
+		return mode == "" || mode == "navigate"
+	case "empty":
+		return mode == "navigate"
+	}
+	return false
+}
+
+// isPurchaseForm reports whether a request is a button of a page by which a person buys.
+func isPurchaseForm(r *http.Request) bool {
+	return r.Method == http.MethodPost && acceptsHTML(r) && ownParams(originalURL(r).RawQuery).Has(paramCheckout)
+}
+
+// isPageRequest reports whether the answer may be a page for a person, whatever else the headers say.
+func isPageRequest(r *http.Request) bool {
+	return r.Method == http.MethodGet && acceptsHTML(r) || isPurchaseForm(r)
+}
+
+// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
+func mayStartCheckout(r *http.Request) bool {
+	return isNavigation(r) || isPurchaseForm(r) && !isFromAnotherSite(r)
+}
+
+// isFromAnotherSite reports whether a browser says that another origin sent the request.
+func isFromAnotherSite(r *http.Request) bool {
+	from := r.Header.Get("Sec-Fetch-Site")
+	return from != "" && from != "same-origin" && from != "none"
 }
 
 // isCrawler errs on the side of people: a crawler that is missed costs one unpaid
@@ -31,11 +66,12 @@ func isCrawler(agent string) bool {
 }
 
 func acceptsHTML(r *http.Request) bool {
+	navigates := r.Header.Get("Sec-Fetch-Mode") == "navigate"
 	for _, line := range r.Header.Values("Accept") {
 		for part := range strings.SplitSeq(line, ",") {
 			kind, _, _ := strings.Cut(part, ";")
 			kind = strings.ToLower(strings.TrimSpace(kind))
-			if kind == "text/html" || kind == "application/xhtml+xml" {
+			if kind == "text/html" || kind == "application/xhtml+xml" || navigates && kind == "*/*" {
 				return true
 			}
 		}

@@ -109,6 +109,9 @@ func newSale(pass string, offer Offer) (*sale, error) {
 // maxDownloads: each fetch is a record of its own.
 const maxDownloads = 1000
 
+// dependsOnPath reports whether what is sold, or for how much, is looked up for each path.
+func (s *sale) dependsOnPath() bool { return s.PerPath && (s.Key != "" || s.pricedByRequest()) }
+
 func (s *sale) pricedByRequest() bool {
 	return strings.Contains(s.Price.Amount+s.Price.Currency, "{")
 }
@@ -134,7 +137,8 @@ func (s *sale) resource(r *http.Request) (string, error) {
 	case s.Key == "":
 		return pathResource(r), nil
 	}
-	key := strings.TrimSpace(replaced(r, s.Key))
+	var key string
+	atCanonicalPath(r, func() { key = strings.TrimSpace(replaced(r, s.Key)) })
 	if key == "" {
 		return "", fmt.Errorf("pass %q: per_path %s: %w", s.pass, s.Key, errNoKey)
 	}

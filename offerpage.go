@@ -128,10 +128,14 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 // checkoutAddress leads to the checkout of an offer, and from there back to the
 // wanted page.
 func (v *visit) checkoutAddress(o offered, how mode) string {
+	params := []string{paramCheckout, o.pass}
 	if how == anew {
-		return withParams(v.target, paramCheckout, o.pass, paramRestart, "1")
+		params = append(params, paramRestart, "1")
 	}
-	return withParams(v.target, paramCheckout, o.pass)
+	if v.extends != nil {
+		params = append(params, paramExtend, "1")
+	}
+	return withParams(v.target, params...)
 }
 
 // ownPage writes the owner's template.

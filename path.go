@@ -73,7 +73,38 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 			return covered, err
 		}
 	}
+	if reach, err := h.routed(r, original); err != nil || reach != outside {
+		return reach, err
+	}
 	return h.disguised(r, original)
+}
+
+// routed is the part of reach about paths by which an application behind may route in place of the
+// request's own.
+func (h *Handler) routed(r *http.Request, original *url.URL) (reach, error) {
+	routes, few := applicationRoutes(original)
+	if original.Path != r.URL.Path {
+		others, fewOthers := pathInfos(r.URL.Path)
+		routes, few = append(routes, others...), few && fewOthers
+	}
+	for _, route := range routes {
+		if match, err := h.coversAt(r, route); err != nil || match {
+			return covered, err
+		}
+	}
+	if !few {
+		return ambiguous, nil
+	}
+	return outside, nil
+}
+
+// coversAt reports whether the gate covers a request when it is read as one for another path.
+func (h *Handler) coversAt(r *http.Request, reading string) (bool, error) {
+	other := h.at(r, reading)
+	if match, err := h.matchers.AnyMatchWithError(other); err != nil || match {
+		return true, err
+	}
+	return h.matchesAny(r, everyday(reading), other)
 }
 
 func wellFormed(query string) bool {
@@ -95,12 +126,17 @@ func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
 		if reading == r.URL.Path || unescapeOnce(reading) != reading {
 			continue // reach has asked about it, or its decoded form is among them too
 		}
-		exempt := h.at(r, reading)
-		if match, err := h.matchers.AnyMatchWithError(exempt); err != nil || match {
+		if match, err := h.coversAt(r, reading); err != nil || match {
 			return ambiguous, err
 		}
-		if match, err := h.matchesAny(r, everyday(reading), exempt); err != nil || match {
-			return ambiguous, err
+		routes, few := pathInfos(reading)
+		if !few {
+			return ambiguous, nil
+		}
+		for _, route := range routes {
+			if match, err := h.coversAt(r, route); err != nil || match {
+				return ambiguous, err
+			}
 		}
 	}
 	if original.Path == r.URL.Path {
@@ -226,8 +262,49 @@ var (
 	// endings are left out of addresses, as with `try_files {path} {path}.html`.
 	endings = []string{".html", ".htm", ".php"}
 	// scripts may be followed by a path of their own, as in /article.php/more.
-	scripts = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|aspx?|jsp|f?cgi|pl|py)/`) })
+	scripts = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|phar|aspx?|ashx|asmx|jspx?|do|action|cfml?|cfc|f?cgi|wsgi|pl|py|rb|lua|shtml|dll|exe)/`)
+	})
 )
+
+// maxScripts is how many names of scripts a path may hold; no honest one has more than one.
+const maxScripts = 4
+
+// findScripts returns where names of scripts that are followed by more of the path end; few is false where
+// there are too many.
+func findScripts(p string) (found [][]int, few bool) {
+	if _, behind, dot := strings.Cut(p, "."); !dot || !strings.Contains(behind, "/") {
+		return nil, true
+	}
+	found = scripts().FindAllStringIndex(p, maxScripts+1)
+	return found, len(found) <= maxScripts
+}
+
+// pathInfos are the paths that follow the name of a script, as in /blog/index.php/premium/post. Front
+// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below the script's folder.
+func pathInfos(p string) (infos []string, few bool) {
+	p = caddyhttp.CleanPath("/"+p, true)
+	found, few := findScripts(p)
+	for _, script := range found {
+		end := script[1] - 1
+		infos = append(infos, p[end:])
+		if folder := path.Dir(p[:end]); folder != "/" {
+			infos = append(infos, folder+p[end:])
+		}
+	}
+	return infos, few
+}
+
+// applicationRoutes are the paths by which an application may route a request in place of its path: what
+// follows a script's name, and a query that is a path, as in /?/premium/post.
+func applicationRoutes(address *url.URL) (routes []string, few bool) {
+	routes, few = pathInfos(address.Path)
+	if strings.HasPrefix(address.RawQuery, "/") {
+		route, _, _ := strings.Cut(address.RawQuery, "&")
+		routes = append(routes, unescapeOnce(route))
+	}
+	return routes, few
+}
 
 // everyday lists the paths that commonly lead to the same content. It cuts and adds at the
 // end alone, on which isFar relies.
@@ -261,10 +338,9 @@ func sameContent(clean string) []string {
 			break
 		}
 	}
-	if _, behind, found := strings.Cut(bare, "."); found && strings.Contains(behind, "/") {
-		for _, script := range scripts().FindAllStringIndex(bare, 4) {
-			readings = append(readings, bare[:script[1]-1], bare[:script[0]])
-		}
+	found, _ := findScripts(bare)
+	for _, script := range found {
+		readings = append(readings, bare[:script[1]-1], bare[:script[0]])
 	}
 	for _, index := range indexes {
 		if folder, ok := cutEnding(bare, index); ok {

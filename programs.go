@@ -112,7 +112,7 @@ func isForPrograms(r *http.Request) bool {
 	}
 	switch r.Method {
 	case http.MethodPost:
-		return ownParams(query).Has(paramCheckout)
+		return !acceptsHTML(r) && ownParams(query).Has(paramCheckout) // a person's form is answered as a navigation is
 	case http.MethodGet:
 		return ownParams(query).Has(paramStatus)
 	}
@@ -142,7 +142,7 @@ type programCheckout struct {
 
 // startForProgram opens a checkout session and tells its address.
 func (v *visit) startForProgram() error {
-	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" && from != "same-origin" && from != "none" {
+	if isFromAnotherSite(v.r) {
 		return v.sendProblem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
 	}
 	offers, err := v.onSale()
@@ -150,13 +150,10 @@ func (v *visit) startForProgram() error {
 		return v.misconfigured(err)
 	}
 	chosen := v.chosen(offers)
-	switch { // each says which passes there are
-	case chosen == nil && acceptsHTML(v.r) && len(offers) > 0:
-		return v.showOffers(offers, again)
-	case chosen == nil:
-		return v.problem(offers, howToBuy)
+	if chosen == nil {
+		return v.problem(offers, howToBuy) // which says which passes there are
 	}
-	v.pending, v.forProgram = v.readPending(v.r, v.site), !acceptsHTML(v.r)
+	v.pending, v.forProgram = v.readPending(v.r, v.site), true
 	known := v.openBy(chosen.pass)
 	if answered, err := v.owedTo(known); answered {
 		return err
@@ -182,10 +179,6 @@ func (v *visit) startForProgram() error {
 		}
 		entry = &started
 	}
-	if acceptsHTML(v.r) {
-		leave(v.w, entry.CheckoutURL) // a form on a page
-		return nil
-	}
 	statusToken, err := entry.Encode(v.app.keyring)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
@@ -197,22 +190,17 @@ func (v *visit) startForProgram() error {
 	})
 }
 
-// owedTo gives a client, before a checkout is started, what it has paid for already, or
-// lets it wait for a payment that is on its way.
+// owedTo tells a program, before a checkout is started, of what it has paid for already, or
+// of a payment that is on its way.
 func (v *visit) owedTo(known *verified) (answered bool, err error) {
 	v.pending.without(known)
-	paid, grant := v.lookUp()
-	entry := v.onItsWay()
+	paid, _ := v.lookUp()
 	switch {
-	case paid != nil && acceptsHTML(v.r):
-		return true, v.redeem(*paid, grant)
 	case paid != nil:
 		return true, v.sendProblem(http.StatusConflict, "This has been paid for. Ask statusUrl for the access token. Nothing was charged now.")
 	case v.found.err != nil:
 		return true, v.unreadable(v.found.err)
-	case entry != nil && acceptsHTML(v.r):
-		return true, v.wait(*entry)
-	case entry != nil:
+	case v.onItsWay() != nil:
 		return true, v.sendProblem(http.StatusConflict, "A payment is on its way. Ask statusUrl how it stands. Nothing was charged now.")
 	}
 	return false, nil

@@ -47,6 +47,41 @@ func samePage(p string) string {
 	return "/" + strings.Trim(p, "/")
 }
 
+// canonicalPath is the one spelling under which a path is priced, keyed and sold: without repeated slashes,
+// dot segments, a slash at the end or the name of an index file.
+func canonicalPath(p string) string {
+	p = samePage(p)
+	for _, index := range indexes {
+		if folder, ok := cutEnding(p, index); ok {
+			return samePage(folder)
+		}
+	}
+	return p
+}
+
+// isRouted reports whether an application may route a request by something else than its path.
+func isRouted(address *url.URL) bool {
+	routes, few := applicationRoutes(address)
+	return len(routes) > 0 || !few
+}
+
+// atCanonicalPath calls f while the request has its canonical path: Caddy's placeholders read it where it
+// stands. A path that the site has rewritten stays as it is.
+func atCanonicalPath(r *http.Request, f func()) {
+	canonical := r.URL.Path
+	if originalURL(r).Path == r.URL.Path {
+		canonical = canonicalPath(r.URL.Path)
+	}
+	if canonical == r.URL.Path {
+		f()
+		return
+	}
+	address := *r.URL
+	defer func() { *r.URL = address }()
+	r.URL.Path, r.URL.RawPath = canonical, ""
+	f()
+}
+
 // isPlain reports whether every reader of the request's address would find the
 // same resource in it. A path that is sold by itself must be such a one: what is
 // paid for must be what is served.

@@ -58,7 +58,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 	switch {
 	case verdict == unknown:
 		return v.showSafe()
-	case !isNavigation(v.r):
+	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse()
 	}
 	if v.params.Has(paramDevice) {
@@ -323,6 +323,12 @@ func (v *visit) accessOf(grant ledger.Grant) token.Access {
 	}
 }
 
+// isOwnReturn reports whether this browser comes back from a checkout that it has started, whatever
+// it says that it accepts.
+func (v *visit) isOwnReturn() bool {
+	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && v.pendingFor(v.params.Get(paramSession)) != nil
+}
+
 // next decides what a visitor sees who has paid for nothing here yet.
 func (v *visit) next() error {
 	restart := v.restarts()
@@ -357,7 +363,7 @@ func (v *visit) next() error {
 	case v.params.Has(paramLink):
 		return v.showView(page.View{Kind: page.LinkEnded, NextURL: v.target})
 	}
-	if !v.params.Has(paramCheckout) {
+	if mayStartCheckout(v.r) && !v.params.Has(paramCheckout) {
 		for _, serve := range []func() (bool, error){v.servePreview, v.serveTeaser} {
 			if served, err := serve(); served {
 				return err
@@ -541,7 +547,7 @@ func (v *visit) showView(view page.View) error {
 	switch view.Kind {
 	case page.Receipt, page.Gift, page.Given: // which say what was paid, if anything
 	default:
-		if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 {
+		if offers, err := v.onSale(); err == nil && len(offers) == 1 && len(view.Offers) == 0 && view.Price == "" {
 			view.Price, view.Description = v.priceInWords(offers[0]), offers[0].description
 		}
 	}
@@ -553,12 +559,13 @@ func (v *visit) priceInWords(o offered) string {
 	return o.price.String() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), o.access.Length())
 }
 
-// refuse answers what is no page navigation of a person. It creates nothing.
+// refuse answers what is no page navigation of a person. It creates nothing. Where a page is accepted it
+// gets one whose button starts a checkout: it may be a person after all.
 func (v *visit) refuse() error {
 	if served, err := v.servePart(); served {
 		return err
 	}
-	if acceptsHTML(v.r) {
+	if acceptsHTML(v.r) && !v.params.Has(paramCheckout) {
 		if served, err := v.serveTeaser(); served {
 			return err
 		}
@@ -567,15 +574,25 @@ func (v *visit) refuse() error {
 	switch {
 	case err != nil:
 		return v.misconfigured(err)
-	case acceptsHTML(v.r) && v.choosing(offers):
-		return v.showOffers(offers, again)
-	case acceptsHTML(v.r) && len(offers) == 1:
-		return v.showView(page.View{Kind: page.Required, NextURL: v.target, FragmentCookie: fragmentCookie})
 	case acceptsHTML(v.r):
-		return v.showView(page.View{Kind: page.Required})
-	}
-	if v.params.Has(paramLink) {
+		return v.showButtons(offers, mode(v.restarts()))
+	case v.params.Has(paramLink):
 		return v.problem(offers, linkEnded)
 	}
 	return v.problem(offers, howToBuy)
+}
+
+// showButtons shows a page whose forms start the checkout of what is on sale, or of what the address names.
+func (v *visit) showButtons(offers []offered, how mode) error {
+	chosen := v.chosen(offers)
+	switch {
+	case chosen != nil:
+		return v.showView(page.View{
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, how), FragmentCookie: fragmentCookie,
+			Price: v.priceInWords(*chosen), Description: chosen.description,
+		})
+	case len(offers) > 0:
+		return v.showOffers(offers, how)
+	}
+	return v.showView(page.View{Kind: page.Required})
 }

@@ -101,7 +101,7 @@ var usualStatus = map[Kind]int{
 }
 
 // withButton lists the kinds that have a button when there is a FormURL.
-var withButton = map[Kind]bool{Device: true, Gift: true, Claim: true, ClaimLater: true}
+var withButton = map[Kind]bool{Device: true, Gift: true, Claim: true, ClaimLater: true, Required: true}
 
 // defaultRefresh is the time to the first check of a page that has a PollURL and no Refresh.
 const defaultRefresh = 5 * time.Second
@@ -127,6 +127,7 @@ type View struct {
 	Text        string        // the owner's own first sentence; empty: the kind's
 	Offers      []Offered     // what is on sale, in the owner's order
 	FormURL     string        // target of the kind's button, which posts nothing but itself; empty: no button
+	FormTargets []string      // where forms may lead in the end, as source expressions of a Content-Security-Policy
 	ExtendURL   string        // leads to the checkout for more time; empty: no link
 	ExtendFor   string        // what that costs and gives: "5.00 USD · 30 days"; may be empty
 	Bought      time.Time     // zero: not shown
@@ -155,7 +156,7 @@ type Offered struct {
 	Access      time.Duration // length of access; negative: for ever
 	ThisOnly    bool          // it opens this one page
 	Fetches     int           // how often it may be fetched; 0: without a bound
-	URL         string        // leads to its checkout
+	URL         string        // posting to it leads to its checkout
 }
 
 var (
@@ -213,7 +214,7 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 
 // personal reports whether the view is about one visitor, so that nobody else will be told the same.
 func (v View) personal() bool {
-	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" || v.DeviceURL != "" || v.LinkURL != "" ||
+	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" && v.Kind != Required || v.DeviceURL != "" || v.LinkURL != "" ||
 		!v.Bought.IsZero() || !v.Until.IsZero() || absolute(v.NextURL) // the checkout of one session
 }
 
@@ -237,12 +238,18 @@ func (v View) contentSecurityPolicy() string {
 	if len(scripts) == 0 {
 		scripts = []string{"'none'"}
 	}
-	if v.FormURL != "" {
-		form = "'self'"
+	if v.FormURL != "" || v.sells() {
+		// Chromium holds the redirects of a form to it as well.
+		form = strings.Join(append([]string{"'self'"}, v.FormTargets...), " ")
 	}
 	return "default-src 'none'; style-src " + styleHash +
 		"; script-src " + strings.Join(scripts, " ") + "; connect-src " + connect +
 		"; base-uri 'none'; form-action " + form + "; frame-ancestors 'none'"
+}
+
+// sells reports whether the page has buttons that lead to a checkout.
+func (v View) sells() bool {
+	return slices.ContainsFunc(v.Offers, func(o Offered) bool { return o.URL != "" })
 }
 
 // cspHash returns the source expression that allows exactly this inline source.
@@ -500,7 +507,7 @@ func setHeaders(h http.Header, v View, lang string, length int) {
 	addVary(h, "Accept-Language", "Cookie")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	if v.FormURL != "" {
+	if v.FormURL != "" || v.sells() {
 		h.Set("Referrer-Policy", "strict-origin") // with no-referrer a browser posts "Origin: null"
 	}
 	h.Set("X-Robots-Tag", "noindex")

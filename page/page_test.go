@@ -36,6 +36,7 @@ func full(kind Kind) View {
 		NextURL:     "/premium/a?x=1&y=2",
 		CheckURL:    "/premium/a?axra_session=cs_123",
 		Reference:   "cs_123",
+		FormTargets: []string{"https://checkout.example"},
 	}
 	switch kind {
 	case Waiting, Processing:
@@ -54,7 +55,7 @@ func full(kind Kind) View {
 		v.Bought = time.Date(2026, 11, 24, 15, 5, 0, 0, time.FixedZone("EAT", 3*3600))
 		v.Until = v.Bought.Add(30 * 24 * time.Hour)
 		v.Devices, v.DevicesLimit, v.Downloads, v.DownloadsLimit = 2, 3, 7, 10
-	case Device, Gift, Claim, ClaimLater:
+	case Device, Gift, Claim, ClaimLater, Required:
 		v.FormURL = "/premium/a?axra_claim=cs_123&x=1"
 		v.Devices, v.DevicesLimit = 1, 3
 	case Leaving:
@@ -130,7 +131,7 @@ func checkHeaders(t *testing.T, v View, w *httptest.ResponseRecorder) {
 		"X-Robots-Tag":           "noindex",
 		"Retry-After":            "",
 	}
-	if v.FormURL != "" {
+	if v.FormURL != "" || len(v.Offers) > 0 {
 		want["Referrer-Policy"] = "strict-origin"
 	}
 	if v.RetryAfter > 0 {
@@ -185,8 +186,12 @@ func checkPage(t *testing.T, v View, body string) {
 			t.Errorf("page has a <%s>", name)
 		}
 	}
-	if forms := all(root, "form"); (len(forms) == 1) != (v.FormURL != "") || len(forms) > 1 {
-		t.Errorf("%d forms", len(forms))
+	forms := len(v.Offers)
+	if v.FormURL != "" {
+		forms++
+	}
+	if got := len(all(root, "form")); got != forms {
+		t.Errorf("%d forms, want %d", got, forms)
 	}
 	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1+len(v.Offers) {
 		t.Errorf("%d primary links", len(primary))
@@ -243,8 +248,8 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 	if v.PollURL != "" {
 		connect = "'self'"
 	}
-	if v.FormURL != "" {
-		form = "'self'"
+	if v.FormURL != "" || len(v.Offers) > 0 {
+		form = "'self' https://checkout.example"
 	}
 	var hashes []string
 	for _, element := range all(root, "script") {
@@ -890,7 +895,7 @@ func TestOwnersWords(t *testing.T) {
 	}
 }
 
-func TestLinksToBuyDiffer(t *testing.T) {
+func TestButtonsToBuyDiffer(t *testing.T) {
 	v := View{Kind: Offer, Offers: []Offered{
 		{Name: "here", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=1"},
 		{Name: "everywhere", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=2"},
@@ -898,8 +903,8 @@ func TestLinksToBuyDiffer(t *testing.T) {
 		{Name: "unreachable", Price: "2.00 USD", URL: "//evil.example"},
 	}}
 	var got []string
-	for _, a := range all(parse(t, send(t, http.MethodGet, v).Body.String()), "a") {
-		got = append(got, text(a))
+	for _, button := range all(parse(t, send(t, http.MethodGet, v).Body.String()), "button") {
+		got = append(got, text(button))
 	}
 	want := []string{"Buy Day pass for 2.00 USD", "Buy Day pass (everywhere) for 2.00 USD", "Buy plain for 2.00 USD"}
 	if !slices.Equal(got, want) {

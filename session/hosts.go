@@ -34,3 +34,16 @@ func (c CheckoutHosts) Allow(target *url.URL) bool {
 	}
 	return false
 }
+
+// Sources are source expressions for a Content-Security-Policy that let a form lead to
+// the checkout (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
+func (c CheckoutHosts) Sources() []string {
+	sources := make([]string, 0, 2*len(c.Hosts))
+	for _, host := range c.Hosts {
+		sources = append(sources, "https://"+host)
+		if c.Insecure {
+			sources = append(sources, "http://"+host)
+		}
+	}
+	return sources
+}

@@ -131,7 +131,7 @@ func TestFragmentSurvives(t *testing.T) {
 
 		tab.visit(e.site + "/archive/#1911")
 		tab.arriveHead("The archive")
-		tab.click(`a[href$="axra_checkout=year"]`)
+		tab.click(`form[action$="axra_checkout=year"] button`)
 		tab.arriveAtCheckout(e, "20.00")
 		tab.pay(cardGood)
 		tab.arriveHead("Your receipt")

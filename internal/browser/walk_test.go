@@ -287,7 +287,7 @@ func TestOffer(t *testing.T) {
 		tab.click(`a[href="/archive/"]`)
 		tab.arriveHead("The archive")
 		tab.inspect("offer")
-		tab.click(`a[href$="axra_checkout=year"]`)
+		tab.click(`form[action$="axra_checkout=year"] button`)
 		tab.arriveAtCheckout(e, "20.00")
 		tab.pay(cardGood)
 		tab.arriveHead("Your receipt")

@@ -39,7 +39,7 @@ var views = []struct {
 	{"disputed", page.View{Kind: page.Disputed}},
 	{"revoked", page.View{Kind: page.Revoked, Reference: "cs_01HXMPL"}},
 	{"mismatch", page.View{Kind: page.Mismatch}},
-	{"required", page.View{Kind: page.Required, NextURL: nextURL}},
+	{"required", page.View{Kind: page.Required, FormURL: nextURL + "?axra_checkout"}},
 	{"bad_address", page.View{Kind: page.BadAddress}},
 	{"no_room", page.View{Kind: page.NoRoom}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
