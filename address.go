@@ -147,6 +147,13 @@ func withParams(target string, pairs ...string) string {
 	return target
 }
 
+// withPath is an address with another path.
+func withPath(address *url.URL, path string) *url.URL {
+	other := *address
+	other.Path, other.RawPath = path, ""
+	return &other
+}
+
 func pathOf(address *url.URL) string {
 	target := samePath(address.EscapedPath())
 	if address.RawQuery != "" {

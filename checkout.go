@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -51,6 +52,43 @@ func (v *visit) misconfigured(err error) error {
 	return v.showView(page.View{Kind: page.Misconfigured})
 }
 
+// canonicalAddress is the address under which a path is sold, nil if that is the one of the request.
+func (v *visit) canonicalAddress() *url.URL {
+	path := v.address.Path
+	switch {
+	case v.looksUpPaths:
+		path = filePath(path)
+	case v.sellsPaths:
+		path = caddyhttp.CleanPath(path, true)
+	}
+	if path == v.address.Path {
+		path = v.pricierPath(path)
+	}
+	if path == v.address.Path {
+		return nil
+	}
+	return withPath(v.address, path)
+}
+
+// pricierPath is the spelling of a folder's path under which something on sale costs more, else the path itself.
+func (v *visit) pricierPath(path string) string {
+	for _, sale := range v.sales {
+		if pricier := sale.pricierPath(v.r); pricier != "" && !sale.Retired {
+			return strings.TrimSuffix(path, v.r.URL.Path) + pricier
+		}
+	}
+	return path
+}
+
+// redirectToCanonicalPath answers a request for another spelling of a path, before anything is sold.
+func (v *visit) redirectToCanonicalPath() (done bool) {
+	address := v.canonicalAddress()
+	if address != nil {
+		goTo(v.w, pathOf(address))
+	}
+	return address != nil
+}
+
 // mode says whether an open checkout of this browser is gone on with.
 type mode bool
 
@@ -62,8 +100,11 @@ const (
 // sell sends the browser to the checkout of the pass that it has chosen, or shows
 // what there is to choose from.
 func (v *visit) sell(how mode) error {
-	if !mayStartCheckout(v.r) {
+	if !v.mayStartCheckout() {
 		return v.refuse()
+	}
+	if v.redirectToCanonicalPath() {
+		return nil
 	}
 	offers, err := v.onSale()
 	if err != nil {

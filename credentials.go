@@ -143,7 +143,7 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 func checkCheckoutHosts(hosts []string) error {
 	for _, host := range hosts {
 		name := strings.TrimPrefix(host, "*.")
-		if name == "" || strings.ContainsAny(name, "/*@? ") {
+		if name == "" || strings.ContainsAny(name, "/*@? ;,'\"") {
 			return fmt.Errorf("checkout_hosts %s is no host: write it without https:// and path, such as pay.useaxra.com or *.useaxra.com", host)
 		}
 	}

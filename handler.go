@@ -431,14 +431,17 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
+	if clean := caddyhttp.CleanPath(originalURL(r).Path, true); h.looksUpPaths && clean != originalURL(r).Path && r.Method == http.MethodGet {
+		// Also for buyers: a key may be looked up by the address as it was sent.
+		goTo(w, pathOf(withPath(originalURL(r), clean)))
+		return nil
+	}
 	verdict, known := h.decide(r, site, nil)
-	if h.looksUpPaths && (verdict != open || own && known.link == "" && hasReturnParams(originalURL(r).RawQuery)) {
-		if handled, err := h.redirectToCanonicalPath(w, r); handled {
-			return err
-		}
+	if h.isBehindScript(r) && (verdict != open || known.Resource != terms.WholePass) {
+		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if own {
-		if handled, err := h.answerOwn(w, r, next, site); handled {
+		if handled, err := h.answerOwn(w, r, next, site, verdict, known); handled {
 			return err
 		}
 	}
@@ -451,30 +454,28 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	return h.admit(w, r, next, site, known)
 }
 
-// isUnsellable reports whether what a request would buy, or opens, cannot be told from its address.
+// isUnsellable reports whether what a request would buy, or opens, cannot be told from its path.
 func (h *Handler) isUnsellable(r *http.Request) bool {
+	_, byQuery := queryRoute(originalURL(r))
+	_, byRewrittenQuery := queryRoute(r.URL)
 	switch {
-	case h.sellsPaths && (!isPlain(r) || strings.HasPrefix(originalURL(r).RawQuery, "/")):
-		return true
-	case h.sellsKeys && !wellFormed(r.URL.RawQuery):
+	case !h.sellsPaths:
+		return false
+	case !isPlain(r), byQuery, byRewrittenQuery, h.sellsKeys && !wellFormed(r.URL.RawQuery):
 		return true
 	}
-	return h.looksUpPaths && isRouted(originalURL(r))
+	// The site's own rewriting has made another spelling of something that the visitor sent.
+	return h.looksUpPaths && isRewritten(r) && caddyhttp.CleanPath(r.URL.Path, true) != r.URL.Path
 }
 
-// redirectToCanonicalPath answers a request for another spelling of a path, before anything is priced.
-func (h *Handler) redirectToCanonicalPath(w http.ResponseWriter, r *http.Request) (handled bool, err error) {
-	address := *originalURL(r)
-	canonical := canonicalPath(address.Path)
-	switch {
-	case canonical == address.Path:
-		return false, nil
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		return true, h.show(w, r, page.View{Kind: page.BadAddress})
+// isBehindScript reports whether a path that is sold by itself lies behind a script, so that another one may be
+// served: unless the gate's matchers name it, and the price is the same for all paths.
+func (h *Handler) isBehindScript(r *http.Request) bool {
+	if !h.sellsPaths || !isRouted(originalURL(r)) {
+		return false
 	}
-	address.Path, address.RawPath = canonical, ""
-	goTo(w, pathOf(&address))
-	return true, nil
+	direct, err := h.matchers.AnyMatchWithError(r)
+	return h.looksUpPaths || err != nil || !direct && len(h.matchers) > 0
 }
 
 // isReturn reports whether a browser comes with what leads back from a checkout, unless that
@@ -485,8 +486,8 @@ func (h *Handler) isReturn(r *http.Request) bool {
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
 // address says so.
-func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site) (handled bool, err error) {
-	if verdict, known := h.decide(r, site, nil); verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
+func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, verdict verdict, known *verified) (handled bool, err error) {
+	if verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
 		caddyhttp.SetVar(r.Context(), innerGateVar, h)
 		return true, h.admit(w, r, next, site, known)
 	}

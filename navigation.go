@@ -38,7 +38,7 @@ func isFetchedAsPage(r *http.Request) bool {
 	return false
 }
 
-// isPurchaseForm reports whether a request is a button of a page by which a person buys.
+// isPurchaseForm reports whether a request submits a checkout button.
 func isPurchaseForm(r *http.Request) bool {
 	return r.Method == http.MethodPost && acceptsHTML(r) && ownParams(originalURL(r).RawQuery).Has(paramCheckout)
 }
@@ -49,14 +49,18 @@ func isPageRequest(r *http.Request) bool {
 }
 
 // mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
-func mayStartCheckout(r *http.Request) bool {
-	return isNavigation(r) || isPurchaseForm(r) && !isFromAnotherSite(r)
+func (v *visit) mayStartCheckout() bool {
+	return isNavigation(v.r) || isPurchaseForm(v.r) && !v.isFromAnotherSite()
 }
 
-// isFromAnotherSite reports whether a browser says that another origin sent the request.
-func isFromAnotherSite(r *http.Request) bool {
-	from := r.Header.Get("Sec-Fetch-Site")
-	return from != "" && from != "same-origin" && from != "none"
+// isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch
+// metadata name the origin, or "null" where a page's Referrer-Policy hides it.
+func (v *visit) isFromAnotherSite() bool {
+	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" {
+		return from != "same-origin" && from != "none"
+	}
+	from := v.r.Header.Get("Origin")
+	return from != "" && from != "null" && hostOf(from) != hostOf(v.site.origin)
 }
 
 // isCrawler errs on the side of people: a crawler that is missed costs one unpaid

@@ -110,7 +110,10 @@ func newSale(pass string, offer Offer) (*sale, error) {
 const maxDownloads = 1000
 
 // dependsOnPath reports whether what is sold, or for how much, is looked up for each path.
-func (s *sale) dependsOnPath() bool { return s.PerPath && (s.Key != "" || s.pricedByRequest()) }
+func (s *sale) dependsOnPath() bool {
+	byQuery := strings.HasPrefix(s.Key, "{http.request.uri.query") && strings.Count(s.Key, "{") == 1
+	return s.PerPath && (s.Key != "" && !byQuery || s.pricedByRequest())
+}
 
 func (s *sale) pricedByRequest() bool {
 	return strings.Contains(s.Price.Amount+s.Price.Currency, "{")
@@ -137,12 +140,42 @@ func (s *sale) resource(r *http.Request) (string, error) {
 	case s.Key == "":
 		return pathResource(r), nil
 	}
-	var key string
-	atCanonicalPath(r, func() { key = strings.TrimSpace(replaced(r, s.Key)) })
+	key := s.keyFor(r)
 	if key == "" {
 		return "", fmt.Errorf("pass %q: per_path %s: %w", s.pass, s.Key, errNoKey)
 	}
 	return keyResource(key), nil
+}
+
+// keyFor is the key of a request. One from a table is that of the canonical path; parts of the path itself, as
+// in {dir}, are taken as they are.
+func (s *sale) keyFor(r *http.Request) (key string) {
+	path := r.URL.Path
+	if !isRewritten(r) && !strings.Contains(s.Key, "{http.request.uri.path") {
+		path = canonicalPath(path)
+	}
+	atPath(r, path, func() { key = strings.TrimSpace(replaced(r, s.Key)) })
+	return key
+}
+
+// pricierPath is another spelling of a folder's path under which the pass costs more, or costs anything at all;
+// "" if there is none. Tables have either spelling, and a visitor must not choose the cheaper one.
+func (s *sale) pricierPath(r *http.Request) string {
+	if !s.dependsOnPath() || !s.pricedByRequest() || isRewritten(r) {
+		return ""
+	}
+	price, err := s.priceFor(r)
+	pricier := ""
+	page := samePage(r.URL.Path)
+	for _, path := range []string{page, strings.TrimSuffix(page, "/") + "/"} {
+		atPath(r, path, func() {
+			other, otherErr := s.priceFor(r)
+			if otherErr == nil && (err != nil || other.Currency != price.Currency && other.Currency < price.Currency || other.Currency == price.Currency && other.Amount.Compare(price.Amount) > 0) {
+				price, err, pricier = other, nil, path
+			}
+		})
+	}
+	return pricier
 }
 
 // opens reports whether a purchase of the resource opens what the request asks

@@ -82,20 +82,39 @@ func (h *Handler) reach(r *http.Request) (reach, error) {
 // routed is the part of reach about paths by which an application behind may route in place of the
 // request's own.
 func (h *Handler) routed(r *http.Request, original *url.URL) (reach, error) {
-	routes, few := applicationRoutes(original)
-	if original.Path != r.URL.Path {
-		others, fewOthers := pathInfos(r.URL.Path)
-		routes, few = append(routes, others...), few && fewOthers
-	}
-	for _, route := range routes {
-		if match, err := h.coversAt(r, route); err != nil || match {
-			return covered, err
+	for _, address := range []*url.URL{original, r.URL} {
+		routes, tooMany := applicationRoutes(address)
+		for _, route := range routes {
+			if match, err := h.coversAt(r, route); err != nil || match {
+				return covered, err
+			}
+		}
+		if tooMany {
+			return ambiguous, nil
+		}
+		if address.Path == r.URL.Path && address.RawQuery == r.URL.RawQuery {
+			break // nobody has rewritten it
 		}
 	}
-	if !few {
-		return ambiguous, nil
-	}
 	return outside, nil
+}
+
+// coversPathInfo reports whether the gate covers what follows a script's name in one reading of a disguised
+// path. More than one script counts as covered: each of many readings would be tried with each of them.
+func (h *Handler) coversPathInfo(r *http.Request, reading string) (bool, error) {
+	if len(findScripts(reading, named)) > 1 {
+		return true, nil
+	}
+	infos, tooMany := pathInfos(reading)
+	if tooMany {
+		return true, nil
+	}
+	for _, info := range infos {
+		if match, err := h.coversAt(r, info); err != nil || match {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // coversAt reports whether the gate covers a request when it is read as one for another path.
@@ -129,14 +148,8 @@ func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
 		if match, err := h.coversAt(r, reading); err != nil || match {
 			return ambiguous, err
 		}
-		routes, few := pathInfos(reading)
-		if !few {
-			return ambiguous, nil
-		}
-		for _, route := range routes {
-			if match, err := h.coversAt(r, route); err != nil || match {
-				return ambiguous, err
-			}
+		if match, err := h.coversPathInfo(r, reading); err != nil || match {
+			return ambiguous, err
 		}
 	}
 	if original.Path == r.URL.Path {
@@ -148,6 +161,9 @@ func (h *Handler) disguised(r *http.Request, original *url.URL) (reach, error) {
 	}
 	for reading := range before {
 		if match, err := h.matchesAny(r, everyday(reading), r); err != nil || match {
+			return ambiguous, err
+		}
+		if match, err := h.coversPathInfo(r, reading); err != nil || match {
 			return ambiguous, err
 		}
 	}
@@ -263,47 +279,65 @@ var (
 	endings = []string{".html", ".htm", ".php"}
 	// scripts may be followed by a path of their own, as in /article.php/more.
 	scripts = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`(?i)\.(php[0-9]?|phtml|phar|aspx?|ashx|asmx|jspx?|do|action|cfml?|cfc|f?cgi|wsgi|pl|py|rb|lua|shtml|dll|exe)/`)
+		return regexp.MustCompile(`(?i)\.(php[0-9]?|pht|phtml|phar|aspx?|ashx|asmx|axd|svc|jspx?|cfml?|cfc|f?cgi|wsgi|pl|py)/`)
 	})
+	// named are names with any ending of a script, before more of the path: /v1.2/ has none.
+	named = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?i)\.[a-z][a-z0-9]{0,7}/`) })
 )
 
-// maxScripts is how many names of scripts a path may hold; no honest one has more than one.
-const maxScripts = 4
+// Bounds of a path with scripts in it; no honest one has more.
+const (
+	maxScripts    = 4
+	maxScriptDirs = 16 // folders above a script
+)
 
-// findScripts returns where names of scripts that are followed by more of the path end; few is false where
-// there are too many.
-func findScripts(p string) (found [][]int, few bool) {
+// findScripts returns where names with the endings begin and end that are followed by more of the path, up to one
+// more than there may be.
+func findScripts(p string, endings func() *regexp.Regexp) [][]int {
 	if _, behind, dot := strings.Cut(p, "."); !dot || !strings.Contains(behind, "/") {
-		return nil, true
+		return nil
 	}
-	found = scripts().FindAllStringIndex(p, maxScripts+1)
-	return found, len(found) <= maxScripts
+	return endings().FindAllStringIndex(p, maxScripts+1)
 }
 
-// pathInfos are the paths that follow the name of a script, as in /blog/index.php/premium/post. Front
-// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below the script's folder.
-func pathInfos(p string) (infos []string, few bool) {
+// pathInfos are the paths that follow the name of a script, as in /blog/public/index.php/premium/post. Front
+// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script.
+func pathInfos(p string) (infos []string, tooMany bool) {
 	p = caddyhttp.CleanPath("/"+p, true)
-	found, few := findScripts(p)
+	found := findScripts(p, named)
 	for _, script := range found {
-		end := script[1] - 1
-		infos = append(infos, p[end:])
-		if folder := path.Dir(p[:end]); folder != "/" {
-			infos = append(infos, folder+p[end:])
+		info, folder := p[script[1]-1:], path.Dir(p[:script[1]-1])
+		if len(found) > maxScripts || strings.Count(folder, "/") > maxScriptDirs {
+			return nil, true
 		}
+		for ; folder != "/" && info != "/"; folder = path.Dir(folder) {
+			infos = append(infos, folder+info)
+		}
+		infos = append(infos, info)
 	}
-	return infos, few
+	return infos, false
 }
 
 // applicationRoutes are the paths by which an application may route a request in place of its path: what
 // follows a script's name, and a query that is a path, as in /?/premium/post.
-func applicationRoutes(address *url.URL) (routes []string, few bool) {
-	routes, few = pathInfos(address.Path)
-	if strings.HasPrefix(address.RawQuery, "/") {
-		route, _, _ := strings.Cut(address.RawQuery, "&")
-		routes = append(routes, unescapeOnce(route))
+func applicationRoutes(address *url.URL) (routes []string, tooMany bool) {
+	routes, tooMany = pathInfos(address.Path)
+	if route, ok := queryRoute(address); ok {
+		infos, tooManyInQuery := pathInfos(route)
+		routes = append(append(routes, route), infos...)
+		tooMany = tooMany || tooManyInQuery || suspicious(route)
 	}
-	return routes, few
+	return routes, tooMany
+}
+
+// queryRoute is the path with which a query begins, once our parameters are gone.
+func queryRoute(address *url.URL) (route string, ok bool) {
+	query, _ := cleanQuery(address.RawQuery)
+	if !strings.HasPrefix(query, "/") {
+		return "", false
+	}
+	route, _, _ = strings.Cut(query, "&")
+	return unescapeOnce(route), true
 }
 
 // everyday lists the paths that commonly lead to the same content. It cuts and adds at the
@@ -338,8 +372,7 @@ func sameContent(clean string) []string {
 			break
 		}
 	}
-	found, _ := findScripts(bare)
-	for _, script := range found {
+	for _, script := range findScripts(bare, scripts) {
 		readings = append(readings, bare[:script[1]-1], bare[:script[0]])
 	}
 	for _, index := range indexes {

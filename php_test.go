@@ -62,6 +62,7 @@ http://localhost:PORT {
 	axra_webhook /webhooks/axra
 	GATE
 	root ROOT
+	REWRITE
 	php_fastcgi unix/SOCKET
 	file_server
 }
@@ -90,15 +91,16 @@ func TestFB1FrontController(t *testing.T) {
 	}
 	free := []string{"/", "/index.php", "/sub/index.php", "/free/post", "/index.php/free/post"}
 	for _, c := range []struct {
-		name, gate string
-		gated      bool
+		name, gate, rewrite string
+		gated               bool
 	}{
-		{"no gate", "", false}, // shows that each of the addresses would lead to the paid page
-		{"path", "axra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}", true},
-		{"not path", "@paid {\n\t\tnot path /free/* / /index.php /index.php/free/* /sub/index.php\n\t}\n\taxra_paywall @paid {\n\t\tprice 5.00 usd\n\t}", true},
+		{"no gate", "", "", false}, // shows that each of the addresses would lead to the paid page
+		{"path", "axra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}", "", true},
+		{"path, rewritten before", "axra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}", "try_files {path} /index.php", true},
+		{"not path", "@paid {\n\t\tnot path /free/* / /index.php /index.php/free/* /sub/index.php\n\t}\n\taxra_paywall @paid {\n\t\tprice 5.00 usd\n\t}", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: strings.NewReplacer("GATE", c.gate, "SOCKET", socket).Replace(phpSite)})
+			w := newWorld(t, worldOptions{Caddyfile: strings.NewReplacer("GATE", c.gate, "REWRITE", c.rewrite, "SOCKET", socket).Replace(phpSite)})
 			w.write("index.php", strings.Replace(frontController, "MARKER", marker, 1))
 			w.write("sub/index.php", "<?php require dirname(__DIR__) . '/index.php';")
 			for _, target := range free {

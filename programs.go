@@ -142,8 +142,11 @@ type programCheckout struct {
 
 // startForProgram opens a checkout session and tells its address.
 func (v *visit) startForProgram() error {
-	if isFromAnotherSite(v.r) {
+	if v.isFromAnotherSite() {
 		return v.sendProblem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
+	}
+	if v.canonicalAddress() != nil {
+		return v.sendProblem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
 	}
 	offers, err := v.onSale()
 	if err != nil {

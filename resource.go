@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
@@ -47,40 +48,51 @@ func samePage(p string) string {
 	return "/" + strings.Trim(p, "/")
 }
 
-// canonicalPath is the one spelling under which a path is priced, keyed and sold: without repeated slashes,
-// dot segments, a slash at the end or the name of an index file.
-func canonicalPath(p string) string {
-	p = samePage(p)
-	for _, index := range indexes {
-		if folder, ok := cutEnding(p, index); ok {
-			return samePage(folder)
+// filePath is the one spelling of a file's path: without repeated slashes, dot segments, or a slash or the name of
+// an index file behind the file's. A folder's may have a slash at the end, which a site may want or not.
+func filePath(p string) string {
+	p = caddyhttp.CleanPath("/"+p, true)
+	for {
+		bare := strings.TrimSuffix(p, "/")
+		for _, index := range indexes {
+			if folder, ok := cutEnding(bare, index); ok {
+				bare = folder
+				break
+			}
 		}
+		if bare == p || !isFile(bare) {
+			return p
+		}
+		p = bare
 	}
-	return p
 }
+
+// isFile reports whether the last name of a path has an ending, as those of files have.
+func isFile(p string) bool { return strings.Contains(path.Base(p), ".") }
+
+// canonicalPath is the spelling by which a path is looked up in a table: a folder has no slash at the end.
+func canonicalPath(p string) string { return samePage(filePath(p)) }
 
 // isRouted reports whether an application may route a request by something else than its path.
 func isRouted(address *url.URL) bool {
-	routes, few := applicationRoutes(address)
-	return len(routes) > 0 || !few
+	_, byQuery := queryRoute(address)
+	return byQuery || len(findScripts(caddyhttp.CleanPath(address.Path, true), scripts)) > 0
 }
 
-// atCanonicalPath calls f while the request has its canonical path: Caddy's placeholders read it where it
-// stands. A path that the site has rewritten stays as it is.
-func atCanonicalPath(r *http.Request, f func()) {
-	canonical := r.URL.Path
-	if originalURL(r).Path == r.URL.Path {
-		canonical = canonicalPath(r.URL.Path)
-	}
-	if canonical == r.URL.Path {
+// atPath calls f while the request has another path: Caddy's placeholders read it where it stands.
+func atPath(r *http.Request, path string, f func()) {
+	if path == r.URL.Path {
 		f()
 		return
 	}
 	address := *r.URL
 	defer func() { *r.URL = address }()
-	r.URL.Path, r.URL.RawPath = canonical, ""
+	r.URL.Path, r.URL.RawPath = path, ""
 	f()
 }
+
+// isRewritten reports whether the site has changed more of a path than its beginning.
+func isRewritten(r *http.Request) bool { return !strings.HasSuffix(originalURL(r).Path, r.URL.Path) }
 
 // isPlain reports whether every reader of the request's address would find the
 // same resource in it. A path that is sold by itself must be such a one: what is

@@ -323,8 +323,7 @@ func (v *visit) accessOf(grant ledger.Grant) token.Access {
 	}
 }
 
-// isOwnReturn reports whether this browser comes back from a checkout that it has started, whatever
-// it says that it accepts.
+// isOwnReturn reports whether this browser returns from its own checkout. What it accepts does not matter.
 func (v *visit) isOwnReturn() bool {
 	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && v.pendingFor(v.params.Get(paramSession)) != nil
 }
@@ -363,7 +362,7 @@ func (v *visit) next() error {
 	case v.params.Has(paramLink):
 		return v.showView(page.View{Kind: page.LinkEnded, NextURL: v.target})
 	}
-	if mayStartCheckout(v.r) && !v.params.Has(paramCheckout) {
+	if v.mayStartCheckout() && !v.params.Has(paramCheckout) {
 		for _, serve := range []func() (bool, error){v.servePreview, v.serveTeaser} {
 			if served, err := serve(); served {
 				return err
@@ -569,6 +568,9 @@ func (v *visit) refuse() error {
 		if served, err := v.serveTeaser(); served {
 			return err
 		}
+	}
+	if v.r.Method == http.MethodGet && v.redirectToCanonicalPath() {
+		return nil
 	}
 	offers, err := v.onSale()
 	switch {

@@ -238,8 +238,8 @@ func (v View) contentSecurityPolicy() string {
 	if len(scripts) == 0 {
 		scripts = []string{"'none'"}
 	}
-	if v.FormURL != "" || v.sells() {
-		// Chromium holds the redirects of a form to it as well.
+	if v.hasForm() {
+		// Chromium applies form-action to redirects too.
 		form = strings.Join(append([]string{"'self'"}, v.FormTargets...), " ")
 	}
 	return "default-src 'none'; style-src " + styleHash +
@@ -247,9 +247,9 @@ func (v View) contentSecurityPolicy() string {
 		"; base-uri 'none'; form-action " + form + "; frame-ancestors 'none'"
 }
 
-// sells reports whether the page has buttons that lead to a checkout.
-func (v View) sells() bool {
-	return slices.ContainsFunc(v.Offers, func(o Offered) bool { return o.URL != "" })
+// hasForm reports whether the page has a button that posts.
+func (v View) hasForm() bool {
+	return v.FormURL != "" || slices.ContainsFunc(v.Offers, func(o Offered) bool { return o.URL != "" })
 }
 
 // cspHash returns the source expression that allows exactly this inline source.
@@ -395,7 +395,7 @@ type onSale struct {
 	Offered
 	What   string // what is sold
 	Access string // for how long, and within which bounds
-	Buy    string // label of its link
+	Buy    string // label of its button
 }
 
 func (c *catalogue) describe(o Offered) onSale {
@@ -480,7 +480,7 @@ func render(c *catalogue, v View) ([]byte, error) {
 	for _, o := range v.Offers {
 		described := c.describe(o)
 		if slices.ContainsFunc(data.Sale, func(other onSale) bool { return other.Buy == described.Buy }) {
-			// Who hears the links alone could not tell these two apart.
+			// Who hears the buttons alone could not tell these two apart.
 			o.Description = described.What + " (" + o.Name + ")"
 			described = c.describe(o)
 		}
@@ -507,7 +507,7 @@ func setHeaders(h http.Header, v View, lang string, length int) {
 	addVary(h, "Accept-Language", "Cookie")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	if v.FormURL != "" || v.sells() {
+	if v.hasForm() {
 		h.Set("Referrer-Policy", "strict-origin") // with no-referrer a browser posts "Origin: null"
 	}
 	h.Set("X-Robots-Tag", "noindex")

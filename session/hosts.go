@@ -38,12 +38,17 @@ func (c CheckoutHosts) Allow(target *url.URL) bool {
 // Sources are source expressions for a Content-Security-Policy that let a form lead to
 // the checkout (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
 func (c CheckoutHosts) Sources() []string {
-	sources := make([]string, 0, 2*len(c.Hosts))
+	scheme := "https:"
+	if c.Insecure {
+		scheme = "http:" // which stands for https as well
+	}
+	sources := make([]string, 0, len(c.Hosts))
 	for _, host := range c.Hosts {
-		sources = append(sources, "https://"+host)
-		if c.Insecure {
-			sources = append(sources, "http://"+host)
+		if strings.HasPrefix(host, "[") { // the grammar has no IPv6 addresses
+			sources = append(sources, scheme)
+			continue
 		}
+		sources = append(sources, scheme+"//"+host)
 	}
 	return sources
 }

@@ -2,8 +2,25 @@ package session
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 )
+
+func TestSourcesOfAPolicy(t *testing.T) {
+	for _, row := range []struct {
+		hosts CheckoutHosts
+		want  string
+	}{
+		{CheckoutHosts{Hosts: []string{"pay.useaxra.com"}}, "https://pay.useaxra.com"},
+		{CheckoutHosts{Hosts: []string{"*.useaxra.com", "c.example:8443"}}, "https://*.useaxra.com https://c.example:8443"},
+		{CheckoutHosts{Hosts: []string{"localhost:8403"}, Insecure: true}, "http://localhost:8403"},
+		{CheckoutHosts{Hosts: []string{"[::1]:9000"}, Insecure: true}, "http:"},
+	} {
+		if got := strings.Join(row.hosts.Sources(), " "); got != row.want {
+			t.Errorf("%v: %q, want %q", row.hosts, got, row.want)
+		}
+	}
+}
 
 func TestP7CheckoutHosts(t *testing.T) {
 	live := CheckoutHosts{Hosts: []string{"pay.useaxra.com"}}
