@@ -478,7 +478,6 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		receipt
 //		claim          first
 //		links          [<duration>]
-//		keep_fragment
 //		expires_in     <duration>
 //		customer_email <text>
 //		metadata       <key> <value>
@@ -551,8 +550,6 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return checkedArg(d, &h.Claim, checkClaim)
 	case "links":
 		return h.unmarshalLinks(d)
-	case "keep_fragment":
-		return flag(d, &h.KeepFragment)
 	case "expires_in":
 		if err := durationArg(d, &h.ExpiresIn); err != nil {
 			return err
@@ -571,7 +568,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 			return err
 		}
 		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, downloads, devices, retired, offer, "+
-			"teaser, preview, request_headers, receipt, claim, links, keep_fragment, expires_in, customer_email, metadata, cancel_url and site_url", name)
+			"teaser, preview, request_headers, receipt, claim, links, expires_in, customer_email, metadata, cancel_url and site_url", name)
 	}
 }
 

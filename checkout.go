@@ -135,17 +135,10 @@ func (v *visit) sell(how mode) error {
 	return v.depart(entry, *chosen)
 }
 
-// depart sends the browser to its checkout: at once, unless a page must keep the
-// fragment of the address first, which none of ours has had a chance to.
+// depart sends the browser to its checkout.
 func (v *visit) depart(entry session.Pending, chosen offered) error {
-	unasked := !v.params.Has(paramCheckout) && !v.params.Has(paramRestart)
-	if unasked {
+	if !v.params.Has(paramCheckout) && !v.params.Has(paramRestart) {
 		v.countShown(chosen)
-	}
-	if v.KeepFragment && unasked {
-		return v.showView(page.View{
-			Kind: page.Leaving, NextURL: entry.CheckoutURL, FragmentCookie: fragmentCookie, Refresh: time.Second,
-		})
 	}
 	leave(v.w, entry.CheckoutURL)
 	return nil

@@ -101,11 +101,6 @@ type Handler struct {
 	// Links gives who has paid private addresses that work without cookies.
 	Links *Links `json:"links,omitempty"`
 
-	// KeepFragment sends visitors to the checkout by way of a small page, whose script
-	// keeps the fragment of the address (`#chapter-3`) for the way back. Offer pages do
-	// so anyway; pages of the owner's own (a teaser, a template, handle_errors) do not.
-	KeepFragment bool `json:"keep_fragment,omitempty"`
-
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
 	// advises 15m or more. The default is 30m.
 	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`

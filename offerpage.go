@@ -112,9 +112,7 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 	case conf.template != nil:
 		return v.ownPage(conf, offers, how)
 	}
-	view := page.View{
-		Kind: page.Offer, Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text), FragmentCookie: fragmentCookie,
-	}
+	view := page.View{Kind: page.Offer, Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text)}
 	for _, o := range offers {
 		view.Offers = append(view.Offers, page.Offered{
 			Name: o.pass, Description: o.description, Price: o.price.String(),

@@ -25,7 +25,7 @@ func (v *visit) receipt(known *verified) error {
 		return v.unreadable(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target + v.fragment(), Description: v.describe(grant.Terms.Pass),
+		Kind: page.Receipt, NextURL: v.target, Description: v.describe(grant.Terms.Pass),
 		Bought: grant.At, Until: grant.Until, Forever: grant.Until.IsZero(),
 	}
 	if ledger.IsGiven(grant.Session) {

@@ -149,11 +149,9 @@ func (v *visit) welcomeBack(known *verified) error {
 	return v.sell(mode(v.restarts()))
 }
 
-// arrive sends the browser to the clean address of the page, at the place in it that
-// the visitor wanted.
+// arrive sends the browser to the clean address of the page.
 func (v *visit) arrive() error {
-	v.dropFragment()
-	goTo(v.w, v.target+v.fragment())
+	goTo(v.w, v.target)
 	return nil
 }
 
@@ -290,7 +288,7 @@ func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
 	v.goToWanted(entry)
 	v.app.countUsed(entry.Session, access.Pass)
 	if v.Receipt || v.params.Has(paramReceipt) {
-		goTo(v.w, withParams(v.target, paramReceipt, access.Pass)+v.fragment())
+		goTo(v.w, withParams(v.target, paramReceipt, access.Pass))
 		return nil
 	}
 	return v.arrive()
@@ -590,7 +588,7 @@ func (v *visit) showButtons(offers []offered, how mode) error {
 	switch {
 	case chosen != nil:
 		return v.showView(page.View{
-			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, how), FragmentCookie: fragmentCookie,
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, how),
 			Price: v.priceInWords(*chosen), Description: chosen.description,
 		})
 	case len(offers) > 0:

@@ -12,7 +12,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,7 +58,6 @@ const (
 	ForProgram    Kind = "for_program"    // back from a checkout that a program started
 	Claim         Kind = "claim"          // back from a checkout that another browser started
 	ClaimLater    Kind = "claim_later"    // not confirmed yet, or claimed by another browser
-	Leaving       Kind = "leaving"        // on the way to the checkout
 )
 
 // usualStatus lists every Kind with the status it is sent with when View.Status is 0.
@@ -97,7 +95,6 @@ var usualStatus = map[Kind]int{
 	ForProgram:    http.StatusOK,
 	Claim:         http.StatusPaymentRequired,
 	ClaimLater:    http.StatusPaymentRequired,
-	Leaving:       http.StatusPaymentRequired,
 }
 
 // withButton lists the kinds that have a button when there is a FormURL.
@@ -141,11 +138,6 @@ type View struct {
 
 	Devices, DevicesLimit     int // devices used of how many; limit 0: not shown
 	Downloads, DownloadsLimit int // downloads used of how many; limit 0: not shown. DownloadsUsed without a limit: all there were
-
-	// FragmentCookie is the cookie in which JavaScript keeps the fragment of the address, which no
-	// browser sends, for the way back from checkout. Its value is the encodeURIComponent of "#…".
-	// Empty, or no plain name: the fragment is not kept.
-	FragmentCookie string
 }
 
 // Offered is one pass on sale.
@@ -164,8 +156,6 @@ var (
 	styleSource string
 	//go:embed poll.js
 	scriptSource string
-	//go:embed fragment.js
-	fragmentSource string
 	//go:embed page.html
 	layoutSource string
 
@@ -177,11 +167,10 @@ var (
 
 	// Whole elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
-	styleElement    = template.HTML("<style>" + styleSource + "</style>")
-	scriptElement   = template.HTML("<script>" + scriptSource + "</script>")
-	fragmentElement = template.HTML("<script>" + fragmentSource + "</script>")
+	styleElement  = template.HTML("<style>" + styleSource + "</style>")
+	scriptElement = template.HTML("<script>" + scriptSource + "</script>")
 
-	styleHash, scriptHash, fragmentHash = cspHash(styleSource), cspHash(scriptSource), cspHash(fragmentSource)
+	styleHash, scriptHash = cspHash(styleSource), cspHash(scriptSource)
 )
 
 // rendered remembers the latest pages, 4 MB at the most: in a flood of visitors who
@@ -215,7 +204,7 @@ func cached(texts *catalogue, v View) ([]byte, error) {
 // personal reports whether the view is about one visitor, so that nobody else will be told the same.
 func (v View) personal() bool {
 	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" && v.Kind != Required || v.DeviceURL != "" || v.LinkURL != "" ||
-		!v.Bought.IsZero() || !v.Until.IsZero() || absolute(v.NextURL) // the checkout of one session
+		!v.Bought.IsZero() || !v.Until.IsZero()
 }
 
 func must[T any](value T, err error) T {
@@ -227,23 +216,16 @@ func must[T any](value T, err error) T {
 
 // contentSecurityPolicy allows what is on the page of a normal view, and nothing else.
 func (v View) contentSecurityPolicy() string {
-	var scripts []string
-	connect, form := "'none'", "'none'"
+	script, connect, form := "'none'", "'none'", "'none'"
 	if v.PollURL != "" {
-		scripts, connect = append(scripts, scriptHash), "'self'"
-	}
-	if v.FragmentCookie != "" {
-		scripts = append(scripts, fragmentHash)
-	}
-	if len(scripts) == 0 {
-		scripts = []string{"'none'"}
+		script, connect = scriptHash, "'self'"
 	}
 	if v.hasForm() {
 		// Chromium applies form-action to redirects too.
 		form = strings.Join(append([]string{"'self'"}, v.FormTargets...), " ")
 	}
 	return "default-src 'none'; style-src " + styleHash +
-		"; script-src " + strings.Join(scripts, " ") + "; connect-src " + connect +
+		"; script-src " + script + "; connect-src " + connect +
 		"; base-uri 'none'; form-action " + form + "; frame-ancestors 'none'"
 }
 
@@ -303,15 +285,6 @@ func (v View) normal() (View, error) {
 	if !absolute(v.LinkURL) {
 		v.LinkURL = ""
 	}
-	if len(v.FragmentCookie) > 100 || !cookieName.MatchString(v.FragmentCookie) {
-		v.FragmentCookie = ""
-	}
-	if v.Kind == Leaving { // it goes on, and never back to itself
-		v.PollURL, v.CheckURL = "", ""
-		if v.NextURL == "" {
-			v.Refresh = 0
-		}
-	}
 	if v.Kind == DownloadsUsed && v.DownloadsLimit <= 0 {
 		v.DownloadsLimit = v.Downloads
 	}
@@ -324,9 +297,6 @@ func (v View) normal() (View, error) {
 	}
 	return v, nil
 }
-
-// cookieName leaves out most of what a cookie's name may be: it is pasted into document.cookie.
-var cookieName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // absolute expects a safe URL.
 func absolute(address string) bool {
@@ -358,25 +328,22 @@ func safeURL(address string) string {
 // content is what the template sees.
 type content struct {
 	View
-	Lang, Dir  string
-	Labels     labels
-	Text       message
-	Retry      string // how long to wait, in words; may be empty
-	Sale       []onSale
-	Refresh    int64  // seconds; 0: no refresh
-	RefreshURL string // where the refresh leads; empty: to the page itself
-	Live       bool   // the page says that it checks again by itself
-	Onward     string // where the fragment's script goes on to; may be empty
-	Code       *code
-	Bought     *moment
-	Until      *moment
+	Lang, Dir string
+	Labels    labels
+	Text      message
+	Retry     string // how long to wait, in words; may be empty
+	Sale      []onSale
+	Refresh   int64 // seconds; 0: no refresh
+	Code      *code
+	Bought    *moment
+	Until     *moment
 
 	DeviceUntil, LinkUntil *moment
 
 	Devices   string // so many of so many; may be empty
 	Downloads string
 	Style     template.HTML
-	Scripts   []template.HTML
+	Script    template.HTML // may be empty
 }
 
 // moment is a point in time for programs and for people.
@@ -445,17 +412,16 @@ func render(c *catalogue, v View) ([]byte, error) {
 		site = c.Labels.ThisSite
 	}
 	data := content{
-		View:       v,
-		Lang:       c.Lang,
-		Dir:        c.Dir,
-		Labels:     c.Labels,
-		Text:       c.Pages[v.Kind].about(site, v.DownloadsLimit),
-		Retry:      c.Labels.wait(v.RetryAfter),
-		Refresh:    max(0, ceil(v.Refresh, time.Second)),
-		RefreshURL: v.CheckURL,
-		Code:       qrCode(v.DeviceURL),
-		Bought:     momentOf(v.Bought),
-		Until:      momentOf(v.Until),
+		View:    v,
+		Lang:    c.Lang,
+		Dir:     c.Dir,
+		Labels:  c.Labels,
+		Text:    c.Pages[v.Kind].about(site, v.DownloadsLimit),
+		Retry:   c.Labels.wait(v.RetryAfter),
+		Refresh: max(0, ceil(v.Refresh, time.Second)),
+		Code:    qrCode(v.DeviceURL),
+		Bought:  momentOf(v.Bought),
+		Until:   momentOf(v.Until),
 
 		DeviceUntil: momentOf(v.DeviceUntil),
 		LinkUntil:   momentOf(v.LinkUntil),
@@ -463,10 +429,6 @@ func render(c *catalogue, v View) ([]byte, error) {
 		Devices:   c.Labels.some(v.Devices, v.DevicesLimit),
 		Downloads: c.Labels.some(v.Downloads, v.DownloadsLimit),
 		Style:     styleElement,
-	}
-	data.Live = data.Refresh > 0 && v.Kind != Leaving
-	if v.Kind == Leaving {
-		data.RefreshURL, data.Onward = v.NextURL, v.NextURL
 	}
 	if v.Forever {
 		data.Until = nil
@@ -487,10 +449,7 @@ func render(c *catalogue, v View) ([]byte, error) {
 		data.Sale = append(data.Sale, described)
 	}
 	if v.PollURL != "" {
-		data.Scripts = append(data.Scripts, scriptElement)
-	}
-	if v.FragmentCookie != "" {
-		data.Scripts = append(data.Scripts, fragmentElement)
+		data.Script = scriptElement
 	}
 	var body bytes.Buffer
 	if err := layout().Execute(&body, data); err != nil {

@@ -58,15 +58,8 @@ func full(kind Kind) View {
 	case Device, Gift, Claim, ClaimLater, Required:
 		v.FormURL = "/premium/a?axra_claim=cs_123&x=1"
 		v.Devices, v.DevicesLimit = 1, 3
-	case Leaving:
-		v.NextURL = "https://pay.useaxra.com/c/cs_123?x=1&y=2"
-		v.Refresh = time.Second
 	case DownloadsUsed:
 		v.Downloads, v.DownloadsLimit = 10, 10
-	}
-	switch kind {
-	case Offer, Leaving, Required, Cancelled, Failed, Expired, Waiting:
-		v.FragmentCookie = "__Host-axra_fragment"
 	}
 	return v
 }
@@ -93,7 +86,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 
 func TestEveryKind(t *testing.T) {
 	statuses := map[Kind]int{
-		Receipt: 200, Device: 200, Gift: 200, Given: 200, DeviceRefused: 403, DeviceFull: 403, LinkEnded: 402, ForProgram: 200, Claim: 402, ClaimLater: 402, Leaving: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
+		Receipt: 200, Device: 200, Gift: 200, Given: 200, DeviceRefused: 403, DeviceFull: 403, LinkEnded: 402, ForProgram: 200, Claim: 402, ClaimLater: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 		NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402, Revoked: 402,
 		Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, NoRoom: 402, Misconfigured: 500,
 	}
@@ -258,14 +251,8 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 	if len(hashes) > 0 {
 		script = strings.Join(hashes, " ")
 	}
-	var scripts int
-	for _, needed := range []bool{v.PollURL != "", v.FragmentCookie != ""} {
-		if needed {
-			scripts++
-		}
-	}
-	if len(hashes) != scripts {
-		t.Errorf("%d scripts, want %d", len(hashes), scripts)
+	if (len(hashes) == 1) != (v.PollURL != "") || len(hashes) > 1 {
+		t.Errorf("%d scripts", len(hashes))
 	}
 	want := map[string]string{
 		"default-src": "'none'", "style-src": cspHash(text(all(root, "style")[0])), "script-src": script,
@@ -284,7 +271,7 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 }
 
 func TestRefresh(t *testing.T) {
-	const check, poll, away = "/a?s=1&t=2", "/a?poll=1", "https://pay.useaxra.com/c/1?a=1&b=2"
+	const check, poll = "/a?s=1&t=2", "/a?poll=1"
 	for name, c := range map[string]struct {
 		view       View
 		meta       string // content of the meta refresh as a browser without scripts reads it
@@ -298,11 +285,6 @@ func TestRefresh(t *testing.T) {
 		"address is hostile": {View{Refresh: 5 * time.Second, CheckURL: "javascript:alert(1)"}, "5", false},
 		"poll alone":         {View{PollURL: poll}, "5", true},
 		"negative":           {View{Refresh: -time.Second, CheckURL: check}, "", false},
-		"fragment kept":      {View{Refresh: time.Second, CheckURL: check, FragmentCookie: "axra_f"}, "1;url=" + check, true},
-		"leaving":            {View{Kind: Leaving, Refresh: time.Second, NextURL: away, CheckURL: check, PollURL: poll}, "1;url=" + away, false},
-		"leaving by script":  {View{Kind: Leaving, Refresh: time.Second, NextURL: away, FragmentCookie: "axra_f"}, "1;url=" + away, true},
-		"leaving on click":   {View{Kind: Leaving, NextURL: away}, "", false},
-		"leaving to nowhere": {View{Kind: Leaving, Refresh: time.Second, NextURL: "javascript:alert(1)"}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.view.Kind == "" {
@@ -320,7 +302,7 @@ func TestRefresh(t *testing.T) {
 			if got != c.meta || inNoscript != c.inNoscript {
 				t.Errorf("refresh %q (in noscript: %v), want %q (%v)", got, inNoscript, c.meta, c.inNoscript)
 			}
-			if live := strings.Contains(body, `aria-live="polite"`); live != (c.meta != "" && c.view.Kind != Leaving) {
+			if live := strings.Contains(body, `aria-live="polite"`); live != (c.meta != "") {
 				t.Errorf("says that it refreshes itself: %v", live)
 			}
 		})
@@ -355,8 +337,8 @@ func TestHostileTexts(t *testing.T) {
 	checkWellFormed(t, w.Body.String())
 	checkPolicy(t, v, w)
 	root := parse(t, w.Body.String())
-	if n := len(all(root, "img")) + len(all(root, "script")); n != 2 {
-		t.Errorf("%d active elements, want our two scripts alone", n)
+	if n := len(all(root, "img")) + len(all(root, "script")); n != 1 {
+		t.Errorf("%d active elements, want our script alone", n)
 	}
 	if n := strings.Count(text(root), evil); n != 5 { // title, header, and three details
 		t.Errorf("the text is shown %d times as it is, want 5", n)
@@ -852,32 +834,6 @@ func TestReceipt(t *testing.T) {
 	}
 }
 
-func TestFragment(t *testing.T) {
-	for name, c := range map[string]struct {
-		view         View
-		cookie, next string
-	}{
-		"kept":          {View{Kind: Offer, FragmentCookie: "__Host-axra_fragment"}, "__Host-axra_fragment", ""},
-		"not kept":      {View{Kind: Offer}, "", ""},
-		"stays":         {View{Kind: Failed, FragmentCookie: "f", NextURL: "/a"}, "f", ""},
-		"goes on":       {View{Kind: Leaving, FragmentCookie: "f", NextURL: "https://a.example/?b=1&c=2"}, "f", "https://a.example/?b=1&c=2"},
-		"goes nowhere":  {View{Kind: Leaving, FragmentCookie: "f", NextURL: "javascript:alert(1)"}, "f", ""},
-		"two attempts":  {View{Kind: Offer, FragmentCookie: "f=1; domain"}, "", ""},
-		"break out":     {View{Kind: Offer, FragmentCookie: `f"><script>`}, "", ""},
-		"name too long": {View{Kind: Offer, FragmentCookie: strings.Repeat("f", 101)}, "", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := send(t, http.MethodGet, c.view)
-			body := all(parse(t, w.Body.String()), "body")[0]
-			if attr(body, "data-cookie") != c.cookie || attr(body, "data-next") != c.next {
-				t.Errorf("cookie %q, next %q", attr(body, "data-cookie"), attr(body, "data-next"))
-			}
-			c.view.FragmentCookie = c.cookie
-			checkPolicy(t, c.view, w)
-		})
-	}
-}
-
 func TestOwnersWords(t *testing.T) {
 	v := full(Offer)
 	v.Title, v.Text = "كل المقالات", "Read {site} & <b>more</b>"
@@ -928,7 +884,6 @@ func TestWhatIsRemembered(t *testing.T) {
 		"button":      {func(v *View) { v.Kind, v.FormURL = Claim, "/a" }, false},
 		"bought":      {func(v *View) { v.Bought = time.Unix(1, 0) }, false},
 		"until":       {func(v *View) { v.Until = time.Unix(1, 0) }, false},
-		"checkout":    {func(v *View) { v.NextURL = "https://pay.useaxra.com/c/1" }, false},
 		"no link":     {func(v *View) { v.NextURL = "" }, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -114,35 +114,6 @@ func TestClaim(t *testing.T) {
 	})
 }
 
-// The place in the page is kept over the checkout, by a page on the way there and by
-// the page with the offers.
-func TestFragmentSurvives(t *testing.T) {
-	everyBrowser(t, func(t *testing.T, script bool) {
-		e := startExample(t)
-		fragment := map[bool]string{true: "#knots", false: ""}[script]
-		tab := newVisitor(t, script).open(e.site)
-		tab.click(`a[href="/handbook/#knots"]`)
-		tab.arriveAtCheckout(e, "3.00")
-		tab.pay(cardGood)
-		at := tab.arrive("the handbook", func(at place) bool { return at.Head == "The handbook" })
-		if script && at.URL != e.site+"/handbook/"+fragment {
-			t.Errorf("back at %s", at.URL)
-		}
-
-		tab.visit(e.site + "/archive/#1911")
-		tab.arriveHead("The archive")
-		tab.click(`form[action$="axra_checkout=year"] button`)
-		tab.arriveAtCheckout(e, "20.00")
-		tab.pay(cardGood)
-		tab.arriveHead("Your receipt")
-		tab.click(".links .primary")
-		at = tab.arrive("the archive", func(at place) bool { return strings.Contains(at.Text, "Thank you for paying") })
-		if script && at.URL != e.site+"/archive/#1911" {
-			t.Errorf("back at %s", at.URL)
-		}
-	})
-}
-
 // A podcast player has the feed's private address, and that of each episode from it.
 func TestPrivateFeed(t *testing.T) {
 	e := startExample(t)

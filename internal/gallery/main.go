@@ -62,8 +62,6 @@ var views = []struct {
 	{"for_program", page.View{Kind: page.ForProgram}},
 	{"claim", page.View{Kind: page.Claim, NextURL: nextURL, FormURL: formURL}},
 	{"claim_later", page.View{Kind: page.ClaimLater, NextURL: nextURL, FormURL: formURL}},
-	// It stays, to be looked at: with a Refresh or a FragmentCookie it would go on to the checkout.
-	{"leaving", page.View{Kind: page.Leaving, NextURL: "https://checkout.example/c/cs_0123456789abcdef"}},
 	{"offer", page.View{Kind: page.Offer, Offers: []page.Offered{
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},

@@ -255,8 +255,6 @@ var mutants = []mutant{
 	{"an extension is not learnt", "verified.go", `until: grant.Until,`, `until: v.Until,`, ".", "TestAnExtensionCounts|TestT7ARefunded"},
 	{"an open checkout is taken for an extension", "checkout.go", `entry.Extends == v.extendedSession() &&`, ``, ".", "TestAnOpenCheckout"},
 	{"a program pays for what has no end", "programs.go", `if v.extends == nil && known.downloads() == 0 {`, `if v.extends != nil && known.downloads() == 0 {`, ".", "TestNobodyPays"},
-	{"the fragment is forgotten", "visit.go", `goTo(v.w, v.target+v.fragment())`, `goTo(v.w, v.target)`, ".", "TestTheFragment|TestR1AFragment"},
-	{"R1 a fragment may be anything", "fragment.go", `if err != nil || !found ||`, `if err != nil || found && false ||`, ".", "TestR1AFragment"},
 	{"an extension on another device comes too late", "visit.go", `err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access)`, `err == nil && grant.Open(now()) && v.opens(grant) && access.Device == "x"`, ".", "TestAnExtensionCounts|TestAnOpenCheckout"},
 	{"T3 any expired token asks for another", "token/token.go", `!a.Until.IsZero() && a.Expires.Equal(a.Until) &&`, `a.Session != "" &&`, "./token", "."},
 	{"another's purchase replaces the visitor's own", "device.go", `case v.openBy(grant.Terms.Pass) != nil:`, `case v.openBy(grant.Terms.Pass) != nil && purchase == "":`, ".", "TestADeviceLinkDoes"},
