@@ -466,7 +466,7 @@ var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 //		devices        <number>
 //		retired
 //		passes         <name...>
-//		offer          [handle_errors] {
+//		offer          {
 //			title    <text>
 //			text     <text>
 //			template <file>
@@ -602,11 +602,8 @@ func (h *Handler) unmarshalOfferPage(d *caddyfile.Dispenser) error {
 		return d.Err("offer is given twice: keep one")
 	}
 	h.OfferPage = new(OfferPage)
-	switch args := d.RemainingArgs(); {
-	case len(args) == 1 && args[0] == "handle_errors":
-		h.OfferPage.HandleErrors = true
-	case len(args) > 0:
-		return d.Errf("offer takes a block, or handle_errors, not %q", args[0])
+	if d.NextArg() {
+		return d.Errf("offer takes a block, not %q", d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		var err error

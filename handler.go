@@ -44,11 +44,10 @@ import (
 //
 // Answers to requests that a gate lets through leave as `Cache-Control: private`.
 //
-// For a teaser, and where the offer page is left to `handle_errors`, it sets for each
-// pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`, `.currency`,
-// `.description`, `.access` (`30d`, `forever`) and `.checkout`, the address that leads to
-// its checkout; and `{http.axra.offer.passes}`, their names. Escape descriptions that hold
-// placeholders of the request: `{{placeholder "…" | html}}`.
+// For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`),
+// `.amount`, `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
+// address that leads to its checkout; and `{http.axra.offer.passes}`, their names. Escape
+// descriptions that hold placeholders of the request: `{{placeholder "…" | html}}`.
 type Handler struct {
 	// MatchersRaw says which requests the gate covers; without it, every request
 	// that reaches the handler. Put matchers here rather than on the route: the

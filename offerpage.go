@@ -2,7 +2,6 @@ package paywall
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/page"
 )
@@ -33,10 +31,6 @@ type OfferPage struct {
 	// Currency, Access (`30 days`) and Checkout, the address of its checkout.
 	Template string `json:"template,omitempty"`
 
-	// HandleErrors leaves the page to the site's `handle_errors 402`. The placeholders
-	// `{http.axra.offer.…}` hold prices and addresses of checkouts.
-	HandleErrors bool `json:"handle_errors,omitempty"`
-
 	template *template.Template
 }
 
@@ -44,9 +38,6 @@ type OfferPage struct {
 func (p *OfferPage) read(passes int) error {
 	if p == nil {
 		return nil
-	}
-	if p.HandleErrors && (p.Template != "" || p.Title != "" || p.Text != "") {
-		return errors.New("offer: handle_errors writes the whole page: remove it, or title, text and template")
 	}
 	if p.Template == "" {
 		return nil
@@ -106,10 +97,7 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 	if conf == nil {
 		conf = new(OfferPage)
 	}
-	switch {
-	case conf.HandleErrors:
-		return v.leaveToErrors(offers, how)
-	case conf.template != nil:
+	if conf.template != nil {
 		return v.ownPage(conf, offers, how)
 	}
 	view := page.View{Kind: page.Offer, Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text)}
@@ -170,36 +158,25 @@ func (v *visit) offerHeaders() {
 	v.w.Header().Set("X-Robots-Tag", "noindex")
 }
 
-// errPaymentRequired is what handle_errors is told.
-var errPaymentRequired = errors.New("payment required")
-
 // inAttribute escapes what would end an attribute of HTML: owners write these addresses
 // into pages.
 var inAttribute = strings.NewReplacer("'", "%27", `"`, "%22", "<", "%3C", ">", "%3E")
 
 // tellOffers sets the placeholders of what is on sale.
-func (v *visit) tellOffers(offers []offered, how mode) {
+func (v *visit) tellOffers(offers []offered) {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		names := make([]string, 0, len(offers))
 		for _, o := range offers {
 			names = append(names, o.pass)
 			for name, value := range map[string]string{
 				"price": o.price.String(), "amount": o.price.Digits(), "currency": o.price.Currency,
-				"description": o.description, "access": accessText(o.Access), "checkout": inAttribute.Replace(v.checkoutAddress(o, how)),
+				"description": o.description, "access": accessText(o.Access), "checkout": inAttribute.Replace(v.checkoutAddress(o, again)),
 			} {
 				replacer.Set("http.axra.offer."+o.pass+"."+name, value)
 			}
 		}
 		replacer.Set("http.axra.offer.passes", strings.Join(names, " "))
 	}
-}
-
-// leaveToErrors hands over to the site's handle_errors.
-func (v *visit) leaveToErrors(offers []offered, how mode) error {
-	v.tellOffers(offers, how)
-	v.passUnpaid(v.r)
-	v.offerHeaders()
-	return caddyhttp.Error(http.StatusPaymentRequired, errPaymentRequired)
 }
 
 func accessText(configured string) string {

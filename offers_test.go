@@ -283,10 +283,6 @@ func TestOwnersPagesBeforeTheCheckout(t *testing.T) {
 	for name, test := range map[string]struct{ offer, errors, want string }{
 		"title and text": {"offer {\n title \"Read {path}\"\n text \"Ours\"\n }", "", "Read /premium/article.html"},
 		"template":       {"offer {\n title \"T&T\"\n template " + file + "\n }", "", "<h1>T&amp;T</h1><a href=\"/premium/article.html?x=1&amp;axra_checkout=%2Fpremium%2F%2A\">/premium/* 5.00 USD 30 days</a>"},
-		"handle_errors": {
-			"pass p\n offer handle_errors", "handle_errors 402 {\n respond \"{http.axra.offer.passes} {http.axra.offer.p.price} {http.axra.offer.p.checkout}\"\n }",
-			"p 5.00 USD /premium/article.html?x=1&axra_checkout=p",
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := strings.Replace(fiveLines, "access 30d", "access 30d\n"+test.offer, 1)

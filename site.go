@@ -263,7 +263,6 @@ func (a *App) checkGates() error {
 	if len(a.allGates()) > 0 {
 		a.warnNoWebhook(servers)
 		a.warnDeferredHeader(servers)
-		a.warnNoErrorPage(servers)
 	}
 	for _, name := range a.expected {
 		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.saleOf(name) != nil }) {
@@ -355,22 +354,6 @@ func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
 					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
 			}
 		})
-	}
-}
-
-// warnNoErrorPage tells the owner of a gate that leaves its page to handle_errors, where
-// there is none: visitors would see nothing at all.
-func (a *App) warnNoErrorPage(servers map[string]*caddyhttp.Server) {
-	for _, gate := range a.allGates() {
-		if gate.OfferPage == nil || !gate.OfferPage.HandleErrors {
-			continue
-		}
-		for _, server := range servers {
-			if len(findGate(gate, server)) > 0 && (server.Errors == nil || len(server.Errors.Routes) == 0) {
-				a.logger.Warn("a gate leaves its offer page to handle_errors, but its site has none, so visitors see an empty page: "+
-					"add `handle_errors 402 { … }` to the site, or remove handle_errors from `offer`", zap.String("gate", gate.label()))
-			}
-		}
 	}
 }
 

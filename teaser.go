@@ -78,7 +78,7 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 	if err != nil {
 		return true, v.misconfigured(err)
 	}
-	v.tellOffers(offers, again)
+	v.tellOffers(offers)
 	v.passUnpaid(v.r)
 	before := v.w.Header().Clone()
 	w := newDecidingWriter(v.w, v.asTeaser)
