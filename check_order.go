@@ -1,7 +1,6 @@
 package paywall
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -123,31 +122,16 @@ func (e *examination) checkOverlap() []finding {
 	type pair struct{ outer, inner *Handler }
 	told := make(map[pair]bool)
 	for _, at := range e.sites() {
-		for _, path := range e.samples(at.server) {
-			gates := follow(at.server, http.MethodGet, at.host, path).gates
-			for n := 1; n < len(gates); n++ {
-				both := pair{gates[n-1], gates[n]}
-				if told[both] || both.outer == both.inner || samePasses(both.outer, both.inner) {
-					continue
-				}
-				told[both] = true
-				found.warn("gate "+both.inner.label(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes, if one payment is to do",
-					"%s%s lies behind gate %s as well: a visitor has to pay twice", at.host, path, both.outer.label())
+		for _, two := range nested(at.server, at.host, e.samples(at.server)) {
+			if told[pair{two.outer, two.inner}] {
+				continue
 			}
+			told[pair{two.outer, two.inner}] = true
+			found.warn("gate "+two.inner.label(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes, if one payment is to do",
+				"%s%s lies behind gate %s as well, which is probably a mistake: a visitor has to pay twice", two.host, two.path, two.outer.label())
 		}
 	}
 	return found.orOK("no path lies behind two gates that sell different things")
-}
-
-func samePasses(one, other *Handler) bool {
-	names := func(h *Handler) map[string]bool {
-		passes := make(map[string]bool)
-		for _, sale := range h.sales {
-			passes[sale.pass] = true
-		}
-		return passes
-	}
-	return maps.Equal(names(one), names(other))
 }
 
 // sites are the host names of all servers.

@@ -141,7 +141,6 @@ type Handler struct {
 	freeParts        *session.Limiter // of what free pages are made of
 	covers           string           // the matchers as configured
 	siteURL          string
-	unpaid           passage  // of requests that come by as they came, where no gate was before: shared by all of them, never written
 	cookies          sync.Map // origin → *cookieNames
 	origins          atomic.Int64
 	stands           sync.Map // *caddyhttp.Server → *stand
@@ -180,7 +179,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		gate := h.label() + "\n" + h.covers
 		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
 	}
-	h.unpaid = passage{gate: h, by: nobody}
 	h.app.register(h)
 	return nil
 }
@@ -366,21 +364,15 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case outside:
 		r.URL.RawQuery = came
 		cleanReferer(r)
-		h.passUnpaid(r)
+		setAdmission(r, nil)
 		return next.ServeHTTP(w, r)
 	case ambiguous:
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
-	if !own {
-		return h.guard(w, r, next, own)
+	if own {
+		cleanOriginalPlaceholders(r) // for keys and prices that read it
 	}
-	cleanOriginalPlaceholders(r) // for keys and prices that read it
-	return h.guard(w, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if caddyhttp.GetVar(r.Context(), innerGateVar) == h {
-			return next.ServeHTTP(w, r)
-		}
-		return next.ServeHTTP(w, asWanted(r))
-	}), own)
+	return h.guard(w, r, next, own)
 }
 
 // hasOwnParams reports whether the gate may have added something to an address of the
@@ -435,14 +427,19 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if own {
-		if handled, err := h.answerOwn(w, r, next, site, verdict, known); handled {
+		if verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForAnotherGate(known) {
+			return h.admit(w, r, next, site, known) // with the parameters, which a gate behind reads
+		}
+		behind := next
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return behind.ServeHTTP(w, asWanted(r)) })
+		if handled, err := h.answerOwn(w, r, next, site); handled {
 			return err
 		}
 	}
 	switch {
 	case verdict != open:
 		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
-	case own && known.link == "" && h.isReturn(r): // a private address stays one address, in a browser too
+	case own && known.link == "" && isReturn(r): // a private address stays one address, in a browser too
 		return h.newVisit(w, r, site, next).welcomeBack(known)
 	}
 	return h.admit(w, r, next, site, known)
@@ -472,19 +469,14 @@ func (h *Handler) isBehindScript(r *http.Request) bool {
 	return h.looksUpPaths || err != nil || !direct && len(h.matchers) > 0
 }
 
-// isReturn reports whether a browser comes with what leads back from a checkout, unless that
-// is for a gate behind this one.
-func (h *Handler) isReturn(r *http.Request) bool {
-	return hasReturnParams(originalURL(r).RawQuery) && isPageRequest(r) && caddyhttp.GetVar(r.Context(), innerGateVar) != h
+// isReturn reports whether a browser comes with what leads back from a checkout.
+func isReturn(r *http.Request) bool {
+	return hasReturnParams(originalURL(r).RawQuery) && isPageRequest(r)
 }
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
 // address says so.
-func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, verdict verdict, known *verified) (handled bool, err error) {
-	if verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForInnerGate(known) {
-		caddyhttp.SetVar(r.Context(), innerGateVar, h)
-		return true, h.admit(w, r, next, site, known)
-	}
+func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site) (handled bool, err error) {
 	switch visit := h.newVisit(w, r, site, next); {
 	case isForm(r):
 		return true, visit.answerForm()
@@ -600,8 +592,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.renew(w, r, site, v)
 	}
 	private := newPrivateWriter(w)
-	private.passage = passage{gate: h, by: v, before: lastPassage(r)}
-	private.passage.note(r)
+	setAdmission(r, v)
 	h.identify(r, v)
 	h.offerLinks(r, site, v)
 	if v.link != "" {

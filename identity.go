@@ -20,9 +20,6 @@ const DefaultRequestHeaders = "X-Axra-"
 // has added its headers.
 const identifiedVar = "axra.identified."
 
-// nobody is what has let a request through that no gate has.
-var nobody *verified
-
 func checkRequestHeaders(prefix string) error {
 	if !httpguts.ValidHeaderFieldName(prefix) || !strings.HasSuffix(prefix, "-") || len(prefix) < 3 {
 		return errors.New("request_headers takes the beginning of header names, with a hyphen at its end: write `request_headers X-Axra-`")
@@ -93,9 +90,9 @@ func (v *verified) untilInWords() string {
 	return end.UTC().Format(time.RFC3339)
 }
 
-// placeholder is the value of a placeholder that says who has paid.
+// placeholder is the value of a placeholder that says who has paid; nil is for who has not.
 func (v *verified) placeholder(key string) (value any, known bool) {
-	if key == "http.auth.user.id" && v != nobody {
+	if key == "http.auth.user.id" && v != nil {
 		return userID(v.Session), true // asked last: what an authentication handler sets goes before
 	}
 	name, found := strings.CutPrefix(key, "http.axra.")
@@ -103,9 +100,9 @@ func (v *verified) placeholder(key string) (value any, known bool) {
 		return nil, false
 	}
 	if name == "paid" {
-		return v != nobody, true
+		return v != nil, true
 	}
-	if v == nobody {
+	if v == nil {
 		v = new(verified)
 	}
 	switch name {

@@ -46,7 +46,7 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	// Behind a gate the address no longer shows a private one.
-	if last := lastPassage(r); last != nil && last.by != nobody && m.wants(last.by.Pass) {
+	if by := admission(r); by != nil && m.wants(by.Pass) {
 		return true, nil
 	}
 	for _, gate := range m.app.allGates() {

@@ -13,7 +13,9 @@ func gateBehindGate(inner string) string {
 	return strings.Replace(fiveLines, "\troot ROOT", "\taxra_paywall /premium/gold/* {\n"+inner+"\n }\n\troot ROOT", 1)
 }
 
-func TestS6BehindAnotherGateALatePaymentIsWaitedFor(t *testing.T) {
+const goldPage = "/premium/gold/a.html"
+
+func TestS6NestedLatePaymentIsWaitedFor(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: gateBehindGate("pass gold\n price 50 usd")})
 	w.write("premium/gold/a.html", marker)
 	v := w.visitor()
@@ -32,27 +34,24 @@ func TestS6BehindAnotherGateALatePaymentIsWaitedFor(t *testing.T) {
 	v.browse(back.location()).wantPaid(t)
 }
 
-func TestBehindAnotherGateAPassIsChosen(t *testing.T) {
+func TestNestedPassIsChosen(t *testing.T) {
 	config := gateBehindGate("passes a b")
 	config = strings.Replace(config, "endpoint       ENDPOINT", "endpoint       ENDPOINT\n pass a {\n price 3 usd\n access 1d\n }\n pass b {\n price 4 usd\n }", 1)
 	w := newWorld(t, worldOptions{Caddyfile: config})
-	const target = "/premium/gold/a.html"
-	w.write("premium/gold/a.html", marker)
+	w.write(goldPage[1:], marker)
 	v := w.visitor()
-	if answer := v.open(target + "?axra_checkout=a"); answer.status != http.StatusPaymentRequired || strings.Contains(answer.body, "3.00") {
+	if answer := v.open(goldPage + "?axra_checkout=a"); answer.status != http.StatusPaymentRequired || strings.Contains(answer.body, "3.00") {
 		t.Errorf("the outer gate comes first: %d", answer.status)
 	}
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	v.open(target).wantPage(t, http.StatusPaymentRequired, "3.00 USD")
-	v.buyPass(target, "a").wantPaid(t)
-	v.open(target+"?axra_receipt=a").wantPage(t, http.StatusOK, "3.00 USD")
-	v.open(target+"?axra_receipt").wantPage(t, http.StatusOK, "5.00 USD")
-	if answer := v.do(http.MethodPost, target+"?axra_checkout=b", http.Header{"Accept": {"application/json"}}, nil); answer.status != http.StatusPaymentRequired {
+	v.open(goldPage).wantPage(t, http.StatusPaymentRequired, "3.00 USD")
+	v.buyPass(goldPage, "a").wantPaid(t)
+	v.open(goldPage+"?axra_receipt=a").wantPage(t, http.StatusOK, "3.00 USD")
+	v.open(goldPage+"?axra_receipt").wantPage(t, http.StatusOK, "5.00 USD")
+	if answer := v.do(http.MethodPost, goldPage+"?axra_checkout=b", http.Header{"Accept": {"application/json"}}, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("a program, which could not fetch the token: %d %s", answer.status, answer.body)
 	}
 }
-
-const goldPage = "/premium/gold/a.html"
 
 // A gate that does not cover a request says nothing else about it than the one before that
 // has let it through.
@@ -78,26 +77,6 @@ func TestNestedPlaceholdersSpeakOfTheGateThatWasPassed(t *testing.T) {
 	}
 }
 
-// What was added to an address and is for none of three gates is taken away by the last one.
-func TestNestedInnermostGateCleansTheAddress(t *testing.T) {
-	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd"), "\troot ROOT", "\taxra_paywall /premium/gold/bars/* {\n pass bars\n price 60 usd\n }\n\troot ROOT", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	const bars = "/premium/gold/bars/a.html"
-	for _, page := range []string{"premium/gold/a.html", bars[1:]} {
-		w.write(page, marker)
-	}
-	v := w.visitor()
-	for _, page := range []string{"/premium/article.html", "/premium/gold/a.html", bars} {
-		v.buy(page, cardGood).wantPaid(t)
-	}
-	for _, page := range []string{"/premium/article.html", "/premium/gold/a.html", bars} {
-		answer := v.open(page + "?axra_restart=1")
-		if answer.status != http.StatusSeeOther || !strings.HasSuffix(answer.location(), page) {
-			t.Errorf("%s: %d, to %q", page, answer.status, answer.location())
-		}
-	}
-}
-
 // boughtOuter is a visitor who has paid for the outer gate.
 func boughtOuter(t *testing.T, inner string, conf sandbox.Config) (*world, *visitor) {
 	t.Helper()
@@ -117,14 +96,6 @@ func TestNestedRefundIsBoughtAgain(t *testing.T) {
 	v.open(goldPage+"?axra_restart=1").wantCheckout(t, w)
 }
 
-func TestNestedDownloadsAreBoughtAgain(t *testing.T) {
-	w, v := boughtOuter(t, "pass gold\n price 50 usd\n per_path\n downloads 1", sandbox.Config{})
-	v.buy(goldPage, cardGood).wantPaid(t)
-	used := v.open(goldPage)
-	used.wantPage(t, http.StatusPaymentRequired, "All downloads are used")
-	v.open(link(t, used, "Buy it again")).wantCheckout(t, w)
-}
-
 func TestS6NestedCancel(t *testing.T) {
 	for _, closes := range []bool{false, true} {
 		w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{CancelCloses: closes})
@@ -134,41 +105,22 @@ func TestS6NestedCancel(t *testing.T) {
 	}
 }
 
-func TestNestedDeviceLink(t *testing.T) {
-	w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{})
-	v.buy(goldPage, cardGood).wantPaid(t)
-	phone := w.visitor()
-	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
-	phone.open(goldPage).wantCheckout(t, w)
-	phone.openOnDevice(link(t, v.open(goldPage+"?axra_receipt=gold"), deviceLink)).wantPaid(t)
-}
-
-func TestNestedClaim(t *testing.T) {
-	w, v := boughtOuter(t, "pass gold\n price 50 usd\n claim first", sandbox.Config{})
-	phone := w.visitor()
-	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
-	back := v.pay(v.browse(goldPage), cardGood)
-	w.delivered()
-	page := phone.browse(back.location())
-	page.wantPage(t, http.StatusPaymentRequired, claimPage)
-	if answer := phone.submit(page, claimButton, nil); answer.status != http.StatusSeeOther {
-		t.Errorf("claimed: %d", answer.status)
+// The owner is told, and not where one payment opens both.
+func TestNestedGatesAreWarnedAbout(t *testing.T) {
+	const warning = "two gates cover one request"
+	for name, test := range map[string]struct {
+		config string
+		warned bool
+	}{
+		"nested":   {gateBehindGate("pass gold\n price 50 usd"), true},
+		"one pass": {gateBehindGate("price 5 usd\n access 30d\n pass /premium/*"), false},
+		"beside":   {strings.Replace(gateBehindGate("pass gold\n price 50 usd"), "/premium/gold/*", "/gold/*", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: test.config})
+			if log := w.log(); strings.Contains(log, warning) != test.warned {
+				t.Errorf("warned %t", !test.warned)
+			}
+		})
 	}
-	phone.browse(goldPage).wantPaid(t)
-}
-
-// One private address does not pass two gates, so none is shown.
-func TestNestedLinks(t *testing.T) {
-	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd\n links"), "access 30d", "access 30d\n links", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	w.write("premium/gold/a.html", marker)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	v.buy(goldPage, cardGood).wantPaid(t)
-	for _, receipt := range []string{goldPage + "?axra_receipt", goldPage + "?axra_receipt=gold"} {
-		if answer := v.open(receipt); answer.status != http.StatusOK || strings.Contains(answer.body, "axra_link") {
-			t.Errorf("%s: %d", receipt, answer.status)
-		}
-	}
-	v.privateAddress("/premium/article.html")
 }

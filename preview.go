@@ -192,7 +192,7 @@ func (v *visit) referringPage() string {
 }
 
 func (v *visit) serveFree(private *privateWriter, left int) error {
-	v.passUnpaid(v.r)
+	setAdmission(v.r, nil)
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.preview.left", max(0, left))
 	}

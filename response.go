@@ -23,9 +23,8 @@ type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
-	// Made with the writer, since header and vars point to them until the request ends.
-	lines   privateLines
-	passage passage
+	// Made with the writer, since the header points to them until the request ends.
+	lines privateLines
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {

@@ -263,6 +263,7 @@ func (a *App) checkGates() error {
 	if len(a.allGates()) > 0 {
 		a.warnNoWebhook(servers)
 		a.warnDeferredHeader(servers)
+		a.warnNested(servers)
 	}
 	for _, name := range a.expected {
 		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.saleOf(name) != nil }) {

@@ -79,7 +79,7 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 		return true, v.misconfigured(err)
 	}
 	v.tellOffers(offers)
-	v.passUnpaid(v.r)
+	setAdmission(v.r, nil)
 	before := v.w.Header().Clone()
 	w := newDecidingWriter(v.w, v.asTeaser)
 	err = unlessRefused(func() bool { return w.refused }, func() error { return v.askTeaser(w) })

@@ -1,0 +1,99 @@
+package paywall
+
+import (
+	"maps"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// A request that two gates cover needs both, and each sells by itself. That is probably a mistake,
+// so the owner is warned.
+
+// isForAnotherGate reports whether the parameters that a gate has added to the address name a
+// product or a checkout that is not this gate's. Programs send one token, so they buy nothing
+// behind a gate.
+func (v *visit) isForAnotherGate(known *verified) bool {
+	if !acceptsHTML(v.r) && !v.isPoll() {
+		return false
+	}
+	switch id := v.params.Get(paramSession); {
+	case v.params.Get(paramCheckout) != "":
+		return v.saleOf(v.params.Get(paramCheckout)) == nil
+	case v.params.Get(paramReceipt) != "":
+		return v.saleOf(v.params.Get(paramReceipt)) == nil
+	case v.params.Has(paramDevice):
+		pass := v.readDeviceLink().Pass
+		return pass != "" && v.saleOf(pass) == nil
+	case id != "":
+		return v.pendingFor(id) == nil && !v.hasToken(id)
+	case v.params.Has(paramCancelled):
+		return len(v.readPending(v.r, v.site).here) == 0
+	case v.params.Has(paramRestart):
+		return !v.isUsedUp(known)
+	}
+	return false
+}
+
+// hasToken reports whether the browser has an access token of this gate for a checkout session.
+func (v *visit) hasToken(session string) bool {
+	found := false
+	v.eachPresented(v.r, v.site, arrived(v.r), func(entry *verified) bool {
+		found = entry.Session == session
+		return !found
+	})
+	return found
+}
+
+// nestedGates are two gates that cover one request and sell different passes.
+type nestedGates struct {
+	outer, inner *Handler
+	host, path   string // of the request
+}
+
+// nested sends requests for sample paths through a server.
+func nested(server *caddyhttp.Server, host string, paths []string) []nestedGates {
+	var found []nestedGates
+	for _, path := range paths {
+		gates := follow(server, http.MethodGet, host, path).gates
+		for n := 1; n < len(gates); n++ {
+			if outer, inner := gates[n-1], gates[n]; outer != inner && !samePasses(outer, inner) {
+				found = append(found, nestedGates{outer, inner, host, path})
+			}
+		}
+	}
+	return found
+}
+
+func samePasses(one, other *Handler) bool {
+	names := func(h *Handler) map[string]bool {
+		passes := make(map[string]bool)
+		for _, sale := range h.sales {
+			passes[sale.pass] = true
+		}
+		return passes
+	}
+	return maps.Equal(names(one), names(other))
+}
+
+// warnNested tells the owner of two gates that cover one request.
+func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
+	if len(a.allGates()) < 2 {
+		return
+	}
+	type pair struct{ outer, inner *Handler }
+	told := make(map[pair]bool)
+	for _, at := range (&examination{servers: servers}).spots(isGate) {
+		gate, _ := at.handler.(*Handler)
+		for _, two := range nested(at.server, at.host, at.candidates(gate.matchers)) {
+			if told[pair{two.outer, two.inner}] {
+				continue
+			}
+			told[pair{two.outer, two.inner}] = true
+			a.logger.Warn("two gates cover one request, so visitors pay twice, which is probably a mistake: "+
+				"exempt the path in the matcher of one of them with `not path`",
+				zap.Strings("gates", []string{two.outer.label(), two.inner.label()}), zap.String("host", two.host), zap.String("path", two.path))
+		}
+	}
+}
