@@ -75,6 +75,7 @@ type examination struct {
 	servers       map[string]*caddyhttp.Server
 	sharedStorage bool // a storage is configured
 	trustsProxies map[*caddyhttp.Server]bool
+	logs          []requestLog
 	live          bool
 	unchecked     []string
 }
@@ -91,7 +92,7 @@ func (e *examination) note(format string, args ...any) {
 func (e *examination) run() []finding {
 	checks := []func() []finding{
 		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkKeySets, e.checkOrder,
-		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkStorage,
+		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkLogs, e.checkStorage,
 	}
 	if e.live {
 		checks = append(checks, e.checkAxra, e.checkWebhookAddress)

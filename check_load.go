@@ -148,9 +148,13 @@ func (*examiner) Stop() error { return nil }
 func provisionFor(config *caddy.Config, look func(*examination)) error {
 	registerExaminer.Do(func() { caddy.RegisterModule(new(examiner)) })
 	shared, trusting := config.StorageRaw != nil, trustingServers(config)
+	logging := config.Logging
 	provision := func(ctx caddy.Context) error {
 		found, err := appsOf(ctx)
 		if err != nil {
+			return err
+		}
+		if found.logs, err = requestLogs(ctx, logging); err != nil {
 			return err
 		}
 		found.sharedStorage = shared || found.app.storageConfig != ""

@@ -64,28 +64,6 @@ func TestALimitThatCameLaterDoesNotCount(t *testing.T) {
 	}
 }
 
-// The session's id in the success URL does not reach a log.
-func TestNoSessionInTheAccessLog(t *testing.T) {
-	config := strings.Replace(fiveLines, "\taxra_webhook", "\tlog\n\taxra_webhook", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	v := w.visitor()
-	back := v.pay(v.browse("/premium/article.html"), cardGood)
-	address := back.next()
-	w.delivered()
-	v.browse(address).wantPaid(t)
-	v.browse(address).wantPaid(t) // once more, as a reload
-	logged := w.log()
-	session := w.lastPayment().SessionID
-	for line := range strings.SplitSeq(logged, "\n") {
-		if strings.Contains(line, session) {
-			t.Error("the log has the session's id: " + line)
-		}
-	}
-	if strings.Count(logged, "axra_session=REDACTED") < 2 || !strings.Contains(logged, `"status":303`) {
-		t.Error("the access log misses the return")
-	}
-}
-
 // Nobody is asked to pay twice: what was bought again is found though the tab was
 // closed before the visitor came back.
 func TestDownloadsBoughtAgainAreFoundWhenTheTabWasClosed(t *testing.T) {

@@ -16,13 +16,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
-	"github.com/caddy-axra/paywall/token"
 )
 
 // Handler is a gate: it lets requests through to the next handlers only for
@@ -332,23 +330,9 @@ func checkMetadataKey(name string) error {
 // own 16 KB.
 const maxHeaderBytes = 128 << 10
 
+// ServeHTTP decides whether a request is the gate's business.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	own := hasOwnParams(r)
-	if !own || !h.carriesSecrets(r) {
-		return h.serve(w, r, next, own)
-	}
-	recorder, r, logged := h.discreet(w, r)
-	var err error
-	defer func() { logged(err) }() // after a panic, too
-	if err = h.serve(recorder, r, next, own); err != nil {
-		answerError(recorder, asWanted(r), err)
-	}
-	return nil
-}
-
-// serve decides whether a request is the gate's business. own says whether the gate may
-// have added something to its address, as hasOwnParams does.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
 	h.stripHeaders(r)
 	came := r.URL.RawQuery
 	// From here on matchers, keys and the handlers behind see the query that the browser
@@ -370,7 +354,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if own {
-		cleanOriginalPlaceholders(r) // for keys and prices that read it
+		cleanPlaceholders(r) // for keys and prices that read it
 	}
 	return h.guard(w, r, next, own)
 }
@@ -383,21 +367,6 @@ func hasOwnParams(r *http.Request) bool {
 	}
 	referer := r.Header["Referer"] // Get would prepare the name
 	return len(referer) > 0 && strings.Contains(referer[0], "axra_")
-}
-
-// carriesSecrets reports whether an address of a request that has own parameters must not be logged. One in the
-// Referer must be good: anybody could make one up for another line in the log.
-func (h *Handler) carriesSecrets(r *http.Request) bool {
-	if secretParams(originalURL(r).RawQuery) {
-		return true
-	}
-	_, referer, _ := strings.Cut(r.Header.Get("Referer"), "?")
-	for param, use := range map[string]token.Use{paramLink: token.Link, paramDevice: token.Device} {
-		if raw := ownParams(referer).Get(param); raw != "" && h.app.keyring.Verify(use, raw, new(jwt.RegisteredClaims)) == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // guard answers a request that the gate covers.
@@ -431,7 +400,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 			return h.admit(w, r, next, site, known) // with the parameters, which a gate behind reads
 		}
 		behind := next
-		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return behind.ServeHTTP(w, asWanted(r)) })
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return behind.ServeHTTP(w, withoutGateParams(r)) })
 		if handled, err := h.answerOwn(w, r, next, site); handled {
 			return err
 		}

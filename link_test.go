@@ -252,10 +252,9 @@ func TestD3AnEndedPrivateAddressStaysShutWhileTheLedgerFails(t *testing.T) {
 	}
 }
 
-// Neither a log nor an application hears of a private address from what its page loads.
+// No application hears of a private address from what its page loads.
 func TestPrivateAddressesStayOutOfReferers(t *testing.T) {
-	config := strings.Replace(member("links"), "\taxra_webhook", "\tlog\n\taxra_webhook", 1)
-	config = strings.Replace(config, "\troot ROOT", "\trespond /premium/app \"MARK {header.Referer}\"\n\trespond /app \"{header.Referer}\"\n\theader Referrer-Policy unsafe-url\n\troot ROOT", 1)
+	config := strings.Replace(member("links"), "\troot ROOT", "\trespond /premium/app \"MARK {header.Referer}\"\n\trespond /app \"{header.Referer}\"\n\theader Referrer-Policy unsafe-url\n\troot ROOT", 1)
 	w := newWorld(t, worldOptions{Caddyfile: config})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
@@ -274,20 +273,6 @@ func TestPrivateAddressesStayOutOfReferers(t *testing.T) {
 				t.Errorf("%s sees %s", target, answer.body)
 			}
 		}
-		if _, value, _ := strings.Cut(secret, "axra_"); strings.Contains(w.log(), value[strings.Index(value, "=")+1:]) {
-			t.Errorf("the log has %s", value)
-		}
-	}
-}
-
-// handle_errors answers for a secret address what it answers for a plain one.
-func TestErrorsOfSecretAddressesReachHandleErrors(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: gateWith("pass member\n links", "handle_errors {\n respond \"OWN {err.status_code} {uri}\"\n }")})
-	v, stranger := w.visitor(), w.visitor()
-	v.buyPass("/premium/article.html", "member").wantPaid(t)
-	missing := v.privateAddress("/premium/missing.html")
-	if answer := stranger.do(http.MethodGet, missing, nil, nil); answer.status != http.StatusNotFound || answer.body != "OWN 404 /premium/missing.html" {
-		t.Errorf("what is missing: %d %s", answer.status, answer.body)
 	}
 }
 

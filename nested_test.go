@@ -105,6 +105,15 @@ func TestS6NestedCancel(t *testing.T) {
 	}
 }
 
+// A return to the outer gate whose token has been given is still its own.
+func TestNestedOwnReturnIsTidied(t *testing.T) {
+	w, v := boughtOuter(t, "pass gold\n price 50 usd", sandbox.Config{})
+	back := v.open("/premium/article.html?axra_session=" + w.lastPayment().SessionID)
+	if back.status != http.StatusSeeOther || back.location() != "/premium/article.html" {
+		t.Errorf("%d, to %q", back.status, back.location())
+	}
+}
+
 // The owner is told, and not where one payment opens both.
 func TestNestedGatesAreWarnedAbout(t *testing.T) {
 	const warning = "two gates cover one request"
