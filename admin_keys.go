@@ -39,8 +39,6 @@ func (a *App) adminRemoveKey(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, token.ErrUnknownKey):
 		return adminError(http.StatusNotFound, err)
-	case errors.Is(err, token.ErrOwnKey):
-		return adminError(http.StatusConflict, err)
 	case err != nil:
 		return err
 	}

@@ -59,7 +59,6 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //			secret_encoding  hex|base64
 //		}
 //		signing_algorithm HS256|EdDSA
-//		signing_key       <file>|stored [<file>...]
 //		recheck           <duration>
 //		grace             <duration>
 //		keep              <duration>|forever
@@ -112,8 +111,6 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return a.unmarshalSignature(d)
 	case "signing_algorithm":
 		return oneOf(d, &a.SigningAlgorithm, token.HS256, token.EdDSA)
-	case "signing_key":
-		return a.unmarshalSigningKeys(d)
 	case "recheck":
 		return durationArg(d, &a.Recheck)
 	case "grace":
@@ -126,7 +123,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return a.unmarshalPass(d)
 	default:
 		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, pass, endpoint, checkout_hosts, "+
-			"site_url, storage, signature, signing_algorithm, signing_key, recheck, grace, keep, limit_per_client and limit_total", name)
+			"site_url, storage, signature, signing_algorithm, recheck, grace, keep, limit_per_client and limit_total", name)
 	}
 }
 
@@ -154,15 +151,6 @@ func (a *App) unmarshalWebhookSecrets(d *caddyfile.Dispenser) error {
 	}
 	a.WebhookSecrets = append(a.WebhookSecrets, values...)
 	return nil
-}
-
-func (a *App) unmarshalSigningKeys(d *caddyfile.Dispenser) error {
-	files := d.RemainingArgs()
-	if len(files) == 0 {
-		return d.Err("signing_key needs a file: write `signing_key /etc/caddy/axra-signing.pem`")
-	}
-	a.SigningKeys = append(a.SigningKeys, files...)
-	return located(d, checkSigningKeys(a.SigningKeys))
 }
 
 func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
@@ -402,7 +390,7 @@ func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("axra_jwks takes one matcher only, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
 	}
 	if d.NextBlock(0) {
-		return d.Err("axra_jwks takes no block: signing_algorithm and signing_key stand in the global option axra")
+		return d.Err("axra_jwks takes no block: signing_algorithm stands in the global option axra")
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/money"
-	"github.com/caddy-axra/paywall/token"
 )
 
 // checkSecrets looks at what Axra has given out. Values are compared, never shown.
@@ -22,9 +21,6 @@ func (e *examination) checkSecrets() []finding {
 	for _, secret := range all {
 		checkSecretFile(found, secret)
 		checkSecretKind(found, secret)
-	}
-	for _, file := range e.app.SigningKeys {
-		checkKeyFile(found, file)
 	}
 	switch {
 	case e.app.APIKey == "":
@@ -55,21 +51,6 @@ func checkSecretKind(found *remarks, secret placeholder) {
 func checkSecretFile(found *remarks, secret placeholder) {
 	if path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file."); isFile {
 		checkReaders(found, secret.name, path, path)
-	}
-}
-
-// checkKeyFile looks at a file of signing_key. Public keys are for all to read.
-func checkKeyFile(found *remarks, configured string) {
-	path, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
-	if err != nil || configured == storedKeys {
-		return
-	}
-	raw, err := os.ReadFile(path) //nolint:gosec // the owner of the site names it
-	if err != nil {
-		return // Caddy has read it a moment ago
-	}
-	if key, err := token.ParseOwnKey(raw); err == nil && key.CanSign() {
-		checkReaders(found, "signing_key", path, configured)
 	}
 }
 

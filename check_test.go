@@ -270,27 +270,6 @@ func TestCheckFindsAKeySetInPlaceOfTheSite(t *testing.T) {
 	})
 }
 
-func TestCheckFindsSigningKeysForAllToRead(t *testing.T) {
-	private, public := edwardsKey(t)
-	write := func(d *desk, name string, content []byte, mode os.FileMode) {
-		path := filepath.Join(d.storage, name)
-		mustDo(d.t, os.WriteFile(path, content, 0o600))
-		mustDo(d.t, os.Chmod(path, mode))
-	}
-	prepare := func(d *desk) {
-		write(d, "open", private, 0o644)
-		write(d, "shut", private, 0o600)
-		write(d, "public", public, 0o644)
-		d.t.Setenv("PW_KEY", filepath.Join(d.storage, "open"))
-	}
-	with := func(keys string) string { return strings.Replace(good, "axra {", "axra {\n signing_key "+keys, 1) }
-	run(t, []faultCase{
-		{"the key that signs", prepare, with("STORAGE/open"), with("STORAGE/shut"), "warning", "secrets", "/open can be read by every user", "chmod 600"},
-		{"a key that verifies", prepare, with("stored STORAGE/open"), with("stored STORAGE/public"), "warning", "secrets", "signing_key: ", "chmod 600"},
-		{"by a placeholder", prepare, with("{env.PW_KEY}"), with("STORAGE/shut"), "warning", "secrets", "{env.PW_KEY} can be read by every user", "chmod 600"},
-	})
-}
-
 func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 	rest := hook + gate + "root ROOT\n file_server\n}\n"
 	proxied := strings.Replace(setup, "{\n", "{\n servers {\n trusted_proxies static 10.0.0.0/8\n }\n", 1)

@@ -80,9 +80,6 @@ func printKeys(cmd *cobra.Command, keys []token.KeyInfo) error {
 	fmt.Fprintln(out, "KEY\tALGORITHM\tCREATED (UTC)\tSIGNS FROM (UTC)\tSIGNS NOW\tKEPT UNTIL (UTC)")
 	for _, key := range keys {
 		created, signs := inUTC(&key.Created), inUTC(&key.SignsFrom)
-		if key.Own {
-			created, signs = "own file", ""
-		}
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", clean(key.ID), key.Algorithm, created, signs, signsNow(key), keptUntil(key.KeepUntil))
 	}
 	return out.Flush()

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,9 +16,8 @@ import (
 
 // JWKS publishes the public keys of access tokens as a JSON Web Key Set (RFC 7517, RFC
 // 8037), so that applications behind can verify tokens by themselves. It needs
-// `signing_algorithm EdDSA`, or an Ed25519 key in `signing_key`: HMAC keys are secret and
-// never published, and without others the set is empty. In a Caddyfile it is the directive
-// `axra_jwks`.
+// `signing_algorithm EdDSA`: HMAC keys are secret and never published. In a Caddyfile it is
+// the directive `axra_jwks`.
 type JWKS struct{ app *App }
 
 // Provision says so where there will be nothing to publish.
@@ -28,8 +26,7 @@ func (h *JWKS) Provision(ctx caddy.Context) error {
 	if h.app, err = appFrom(ctx, "axra_jwks"); err != nil {
 		return err
 	}
-	isPublic := func(key token.KeyInfo) bool { return key.Own && key.Algorithm == token.EdDSA }
-	if h.app.SigningAlgorithm != token.EdDSA && !slices.ContainsFunc(h.app.listKeys(), isPublic) {
+	if h.app.SigningAlgorithm != token.EdDSA {
 		ctx.Logger().Warn("access tokens are signed with HS256, whose keys are secret, so that axra_jwks cannot publish them: " +
 			"write `signing_algorithm EdDSA` in the global option axra")
 	}

@@ -184,7 +184,7 @@ func TestEveryLogLineIsDocumented(t *testing.T) {
 // fieldNames are the names that a field may have: one thing has one name.
 var fieldNames = []string{
 	"session", "payment", "pass", "price", "paid", "event", "outcome", "device", "error", "path", "host", "hosts", "grace", "gate", "gates", "back_to",
-	"events", "panic", "records", "unreadable", "known", "purchases", "kept", "conflicts", "kid", "replacement", "file", "mode",
+	"events", "panic", "records", "unreadable", "known", "purchases", "kept", "conflicts", "kid", "replacement",
 }
 
 func TestOneThingHasOneNameInLogs(t *testing.T) {

@@ -103,17 +103,6 @@ type App struct {
 	// handler `axra_jwks` publishes.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
-	// SigningKeys are files with signing keys of your own for access tokens, as absolute
-	// paths, which may hold placeholders such as `{env.CREDENTIALS_DIRECTORY}`. The first
-	// one signs in place of the keys in storage; the others, your former ones, only
-	// verify. With the word `stored` in the first place the keys in storage sign, and all
-	// files only verify. A file holds an Ed25519 key in PEM (PKCS#8, as `openssl genpkey
-	// -algorithm ed25519` makes it; a public key is enough to verify), for EdDSA; or at
-	// least 32 random bytes, as they are, in hex or in base64, for HS256. Files are read
-	// when the configuration is loaded. The default is none: keys are made and kept in
-	// storage.
-	SigningKeys []string `json:"signing_keys,omitempty"`
-
 	// Recheck is how long a node may go without asking the ledger whether a
 	// payment still stands; a refund closes every node within this time. The
 	// default is 30s.
@@ -144,8 +133,8 @@ type App struct {
 	rechecks      singleflight.Group // of tokens, by digest and what was heard
 	shared        *shared
 	axra          *axraClient
-	formTargets   []string       // where forms of pages may lead, for their Content-Security-Policy
-	keyring       *token.Keyring // the stored keys, and SigningKeys
+	formTargets   []string // where forms of pages may lead, for their Content-Security-Policy
+	keyring       *token.Keyring
 	client        *session.Client
 	limiter       *session.Limiter
 	claims        *session.Limiter
@@ -362,8 +351,7 @@ func (c SignatureConfig) verifier(secrets [][]byte) (webhook.Verifier, error) {
 }
 
 func (a *App) provisionShared(s secrets) error {
-	own, sign, err := a.provisionOwnKeys()
-	if err != nil {
+	if err := a.provisionAlgorithm(); err != nil {
 		return err
 	}
 	perClient, total, err := a.Limits.rates()
@@ -373,9 +361,7 @@ func (a *App) provisionShared(s secrets) error {
 	where := storageIdentity(a.storage, a.storageConfig)
 	a.shared = acquire(a, "shared", newShared, where)
 	a.readLedger()
-	if a.keyring, err = a.shared.ring.With(own, sign); err != nil {
-		return fmt.Errorf("axra: signing_key: %w: name each key once, and first one that can sign, or the word `stored`", err)
-	}
+	a.keyring = a.shared.ring
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, "")}
 	}, where, perClient, total).value

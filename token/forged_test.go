@@ -21,7 +21,7 @@ func (m *countingMethod) Verify(message string, signature []byte, key any) error
 
 // counted has the signature checks of all tokens counted.
 func (f *forge) counted() *countingMethod {
-	snap := f.keyring.ring.snap.Load()
+	snap := f.keyring.snap.Load()
 	method := &countingMethod{SigningMethod: jwt.SigningMethodHS256}
 	for header, head := range snap.heads {
 		if head.method.Alg() == HS256 {
@@ -96,7 +96,7 @@ func TestATokenOfAKeyThatIsNotKnownYetIsNotRemembered(t *testing.T) {
 	if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
 		t.Fatal(err)
 	}
-	if err := f.keyring.ring.use(keyringRecord{Version: keyringVersion, Installation: "0123456789abcdef", Keys: []keyRecord{f.hmac, record}}, f.keyring.ring.changed()); err != nil {
+	if err := f.keyring.use(keyringRecord{Version: keyringVersion, Installation: "0123456789abcdef", Keys: []keyRecord{f.hmac, record}}, f.keyring.changed()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.keyring.VerifyAccess(raw, site); err != nil {

@@ -16,17 +16,7 @@ type head struct {
 	verifying any
 }
 
-// heads finds the key for a token's header as it is written.
-func (k *Keyring) heads(snap *keys, header string) (head, bool) {
-	if own, ok := k.own.heads[header]; ok {
-		return own, true
-	}
-	found, ok := snap.heads[header]
-	return found, ok
-}
-
-// headsOf are the headers under which a key signs, as they are written. An owner's own
-// key signs access tokens only: nothing is derived from it.
+// headsOf are the headers under which a key signs, as they are written.
 func headsOf(k *key) (map[string]head, error) {
 	heads := make(map[string]head, 1+len(uses))
 	add := func(algorithm, typ string, verifying any) error {

@@ -2,7 +2,6 @@ package token
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/base64"
 )
 
@@ -20,28 +19,18 @@ type JWK struct {
 // those that are still waiting to sign among them. HMAC keys have none. The error is
 // ErrNoKeys before the stored keys are loaded.
 func (k *Keyring) PublicKeys() ([]JWK, error) {
-	snap := k.ring.snap.Load()
+	snap := k.snap.Load()
 	if snap == nil {
 		return nil, ErrNoKeys
 	}
 	public := []JWK{}
-	for _, of := range [][]*key{k.own.ordered, snap.ordered} {
-		for _, each := range of {
-			if key, ok := each.verifying.(ed25519.PublicKey); ok {
-				public = append(public, JWK{
-					Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(key),
-					ID: each.id, Algorithm: EdDSA, Use: "sig",
-				})
-			}
+	for _, each := range snap.ordered {
+		if key, ok := each.verifying.(ed25519.PublicKey); ok {
+			public = append(public, JWK{
+				Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(key),
+				ID: each.id, Algorithm: EdDSA, Use: "sig",
+			})
 		}
 	}
 	return public, nil
-}
-
-// thumbprint names a public key by what it is (RFC 7638, section 3; RFC 8037, appendix
-// A.3).
-func thumbprint(public ed25519.PublicKey) string {
-	x := base64.RawURLEncoding.EncodeToString(public)
-	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + x + `"}`))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

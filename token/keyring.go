@@ -36,8 +36,6 @@ var (
 	ErrGarbledKeys = errors.New("stored keyring is garbled")
 	// ErrUnknownKey: there is no key of that id.
 	ErrUnknownKey = errors.New("no signing key has this id")
-	// ErrOwnKey: the key is not among the stored ones; the configuration names it.
-	ErrOwnKey = errors.New("the key is from a file that the configuration names")
 )
 
 const (
@@ -80,9 +78,9 @@ type keyringRecord struct {
 type key struct {
 	id        string
 	algorithm string
-	signing   any            // []byte or ed25519.PrivateKey
-	verifying any            // []byte or ed25519.PublicKey
-	derived   map[Use][]byte // nil for an owner's own key
+	signing   any // []byte or ed25519.PrivateKey
+	verifying any // []byte or ed25519.PublicKey
+	derived   map[Use][]byte
 	created   time.Time
 	signFrom  time.Time
 	keepUntil time.Time // zero: it may still sign
@@ -96,41 +94,33 @@ type keys struct {
 	ordered      []*key          // oldest first
 }
 
-// Keyring holds the keys in memory. It is safe for concurrent use. The stored keys
-// in it are meant to outlive a reload of the configuration; With adds those of one
-// configuration.
+// Keyring holds the keys in memory. It is safe for concurrent use, and meant to outlive a reload of
+// the configuration.
 type Keyring struct {
-	now  func() time.Time
-	ring *ring
-	own  ownKeys
-
-	generation atomic.Pointer[Generation]
-}
-
-// ring is the stored keys as this process knows them.
-type ring struct {
-	snap  atomic.Pointer[keys]
-	ready chan struct{}
-	once  sync.Once
-	// forged is about stored keys and owners' own: an id never changes its key.
+	now    func() time.Time
+	snap   atomic.Pointer[keys]
+	ready  chan struct{}
+	once   sync.Once
 	forged *forgedTokens
 
 	mu      sync.Mutex
 	changes int // how often this process has changed what is stored
+
+	generation atomic.Pointer[Generation]
 }
 
 // NewKeyring returns an empty keyring; Ensure fills it.
 func NewKeyring(now func() time.Time) *Keyring {
-	return &Keyring{now: now, ring: &ring{ready: make(chan struct{}), forged: newForgedTokens()}}
+	return &Keyring{now: now, ready: make(chan struct{}), forged: newForgedTokens()}
 }
 
 // Ready is closed once the stored keys are loaded.
-func (k *Keyring) Ready() <-chan struct{} { return k.ring.ready }
+func (k *Keyring) Ready() <-chan struct{} { return k.ready }
 
 // Installation returns the random id of this installation, "" before the keys
 // are loaded.
 func (k *Keyring) Installation() string {
-	if s := k.ring.snap.Load(); s != nil {
+	if s := k.snap.Load(); s != nil {
 		return s.installation
 	}
 	return ""
@@ -140,29 +130,29 @@ func (k *Keyring) Installation() string {
 // added are known from then on, and those that they have removed are void. It returns
 // an error that wraps fs.ErrNotExist where none are stored yet.
 func (k *Keyring) Refresh(ctx context.Context, storage Storage) error {
-	before := k.ring.changed()
+	before := k.changed()
 	record, err := load(ctx, storage)
 	if err != nil {
 		return err
 	}
-	return k.ring.use(record, before)
+	return k.use(record, before)
 }
 
 // Ensure loads the keys and makes sure that one of the given algorithm is
 // among them, creating it under the storage's lock. It may wait for that lock:
 // never call it on a request's path.
 func (k *Keyring) Ensure(ctx context.Context, storage Storage, algorithm string) error {
-	before := k.ring.changed()
+	before := k.changed()
 	record, err := load(ctx, storage)
 	if err == nil && record.has(algorithm) {
-		return k.ring.use(record, before)
+		return k.use(record, before)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	// Keys that exist are used while a further one is being made.
 	if err == nil {
-		if err := k.ring.use(record, before); err != nil {
+		if err := k.use(record, before); err != nil {
 			return err
 		}
 	}
@@ -198,7 +188,7 @@ func (k *Keyring) change(ctx context.Context, storage Storage, edit func(*keyrin
 			return err
 		}
 	}
-	return k.ring.use(record, k.ring.change())
+	return k.use(record, k.countChange())
 }
 
 // add makes a key. The first one signs at once, a further one when every node has
@@ -264,23 +254,23 @@ func (r keyringRecord) has(algorithm string) bool {
 	return false
 }
 
-func (r *ring) changed() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.changes
+func (k *Keyring) changed() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.changes
 }
 
-// change makes what was read before it too old to be used.
-func (r *ring) change() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.changes++
-	return r.changes
+// countChange makes what was read before it too old to be used.
+func (k *Keyring) countChange() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.changes++
+	return k.changes
 }
 
 // use takes over the stored keys, unless this process has changed them since they
 // were read: a key that has just been removed must not come back.
-func (r *ring) use(record keyringRecord, read int) error {
+func (k *Keyring) use(record keyringRecord, read int) error {
 	snap := &keys{installation: record.Installation, byID: make(map[string]*key, len(record.Keys)), heads: make(map[string]head)}
 	for i, stored := range record.Keys {
 		usable, err := stored.usable()
@@ -296,11 +286,11 @@ func (r *ring) use(record keyringRecord, read int) error {
 		maps.Copy(snap.heads, heads)
 		snap.ordered = append(snap.ordered, usable)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if read == r.changes {
-		r.snap.Store(snap)
-		r.once.Do(func() { close(r.ready) })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if read == k.changes {
+		k.snap.Store(snap)
+		k.once.Do(func() { close(k.ready) })
 	}
 	return nil
 }

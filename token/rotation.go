@@ -32,12 +32,9 @@ func (k *Keyring) Rotate(ctx context.Context, storage Storage, algorithm string)
 // it signs until they have read it.
 //
 // A node on which a key is removed that another node has removed already forgets it at
-// once. The error is ErrOwnKey, or wraps ErrUnknownKey. Like Ensure, Remove may wait for
+// once. The error wraps ErrUnknownKey. Like Ensure, Remove may wait for
 // the storage's lock.
 func (k *Keyring) Remove(ctx context.Context, storage Storage, kid, algorithm string) (replacement string, err error) {
-	if k.own.byID[kid] != nil {
-		return "", ErrOwnKey
-	}
 	known := k.Knows(kid)
 	err = k.change(ctx, storage, func(record *keyringRecord) (changed bool, err error) {
 		at := slices.IndexFunc(record.Keys, func(stored keyRecord) bool { return stored.ID == kid })
@@ -117,9 +114,7 @@ func (s *keys) newest(now time.Time) *key {
 type KeyInfo struct {
 	ID        string `json:"kid"`
 	Algorithm string `json:"alg"`
-	// Own says that the key is from a file of the owner, and not stored.
-	Own bool `json:"own,omitempty"`
-	// Created is when the key was made; zero for an owner's own.
+	// Created is when the key was made.
 	Created time.Time `json:"created,omitzero"`
 	// SignsFrom is when the key may sign; zero for an owner's own.
 	SignsFrom time.Time `json:"signs_from,omitzero"`
@@ -129,22 +124,19 @@ type KeyInfo struct {
 	// links for other devices, private addresses.
 	SignsOther bool `json:"signs_other"`
 	// KeepUntil is when all has ended that the key can have signed, so that a rotation
-	// after it drops the key; zero while the key may sign, and for an owner's own.
+	// after it drops the key; zero while the key may sign.
 	KeepUntil time.Time `json:"keep_until,omitzero"`
 }
 
-// List describes the keys, the owner's own first, then the stored ones, oldest first.
+// List describes the keys, oldest first.
 // The algorithm is the one that the configuration wants.
 func (k *Keyring) List(algorithm string) []KeyInfo {
-	list := make([]KeyInfo, 0, len(k.own.ordered))
-	for _, own := range k.own.ordered {
-		list = append(list, KeyInfo{ID: own.id, Algorithm: own.algorithm, Own: true, SignsAccess: own == k.own.signer})
-	}
-	snap := k.ring.snap.Load()
+	list := []KeyInfo{}
+	snap := k.snap.Load()
 	if snap == nil {
 		return list
 	}
-	access, other := k.accessSigner(snap, algorithm), snap.newest(k.now())
+	access, other := snap.signer(algorithm, k.now()), snap.newest(k.now())
 	for _, stored := range snap.ordered {
 		list = append(list, KeyInfo{
 			ID: stored.id, Algorithm: stored.algorithm, Created: stored.created, SignsFrom: stored.signFrom,

@@ -109,10 +109,9 @@ func (e *endOfLife) UnmarshalJSON(raw []byte) error {
 	return e.NumericDate.UnmarshalJSON(raw)
 }
 
-// SignAccess issues an access token with the owner's own key, or else with the newest
-// key of the algorithm. It fills in Expires, Issued and Key.
+// SignAccess issues an access token with the newest key of the algorithm. It fills in Expires, Issued and Key.
 func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error) {
-	snap := k.ring.snap.Load()
+	snap := k.snap.Load()
 	if snap == nil {
 		return "", a, ErrNoKeys
 	}
@@ -133,18 +132,10 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 		}
 	}
 	claims.End = &endOfLife{*jwt.NewNumericDate(a.Expires)}
-	signer := k.accessSigner(snap, algorithm)
+	signer := snap.signer(algorithm, k.now())
 	a.Key = signer.id
 	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, &claims)
 	return signed, a, err
-}
-
-// accessSigner is the key that signs access tokens now.
-func (k *Keyring) accessSigner(snap *keys, algorithm string) *key {
-	if k.own.signer != nil {
-		return k.own.signer
-	}
-	return snap.signer(algorithm, k.now())
 }
 
 // Errors of VerifyAccess that are no reason to take a token for a forged one.
@@ -206,7 +197,7 @@ func (a Access) HasLapsed(now time.Time) bool {
 // whatever the algorithm of that: so a rotation changes the keys of all uses. The claims
 // need an end (exp), of their own or derived, not later than LongestLife from now.
 func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
-	snap := k.ring.snap.Load()
+	snap := k.snap.Load()
 	if snap == nil {
 		return "", ErrNoKeys
 	}
@@ -230,10 +221,7 @@ func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, 
 // Knows reports whether tokens that the key has signed are still accepted. What has
 // been verified before may be remembered for as long as that.
 func (k *Keyring) Knows(kid string) bool {
-	if k.own.byID[kid] != nil {
-		return true
-	}
-	snap := k.ring.snap.Load()
+	snap := k.snap.Load()
 	return snap != nil && snap.byID[kid] != nil
 }
 
@@ -243,7 +231,7 @@ type Generation struct{ stored *keys }
 
 // Generation returns the present one.
 func (k *Keyring) Generation() *Generation {
-	stored, last := k.ring.snap.Load(), k.generation.Load()
+	stored, last := k.snap.Load(), k.generation.Load()
 	if last != nil && last.stored == stored {
 		return last
 	}
@@ -275,7 +263,7 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 func (k *Keyring) verify(
 	raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption,
 ) (snap *keys, kid string, err error) {
-	if snap = k.ring.snap.Load(); snap == nil {
+	if snap = k.snap.Load(); snap == nil {
 		return nil, "", ErrNoKeys
 	}
 	if len(raw) > MaxSize {
@@ -283,11 +271,11 @@ func (k *Keyring) verify(
 	}
 	head, rest, _ := strings.Cut(raw, ".")
 	payload, encoded, complete := strings.Cut(rest, ".")
-	signed, known := k.heads(snap, head)
+	signed, known := snap.heads[head]
 	if !complete || !known || signed.typ != typ {
 		return nil, "", errHeader
 	}
-	if err := k.ring.checkSignature(raw, raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
+	if err := k.checkSignature(raw, raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
 		return nil, "", err
 	}
 	decoded, err := decodeSegment(payload)
@@ -306,16 +294,16 @@ func (k *Keyring) verify(
 
 // checkSignature checks the signature of one token once, as long as a bad one is
 // remembered.
-func (r *ring) checkSignature(raw, message, encoded string, with head) error {
+func (k *Keyring) checkSignature(raw, message, encoded string, with head) error {
 	signature, err := decodeSegment(encoded)
 	if err != nil {
 		return err
 	}
-	if r.forged.has(raw) {
+	if k.forged.has(raw) {
 		return errForged
 	}
 	if err := with.method.Verify(message, signature, with.verifying); err != nil {
-		r.forged.add(raw)
+		k.forged.add(raw)
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil

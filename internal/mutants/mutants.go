@@ -80,8 +80,8 @@ var mutants = []mutant{
 		"if errors.Is(err, fs.ErrNotExist) {\n\t\treturn false, nil\n\t}\n\treturn err == nil || errors.Is(err, ErrGarbled), nil\n}\n\n// Grant", ".", "TestD4",
 	},
 
-	{"T1 any header leads to a key", "token/head.go", "\treturn found, ok\n", "\tfor _, any := range snap.heads {\n\t\tif any.typ == typeAccess && !ok {\n\t\t\treturn any, true\n\t\t}\n\t}\n\treturn found, ok\n", "./token", "."},
-	{"a bad signature is checked again and again", "token/token.go", "\t\tr.forged.add(raw)\n", "", "./token", "TestEachBadToken"},
+	{"T1 any header leads to a key", "token/token.go", "\tif !complete || !known ||", "\tfor _, other := range snap.heads {\n\t\tif other.typ == typ && !known {\n\t\t\tsigned, known = other, true\n\t\t}\n\t}\n\tif !complete || !known ||", "./token", "."},
+	{"a bad signature is checked again and again", "token/token.go", "\t\tk.forged.add(raw)\n", "", "./token", "TestEachBadToken"},
 	{"T3 a number in quotes is an end", "token/token.go", `if len(raw) > 0 && raw[0] == '"' {`, `if len(raw) == 0 {`, "./token", "TestDenied"},
 	{"T3 a token outlives its access", "verified.go", `if !at.Before(v.Expires) {`, `if at.IsZero() {`, ".", "TestT3AToken"},
 	{"T4 a token opens other passes", "handler.go", `sale == nil || !sale.opens(entry.Resource, r)`, `sale != nil && !sale.opens(entry.Resource, r)`, ".", "TestS4|TestT4"},
@@ -140,23 +140,14 @@ var mutants = []mutant{
 	{"a rotation leaves keys of other uses", "token/token.go", `signer := snap.newest(k.now())`, `signer := snap.signer(HS256, k.now())`, "./token", "TestARotationChanges"},
 	{"keys are dropped too early", "token/rotation.go", `const keepFor = LongestLife + Lapse`, `const keepFor = longest`, "./token", "TestNothingOutlives"},
 	{"a key of another algorithm takes one's place", "token/rotation.go", `later.Algorithm == r.Keys[at].Algorithm && (`, `(`, "./token", "TestAKeyIsDropped"},
-	{"a removed key stays in memory", "token/keyring.go", `return k.ring.use(record, k.ring.change())`, `return nil`, "./token", "TestARemovedKey|TestANodeForgets"},
-	{"a removed key comes back", "token/keyring.go", `if read == r.changes {`, `if read <= r.changes {`, "./token", "TestARemovedKeyDoes"},
+	{"a removed key stays in memory", "token/keyring.go", `return k.use(record, k.countChange())`, `return nil`, "./token", "TestARemovedKey|TestANodeForgets"},
+	{"a removed key comes back", "token/keyring.go", `if read == k.changes {`, `if read <= k.changes {`, "./token", "TestARemovedKeyDoes"},
 	{"nothing signs in place of a removed key", "token/rotation.go", `r.Keys[at].SignFrom = now.UTC().Truncate(time.Second)`, ``, "./token", "TestWhatSigns"},
 	{"T1 the end of a signature is enough", "verified.go", `if !ok || found.digest != digestOf(raw) {`, `if !ok {`, ".", "TestT1|TestT5|TestS4"},
 	{"T1 the end of a kept token is enough", "verified.go", `found.raw == raw {`, `strings.HasSuffix(found.raw, raw[max(0, len(raw)-43):]) {`, ".", "TestT1|TestTokensAreKept"},
 	{"long tokens are kept", "verified.go", `len(raw) > maxRecentSize`, `len(raw) < 0`, ".", "TestTokensAreKept"},
-	{"a removed key's tokens are remembered", "verified.go", `if !a.keyring.Knows(entry.Key) {`, `if entry.Key == "" {`, ".", "TestWhatARemoved|TestOwnKeysCome"},
-	{"T6 own keys verify other uses with the empty key", "token/head.go", `	for use, derived := range k.derived {
-		if`, `	for _, use := range uses {
-		derived := append([]byte{}, k.derived[use]...)
-		if`, "./token", "TestT6OwnKeys"},
+	{"a removed key's tokens are remembered", "verified.go", `if !a.keyring.Knows(entry.Key) {`, `if entry.Key == "" {`, ".", "TestWhatARemoved"},
 	{"a removed key's private address is remembered", "link.go", `Expires: claims.ExpiresAt.Time, Key: kid,`, `Expires: claims.ExpiresAt.Time, Key: kid[:0] + a.listKeys()[len(a.listKeys())-1].ID,`, ".", "TestWhatARemoved|TestAPrivateAddressWorks"},
-	{"own keys change what others sign", "token/own.go", `with := &Keyring{now: k.now, ring: k.ring, own: ownKeys{byID: make(map[string]*key, len(own)), heads: make(map[string]head)}}`, `with := k
-	with.own = ownKeys{byID: make(map[string]*key, len(own)), heads: make(map[string]head)}`, ".", "TestK2AConfiguration"},
-	{"half a key in hex passes for base64", "token/own.go", `if strings.Trim(text, "0123456789abcdefABCDEF") == "" {`, `if text == "" {`, "./token", "TestOwnKeys"},
-	{"a short own key signs", "token/own.go", `if len(secret) < minSecret {`, `if len(secret) < 1 {`, "./token", "TestOwnKeysThat"},
-	{"a placeholder's secret is repeated", "signingkeys.go", `return fmt.Errorf("cannot be read: %w", at.Err)`, `return err`, ".", "TestSigningKeysThat"},
 	{"HMAC keys are published", "token/jwk.go", `if key, ok := each.verifying.(ed25519.PublicKey); ok {`, `key, ok := each.verifying.(ed25519.PublicKey)
 			if !ok {
 				key, ok = each.verifying.([]byte)
@@ -330,7 +321,6 @@ var mutants = []mutant{
 	{"a replay takes the first request only", "command_keeping.go", `for _, asked := range all {`, `for _, asked := range all[:1] {`, ".", "TestAReplay"},
 	{"a replay reads the body in one way only", "admin_keeping.go", `asked.Body}).Bodies() {`, `asked.Body}).Bodies()[:1] {`, ".", "TestAReplay"},
 	{"check: a key set answers the whole site", "check_sites.go", `return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) > 0`, `return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) >= 0`, ".", "TestCheckFindsAKeySet"},
-	{"check: signing keys are for all to read", "check_secrets.go", `err == nil && key.CanSign() {`, `err == nil && !key.CanSign() {`, ".", "TestCheckFindsSigningKeys"},
 	{"an unsigned event is replayed", "admin_keeping.go", `if unsigned != nil && !asked.Trust {`, `if unsigned != nil && asked.Body == nil {`, ".", "TestAReplay"},
 	{"T7 a decision waits for the recheck", "ledger/decision.go", `defer l.tell(ShardOf(session))`, `defer l.tell()`, ".", "TestTheOperatorRevokes"},
 	{"what is given opens everywhere", "device.go", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn devicesOf(grant.Terms)\n\t}", "\tif ledger.IsGiven(grant.Session) {\n\t\treturn maxDevices\n\t}", ".", "TestTheOperatorGives"},
