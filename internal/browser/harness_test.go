@@ -62,12 +62,10 @@ func prepare(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(bin)) }()
-	for _, program := range []string{"example", "internal/gallery"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(bin, filepath.Base(program)), "./"+program)
-		build.Dir = filepath.Join("..", "..")
-		if out, err := build.CombinedOutput(); err != nil {
-			return 1, fmt.Errorf("building %s: %w\n%s", program, err, out)
-		}
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "example"), "./example")
+	build.Dir = filepath.Join("..", "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building the example: %w\n%s", err, out)
 	}
 	var stop func()
 	if chromium, stop, err = startChromium(path, bin); err != nil {

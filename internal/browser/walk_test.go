@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -392,9 +393,9 @@ func TestGallery(t *testing.T) {
 	if chromium == nil {
 		t.Skip("no Chromium")
 	}
-	address := freeAddress(t)
-	startProgram(t, "gallery", "http://"+address, "-listen", address)
-	tab := newVisitor(t, true).open("http://" + address)
+	server := httptest.NewServer(galleryRoutes())
+	t.Cleanup(server.Close)
+	tab := newVisitor(t, true).open(server.URL)
 	tab.arriveHead("Pages of the paywall")
 	kinds, err := evaluate[map[string]string](tab, "Object.fromEntries([...document.querySelectorAll('a')].map(a => [a.href, a.dataset.kind]))")
 	if err != nil {
@@ -430,7 +431,7 @@ func TestGallery(t *testing.T) {
 	}
 	for _, kind := range regexp.MustCompile(`(?m)^\t\w+ +Kind = "(\w+)"`).FindAllSubmatch(source, -1) {
 		if !seen[string(kind[1])] {
-			t.Errorf("internal/gallery does not show %s", kind[1])
+			t.Errorf("the gallery does not show %s", kind[1])
 		}
 	}
 }

@@ -1,18 +1,13 @@
-// Command gallery serves every page that a visitor of a paid route can see, with
-// example texts: for the people who write the pages, and for the browser tests.
-//
-//	go run ./internal/gallery -listen localhost:8404
-//
-// A parameter lang, as in /?lang=ar, chooses the language; a browser's own choice is the default.
-package main
+package browser
 
 import (
-	"flag"
 	"fmt"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
-	"os"
+	"regexp"
+	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/text/language"
@@ -49,8 +44,8 @@ var views = []struct {
 		Kind: page.Receipt, NextURL: nextURL, ExtendURL: nextURL + "?axra_extend=month",
 		Bought: bought, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 3, Downloads: 2, DownloadsLimit: 10,
 		ExtendFor: "5.00 USD · 30 days", DeviceUntil: bought.Add(24 * time.Hour), LinkUntil: bought.Add(time.Hour),
-		DeviceURL: "https://example.com" + nextURL + "?axra_device=" + token,
-		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + token,
+		DeviceURL: "https://example.com" + nextURL + "?axra_device=" + linkToken,
+		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + linkToken,
 	}},
 	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Bought: bought, Forever: true}},
 	{"gift", page.View{Kind: page.Gift, NextURL: nextURL, FormURL: formURL, DevicesLimit: 2}},
@@ -71,36 +66,19 @@ var views = []struct {
 }
 
 const (
-	checkURL = "/premium/article.html?axra_session=cs_0123456789abcdef&axra_try=1"
-	nextURL  = "/premium/article.html"
-	formURL  = "/continue"
-	token    = "eyJwIjoiY3NfMDEyMzQ1Njc4OWFiY2RlZiIsImQiOjIsImUiOjE3OTU1MzI3MDB9.kV9cX2Jmd3N0cTBhWnZ5bHhLMTI4N1JfdG9rZW4tZXhhbXBsZQ" //nolint:gosec // an example of what a link looks like
+	checkURL  = "/premium/article.html?axra_session=cs_0123456789abcdef&axra_try=1"
+	nextURL   = "/premium/article.html"
+	formURL   = "/continue"
+	linkToken = "eyJwIjoiY3NfMDEyMzQ1Njc4OWFiY2RlZiIsImQiOjIsImUiOjE3OTU1MzI3MDB9.kV9cX2Jmd3N0cTBhWnZ5bHhLMTI4N1JfdG9rZW4tZXhhbXBsZQ" //nolint:gosec // an example of what a link looks like
 )
 
 var bought = time.Date(2026, 11, 24, 14, 5, 0, 0, time.UTC)
 
-func main() {
-	listen := flag.String("listen", "localhost:8404", "address to serve on; this machine only")
-	flag.Parse()
-	if err := serve(*listen); err != nil {
-		fmt.Fprintln(os.Stderr, "gallery:", err)
-		os.Exit(1)
-	}
-}
-
-func serve(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("http://%s/\n", listener.Addr())
-	server := &http.Server{Handler: routes(), ReadHeaderTimeout: 5 * time.Second}
-	return server.Serve(listener)
-}
-
-func routes() http.Handler {
+// galleryRoutes serves every page that a visitor of a paid route can see, with example texts. A
+// parameter lang, as in /?lang=ar, chooses the language.
+func galleryRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", index)
+	mux.HandleFunc("GET /{$}", galleryIndex)
 	mux.HandleFunc("GET /poll", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"state":"waiting"}`)
@@ -127,8 +105,8 @@ func routes() http.Handler {
 	return mux
 }
 
-// index lists the pages, in the language asked for.
-func index(w http.ResponseWriter, r *http.Request) {
+// galleryIndex lists the pages, in the language asked for.
+func galleryIndex(w http.ResponseWriter, r *http.Request) {
 	var query string
 	if lang := r.FormValue("lang"); lang != "" {
 		query = "?lang=" + url.QueryEscape(page.Language(lang))
@@ -152,4 +130,24 @@ func direction(lang string) string {
 		return "rtl"
 	}
 	return "ltr"
+}
+
+func TestEveryPageInEveryLanguage(t *testing.T) {
+	mux := galleryRoutes()
+	for _, lang := range page.Languages() {
+		list := httptest.NewRecorder()
+		mux.ServeHTTP(list, httptest.NewRequest("GET", "/?lang="+lang, nil))
+		links := regexp.MustCompile(`href="(/page/[^"]+)" data-kind="(\w+)"`).FindAllStringSubmatch(list.Body.String(), -1)
+		for _, link := range links {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest("GET", link[1], nil))
+			opening := `<html lang="` + lang + `" dir="` + direction(lang) + `">`
+			if !strings.Contains(w.Body.String(), opening) {
+				t.Errorf("%s answers %d without %s", link[1], w.Code, opening)
+			}
+			if size := w.Body.Len(); size >= 15<<10 {
+				t.Errorf("%s: %d bytes", link[1], size)
+			}
+		}
+	}
 }
