@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
@@ -36,8 +37,9 @@ type adminCall func(*App, http.ResponseWriter, *http.Request) error
 
 // adminCalls lists the calls by method and path.
 var adminCalls = map[string]adminCall{
-	"GET purchases":       (*App).adminPurchases,
-	"POST purchase":       (*App).adminPurchase, // not GET: Caddy logs addresses
+	"POST purchases":      (*App).adminPurchases, // not GET: Caddy logs addresses
+	"POST purchase":       (*App).adminPurchase,
+	"POST device/remove":  (*App).adminRemoveDevice,
 	"POST revoke":         (*App).adminRevoke,
 	"POST restore":        (*App).adminRestore,
 	"POST give":           (*App).adminGive,
@@ -46,6 +48,8 @@ var adminCalls = map[string]adminCall{
 	"POST sweep":          (*App).adminSweep,
 	"GET export":          (*App).adminExport,
 	"POST import":         (*App).adminImport,
+	"GET backup":          (*App).adminBackup,
+	"POST backup/restore": (*App).adminRestoreBackup,
 	"POST webhook/replay": (*App).adminReplay,
 	"GET keys":            (*App).adminKeys,
 	"POST keys/rotate":    (*App).adminRotate,
@@ -96,15 +100,26 @@ func adminError(status int, err error) error {
 
 // ledgerError says in the terms of HTTP what the ledger could not do.
 func ledgerError(err error) error {
+	var ambiguous *ambiguousError
 	switch {
-	case errors.Is(err, ledger.ErrNotPaid):
-		return adminError(http.StatusNotFound, errors.New("the ledger knows of no such purchase: give a session id, or the payment id, in full"))
-	case errors.Is(err, ledger.ErrDecided), errors.Is(err, errKeeping):
+	case errors.Is(err, ledger.ErrNotFound):
+		return adminError(http.StatusNotFound, errors.New("no such purchase: give its reference, or the id of a session or a payment in full"))
+	case errors.As(err, &ambiguous), errors.Is(err, ledger.ErrUnchanged), errors.Is(err, ledger.ErrNotEmpty), errors.Is(err, errSweeping):
 		return adminError(http.StatusConflict, err)
-	case errors.Is(err, ledger.ErrTransfer):
+	case errors.Is(err, ledger.ErrNotExport), errors.Is(err, ledger.ErrNotBackup):
 		return adminError(http.StatusBadRequest, err)
+	case errors.Is(err, ledger.ErrUnavailable):
+		return adminError(http.StatusServiceUnavailable, err)
 	default:
 		return adminError(http.StatusInternalServerError, err)
+	}
+}
+
+// withoutDeadline lifts the ten seconds that Caddy's admin endpoint gives a request: after them it would be
+// canceled, also while it is answered.
+func (a *App) withoutDeadline(w http.ResponseWriter) {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		a.logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
 	}
 }
 
@@ -126,17 +141,16 @@ func writeAdmin(w http.ResponseWriter, value any) error {
 	return json.NewEncoder(w).Encode(value)
 }
 
-// timesOf reads the parameters from and to of a call: RFC 3339, or a day.
-func timesOf(r *http.Request) (from, to time.Time, err error) {
-	query := r.URL.Query()
-	if from, err = parseTime(query.Get("from")); err != nil {
+// parseSpan reads the times from and to of a call: RFC 3339, a day or a month.
+func parseSpan(first, last string) (from, to time.Time, err error) {
+	if from, err = parseTime(first); err != nil {
 		return from, to, adminError(http.StatusBadRequest, err)
 	}
-	if to, err = parseTime(query.Get("to")); err != nil {
+	if to, err = parseTime(last); err != nil {
 		return from, to, adminError(http.StatusBadRequest, err)
 	}
 	if !to.IsZero() && !from.Before(to) {
-		return from, to, adminError(http.StatusBadRequest, fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", query.Get("from"), query.Get("to")))
+		return from, to, adminError(http.StatusBadRequest, fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", first, last))
 	}
 	return from, to, nil
 }

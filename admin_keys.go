@@ -9,8 +9,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// keyChangeTimeout bounds how long the keyring's lock is waited for: longer than the ten
-// seconds for which a killed holder blocks it.
+// keyChangeTimeout bounds how long a change of keys may wait for the database.
 const keyChangeTimeout = 30 * time.Second
 
 func (a *App) adminKeys(w http.ResponseWriter, _ *http.Request) error {

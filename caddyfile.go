@@ -50,7 +50,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		endpoint          <url>
 //		checkout_hosts    <host...>
 //		site_url          <url>
-//		storage           <module> { ... }
+//		database          sqlite [<path>]
 //		signature {
 //			header           <name>
 //			scheme           body|timestamp.body|t,v1|standard_webhooks
@@ -61,6 +61,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		signing_algorithm HS256|EdDSA
 //		recheck           <duration>
 //		grace             <duration>
+//		download_window   <duration>
 //		keep              <duration>|forever
 //		limit_per_client  <events> <duration>
 //		limit_total       <events> <duration>
@@ -105,8 +106,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return located(d, checkCheckoutHosts(a.CheckoutHosts))
 	case "site_url":
 		return urlArg(d, &a.SiteURL, false)
-	case "storage":
-		return a.unmarshalStorage(d)
+	case "database":
+		return a.unmarshalDatabase(d)
 	case "signature":
 		return a.unmarshalSignature(d)
 	case "signing_algorithm":
@@ -115,6 +116,8 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return durationArg(d, &a.Recheck)
 	case "grace":
 		return durationArg(d, &a.Grace)
+	case "download_window":
+		return durationArg(d, &a.DownloadWindow)
 	case "keep":
 		return a.unmarshalKeep(d)
 	case "limit_per_client", "limit_total":
@@ -123,7 +126,7 @@ func (a *App) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 		return a.unmarshalPass(d)
 	default:
 		return d.Errf("axra has no option %q: it takes api_key, api_secret, webhook_secret, pass, endpoint, checkout_hosts, "+
-			"site_url, storage, signature, signing_algorithm, recheck, grace, keep, limit_per_client and limit_total", name)
+			"site_url, database, signature, signing_algorithm, recheck, grace, download_window, keep, limit_per_client and limit_total", name)
 	}
 }
 
@@ -241,17 +244,23 @@ func noArgs(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (a *App) unmarshalStorage(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.Err("storage needs a module: write for example `storage file_system /var/lib/axra`")
+func (a *App) unmarshalDatabase(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if a.Database != nil {
+		return d.Err("database is written twice: keep one")
 	}
-	name := d.Val()
-	module, err := caddyfile.UnmarshalModule(d, "caddy.storage."+name)
-	if err != nil {
-		return err
+	if len(args) == 0 || len(args) > 2 {
+		return d.Err("database takes a driver and a path: write `database sqlite` or `database sqlite /var/lib/axra/ledger.db`")
 	}
-	a.StorageRaw = caddyconfig.JSONModuleObject(module, "module", name, nil)
-	return nil
+	a.Database = &Database{Driver: args[0]}
+	if len(args) == 2 {
+		a.Database.Path = args[1]
+	}
+	if strings.HasPrefix(a.Database.Path, "{") { // known in the running Caddy only
+		return nil
+	}
+	_, err := a.Database.path()
+	return located(d, err)
 }
 
 func (a *App) unmarshalSignature(d *caddyfile.Dispenser) error {

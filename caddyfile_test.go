@@ -234,7 +234,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"negative grace", key + `,"grace":"-1m"`, ``, "axra: recheck and grace must be greater than zero"},
 		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
 		{"limit within no time", key + `,"limits":{"per_client":{"events":1}}`, ``, "axra: limit per_client must allow at least one session"},
-		{"unknown storage", key + `,"storage":{"module":"floppy"}`, ``, "axra: loading the storage module: "},
+		{"unknown database", key + `,"database":{"driver":"floppy"}`, ``, "axra: database floppy is unknown"},
 		{"endpoint of another scheme", key + `,"endpoint":"gopher://api.useaxra.com"`, ``, "axra: endpoint: not an absolute address: write it as https://example.com"},
 		{"password in the endpoint", key + `,"endpoint":"https://user:PLANTED@api.useaxra.com"`, ``, "axra: endpoint: must not hold a user"},
 		{"address as checkout host", key + `,"checkout_hosts":["https://pay.useaxra.com"]`, ``, "without https:// and path"},

@@ -73,7 +73,6 @@ type examination struct {
 	ctx           context.Context //nolint:containedctx // it lives as long as the command
 	app           *App
 	servers       map[string]*caddyhttp.Server
-	sharedStorage bool // a storage is configured
 	trustsProxies map[*caddyhttp.Server]bool
 	logs          []requestLog
 	live          bool
@@ -92,7 +91,7 @@ func (e *examination) note(format string, args ...any) {
 func (e *examination) run() []finding {
 	checks := []func() []finding{
 		e.checkSecrets, e.checkEndpoint, e.checkPrices, e.checkAddresses, e.checkWebhook, e.checkKeySets, e.checkOrder,
-		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkLogs, e.checkStorage,
+		e.checkOverlap, e.checkFiles, e.checkCaches, e.checkLogs, e.checkLedger, e.checkClock,
 	}
 	if e.live {
 		checks = append(checks, e.checkAxra, e.checkWebhookAddress)

@@ -103,16 +103,16 @@ func missingSecrets(config *caddy.Config) []finding {
 	return found.list
 }
 
-// placeholder is a secret as it is configured.
-type placeholder struct{ name, value string }
+// configuredSecret is a secret as it is configured.
+type configuredSecret struct{ name, value string }
 
 // placeholders are those of all secrets that are configured.
-func (a *App) placeholders() []placeholder {
-	all := []placeholder{{"api_key", a.APIKey}, {"api_secret", a.APISecret}}
+func (a *App) placeholders() []configuredSecret {
+	all := []configuredSecret{{"api_key", a.APIKey}, {"api_secret", a.APISecret}}
 	for _, value := range a.WebhookSecrets {
-		all = append(all, placeholder{"webhook_secret", value})
+		all = append(all, configuredSecret{"webhook_secret", value})
 	}
-	return slices.DeleteFunc(all, func(p placeholder) bool { return p.value == "" })
+	return slices.DeleteFunc(all, func(p configuredSecret) bool { return p.value == "" })
 }
 
 // examiner is an app that looks at the others while Caddy validates a configuration.
@@ -147,7 +147,7 @@ func (*examiner) Stop() error { return nil }
 // provisionFor provisions a configuration, lets look at it, and cleans up.
 func provisionFor(config *caddy.Config, look func(*examination)) error {
 	registerExaminer.Do(func() { caddy.RegisterModule(new(examiner)) })
-	shared, trusting := config.StorageRaw != nil, trustingServers(config)
+	trusting := trustingServers(config)
 	logging := config.Logging
 	provision := func(ctx caddy.Context) error {
 		found, err := appsOf(ctx)
@@ -157,7 +157,6 @@ func provisionFor(config *caddy.Config, look func(*examination)) error {
 		if found.logs, err = requestLogs(ctx, logging); err != nil {
 			return err
 		}
-		found.sharedStorage = shared || found.app.storageConfig != ""
 		for name, server := range found.servers {
 			found.trustsProxies[server] = trusting[name]
 		}

@@ -26,14 +26,14 @@ func (e *examination) checkSecrets() []finding {
 	case e.app.APIKey == "":
 		found.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
 	case len(e.app.verifier.Secrets) == 0:
-		found.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another server with the same storage receives the webhooks",
+		found.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
 	return found.orOK("%d are set", len(all))
 }
 
 // checkSecretKind finds secrets in each other's place.
-func checkSecretKind(found *remarks, secret placeholder) {
+func checkSecretKind(found *remarks, secret configuredSecret) {
 	value, err := resolveSecret(secret.name, secret.value)
 	if err != nil {
 		return
@@ -48,7 +48,7 @@ func checkSecretKind(found *remarks, secret placeholder) {
 	}
 }
 
-func checkSecretFile(found *remarks, secret placeholder) {
+func checkSecretFile(found *remarks, secret configuredSecret) {
 	if path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.value, "}"), "{file."); isFile {
 		checkReaders(found, secret.name, path, path)
 	}

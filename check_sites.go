@@ -130,8 +130,8 @@ func (e *examination) missingWebhook(found *remarks) {
 	const fix = "add `axra_webhook /webhooks/axra` to the site"
 	switch {
 	case len(e.app.allGates()) == 0:
-	case e.sharedStorage:
-		found.warn("", fix+", unless another server with the same storage has it", "there is none here, so whoever pays waits until another server hears of it")
+	case e.namesDatabase():
+		found.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so whoever pays waits until another Caddy hears of it")
 	default:
 		found.fail("", fix, "there is none: nobody who pays would get in")
 	}

@@ -2,9 +2,7 @@ package paywall_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +16,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/certmagic"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall"
-	"github.com/caddy-axra/paywall/internal/faults"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -37,6 +33,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, root: t.TempDir(), storage: t.TempDir(), config: filepath.Join(t.TempDir(), "Caddyfile")}
+	t.Setenv("XDG_DATA_HOME", d.storage)
 	t.Setenv("AXRA_API_KEY", "bk_live_good")
 	t.Setenv("AXRA_API_SECRET", "bs_live_good")
 	t.Setenv("AXRA_WEBHOOK_SECRET", "bs_live_good")
@@ -224,8 +221,8 @@ func TestCheckFindsFaultsOfTheOrder(t *testing.T) {
 func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 	rest := gate + "root ROOT\n file_server\n"
 	run(t, []faultCase{
-		{"none", nil, strings.Replace(site(rest), "storage file_system STORAGE\n", "", 1), "", "error", "webhook", "nobody who pays would get in", "axra_webhook /webhooks/axra"},
-		{"none here", nil, site(rest), good, "warning", "webhook", "until another server hears of it", "axra_webhook /webhooks/axra"},
+		{"none", nil, site(rest), good, "error", "webhook", "nobody who pays would get in", "axra_webhook /webhooks/axra"},
+		{"none here", nil, strings.Replace(site(rest), "axra {", "axra {\n database sqlite STORAGE/ledger.db", 1), good, "warning", "webhook", "until another Caddy hears of it", "axra_webhook /webhooks/axra"},
 		{"inside handle", nil,
 			site("handle /hooks/* {\n axra_webhook /webhooks/axra\n }\n" + rest), good,
 			"error", "webhook", "what stands around it does not match", "take it out"},
@@ -323,7 +320,7 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 		{"a test key at the live endpoint", set("AXRA_API_KEY", "bk_test_sandbox"), strings.Replace(good, "axra {", "axra {\n endpoint https://api.useaxra.com/api/v1", 1), "",
 			"error", "configuration", "api_key is a sandbox key", inMessage},
 		{"an endpoint of somebody else", nil, strings.Replace(good, "axra {", "axra {\n endpoint https://pay.example.com", 1), good, "warning", "endpoint", "none of Axra's addresses", "leave out `endpoint`"},
-		{"no webhook secret", nil, strings.Replace(strings.Replace(good, "webhook_secret {env.AXRA_WEBHOOK_SECRET}", "", 1), hook, "", 1), "", "warning", "secrets", "", ""},
+		{"no webhook secret", nil, strings.Replace(strings.Replace(good, "webhook_secret {env.AXRA_WEBHOOK_SECRET}", "database sqlite STORAGE/ledger.db", 1), hook, "", 1), "", "warning", "secrets", "", ""},
 		{"a price that is not set", set("TEST_PRICE", ""), priced, good, "error", "prices", "{env.TEST_PRICE}, which is empty", "--envfile"},
 		{"a price that is none", set("TEST_PRICE", "cheap"), priced, good, "error", "prices", "", "an amount and a currency"},
 		{"a price of a pass", set("TEST_PRICE", ""), strings.Replace(good, "axra {", "axra {\n pass month {\n price {env.TEST_PRICE} usd\n }", 1), good, "error", "prices", "pass month", ""},
@@ -385,65 +382,84 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 	})
 }
 
-func TestCheckTriesStorageAndLeavesNothingThere(t *testing.T) {
+// ledgerFile is where the desk's ledger is.
+func (d *desk) ledgerFile() string { return filepath.Join(d.storage, "caddy", "axra", "ledger.db") }
+
+// makeLedger makes a ledger as Caddy does when it starts.
+func (d *desk) makeLedger() {
+	d.t.Helper()
+	made := ledger.New(ledger.Options{Path: d.ledgerFile()})
+	_, err := made.Open(d.t.Context())
+	mustDo(d.t, err)
+	mustDo(d.t, made.Close())
+}
+
+func TestCheckMakesNoLedger(t *testing.T) {
 	d := newDesk(t)
-	if read := d.check(good); len(read.bad()) > 0 {
-		t.Fatalf("%+v", read.bad())
+	read := d.check(good)
+	if found, ok := read.find("ledger", "new: it does not exist yet"); !ok || found.Level != "ok" || len(read.bad()) > 0 {
+		t.Errorf("%+v", read.Findings)
 	}
 	left, err := os.ReadDir(d.storage)
 	if err != nil || len(left) > 0 {
-		t.Errorf("left in storage: %v %v", left, err)
-	}
-
-	blocked := strings.Replace(good, "STORAGE", "STORAGE/file", 1)
-	mustDo(t, os.WriteFile(filepath.Join(d.storage, "file"), nil, 0o600))
-	if found, _ := d.check(blocked).find("storage", "it is no folder"); found.Level != "error" {
-		t.Errorf("a file in place of the folder: %+v", found)
-	}
-	first := d.check(strings.Replace(good, "STORAGE", "STORAGE/none", 1))
-	if found, _ := first.find("storage", "does not exist yet"); found.Level != "warning" || !strings.Contains(found.Fix, "nothing, if Caddy has not run yet") {
-		t.Errorf("before the first run: %+v", found)
-	}
-	mustDo(t, os.WriteFile(filepath.Join(d.storage, "axra"), nil, 0o600)) // where the folder would be
-	read := d.check(good)
-	if found, _ := read.find("storage", "storing"); found.Level != "error" || read.err == nil {
-		t.Errorf("a storage that cannot be written: %+v", read.Findings)
+		t.Errorf("left: %v %v", left, err)
 	}
 }
 
-func TestCheckFindsAStorageThatIsNotFit(t *testing.T) {
-	faulty := strings.Replace(good, "axra {", "axra {\n storage faulty STORAGE", 1)
-	for _, fault := range []faults.Fault{faults.None, faults.Fails, faults.Full, faults.Garbles, faults.Empties, faults.Forgets, faults.Blind, faults.Panics} {
-		d := newDesk(t)
-		control := faults.On(d.storage)
-		control.Set(fault, "axra")
-		read := d.check(faulty)
-		control.Heal()
-		found, _ := read.find("storage", "*faults.Storage")
-		if failed := found.Level == "error"; failed != (fault != faults.None) {
-			t.Errorf("%s: %+v", fault, read.Findings)
-		}
-	}
-}
-
-func TestCheckKeepsKeysAndRecords(t *testing.T) {
+func TestCheckLeavesALedgerAsItIs(t *testing.T) {
 	d := newDesk(t)
-	mustDo(t, os.Mkdir(filepath.Join(d.storage, "axra"), 0o700))
-	mustDo(t, os.WriteFile(filepath.Join(d.storage, "axra", "keyring.json"), []byte("keys"), 0o600))
-	d.check(good)
-	left, err := os.ReadDir(filepath.Join(d.storage, "axra"))
-	if err != nil || len(left) != 1 || left[0].Name() != "keyring.json" {
-		t.Errorf("left in storage: %v %v", left, err)
+	d.makeLedger()
+	before, err := os.ReadFile(d.ledgerFile())
+	mustDo(t, err)
+	read := d.check(good)
+	if found, ok := read.find("ledger", "can be read and written"); !ok || found.Level != "ok" || len(read.bad()) > 0 {
+		t.Errorf("%+v", read.Findings)
+	}
+	after, err := os.ReadFile(d.ledgerFile())
+	mustDo(t, err)
+	if left, _ := os.ReadDir(filepath.Dir(d.ledgerFile())); !bytes.Equal(before, after) || len(left) != 1 {
+		t.Errorf("it was changed, or left are %v", left)
 	}
 }
 
-func TestCheckComparesClocks(t *testing.T) {
+func TestCheckFindsFaultsOfTheLedger(t *testing.T) {
+	const anyone = "is checked for other users than root"
+	elsewhere := func(path string) string { return strings.Replace(good, "axra {", "axra {\n database sqlite "+path, 1) }
+	cases := []faultCase{
+		{"readable by everybody", func(d *desk) {
+			d.makeLedger()
+			mustDo(d.t, os.Chmod(d.ledgerFile(), 0o644)) //nolint:gosec // that is the fault
+		}, good, "", "warning", "ledger", "holds the signing keys", "chmod 600"},
+		{"a directory that others may write", func(d *desk) {
+			d.makeLedger()
+			mustDo(d.t, os.Chmod(filepath.Dir(d.ledgerFile()), 0o777)) //nolint:gosec // that is the fault
+		}, good, "", "warning", "ledger", "may replace files there", "chmod go-w"},
+		{"a directory in its place", nil, elsewhere("STORAGE"), elsewhere("STORAGE/ledger.db"), "error", "ledger", "is not a file", "absolute path on a local disk"},
+		{"a file in place of a directory", func(d *desk) { d.write("../file", "") }, elsewhere("ROOT/../file/ledger.db"), "", "error", "ledger", "is not a directory", ""},
+		{"a relative path", nil, elsewhere("ledger.db"), elsewhere("STORAGE/ledger.db"), "error", "configuration", "is not an absolute path", inMessage},
+		{"another database", nil, strings.Replace(good, "axra {", "axra {\n database mysql", 1), good, "error", "configuration", "database mysql is unknown", inMessage},
+	}
+	if os.Geteuid() == 0 {
+		cases = append(cases, faultCase{"a root shell has made it", func(d *desk) {
+			d.makeLedger()
+			mustDo(d.t, os.Chown(filepath.Dir(d.ledgerFile()), 1234, -1))
+		}, good, "", "error", "ledger", "was it made by a root shell?", "chown"})
+		t.Log("a directory without rights " + anyone)
+	} else {
+		cases = append(cases, faultCase{"a directory without rights", func(d *desk) {
+			d.makeLedger()
+			mustDo(d.t, os.Chmod(d.ledgerFile(), 0o400)) //nolint:gosec // that is the fault
+		}, good, "", "error", "ledger", "may not read and write it", "chown"})
+	}
+	run(t, cases)
+}
+
+func TestCheckLooksAtTheClock(t *testing.T) {
 	for _, c := range []struct {
 		offset       time.Duration
 		level, words string
 	}{
 		{0, "ok", "UTC"},
-		{-time.Hour, "warning", "1h0m0s apart"},
 		{-60 * 366 * 24 * time.Hour, "error", "by this machine's clock"},
 	} {
 		d := newDesk(t)
@@ -476,34 +492,6 @@ func TestCheckReportsWhatDoesNotLoad(t *testing.T) {
 			t.Errorf("%s: the fix is %q", name, read.Findings[0].Fix)
 		}
 	}
-}
-
-// A storage that hangs and ignores its context does not keep the command for ever.
-func TestCheckEndsWhereStorageHangs(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	released := make(chan struct{})
-	defer close(released)
-	hanging := hangingStorage{&certmagic.FileStorage{Path: t.TempDir()}, cancel, released}
-	if _, err := paywall.ProbeStorage(ctx, hanging); !errors.Is(err, ledger.ErrStorageTimeout) {
-		t.Errorf("it ends with %v", err)
-	}
-}
-
-// hangingStorage hangs when the record of the check is written, and has the time run out.
-type hangingStorage struct {
-	certmagic.Storage
-
-	expire   func()
-	released chan struct{}
-}
-
-func (s hangingStorage) Store(ctx context.Context, key string, value []byte) error {
-	if !strings.HasPrefix(key, "axra/check-") {
-		return s.Storage.Store(ctx, key, value)
-	}
-	s.expire()
-	<-s.released
-	return nil
 }
 
 func TestCheckEndsWhereRoutesInvokeThemselves(t *testing.T) {
@@ -570,7 +558,7 @@ func TestExamplesPassTheCheck(t *testing.T) {
 		d := newDesk(t)
 		raw, err := os.ReadFile(file)
 		mustDo(t, err)
-		if read := d.check(strings.NewReplacer("/var/www", "ROOT", "/srv", "ROOT", "/mnt/shared/axra", "STORAGE").Replace(string(raw))); read.err != nil {
+		if read := d.check(strings.NewReplacer("/var/www", "ROOT", "/srv", "ROOT", "/var/lib/axra", "STORAGE").Replace(string(raw))); read.err != nil {
 			t.Errorf("%s: %+v", file, read.bad())
 		}
 	}

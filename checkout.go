@@ -169,7 +169,7 @@ func (v *visit) reusable(o offered) *session.Pending {
 	scope := session.Scope(v.site.origin, o.pass, o.resource)
 	for i := range v.pending.here {
 		entry := &v.pending.here[i]
-		if entry.Scope == scope && entry.Price == o.price.String() && entry.Extends == v.extendedSession() && entry.Reusable(now()) {
+		if entry.Scope == scope && entry.Price == o.price.String() && entry.Extends == v.extendedPurchase() && entry.Reusable(now()) {
 			return entry
 		}
 	}
@@ -181,6 +181,10 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	none := session.Pending{}
 	if len(v.target) > maxTarget {
 		return none, &page.View{Kind: page.TooLong}, nil
+	}
+	if err := v.app.store.sells(v.app.bounds); err != nil {
+		v.complainUnreadable(err)
+		return none, &page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second}, nil
 	}
 	if err := v.app.client.Ready(); err != nil {
 		return v.unavailable(err) // before it costs anybody's budget
@@ -199,7 +203,10 @@ func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	entry := session.Pending{
 		Session: opened.Session, CheckoutURL: opened.URL, ExpiresAt: opened.ExpiresAt,
 		Scope: session.Scope(v.site.origin, o.pass, o.resource), Price: o.price.String(),
-		Extends: v.extendedSession(), Device: v.device,
+		Extends: v.extendedPurchase(), Device: v.device,
+	}
+	if entry.Device == "" {
+		entry.Device = newDeviceID()
 	}
 	if err := v.keepPending(v.w, v.site, entry); err != nil {
 		// Without the cookie the payment could not be given to this browser.
@@ -241,7 +248,7 @@ func (v *visit) order(o offered) session.Order {
 		order.SuccessURL += "&" + paramProgram + "=1"
 	}
 	if v.extends != nil {
-		order.Terms.Extends, order.Terms.From = v.extends.Session, v.extends.Until.UTC().Truncate(time.Second)
+		order.Terms.Extends, order.Terms.From = v.extends.ID, v.extends.EndsAt.UTC().Truncate(time.Second)
 	}
 	if own := replaced(v.r, v.CancelURL); own != "" {
 		order.CancelURL = own

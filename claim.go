@@ -1,9 +1,9 @@
 package paywall
 
 import (
-	"crypto/rand"
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,10 +15,6 @@ import (
 
 // claimFirst is the one value of Handler.Claim.
 const claimFirst = "first"
-
-// originHolder is who has the claim of a purchase that the browser that started it
-// has taken.
-const originHolder = "origin"
 
 // claimLife is how long after the payment it may be claimed: as long as the browser
 // that started the checkout is waited for.
@@ -37,52 +33,57 @@ func checkClaim(value string) error {
 // askClaim explains to who comes back from a checkout of another browser, and offers
 // to go on here. It says the same whatever the id, and looks nothing up.
 func (v *visit) askClaim() error {
-	return v.showView(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.claimAddress(rand.Text())})
+	return v.showView(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.claimAddress(newFormDeviceID())})
 }
 
-func (v *visit) claimAddress(holder string) string {
+func (v *visit) claimAddress(deviceID string) string {
 	id := v.params.Get(paramSession)
 	if len(id) > maxClaim {
 		id = ""
 	}
-	return withParams(v.target, paramSession, id, paramPlace, holder)
+	return withParams(v.target, paramSession, id, paramPlace, deviceID)
 }
 
-// takeClaim lets the first browser that knows the id of a session take its grant,
-// once, where it was sold so.
-func (v *visit) takeClaim(holder string) error {
+// takeClaim lets the first browser that knows the id of a session take its purchase, once, where it was sold so.
+func (v *visit) takeClaim(deviceID string) error {
 	id := v.params.Get(paramSession)
 	// No link to the page: from here it would lead to another checkout.
-	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(rand.Text())}
+	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(newFormDeviceID())}
 	if v.Claim != claimFirst {
 		return v.showView(page.View{Kind: page.NotYours, NextURL: v.target})
 	}
 	if id == "" || len(id) > maxClaim || url.QueryEscape(id) != id {
 		return v.showView(later)
 	}
-	if wait, ok := v.app.claims.Allow(v.clientIP()); !ok { // each costs a look into storage
+	if wait, ok := v.app.claims.Allow(v.clientIP()); !ok { // each costs a look into the ledger
 		return v.showView(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
 	}
-	grant, err := v.app.grants.of(v.r.Context(), id)
+	purchase, err := v.app.access.OfSession(v.r.Context(), id)
 	switch {
-	case errors.Is(err, ledger.ErrNotPaid):
+	case errors.Is(err, ledger.ErrNotFound):
 		return v.showView(later)
 	case err != nil:
 		return v.unreadable(err)
-	case !grant.Terms.Claim, !grant.Open(now()), !v.opens(grant), now().Sub(grant.At) > claimLife:
+	case purchase.StatusAt(now()) != ledger.Active, !v.opens(purchase), now().Sub(purchase.CreatedAt) > claimLife:
 		return v.showView(later)
-	case v.openBy(grant.Terms.Pass) != nil:
+	case v.openBy(purchase.Product) != nil:
 		return v.arrive() // it is open here already
 	}
-	slot, err := v.app.ledger.Take(v.r.Context(), ledger.Claimed, grant.Session, 1, holder, now())
+	bought, err := v.app.ledger.Details(v.r.Context(), purchase.ID)
 	switch {
-	case errors.Is(err, ledger.ErrNoneLeft):
-		return v.showView(later)
 	case err != nil:
 		return v.unreadable(err)
+	case !slices.ContainsFunc(bought.Payments, func(p ledger.Payment) bool { return p.SessionID == id && p.Terms.Claim }):
+		return v.showView(later)
 	}
-	v.app.countUsed(grant.Session, grant.Terms.Pass)
-	v.logger.Info("purchase claimed by another browser",
-		zap.String("session", shorten(grant.Session)), zap.String("pass", grant.Terms.Pass))
-	return v.admitPlace(grant, place{ledger.Claimed, slot, holder})
+	err = v.app.ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
+	switch {
+	case errors.Is(err, ledger.ErrUnavailable):
+		return v.unreadable(err)
+	case err != nil:
+		return v.showView(later)
+	}
+	v.app.countUsed(purchase.ID, purchase.Product)
+	v.logger.Info("purchase claimed by another browser", zap.String("purchase", reference(purchase.ID)), zap.String("pass", purchase.Product))
+	return v.admitDevice(purchase, deviceID)
 }

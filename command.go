@@ -17,9 +17,9 @@ func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "axra",
 		Usage: "<command>",
-		Short: "Looks after the payments of a paywall",
+		Short: "Looks after the purchases of a paywall",
 		Long: `
-Looks after the payments and the keys of a paywall by axra_paywall, checks its
+Looks after the purchases and the keys of a paywall by axra_paywall, checks its
 configuration, and finds out how webhooks are signed.
 
 Most commands talk to the admin API of the Caddy that runs, at its usual address
@@ -27,7 +27,7 @@ Most commands talk to the admin API of the Caddy that runs, at its usual address
 --config says. Unlike caddy reload, they look for no Caddyfile in this folder.
 
 They print for people; with --json one JSON document for programs, and list one JSON
-object a line. What is missing in an answer they say on the standard error.`,
+object a line. Long ones show their progress on a terminal.`,
 		CobraFunc: fill,
 	})
 }
@@ -53,8 +53,9 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) {
 // subcommands are those of `caddy axra`.
 func subcommands() []*cobra.Command {
 	return []*cobra.Command{
-		listCommand(), showCommand(), revokeCommand(), restoreCommand(), giveCommand(), linkCommand(),
-		reportCommand(), sweepCommand(), exportCommand(), importCommand(), keysCommand(), webhookCommand(), checkCommand(),
+		listCommand(), showCommand(), revokeCommand(), restoreCommand(), removeDeviceCommand(), giveCommand(), linkCommand(),
+		reportCommand(), backupCommand(), restoreBackupCommand(), exportCommand(), importCommand(), sweepCommand(),
+		keysCommand(), webhookCommand(), checkCommand(),
 	}
 }
 
@@ -139,13 +140,6 @@ func printJSON(cmd *cobra.Command, value any) error {
 	encoder := json.NewEncoder(cmd.OutOrStdout())
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
-}
-
-// warnUnreadable says, whatever is printed else, that an answer is not complete.
-func warnUnreadable(cmd *cobra.Command, records int) {
-	if records > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%d records cannot be read and are missing here; have Axra send their events again\n", records)
-	}
 }
 
 // table prints rows of cells that end with tabs, for people.

@@ -18,8 +18,7 @@ func checkCommand() *cobra.Command {
 Reads a configuration as caddy validate does, without starting it, and reports what
 would keep visitors from paying or let them in for free, each with its fix.
 
-Nothing is written but a few records in storage, which are removed again, and
-nothing is called. (Caddy itself creates its local authority where a site needs one,
+Nothing is written, and nothing is called. (Caddy itself creates its local authority where a site needs one,
 as it does for caddy validate.) With --live, Axra is sent one request that creates
 nothing, and the addresses of the webhooks are requested.
 
@@ -32,7 +31,7 @@ that EnvironmentFile of systemd names.`,
 	atDesk(cmd, "Configuration file to check")
 	flags := cmd.Flags()
 	flags.Bool("live", false, "Call Axra and the webhook's address, too")
-	flags.Bool("strict", false, "Take warnings for errors")
+	flags.Bool("strict", false, "Treat warnings as errors")
 	return cmd
 }
 

@@ -98,11 +98,7 @@ func runRefused(cmd *cobra.Command, _ []string) error {
 // forTerminal keeps what strangers have sent from steering a terminal. Files get it as
 // it is.
 func forTerminal(out io.Writer) io.Writer {
-	file, isFile := out.(*os.File)
-	if !isFile {
-		return out
-	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+	if !isTerminal(out) {
 		return out
 	}
 	return harmless{out}

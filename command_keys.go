@@ -54,7 +54,7 @@ func removeKeyCommand() *cobra.Command {
 		Use:   "remove <key> --yes",
 		Short: "Takes a leaked key away; what it has signed is void",
 		Long: `
-Takes away a key that has leaked. All that it has signed is void at once on this node, and within a minute on
+Takes away a key that has leaked. All that it has signed is void at once on this node, and within a second or two on
 others: visitors with its cookies have to be let in anew. To change keys without that, rotate.`,
 		Args: cobra.ExactArgs(1),
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
@@ -82,15 +84,15 @@ func (h *Handler) keyNames(r *http.Request, site site) []string {
 
 // accessCookie is where the token of a purchase goes: a name, and the path in each
 // spelling in which a browser may have it.
-func (s site) accessCookie(access token.Access, address *url.URL) (name string, paths []string) {
+func (s site) accessCookie(granted token.Access, address *url.URL) (name string, paths []string) {
 	switch {
-	case access.Resource == terms.WholePass:
-		return s.accessName("/", access.Pass), []string{"/"}
-	case strings.HasPrefix(access.Resource, "/"), strings.HasPrefix(access.Resource, "sha256:"):
+	case granted.Resource == terms.WholePass:
+		return s.accessName("/", granted.Pass), []string{"/"}
+	case strings.HasPrefix(granted.Resource, "/"), strings.HasPrefix(granted.Resource, "sha256:"):
 		paths = cookiePaths(address)
-		return s.accessName(paths[0], access.Pass), paths
+		return s.accessName(paths[0], granted.Pass), paths
 	default:
-		return s.accessName("/", access.Pass, access.Resource), []string{"/"}
+		return s.accessName("/", granted.Pass, granted.Resource), []string{"/"}
 	}
 }
 
@@ -172,9 +174,9 @@ type pendingCookies struct {
 }
 
 // without leaves out what a token has given already.
-func (p *pendingCookies) without(known *verified) {
+func (p *pendingCookies) without(known *access.Token) {
 	p.here = slices.DeleteFunc(p.here, func(entry session.Pending) bool {
-		return known != nil && entry.Session == known.Session
+		return known != nil && ledger.PurchaseID(entry.Session) == known.Purchase
 	})
 }
 
@@ -226,14 +228,14 @@ func (h *Handler) scopes(r *http.Request, site site) map[string]*sale {
 }
 
 // giveToken sets the cookie with an access token.
-func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, access token.Access) error {
-	raw, access, err := h.app.keyring.SignAccess(access, h.app.SigningAlgorithm)
+func (h *Handler) giveToken(w http.ResponseWriter, r *http.Request, site site, granted token.Access) error {
+	raw, granted, err := h.app.keyring.SignAccess(granted, h.app.SigningAlgorithm)
 	if err != nil {
 		return err
 	}
-	name, paths := site.accessCookie(access, originalURL(r))
-	expires := access.Expires
-	if expires.Equal(access.Until) && access.Downloads == 0 {
+	name, paths := site.accessCookie(granted, originalURL(r))
+	expires := granted.Expires
+	if expires.Equal(granted.Until) && granted.Downloads == 0 {
 		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
 	}
 	cookie := site.cookie(name, raw, expires)

@@ -2,14 +2,13 @@ package paywall_test
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddy-axra/paywall/internal/faults"
+	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 const deviceLink = "Link for the other device"
@@ -97,7 +96,7 @@ func TestS3AFormSentTwiceTakesOnePlace(t *testing.T) {
 	late := w.visitor()
 	for range cap(friends) {
 		together.Go(func() {
-			friends <- late.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ", navigation, nil).status
+			friends <- late.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), navigation, nil).status
 		})
 	}
 	together.Wait()
@@ -107,8 +106,8 @@ func TestS3AFormSentTwiceTakesOnePlace(t *testing.T) {
 			t.Errorf("a third device is answered %d", status)
 		}
 	}
-	if places := w.facts("device"); places != 1 {
-		t.Errorf("%d places", places)
+	if devices := w.rows("devices"); devices != 2 {
+		t.Errorf("%d devices", devices)
 	}
 }
 
@@ -126,7 +125,7 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		"cut": token[:len(token)-1], "longer": token + "A", "64 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:],
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			answer := stranger.do(method, "/premium/article.html?axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ&axra_device="+forged, navigation, nil)
+			answer := stranger.do(method, "/premium/article.html?axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime()+"&axra_device="+forged, navigation, nil)
 			answer.wantPage(t, http.StatusForbidden, "cannot be opened on this device")
 			if answer.header.Get("Set-Cookie") != "" {
 				t.Errorf("%s: %s sets a cookie", name, method)
@@ -141,7 +140,7 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		}
 	}
 	for _, header := range []http.Header{{"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}}} {
-		if answer := stranger.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ", header, nil); answer.status != http.StatusForbidden {
+		if answer := stranger.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), header, nil); answer.status != http.StatusForbidden {
 			t.Errorf("sent from elsewhere (%v) the form is answered %d", header, answer.status)
 		}
 	}
@@ -150,8 +149,8 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 			t.Errorf("a holder %q gets a place", holder)
 		}
 	}
-	if w.facts("device") != 0 {
-		t.Error("a place was taken")
+	if w.rows("devices") != 1 {
+		t.Error("a device was added")
 	}
 	w.pass(25 * 60 * 60e9)
 	stranger.open(address).wantPage(t, http.StatusForbidden, "cannot be opened on this device")
@@ -174,7 +173,7 @@ func TestC2APreviewOfADeviceLinkTakesNoPlace(t *testing.T) {
 			t.Errorf("%s: %d", name, answer.status)
 		}
 	}
-	if w.facts("device") != 0 || w.creations() != 1 {
+	if w.rows("devices") != 1 || w.creations() != 1 {
 		t.Error("a preview has changed something")
 	}
 }
@@ -190,38 +189,37 @@ func TestDevicesThatWereSoldAreHonoured(t *testing.T) {
 }
 
 func TestD2D3DevicesWhileTheLedgerFails(t *testing.T) {
-	w, storage := newFaultyWorldOf(t, member())
+	w := newWorld(t, worldOptions{Caddyfile: member()})
 	v, phone, late := w.visitor(), w.visitor(), w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	address := link(t, v.open(receiptPage), deviceLink)
 	form := late.open(address)
 	phone.openOnDevice(address).wantPaid(t)
-	storage.Set(faults.Fails, "axra/ledger")
+	w.breakLedger()
+	w.restart()
 	late.open(address).wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	late.submit(form, "Open on this device", nil).wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
-	w.pass(60e9)
-	phone.open("/premium/article.html").wantPaid(t) // for the time of grace
-	storage.Heal()
+	w.mendLedger()
+	phone.open("/premium/article.html").wantPaid(t)
 	late.openOnDevice(address).wantPaid(t)
 }
 
-func TestADeviceWhosePlaceIsGoneIsTold(t *testing.T) {
+func TestADeviceThatWasRemovedIsTold(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: member()})
 	v, phone := w.visitor(), w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	address := link(t, v.open(receiptPage), deviceLink)
+	w.pass(time.Second)
 	phone.openOnDevice(address).wantPaid(t)
-	w.forget("device")
-	w.pass(60e9)
+	running, err := paywall.RunningLedger()
+	mustDo(t, err)
+	bought, err := running.Details(t.Context(), ledger.PurchaseID(w.lastPayment().SessionID))
+	mustDo(t, err)
+	mustDo(t, running.RemoveDevice(t.Context(), bought.ID, bought.Devices[len(bought.Devices)-1].ID))
 	phone.open("/premium/article.html").wantPage(t, http.StatusForbidden, "cannot be opened on this device")
 	v.open("/premium/article.html").wantPaid(t)
-	phone.openOnDevice(address).wantPaid(t)
-}
-
-// forget loses the records of the ledger of a kind.
-func (w *world) forget(kind string) {
-	w.t.Helper()
-	mustDo(w.t, os.RemoveAll(filepath.Join(w.storage, "axra", "ledger", kind)))
+	phone.open(address).wantPage(t, http.StatusForbidden, "cannot be opened on this device")
+	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
 }
 
 // A checkout that was open before is no extension.
@@ -243,7 +241,7 @@ func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	address := link(t, other.open(receiptPage), deviceLink)
 	theirs := w.lastPayment().ID
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	form := strings.Replace(address, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	form := strings.Replace(address, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	for _, answer := range []reply{v.open(address), v.do(http.MethodPost, form, navigation, nil)} {
 		if answer.location() != "/premium/article.html" || answer.header.Get("Set-Cookie") != "" {
 			t.Errorf("answered %d %q %v", answer.status, answer.location(), answer.header)
@@ -282,34 +280,6 @@ func TestAFriendsPurchaseDoesNotSwallowOnesOwn(t *testing.T) {
 	w.delivered()
 	w.pass(time.Minute)
 	v.browse("/premium/article.html").wantPaid(t)
-}
-
-func TestAnExtensionThatStandsAloneNeedsNoPlace(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: member()})
-	v, phone := w.visitor(), w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	phone.openOnDevice(link(t, v.open(receiptPage), deviceLink)).wantPaid(t)
-	back := phone.pay(phone.open(phone.open(link(t, phone.open(receiptPage), "Extend access")).location()), cardGood)
-	w.delivered()
-	w.forgetOldestPayment()
-	phone.browse(back.location())
-	w.pass(time.Minute)
-	phone.open("/premium/article.html").wantPaid(t)
-}
-
-func (w *world) forgetOldestPayment() {
-	w.t.Helper()
-	facts, err := filepath.Glob(filepath.Join(w.storage, "axra", "ledger", "paid", "*", "*"))
-	mustDo(w.t, err)
-	oldest, at := "", time.Time{}
-	for _, fact := range facts {
-		info, err := os.Stat(fact)
-		mustDo(w.t, err)
-		if oldest == "" || info.ModTime().Before(at) {
-			oldest, at = fact, info.ModTime()
-		}
-	}
-	mustDo(w.t, os.Remove(oldest))
 }
 
 // Who pays beside a place in a longer purchase loses nothing of that.

@@ -238,29 +238,6 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	})
 }
 
-// The rooms of docs/architecture.md are the files that there are.
-func TestEveryFileHasItsRoom(t *testing.T) {
-	_, rooms, _ := strings.Cut(readDoc(t, "docs/architecture.md"), "## Rooms\n\n```\n")
-	rooms, _, ok := strings.Cut(rooms, "```")
-	if !ok {
-		t.Fatal("docs/architecture.md has no rooms")
-	}
-	listed := regexp.MustCompile(`[a-z_]+\.go\b`).FindAllString(rooms, -1)
-	names, err := filepath.Glob("*.go")
-	mustDo(t, err)
-	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
-	for _, name := range names {
-		if n := len(slices.DeleteFunc(slices.Clone(listed), func(each string) bool { return each != name })); n != 1 {
-			t.Errorf("%s stands %d times in the rooms of docs/architecture.md", name, n)
-		}
-	}
-	for _, name := range listed {
-		if !slices.Contains(names, name) {
-			t.Errorf("the rooms of docs/architecture.md have %s, which there is not", name)
-		}
-	}
-}
-
 var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
 
 // Every Caddyfile in the documentation adapts, alone or where it belongs.

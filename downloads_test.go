@@ -4,54 +4,90 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func downloads(option string) string {
 	return strings.Replace(fiveLines, "access 30d", "per_path\n"+option, 1)
 }
 
-func TestAPurchaseIsFetchedAsOftenAsItWasSold(t *testing.T) {
+// A download is a window of time, which the first byte of content opens.
+func TestAPurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: downloads("downloads 2")})
 	w.write("premium/book.txt", marker+strings.Repeat(" text", 2000))
 	v := w.visitor()
 	back := v.pay(v.browse("/premium/book.txt"), cardGood)
 	w.delivered()
-	v.browse(back.location()).wantPaid(t) // the first
-
+	if answer := v.open(back.location()); answer.location() != "/premium/book.txt" {
+		t.Fatalf("%d %q", answer.status, answer.location())
+	}
 	get := func(header http.Header) reply { return v.do(http.MethodGet, "/premium/book.txt", header, nil) }
-	if answer := v.do(http.MethodHead, "/premium/book.txt", nil, nil); answer.status != http.StatusOK {
-		t.Errorf("HEAD: %d", answer.status)
+	used := func() int {
+		return w.rows("purchases WHERE downloads_used = 1") + 2*w.rows("purchases WHERE downloads_used = 2")
 	}
-	if answer := get(http.Header{"Range": {"bytes=5000-"}}); answer.status != http.StatusPartialContent {
-		t.Errorf("a resumed download: %d", answer.status)
-	}
+
 	tag := v.do(http.MethodHead, "/premium/book.txt", nil, nil).header.Get("Etag")
 	if answer := get(http.Header{"If-None-Match": {tag}}); answer.status != http.StatusNotModified {
 		t.Errorf("revalidated: %d", answer.status)
 	}
-	if answer := get(nil); answer.status != http.StatusOK { // the second
-		t.Errorf("the second download: %d", answer.status)
+	if answer := v.do(http.MethodGet, "/premium/nothing.txt", nil, nil); answer.status == http.StatusOK {
+		t.Error("a file that is not there")
 	}
+	if answer := get(http.Header{"Sec-Purpose": {"prefetch"}}); answer.status != http.StatusServiceUnavailable || strings.Contains(answer.body, marker) {
+		t.Errorf("FC6: a prefetch: %d", answer.status)
+	}
+	if used() != 0 {
+		t.Fatalf("%d downloads are used before the first byte", used())
+	}
+
+	v.open("/premium/book.txt").wantPaid(t) // the first window
+	for range 11 {                          // FC5
+		if answer := get(http.Header{"Range": {"bytes=1-"}}); answer.status != http.StatusPartialContent {
+			t.Errorf("a range inside an open window: %d", answer.status)
+		}
+	}
+	if answer := get(http.Header{"Sec-Purpose": {"prefetch"}}); answer.status != http.StatusOK {
+		t.Errorf("FC6: a prefetch inside an open window: %d", answer.status)
+	}
+	w.restart()
+	v.open("/premium/book.txt").wantPaid(t)
+	if used() != 1 {
+		t.Errorf("%d downloads are used, want 1", used())
+	}
+
+	w.pass(25 * time.Hour)
+	v.open("/premium/book.txt").wantPaid(t) // the second
+	w.load(downloads("downloads 9"))        // what was sold counts
+	w.pass(25 * time.Hour)
 	for range 2 {
-		program := get(nil)
-		if program.status != http.StatusPaymentRequired || strings.Contains(program.body, marker) || !strings.Contains(program.body, "2 times") {
+		program := get(http.Header{"Range": {"bytes=1-"}})
+		if program.status != http.StatusPaymentRequired || strings.Contains(program.body, "text") || !strings.Contains(program.body, "2 times") {
 			t.Fatalf("the third download: %d %.100s", program.status, program.body)
 		}
 		v.open("/premium/book.txt").wantPage(t, http.StatusPaymentRequired, "All downloads are used")
 		if program.header.Get("Etag") != "" || program.header.Get("Content-Range") != "" {
 			t.Error("a refusal has the header of the file")
 		}
-		w.restart()
-		w.load(downloads("downloads 9")) // what was sold counts
 	}
 	// Buying again gives as many anew, and the old purchase stays used up.
 	again := link(t, v.open("/premium/book.txt"), "Buy it again")
 	v.buy(again, cardGood).wantPaid(t)
-	if answer := get(nil); answer.status != http.StatusOK {
-		t.Errorf("after buying again: %d", answer.status)
-	}
 	// Another file is another purchase.
 	v.open("/premium/article.html").wantCheckout(t, w)
+}
+
+// With the ledger out of reach open windows go on, and new ones wait.
+func TestD3DownloadsWhileTheLedgerIsBroken(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: downloads("downloads 2")})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	w.breakLedger()
+	w.pass(5 * time.Minute)
+	v.open("/premium/article.html").wantPaid(t)
+	w.restart()
+	v.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	w.mendLedger()
+	v.open("/premium/article.html").wantPaid(t)
 }
 
 func TestALimitThatCameLaterDoesNotCount(t *testing.T) {
@@ -70,11 +106,13 @@ func TestDownloadsBoughtAgainAreFoundWhenTheTabWasClosed(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: downloads("downloads 1")})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	w.pass(25 * time.Hour)
 	used := v.open("/premium/article.html")
 	used.wantPage(t, http.StatusPaymentRequired, "All downloads are used")
 	v.pay(v.browse(link(t, used, "Buy it again")), cardGood)
 	w.delivered()
 	v.browse("/premium/article.html").wantPaid(t)
+	w.pass(25 * time.Hour)
 	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "All downloads are used")
 	if w.creations() != 2 {
 		t.Errorf("%d sessions", w.creations())
@@ -88,6 +126,7 @@ func TestAPassCountsBeforeAUsedUpDownload(t *testing.T) {
 	w.write("files/a.txt", marker)
 	v := w.visitor()
 	v.buyPass("/files/a.txt", "files").wantPaid(t)
+	w.pass(25 * time.Hour)
 	v.open("/files/a.txt").wantPage(t, http.StatusPaymentRequired, "All downloads are used")
 	v.buyPass("/premium/article.html", "month").wantPaid(t)
 	for range 3 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -275,7 +276,7 @@ http://localhost:PORT {
 	axra_paywall /cheap/* {
 		price 0.50 usd
 	}
-	respond /cheap/* "PAID-CONTENT-MARKER {http.axra.paid} {http.axra.pass} {http.axra.session} {http.axra.payment} {http.axra.until}"
+	respond /cheap/* "PAID-CONTENT-MARKER {http.axra.paid} {http.axra.pass} {http.axra.purchase} {http.axra.until}"
 	root ROOT
 	file_server
 }
@@ -285,7 +286,7 @@ http://localhost:PORT {
 // application that somebody has.
 func TestNobodyHasAName(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(twoGates, "root ROOT",
-		`respond /free "[{http.axra.paid}|{http.axra.user}|{http.auth.user.id}|{http.axra.session}]"`+"\n\troot ROOT", 1)})
+		`respond /free "[{http.axra.paid}|{http.axra.user}|{http.auth.user.id}|{http.axra.purchase}]"`+"\n\troot ROOT", 1)})
 	if got := w.visitor().open("/free").body; got != "[false|||]" && got != "[false||{http.auth.user.id}|]" {
 		t.Errorf("a visitor who has not paid is %s", got)
 	}
@@ -469,12 +470,11 @@ func TestPlaceholdersForLaterHandlers(t *testing.T) {
 	answer := v.buy("/cheap/x", cardGood)
 	answer.wantPaid(t)
 	fields := strings.Fields(answer.body)
-	payment := w.lastPayment()
-	if len(fields) != 6 || fields[1] != "true" || fields[2] != "cheap" || fields[3] != payment.SessionID || fields[4] != payment.ID {
+	if len(fields) != 5 || fields[1] != "true" || fields[2] != "cheap" || fields[3] != ledger.PurchaseID(w.lastPayment().SessionID) {
 		t.Errorf("placeholders: %q", fields)
 	}
-	if until, err := time.Parse(time.RFC3339, fields[5]); err != nil || until.Before(w.now()) || until.After(w.now().Add(time.Hour)) {
-		t.Errorf("until %q", fields[5])
+	if until, err := time.Parse(time.RFC3339, fields[4]); err != nil || until.Before(w.now()) || until.After(w.now().Add(time.Hour)) {
+		t.Errorf("until %q", fields[4])
 	}
 }
 

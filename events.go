@@ -3,7 +3,6 @@ package paywall
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,7 +35,6 @@ const (
 const (
 	maxAnnouncements = 256             // that wait to be handled
 	flushTimeout     = 2 * time.Second // for which the end of a configuration waits for them
-	lookTimeout      = 2 * time.Second // for what is known about a payment besides the event
 )
 
 // announcer emits events in their order, apart from the requests that cause them:
@@ -176,9 +174,13 @@ func (id announcedID) MarshalJSON() ([]byte, error) { return json.Marshal(shorte
 // announced is what an event says. All keys are always there, so that no placeholder
 // stays unreplaced. The ids are no plain strings: a handler written in Go that asserts
 // `.(string)` gets nothing; it calls String, by way of fmt.Stringer.
-func announced(about ledger.Fact) map[string]any {
+func announced(about ledger.Payment) map[string]any {
+	purchaseID := ""
+	if about.SessionID != "" {
+		purchaseID = ledger.PurchaseID(about.SessionID)
+	}
 	data := map[string]any{
-		"session": announcedID(about.Session), "payment": announcedID(about.Payment),
+		"purchase": purchaseID, "session": announcedID(about.SessionID), "payment": announcedID(firstOf(about.PaymentIDs)),
 		"pass": about.Terms.Pass, "resource": about.Terms.Resource, "site": about.Terms.Site,
 		"amount": "", "currency": about.Paid.Currency, "until": "", "outcome": "", "reason": "",
 	}
@@ -188,48 +190,40 @@ func announced(about ledger.Fact) map[string]any {
 	return data
 }
 
-// afterPaid counts and announces a payment that has been stored. Its refund may have
+// announcePaid counts and announces a payment that has been stored. Its refund may have
 // come first.
-func (a *App) afterPaid(ctx context.Context, fact ledger.Fact) {
-	countPaid(fact)
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	until := fact.Terms.Access.Until(fact.At)
-	grant, err := a.ledger.GrantOf(ctx, fact)
-	switch {
-	case err != nil:
-		a.complainLookUp(fact.Session, fact.Payment, err)
-	default:
-		until = grant.Until // more than was bought now, where it extends a purchase
-		if grant.ClosedFor != "" && grant.Session == fact.Session {
-			countOutcome(grant.ClosedFor, fact)
-		}
+func (a *App) announcePaid(purchase ledger.Purchase, payment ledger.Payment) {
+	countPaid(payment)
+	switch purchase.Status {
+	case ledger.Refunded:
+		countOutcome(ledger.EventRefunded, payment)
+	case ledger.Disputed:
+		countOutcome(ledger.EventDisputed, payment)
 	}
-	data := announced(fact)
-	if !until.IsZero() {
-		data["until"] = until.UTC().Format(time.RFC3339)
+	data := announced(payment)
+	data["purchase"] = purchase.ID // which it may extend
+	if !purchase.EndsAt.IsZero() {
+		data["until"] = purchase.EndsAt.UTC().Format(time.RFC3339)
 	}
 	a.announcer.emit(eventPaid, data)
 }
 
-// afterOutcome counts and announces a refund or a step of a dispute that has been
-// stored. What was sold is looked up, and may not be known yet.
-func (a *App) afterOutcome(ctx context.Context, kind ledger.Kind, event webhook.Event) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	about := ledger.Fact{Session: event.Session, Payment: event.Payment}
-	sold, err := a.ledger.Sold(ctx, event.Session, event.Payment)
-	switch {
-	case err == nil:
-		countOutcome(kind, sold)
-		about = sold
-		if event.Payment != "" {
-			about.Payment = event.Payment // of the two that a local rail may name
-		}
-	case !errors.Is(err, ledger.ErrNotPaid):
-		a.complainLookUp(event.Session, event.Payment, err)
+// announceEvent counts and announces a refund or a step of a dispute that has been
+// stored. What was sold may not be known yet.
+func (a *App) announceEvent(kind ledger.EventKind, event webhook.Event, recorded ledger.Recorded) {
+	about := recorded.Payment
+	if about.SessionID == "" {
+		about = ledger.Payment{SessionID: event.Session}
+	} else {
+		countOutcome(kind, about)
+	}
+	if len(event.PaymentIDs) > 0 {
+		about.PaymentIDs = event.PaymentIDs
 	}
 	data := announced(about)
+	if recorded.Purchase.ID != "" {
+		data["purchase"] = recorded.Purchase.ID
+	}
 	if outcome, ok := disputeOutcomes[kind]; ok {
 		data["outcome"] = outcome
 		a.announcer.emit(eventDisputed, data)
@@ -238,13 +232,8 @@ func (a *App) afterOutcome(ctx context.Context, kind ledger.Kind, event webhook.
 	a.announcer.emit(eventRefunded, data)
 }
 
-func (a *App) complainLookUp(session, payment string, err error) {
-	a.complain(a.logger, "what was sold could not be looked up; it is missing in metrics and events",
-		zap.String("session", shorten(session)), zap.String("payment", shorten(payment)), zap.Error(err))
-}
-
 // announceRejected tells of money that opens nothing, or of a webhook that was refused.
-func (a *App) announceRejected(about ledger.Fact, reason string) {
+func (a *App) announceRejected(about ledger.Payment, reason string) {
 	data := announced(about)
 	data["reason"] = reason
 	a.announcer.emit(eventRejected, data)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -42,7 +43,7 @@ func (g Gate) Opens(r *http.Request) bool {
 		return false
 	}
 	verdict, _ := g.decide(r, site, nil)
-	return verdict == open
+	return verdict == access.Open
 }
 
 // Site is the origin of a request.
@@ -57,16 +58,7 @@ func (g Gate) Read(raw, site string) (token.Access, error) {
 }
 
 // Sign signs what a token shall say.
-func (g Gate) Sign(access token.Access) (string, error) {
-	raw, _, err := g.app.keyring.SignAccess(access, g.app.SigningAlgorithm)
+func (g Gate) Sign(granted token.Access) (string, error) {
+	raw, _, err := g.app.keyring.SignAccess(granted, g.app.SigningAlgorithm)
 	return raw, err
-}
-
-// ForgetTokens pushes all tokens out of memory, as many others would. Their digests stay.
-func (g Gate) ForgetTokens() {
-	for i := range g.app.shared.recent.places {
-		for j := range g.app.shared.recent.places[i] {
-			g.app.shared.recent.places[i][j].Store(nil)
-		}
-	}
 }

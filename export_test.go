@@ -2,12 +2,16 @@ package paywall
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // SetClock sets the plugin's clock and returns how to set it back.
@@ -53,24 +57,41 @@ func MetricNames() []string {
 	return names
 }
 
-// SweepIfDue lets the running configuration look whether a sweep is due.
-func SweepIfDue(ctx context.Context) error {
+// Sweep deletes old purchases now.
+func Sweep(ctx context.Context) error {
 	app, err := runningApp()
 	if err != nil {
 		return err
 	}
-	return app.sweepIfDue(ctx)
+	_, err = app.sweep(ctx)
+	return err
 }
 
-// ProbeStorage is what `caddy axra check` tries a storage with.
-var ProbeStorage = probeStorage
+// PollFeeds asks the change feed of every open ledger now, as each does once a second.
+func PollFeeds(ctx context.Context) error {
+	var errs []error
+	pool.Range(func(_, value any) bool {
+		if s, ok := value.(*store); ok {
+			errs = append(errs, s.access.Poll(ctx))
+			select {
+			case <-s.keyring.Ready():
+			default:
+				errs = append(errs, token.ErrNoKeys)
+			}
+		}
+		return true
+	})
+	return errors.Join(errs...)
+}
 
-// HeardOf names what the running node has heard about a session; it changes whenever that
-// is more.
-func HeardOf(session string) (string, error) {
+// KeyStore is how the plugin keeps its keys in a ledger.
+func KeyStore(l *ledger.Ledger) token.Store { return keyStore{l} }
+
+// RunningLedger is the ledger of the running configuration.
+func RunningLedger() (*ledger.Ledger, error) {
 	app, err := runningApp()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return app.shared.heard.edition(session), nil
+	return app.ledger, nil
 }

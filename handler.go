@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -33,12 +34,11 @@ import (
 // ------------|---------------
 // `{http.axra.paid}` | `true` for requests that a gate let through, `false` for those that it does not cover. The others are then empty.
 // `{http.axra.pass}` | The name of the pass that opened the gate.
-// `{http.axra.session}` | The id of the checkout session that paid.
-// `{http.axra.payment}` | Axra's payment id; may be empty.
+// `{http.axra.purchase}` | The id of the purchase. `caddy axra show` takes it.
 // `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
 // `{http.axra.preview.left}` | How many free samples a visitor who reads one has left.
 // `{http.axra.link.<path>}` | With Links, the private address of a path of this site, such as `{http.axra.link./feed/1.mp3}`.
-// `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of the session's id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
+// `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of its id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
 // Answers to requests that a gate lets through leave as `Cache-Control: private`.
 //
@@ -80,7 +80,7 @@ type Handler struct {
 
 	// RequestHeaders begins the names of request headers that tell an application
 	// behind the gate who has paid: with `X-Axra-` these are X-Axra-Paid (`true`),
-	// X-Axra-Pass, X-Axra-Session, X-Axra-Payment, X-Axra-Until and X-Axra-User. What
+	// X-Axra-Pass, X-Axra-Purchase, X-Axra-Until and X-Axra-User. What
 	// a client sends under such names is removed from every request that comes by the
 	// gate. Without it no headers are set.
 	RequestHeaders string `json:"request_headers,omitempty"`
@@ -89,7 +89,7 @@ type Handler struct {
 	// be had by adding `?axra_receipt` to the address of a page that was bought.
 	Receipt bool `json:"receipt,omitempty"`
 
-	// Claim lets another browser than the one that started a checkout take its grant,
+	// Claim lets another browser than the one that started a checkout take its purchase,
 	// as phones need whose banking app opens a browser of its own. With `first`, the
 	// first browser that comes with the session's unguessable id may, once. Without it
 	// nobody may.
@@ -392,11 +392,11 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		return nil
 	}
 	verdict, known := h.decide(r, site, nil)
-	if h.isBehindScript(r) && (verdict != open || known.Resource != terms.WholePass) {
+	if h.isBehindScript(r) && (verdict != access.Open || known.Resource != terms.WholePass) {
 		return h.show(w, r, page.View{Kind: page.BadAddress})
 	}
 	if own {
-		if verdict == open && known.link == "" && h.newVisit(w, r, site, next).isForAnotherGate(known) {
+		if verdict == access.Open && known.Link == "" && h.newVisit(w, r, site, next).isForAnotherGate(known) {
 			return h.admit(w, r, next, site, known) // with the parameters, which a gate behind reads
 		}
 		behind := next
@@ -406,9 +406,9 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		}
 	}
 	switch {
-	case verdict != open:
+	case verdict != access.Open:
 		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
-	case own && known.link == "" && isReturn(r): // a private address stays one address, in a browser too
+	case own && known.Link == "" && isReturn(r): // a private address stays one address, in a browser too
 		return h.newVisit(w, r, site, next).welcomeBack(known)
 	}
 	return h.admit(w, r, next, site, known)
@@ -474,21 +474,21 @@ func isOversized(r *http.Request, server *caddyhttp.Server) bool {
 
 // decide finds the token that opens the gate, if the request carries one. Where
 // passes are named, it must be of one of these.
-func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, *verified) {
-	best, known := none, (*verified)(nil)
+func (h *Handler) decide(r *http.Request, site site, passes []string) (access.Verdict, *access.Token) {
+	best, known := access.None, (*access.Token)(nil)
 	at := arrived(r)
-	h.eachPresented(r, site, at, func(entry *verified) bool {
+	h.eachPresented(r, site, at, func(entry *access.Token) bool {
 		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) || !h.isFor(r, entry) {
 			return true
 		}
 		verdict := h.app.judge(r.Context(), entry, at)
 		switch {
-		case verdict == open && entry.downloads() == 0:
-			best, known = open, entry
+		case verdict == access.Open && entry.DownloadLimit() == 0:
+			best, known = access.Open, entry
 			return false
-		case verdict == open, // another may open without counting downloads
-			verdict == unknown && best != open, // who may have paid is not told that all is over
-			verdict == closed && best == none:
+		case verdict == access.Open, // another may open without counting downloads
+			verdict == access.Unknown && best != access.Open, // who may have paid is not told that all is over
+			verdict == access.Closed && best == access.None:
 			best, known = verdict, entry
 		}
 		return true
@@ -497,7 +497,7 @@ func (h *Handler) decide(r *http.Request, site site, passes []string) (verdict, 
 }
 
 // isFor reports whether what a token was given for is what the request asks for.
-func (h *Handler) isFor(r *http.Request, entry *verified) bool {
+func (h *Handler) isFor(r *http.Request, entry *access.Token) bool {
 	sale := h.saleOf(entry.Pass)
 	if sale == nil || !sale.opens(entry.Resource, r) {
 		return false
@@ -508,10 +508,10 @@ func (h *Handler) isFor(r *http.Request, entry *verified) bool {
 
 // eachPresented calls visit for the valid tokens of a request, whatever they open, until
 // it returns false.
-func (h *Handler) eachPresented(r *http.Request, site site, at time.Time, visit func(*verified) bool) {
+func (h *Handler) eachPresented(r *http.Request, site site, at time.Time, visit func(*access.Token) bool) {
 	more := true
 	h.eachToken(r, site, func(raw string) bool {
-		if entry, err := h.app.verify(raw, site, at); err == nil {
+		if entry, err := h.app.access.Verify(raw, site.origin, at); err == nil {
 			more = visit(entry)
 		}
 		return more
@@ -556,26 +556,32 @@ func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) b
 }
 
 // admit serves a paid request.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *verified) error {
-	if v.link == "" {
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *access.Token) error {
+	if v.Link == "" {
 		h.renew(w, r, site, v)
 	}
 	private := newPrivateWriter(w)
+	private.follow = streamFollower{access: h.app.access, bounds: h.app.bounds, token: v, r: r}
+	defer func() { private.follow.end() }()
 	setAdmission(r, v)
 	h.identify(r, v)
 	h.offerLinks(r, site, v)
-	if v.link != "" {
+	if v.Link != "" {
 		private.before = func(int) {
 			w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads would tell its address
 		}
 	}
+	if isStream(r) {
+		ctx, release := h.app.access.Stream(r.Context(), v, h.app.bounds)
+		defer release()
+		r = r.WithContext(ctx)
+	}
 	var err error
-	if limit := v.downloads(); limit > 0 {
-		meter := newMeter(private, r, h.app.shared.fetches, h.app.ledger, h.logger, v.Session, limit, now)
-		meter.complain = h.app.complainDownloads.Do
-		if err = meter.serve(next, r); meter.refused {
-			meter.restore()
-			return h.newVisit(w, r, site, next).usedUp(v, limit)
+	if v.DownloadLimit() > 0 {
+		counted := newDownload(private, r, h, v)
+		if err = counted.serve(next); counted.refused != nil {
+			counted.restore()
+			return h.newVisit(w, r, site, next).refuseDownload(v, counted.refused)
 		}
 	} else {
 		err = next.ServeHTTP(private, r)
@@ -589,15 +595,15 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 }
 
 // renew replaces a token that ends before its access does.
-func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *verified) {
-	if !v.endsEarly() {
+func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *access.Token) {
+	if !endsEarly(v) {
 		return // as most do not: asking for the time would be a fifth of what the gate takes
 	}
-	access, due := v.renewal(now())
-	if !due {
+	renewed, isDue := renewal(v, now())
+	if !isDue {
 		return
 	}
-	if err := h.giveToken(w, r, site, access); err != nil {
+	if err := h.giveToken(w, r, site, renewed); err != nil {
 		h.app.complain(h.logger, "an access token could not be renewed", zap.Error(err))
 	}
 }

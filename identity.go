@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-axra/paywall/internal/access"
 )
 
 // DefaultRequestHeaders begins the names of the request headers that tell an
@@ -27,10 +29,10 @@ func checkRequestHeaders(prefix string) error {
 	return nil
 }
 
-// userID tells purchases apart without giving away the session's id: Caddy writes
-// it into access logs.
-func userID(session string) string {
-	sum := sha256.Sum256([]byte(session))
+// userID tells purchases apart without giving away their ids: Caddy writes it into
+// access logs.
+func userID(purchaseID string) string {
+	sum := sha256.Sum256([]byte(purchaseID))
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
@@ -67,12 +69,12 @@ func plainName(name string) string {
 var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
 // identify tells an application behind the gate who has paid.
-func (h *Handler) identify(r *http.Request, v *verified) {
+func (h *Handler) identify(r *http.Request, v *access.Token) {
 	if h.RequestHeaders == "" {
 		return
 	}
 	for name, value := range map[string]string{
-		"Paid": "true", "Pass": v.Pass, "Session": v.Session, "Payment": v.Payment, "Until": v.untilInWords(), "User": userID(v.Session),
+		"Paid": "true", "Pass": v.Pass, "Purchase": v.Purchase, "Until": untilText(v), "User": userID(v.Purchase),
 	} {
 		if value != "" {
 			r.Header.Set(h.RequestHeaders+name, headerText(value))
@@ -81,44 +83,42 @@ func (h *Handler) identify(r *http.Request, v *verified) {
 	caddyhttp.SetVar(r.Context(), identifiedVar+plainName(h.RequestHeaders), true)
 }
 
-// untilInWords is the end of access; empty for access without an end.
-func (v *verified) untilInWords() string {
-	end := v.end()
+// untilText is the end of access in RFC 3339; empty for access without expiry.
+func untilText(t *access.Token) string {
+	end := t.End()
 	if end.IsZero() {
 		return ""
 	}
 	return end.UTC().Format(time.RFC3339)
 }
 
-// placeholder is the value of a placeholder that says who has paid; nil is for who has not.
-func (v *verified) placeholder(key string) (value any, known bool) {
-	if key == "http.auth.user.id" && v != nil {
-		return userID(v.Session), true // asked last: what an authentication handler sets goes before
+// placeholder is the value of a placeholder that says who has paid; t is nil where nobody has.
+func placeholder(t *access.Token, key string) (value any, known bool) {
+	if key == "http.auth.user.id" && t != nil {
+		return userID(t.Purchase), true // asked last: what an authentication handler sets goes before
 	}
 	name, found := strings.CutPrefix(key, "http.axra.")
 	if !found {
 		return nil, false
 	}
 	if name == "paid" {
-		return v != nil, true
+		return t != nil, true
 	}
-	if v == nil {
-		v = new(verified)
+	switch name {
+	case "pass", "purchase", "until", "user":
+		if t == nil {
+			return "", true
+		}
 	}
 	switch name {
 	case "pass":
-		return v.Pass, true
-	case "session":
-		return v.Session, true
-	case "payment":
-		return v.Payment, true
+		return t.Pass, true
+	case "purchase":
+		return t.Purchase, true
 	case "until":
-		return v.untilInWords(), true
+		return untilText(t), true
 	case "user":
-		if v.Session == "" {
-			return "", true
-		}
-		return userID(v.Session), true
+		return userID(t.Purchase), true
 	}
 	return nil, false
 }

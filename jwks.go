@@ -46,7 +46,7 @@ func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 		return nil
 	}
 	keys, err := h.app.keyring.PublicKeys()
-	if err != nil { // the very first start, or a storage in trouble
+	if err != nil { // the very first start, or a ledger in trouble
 		header.Set("Cache-Control", "no-store")
 		header.Set("Retry-After", "5")
 		w.WriteHeader(http.StatusServiceUnavailable)

@@ -11,6 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -50,8 +51,7 @@ type linkClaims struct {
 	Scope    string `json:"o"` // site, pass and address
 	Pass     string `json:"p"`
 	Resource string `json:"r"` // of the purchase
-	Session  string `json:"s"`
-	Payment  string `json:"y,omitempty"`
+	Purchase string `json:"s"`
 }
 
 func linkScope(site site, pass, address string) string {
@@ -73,7 +73,7 @@ func linkTarget(target string) string {
 }
 
 // linkAddress is the private address of a target of this site.
-func (h *Handler) linkAddress(site site, v *verified, target string) (string, error) {
+func (h *Handler) linkAddress(site site, v *access.Token, target string) (string, error) {
 	life := time.Duration(h.Links.For)
 	if life == 0 {
 		life = longestLink
@@ -82,12 +82,12 @@ func (h *Handler) linkAddress(site site, v *verified, target string) (string, er
 }
 
 // privateAddress opens one address of a site to whoever has it.
-func (a *App) privateAddress(site site, access token.Access, target string, expires time.Time) (string, error) {
+func (a *App) privateAddress(site site, granted token.Access, target string, expires time.Time) (string, error) {
 	target = samePath(target)
 	claims := linkClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
-		Scope:            linkScope(site, access.Pass, linkTarget(target)),
-		Pass:             access.Pass, Resource: access.Resource, Session: access.Session, Payment: access.Payment,
+		Scope:            linkScope(site, granted.Pass, linkTarget(target)),
+		Pass:             granted.Pass, Resource: granted.Resource, Purchase: granted.Purchase,
 	}
 	raw, err := a.keyring.Sign(token.Link, claims)
 	if err != nil {
@@ -98,7 +98,7 @@ func (a *App) privateAddress(site site, access token.Access, target string, expi
 
 // linked is the purchase whose private address the request came by, nil if it came by
 // none. It opens that one address, to be read.
-func (h *Handler) linked(r *http.Request, site site) *verified {
+func (h *Handler) linked(r *http.Request, site site) *access.Token {
 	if h.Links == nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return nil
 	}
@@ -108,36 +108,28 @@ func (h *Handler) linked(r *http.Request, site site) *verified {
 	}
 	raw := ownParams(address.RawQuery).Get(paramLink)
 	entry, err := h.app.verifyLink(raw, site)
-	if err != nil || entry.link != linkScope(site, entry.Pass, linkTarget(askedFor(address))) || !isPlain(r) {
+	if err != nil || entry.Link != linkScope(site, entry.Pass, linkTarget(askedFor(address))) || !isPlain(r) {
 		return nil
 	}
 	return entry
 }
 
 // verifyLink checks the token of a private address, once while it is remembered.
-func (a *App) verifyLink(raw string, site site) (*verified, error) {
-	if len(raw) > token.MaxSize {
-		return nil, token.ErrInvalid
-	}
-	if known := a.remembered(raw, now()); known != nil {
-		if known.Site != site.origin || known.link == "" {
-			return nil, token.ErrInvalid
+func (a *App) verifyLink(raw string, site site) (*access.Token, error) {
+	return a.access.VerifyLink(raw, site.origin, func() (token.Access, string, error) {
+		var claims linkClaims
+		kid, err := a.keyring.VerifyBy(token.Link, raw, &claims)
+		if err != nil {
+			return token.Access{}, "", err
 		}
-		return known, nil
-	}
-	var claims linkClaims
-	kid, err := a.keyring.VerifyBy(token.Link, raw, &claims)
-	if err != nil {
-		return nil, err
-	}
-	if claims.Session == "" || claims.Pass == "" || claims.Resource == "" || claims.Scope == "" {
-		return nil, token.ErrInvalid
-	}
-	access := token.Access{
-		Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
-		Session: claims.Session, Payment: claims.Payment, Expires: claims.ExpiresAt.Time, Key: kid,
-	}
-	return a.remember(raw, &verified{Access: access, link: claims.Scope}), nil
+		if claims.Purchase == "" || claims.Pass == "" || claims.Resource == "" || claims.Scope == "" {
+			return token.Access{}, "", token.ErrInvalid
+		}
+		return token.Access{
+			Site: site.origin, Pass: claims.Pass, Resource: claims.Resource,
+			Purchase: claims.Purchase, Expires: claims.ExpiresAt.Time, Key: kid,
+		}, claims.Scope, nil
+	})
 }
 
 // escaped writes a path as it travels, whether it was written so or not.
@@ -158,7 +150,7 @@ const linkPlaceholder = "http.axra.link."
 
 // offerLinks makes `{http.axra.link./feed/1.mp3}` the private address of that path,
 // for feeds that name their episodes.
-func (h *Handler) offerLinks(r *http.Request, site site, v *verified) {
+func (h *Handler) offerLinks(r *http.Request, site site, v *access.Token) {
 	if h.Links == nil {
 		return
 	}

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/caddy-axra/paywall/internal/faults"
 )
 
 // privateAddress is that of a page, from its receipt.
@@ -206,7 +204,10 @@ func TestDownloadsByPrivateAddressAreCounted(t *testing.T) {
 	v, manager := w.visitor(), w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	address := v.privateAddress("/premium/article.html")
+	manager.do(http.MethodGet, address, nil, nil).wantPaid(t) // in the same window
+	w.pass(25 * time.Hour)
 	manager.do(http.MethodGet, address, nil, nil).wantPaid(t)
+	w.pass(25 * time.Hour)
 	if answer := manager.do(http.MethodGet, address, nil, nil); answer.status != http.StatusPaymentRequired || strings.Contains(answer.body, marker) {
 		t.Errorf("a third fetch: %d", answer.status)
 	}
@@ -234,12 +235,12 @@ func TestT4APrivateAddressIsOneOfItsQueries(t *testing.T) {
 }
 
 func TestD3AnEndedPrivateAddressStaysShutWhileTheLedgerFails(t *testing.T) {
-	w, storage := newFaultyWorldOf(t, member("links"))
+	w := newWorld(t, worldOptions{Caddyfile: member("links")})
 	v, player := w.visitor(), w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	address := v.privateAddress("/premium/article.html")
 	player.do(http.MethodGet, address, nil, nil).wantPaid(t)
-	storage.Set(faults.Fails, "axra/ledger")
+	w.breakLedger()
 	w.pass(time.Minute)
 	player.do(http.MethodGet, address, nil, nil).wantPaid(t) // for the time of grace
 	w.restart()                                              // nobody knows it any more

@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/access"
 )
 
 // MatchPaid matches requests of visitors who have paid: those to whom a gate of the
@@ -58,7 +60,7 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 		if err != nil {
 			continue // of another site
 		}
-		if verdict, _ := gate.decide(r, site, m.Passes); verdict == open {
+		if verdict, _ := gate.decide(r, site, m.Passes); verdict == access.Open {
 			return true, nil
 		}
 	}

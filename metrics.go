@@ -2,7 +2,6 @@ package paywall
 
 import (
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -41,18 +40,15 @@ var (
 	limitsHit = newCounter("limits_hit_total",
 		"Requests that a limit turned away, by limit.", "limit")
 	ledgerErrors = newCounter("ledger_errors_total",
-		"Storage operations of the ledger that failed, by operation (load, store) and reason (error, timeout).", "operation", "reason")
-	recheckAge = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "recheck_age_seconds",
-		Help:    "How old the ledger's previous answer about a visitor, or what confirmed it, was when the next one came.",
-		Buckets: []float64{5, 10, 15, 20, 30, 45, 60, 120, 300, 600, 1800, 3600},
-	})
+		"Operations of the ledger that failed: poll of the change feed, read of a purchase, write of a webhook.", "operation")
 	graceVerdicts = prometheus.NewCounter(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "grace_verdicts_total",
-		Help: "Requests let in on an earlier answer of the ledger, while it cannot be read.",
+		Help: "Requests of known buyers that were let in while the ledger could not be read.",
 	})
-	newsReads = newCounter("news_reads_total",
-		"Readings of the ledger's news by outcome: first, unchanged, changed, failed.", "outcome")
+	feedAge = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "caddy", Subsystem: "axra", Name: "feed_age_seconds",
+		Help: "Time since the ledger's change feed was last read; every second while all is well.",
+	}, oldestFeed)
 	tokensRemembered = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "tokens_remembered",
 		Help: "Access tokens and private addresses held in memory after their signatures were verified.",
@@ -61,7 +57,7 @@ var (
 
 var collectors = []prometheus.Collector{
 	checkouts, webhookEvents, funnel, paidAmount, refundedAmount, disputedAmount, disputes,
-	apiCalls, apiSuspended, limitsHit, ledgerErrors, recheckAge, graceVerdicts, newsReads, tokensRemembered,
+	apiCalls, apiSuspended, limitsHit, ledgerErrors, graceVerdicts, feedAge, tokensRemembered,
 }
 
 func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -81,13 +77,8 @@ func beginAtZero() {
 	} {
 		limitsHit.WithLabelValues(limit)
 	}
-	for _, operation := range []string{"load", "store", "list", "delete"} {
-		for _, reason := range []string{reasonError, reasonTimeout} {
-			ledgerErrors.WithLabelValues(operation, reason)
-		}
-	}
-	for _, outcome := range []string{newsFirst, newsUnchanged, newsChanged, newsFailed} {
-		newsReads.WithLabelValues(outcome)
+	for _, operation := range []string{operationPoll, operationRead, operationWrite} {
+		ledgerErrors.WithLabelValues(operation)
 	}
 	for _, event := range storedEvents {
 		countsFrom(event, outcomeNotStored)
@@ -126,16 +117,6 @@ const (
 )
 
 func countCheckout(outcome string) { checkouts.WithLabelValues(outcome).Inc() }
-
-// Outcomes of readings of the news.
-const (
-	newsFirst     = "first"
-	newsUnchanged = "unchanged"
-	newsChanged   = "changed"
-	newsFailed    = "failed"
-)
-
-func countNews(outcome string) { newsReads.WithLabelValues(outcome).Inc() }
 
 // Outcomes of webhooks that are worth an alert.
 const (
@@ -195,8 +176,8 @@ func (v *visit) countShown(offers ...offered) {
 
 // countUsed counts the first use of a purchase. What was used is remembered within
 // bounds: a program may fetch its token as often as it asks.
-func (a *App) countUsed(session, pass string) {
-	if _, first := a.shared.used.SetIfAbsent(session, new(struct{})); first {
+func (a *App) countUsed(purchaseID, pass string) {
+	if _, first := a.store.used.SetIfAbsent(purchaseID, new(struct{})); first {
 		countStep(pass, stepUsed)
 		countCheckout(outcomeRedeemed)
 	}
@@ -227,41 +208,32 @@ func newLimiter(perClient, total session.Rate, name string) *session.Limiter {
 	return limiter
 }
 
-// Reasons for which an operation of the ledger failed.
+// Operations of the ledger that may fail.
 const (
-	reasonError   = "error"
-	reasonTimeout = "timeout"
+	operationPoll  = "poll"
+	operationRead  = "read"
+	operationWrite = "write"
 )
-
-func countLedgerError(operation string, err error) {
-	reason := reasonError
-	if errors.Is(err, ledger.ErrStorageTimeout) {
-		reason = reasonTimeout
-	}
-	ledgerErrors.WithLabelValues(operation, reason).Inc()
-}
 
 func countCall(call session.Call) {
 	apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
 }
 
-func countRecheck(previous, at time.Time) { recheckAge.Observe(max(0, at.Sub(previous).Seconds())) }
-
-func countPaid(fact ledger.Fact) {
-	countStep(fact.Terms.Pass, stepPaid)
-	paidAmount.WithLabelValues(fact.Terms.Pass, fact.Paid.Currency).Add(fact.Paid.Amount.InexactFloat64())
+func countPaid(payment ledger.Payment) {
+	countStep(payment.Terms.Pass, stepPaid)
+	paidAmount.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
 }
 
 // disputeOutcomes are the outcomes of disputes, as labels and in events.
-var disputeOutcomes = map[ledger.Kind]string{
-	ledger.Disputed: "opened", ledger.DisputeWon: "won", ledger.DisputeLost: "lost",
+var disputeOutcomes = map[ledger.EventKind]string{
+	ledger.EventDisputed: "opened", ledger.EventDisputeWon: "won", ledger.EventDisputeLost: "lost",
 }
 
 // countOutcome counts a refund or a step of a dispute about a payment that is known.
 // What the operator has decided is none.
-func countOutcome(kind ledger.Kind, sold ledger.Fact) {
+func countOutcome(kind ledger.EventKind, sold ledger.Payment) {
 	pass, currency, amount := sold.Terms.Pass, sold.Paid.Currency, sold.Paid.Amount.InexactFloat64()
-	if kind == ledger.Refunded {
+	if kind == ledger.EventRefunded {
 		refundedAmount.WithLabelValues(pass, currency).Add(amount)
 		return
 	}

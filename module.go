@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,11 +19,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
-	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
@@ -90,9 +88,9 @@ type App struct {
 	// under another address than its host name, give its gates their own `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	// StorageRaw is where keys and facts about payments are kept. The default is
-	// Caddy's own storage.
-	StorageRaw json.RawMessage `json:"storage,omitempty" caddy:"namespace=caddy.storage inline_key=module"`
+	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in
+	// Caddy's data directory.
+	Database *Database `json:"database,omitempty"`
 
 	// Signature says how webhooks are signed; Axra's documentation leaves it open.
 	Signature *SignatureConfig `json:"signature,omitempty"`
@@ -103,14 +101,17 @@ type App struct {
 	// handler `axra_jwks` publishes.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
-	// Recheck is how long a node may go without asking the ledger whether a
-	// payment still stands; a refund closes every node within this time. The
-	// default is 30s.
+	// Recheck is how long a node may go without reading the ledger's change feed, which it does once a
+	// second, before it is in trouble: nothing is sold then, and known buyers are served for the time of
+	// Grace. The default is 5s.
 	Recheck caddy.Duration `json:"recheck,omitempty"`
 
-	// Grace is how long visitors who are known to have paid are served while the
-	// ledger cannot be read. The default is 10m.
+	// Grace is how long known buyers are served while the ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
+
+	// DownloadWindow is how long, from its first byte, a counted download may be resumed and fetched again.
+	// The default is 24h.
+	DownloadWindow caddy.Duration `json:"download_window,omitempty"`
 
 	// Keep is how long records of purchases are kept after access has ended, for
 	// disputes and accounts, at least 60d; then they are swept. Negative: for ever. Access
@@ -124,31 +125,27 @@ type App struct {
 	// Limits bound how many checkout sessions are started.
 	Limits *LimitsConfig `json:"limits,omitempty"`
 
-	logger        *zap.Logger
-	storage       certmagic.Storage
-	archive       *ledger.Archive
-	ledger        *ledger.Ledger
-	grants        grants
-	news          news
-	rechecks      singleflight.Group // of tokens, by digest and what was heard
-	shared        *shared
-	axra          *axraClient
-	formTargets   []string // where forms of pages may lead, for their Content-Security-Policy
-	keyring       *token.Keyring
-	client        *session.Client
-	limiter       *session.Limiter
-	claims        *session.Limiter
-	verifier      webhook.Verifier
-	credentials   [][]byte    // never kept with a refused request
-	keepsRefused  atomic.Bool // some webhook does
-	storageConfig string      // what StorageRaw said
-	siteURL       string
-	endpoint      string
-	passes        map[string]*sale
-	releases      []func()
-	stop          context.CancelFunc
-	stopped       chan struct{}
-	ctx           caddy.Context
+	logger       *zap.Logger
+	store        *store
+	ledger       *ledger.Ledger // of the store
+	access       *access.Cache  // of the store
+	bounds       access.Bounds
+	axra         *axraClient
+	formTargets  []string       // where forms of pages may lead, for their Content-Security-Policy
+	keyring      *token.Keyring // of the store
+	client       *session.Client
+	limiter      *session.Limiter
+	claims       *session.Limiter
+	verifier     webhook.Verifier
+	credentials  [][]byte    // never kept with a refused request
+	keepsRefused atomic.Bool // some webhook does
+	siteURL      string
+	endpoint     string
+	passes       map[string]*sale
+	releases     []func()
+	stop         context.CancelFunc
+	stopped      chan struct{}
+	ctx          caddy.Context
 
 	gatesMu  sync.Mutex
 	gates    atomic.Pointer[[]*Handler] // read by matchers on every request
@@ -162,7 +159,6 @@ type App struct {
 	complainUnsigned  rate.Sometimes // anybody can cause it
 	complainSignature rate.Sometimes // a wrong secret or scheme, most likely
 	complainMalformed rate.Sometimes
-	complainDownloads rate.Sometimes
 	complainPrice     rate.Sometimes
 }
 
@@ -228,7 +224,7 @@ const stopTimeout = time.Second
 
 // Defaults of the app.
 const (
-	DefaultRecheck = 30 * time.Second
+	DefaultRecheck = 5 * time.Second
 	DefaultGrace   = 10 * time.Minute
 )
 
@@ -238,13 +234,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
 	a.logger = ctx.Logger()
 	for _, sometimes := range []*rate.Sometimes{
-		&a.complainUnsigned, &a.complainSignature, &a.complainMalformed, &a.complainDownloads,
+		&a.complainUnsigned, &a.complainSignature, &a.complainMalformed,
 	} {
 		sometimes.First, sometimes.Interval = 1, time.Minute
 	}
 	a.complainPrice.First, a.complainPrice.Interval = 20, time.Minute // each file may have a price of its own
 	if a.Recheck < 0 || a.Grace < 0 {
-		return errors.New("axra: recheck and grace must be greater than zero: write for example `recheck 30s`")
+		return errors.New("axra: recheck and grace must be greater than zero: write for example `recheck 5s`")
 	}
 	if a.Recheck == 0 {
 		a.Recheck = caddy.Duration(DefaultRecheck)
@@ -252,8 +248,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.Grace == 0 {
 		a.Grace = caddy.Duration(DefaultGrace)
 	}
+	a.bounds = access.Bounds{Recheck: time.Duration(a.Recheck), Grace: time.Duration(a.Grace)}
 	if a.Keep == 0 {
-		a.Keep = caddy.Duration(ledger.DefaultKeep)
+		a.Keep = caddy.Duration(DefaultKeep)
 	}
 	if err := checkKeep(a.Keep); err != nil {
 		return fmt.Errorf("axra: %w", err)
@@ -266,9 +263,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if a.siteURL, err = resolveSiteURL(a.SiteURL); err != nil {
-		return err
-	}
-	if err := a.provisionStorage(ctx); err != nil {
 		return err
 	}
 	if err := a.provisionVerifier(secrets); err != nil {
@@ -306,28 +300,6 @@ func (a *App) provisionPasses() error {
 	return nil
 }
 
-func (a *App) provisionStorage(ctx caddy.Context) error {
-	a.storage = ctx.Storage()
-	if a.StorageRaw != nil {
-		a.storageConfig = string(a.StorageRaw) // which LoadModule empties
-		module, err := ctx.LoadModule(a, "StorageRaw")
-		if err != nil {
-			return fmt.Errorf("axra: loading the storage module: %w", err)
-		}
-		converter, ok := module.(caddy.StorageConverter)
-		if !ok {
-			return fmt.Errorf("axra: storage module %T gives no storage", module)
-		}
-		if a.storage, err = converter.CertMagicStorage(); err != nil {
-			return fmt.Errorf("axra: opening storage: %w", err)
-		}
-	}
-	a.archive = ledger.NewArchive(a.storage)
-	a.ledger = a.archive.Ledger
-	a.ledger.Observe(countLedgerError)
-	return nil
-}
-
 func (a *App) provisionVerifier(s secrets) error {
 	conf := SignatureConfig{}
 	if a.Signature != nil {
@@ -358,10 +330,12 @@ func (a *App) provisionShared(s secrets) error {
 	if err != nil {
 		return err
 	}
-	where := storageIdentity(a.storage, a.storageConfig)
-	a.shared = acquire(a, "shared", newShared, where)
-	a.readLedger()
-	a.keyring = a.shared.ring
+	where, err := a.Database.path()
+	if err != nil {
+		return err
+	}
+	a.store = acquire(a, "store", func() *store { return newStore(where) }, where)
+	a.ledger, a.access, a.keyring = a.store.ledger, a.store.access, a.store.keyring
 	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
 		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, "")}
 	}, where, perClient, total).value
@@ -380,14 +354,6 @@ func (a *App) provisionShared(s secrets) error {
 		endpoint, s.key, s.secret, hosts)
 	a.client = a.axra.Client
 	return nil
-}
-
-// readLedger prepares for reading what was paid.
-func (a *App) readLedger() {
-	heard := &a.shared.heard
-	a.ledger.OnNews(heard.outcome)
-	a.grants.ledger, a.grants.heard, a.grants.failing = a.ledger, heard, &a.shared.failing
-	a.news.ledger, a.news.heard, a.news.recheck = a.ledger, heard, time.Duration(a.Recheck)
 }
 
 func (l *LimitsConfig) rates() (perClient, total session.Rate, err error) {
@@ -444,7 +410,7 @@ func (a *App) Start() error {
 		return err
 	}
 	if !a.keepsRefused.Load() {
-		a.shared.refused.forget()
+		a.store.refused.forget()
 	}
 	a.started.Store(true)
 	for _, gate := range a.allGates() {
@@ -453,6 +419,10 @@ func (a *App) Start() error {
 	if a.axra != nil {
 		a.axra.logger.Store(a.logger)
 	}
+	if err := a.store.mayReplace(a.ctx); err != nil {
+		return err
+	}
+	a.store.start(a.logger)
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.stop = cancel
 	a.stopped = make(chan struct{})
@@ -460,14 +430,14 @@ func (a *App) Start() error {
 		defer close(a.stopped)
 		var work sync.WaitGroup
 		defer work.Wait()
-		work.Go(func() { a.keepKeys(ctx) })
-		work.Go(func() { a.keepSwept(ctx) })
+		work.Go(func() { a.store.ensureKeys(ctx, a.SigningAlgorithm) })
+		work.Go(func() { a.sweepRegularly(ctx) })
 	}()
 	return nil
 }
 
-// Stop ends the app's background work. The storage stays open: requests of the
-// old configuration are still being answered.
+// Stop ends the app's background work. The ledger stays open: requests of the old
+// configuration are still being answered.
 func (a *App) Stop() error {
 	if a.stop == nil {
 		return nil
@@ -480,7 +450,7 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// awaitWork waits for the background work to end, for stopTimeout at most: a storage
+// awaitWork waits for the background work to end, for stopTimeout at most: a database
 // that hangs must not hold up a reload.
 func (a *App) awaitWork() {
 	select {
@@ -498,40 +468,14 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
-// keepKeys makes sure that there is a key to sign with, then looks for keys that
-// other nodes have added.
-func (a *App) keepKeys(ctx context.Context) {
-	ensured := false
-	for {
-		wait := token.RefreshEvery
-		var err error
-		if ensured {
-			err = a.keyring.Refresh(ctx, a.storage)
-		} else {
-			err = a.keyring.Ensure(ctx, a.storage, a.SigningAlgorithm)
-			ensured = err == nil
-		}
-		if err != nil && ctx.Err() == nil {
-			a.logger.Error("signing keys cannot be read or created; those in memory stay in use", zap.Error(err))
-			wait = 5 * time.Second
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-}
-
-// keysReady waits a moment for the keys on a very first start. No request waits
-// for a storage lock.
+// keysReady reports whether the signing keys are known. It waits for them in the first moments of a process.
 func (a *App) keysReady(ctx context.Context) bool {
 	select {
 	case <-a.keyring.Ready():
 		return true
 	default:
 	}
-	timer := time.NewTimer(2 * time.Second)
+	timer := time.NewTimer(keysWait - time.Since(a.store.made))
 	defer timer.Stop()
 	select {
 	case <-a.keyring.Ready():
@@ -541,6 +485,9 @@ func (a *App) keysReady(ctx context.Context) bool {
 	}
 	return false
 }
+
+// keysWait is how long requests wait for the keys of a process that has just started.
+const keysWait = 2 * time.Second
 
 // pool holds what outlives a reload, by kind and by a hash of the configuration
 // that it depends on.
@@ -593,18 +540,32 @@ func anySuspended() float64 {
 	return found
 }
 
+// oldestFeed is the time, in seconds, since a change feed was last read; 0 without a ledger.
+func oldestFeed() float64 {
+	oldest := 0.0
+	pool.Range(func(_, value any) bool {
+		if s, ok := value.(*store); ok {
+			if polled := s.ledger.PolledAt(); !polled.IsZero() {
+				oldest = max(oldest, now().Sub(polled).Seconds())
+			}
+		}
+		return true
+	})
+	return oldest
+}
+
 // countRemembered is how many verified tokens this process remembers.
 func countRemembered() float64 {
-	var known []*shared
+	var known []*store
 	pool.Range(func(_, value any) bool { // which holds a lock for which a reload would wait
-		if s, ok := value.(*shared); ok {
+		if s, ok := value.(*store); ok {
 			known = append(known, s)
 		}
 		return true
 	})
 	total := 0
 	for _, s := range known {
-		total += s.verified.Size()
+		total += s.access.Size()
 	}
 	return float64(total)
 }
@@ -643,18 +604,6 @@ func newAxraClient(endpoint string, s secrets, hosts session.CheckoutHosts) *axr
 		OnBreaker: client.onBreaker, OnCall: countCall,
 	})
 	return client
-}
-
-// storageIdentity names a storage, so that the memory of a reloaded configuration
-// is shared only with one that reads the same facts.
-func storageIdentity(storage certmagic.Storage, config string) string {
-	if config != "" {
-		return config
-	}
-	if encoded, err := json.Marshal(storage); err == nil && string(encoded) != "{}" && string(encoded) != "null" {
-		return fmt.Sprintf("%T %s", storage, encoded)
-	}
-	return fmt.Sprintf("%T %p", storage, storage)
 }
 
 // appFrom loads the app for a handler and says what is missing if it is not

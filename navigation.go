@@ -14,9 +14,7 @@ func isNavigation(r *http.Request) bool {
 		return false
 	}
 	switch {
-	case r.Header.Get("Sec-Purpose") != "", r.Header.Get("Purpose") != "", r.Header.Get("X-Moz") != "":
-		return false
-	case r.Header.Get("Upgrade") != "":
+	case isPrefetch(r), r.Header.Get("Upgrade") != "":
 		return false
 	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
 		// Android browsers inside other apps send the app's package name, for every navigation.

@@ -6,6 +6,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // A request that two gates cover needs both, and each sells by itself. That is probably a mistake,
@@ -14,7 +17,7 @@ import (
 // isForAnotherGate reports whether the parameters that a gate has added to the address name a
 // product or a checkout that is not this gate's. Programs send one token, so they buy nothing
 // behind a gate.
-func (v *visit) isForAnotherGate(known *verified) bool {
+func (v *visit) isForAnotherGate(known *access.Token) bool {
 	if !acceptsHTML(v.r) && !v.isPoll() {
 		return false
 	}
@@ -39,8 +42,8 @@ func (v *visit) isForAnotherGate(known *verified) bool {
 // hasToken reports whether the browser has an access token of this gate for a checkout session.
 func (v *visit) hasToken(session string) bool {
 	found := false
-	v.eachPresented(v.r, v.site, arrived(v.r), func(entry *verified) bool {
-		found = entry.Session == session
+	v.eachPresented(v.r, v.site, arrived(v.r), func(entry *access.Token) bool {
+		found = entry.Purchase == ledger.PurchaseID(session)
 		return !found
 	})
 	return found

@@ -37,9 +37,10 @@ type Offer struct {
 	// value for a request the answer is a logged error 500.
 	Key string `json:"key,omitempty"`
 
-	// Downloads bounds how many times one purchase may be fetched, 1 to 1000; it goes
-	// with PerPath. A resumed range is not a new fetch, and a download that has begun
-	// is finished. What was sold with another number keeps it.
+	// Downloads is how many downloads one purchase allows, 1 to 1000; it goes with
+	// PerPath. A download is a window of time, by default 24h, from the first byte of
+	// content: within it the file may be fetched, resumed and fetched again. What was
+	// sold with another number keeps it.
 	Downloads int `json:"downloads,omitempty"`
 
 	// Devices is on how many devices one purchase may be used, the one that paid
@@ -106,7 +107,6 @@ func newSale(pass string, offer Offer) (*sale, error) {
 	return s, checkPassName(pass)
 }
 
-// maxDownloads: each fetch is a record of its own.
 const maxDownloads = 1000
 
 // dependsOnPath reports whether what is sold, or for how much, is looked up for each path.

@@ -294,15 +294,24 @@ const (
 // findScripts returns where names with the endings begin and end that are followed by more of the path, up to one
 // more than there may be.
 func findScripts(p string, endings func() *regexp.Regexp) [][]int {
-	if _, behind, dot := strings.Cut(p, "."); !dot || !strings.Contains(behind, "/") {
+	if !hasFolderWithDot(p) {
 		return nil
 	}
 	return endings().FindAllStringIndex(p, maxScripts+1)
 }
 
+// hasFolderWithDot reports whether more of a path follows a name with a dot, as most paths have not.
+func hasFolderWithDot(p string) bool {
+	_, behind, dot := strings.Cut(p, ".")
+	return dot && strings.Contains(behind, "/")
+}
+
 // pathInfos are the paths that follow the name of a script, as in /blog/public/index.php/premium/post. Front
 // controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script.
 func pathInfos(p string) (infos []string, tooMany bool) {
+	if !hasFolderWithDot(p) {
+		return nil, false
+	}
 	p = caddyhttp.CleanPath("/"+p, true)
 	found := findScripts(p, named)
 	for _, script := range found {
@@ -330,13 +339,12 @@ func applicationRoutes(address *url.URL) (routes []string, tooMany bool) {
 	return routes, tooMany
 }
 
-// queryRoute is the path with which a query begins, once our parameters are gone.
+// queryRoute is the path with which a query begins.
 func queryRoute(address *url.URL) (route string, ok bool) {
-	query, _ := cleanQuery(address.RawQuery)
-	if !strings.HasPrefix(query, "/") {
+	if !strings.HasPrefix(address.RawQuery, "/") {
 		return "", false
 	}
-	route, _, _ = strings.Cut(query, "&")
+	route, _, _ = strings.Cut(address.RawQuery, "&")
 	return unescapeOnce(route), true
 }
 

@@ -26,20 +26,19 @@ func (v *visit) pollState() string {
 	if entry == nil {
 		return "unknown"
 	}
-	grant, err := v.app.grants.of(v.r.Context(), entry.Session)
+	purchase, err := v.app.access.OfSession(v.r.Context(), entry.Session)
 	switch {
-	case err == nil && grant.Open(now()):
+	case err == nil && purchase.StatusAt(now()) == ledger.Active:
 		return "paid"
+	case err == nil && purchase.Status == ledger.Mismatched:
+		return "mismatch"
 	case err == nil:
 		return "closed"
-	case !errors.Is(err, ledger.ErrNotPaid):
+	case !errors.Is(err, ledger.ErrNotFound):
 		return "waiting"
 	}
 	if stage := v.app.stageOf(*entry); stage != "" {
 		return string(stage)
-	}
-	if _, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session); err == nil {
-		return "mismatch"
 	}
 	return "waiting"
 }

@@ -11,9 +11,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // problemType identifies our problem details (RFC 9457, section 3.1.1).
@@ -86,6 +88,8 @@ var plainly = map[page.Kind]struct {
 	page.TooLong:       {http.StatusRequestURITooLong, "The request is too long to be paid for. Nothing was charged."},
 	page.TooMany:       {http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged."},
 	page.Misconfigured: {http.StatusInternalServerError, "The site's paywall is not set up properly. Nothing was charged."},
+	page.DeviceFull:    {http.StatusForbidden, "The purchase is in use on as many devices as it allows. Nothing was charged."},
+	page.DeviceRefused: {http.StatusForbidden, "This device was removed from the purchase, or the purchase is closed. Nothing was charged."},
 	page.Unavailable:   {http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged."},
 	page.PaymentSafe:   {http.StatusServiceUnavailable, "The records cannot be read right now. A payment that was made is safe; do not pay again."},
 }
@@ -157,6 +161,12 @@ func (v *visit) startForProgram() error {
 		return v.problem(offers, howToBuy) // which says which passes there are
 	}
 	v.pending, v.forProgram = v.readPending(v.r, v.site), true
+	if verdict, _ := v.decide(v.r, v.site, []string{chosen.pass}); verdict == access.Unknown {
+		return v.showSafe()
+	}
+	if v.prolonged() != nil {
+		return v.sendProblem(http.StatusConflict, "You have access to this already: ask statusUrl for a new access token. Nothing was charged.")
+	}
 	known := v.openBy(chosen.pass)
 	if answered, err := v.owedTo(known); answered {
 		return err
@@ -167,7 +177,7 @@ func (v *visit) startForProgram() error {
 			return v.unreadable(err)
 		}
 		v.device = known.Device
-		if v.extends == nil && known.downloads() == 0 {
+		if v.extends == nil && known.DownloadLimit() == 0 {
 			return v.sendProblem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
 		}
 	}
@@ -195,7 +205,7 @@ func (v *visit) startForProgram() error {
 
 // owedTo tells a program, before a checkout is started, of what it has paid for already, or
 // of a payment that is on its way.
-func (v *visit) owedTo(known *verified) (answered bool, err error) {
+func (v *visit) owedTo(known *access.Token) (answered bool, err error) {
 	v.pending.without(known)
 	paid, _ := v.lookUp()
 	switch {
@@ -211,8 +221,9 @@ func (v *visit) owedTo(known *verified) (answered bool, err error) {
 
 // programStatus is how a checkout stands.
 type programStatus struct {
-	// State is `waiting`, `processing`, `failed`, `expired`, `paid`, `refunded`,
-	// `disputed`, `dispute_lost`, `revoked`, `ended` or `mismatch`.
+	// State is `waiting`, `processing`, `failed`, `unpaid` (the checkout has expired),
+	// `paid`, `expired` (access has ended), `refunded`, `disputed`, `revoked` or
+	// `mismatched`.
 	State string `json:"state"`
 	// AccessToken opens the resource, as a bearer token, when State is paid.
 	AccessToken string `json:"accessToken,omitempty"`
@@ -232,10 +243,25 @@ func (v *visit) tellStatus() error {
 		return v.wantToken("", "Send the statusToken of the checkout as a bearer token.")
 	}
 	if entry, err := session.DecodePending(v.app.keyring, raw); err == nil && v.scopes(v.r, v.site)[entry.Scope] != nil {
-		return v.tellPurchase(entry, "", func() string { return v.unpaidState(entry) })
+		purchase, err := v.app.access.OfSession(v.r.Context(), entry.Session)
+		return v.tellPurchase(purchase, err, entry.Device, func() string { return v.unpaidState(entry) })
 	}
-	if known, err := v.app.verify(raw, v.site, now()); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known, now()) != none {
-		return v.tellPurchase(session.Pending{Session: known.Session}, known.Device, func() string { return "waiting" })
+	if known, err := v.app.access.Verify(raw, v.site.origin, now()); err == nil && v.saleOf(known.Pass) != nil && v.app.judge(v.r.Context(), known, now()) != access.None {
+		purchase, err := v.app.access.Of(v.r.Context(), known.Purchase)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return v.unreadable(err) // it was sold: its data are lost
+		}
+		return v.tellPurchase(purchase, err, known.Device, nil)
+	}
+	if ended, err := v.app.access.Verify(raw, v.site.origin, now()); errors.Is(err, token.ErrLapsed) && v.saleOf(ended.Pass) != nil {
+		// Extended on another device since.
+		if v.prolong(ended.Access) != nil || v.found.err != nil {
+			purchase, err := v.app.access.Of(v.r.Context(), ended.Purchase)
+			if errors.Is(err, ledger.ErrNotFound) {
+				return v.unreadable(err)
+			}
+			return v.tellPurchase(purchase, err, ended.Device, nil)
+		}
 	}
 	return v.wantToken(`, error="invalid_token"`, "This token is not valid for this resource.")
 }
@@ -245,36 +271,45 @@ func (v *visit) wantToken(reason, detail string) error {
 	return v.sendProblem(http.StatusUnauthorized, detail)
 }
 
-// tellPurchase says how a session stands, and gives the token of one that is open.
-func (v *visit) tellPurchase(entry session.Pending, device string, unpaid func() string) error {
-	grant, err := v.app.grants.of(v.r.Context(), entry.Session)
+// tellPurchase says how a purchase stands, and gives the token of one that is open.
+func (v *visit) tellPurchase(purchase ledger.Holding, err error, deviceID string, unpaid func() string) error {
 	switch {
-	case errors.Is(err, ledger.ErrNotPaid):
+	case errors.Is(err, ledger.ErrNotFound):
 		return v.sendStatus(programStatus{State: unpaid()})
 	case err != nil:
 		return v.unreadable(err)
-	case !v.opens(grant):
-		return v.sendStatus(programStatus{State: "mismatch"})
-	case grant.ClosedFor != "":
-		return v.sendStatus(programStatus{State: string(grant.ClosedFor)})
-	case grant.Ended(now()):
-		return v.sendStatus(programStatus{State: "ended"})
+	case !v.opens(purchase):
+		return v.sendStatus(programStatus{State: "mismatched"})
 	}
-	v.settlePlaces(entry, grant)
-	access := v.accessOf(grant)
-	access.Device = device
-	if grant.Session != entry.Session {
-		access.Device = entry.Device
+	if status := purchase.StatusAt(now()); status != ledger.Active {
+		return v.sendStatus(programStatus{State: string(status)})
 	}
-	signed, access, err := v.app.keyring.SignAccess(access, v.app.SigningAlgorithm)
+	switch err := v.app.ledger.AddDevice(v.r.Context(), purchase.ID, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)}); {
+	case errors.Is(err, ledger.ErrInactive): // since it was read
+		purchase, err := v.app.access.Of(v.r.Context(), purchase.ID)
+		if err != nil || purchase.StatusAt(now()) == ledger.Active {
+			return v.unreadable(err)
+		}
+		return v.sendStatus(programStatus{State: string(purchase.StatusAt(now()))})
+	case errors.Is(err, ledger.ErrUnavailable):
+		return v.unreadable(err)
+	case errors.Is(err, ledger.ErrNoneLeft):
+		countLimit(limitDevices)
+		return v.sendProblem(http.StatusForbidden, plainly[page.DeviceFull].detail)
+	case err != nil:
+		return v.sendProblem(http.StatusForbidden, plainly[page.DeviceRefused].detail)
+	}
+	granted := v.accessOf(purchase)
+	granted.Device = deviceID
+	signed, granted, err := v.app.keyring.SignAccess(granted, v.app.SigningAlgorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.app.countUsed(entry.Session, access.Pass)
-	v.logger.Debug("access token given to a program", zap.String("session", shorten(entry.Session)))
-	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &access.Expires}
-	if !access.Until.IsZero() {
-		status.Until = &access.Until
+	v.app.countUsed(purchase.ID, granted.Pass)
+	v.logger.Debug("access token given to a program", zap.String("purchase", reference(purchase.ID)))
+	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: &granted.Expires}
+	if !granted.Until.IsZero() {
+		status.Until = &granted.Until
 	}
 	return v.sendStatus(status)
 }
@@ -293,11 +328,8 @@ func (v *visit) unpaidState(entry session.Pending) string {
 	if stage := v.app.stageOf(entry); stage != "" {
 		return string(stage)
 	}
-	if _, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session); err == nil {
-		return "mismatch"
-	}
 	if now().After(entry.ExpiresAt) {
-		return "expired"
+		return "unpaid"
 	}
 	return "waiting"
 }

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/caddy-axra/paywall/internal/faults"
 )
 
 // bearer is the header with the visitor's access token for a page.
@@ -28,11 +26,11 @@ func TestAnotherPassThanIsOnSaleIsNotSold(t *testing.T) {
 
 // D3 and its class: who has paid is not asked to pay because it cannot be told.
 func TestD3AProgramIsNotAskedToPayForWhatCannotBeTold(t *testing.T) {
-	w, storage := newFaultyWorldOf(t, member())
+	w := newWorld(t, worldOptions{Caddyfile: member()})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	header := v.bearer("/premium/")
-	storage.Set(faults.Fails, "axra/ledger")
+	w.breakLedger()
 	w.pass(60e9)
 	w.visitor().do(http.MethodGet, "/premium/article.html", header, nil).wantPaid(t) // for the time of grace
 	w.pass(11 * 60e9)
@@ -97,4 +95,29 @@ func TestT3ATokenEndsBeforeAccessWithoutEnd(t *testing.T) {
 	if answer := w.visitor().do(http.MethodGet, "/premium/article.html", header, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its end: %d", answer.status)
 	}
+}
+
+// A program whose purchase was extended on another device is not asked to pay again.
+func TestAProgramDoesNotPayForWhatWasExtendedElsewhere(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: member()})
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
+	address := link(t, v.open(receiptPage), deviceLink)
+	phone := w.visitor()
+	phone.openOnDevice(address).wantPaid(t)
+	asProgram := phone.bearer("/premium/article.html") // a program with this token
+	v.buyLonger("/premium/article.html")
+	w.pass(31 * day)
+	program := w.visitor()
+	answer := program.do(http.MethodGet, "/premium/article.html", asProgram, nil)
+	answer = program.do(http.MethodGet, "/premium/article.html?axra_status=1", asProgram, nil)
+	if answer.status != http.StatusOK {
+		t.Errorf("statusUrl answers %d", answer.status)
+	}
+	before := w.creations()
+	answer = program.do(http.MethodPost, "/premium/article.html?axra_checkout=member", asProgram, nil)
+	if w.creations() != before {
+		t.Errorf("a program whose access goes on is sold another purchase: %d", answer.status)
+	}
+	phone.browse("/premium/article.html").wantPaid(t)
 }

@@ -1,44 +1,42 @@
 package paywall
 
 import (
-	"errors"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
 )
 
 // receipt shows what the visitor has bought and the ways to use it.
-func (v *visit) receipt(known *verified) error {
+func (v *visit) receipt(known *access.Token) error {
 	v.pending.without(known)
-	if paid, grant := v.lookUp(); paid != nil {
-		return v.redeem(*paid, grant) // an extension whose tab was closed
+	if paid, purchase := v.lookUp(); paid != nil {
+		return v.redeem(*paid, purchase) // an extension whose tab was closed
 	}
 	if chosen := v.openBy(v.params.Get(paramReceipt)); chosen != nil {
 		known = chosen
 	}
-	grant, err := v.app.grants.of(v.r.Context(), known.Session)
+	bought, err := v.app.ledger.Details(v.r.Context(), known.Purchase)
 	if err != nil {
 		return v.unreadable(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target, Description: v.describe(grant.Terms.Pass),
-		Bought: grant.At, Until: grant.Until, Forever: grant.Until.IsZero(),
+		Kind: page.Receipt, NextURL: v.target, Description: v.describe(bought.Product), Reference: reference(bought.ID),
+		Bought: bought.CreatedAt, Until: bought.EndsAt, Forever: bought.EndsAt.IsZero(), Price: pricesOf(bought.Payments),
+		Downloads: bought.DownloadsUsed, DownloadsLimit: bought.DownloadLimit,
 	}
-	if ledger.IsGiven(grant.Session) {
+	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}
 	}
-	err = errors.Join(v.tellPayments(&view, grant), v.tellDownloads(&view, grant))
-	if err != nil {
-		return v.unreadable(err)
-	}
-	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit {
+	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !now().Before(bought.DownloadWindowEndsAt) {
 		return v.showView(view) // no other device gets more, and no program
 	}
-	if err := v.tellDevices(&view, grant); err != nil {
+	if err := v.tellDevices(&view, bought); err != nil {
 		return v.unreadable(err)
 	}
 	v.tellExtension(&view, known)
@@ -46,25 +44,19 @@ func (v *visit) receipt(known *verified) error {
 	return v.showView(view)
 }
 
-// tellPayments says what has been paid, and by which names the site's owner finds it.
-func (v *visit) tellPayments(view *page.View, grant ledger.Grant) error {
-	parts, err := v.app.ledger.Parts(v.r.Context(), grant.Session)
-	if err != nil {
-		return err
-	}
-	prices, sessions := make([]string, 0, len(parts)), make([]string, 0, len(parts))
-	for _, part := range parts {
-		sessions = append(sessions, part.Session)
-		if part.Kind == ledger.Paid { // and not given
-			prices = append(prices, part.Paid.String())
+// pricesOf is what was paid, in the order of payment; "" where nothing was.
+func pricesOf(payments []ledger.Payment) string {
+	prices := make([]string, 0, len(payments))
+	for _, payment := range payments {
+		if payment.Source == ledger.FromAxra && !payment.Mismatch {
+			prices = append(prices, payment.Paid.String())
 		}
 	}
-	view.Price, view.Reference = strings.Join(prices, " + "), strings.Join(sessions, ", ")
-	return nil
+	return strings.Join(prices, " + ")
 }
 
 // tellExtension offers more time.
-func (v *visit) tellExtension(view *page.View, known *verified) {
+func (v *visit) tellExtension(view *page.View, known *access.Token) {
 	extendable, err := v.extendable(known)
 	if err != nil || extendable == nil {
 		return
@@ -79,7 +71,7 @@ func (v *visit) tellExtension(view *page.View, known *verified) {
 }
 
 // tellLink shows the private address of the page.
-func (v *visit) tellLink(view *page.View, known *verified) {
+func (v *visit) tellLink(view *page.View, known *access.Token) {
 	if v.Links == nil {
 		return
 	}
@@ -95,8 +87,8 @@ func (v *visit) tellLink(view *page.View, known *verified) {
 }
 
 // openBy is the token that opens the gate by a pass, nil if there is none.
-func (v *visit) openBy(pass string) *verified {
-	if verdict, known := v.decide(v.r, v.site, []string{pass}); verdict == open && known.link == "" {
+func (v *visit) openBy(pass string) *access.Token {
+	if verdict, known := v.decide(v.r, v.site, []string{pass}); verdict == access.Open && known.Link == "" {
 		return known
 	}
 	return nil
@@ -109,22 +101,31 @@ func (v *visit) describe(pass string) string {
 	return pass
 }
 
-func (v *visit) tellDevices(view *page.View, grant ledger.Grant) error {
-	used, err := v.devicesUsed(grant)
-	if err != nil {
-		return err
+func (v *visit) tellDevices(view *page.View, bought ledger.Details) (err error) {
+	inUse := 0
+	for _, device := range bought.Devices {
+		if device.RemovedAt.IsZero() {
+			inUse++
+		}
 	}
-	view.Devices, view.DevicesLimit = used, devicesOf(grant.Terms)
-	if used < view.DevicesLimit {
-		view.DeviceURL, err = v.app.deviceAddress(v.site, grant, v.target, now().Add(deviceLife))
+	view.Devices, view.DevicesLimit = inUse, bought.DeviceLimit
+	if inUse < view.DevicesLimit {
+		view.DeviceURL, err = v.app.deviceAddress(v.site, ledger.Holding{Purchase: bought.Purchase}, v.target, now().Add(deviceLife))
 		view.DeviceUntil = now().Add(deviceLife)
 	}
 	return err
 }
 
-func (v *visit) tellDownloads(view *page.View, grant ledger.Grant) (err error) {
-	if view.DownloadsLimit = grant.Terms.Downloads; view.DownloadsLimit > 0 {
-		view.Downloads, err = v.app.ledger.Taken(v.r.Context(), ledger.Fetch, grant.Session, view.DownloadsLimit)
+// referenceDigits is how much of a purchase's id people see. caddy axra show takes it.
+const referenceDigits = 10
+
+// reference names a purchase to people.
+func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
+
+// referenceOf names the purchase that a checkout makes, once it is paid. The session's id itself is a credential.
+func referenceOf(entry session.Pending) string {
+	if entry.Extends != "" {
+		return reference(entry.Extends)
 	}
-	return err
+	return reference(ledger.PurchaseID(entry.Session))
 }

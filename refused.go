@@ -33,7 +33,7 @@ func (r *refusals) forget() {
 
 // refusedRequests are those that were kept, that which could be signed first.
 func (a *App) refusedRequests() []webhook.Captured {
-	kept := &a.shared.refused
+	kept := &a.store.refused
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	requests := []webhook.Captured{} // in JSON a list, be it empty
@@ -57,7 +57,7 @@ func (h *Webhook) keep(r *http.Request, body []byte, reason error) {
 	}
 	captured := h.app.verifier.Capture(r, body, h.app.credentials)
 	captured.At, captured.Reason = now().UTC(), reason.Error()
-	h.app.shared.refused.keep(captured)
+	h.app.store.refused.keep(captured)
 }
 
 // keepUnread keeps a request whose body has not been read. One that is too large or

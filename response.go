@@ -2,6 +2,7 @@ package paywall
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,8 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/access"
 )
 
 // privateWriter keeps shared caches from storing what was paid for, whatever
@@ -23,12 +27,41 @@ type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
 	before      func(status int) // sees the final header before it leaves; may be nil
+	follow      streamFollower
 	// Made with the writer, since the header points to them until the request ends.
 	lines privateLines
 }
 
 func newPrivateWriter(w http.ResponseWriter) *privateWriter {
 	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+}
+
+// streamFollower ends an event stream with the access that it was opened by, also where its request does not
+// say that it asks for one, or what is behind the gate does not heed the request's end.
+type streamFollower struct {
+	access  *access.Cache // nil where nobody was admitted
+	bounds  access.Bounds
+	token   *access.Token
+	r       *http.Request
+	release func()
+}
+
+func (f *streamFollower) begin(w http.ResponseWriter) {
+	if f.access == nil || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+		return
+	}
+	ctx, release := f.access.Stream(f.r.Context(), f.token, f.bounds)
+	stop := context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now()) })
+	f.release = func() {
+		stop()
+		release()
+	}
+}
+
+func (f *streamFollower) end() {
+	if f.release != nil {
+		f.release()
+	}
 }
 
 // WriteHeader makes the final header private.
@@ -40,6 +73,7 @@ func (w *privateWriter) WriteHeader(status int) {
 		if w.before != nil {
 			w.before(status)
 		}
+		w.follow.begin(w.ResponseWriter)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -60,7 +60,7 @@ func (v *visit) makeRoom(o offered) *page.View {
 // for the case that another device extends them.
 func (v *visit) forgetEnded() {
 	eachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
-		if _, err := v.app.verify(value, v.site, now()); errors.Is(err, token.ErrLapsed) {
+		if _, err := v.app.access.Verify(value, v.site.origin, now()); errors.Is(err, token.ErrLapsed) {
 			cookie := v.site.cookie(name, "", time.Time{}) //nolint:gosec // it deletes one, and sets its attributes
 			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
 				cookie.Path = path
@@ -87,9 +87,9 @@ func (v *visit) forgetOldest() (excess int, err error) {
 			if entry.State != state || v.app.stageOf(entry) == processing || state != session.Cancelled && now().Before(entry.ExpiresAt) {
 				continue
 			}
-			_, err := v.app.grants.of(ctx, entry.Session)
+			_, err := v.app.access.OfSession(ctx, entry.Session)
 			switch {
-			case errors.Is(err, ledger.ErrNotPaid):
+			case errors.Is(err, ledger.ErrNotFound):
 				v.dropPending(v.w, v.site, entry)
 				excess -= v.pending.bytes / len(v.pending.all)
 			case err != nil:

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/caddy-axra/paywall/internal/faults"
 )
 
 // What has ended takes no room.
@@ -67,7 +65,7 @@ func TestRestartsOfAnotherSitePushNothingOut(t *testing.T) {
 
 // D2 and its class: a storage that stalls holds nobody up for long.
 func TestD2AStalledStorageBesideManyCheckouts(t *testing.T) {
-	w, storage := newFaultyWorldOf(t, keyed("{path.1}"))
+	w := newWorld(t, worldOptions{Caddyfile: keyed("{path.1}")})
 	v := w.visitor()
 	for i := 0; v.open(fmt.Sprintf("/premium/%d/x.html", i)).status == http.StatusSeeOther; i++ {
 		if i > 60 {
@@ -75,9 +73,9 @@ func TestD2AStalledStorageBesideManyCheckouts(t *testing.T) {
 		}
 	}
 	w.pass(time.Hour) // they may be forgotten now, if they were not paid
-	storage.Set(faults.Stalls, "axra/ledger")
+	w.breakLedger()
 	v.open("/premium/new/x.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
-	storage.Heal()
+	w.mendLedger()
 	v.open("/premium/new/x.html").wantCheckout(t, w)
 }
 

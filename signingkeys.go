@@ -21,10 +21,10 @@ func (a *App) provisionAlgorithm() error {
 	return nil
 }
 
-// rotateKeys adds a signing key to those in storage, which takes over in a few minutes,
+// rotateKeys adds a signing key, which takes over in a few minutes,
 // and returns its id. Nobody is logged out.
 func (a *App) rotateKeys(ctx context.Context) (kid string, err error) {
-	kid, err = a.keyring.Rotate(ctx, a.storage, a.SigningAlgorithm)
+	kid, err = a.keyring.Rotate(ctx, keyStore{a.ledger}, a.SigningAlgorithm)
 	if err != nil {
 		return "", fmt.Errorf("rotating the signing keys: %w", err)
 	}
@@ -35,7 +35,7 @@ func (a *App) rotateKeys(ctx context.Context) (kid string, err error) {
 // removeKey takes a signing key away that has leaked: what it has signed is void. The
 // error wraps token.ErrUnknownKey where there is none of this id.
 func (a *App) removeKey(ctx context.Context, kid string) error {
-	replacement, err := a.keyring.Remove(ctx, a.storage, kid, a.SigningAlgorithm)
+	replacement, err := a.keyring.Remove(ctx, keyStore{a.ledger}, kid, a.SigningAlgorithm)
 	if err != nil {
 		return fmt.Errorf("removing a signing key: %w", err)
 	}

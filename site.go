@@ -325,7 +325,7 @@ func hostOf(address string) string {
 }
 
 // warnNoWebhook tells the owner of gates that nothing would ever open. It is no
-// error: another node on the same storage may receive the webhooks.
+// error: another node on the same ledger may receive the webhooks.
 func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
 	for _, server := range servers {
 		found := false
@@ -338,7 +338,7 @@ func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
 		}
 	}
 	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so who pays will wait: " +
-		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same storage has it")
+		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same ledger has it")
 }
 
 // warnDeferredHeader tells the owner of a header directive that has the last word

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // G12: what a client claims to be is replaced by what is so.
@@ -19,23 +21,23 @@ func TestG12IdentityHeaders(t *testing.T) {
 	}))
 	defer upstream.Close()
 	config := strings.Replace(strings.Replace(gateBefore, "GATE", "/paid/*", 1), "UPSTREAM", "reverse_proxy "+upstream.URL+
-		" {\n\t\theader_up X-Paid {http.axra.paid}\n\t\theader_up X-Paid-Pass {http.axra.pass}\n\t\theader_up X-Paid-Session {http.axra.session}\n\t}", 1)
+		" {\n\t\theader_up X-Paid {http.axra.paid}\n\t\theader_up X-Paid-Pass {http.axra.pass}\n\t\theader_up X-Paid-Purchase {http.axra.purchase}\n\t}", 1)
 	w := newWorld(t, worldOptions{Caddyfile: config})
 	v := w.visitor()
 	claims := navigation.Clone()
 	claims.Set("X-Paid", "true")
 	claims.Set("X-Paid-Pass", "/paid/*")
-	claims.Set("X-Paid-Session", "cs_other")
+	claims.Set("X-Paid-Purchase", "cs_other")
 	v.do(http.MethodGet, "/free", claims, nil)
-	if got := <-seen; got.Get("X-Paid") != "false" || got.Get("X-Paid-Pass") != "" || got.Get("X-Paid-Session") != "" {
-		t.Errorf("on a free page: %q %q %q", got.Get("X-Paid"), got.Get("X-Paid-Pass"), got.Get("X-Paid-Session"))
+	if got := <-seen; got.Get("X-Paid") != "false" || got.Get("X-Paid-Pass") != "" || got.Get("X-Paid-Purchase") != "" {
+		t.Errorf("on a free page: %q %q %q", got.Get("X-Paid"), got.Get("X-Paid-Pass"), got.Get("X-Paid-Purchase"))
 	}
 	back := v.pay(v.browse("/paid/a"), cardGood)
 	w.delivered()
 	v.open(back.location())
 	v.do(http.MethodGet, "/paid/a", claims, nil)
-	if got := <-seen; got.Get("X-Paid") != "true" || got.Get("X-Paid-Session") != w.lastPayment().SessionID {
-		t.Errorf("on a paid page: %q %q", got.Get("X-Paid"), got.Get("X-Paid-Session"))
+	if got := <-seen; got.Get("X-Paid") != "true" || got.Get("X-Paid-Purchase") != ledger.PurchaseID(w.lastPayment().SessionID) {
+		t.Errorf("on a paid page: %q %q", got.Get("X-Paid"), got.Get("X-Paid-Purchase"))
 	}
 }
 

@@ -2,11 +2,8 @@ package paywall_test
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,32 +11,28 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // forge signs claims with the installation's own key, as nobody outside can.
 func (w *world) forge(edit func(header, claims map[string]any)) string {
 	w.t.Helper()
-	raw, err := os.ReadFile(filepath.Join(w.storage, "axra", "keyring.json"))
+	installation, kid, secret := w.signingKey()
+	purchase := ledger.PurchaseID(w.lastPayment().SessionID)
+	running, err := paywall.RunningLedger()
 	mustDo(w.t, err)
-	var ring struct {
-		Installation string `json:"installation"`
-		Keys         []struct {
-			ID     string `json:"kid"`
-			Secret []byte `json:"secret"`
-		} `json:"keys"`
-	}
-	mustDo(w.t, json.Unmarshal(raw, &ring))
-	session := w.lastPayment().SessionID
+	bought, err := running.Holding(w.t.Context(), purchase)
+	mustDo(w.t, err)
 	claims := jwt.MapClaims{
-		"iss": "axra:" + ring.Installation, "aud": []string{w.site}, "iat": w.now().Unix(), "exp": w.now().Add(time.Hour).Unix(),
-		"pass": "/premium/*", "resource": "*", "session": session,
+		"iss": "axra:" + installation, "aud": []string{w.site}, "iat": w.now().Unix(), "exp": w.now().Add(time.Hour).Unix(),
+		"pass": "/premium/*", "resource": "*", "purchase": purchase, "device": bought.DeviceIDs[0],
 	}
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
-	token.Header["kid"], token.Header["typ"] = ring.Keys[0].ID, "paywall+jwt"
+	token.Header["kid"], token.Header["typ"] = kid, "paywall+jwt"
 	if edit != nil {
 		edit(token.Header, claims)
 	}
-	signed, err := token.SignedString(ring.Keys[0].Secret)
+	signed, err := token.SignedString(secret)
 	mustDo(w.t, err)
 	return signed
 }
@@ -64,31 +57,31 @@ func TestTForgedTokens(t *testing.T) {
 		pending, _, _ = strings.Cut(pending, ";")
 	}
 	for name, token := range map[string]string{
-		"T1 none":               none + "." + parts[1] + ".",
-		"T1 no algorithm":       w.forge(func(h, _ map[string]any) { delete(h, "alg") }),
-		"T2 unknown kid":        w.forge(func(h, _ map[string]any) { h["kid"] = "feedface" }),
-		"T2 kid a path":         w.forge(func(h, _ map[string]any) { h["kid"] = "../../etc/passwd" }),
-		"T2 jku":                w.forge(func(h, _ map[string]any) { h["jku"] = "http://" + site + "/keys" }),
-		"T2 x5c":                w.forge(func(h, _ map[string]any) { h["x5c"] = []string{"x"} }),
-		"T3 expired":            w.forge(func(_, c map[string]any) { c["exp"] = w.now().Add(-time.Second).Unix() }),
-		"T3 no exp":             w.forge(func(_, c map[string]any) { delete(c, "exp") }),
-		"T3 exp a string":       w.forge(func(_, c map[string]any) { c["exp"] = "9999999999" }),
-		"T3 not yet":            w.forge(func(_, c map[string]any) { c["nbf"] = w.now().Add(time.Hour).Unix() }),
-		"T4 other pass":         w.forge(func(_, c map[string]any) { c["pass"] = "other" }),
-		"T4 other resource":     w.forge(func(_, c map[string]any) { c["resource"] = "/premium/other.html" }),
-		"T4 other host":         w.forge(func(_, c map[string]any) { c["aud"] = []string{"http://other.example"} }),
-		"T4 several hosts":      w.forge(func(_, c map[string]any) { c["aud"] = []string{w.site, "http://other.example"} }),
-		"T4 no host":            w.forge(func(_, c map[string]any) { delete(c, "aud") }),
-		"T4 other issuer":       w.forge(func(_, c map[string]any) { c["iss"] = "axra:0000000000000000" }),
-		"T4 no session":         w.forge(func(_, c map[string]any) { delete(c, "session") }),
-		"T7 session never paid": w.forge(func(_, c map[string]any) { c["session"] = "cs_never" }),
-		"T5 truncated":          good[:len(good)-1],
-		"T5 trailing":           good + "A",
-		"T5 padding":            good + "=",
-		"T5 trailing part":      good + ".x",
-		"T5 oversized":          good + strings.Repeat("A", 8000),
-		"T6 pending as access":  pending,
-		"T6 access as pending":  "",
+		"T1 none":              none + "." + parts[1] + ".",
+		"T1 no algorithm":      w.forge(func(h, _ map[string]any) { delete(h, "alg") }),
+		"T2 unknown kid":       w.forge(func(h, _ map[string]any) { h["kid"] = "feedface" }),
+		"T2 kid a path":        w.forge(func(h, _ map[string]any) { h["kid"] = "../../etc/passwd" }),
+		"T2 jku":               w.forge(func(h, _ map[string]any) { h["jku"] = "http://" + site + "/keys" }),
+		"T2 x5c":               w.forge(func(h, _ map[string]any) { h["x5c"] = []string{"x"} }),
+		"T3 expired":           w.forge(func(_, c map[string]any) { c["exp"] = w.now().Add(-time.Second).Unix() }),
+		"T3 no exp":            w.forge(func(_, c map[string]any) { delete(c, "exp") }),
+		"T3 exp a string":      w.forge(func(_, c map[string]any) { c["exp"] = "9999999999" }),
+		"T3 not yet":           w.forge(func(_, c map[string]any) { c["nbf"] = w.now().Add(time.Hour).Unix() }),
+		"T4 other pass":        w.forge(func(_, c map[string]any) { c["pass"] = "other" }),
+		"T4 other resource":    w.forge(func(_, c map[string]any) { c["resource"] = "/premium/other.html" }),
+		"T4 other host":        w.forge(func(_, c map[string]any) { c["aud"] = []string{"http://other.example"} }),
+		"T4 several hosts":     w.forge(func(_, c map[string]any) { c["aud"] = []string{w.site, "http://other.example"} }),
+		"T4 no host":           w.forge(func(_, c map[string]any) { delete(c, "aud") }),
+		"T4 other issuer":      w.forge(func(_, c map[string]any) { c["iss"] = "axra:0000000000000000" }),
+		"T4 no purchase":       w.forge(func(_, c map[string]any) { delete(c, "purchase") }),
+		"T7 another device":    w.forge(func(_, c map[string]any) { c["device"] = "never" }),
+		"T5 truncated":         good[:len(good)-1],
+		"T5 trailing":          good + "A",
+		"T5 padding":           good + "=",
+		"T5 trailing part":     good + ".x",
+		"T5 oversized":         good + strings.Repeat("A", 8000),
+		"T6 pending as access": pending,
+		"T6 access as pending": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := program(token)
@@ -127,8 +120,6 @@ func TestT1ARememberedSignatureOpensNothingElse(t *testing.T) {
 		w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "endpoint       ENDPOINT", "endpoint ENDPOINT\n\t\tsigning_algorithm "+algorithm, 1)})
 		v := w.visitor()
 		v.buy("/premium/article.html", cardGood).wantPaid(t)
-		gate, err := paywall.OnlyGate(onlyServer(t))
-		mustDo(t, err)
 		_, good := accessCookie(t, v)
 		program := func(token string) reply {
 			return w.visitor().do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + token}}, nil)
@@ -137,11 +128,8 @@ func TestT1ARememberedSignatureOpensNothingElse(t *testing.T) {
 		parts := strings.Split(good, ".")
 		claims, err := base64.RawURLEncoding.DecodeString(parts[1])
 		mustDo(t, err)
-		other := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(claims), `"session":"`, `"session":"x`, 1)))
-		for _, remembered := range []string{"as a whole", "by its digest"} {
-			if remembered == "by its digest" {
-				gate.ForgetTokens()
-			}
+		other := base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(claims), `"purchase":"`, `"purchase":"x`, 1)))
+		for _, remembered := range []string{"by its digest", "as a whole"} {
 			for name, token := range map[string]string{
 				"other claims":      parts[0] + "." + other + "." + parts[2],
 				"no header":         "." + parts[1] + "." + parts[2],

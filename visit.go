@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -30,8 +31,8 @@ type visit struct {
 	target  string         // the wanted page without our parameters
 	pending pendingCookies // checkouts this browser has under way
 	found   findings
-	extends *ledger.Grant // the purchase that gets more time; nil for a new one
-	device  string        // the visitor's place among those of extends
+	extends *ledger.Holding // the purchase that gets more time; nil for a new one
+	device  string          // the visitor's device among those of extends
 	// forProgram: a program starts the checkout, and fetches the token; the browser of
 	// who pays gets none.
 	forProgram bool
@@ -39,10 +40,10 @@ type visit struct {
 
 // findings are what the ledger says about the checkouts under way.
 type findings struct {
-	closed   ledger.Kind      // a payment exists, but was refunded or is in dispute
-	session  string           // whose payment that is
-	mismatch *session.Pending // a payment came, but not as asked
-	err      error            // the ledger could not tell
+	closed     ledger.Status    // a purchase exists, but is refunded, disputed or revoked
+	purchaseID string           // of that purchase
+	mismatch   *session.Pending // a payment came, but not as asked
+	err        error            // the ledger could not tell
 }
 
 func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, onward caddyhttp.Handler) *visit {
@@ -54,32 +55,41 @@ func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, on
 }
 
 // turnedAway answers a request whose tokens do not open the gate.
-func (v *visit) turnedAway(verdict verdict, known *verified) error {
+func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	switch {
-	case verdict == unknown:
-		return v.showSafe()
+	case verdict == access.Unknown && !(isPageRequest(v.r) && v.params.Has(paramDevice)):
+		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse()
 	}
 	if v.params.Has(paramDevice) {
 		return v.askDevice()
 	}
-	if verdict == closed {
-		if v.found.closed = known.closedFor(); v.found.closed == "" {
-			return v.showSafe() // a dispute has been won since
+	if verdict == access.Closed {
+		v.found.closed, v.found.purchaseID = statusOf(known), known.Purchase
+		if v.found.closed == ledger.Active && v.addMissingDevice(known) {
+			return v.arrive()
 		}
-		v.found.session = known.Session
 	}
 	v.pending = v.readPending(v.r, v.site)
-	if paid, grant := v.lookUp(); paid != nil {
-		return v.redeem(*paid, grant)
+	if paid, purchase := v.lookUp(); paid != nil {
+		return v.redeem(*paid, purchase)
 	}
-	if access := v.prolonged(); access != nil {
-		if err := v.giveToken(v.w, v.r, v.site, *access); err == nil {
+	if renewed := v.prolonged(); renewed != nil {
+		if err := v.giveToken(v.w, v.r, v.site, *renewed); err == nil {
 			return v.arrive()
 		}
 	}
 	return v.next()
+}
+
+// addMissingDevice adds the device of a token to its purchase. It is missing where a backup was put back, or a
+// webhook replayed into a new ledger. A device that was removed stays so.
+func (v *visit) addMissingDevice(known *access.Token) bool {
+	if known.Device == "" {
+		return false
+	}
+	return v.app.ledger.AddDevice(v.r.Context(), known.Purchase, ledger.Device{ID: known.Device, Label: deviceLabel(v.r)}) == nil
 }
 
 // prolonged is the new token for one that has ended with its access, if the purchase
@@ -87,7 +97,7 @@ func (v *visit) turnedAway(verdict verdict, known *verified) error {
 func (v *visit) prolonged() *token.Access {
 	var prolonged *token.Access
 	v.eachToken(v.r, v.site, func(raw string) bool {
-		if ended, err := v.app.verify(raw, v.site, now()); errors.Is(err, token.ErrLapsed) {
+		if ended, err := v.app.access.Verify(raw, v.site.origin, now()); errors.Is(err, token.ErrLapsed) {
 			prolonged = v.prolong(ended.Access)
 		}
 		return prolonged == nil
@@ -96,37 +106,27 @@ func (v *visit) prolonged() *token.Access {
 }
 
 // prolong is what the ledger says about a token that has ended.
-func (v *visit) prolong(access token.Access) *token.Access {
-	grant, err := v.app.grants.of(v.r.Context(), access.Session)
-	if err == nil && grant.Open(now()) && v.opens(grant) && v.holds(access) {
-		access.Until = grant.Until
-		return &access
-	}
-	if err != nil && !errors.Is(err, ledger.ErrNotPaid) {
+func (v *visit) prolong(ended token.Access) *token.Access {
+	purchase, err := v.app.access.Of(v.r.Context(), ended.Purchase)
+	switch {
+	case err == nil && purchase.StatusAt(now()) == ledger.Active && v.opens(purchase) && slices.Contains(purchase.DeviceIDs, ended.Device):
+		ended.Until = purchase.EndsAt
+		return &ended
+	case err != nil && !errors.Is(err, ledger.ErrNotFound):
 		v.found.err = err
 	}
 	return nil
 }
 
-// holds reports whether a token still has its place among those of the purchase.
-func (v *visit) holds(access token.Access) bool {
-	place, err := parsePlace(access.Device)
-	if err != nil || place.kind == "" {
-		return err == nil
-	}
-	holds, err := v.app.ledger.Holds(v.r.Context(), place.kind, access.Session, place.slot, place.holder)
-	return err == nil && holds
-}
-
 // welcomeBack answers who has access and comes with parameters of ours: back from
 // a checkout, or reloaded. The address bar gets the clean address, unless something
 // more was bought, or is to be.
-func (v *visit) welcomeBack(known *verified) error {
+func (v *visit) welcomeBack(known *access.Token) error {
 	v.pending = v.readPending(v.r, v.site)
 	if entry := v.returnedTo(); entry != nil {
 		v.pending.here = []session.Pending{*entry}
-		if paid, grant := v.lookUp(); paid != nil {
-			return v.redeem(*paid, grant)
+		if paid, purchase := v.lookUp(); paid != nil {
+			return v.redeem(*paid, purchase)
 		}
 		return v.next()
 	}
@@ -157,20 +157,20 @@ func (v *visit) arrive() error {
 
 // wantsMore reports whether a visitor who has access asks for a pass that is not
 // theirs yet, or for another purchase of what is used up.
-func (v *visit) wantsMore(known *verified) bool {
+func (v *visit) wantsMore(known *access.Token) bool {
 	if name := v.params.Get(paramCheckout); name != "" && name != known.Pass {
 		verdict, _ := v.decide(v.r, v.site, []string{name})
-		return verdict == none || verdict == closed
+		return verdict == access.None || verdict == access.Closed
 	}
 	return (v.restarts() || v.params.Has(paramCheckout)) && v.isUsedUp(known)
 }
 
 // settle gives a visitor, before anything more is asked for, what has been paid
 // beside the known purchase, or waits for what is on its way.
-func (v *visit) settle(known *verified) (settled bool, err error) {
+func (v *visit) settle(known *access.Token) (settled bool, err error) {
 	v.pending.without(known)
-	if paid, grant := v.lookUp(); paid != nil {
-		return true, v.redeem(*paid, grant)
+	if paid, purchase := v.lookUp(); paid != nil {
+		return true, v.redeem(*paid, purchase)
 	}
 	if v.found.err != nil {
 		return true, v.showSafe()
@@ -196,129 +196,134 @@ func (v *visit) restarts() bool {
 	return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
 }
 
-// isUsedUp reports whether a purchase has been fetched as often as it allows.
-func (v *visit) isUsedUp(known *verified) bool {
-	limit := known.downloads()
-	if limit == 0 {
+// isUsedUp reports whether all downloads of a purchase are used, and none may go on.
+func (v *visit) isUsedUp(known *access.Token) bool {
+	if known.DownloadLimit() == 0 {
 		return false
 	}
-	taken, err := v.app.ledger.Taken(v.r.Context(), ledger.Fetch, known.Session, limit)
-	return err == nil && taken >= limit
+	purchase, err := v.app.access.Of(v.r.Context(), known.Purchase)
+	return err == nil && purchase.DownloadsUsed >= purchase.DownloadLimit && !now().Before(purchase.DownloadWindowEndsAt)
 }
 
 // lookUp asks the ledger about every checkout under way: the webhook may have
 // been late, or the tab closed. Nobody pays twice.
-func (v *visit) lookUp() (*session.Pending, ledger.Grant) {
+func (v *visit) lookUp() (*session.Pending, ledger.Holding) {
 	unpaid := make([]session.Pending, 0, len(v.pending.here))
 	defer func() { v.pending.here = unpaid }() // what has had its payment is nothing to wait for
 	for i := range v.pending.here {
 		entry := &v.pending.here[i]
-		grant, err := v.app.grants.of(v.r.Context(), entry.Session)
+		purchase, err := v.app.access.OfSession(v.r.Context(), entry.Session)
 		switch {
-		case err == nil && !v.opens(grant):
+		case errors.Is(err, ledger.ErrNotFound):
+			unpaid = append(unpaid, *entry)
+			continue
+		case err != nil:
+			v.found.err = err
+			return nil, ledger.Holding{} // the database is in trouble: one attempt is enough
+		case !v.opens(purchase):
 			v.app.complain(v.logger, "a payment was made for something else than its pending cookie says",
 				zap.String("session", shorten(entry.Session)))
-		case err == nil && grant.Open(now()) && entry.State == session.Kept && v.isNeedless(grant):
-		case err == nil && grant.Open(now()):
-			return entry, grant
-		case err == nil && grant.ClosedFor != "":
-			v.found.closed, v.found.session = grant.ClosedFor, entry.Session
-		case err == nil: // access has ended
+			continue
+		}
+		switch status := purchase.StatusAt(now()); status {
+		case ledger.Active:
+			if entry.State == session.Kept && v.isNeedless(purchase) {
+				continue
+			}
+			return entry, purchase
+		case ledger.Expired:
 			v.dropPending(v.w, v.site, *entry)
-		case errors.Is(err, ledger.ErrNotPaid):
-			if !v.isMismatch(entry) {
+		case ledger.Mismatched:
+			if entry.State == session.Returned || v.params.Get(paramSession) == entry.Session {
+				v.found.mismatch = entry
+			} else {
 				unpaid = append(unpaid, *entry)
 			}
 		default:
-			v.found.err = err
-			return nil, ledger.Grant{} // storage is in trouble: one attempt is enough
+			v.found.closed, v.found.purchaseID = status, purchase.ID
 		}
 	}
-	return nil, ledger.Grant{}
+	return nil, ledger.Holding{}
 }
 
 // isNeedless reports whether another purchase opens the same for longer.
-func (v *visit) isNeedless(grant ledger.Grant) bool {
-	known := v.openBy(grant.Terms.Pass)
-	return known != nil && known.outlasts(v.accessOf(grant))
-}
-
-func (v *visit) isMismatch(entry *session.Pending) bool {
-	if entry.State != session.Returned && v.params.Get(paramSession) != entry.Session {
-		return false
-	}
-	_, err := v.app.ledger.Mismatched(v.r.Context(), entry.Session)
-	switch {
-	case err == nil:
-		v.found.mismatch = entry
-		return true
-	case !errors.Is(err, ledger.ErrNotPaid):
-		v.found.err = err
-	}
-	return false
+func (v *visit) isNeedless(purchase ledger.Holding) bool {
+	known := v.openBy(purchase.Product)
+	return known != nil && endsAfter(known, v.accessOf(purchase))
 }
 
 // opens reports whether what was sold is what this gate asks for.
-func (v *visit) opens(grant ledger.Grant) bool {
-	sold := grant.Terms
-	sale := v.saleOf(sold.Pass)
+func (v *visit) opens(sold ledger.Holding) bool {
+	sale := v.saleOf(sold.Product)
 	return sale != nil && sold.Site == v.site.origin && sale.opens(sold.Resource, v.r)
 }
 
 // redeem gives the browser its access token and the page it wanted.
-func (v *visit) redeem(entry session.Pending, grant ledger.Grant) error {
-	v.settlePlaces(entry, grant)
-	access := v.accessOf(grant)
-	if grant.Session != entry.Session {
-		access.Device = entry.Device // who extends a purchase stays in the same place
+func (v *visit) redeem(entry session.Pending, purchase ledger.Holding) error {
+	granted := v.accessOf(purchase)
+	granted.Device = entry.Device
+	if done, err := v.addDevice(purchase, entry.Device); done {
+		return err
 	}
-	known := v.openBy(access.Pass)
-	if known != nil && known.outlasts(access) {
-		entry = entry.Keep(grant.Until, now()) // for the case that the other is refunded
+	if known := v.openBy(granted.Pass); known != nil && endsAfter(known, granted) {
+		entry = entry.Keep(purchase.EndsAt, now()) // for the case that the other is refunded
 		if err := v.keepPending(v.w, v.site, entry); err != nil {
 			v.app.complain(v.logger, "a pending cookie could not be renewed", zap.Error(err))
 		}
 	} else {
-		if err := v.giveToken(v.w, v.r, v.site, access); err != nil {
+		if err := v.giveToken(v.w, v.r, v.site, granted); err != nil {
 			v.app.complain(v.logger, "an access token could not be signed", zap.Error(err))
 			return v.showSafe()
 		}
 		v.dropPending(v.w, v.site, entry)
 	}
 	v.goToWanted(entry)
-	v.app.countUsed(entry.Session, access.Pass)
+	v.app.countUsed(purchase.ID, granted.Pass)
 	if v.Receipt || v.params.Has(paramReceipt) {
-		goTo(v.w, withParams(v.target, paramReceipt, access.Pass))
+		goTo(v.w, withParams(v.target, paramReceipt, granted.Pass))
 		return nil
 	}
 	return v.arrive()
 }
 
-// settlePlaces makes sure of what other nodes may have overwritten, and that nobody
-// claims what its own browser has taken. Both are precautions: where storage is in
-// trouble, who has paid is let in without.
-func (v *visit) settlePlaces(entry session.Pending, grant ledger.Grant) {
-	var err error
-	if grant.Session != entry.Session {
-		err = v.app.ledger.Extend(v.r.Context(), grant.Session, entry.Session, now())
+// addDevice makes this browser, or program, one of the devices that use the purchase.
+func (v *visit) addDevice(purchase ledger.Holding, deviceID string) (done bool, err error) {
+	device := ledger.Device{ID: deviceID, Label: deviceLabel(v.r)}
+	err = ledger.ErrNoneLeft
+	if v.Claim == claimFirst { // nobody else may claim what the browser that paid has taken
+		err = v.app.ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, device)
 	}
-	if grant.Terms.Claim {
-		_, claimed := v.app.ledger.Take(v.r.Context(), ledger.Claimed, grant.Session, 1, originHolder, now())
-		if !errors.Is(claimed, ledger.ErrNoneLeft) {
-			err = errors.Join(err, claimed)
-		}
+	if errors.Is(err, ledger.ErrNoneLeft) {
+		err = v.app.ledger.AddDevice(v.r.Context(), purchase.ID, device)
 	}
-	if err != nil {
-		v.app.complain(v.logger, "the places of a purchase could not be settled", zap.String("session", shorten(grant.Session)), zap.Error(err))
+	switch {
+	case err == nil:
+		return false, nil
+	case errors.Is(err, ledger.ErrNoneLeft):
+		countLimit(limitDevices)
+		return true, v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit})
+	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
+		return true, v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: reference(purchase.ID)})
+	}
+	return true, v.unreadable(err)
+}
+
+// accessOf is what the token of a purchase says, but for the device.
+func (v *visit) accessOf(purchase ledger.Holding) token.Access {
+	return token.Access{
+		Site: v.site.origin, Pass: purchase.Product, Resource: purchase.Resource,
+		Purchase: purchase.ID, Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
 	}
 }
 
-// accessOf is what the token of a purchase says.
-func (v *visit) accessOf(grant ledger.Grant) token.Access {
-	return token.Access{
-		Site: v.site.origin, Pass: grant.Terms.Pass, Resource: grant.Terms.Resource,
-		Session: grant.Session, Payment: grant.Payment, Until: grant.Until, Downloads: grant.Terms.Downloads,
-	}
+// hasTokenOfUnknownKey reports whether the browser may have paid under a key that was lost or removed.
+func (v *visit) hasTokenOfUnknownKey() bool {
+	found := false
+	v.eachToken(v.r, v.site, func(raw string) bool {
+		found = v.app.keyring.IsOfUnknownKey(raw)
+		return !found
+	})
+	return found
 }
 
 // isOwnReturn reports whether this browser returns from its own checkout. What it accepts does not matter.
@@ -352,7 +357,7 @@ func (v *visit) next() error {
 	case v.found.closed != "":
 		return v.showClosed()
 	case v.found.mismatch != nil:
-		return v.showView(page.View{Kind: page.Mismatch, Reference: v.found.mismatch.Session})
+		return v.showView(page.View{Kind: page.Mismatch, Reference: referenceOf(*v.found.mismatch)})
 	case v.params.Has(paramSession):
 		return v.returned()
 	case v.params.Has(paramCancelled):
@@ -365,6 +370,10 @@ func (v *visit) next() error {
 			if served, err := serve(); served {
 				return err
 			}
+		}
+		if v.hasTokenOfUnknownKey() {
+			v.app.complain(v.logger, "a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
+			return v.refuse()
 		}
 	}
 	return v.sell(again)
@@ -465,7 +474,7 @@ func (v *visit) wait(entry session.Pending) error {
 	view := page.View{
 		CheckURL:  withParams(v.target, paramSession, entry.Session),
 		NextURL:   withParams(v.target, paramRestart, "1"),
-		Reference: entry.Session,
+		Reference: referenceOf(entry),
 	}
 	switch v.app.stageOf(entry) {
 	case failed:
@@ -490,7 +499,7 @@ func (v *visit) wait(entry session.Pending) error {
 }
 
 // usedUp answers who has fetched a purchase as often as it allows.
-func (v *visit) usedUp(known *verified, limit int) error {
+func (v *visit) usedUp(known *access.Token, limit int) error {
 	countLimit(limitDownloads)
 	if !acceptsHTML(v.r) {
 		offers, err := v.onSale()
@@ -505,23 +514,22 @@ func (v *visit) usedUp(known *verified, limit int) error {
 		return err // bought again already
 	}
 	return v.showView(page.View{
-		Kind: page.DownloadsUsed, Downloads: limit, Reference: known.Session,
+		Kind: page.DownloadsUsed, Downloads: limit, Reference: reference(known.Purchase),
 		NextURL: withParams(v.target, paramRestart, "1"),
 	})
 }
 
 func (v *visit) showClosed() error {
+	view := page.View{Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: reference(v.found.purchaseID)}
 	switch v.found.closed {
 	case ledger.Disputed:
-		return v.showView(page.View{Kind: page.Disputed, Reference: v.found.session})
+		view.Kind, view.NextURL = page.Disputed, ""
 	case ledger.Revoked:
-		return v.showView(page.View{Kind: page.Revoked, Reference: v.found.session})
-	case ledger.Device, ledger.Claimed:
-		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.session})
+		view.Kind, view.NextURL = page.Revoked, ""
+	case ledger.Active: // but not on this device
+		view.Kind = page.DeviceRefused
 	}
-	return v.showView(page.View{
-		Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: v.found.session,
-	})
+	return v.showView(view)
 }
 
 // showSafe is what a visitor sees who may have paid, while that cannot be told.

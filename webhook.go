@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -127,6 +128,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	defer cancel()
 	outcome, err = h.app.take(ctx, event)
 	if err != nil {
+		ledgerErrors.WithLabelValues(operationWrite).Inc()
 		h.logger.Error("a verified event could not be stored; Axra is asked to send it again",
 			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)),
 			zap.String("payment", shorten(event.Payment)), zap.Error(err))
@@ -141,7 +143,7 @@ func (h *Webhook) refuse(sometimes *rate.Sometimes, reason string, err error) {
 	sometimes.Do(func() {
 		h.logger.Warn("a webhook was refused", zap.Error(err))
 		if reason != "" {
-			h.app.announceRejected(ledger.Fact{}, reason)
+			h.app.announceRejected(ledger.Payment{}, reason)
 		}
 	})
 }
@@ -188,13 +190,13 @@ func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, er
 	case webhook.PaymentCompleted, webhook.LinkSessionCompleted:
 		return a.takeCompleted(ctx, event)
 	case webhook.PaymentRefunded:
-		return a.takeOutcome(ctx, event, ledger.Refunded)
+		return a.takeEvent(ctx, event, ledger.EventRefunded)
 	case webhook.PaymentDisputed:
-		return a.takeOutcome(ctx, event, ledger.Disputed)
+		return a.takeEvent(ctx, event, ledger.EventDisputed)
 	case webhook.DisputeWon:
-		return a.takeOutcome(ctx, event, ledger.DisputeWon)
+		return a.takeEvent(ctx, event, ledger.EventDisputeWon)
 	case webhook.DisputeLost:
-		return a.takeOutcome(ctx, event, ledger.DisputeLost)
+		return a.takeEvent(ctx, event, ledger.EventDisputeLost)
 	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
 		a.note(event, failed)
 	case webhook.CollectionCreated, webhook.CollectionProcessing, webhook.CollectionCompleted:
@@ -220,111 +222,110 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	if err != nil || event.Session == "" {
 		a.logger.Error("a payment was completed whose metadata cannot be read; it opens nothing",
 			zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)), zap.Error(err))
-		a.announceRejected(ledger.Fact{Session: event.Session, Payment: event.Payment, Paid: event.Paid}, rejectedMetadata)
+		a.announceRejected(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, rejectedMetadata)
 		return "malformed", nil
 	}
-	at, err := a.happened(ctx, event.Timestamp)
+	if a.mayBeSwept(event.Timestamp) {
+		a.logger.Error("an event is older than purchases are kept; it opens nothing",
+			zap.String("session", shorten(event.Session)), zap.Time("stated", event.Timestamp))
+		return "stale", nil
+	}
+	payment := ledger.Payment{
+		SessionID: event.Session, PaymentIDs: event.PaymentIDs, Source: ledger.FromAxra, Terms: sold,
+		Paid: event.Paid, PaidRaw: event.PaidRaw, PaidAt: event.Timestamp, Metadata: ownMetadata(event.Metadata),
+		Mismatch: event.AmountError != nil || !sold.Price.CoveredBy(event.Paid),
+	}
+	recorded, err := a.ledger.RecordPayment(ctx, payment)
 	if err != nil {
 		return "", err
 	}
-	fact := ledger.Fact{
-		Kind: ledger.Paid, Session: event.Session, Payment: event.Payment,
-		At: at, Terms: sold, Paid: event.Paid,
-	}
-	if event.AmountError != nil || !sold.Price.CoveredBy(event.Paid) {
-		return a.takeMismatch(ctx, fact, event.AmountError)
-	}
-	fresh, err := a.ledger.Record(ctx, fact)
-	// Also after an error: part of it may have been stored.
-	a.shared.heard.payment(fact.Session)
-	if sold.Extends != "" {
-		a.shared.heard.payment(sold.Extends)
-	}
-	if err != nil {
-		return "", err
-	}
-	a.shared.progress.Invalidate(event.Session)
-	if !fresh {
+	a.store.stages.Invalidate(event.Session)
+	switch {
+	case recorded.DoubleCharge && recorded.New:
+		a.logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
+			zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(event.Payment)))
+		return "double_charge", nil
+	case payment.Mismatch:
+		a.reportMismatch(recorded, payment, event.AmountError)
+		return outcomeMismatch, nil
+	case !recorded.New:
 		return "known", nil
 	}
-	if sold.Extends != "" {
-		a.tellRevoked(ctx, fact)
-	}
-	a.logger.Info("payment completed", zap.String("session", shorten(fact.Session)),
-		zap.String("payment", shorten(fact.Payment)), zap.String("pass", sold.Pass), zap.Stringer("price", sold.Price))
-	a.afterPaid(ctx, fact)
+	a.reportPaid(recorded, payment)
 	return "paid", nil
 }
 
-// tellRevoked speaks up where more time was paid for what had been revoked meanwhile. The
-// money has come, so the fact stands; what is told is for the operator.
-func (a *App) tellRevoked(ctx context.Context, fact ledger.Fact) {
-	grant, err := a.ledger.Grant(ctx, fact.Session)
-	if err != nil || grant.ClosedFor != ledger.Revoked {
+// mayBeSwept reports whether what an event of a time was about may have been deleted since. Sent again, it
+// must not give access anew.
+func (a *App) mayBeSwept(stated time.Time) bool {
+	return a.Keep > 0 && stated.After(noSalesBefore) && now().Sub(stated) > time.Duration(a.Keep)
+}
+
+// noSalesBefore is when there was no such plugin yet: an earlier time comes from a wrong clock.
+var noSalesBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// ownMetadata is what the site's owner has added to a checkout session.
+func ownMetadata(all map[string]string) map[string]string {
+	own := make(map[string]string)
+	for name, value := range all {
+		if name != "sessionId" && !strings.HasPrefix(name, terms.MetadataPrefix) {
+			own[name] = value
+		}
+	}
+	return own
+}
+
+func (a *App) reportPaid(recorded ledger.Recorded, payment ledger.Payment) {
+	purchase := recorded.Purchase
+	fields := []zap.Field{
+		zap.String("purchase", reference(purchase.ID)), zap.String("payment", shorten(firstOf(payment.PaymentIDs))),
+		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
+	}
+	if purchase.Status == ledger.Revoked {
+		// The money has come, so the payment stands; what is told is for the operator.
+		a.logger.Error("a payment extends a purchase that was revoked; it opens nothing", fields...)
+		a.announceRejected(payment, rejectedRevoked)
+	} else {
+		a.logger.Info("payment completed", fields...)
+	}
+	a.announcePaid(purchase, payment)
+}
+
+func (a *App) reportMismatch(recorded ledger.Recorded, payment ledger.Payment, reason error) {
+	if !recorded.New {
 		return
 	}
-	a.logger.Error("a payment extends a purchase that was revoked; it opens nothing",
-		zap.String("session", shorten(fact.Session)), zap.String("payment", shorten(fact.Payment)),
-		zap.String("pass", fact.Terms.Pass), zap.Stringer("price", fact.Terms.Price))
-	a.announceRejected(fact, rejectedRevoked)
-}
-
-func (a *App) takeMismatch(ctx context.Context, fact ledger.Fact, reason error) (string, error) {
-	fact.Kind = ledger.Mismatch
-	fresh, err := a.ledger.Record(ctx, fact)
-	if err != nil || !fresh {
-		return "mismatch", err
-	}
 	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
-		zap.String("session", shorten(fact.Session)), zap.String("payment", shorten(fact.Payment)),
-		zap.String("pass", fact.Terms.Pass), zap.Stringer("price", fact.Terms.Price), zap.Stringer("paid", fact.Paid), zap.Error(reason))
-	a.announceRejected(fact, rejectedAmount)
-	return "mismatch", nil
+		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(firstOf(payment.PaymentIDs))),
+		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))
+	a.announceRejected(payment, rejectedAmount)
 }
 
-func (a *App) takeOutcome(ctx context.Context, event webhook.Event, kind ledger.Kind) (string, error) {
-	if event.Session == "" && event.Payment == "" {
+func firstOf(texts []string) string {
+	if len(texts) == 0 {
+		return ""
+	}
+	return texts[0]
+}
+
+func (a *App) takeEvent(ctx context.Context, event webhook.Event, kind ledger.EventKind) (string, error) {
+	if event.Session == "" && len(event.PaymentIDs) == 0 {
 		a.logger.Error("an event names neither a session nor a payment; it changes nothing", zap.String("event", string(event.Type)))
 		return "unmatched", nil
 	}
-	at, err := a.happened(ctx, event.Timestamp)
+	recorded, err := a.ledger.RecordEvent(ctx, ledger.Event{
+		Kind: kind, SessionID: event.Session, PaymentIDs: event.PaymentIDs, OccurredAt: event.Timestamp,
+	})
 	if err != nil {
 		return "", err
 	}
-	fresh, err := a.ledger.Record(ctx, ledger.Fact{Kind: kind, Session: event.Session, Payment: event.Payment, At: at})
-	if err != nil {
-		return "", err
-	}
-	if !fresh {
+	if !recorded.New {
 		return "known", nil
 	}
 	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
-		zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)))
-	a.afterOutcome(ctx, kind, event)
+		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(event.Payment)))
+	a.announceEvent(kind, event, recorded)
 	return string(kind), nil
-}
-
-// prompt is how old an event may be to count from the time that it states.
-const prompt = 5 * time.Minute
-
-// happened is when access begins: at the payment, or, where the event comes late
-// or states no believable time, now. Nobody loses time that they paid for to a
-// webhook that was delayed. Nobody gains any by one that is sent again after what it was
-// about has been swept. An event that states no time at all cannot be told from a new one.
-func (a *App) happened(ctx context.Context, stated time.Time) (time.Time, error) {
-	at := now()
-	age := at.Sub(stated)
-	if stated.IsZero() || age < -prompt {
-		return at, nil
-	}
-	if age <= prompt {
-		return stated, nil
-	}
-	swept, err := a.maySweep(ctx, stated)
-	if err != nil || swept {
-		return stated, err
-	}
-	return at, nil
 }
 
 // note remembers what Axra said about a session that is not paid, for the visitor
@@ -338,17 +339,30 @@ func (a *App) note(event webhook.Event, stage stage) {
 	if said.at.IsZero() {
 		said.at = now()
 	}
-	if known, ok := a.shared.progress.GetIfPresent(event.Session); ok && known.at.After(said.at) {
+	if known, ok := a.store.stages.GetIfPresent(event.Session); ok && known.at.After(said.at) {
 		return // events come in any order
 	}
-	a.shared.progress.Set(event.Session, &said)
+	a.store.stages.Set(event.Session, &said)
 }
+
+// progress is what Axra last said about a session that is not paid.
+type progress struct {
+	stage stage
+	at    time.Time // as Axra states it
+}
+
+type stage string
+
+const (
+	failed     stage = "failed"
+	processing stage = "processing"
+)
 
 // stageOf is what a visitor may be told about a checkout that is not paid. A
 // failure from before the return was an earlier attempt in the same checkout,
 // which a successful one followed.
 func (a *App) stageOf(entry session.Pending) stage {
-	said, ok := a.shared.progress.GetIfPresent(entry.Session)
+	said, ok := a.store.stages.GetIfPresent(entry.Session)
 	if !ok || said.stage == failed && entry.State == session.Returned && !said.at.After(entry.ReturnedAt) {
 		return ""
 	}

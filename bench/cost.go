@@ -215,7 +215,7 @@ func (b *bench) prepare(each *built) (*site, error) {
 	global, directives := "", noGate
 	if each.gate {
 		// Nobody is sent to a checkout, so nothing needs to listen there.
-		global, directives = axraOption("http://127.0.0.1:9", "HS256", ""), axraSite
+		global, directives = s.axraOption("http://127.0.0.1:9", "HS256", ""), axraSite
 	}
 	return s, os.WriteFile(filepath.Join(s.home, "Caddyfile"), []byte(b.caddyfile(s, global, directives)), 0o600)
 }

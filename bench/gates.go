@@ -84,7 +84,7 @@ func (b *bench) openAxra(ctx context.Context, algorithm, endpoint, further strin
 		}
 		endpoint = s.api.url
 	}
-	if err := b.serve(ctx, s, axraOption(endpoint, algorithm, further), axraSite); err != nil {
+	if err := b.serve(ctx, s, s.axraOption(endpoint, algorithm, further), axraSite); err != nil {
 		return nil, err
 	}
 	if s.api != nil {
@@ -96,14 +96,15 @@ func (b *bench) openAxra(ctx context.Context, algorithm, endpoint, further strin
 // apiPrefix is the path of Axra's API, at the sandbox as well.
 const apiPrefix = "/api/v1"
 
-func axraOption(endpoint, algorithm, further string) string {
+func (s *site) axraOption(endpoint, algorithm, further string) string {
 	return fmt.Sprintf(`	axra {
 		api_key {env.AXRA_API_KEY}
 		webhook_secret {env.AXRA_WEBHOOK_SECRET}
 		endpoint %s
+		database sqlite %q
 		signing_algorithm %s
 		%s
-	}`, endpoint+apiPrefix, algorithm, further)
+	}`, endpoint+apiPrefix, s.ledger, algorithm, further)
 }
 
 const axraSite = `	axra_webhook /webhooks/axra

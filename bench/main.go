@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,7 +39,7 @@ type options struct {
 	flood    int    // requests a second
 	starts   int
 	settle   time.Duration // until memory is read
-	known    time.Duration // until many visitors have been known for a while
+	payments []int         // in the ledgers of the section webhook
 	asXcaddy bool          // build as it does; the tests do not
 	say      io.Writer
 }
@@ -92,7 +93,7 @@ func exit(err error) {
 
 // parse reads the command line.
 func parse(args []string, say io.Writer) (options, error) {
-	o := options{warmUp: time.Second, settle: 5 * time.Second, known: 80 * time.Second, asXcaddy: true, say: say}
+	o := options{warmUp: time.Second, settle: 5 * time.Second, asXcaddy: true, say: say}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(say)
 	only := flags.String("only", names(sections, func(s section) string { return s.name }), "sections to measure")
@@ -103,6 +104,7 @@ func parse(args []string, say io.Writer) (options, error) {
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "folder in which to make the bench's own, on the file system to be measured")
 	flags.IntVar(&o.tokens, "tokens", 10*rememberedTokens, "different valid tokens that come by in the section visitors")
 	flags.IntVar(&o.sessions, "sessions", 20_000, "purchases to which they belong")
+	payments := flags.String("payments", "1000,1000000", "payments in the ledgers of the section webhook at first, the smallest first")
 	flags.IntVar(&o.flood, "flood", 2000, "requests a second of the flood")
 	flags.IntVar(&o.starts, "starts", 15, "starts of each Caddy in the section cost")
 	flags.Func("extra", "one more gate: NAME=EXECUTABLE,CADDYFILE,COOKIE; may be repeated", func(text string) error {
@@ -116,11 +118,12 @@ func parse(args []string, say io.Writer) (options, error) {
 	if flags.NArg() > 0 || o.pairs < 1 || o.each <= 0 || o.tokens < 1 || o.sessions < 1 || o.flood < 1 || o.starts < 1 {
 		return o, errors.New("numbers must be above 0, and there are no arguments but flags")
 	}
-	var err, err2, err3 error
+	var err, err2, err3, err4 error
 	o.sections, err = choose(sections, *only, func(s section) string { return s.name })
 	o.gates, err2 = choose(o.allGates(), *which, func(g gate) string { return g.name })
 	o.sizes, err3 = parseSizes(*sizes)
-	return o, errors.Join(err, err2, err3)
+	o.payments, err4 = parseCounts(*payments)
+	return o, errors.Join(err, err2, err3, err4)
 }
 
 func names[T any](all []T, name func(T) string) string {
@@ -157,6 +160,18 @@ func parseSizes(list string) ([]int, error) {
 		sizes = append(sizes, int(size))
 	}
 	return sizes, nil
+}
+
+func parseCounts(list string) ([]int, error) {
+	var counts []int
+	for each := range strings.SplitSeq(list, ",") {
+		count, err := strconv.Atoi(each)
+		if err != nil || count < 1 {
+			return nil, fmt.Errorf("%q is no number of payments", each)
+		}
+		counts = append(counts, count)
+	}
+	return counts, nil
 }
 
 func sizeName(size int) string {

@@ -34,12 +34,12 @@ func TestMain(m *testing.M) {
 func tiny(t *testing.T, args ...string) options {
 	t.Helper()
 	o, err := parse(append([]string{
-		"-pairs", "2", "-each", "60ms", "-sizes", "1KiB", "-tokens", "40", "-sessions", "10", "-flood", "500", "-starts", "1", "-dir", t.TempDir(),
+		"-pairs", "2", "-each", "60ms", "-sizes", "1KiB", "-tokens", "40", "-sessions", "10", "-flood", "500", "-payments", "20,40", "-starts", "1", "-dir", t.TempDir(),
 	}, args...), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.warmUp, o.settle, o.known, o.asXcaddy = 20*time.Millisecond, time.Millisecond, time.Millisecond, false
+	o.warmUp, o.settle, o.asXcaddy = 20*time.Millisecond, time.Millisecond, false
 	return o
 }
 
@@ -50,7 +50,7 @@ func TestEachSectionIsMeasured(t *testing.T) {
 		"unpaid":   {"no navigation (402)", "navigation, checkout open", "fresh navigation", "… one bare", "… the rest"},
 		"flood":    {"visitors who have paid", "the flood itself"},
 		"visitors": {"HS256", "EdDSA"},
-		"webhook":  {"1", "32"},
+		"webhook":  {"20, 1", "20, 32", "40, 1", "40, 32", "32 connections against 1, 20 payments", "40 payments against 20, rate with 1", "40 payments against 20, time of a redemption"},
 		"cost":     {"without, once more", "built in", "with a gate"},
 	}
 	for _, s := range sections {
@@ -202,6 +202,8 @@ func TestCommandLine(t *testing.T) {
 		{"-gates nothing", nil, nil, nil},
 		{"-sizes 0B", nil, nil, nil},
 		{"-sizes 1GiB", nil, nil, nil},
+		{"-payments 0", nil, nil, nil},
+		{"-payments many", nil, nil, nil},
 		{"-pairs 0", nil, nil, nil},
 		{"-each 0s", nil, nil, nil},
 		{"-extra a", nil, nil, nil},

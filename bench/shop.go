@@ -115,28 +115,43 @@ func (v browser) cookie(name string) (string, error) {
 
 // buy lets a visitor pay with a card, come back, and returns the cookie that they got.
 func (a *shop) buy(ctx context.Context, s *site) (cookie string, session sandbox.Session, err error) {
-	v := newBrowser(s)
-	status, checkout, err := v.open(ctx, v.site+premium(1<<10))
+	v, session, back, err := a.pay(ctx, s)
 	if err != nil {
 		return "", session, err
 	}
+	cookie, err = v.comeBack(ctx, back)
+	return cookie, session, err
+}
+
+// pay lets a visitor pay with a card. The webhook has been answered when it returns where they come back to.
+func (a *shop) pay(ctx context.Context, s *site) (v browser, session sandbox.Session, back string, err error) {
+	v = newBrowser(s)
+	status, checkout, err := v.open(ctx, v.site+premium(small))
+	if err != nil {
+		return v, session, "", err
+	}
 	if session, err = a.session(checkout); err != nil {
-		return "", session, fmt.Errorf("a visitor is answered with %d: %w", status, err)
+		return v, session, "", fmt.Errorf("a visitor is answered with %d: %w", status, err)
 	}
 	outcome, err := a.Pay(session.ID, sandbox.PayWith{Card: card})
 	if err != nil || outcome.Status != sandbox.OutcomePaid {
-		return "", session, errors.Join(err, fmt.Errorf("paying: %s", outcome.Status))
+		return v, session, "", errors.Join(err, fmt.Errorf("paying: %s", outcome.Status))
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if err := a.Idle(ctx); err != nil {
-		return "", session, fmt.Errorf("the webhook: %w", err)
+		return v, session, "", fmt.Errorf("the webhook: %w", err)
 	}
-	if status, _, err = v.open(ctx, outcome.Redirect); err != nil || status != http.StatusSeeOther {
-		return "", session, errors.Join(err, fmt.Errorf("coming back is answered with %d", status))
+	return v, session, outcome.Redirect, nil
+}
+
+// comeBack lets a visitor who has paid come back, and returns the cookie that they got.
+func (v browser) comeBack(ctx context.Context, back string) (cookie string, err error) {
+	status, _, err := v.open(ctx, back)
+	if err != nil || status != http.StatusSeeOther {
+		return "", errors.Join(err, fmt.Errorf("coming back is answered with %d", status))
 	}
-	cookie, err = v.cookie("axra_t_")
-	return cookie, session, err
+	return v.cookie("axra_t_")
 }
 
 func (a *shop) session(checkout string) (sandbox.Session, error) {

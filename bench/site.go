@@ -75,11 +75,13 @@ type site struct {
 	host      string // localhost:port
 	address   string // 127.0.0.1:port
 	home      string
-	storage   string
+	storage   string // Caddy's
+	ledger    string // path
 	processes []*proc
 	cookie    string // lets a visitor in; empty for none
 	api       *shop  // of the gates that sell
 	ungated   *site  // the same without a gate, by the same process; nil: none
+	beside    string // directives of ungated
 }
 
 func (b *bench) newSite() (*site, error) {
@@ -91,7 +93,7 @@ func (b *bench) newSite() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.home, s.storage = home, filepath.Join(home, "storage")
+	s.home, s.storage, s.ledger, s.beside = home, filepath.Join(home, "storage"), filepath.Join(home, "ledger.db"), noGate
 	for s.ungated == nil || s.ungated.host == s.host {
 		if s.ungated, err = siteOnFreePort(); err != nil {
 			return nil, err
@@ -123,7 +125,7 @@ func (b *bench) caddyfile(s *site, global, directives string) string {
 }
 `, s.storage, global) + b.block(s, directives)
 	if s.ungated != nil {
-		file += b.block(s.ungated, noGate)
+		file += b.block(s.ungated, s.beside)
 	}
 	return file
 }

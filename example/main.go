@@ -40,7 +40,7 @@ func main() {
 		operate()
 		return
 	}
-	data := flag.String("data", defaultData, "folder for keys, payments and the sandbox's state")
+	data := flag.String("data", defaultData, "folder for the ledger, the site and the sandbox's state")
 	siteAddr := flag.String("site", "localhost:8402", "address of the site")
 	axraAddr := flag.String("axra", "localhost:8403", "address of the Axra sandbox")
 	adminAddr := flag.String("admin", defaultAdmin, "address of Caddy's admin API")
@@ -57,9 +57,10 @@ func main() {
 
 const defaultAdmin = "localhost:8405"
 
-// operate is `caddy axra` on the example that runs.
+// operate is `caddy axra` on the example that runs. `check` and `webhook inspect` need no running Caddy.
 func operate() {
-	if !slices.Contains(os.Args, "--address") {
+	needsNone := slices.Contains(os.Args, "check") || slices.Contains(os.Args, "inspect")
+	if !needsNone && !slices.Contains(os.Args, "--address") {
 		os.Args = append(os.Args, "--address", defaultAdmin)
 	}
 	caddycmd.Main()
@@ -82,11 +83,13 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr
 	if err := unpackSite(filepath.Join(data, "site")); err != nil {
 		return fmt.Errorf("writing the example's site: %w", err)
 	}
+	ledger := filepath.Join(data, "ledger.db")
 	for name, value := range map[string]string{
-		"EXAMPLE_DATA":  filepath.ToSlash(data),
-		"EXAMPLE_SITE":  siteAddr,
-		"EXAMPLE_AXRA":  axraAddr,
-		"EXAMPLE_ADMIN": adminAddr,
+		"EXAMPLE_DATA":   filepath.ToSlash(data),
+		"EXAMPLE_LEDGER": filepath.ToSlash(ledger),
+		"EXAMPLE_SITE":   siteAddr,
+		"EXAMPLE_AXRA":   axraAddr,
+		"EXAMPLE_ADMIN":  adminAddr,
 		// The sandbox's credentials. Yours come from your Axra account.
 		"AXRA_API_KEY":        "bk_test_sandbox",
 		"AXRA_WEBHOOK_SECRET": "bs_test_sandbox",
@@ -114,13 +117,13 @@ func run(ctx context.Context, out io.Writer, data, siteAddr, axraAddr, adminAddr
   The site           http://%s
   The Axra sandbox   http://%s   (payments, refunds, faults)
   Test card          4242 4242 4242 4242, any future date, any CVV
-  Data               %s
+  Ledger             %s   (purchases and signing keys, in SQLite)
 
   Open the site, choose "Spring tides, explained", pay with the test card.
-  What is paid then is shown by:  go run ./example axra list%s
-  Ctrl-C ends it; started again with the same data, you are still in.
+  List what was bought:  go run ./example axra list%s
+  Stop it with Ctrl-C. Start it again with the same data, and you are still in.
 
-`, siteAddr, axraAddr, data, addressFlag(adminAddr))
+`, siteAddr, axraAddr, ledger, addressFlag(adminAddr))
 	<-ctx.Done()
 	fmt.Fprintln(out, "Stopping.")
 	return caddy.Stop()

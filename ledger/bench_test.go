@@ -1,45 +1,48 @@
-package ledger
+package ledger_test
 
 import (
-	"errors"
+	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/caddyserver/certmagic"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
-// BenchmarkGrant is one reading of the ledger, as the first redemption and each recheck
-// make it: with storage that costs nothing, to see what the ledger itself takes, and with
-// Caddy's files.
-func BenchmarkGrant(b *testing.B) {
-	for _, storage := range []struct {
-		name string
-		open func(b *testing.B) Storage
-	}{
-		{"memory", func(*testing.B) Storage { return newDisk() }},
-		{"files", func(b *testing.B) Storage { return &certmagic.FileStorage{Path: b.TempDir()} }},
-	} {
-		b.Run(storage.name, func(b *testing.B) {
-			l := New(storage.open(b), time.Minute)
-			mustRecord(b, l, paidFact(b, theSession, payment1), paidFact(b, "cs_refunded", payment2), outcomeFact(Refunded, "cs_refunded", payment2))
-			for _, bench := range []struct {
-				name, session string
-				want          error
-				closedFor     Kind
-			}{
-				{"untroubled", theSession, nil, ""},
-				{"refunded", "cs_refunded", nil, Refunded},
-				{"unpaid", "cs_unknown", ErrNotPaid, ""},
-			} {
-				b.Run(bench.name, func(b *testing.B) {
-					b.ReportAllocs()
-					for b.Loop() {
-						if grant, err := l.Grant(b.Context(), bench.session); !errors.Is(err, bench.want) || grant.ClosedFor != bench.closedFor {
-							b.Fatal(grant, err)
-						}
+func BenchmarkRecordPayment(b *testing.B) {
+	for _, callers := range []int{1, 32} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			w := newWorld(b)
+			var n atomic.Int64
+			b.SetParallelism(callers) // times GOMAXPROCS, which -cpu 1 sets
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					session := fmt.Sprintf("cs_%022d", n.Add(1))
+					if _, err := w.RecordPayment(context.Background(), payment(session, "pay_"+session)); err != nil {
+						b.Error(err)
+						return
 					}
-				})
-			}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "payments/s")
 		})
+	}
+}
+
+func BenchmarkHolding(b *testing.B) {
+	w := newWorld(b)
+	id := w.pay(b, payment("a"))
+	for b.Loop() {
+		if _, err := w.Holding(context.Background(), id); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPoll(b *testing.B) {
+	w := newWorld(b)
+	since := w.poll(b, ledger.Position{}).Position
+	for b.Loop() {
+		since = w.poll(b, since).Position
 	}
 }

@@ -1,10 +1,12 @@
-package ledger
+package ledger_test
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,205 +14,172 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// disk is a Storage in memory. Its faults see every operation before it happens.
-type disk struct {
-	mu      sync.Mutex
-	records map[string][]byte
-	loads   int
-	stores  int
-
-	onLoad  func(key string) error
-	seen    func(key string) // runs between a look at the records and its answer
-	onStore func(key string) error
-	mangle  func(key string, value []byte) []byte // what Store keeps instead of value
-}
-
-func newDisk() *disk { return &disk{records: make(map[string][]byte)} }
-
-func (d *disk) Load(_ context.Context, key string) ([]byte, error) {
-	d.mu.Lock()
-	d.loads++
-	fault, seen := d.onLoad, d.seen
-	d.mu.Unlock()
-	if fault != nil {
-		if err := fault(key); err != nil {
-			return nil, err
+func TestMain(m *testing.M) {
+	if role := os.Getenv("LEDGER_TEST_ROLE"); role != "" {
+		if err := secondProcess(role); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
 		}
+		os.Exit(0)
 	}
-	d.mu.Lock()
-	value, ok := d.records[key]
-	d.mu.Unlock()
-	if seen != nil {
-		seen(key)
-	}
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
-	}
-	return bytes.Clone(value), nil
+	goleak.VerifyTestMain(m)
 }
 
-func (d *disk) Store(_ context.Context, key string, value []byte) error {
-	d.mu.Lock()
-	d.stores++
-	fault, mangle := d.onStore, d.mangle
-	d.mu.Unlock()
-	if fault != nil {
-		if err := fault(key); err != nil {
-			return err
-		}
+// start is when the clocks of the tests begin.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// clock is a clock that only moves when it is told to.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: start} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// errorLog counts the lines at the level of errors.
+type errorLog struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (e *errorLog) Write(line []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if strings.Contains(string(line), "level=ERROR") {
+		e.lines = append(e.lines, string(line))
 	}
-	value = bytes.Clone(value)
-	if mangle != nil {
-		value = mangle(key, value)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.records[key] = value
-	return nil
+	return len(line), nil
 }
 
-// fail sets faults while operations that were given up may still be under way.
-func (d *disk) fail(load, store error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.onLoad = func(string) error { return load }
-	d.onStore = func(string) error { return store }
+func (e *errorLog) errors() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.lines...)
 }
 
-// heal takes every fault away.
-func (d *disk) heal() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.onLoad, d.onStore, d.mangle = nil, nil, nil
+// world is an open ledger with its installation.
+type world struct {
+	*ledger.Ledger
+	clock *clock
+	log   *errorLog
 }
 
-const newsFolder = "axra/news/"
-
-// keys lists the records, without the news, which belong to no purchase.
-func (d *disk) keys() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	keys := make([]string, 0, len(d.records))
-	for key := range d.records {
-		if !strings.HasPrefix(key, newsFolder) {
-			keys = append(keys, key)
-		}
-	}
-	return keys
-}
-
-func (d *disk) copyOf() map[string]string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	records := make(map[string]string, len(d.records))
-	for key, value := range d.records {
-		if !strings.HasPrefix(key, newsFolder) {
-			records[key] = string(value)
-		}
-	}
-	return records
-}
-
-// record returns the only record of the kind.
-func (d *disk) record(t *testing.T, kind Kind) (key string, value []byte) {
+func newWorld(t testing.TB) world {
 	t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for name, stored := range d.records {
-		if isOf(name, kind) {
-			if key != "" {
-				t.Fatalf("several records of kind %s", kind)
-			}
-			key, value = name, bytes.Clone(stored)
-		}
-	}
-	if key == "" {
-		t.Fatalf("no record of kind %s", kind)
-	}
-	return key, value
+	return openWorld(t, ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")})
 }
 
-func (d *disk) put(key string, value []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.records[key] = value
-}
-
-func (d *disk) counts() (loads, stores int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.loads, d.stores
-}
-
-func isOf(key string, kind Kind) bool { return strings.HasPrefix(key, "axra/ledger/"+string(kind)+"/") }
-
-var paidAt = time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
-
-func price(t testing.TB, amount string) money.Price {
+func openWorld(t testing.TB, o ledger.Options) world {
 	t.Helper()
-	p, err := money.Parse(amount, "usd")
+	w := world{clock: newClock(), log: &errorLog{}}
+	if o.Now == nil {
+		o.Now = w.clock.now
+	}
+	o.Logger = slog.New(slog.NewTextHandler(w.log, nil))
+	w.Ledger = ledger.New(o)
+	t.Cleanup(func() { w.Close() })
+	if _, err := w.Open(context.Background()); err != nil {
+		t.Fatalf("opening: %v", err)
+	}
+	if _, err := w.ChangeKeys(context.Background(), noChange); err != nil {
+		t.Fatalf("making the installation: %v", err)
+	}
+	return w
+}
+
+func noChange(ledger.KeySet) ([]ledger.Key, error) { return nil, nil }
+
+// month is what most payments buy.
+func month() terms.Terms {
+	price, err := money.Parse("5.00", "usd")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
+	return terms.Terms{
+		Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.WholePass,
+		Price: price, Access: terms.Access(30 * 24 * time.Hour), Devices: 3,
+	}
+}
+
+// payment is a payment of a month with one payment id.
+func payment(session string, ids ...string) ledger.Payment {
+	if ids == nil {
+		ids = []string{"pay_" + session}
+	}
+	sold := month()
+	return ledger.Payment{SessionID: session, PaymentIDs: ids, Terms: sold, Paid: sold.Price, PaidRaw: "5.00 USD", PaidAt: start}
+}
+
+func extension(session, of string) ledger.Payment {
+	p := payment(session)
+	p.Terms.Extends = ledger.PurchaseID(of)
+	p.Terms.From = start
 	return p
 }
 
-const (
-	theSession = "cs_1"
-	payment1   = "bpay_1"
-	payment2   = "bpay_2"
-)
-
-func soldTerms(t testing.TB) terms.Terms {
-	return terms.Terms{
-		Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.WholePass,
-		Price: price(t, "5.00"), Access: terms.Access(30 * 24 * time.Hour),
-	}
+func event(kind ledger.EventKind, session string, ids ...string) ledger.Event {
+	return ledger.Event{Kind: kind, SessionID: session, PaymentIDs: ids, OccurredAt: start}
 }
 
-func paidFact(t testing.TB, session, payment string) Fact {
-	return Fact{
-		Kind: Paid, Session: session, Payment: payment, At: paidAt, Terms: soldTerms(t), Paid: price(t, "5.00"),
-	}
-}
-
-func outcomeFact(kind Kind, session, payment string) Fact {
-	return Fact{Kind: kind, Session: session, Payment: payment, At: paidAt.Add(time.Hour)}
-}
-
-func mustRecord(t testing.TB, l *Ledger, facts ...Fact) {
+// pay records a payment and returns the id of its purchase.
+func (w world) pay(t testing.TB, p ledger.Payment) string {
 	t.Helper()
-	for _, f := range facts {
-		if _, err := l.Record(t.Context(), f); err != nil {
-			t.Fatalf("recording %s of %q, %q: %v", f.Kind, f.Session, f.Payment, err)
-		}
-	}
-}
-
-func mustGrant(t *testing.T, l *Ledger, session string) Grant {
-	t.Helper()
-	grant, err := l.Grant(t.Context(), session)
+	recorded, err := w.RecordPayment(context.Background(), p)
 	if err != nil {
-		t.Fatalf("grant of %q: %v", session, err)
+		t.Fatalf("recording %s: %v", p.SessionID, err)
 	}
-	return grant
+	return recorded.Purchase.ID
 }
 
-// sameFact compares facts by what they say, not by how decimals and times are
-// held in memory.
-func sameFact(a, b Fact) bool {
-	if !a.At.Equal(b.At) || !a.Paid.Equal(b.Paid) || !a.Terms.Price.Equal(b.Terms.Price) {
-		return false
+func (w world) tell(t testing.TB, e ledger.Event) {
+	t.Helper()
+	if _, err := w.RecordEvent(context.Background(), e); err != nil {
+		t.Fatalf("recording %s: %v", e.Kind, err)
 	}
-	if !a.Terms.From.Equal(b.Terms.From) {
-		return false
+}
+
+// status is that of the purchase of a session, "none" where there is none.
+func (w world) status(t testing.TB, session string) ledger.Status {
+	t.Helper()
+	holding, err := w.HoldingOfSession(context.Background(), session)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return "none"
 	}
-	a.At, a.Paid, a.Terms.Price, a.Terms.From = b.At, b.Paid, b.Terms.Price, b.Terms.From
-	return a == b
+	if err != nil {
+		t.Fatalf("looking up %s: %v", session, err)
+	}
+	return holding.StatusAt(w.clock.now())
+}
+
+func (w world) poll(t testing.TB, since ledger.Position) ledger.Changes {
+	t.Helper()
+	changes, err := w.Poll(context.Background(), since)
+	if err != nil {
+		t.Fatalf("polling: %v", err)
+	}
+	return changes
+}
+
+func wantError(t testing.TB, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) || want == nil && err != nil {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
 }

@@ -1,331 +1,257 @@
-package ledger
+package ledger_test
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/ledger"
 )
 
-// documented is the state that conclude's comment promises for a session about
-// which all of these outcomes are known: a refund or a lost dispute is final; an
-// open dispute closes until it is won, whatever came first.
-func documented(facts []Fact) Kind {
-	known := make(map[Kind]bool)
-	for _, f := range facts {
-		known[f.Kind] = true
-	}
-	switch {
-	case known[Refunded]:
-		return Refunded
-	case known[DisputeLost]:
-		return DisputeLost
-	case known[Disputed] && !known[DisputeWon]:
-		return Disputed
-	default:
-		return ""
-	}
+// step is something that a webhook or an operator tells the ledger.
+type step struct {
+	name string
+	do   func(testing.TB, world)
 }
 
-// permute calls visit with every order of the facts.
-func permute(facts []Fact, visit func([]Fact)) {
-	var rest func(int)
-	rest = func(n int) {
-		if n == len(facts) {
-			visit(facts)
+func paying(p ledger.Payment) step {
+	return step{"payment " + p.SessionID, func(t testing.TB, w world) { w.pay(t, p) }}
+}
+
+func telling(e ledger.Event) step {
+	name := fmt.Sprint(e.Kind, " ", e.SessionID, " ", e.PaymentIDs)
+	return step{name, func(t testing.TB, w world) { w.tell(t, e) }}
+}
+
+func mismatched(session string, ids ...string) ledger.Payment {
+	p := payment(session, ids...)
+	p.Mismatch = true
+	return p
+}
+
+func of(product string, p ledger.Payment) ledger.Payment {
+	p.Terms.Pass = product
+	return p
+}
+
+func at(after time.Duration, p ledger.Payment) ledger.Payment {
+	p.PaidAt = start.Add(after)
+	return p
+}
+
+// permutations calls f with every order of the numbers below n.
+func permutations(n int, f func([]int)) {
+	order := make([]int, 0, n)
+	var extend func()
+	extend = func() {
+		if len(order) == n {
+			f(order)
 			return
 		}
-		for i := n; i < len(facts); i++ {
-			facts[n], facts[i] = facts[i], facts[n]
-			rest(n + 1)
-			facts[n], facts[i] = facts[i], facts[n]
-		}
-	}
-	rest(0)
-}
-
-// name is a way in which an event can say which payment it is about.
-type name struct{ session, payment string }
-
-// everyNaming calls visit with every combination of ways to name the payment;
-// of three events and more with those in which neighbours differ: all
-// combinations would take minutes and say nothing new.
-func everyNaming(kinds []Kind, names []name, visit func([]Fact)) {
-	facts := make([]Fact, len(kinds))
-	if len(kinds) > 2 {
-		for shift := range names {
-			for i, kind := range kinds {
-				named := names[(shift+i)%len(names)]
-				facts[i] = outcomeFact(kind, named.session, named.payment)
-			}
-			visit(facts)
-		}
-		return
-	}
-	var rest func(int)
-	rest = func(n int) {
-		if n == len(kinds) {
-			visit(facts)
-			return
-		}
-		for _, named := range names {
-			facts[n] = outcomeFact(kinds[n], named.session, named.payment)
-			rest(n + 1)
-		}
-	}
-	rest(0)
-}
-
-func subsets(kinds []Kind) [][]Kind {
-	var all [][]Kind
-	for mask := range 1 << len(kinds) {
-		var subset []Kind
-		for i, kind := range kinds {
-			if mask&(1<<i) != 0 {
-				subset = append(subset, kind)
+		for i := range n {
+			if !slices.Contains(order, i) {
+				order = append(order, i)
+				extend()
+				order = order[:len(order)-1]
 			}
 		}
-		all = append(all, subset)
+	}
+	extend()
+}
+
+func TestW7EveryOrderEndsInTheSameState(t *testing.T) {
+	const refunded, disputed, won, lost = ledger.EventRefunded, ledger.EventDisputed, ledger.EventDisputeWon, ledger.EventDisputeLost
+	for _, test := range []struct {
+		name   string
+		steps  []step
+		want   map[string]ledger.Status // by session
+		months int                      // that the purchase of the session a lasts
+	}{
+		{"a refund by session", []step{paying(payment("a")), telling(event(refunded, "a"))}, statuses("a refunded"), 1},
+		{"a refund by payment id", []step{paying(payment("a", "p")), telling(event(refunded, "", "p"))}, statuses("a refunded"), 1},
+		{"a refund by the second of two ids", []step{paying(payment("a", "p", "q")), telling(event(refunded, "", "q", "r"))}, statuses("a refunded"), 1},
+		{"a refund of a payment without ids", []step{paying(payment("a", "")), telling(event(refunded, "a", "p"))}, statuses("a refunded"), 1},
+		{"ids that lead to each other", []step{
+			paying(payment("a", "p")), telling(event(disputed, "", "p", "q")), telling(event(won, "", "q", "r")),
+			telling(event(refunded, "", "r")),
+		}, statuses("a refunded"), 1},
+		{"a dispute that is open", []step{paying(payment("a")), telling(event(disputed, "a"))}, statuses("a disputed"), 1},
+		{"a dispute that was won", []step{paying(payment("a")), telling(event(disputed, "a")), telling(event(won, "a"))}, statuses("a active"), 1},
+		{"a dispute that was lost", []step{paying(payment("a")), telling(event(disputed, "a")), telling(event(lost, "a"))}, statuses("a refunded"), 1},
+		{"lost before won", []step{paying(payment("a")), telling(event(won, "a")), telling(event(lost, "a"))}, statuses("a refunded"), 1},
+		{"won, but refunded", []step{
+			paying(payment("a")), telling(event(disputed, "a")), telling(event(won, "a")), telling(event(refunded, "", "pay_a")),
+		}, statuses("a refunded"), 1},
+		{"an extension", []step{paying(payment("a")), paying(extension("b", "a"))}, statuses("a active", "b active"), 2},
+		{"an extension whose base was refunded", []step{
+			paying(payment("a")), paying(at(time.Minute, extension("b", "a"))), telling(event(refunded, "a")),
+		}, statuses("a active", "b active"), 1},
+		{"two extensions, one of them disputed", []step{
+			paying(payment("a")), paying(at(time.Minute, extension("b", "a"))), paying(at(2*time.Minute, extension("c", "a"))),
+			telling(event(disputed, "b")),
+		}, statuses("a active", "c active"), 2},
+		{"all of it refunded", []step{
+			paying(payment("a")), paying(extension("b", "a")), telling(event(refunded, "a")), telling(event(lost, "b")),
+		}, statuses("a refunded", "b refunded"), 2},
+		{"one refunded, one disputed", []step{
+			paying(payment("a")), paying(extension("b", "a")), telling(event(refunded, "a")), telling(event(disputed, "b")),
+		}, statuses("a refunded"), 2},
+		{"an extension of another product stands alone", []step{
+			paying(payment("a")), paying(at(time.Minute, of("other", extension("b", "a")))), paying(at(2*time.Minute, extension("c", "a"))),
+		}, statuses("a active", "b active", "c active"), 2},
+		{"an earlier extension of another product", []step{
+			paying(at(2*time.Minute, payment("a"))), paying(of("other", extension("b", "a"))), paying(at(time.Minute, extension("c", "a"))),
+		}, statuses("a active", "b active", "c active"), 2},
+		{"an extension of an extension that stands alone", []step{
+			paying(payment("a")), paying(of("other", extension("b", "a"))), paying(of("other", extension("c", "b"))),
+		}, statuses("a active", "b active", "c active"), 1},
+		{"a mismatch", []step{paying(mismatched("a"))}, statuses("a mismatched"), 1},
+		{"a mismatch, then the right amount", []step{paying(mismatched("a", "p")), paying(payment("a", "q"))}, statuses("a active"), 1},
+		{"a mismatch that was sent back beside the right amount", []step{
+			paying(mismatched("a", "p")), paying(payment("a", "q")), telling(event(refunded, "", "p")),
+		}, statuses("a active"), 1},
+		{"the right amount was sent back, the mismatch was not", []step{
+			paying(mismatched("a", "p")), paying(payment("a", "q")), telling(event(refunded, "a", "q")),
+		}, statuses("a refunded"), 1},
+		{"a mismatched extension adds nothing", []step{
+			paying(payment("a")), paying(func() ledger.Payment { p := extension("b", "a"); p.Mismatch = true; return p }()),
+		}, statuses("a active", "b mismatched"), 1},
+		{"a double charge of which one is refunded", []step{
+			paying(payment("a", "p")), paying(payment("a", "q")), telling(event(refunded, "", "q")),
+		}, statuses("a active"), 1},
+		{"a double charge of which the other is refunded by session and id", []step{
+			paying(payment("a", "p")), paying(payment("a", "q")), telling(event(refunded, "a", "p")),
+		}, statuses("a active"), 1},
+		{"a double charge of which both are refunded", []step{
+			paying(payment("a", "p")), paying(payment("a", "q")), telling(event(refunded, "", "q")), telling(event(refunded, "", "p")),
+		}, statuses("a refunded"), 1},
+		{"a payment whose ids one event connects is no double charge", []step{
+			paying(payment("a", "p")), paying(payment("a", "q")), telling(event(disputed, "", "p", "q")),
+		}, statuses("a disputed"), 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newFastWorld(t)
+			var want []string
+			permutations(len(test.steps), func(order []int) {
+				dump := w.replay(t, test.steps, order)
+				if want == nil {
+					want = dump
+					w.checkOutcome(t, test.want, test.months)
+				}
+				if !slices.Equal(dump, want) {
+					t.Fatalf("order %v gave\n%s\nand not\n%s", order, strings.Join(dump, "\n"), strings.Join(want, "\n"))
+				}
+			})
+		})
+	}
+}
+
+// newFastWorld is newWorld for what no crash can harm.
+func newFastWorld(t testing.TB) world {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	return openWorld(t, ledger.WithPragmas(ledger.Options{Path: path}, "synchronous(OFF)"))
+}
+
+// statuses reads "session status".
+func statuses(texts ...string) map[string]ledger.Status {
+	all := map[string]ledger.Status{}
+	for _, text := range texts {
+		session, status, _ := strings.Cut(text, " ")
+		all[session] = ledger.Status(status)
 	}
 	return all
 }
 
-var outcomeKinds = []Kind{Refunded, Disputed, DisputeWon, DisputeLost}
-
-func describe(facts []Fact) string {
-	words := make([]string, len(facts))
-	for i, f := range facts {
-		words[i] = fmt.Sprintf("%s(%s,%s)", f.Kind, f.Session, f.Payment)
-	}
-	return strings.Join(words, " ")
-}
-
-// checkOrder delivers the events and the first of them again; where thoroughly,
-// then all of them once more from the end.
-func checkOrder(t *testing.T, events []Fact, thoroughly bool) {
+// replay empties the ledger, takes the steps in an order, and returns what became of it.
+func (w world) replay(t testing.TB, steps []step, order []int) []string {
 	t.Helper()
-	storage := newDisk()
-	ledger := New(storage, 0)
-	mustRecord(t, ledger, events...)
-	mustRecord(t, ledger, events[0])
-	want := documented(events)
-	if got := mustGrant(t, ledger, theSession).ClosedFor; got != want {
-		t.Fatalf("%s: closed for %q, want %q", describe(events), got, want)
+	w.clock.mu.Lock()
+	w.clock.at = start.Add(2 * time.Minute)
+	w.clock.mu.Unlock()
+	err := w.Exec(context.Background(), `DELETE FROM purchases; DELETE FROM payments; DELETE FROM payment_ids;
+		DELETE FROM events; DELETE FROM event_ids; DELETE FROM changes WHERE seq < (SELECT MAX(seq) FROM changes)`)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !thoroughly {
-		return
+	for _, i := range order {
+		steps[i].do(t, w)
 	}
-	before := storage.copyOf()
-	for i := len(events) - 1; i >= 0; i-- {
-		fresh, err := ledger.Record(t.Context(), events[i])
-		if err != nil || fresh {
-			t.Fatalf("%s: a repetition of %s: fresh %t, %v", describe(events), events[i].Kind, fresh, err)
+	dump, err := w.Dump(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dump
+}
+
+func (w world) checkOutcome(t *testing.T, want map[string]ledger.Status, months int) {
+	t.Helper()
+	for session, status := range want {
+		if got := w.status(t, session); got != status {
+			t.Errorf("%s is %s, want %s", session, got, status)
 		}
 	}
-	if !maps.Equal(before, storage.copyOf()) {
-		t.Fatalf("%s: repetitions changed the records", describe(events))
+	holding, err := w.HoldingOfSession(context.Background(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := holding.EndsAt.Sub(holding.StartsAt); got != time.Duration(months)*30*24*time.Hour {
+		t.Errorf("a lasts %s, want %d months", got, months)
 	}
 }
 
-func TestW7EveryOrderOfEventsEndsInTheSameState(t *testing.T) {
-	t.Parallel()
-	orders := 0
-	for _, kinds := range subsets(outcomeKinds) {
-		everyNaming(kinds, []name{{theSession, ""}, {"", payment1}, {theSession, payment1}}, func(outcomes []Fact) {
-			events := append([]Fact{paidFact(t, theSession, payment1)}, outcomes...)
-			permute(events, func(events []Fact) {
-				orders++
-				checkOrder(t, events, orders%8 == 0)
-			})
-		})
+func TestW7RandomOrdersWithDuplicatesEndInTheSameState(t *testing.T) {
+	w := newFastWorld(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	kinds := []ledger.EventKind{ledger.EventRefunded, ledger.EventDisputed, ledger.EventDisputeWon, ledger.EventDisputeLost}
+	rounds := 30
+	if testing.Short() {
+		rounds = 10
 	}
-	t.Logf("%d orders", orders)
-}
-
-func TestW7EveryOrderWithASecondPaymentIDEndsInTheSameState(t *testing.T) {
-	t.Parallel()
-	orders := 0
-	for _, kinds := range subsets(outcomeKinds) {
-		names := []name{{theSession, ""}, {"", payment1}, {"", payment2}}
-		if len(kinds) > 2 && (testing.Short() || len(kinds) > 3) {
-			continue // thousands of orders that say nothing new
-		}
-		everyNaming(kinds, names, func(outcomes []Fact) {
-			events := append([]Fact{paidFact(t, theSession, payment1), paidFact(t, theSession, payment2)}, outcomes...)
-			permute(events, func(events []Fact) {
-				orders++
-				checkOrder(t, events, orders%8 == 0)
-			})
-		})
-	}
-	t.Logf("%d orders", orders)
-}
-
-func TestW7APaymentIDThatComesLater(t *testing.T) {
-	for _, kinds := range subsets(outcomeKinds) {
-		everyNaming(kinds, []name{{theSession, ""}, {"", payment1}}, func(outcomes []Fact) {
-			if len(kinds) > 2 {
-				return
+	for round := range rounds {
+		var steps []step
+		for i := range 2 + random.IntN(4) {
+			session := string(rune('a' + i))
+			p := payment(session, "p"+fmt.Sprint(random.IntN(8)), "q"+fmt.Sprint(i))
+			if i > 0 && random.IntN(2) == 0 {
+				p.Terms.Extends = ledger.PurchaseID(string(rune('a' + random.IntN(i))))
 			}
-			events := append([]Fact{paidFact(t, theSession, ""), paidFact(t, theSession, payment1)}, outcomes...)
-			permute(events, func(events []Fact) { checkOrder(t, events, true) })
-		})
-	}
-}
-
-func TestW7OutcomesOfAnotherPaymentChangeNothing(t *testing.T) {
-	ledger := New(newDisk(), 0)
-	mustRecord(t, ledger, paidFact(t, theSession, payment1), paidFact(t, "cs_2", payment2))
-	for _, kind := range outcomeKinds {
-		mustRecord(t, ledger, outcomeFact(kind, "cs_2", payment2), outcomeFact(kind, "cs_3", ""), outcomeFact(kind, "", "bpay_3"))
-	}
-	if grant := mustGrant(t, ledger, theSession); !grant.Open(paidAt) {
-		t.Errorf("closed for %s", grant.ClosedFor)
-	}
-	if grant := mustGrant(t, ledger, "cs_2"); grant.Open(paidAt) {
-		t.Error("a refunded session is open")
-	}
-}
-
-func TestW7OutcomesAloneOpenNothing(t *testing.T) {
-	ledger := New(newDisk(), 0)
-	for _, kind := range outcomeKinds {
-		mustRecord(t, ledger, outcomeFact(kind, theSession, payment1))
-		if _, err := ledger.Grant(t.Context(), theSession); !errors.Is(err, ErrNotPaid) {
-			t.Errorf("after %s: %v, want %v", kind, err, ErrNotPaid)
-		}
-	}
-}
-
-// meet makes the first n readers of a kind wait for each other, each with what it
-// has read.
-func meet(kind Kind, n int) func(string) {
-	var mu sync.Mutex
-	var arrived sync.WaitGroup
-	arrived.Add(n)
-	left := n
-	return func(key string) {
-		if !isOf(key, kind) {
-			return
-		}
-		mu.Lock()
-		early := left > 0
-		left--
-		mu.Unlock()
-		if early {
-			arrived.Done()
-			arrived.Wait()
-		}
-	}
-}
-
-func TestW7TwoPaymentIDsConfirmedAtTheSameMoment(t *testing.T) {
-	for _, refunded := range []string{payment1, payment2} {
-		t.Run("then "+refunded+" is refunded", func(t *testing.T) {
-			storage := newDisk()
-			storage.seen = meet(Paid, 2) // both see an unpaid session
-			var deliveries sync.WaitGroup
-			for _, payment := range []string{payment1, payment2} {
-				deliveries.Go(func() {
-					node := New(storage, 0)
-					if _, err := node.Record(t.Context(), paidFact(t, theSession, payment)); err != nil {
-						t.Error(err)
-					}
-				})
+			if random.IntN(4) == 0 {
+				p.Terms.Pass = "other"
 			}
-			deliveries.Wait()
-			ledger := New(storage, 0)
-			mustRecord(t, ledger, outcomeFact(Refunded, "", refunded))
-			if got := mustGrant(t, ledger, theSession).ClosedFor; got != Refunded {
-				t.Errorf("closed for %q: the refund is lost", got)
+			p.Mismatch = random.IntN(5) == 0
+			p.PaidAt = start.Add(time.Duration(random.IntN(3)) * time.Minute / 2)
+			steps = append(steps, paying(p))
+		}
+		for range random.IntN(6) {
+			session := ""
+			if random.IntN(2) == 0 {
+				session = string(rune('a' + random.IntN(5)))
 			}
-		})
-	}
-}
-
-func TestW7ASecondPaymentIDAndItsRefundAtTheSameMoment(t *testing.T) {
-	for range 200 {
-		storage := newDisk()
-		ledger := New(storage, 0)
-		mustRecord(t, ledger, paidFact(t, theSession, payment1))
-		var deliveries sync.WaitGroup
-		for _, f := range []Fact{paidFact(t, theSession, payment2), outcomeFact(Refunded, "", payment2)} {
-			deliveries.Go(func() {
-				if _, err := ledger.Record(t.Context(), f); err != nil {
-					t.Error(err)
+			ids := []string{"q" + fmt.Sprint(random.IntN(6)), "p" + fmt.Sprint(random.IntN(8))}[random.IntN(2):]
+			steps = append(steps, telling(event(kinds[random.IntN(4)], session, ids...)))
+		}
+		var want []string
+		for range 4 {
+			order := random.Perm(len(steps))
+			order = append(order, random.Perm(len(steps))[:random.IntN(len(steps))]...) // some come again
+			dump := w.replay(t, steps, order)
+			if want == nil {
+				want = dump
+			}
+			if !slices.Equal(dump, want) {
+				names := make([]string, len(steps))
+				for i, s := range steps {
+					names[i] = s.name
 				}
-			})
+				t.Fatalf("round %d, %q in the order %v gave\n%s\nand not\n%s", round, names, order,
+					strings.Join(dump, "\n"), strings.Join(want, "\n"))
+			}
 		}
-		deliveries.Wait()
-		if got := mustGrant(t, ledger, theSession).ClosedFor; got != Refunded {
-			t.Fatalf("closed for %q: the refund is lost", got)
-		}
-	}
-}
-
-func TestW6SixtyFourIdenticalRecordsAtOnce(t *testing.T) {
-	for _, f := range []Fact{
-		paidFact(t, theSession, payment1),
-		outcomeFact(Refunded, theSession, payment1),
-		outcomeFact(DisputeWon, "", payment1),
-	} {
-		t.Run(string(f.Kind), func(t *testing.T) {
-			storage := newDisk()
-			ledger := New(storage, 0)
-			alone := newDisk()
-			mustRecord(t, New(alone, 0), f)
-
-			var deliveries sync.WaitGroup
-			start := make(chan struct{})
-			results := make(chan bool, 64)
-			for range 64 {
-				deliveries.Go(func() {
-					<-start
-					fresh, err := ledger.Record(t.Context(), f)
-					if err != nil {
-						t.Error(err)
-					}
-					results <- fresh
-				})
-			}
-			close(start)
-			deliveries.Wait()
-			close(results)
-			fresh := 0
-			for each := range results {
-				if each {
-					fresh++
-				}
-			}
-			if fresh == 0 {
-				t.Error("the fact was new to nobody")
-			}
-			if !maps.Equal(storage.copyOf(), alone.copyOf()) {
-				t.Errorf("records %v, want those of one delivery", storage.keys())
-			}
-		})
-	}
-}
-
-// A refund that is stored just as a payment looks for what is known about its id finds
-// the link, since that was stored before.
-func TestW7ARefundWhileItsPaymentIsLinked(t *testing.T) {
-	storage := newDisk()
-	ledger := New(storage, 0)
-	var refunded atomic.Bool
-	storage.seen = func(looked string) {
-		if looked == key(eventful, payment1) && refunded.CompareAndSwap(false, true) {
-			mustRecord(t, New(storage, 0), outcomeFact(Refunded, "", payment1))
-		}
-	}
-	mustRecord(t, ledger, paidFact(t, theSession, payment1))
-	storage.mu.Lock()
-	storage.seen = nil
-	storage.mu.Unlock()
-	if _, err := ledger.get(t.Context(), Refunded, theSession); err != nil {
-		t.Errorf("the refund does not stand under the session: %v", err)
 	}
 }

@@ -2,253 +2,217 @@ package ledger
 
 import (
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
-	"io/fs"
+	"slices"
+	"strings"
 	"time"
 )
 
-// Bounds of how long records are kept after access has ended.
+// sqlBatch bounds the rows of one transaction or statement of the operators' work, so that no payment
+// waits longer than a second for it.
+const sqlBatch = 500
+
+// Swept is how many rows a sweep has deleted.
+type Swept struct {
+	Purchases int // with all that belongs to them
+	Events    int // that matched no payment
+	Changes   int // of the change feed
+}
+
+// Sweep deletes the purchases whose access ended before a time, or that were closed before it and have not
+// changed since, and events received before it that match no payment. Active purchases without expiry stay.
+// It works in batches, each a transaction, and may be interrupted or run on several nodes at once.
+func (l *Ledger) Sweep(ctx context.Context, before time.Time) (swept Swept, err error) {
+	for _, part := range []struct {
+		count *int
+		batch func(ctx context.Context, tx *tx, before int64) (int, error)
+	}{
+		{&swept.Purchases, sweepEnded},
+		{&swept.Purchases, l.sweepClosed},
+		{&swept.Changes, sweepOldChanges},
+	} {
+		for n := sqlBatch; n == sqlBatch && err == nil; {
+			n, err = l.sweepBatch(ctx, func(ctx context.Context, tx *tx) (int, error) {
+				return part.batch(ctx, tx, before.Unix())
+			})
+			*part.count += n
+		}
+	}
+	if err == nil {
+		swept.Events, err = l.sweepEvents(ctx, before)
+	}
+	if err != nil {
+		return swept, fmt.Errorf("sweeping: %w", err)
+	}
+	return swept, nil
+}
+
+// sweepBatch runs a batch in a transaction. It returns how many rows are gone for certain.
+func (l *Ledger) sweepBatch(ctx context.Context, batch func(context.Context, *tx) (int, error)) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	var n int // not read after an error: the write may still be under way
+	err := l.write(ctx, func(ctx context.Context, tx *tx) (err error) {
+		n, err = batch(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// endedPurchases and closedPurchases are each answered by an index of their own.
 const (
-	// DefaultKeep is longer than the longest time within which cards are disputed, and
-	// covers the accounts of the past year.
-	DefaultKeep = 540 * 24 * time.Hour
-	// MinKeep: within this time a purchase may still be extended, and events delivered.
-	MinKeep = 60 * 24 * time.Hour
+	endedPurchases = `
+		SELECT id FROM purchases
+		WHERE status = 'active' AND ends_at < $1
+		ORDER BY ends_at
+		LIMIT $2`
+	closedPurchases = `
+		SELECT id FROM purchases
+		WHERE status <> 'active' AND status <> 'disputed' AND updated_at < $1
+		ORDER BY updated_at
+		LIMIT $2`
 )
 
-// Swept is what a Sweep has done.
-type Swept struct {
-	Purchases int `json:"purchases"` // of which access had ended
-	Others    int `json:"others"`    // records of no purchase that is still known
-	Deleted   int `json:"deleted"`   // records in all
-	Kept      int `json:"kept"`      // payments, and what was given
-	Garbled   int `json:"garbled"`   // records that cannot be read; they are left alone
+func sweepEnded(ctx context.Context, tx *tx, before int64) (int, error) {
+	return sweepPurchases(ctx, tx, endedPurchases, before)
 }
 
-// Sweep deletes what the ledger knows about purchases whose access ended longer ago
-// than keep, and records of that age that belong to none. Access without an end is never
-// swept, also after a refund: an event that came again would open it. It may be
-// interrupted at any time, and run on several nodes at once.
-func (a *Archive) Sweep(ctx context.Context, now time.Time, keep time.Duration) (Swept, error) {
-	if keep < MinKeep {
-		return Swept{}, fmt.Errorf("records must be kept for %s at least, not %s", MinKeep, keep)
-	}
-	sweep := sweeper{archive: a, before: now.Add(-keep), parts: make(map[string]bool)}
-	for _, kind := range []Kind{Paid, Given} {
-		if err := a.walk(ctx, kind, func(record stored) error { return sweep.purchase(ctx, kind, record) }); err != nil {
-			return sweep.done, err
-		}
-	}
-	for _, kind := range kinds {
-		if kind == Paid || kind == Given || kind == eventful {
-			continue
-		}
-		if err := a.walk(ctx, kind, func(record stored) error { return sweep.other(ctx, kind, record) }); err != nil {
-			return sweep.done, err
-		}
-	}
-	return sweep.done, nil
+// tokenLife is how long an access token may live: a closed purchase is kept for so long, or a token of it would
+// find nothing that says so.
+const tokenLife = 400 * 24 * time.Hour
+
+func (l *Ledger) sweepClosed(ctx context.Context, tx *tx, before int64) (int, error) {
+	return sweepPurchases(ctx, tx, closedPurchases, min(before, l.options.Now().Add(-tokenLife).Unix()))
 }
 
-type sweeper struct {
-	archive *Archive
-	done    Swept
-	before  time.Time       // what ended before this goes
-	parts   map[string]bool // of purchases that are not over, or not met yet
+func sweepPurchases(ctx context.Context, tx *tx, query string, before int64) (int, error) {
+	ids, err := tx.texts(ctx, query, before, sqlBatch)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	if err := deletePurchases(ctx, tx, ids); err != nil {
+		return 0, err
+	}
+	return len(ids), nil
 }
 
-// isOver reports whether a time has come and is long past.
-func (s *sweeper) isOver(end time.Time) bool { return !end.IsZero() && end.Before(s.before) }
+// Statements that delete what belongs to purchases, in this order; {purchases} is a list of their ids.
+const (
+	sweptSessions = `(SELECT session_id FROM payments WHERE purchase_id IN ({purchases}))`
+	sweptEvents   = `
+		SELECT id FROM events WHERE session_id IN ` + sweptSessions + `
+		UNION
+		SELECT x.event_id FROM payment_ids i CROSS JOIN event_ids x
+		WHERE i.session_id IN ` + sweptSessions + ` AND x.external_id = i.payment_id`
+	sweptTerms = `
+		SELECT DISTINCT terms_hash FROM payments WHERE purchase_id IN ({purchases})`
+	deletePaymentIDs  = `DELETE FROM payment_ids WHERE session_id IN ` + sweptSessions
+	deletePayments    = `DELETE FROM payments WHERE purchase_id IN ({purchases})`
+	deleteDecisions   = `DELETE FROM decisions WHERE purchase_id IN ({purchases})`
+	deleteDevices     = `DELETE FROM devices WHERE purchase_id IN ({purchases})`
+	deleteClaims      = `DELETE FROM claims WHERE purchase_id IN ({purchases})`
+	deletePurchaseRow = `DELETE FROM purchases WHERE id IN ({purchases})`
+)
 
-func (s *sweeper) purchase(ctx context.Context, kind Kind, record stored) error {
-	fact, err := decode(record.raw, kind)
-	if err != nil {
-		s.done.Garbled++
-		return nil //nolint:nilerr // it is counted
-	}
-	s.done.Kept++
-	// The whole purchase lasts at least as long: most are told by one read.
-	if !s.isOver(fact.Terms.Access.Until(fact.At)) {
-		return nil
-	}
-	grant, err := s.archive.purchase(ctx, fact.Session, "")
-	if err == nil && fact.Terms.Extends != "" {
-		var whole string
-		if whole, err = s.archive.WholeOf(ctx, fact.Session); err == nil && whole != fact.Session {
-			s.parts[fact.Session] = true
-			return nil // it goes with the whole
-		}
-	}
-	switch {
-	case errors.Is(err, ErrGarbled), errors.Is(err, ErrNotPaid): // another node was faster
-		return nil
-	case err != nil:
-		return err
-	case !s.isOver(grant.Until):
-		return nil
-	}
-	return s.purchaseAndItsParts(ctx, fact)
-}
+// deleteTerms deletes those that no payment needs any more.
+const deleteTerms = `
+	DELETE FROM terms
+	WHERE hash IN ({values}) AND NOT EXISTS (SELECT 1 FROM payments WHERE terms_hash = terms.hash)`
 
-// purchaseAndItsParts deletes what extends a purchase before the purchase itself: alone,
-// an extension could last longer than as a part.
-func (s *sweeper) purchaseAndItsParts(ctx context.Context, fact Fact) error {
-	sessions, err := s.archive.extending(ctx, fact.Session)
+func deletePurchases(ctx context.Context, tx *tx, ids []string) error {
+	list, args := inList(nil, ids, sqlBatch)
+	in := func(query string) string { return strings.ReplaceAll(query, "{purchases}", list) }
+	events, err := tx.texts(ctx, in(sweptEvents), args...)
 	if err != nil {
 		return err
 	}
-	for _, session := range sessions {
-		part, err := s.archive.get(ctx, Paid, session)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case errors.Is(err, ErrGarbled):
-			return nil // the next delivery heals it, and a later sweep takes both
-		case err != nil:
-			return err
-		case Grant{Fact: part}.isPartOf(fact):
-			if s.parts[session] { // met before the whole
-				s.done.Kept--
-			}
-			s.done.Purchases++
-			if err := s.purchaseAndAllAboutIt(ctx, part); err != nil {
-				return err
-			}
-		}
-	}
-	s.done.Kept--
-	s.done.Purchases++
-	return s.purchaseAndAllAboutIt(ctx, fact)
-}
-
-// purchaseAndAllAboutIt deletes the payment first: whatever is left of the rest then
-// opens nothing, and goes with the next sweep. The markers come next, since only the
-// rest leads to them.
-func (s *sweeper) purchaseAndAllAboutIt(ctx context.Context, fact Fact) error {
-	if err := s.delete(ctx, key(fact.Kind, fact.Session)); err != nil {
-		return err
-	}
-	ids := []string{fact.Session}
-	if fact.Payment != "" {
-		ids = append(ids, fact.Payment)
-	}
-	for _, id := range ids {
-		if err := s.deleteIfThere(ctx, key(eventful, id)); err != nil {
-			return err
-		}
-	}
-	for _, kind := range []Kind{Device, Fetch, Claimed, Extension, Decision} {
-		if err := s.places(ctx, kind, fact.Session); err != nil {
-			return err
-		}
-	}
-	for _, id := range ids {
-		for _, kind := range []Kind{Refunded, Disputed, DisputeWon, DisputeLost, Mismatch, link} {
-			if err := s.deleteIfThere(ctx, key(kind, id)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// places deletes the numbered places of a purchase from the last one on, so that none is
-// left behind a gap.
-func (s *sweeper) places(ctx context.Context, kind Kind, session string) error {
-	last := 0
-	for last < maxPlaces {
-		_, err := s.archive.get(ctx, kind, placeID(session, last+1))
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil && !errors.Is(err, ErrGarbled) {
-			return err
-		}
-		last++
-	}
-	for ; last > 0; last-- {
-		if err := s.delete(ctx, key(kind, placeID(session, last))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// other deletes a record whose purchase is not known any more, or never was.
-func (s *sweeper) other(ctx context.Context, kind Kind, record stored) error {
-	fact, err := decode(record.raw, kind)
+	sold, err := tx.texts(ctx, in(sweptTerms), args...)
 	if err != nil {
-		s.done.Garbled++
-		return nil //nolint:nilerr // it is counted
-	}
-	if !s.isOver(fact.At) {
-		return nil
-	}
-	known, err := s.isOfKnown(ctx, fact)
-	if err != nil || known {
 		return err
 	}
-	s.done.Others++
-	if err := s.deleteIfThere(ctx, markerOf(fact, record)); err != nil {
-		return err
-	}
-	return s.delete(ctx, record.key)
-}
-
-// markerOf is the key of the marker that leads readers to a record.
-func markerOf(f Fact, record stored) string {
-	if f.Kind.numbered() {
-		return key(eventful, f.Session)
-	}
-	// All kinds share the last part of the key.
-	return root + string(eventful) + "/" + record.hash
-}
-
-// isOfKnown reports whether the ledger has the payment that a record is about.
-func (s *sweeper) isOfKnown(ctx context.Context, fact Fact) (bool, error) {
-	session := fact.Session
-	if session == "" {
-		linked, err := s.archive.get(ctx, link, fact.Payment)
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
+	for _, query := range []string{deletePaymentIDs, deletePayments, deleteDecisions, deleteDevices, deleteClaims, deletePurchaseRow} {
+		if _, err := tx.ExecContext(ctx, in(query), args...); err != nil {
+			return err
 		}
+	}
+	if err := deleteEvents(ctx, tx, events); err != nil {
+		return err
+	}
+	return deleteIn(ctx, tx, deleteTerms, sold)
+}
+
+// isUnmatched holds for an event e that names no session and no payment id that is known.
+const isUnmatched = `
+	NOT EXISTS (SELECT 1 FROM payments WHERE session_id = e.session_id)
+		AND NOT EXISTS (
+			SELECT 1 FROM event_ids x CROSS JOIN payment_ids i
+			WHERE x.event_id = e.id AND i.payment_id = x.external_id)`
+
+// sweepEvents looks for unmatched events in pages, by reading: most events have a payment. What it found is
+// checked again when it is deleted.
+func (l *Ledger) sweepEvents(ctx context.Context, before time.Time) (deleted int, err error) {
+	for last, more := "", true; more; {
+		var unmatched []string
+		err := l.read(ctx, func(ctx context.Context, tx *tx) (err error) {
+			unmatched, last, more, err = unmatchedPage(ctx, tx, last, before.Unix())
+			return err
+		})
 		if err != nil {
-			return true, ignoreGarbled(err)
+			return deleted, err
 		}
-		session = linked.Session
+		for ids := range slices.Chunk(unmatched, sqlBatch) {
+			n, err := l.sweepBatch(ctx, func(ctx context.Context, tx *tx) (int, error) {
+				list, args := inList(nil, ids, sqlBatch)
+				still, err := tx.texts(ctx, `SELECT id FROM events e WHERE id IN (`+list+`) AND `+isUnmatched, args...)
+				if err != nil {
+					return 0, err
+				}
+				return len(still), deleteEvents(ctx, tx, still)
+			})
+			deleted += n
+			if err != nil {
+				return deleted, err
+			}
+		}
 	}
-	_, err := s.archive.get(ctx, opening(session), session)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return true, ignoreGarbled(err)
+	return deleted, nil
 }
 
-// ignoreGarbled: the next delivery heals what is garbled, so it counts as known.
-func ignoreGarbled(err error) error {
-	if errors.Is(err, ErrGarbled) {
-		return nil
-	}
-	return err
+const unmatchedQuery = `
+	SELECT id, received_at < $2 AND ` + isUnmatched + `
+	FROM events e
+	WHERE id > $1
+	ORDER BY id
+	LIMIT $3`
+
+// unmatchedPage returns the unmatched ones of the next events after an id.
+func unmatchedPage(ctx context.Context, tx *tx, after string, before int64) (ids []string, last string, more bool, err error) {
+	rows := 0
+	err = scanAll(ctx, tx, func(row *sql.Rows) error {
+		var unmatched bool
+		err := row.Scan(&last, &unmatched)
+		if unmatched {
+			ids = append(ids, last)
+		}
+		rows++
+		return err
+	}, unmatchedQuery, after, before, listPage)
+	return ids, last, rows == listPage, err
 }
 
-func (s *sweeper) delete(ctx context.Context, key string) error {
-	if err := s.archive.remove(ctx, key); err != nil {
+func deleteEvents(ctx context.Context, tx *tx, ids []string) error {
+	if err := deleteIn(ctx, tx, `DELETE FROM event_ids WHERE event_id IN ({values})`, ids); err != nil {
 		return err
 	}
-	s.done.Deleted++
-	return nil
+	return deleteIn(ctx, tx, `DELETE FROM events WHERE id IN ({values})`, ids)
 }
 
-// deleteIfThere deletes nothing that it does not have to: some storages make a record
-// of what was deleted.
-func (s *sweeper) deleteIfThere(ctx context.Context, key string) error {
-	_, err := s.archive.storage.load(ctx, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("looking for a record: %w", err)
-	}
-	return s.delete(ctx, key)
+func sweepOldChanges(ctx context.Context, tx *tx, before int64) (int, error) {
+	n, err := sweepChanges(ctx, tx, before, sqlBatch)
+	return int(n), err
 }

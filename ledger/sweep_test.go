@@ -1,69 +1,223 @@
-package ledger
+package ledger_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
-// extending is a purchase that extends cs_0, paid when the part before it is about to end.
-func extending(t *testing.T, number int, at time.Time, access terms.Access) Fact {
-	part := sold(t, fmt.Sprintf("cs_%d", number), at, access)
-	part.Terms.Extends, part.Terms.From = "cs_0", at.Add(day)
-	return part
+func (w world) sweep(t testing.TB, before time.Time) ledger.Swept {
+	t.Helper()
+	swept, err := w.Sweep(context.Background(), before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return swept
 }
 
-// However a purchase is made up, the sweep takes all of it or nothing, and leaves no part
-// that would stand alone.
-func TestTheSweepTakesPurchasesAsAWhole(t *testing.T) {
-	month, year := terms.Access(30*day), terms.Access(365*day)
-	for _, test := range []struct {
-		name    string
-		refund  string // of these
-		revoke  bool
-		lengths []terms.Access
-		ends    time.Duration // after the first payment
+// rowsOf counts the rows of every table.
+func (w world) rowsOf(t testing.TB) map[string]int {
+	t.Helper()
+	counts, err := w.CountRows(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
+func TestSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T) {
+	w := newWorld(t)
+	empty := w.rowsOf(t)
+	id := w.payAt(t, 0, payment("a", "pay_a", "pi_a"))
+	other := extension("b", "a")
+	other.Terms.Devices = 7 // terms of its own
+	w.payAt(t, day, other)
+	w.tell(t, event(ledger.EventDisputed, "", "pi_a", "ch_a"))
+	w.tell(t, event(ledger.EventDisputeWon, "a"))
+	if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
+		if _, err := w.Decide(t.Context(), id, kind, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end := start.Add(60 * day)
+	if swept := w.sweep(t, end); swept.Purchases != 0 || swept.Events != 0 {
+		t.Fatalf("too early: %+v", swept)
+	}
+	if swept := w.sweep(t, end.Add(time.Second)); swept.Purchases != 1 || swept.Events != 0 {
+		t.Fatalf("%+v", swept)
+	}
+	for table, rows := range w.rowsOf(t) {
+		if rows != empty[table] {
+			t.Errorf("table %s has %d rows, before %d", table, rows, empty[table])
+		}
+	}
+}
+
+// tokenLife is how long a token may live.
+const tokenLife = 400 * day
+
+func TestAClosedPurchaseOutlivesItsTokens(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, lifelong("a"))
+	w.tell(t, event(ledger.EventRefunded, "a"))
+	w.clock.advance(tokenLife)
+	if swept := w.sweep(t, start.Add(99*day)); swept.Purchases != 0 {
+		t.Errorf("%+v", swept)
+	}
+	w.clock.advance(time.Second)
+	if swept := w.sweep(t, start.Add(99*day)); swept.Purchases != 1 {
+		t.Errorf("%+v", swept)
+	}
+}
+
+func TestSweepOfEachKind(t *testing.T) {
+	for name, test := range map[string]struct {
+		make  func(t *testing.T, w world)
+		swept bool // 60 days later
 	}{
-		{"one part", "", false, []terms.Access{month}, 30 * day},
-		{"extended", "", false, []terms.Access{month, month, month}, 90 * day},
-		{"a long extension in the middle refunded", "cs_1", false, []terms.Access{month, year, month}, 60 * day},
-		{"the first payment refunded", "cs_0", false, []terms.Access{month, month}, 59 * day},
-		{"revoked", "", true, []terms.Access{month, month, month, month}, 120 * day},
+		"ended":          {func(t *testing.T, w world) { w.pay(t, payment("a")) }, true},
+		"without expiry": {func(t *testing.T, w world) { w.pay(t, lifelong("a")) }, false},
+		"lasting": {func(t *testing.T, w world) {
+			w.pay(t, payment("a"))
+			w.pay(t, extension("b", "a"))
+			w.pay(t, extension("c", "a"))
+		}, false},
+		"refunded, without expiry": {func(t *testing.T, w world) {
+			w.pay(t, lifelong("a"))
+			w.tell(t, event(ledger.EventRefunded, "a"))
+		}, true},
+		"lost": {func(t *testing.T, w world) {
+			w.pay(t, lifelong("a"))
+			w.tell(t, event(ledger.EventDisputeLost, "a"))
+		}, true},
+		"revoked": {func(t *testing.T, w world) {
+			if _, err := w.Decide(t.Context(), w.pay(t, lifelong("a")), ledger.Revoke, ""); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		"refunded lately": {func(t *testing.T, w world) {
+			w.pay(t, payment("a"))
+			w.tellAt(t, 60*day, event(ledger.EventRefunded, "a"))
+		}, false},
+		"disputed": {func(t *testing.T, w world) {
+			w.pay(t, lifelong("a"))
+			w.tell(t, event(ledger.EventDisputed, "a"))
+		}, false},
+		"mismatched": {func(t *testing.T, w world) { w.pay(t, underpaid(t, "a")) }, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			archive := newFolder(t)
-			for number, length := range test.lengths {
-				fact := sold(t, "cs_0", paidAt, length)
-				if number > 0 {
-					fact = extending(t, number, paidAt.Add(29*day), length)
-				}
-				mustRecord(t, archive.Ledger, fact)
-			}
-			if test.refund != "" {
-				mustRecord(t, archive.Ledger, outcomeFact(Refunded, test.refund, ""))
-			}
-			if test.revoke {
-				mustDecide(t, archive.Ledger, "cs_0", Revoked)
-			}
-			last := fmt.Sprintf("cs_%d", len(test.lengths)-1)
-			over := paidAt.Add(test.ends + MinKeep)
-			early, err := archive.Sweep(t.Context(), over.Add(-time.Hour), MinKeep)
-			if err != nil || early.Purchases != 0 || early.Kept != len(test.lengths) {
-				t.Fatalf("an hour early: %+v, %v", early, err)
-			}
-			if grant := mustGrant(t, archive.Ledger, last); test.revoke != (grant.ClosedFor == Revoked) {
-				t.Errorf("%+v", grant)
-			}
-			swept, err := archive.Sweep(t.Context(), over.Add(time.Hour), MinKeep)
-			if err != nil || swept.Purchases != len(test.lengths) || swept.Kept != 0 {
-				t.Errorf("then: %+v, %v", swept, err)
-			}
-			if grant, err := archive.Grant(t.Context(), last); !errors.Is(err, ErrNotPaid) {
-				t.Errorf("%s opens until %s, %v", last, grant.Until, err)
-			}
-		})
+		w := newWorld(t)
+		test.make(t, w)
+		w.clock.advance(tokenLife + 50*day)
+		if swept := w.sweep(t, start.Add(60*day)); (swept.Purchases == 1) != test.swept {
+			t.Errorf("%s: %+v", name, swept)
+		}
+		if left := w.rowsOf(t)["payments"]; (left == 0) != test.swept {
+			t.Errorf("%s: %d payments are left", name, left)
+		}
+	}
+}
+
+func lifelong(session string) ledger.Payment {
+	p := payment(session)
+	p.Terms.Access = -1
+	return p
+}
+
+func TestSweepKeepsTermsThatOthersShare(t *testing.T) {
+	w := newWorld(t)
+	w.payAt(t, 0, payment("a"))
+	w.payAt(t, 40*day, payment("b"))
+	w.sweep(t, start.Add(40*day))
+	if rows := w.rowsOf(t); rows["payments"] != 1 || rows["terms"] != 1 {
+		t.Errorf("%v", rows)
+	}
+}
+
+func TestSweepOfEventsThatMatchNothing(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, lifelong("a"))
+	w.tell(t, event(ledger.EventRefunded, "", "pay_of nobody"))
+	w.tell(t, event(ledger.EventDisputed, "nobody"))
+	w.tell(t, event(ledger.EventDisputed, "a"))
+	w.tell(t, event(ledger.EventDisputeWon, "", "pay_a"))
+	w.tellAt(t, 50*day, event(ledger.EventRefunded, "nobody lately"))
+	if swept := w.sweep(t, start.Add(40*day)); swept.Events != 2 || swept.Purchases != 0 {
+		t.Errorf("%+v", swept)
+	}
+	if rows := w.rowsOf(t); rows["events"] != 3 || rows["event_ids"] != 1 {
+		t.Errorf("%v", rows)
+	}
+}
+
+func TestSweepKeepsTheNewestChange(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, lifelong("a"))
+	w.tell(t, event(ledger.EventDisputed, "a"))
+	w.tell(t, event(ledger.EventDisputeWon, "a"))
+	position := w.poll(t, ledger.Position{}).Position
+	if swept := w.sweep(t, start.Add(40*day)); swept.Changes == 0 {
+		t.Errorf("%+v", swept)
+	}
+	if rows := w.rowsOf(t); rows["changes"] != 1 {
+		t.Errorf("%v", rows)
+	}
+	if changes := w.poll(t, position); changes.All {
+		t.Error("the feed does not hold the position")
+	}
+}
+
+func TestSweepWorksInBatches(t *testing.T) {
+	w := newWorld(t)
+	ledger.Fill(t, w.Ledger, 3000)
+	var events []string
+	for i := range 1200 {
+		events = append(events, fmt.Sprintf("('none %d', 'refunded', 'nobody', 1, 1)", i))
+	}
+	if err := w.Exec(t.Context(), `INSERT INTO events (id, kind, session_id, occurred_at, received_at) VALUES `+strings.Join(events, ", ")); err != nil {
+		t.Fatal(err)
+	}
+	// All but the lifelong ones: one in a hundred.
+	w.clock.advance(10 * 365 * day)
+	if swept := w.sweep(t, ledger.FillStart.AddDate(5, 0, 0)); swept.Purchases != 2970 || swept.Events != 1200 {
+		t.Errorf("%+v", swept)
+	}
+	if rows := w.rowsOf(t); rows["payments"] != 30 || rows["purchases"] != 30 || rows["devices"] != 30 || rows["events"] != 0 {
+		t.Errorf("%v", rows)
+	}
+}
+
+func TestSweepBesidePayments(t *testing.T) {
+	w := newWorld(t)
+	ledger.Fill(t, w.Ledger, 5000)
+	var payments sync.WaitGroup
+	for i := range 50 {
+		payments.Go(func() { w.pay(t, payment(fmt.Sprintf("new %d", i))) })
+	}
+	w.sweep(t, ledger.FillStart)
+	payments.Wait()
+	if rows := w.rowsOf(t); rows["payments"] != 5000-50+50 {
+		t.Errorf("%v", rows)
+	}
+}
+
+func TestSweepStopsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, payment("a"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := w.Sweep(ctx, start.Add(99*day)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
 	}
 }

@@ -1,50 +1,254 @@
-package ledger
+package ledger_test
 
 import (
 	"bytes"
-	"os"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
-	"time"
 
-	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
-// garble breaks a record as a bad disk does.
-func (f folder) garble(t *testing.T, key string) {
+// newFilled is a ledger with rows in every table, and two keys, one of them of yesterday.
+func newFilled(t testing.TB) world {
 	t.Helper()
-	name := filepath.Join(f.path, filepath.FromSlash(key))
-	if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+	w := newWorld(t)
+	_, err := w.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) {
+		return []ledger.Key{
+			{ID: "yesterday's", Algorithm: "HS256", Secret: []byte{0, 1, 254, 255}, CreatedAt: start.Add(-day), SignFrom: start.Add(-day), RetiredAt: start},
+			{ID: "today's", Algorithm: "EdDSA", Secret: []byte("<&>\u2028"), CreatedAt: start, SignFrom: start},
+		}, nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
+	first := payment("a", "pay_a", "pi_a")
+	first.Metadata = map[string]string{"note": "<b>\"é\"\n漢</b>"}
+	id := w.pay(t, first)
+	w.pay(t, extension("b", "a"))
+	w.pay(t, underpaid(t, "wrong"))
+	w.pay(t, lifelong("lifelong"))
+	w.tell(t, event(ledger.EventRefunded, "b", "pay_b", "pi_b"))
+	w.tell(t, event(ledger.EventRefunded, "", "pay_nobody"))
+	if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d1", Label: "Firefox"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.RemoveDevice(t.Context(), id, "d1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Claim(t.Context(), id, ledger.ClaimGift, ledger.Device{ID: "d2"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Decide(t.Context(), id, ledger.Revoke, "why"); err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
-func TestAnExportSaysWhatIsMissingInIt(t *testing.T) {
-	from, into := newFolder(t), newFolder(t)
-	mustRecord(t, from.Ledger, paidFact(t, theSession, payment1), sold(t, "cs_2", paidAt, terms.Forever))
-	from.garble(t, key(Paid, "cs_2"))
-	export := exported(t, from.Archive)
-	done, err := into.Import(t.Context(), bytes.NewReader(export))
-	if err != nil || done.Records == 0 || done.Garbled != 1 {
-		t.Errorf("%+v, %v", done, err)
+func (w world) export(t testing.TB) string {
+	t.Helper()
+	var out bytes.Buffer
+	rows, err := w.Export(context.Background(), &out)
+	if err != nil {
+		t.Fatal(err)
 	}
-	older := bytes.Replace(export, []byte(`,"garbled":1`), nil, 1)
-	if bytes.Equal(older, export) {
-		t.Fatalf("the last line does not say it:\n%s", export)
+	if lines := strings.Count(out.String(), "\n"); lines != rows+2 {
+		t.Fatalf("%d lines for %d rows", lines, rows)
 	}
-	if done, err := newFolder(t).Import(t.Context(), bytes.NewReader(older)); err != nil || done.Records == 0 {
-		t.Errorf("an export without that number: %+v, %v", done, err)
+	return out.String()
+}
+
+func TestExportAndImportKeepEverything(t *testing.T) {
+	w := newFilled(t)
+	exported := w.export(t)
+	keys, err := w.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newWorld(t)
+	before := other.poll(t, ledger.Position{}).Position
+	imported, err := other.Import(t.Context(), strings.NewReader(exported))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if imported.Installation != keys.Installation || imported.Rows != strings.Count(exported, "\n")-2 {
+		t.Errorf("%+v", imported)
+	}
+	if again := other.export(t); again != exported {
+		t.Errorf("exported:\n%s\nimported:\n%s", exported, again)
+	}
+	if theirs, err := other.Keys(t.Context()); err != nil || !reflect.DeepEqual(theirs, keys) {
+		t.Errorf("keys: %+v, %v; want %+v", theirs, err, keys)
+	}
+	if changes := other.poll(t, before); !changes.Keys {
+		t.Error("the feed does not tell of the keys")
+	}
+	other.tell(t, event(ledger.EventRefunded, "lifelong"))
+	if status := other.status(t, "lifelong"); status != ledger.Refunded {
+		t.Errorf("the imported purchase is %s after its refund", status)
+	}
+	if errs := other.log.errors(); len(errs) != 0 {
+		t.Errorf("logged: %v", errs)
 	}
 }
 
-func TestTheReportCountsWhatCannotBeRead(t *testing.T) {
-	archive := newFolder(t)
-	mustRecord(t, archive.Ledger, sold(t, "cs_a", paidAt, terms.Forever),
-		Fact{Kind: Mismatch, Session: "cs_mismatch", At: paidAt, Terms: soldTerms(t), Paid: price(t, "1.00")})
-	archive.garble(t, key(Paid, "cs_a"))
-	archive.garble(t, key(Mismatch, "cs_mismatch"))
-	report, err := archive.Report(t.Context(), time.Time{}, paidAt.Add(day))
-	if err != nil || report.Unreadable != 2 || report.Unfitting != 0 || report.Lines == nil {
-		t.Errorf("%+v, %v", report, err)
+func TestExportLines(t *testing.T) {
+	w := newFilled(t)
+	lines := strings.Split(strings.TrimSuffix(w.export(t), "\n"), "\n")
+	if !strings.HasPrefix(lines[0], `{"export":"axra-ledger","version":1,"installation":"`) {
+		t.Errorf("first line: %s", lines[0])
 	}
+	if want := fmt.Sprintf(`{"end":true,"rows":%d,"sha256":"`, len(lines)-2); !strings.HasPrefix(lines[len(lines)-1], want) {
+		t.Errorf("last line: %s", lines[len(lines)-1])
+	}
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("no JSON: %s", line)
+		}
+	}
+	if want := `"note":"why","decided_at":1772366400}`; !strings.Contains(strings.Join(lines, "\n"), want) {
+		t.Errorf("no %s in\n%s", want, strings.Join(lines, "\n"))
+	}
+}
+
+func TestEveryTableIsExported(t *testing.T) {
+	own := map[string]bool{"feed": true, "changes": true, "schema_versions": true} // of a database
+	for table := range newWorld(t).rowsOf(t) {
+		if ledger.IsExported(table) == own[table] {
+			t.Errorf("table %s: exported %v", table, ledger.IsExported(table))
+		}
+	}
+}
+
+func TestImportRefusesWhatIsNoExport(t *testing.T) {
+	exported := newFilled(t).export(t)
+	lines := strings.SplitAfter(exported, "\n")
+	lines = lines[:len(lines)-1]
+	n := len(lines)
+	for name, text := range map[string]string{
+		"nothing":           "",
+		"another file":      "id,amount\n1,2\n",
+		"no head":           strings.Join(lines[1:], ""),
+		"cut off":           strings.Join(lines[:n-1], ""),
+		"cut in a line":     exported[:len(exported)/2],
+		"a row is missing":  strings.Join(append(append([]string{}, lines[:5]...), lines[6:]...), ""),
+		"a row twice":       strings.Join(append(append([]string{}, lines[:6]...), lines[5:]...), ""),
+		"an amount changed": strings.Replace(exported, `"paid_minor":500`, `"paid_minor":900`, 1),
+		"more follows":      exported + lines[3],
+		"another version":   strings.Replace(exported, `"version":1`, `"version":2`, 1),
+		"unknown table":     signed(lines, strings.Replace(lines[3], `"table":"`, `"table":"x`, 1)),
+		"unknown column":    signed(lines, strings.Replace(lines[3], `{`, `{"x":1,`, 1)),
+		"a missing column":  signed(lines, `{"table":"terms","hash":"x"}`+"\n"),
+		"a nested value":    signed(lines, `{"table":"terms","hash":{},"body":[]}`+"\n"),
+		"a row that breaks": signed(lines, lines[1]),
+		"binary":            "\x00\x01\x02",
+	} {
+		w := newWorld(t)
+		before := w.export(t)
+		_, err := w.Import(t.Context(), strings.NewReader(text))
+		if err == nil {
+			t.Errorf("%s: imported", name)
+		} else if !errors.Is(err, ledger.ErrNotExport) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := w.export(t); after != before {
+			t.Errorf("%s: left\n%s", name, after)
+		}
+		w.pay(t, payment("later"))
+	}
+}
+
+// signed adds a row to an export, with the right last line.
+func signed(lines []string, row string) string {
+	n := len(lines)
+	body := strings.Join(lines[:n-1], "") + row
+	sum := sha256.Sum256([]byte(body))
+	return body + fmt.Sprintf("{\"end\":true,\"rows\":%d,\"sha256\":\"%s\"}\n", n-1, hex.EncodeToString(sum[:]))
+}
+
+func TestImportIntoALedgerWithPayments(t *testing.T) {
+	exported := newFilled(t).export(t)
+	w := newWorld(t)
+	w.pay(t, payment("mine"))
+	before := w.export(t)
+	_, err := w.Import(t.Context(), strings.NewReader(exported))
+	wantError(t, "with a payment", err, ledger.ErrNotEmpty)
+	if w.export(t) != before {
+		t.Error("it was changed")
+	}
+}
+
+func TestImportHeedsEventsThatCameBefore(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, payment("a"))
+	w.pay(t, payment("b"))
+	exported := w.export(t)
+	other := newWorld(t)
+	other.tell(t, event(ledger.EventRefunded, "a"))
+	other.tell(t, event(ledger.EventRefunded, "", "pay_b"))
+	if _, err := other.Import(t.Context(), strings.NewReader(exported)); err != nil {
+		t.Fatal(err)
+	}
+	for _, session := range []string{"a", "b"} {
+		if status := other.status(t, session); status != ledger.Refunded {
+			t.Errorf("%s is %s", session, status)
+		}
+	}
+}
+
+func TestImportIntoALedgerWithoutInstallation(t *testing.T) {
+	exported := newFilled(t).export(t)
+	l := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")})
+	t.Cleanup(func() { l.Close() })
+	if _, err := l.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Import(t.Context(), strings.NewReader(exported)); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if _, err := l.Export(t.Context(), &again); err != nil || again.String() != exported {
+		t.Errorf("%v:\n%s", err, again.String())
+	}
+}
+
+func TestImportOfManyRows(t *testing.T) {
+	w := newWorld(t)
+	ledger.Fill(t, w.Ledger, 3000)
+	exported := w.export(t)
+	other := newWorld(t)
+	if _, err := other.Import(t.Context(), strings.NewReader(exported)); err != nil {
+		t.Fatal(err)
+	}
+	if other.export(t) != exported {
+		t.Error("it is not the same")
+	}
+	if left := leftovers(t, other.Path()); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+// leftovers are the files beside a ledger that are not its own.
+func leftovers(t testing.TB, path string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, name := range found {
+		switch name {
+		case path, path + "-wal", path + "-shm":
+		default:
+			left = append(left, filepath.Base(name))
+		}
+	}
+	return strings.Join(left, " ")
 }

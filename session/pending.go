@@ -38,7 +38,7 @@ type Pending struct {
 	ExpiresAt   time.Time // end of the checkout, whole seconds
 	Scope       string    // what it is for, see Scope
 	Price       string    // what was asked: "5.00 USD"
-	Extends     string    // session of the purchase that gets more time; empty for a new one
+	Extends     string    // id of the purchase that gets more time; empty for a new one
 	Device      string    // the place, among those of the purchase that is extended, of who extends it
 	State       State
 	ReturnedAt  time.Time // when the state became Returned, in milliseconds

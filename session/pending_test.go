@@ -21,28 +21,24 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// keys is a token.Storage that holds one keyring for ever.
-type keys []byte
+// keys is a token.Store that holds one set of keys for good.
+type keys struct{ set token.KeySet }
 
-func (k keys) Load(context.Context, string) ([]byte, error) {
-	if k == nil {
-		return nil, fs.ErrNotExist
-	}
-	return bytes.Clone(k), nil
+func (k keys) Keys(context.Context) (token.KeySet, error) { return k.set, nil }
+
+func (keys) ChangeKeys(context.Context, func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
+	return token.KeySet{}, fs.ErrPermission
 }
-
-func (keys) Store(context.Context, string, []byte) error { return fs.ErrPermission }
-func (keys) Lock(context.Context, string) error          { return fs.ErrPermission }
-func (keys) Unlock(context.Context, string) error        { return nil }
 
 // signerOf returns a keyring whose only key is 32 times the byte.
 func signerOf(t testing.TB, c *clock, secret byte) *token.Keyring {
 	t.Helper()
-	stored := fmt.Sprintf(`{"v":1,"installation":"i%d","keys":[{"kid":"aaaa","alg":"HS256","secret":%q,
-		"created":"2025-01-01T00:00:00Z","sign_from":"2025-01-01T00:00:00Z"}]}`,
-		secret, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{secret}, 32)))
+	made := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	keyring := token.NewKeyring(c.now)
-	if err := keyring.Refresh(context.Background(), keys(stored)); err != nil {
+	err := keyring.Refresh(context.Background(), keys{token.KeySet{Installation: fmt.Sprintf("i%d", secret), Keys: []token.StoredKey{{
+		ID: "aaaa", Algorithm: token.HS256, Secret: bytes.Repeat([]byte{secret}, 32), CreatedAt: made, SignFrom: made,
+	}}}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return keyring
@@ -209,7 +205,7 @@ func TestForeignPendingCookiesAreRefused(t *testing.T) {
 	signer := signerOf(t, c, 1)
 	good := mustEncode(t, signer, started(c))
 	access, _, err := signer.SignAccess(token.Access{
-		Site: "https://example.com", Pass: "premium", Resource: "*", Session: "cs_1", Until: c.now().Add(time.Hour),
+		Site: "https://example.com", Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Until: c.now().Add(time.Hour),
 	}, token.HS256)
 	if err != nil {
 		t.Fatal(err)

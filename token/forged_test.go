@@ -96,9 +96,7 @@ func TestATokenOfAKeyThatIsNotKnownYetIsNotRemembered(t *testing.T) {
 	if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
 		t.Fatal(err)
 	}
-	if err := f.keyring.use(keyringRecord{Version: keyringVersion, Installation: "0123456789abcdef", Keys: []keyRecord{f.hmac, record}}, f.keyring.changed()); err != nil {
-		t.Fatal(err)
-	}
+	refreshed(t, f.keyring, newMemory(f.hmac, record))
 	if _, err := f.keyring.VerifyAccess(raw, site); err != nil {
 		t.Error(err)
 	}

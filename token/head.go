@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -49,4 +50,20 @@ func writeHeader(algorithm, kid, typ string) (string, error) {
 // headerOf is alg, kid and typ, nothing more (jku, jwk, x5c, crit).
 func headerOf(algorithm, kid, typ string) map[string]any {
 	return map[string]any{"alg": algorithm, "kid": kid, "typ": typ}
+}
+
+// IsOfUnknownKey reports whether a text looks like an access token that a key signed which is not known here, as
+// one that was removed or belongs to another installation. It says nothing about the signature.
+func (k *Keyring) IsOfUnknownKey(raw string) bool {
+	written, _, _ := strings.Cut(raw, ".")
+	if snap := k.snap.Load(); snap == nil || len(raw) > MaxSize || strings.Count(raw, ".") != 2 {
+		return false
+	} else if _, known := snap.heads[written]; known {
+		return false
+	}
+	var header struct {
+		Typ string `json:"typ"`
+	}
+	decoded, err := base64.RawURLEncoding.DecodeString(written)
+	return err == nil && json.Unmarshal(decoded, &header) == nil && header.Typ == typeAccess
 }

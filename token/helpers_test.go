@@ -2,14 +2,13 @@ package token
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
-	"io/fs"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,118 +40,141 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// memory is a Storage in memory with faults on demand.
+// memory is a Store in memory with faults on demand. It runs every edit twice, and keeps what the
+// second one returns.
 type memory struct {
-	mu      sync.Mutex
-	records map[string][]byte
-	stores  int
-	lock    chan struct{}
-	locks   int
+	mu     sync.Mutex // guards set, writes and readErr
+	set    KeySet
+	writes int
+	change chan struct{} // holds a value during a transaction
 
-	loadErr  error
-	storeErr error
-	lockErr  error
-	garble   bool             // Store keeps other bytes than it was given
-	onLock   func(s *memory)  // runs once the lock is taken
-	onLoad   func(key string) // runs between a look at the records and its answer
+	readErr   error
+	writeErr  error           // of beginning a transaction
+	commitErr error           // of ending one; nothing is stored
+	lost      error           // of ending one; the keys are stored
+	onChange  func(s *memory) // runs when a transaction begins
+	onEdit    func(run int)   // runs after each run of an edit
+	onRead    func()          // runs between a read and its answer
+	onCommit  func()          // runs between a commit and its answer
 }
 
-func newMemory() *memory {
-	return &memory{records: make(map[string][]byte), lock: make(chan struct{}, 1)}
+func newMemory(keys ...StoredKey) *memory {
+	s := &memory{change: make(chan struct{}, 1)}
+	if len(keys) > 0 {
+		s.put(keys...)
+	}
+	return s
 }
 
-func (s *memory) Load(_ context.Context, key string) ([]byte, error) {
+func (s *memory) Keys(context.Context) (KeySet, error) {
 	s.mu.Lock()
-	err := s.loadErr
-	value, ok := s.records[key]
+	set, err := s.copied(), s.readErr
 	s.mu.Unlock()
-	if s.onLoad != nil {
-		s.onLoad(key)
+	if hook := s.onRead; hook != nil {
+		hook()
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case err != nil:
+		return KeySet{}, err
+	case set.Installation == "" && len(set.Keys) == 0:
+		return KeySet{}, ErrNoKeys
 	}
-	if !ok {
-		return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
-	}
-	return bytes.Clone(value), nil
+	return set, nil
 }
 
-func (s *memory) Store(_ context.Context, key string, value []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.storeErr != nil {
-		return s.storeErr
-	}
-	s.stores++
-	value = bytes.Clone(value)
-	if s.garble {
-		value[len(value)/2] ^= 1
-	}
-	s.records[key] = value
-	return nil
-}
-
-func (s *memory) Lock(ctx context.Context, _ string) error {
-	if s.lockErr != nil {
-		return s.lockErr
+func (s *memory) ChangeKeys(ctx context.Context, edit func(KeySet) ([]StoredKey, error)) (KeySet, error) {
+	if s.writeErr != nil {
+		return KeySet{}, s.writeErr
 	}
 	select {
-	case s.lock <- struct{}{}:
+	case s.change <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return KeySet{}, ctx.Err()
+	}
+	set, err := s.transaction(edit)
+	<-s.change
+	if hook := s.onCommit; hook != nil {
+		hook()
+	}
+	if err != nil {
+		return KeySet{}, err
+	}
+	return set, s.lost
+}
+
+func (s *memory) transaction(edit func(KeySet) ([]StoredKey, error)) (KeySet, error) {
+	if s.onChange != nil {
+		s.onChange(s)
 	}
 	s.mu.Lock()
-	s.locks++
+	if s.set.Installation == "" && len(s.set.Keys) == 0 {
+		s.set.Installation = randomHex(8)
+	}
 	s.mu.Unlock()
-	if s.onLock != nil {
-		s.onLock(s)
+	var edited []StoredKey
+	var err error
+	for run := range 2 {
+		edited, err = edit(s.stored())
+		if s.onEdit != nil {
+			s.onEdit(run)
+		}
 	}
-	return nil
-}
-
-func (s *memory) Unlock(context.Context, string) error {
-	<-s.lock
-	return nil
-}
-
-func (s *memory) held() bool { return len(s.lock) > 0 }
-
-func (s *memory) raw() string {
+	if err == nil {
+		err = s.commitErr
+	}
+	if err != nil {
+		return KeySet{}, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return string(s.records[keyringKey])
+	if edited != nil {
+		s.writes++
+		s.set.Keys = slices.Clone(edited)
+		slices.SortFunc(s.set.Keys, func(a, b StoredKey) int { // as the ledger does
+			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	return s.copied(), nil
 }
 
-func (s *memory) put(raw string) {
+// copied returns a copy of the set that shares no secret with it.
+func (s *memory) copied() KeySet {
+	set := KeySet{Installation: s.set.Installation, Keys: slices.Clone(s.set.Keys)}
+	for i := range set.Keys {
+		set.Keys[i].Secret = bytes.Clone(set.Keys[i].Secret)
+	}
+	return set
+}
+
+func (s *memory) stored() KeySet {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records[keyringKey] = []byte(raw)
+	return s.copied()
 }
+
+// put stores keys in the order given.
+func (s *memory) put(keys ...StoredKey) { s.putSet(KeySet{installation, keys}) }
+
+func (s *memory) putSet(set KeySet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set = set
+}
+
+const installation = "0123456789abcdef"
 
 // fixedKey is a key whose secret is 32 times one byte.
-func fixedKey(kid, algorithm string, secret byte, signFrom time.Time) keyRecord {
-	return keyRecord{
-		ID: kid, Algorithm: algorithm, Secret: bytes.Repeat([]byte{secret}, 32), Created: signFrom, SignFrom: signFrom,
+func fixedKey(kid, algorithm string, secret byte, signFrom time.Time) StoredKey {
+	return StoredKey{
+		ID: kid, Algorithm: algorithm, Secret: bytes.Repeat([]byte{secret}, 32), CreatedAt: signFrom, SignFrom: signFrom,
 	}
-}
-
-func encodeKeyring(t testing.TB, installation string, keys ...keyRecord) string {
-	t.Helper()
-	raw, err := json.Marshal(keyringRecord{Version: keyringVersion, Installation: installation, Keys: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
 }
 
 // keyringOf returns a keyring that has loaded the keys.
-func keyringOf(t testing.TB, c *clock, keys ...keyRecord) *Keyring {
+func keyringOf(t testing.TB, c *clock, keys ...StoredKey) *Keyring {
 	t.Helper()
-	storage := newMemory()
-	storage.put(encodeKeyring(t, "0123456789abcdef", keys...))
 	keyring := NewKeyring(c.now)
-	if err := keyring.Refresh(t.Context(), storage); err != nil {
+	if err := keyring.Refresh(t.Context(), newMemory(keys...)); err != nil {
 		t.Fatal(err)
 	}
 	return keyring
@@ -161,7 +183,7 @@ func keyringOf(t testing.TB, c *clock, keys ...keyRecord) *Keyring {
 // sample is an access that a test sells.
 func sample(c *clock) Access {
 	return Access{
-		Site: site, Pass: "premium", Resource: "*", Session: "cs_1", Payment: "bpay_1",
+		Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3,
 		Until: c.now().Add(30 * 24 * time.Hour),
 	}
 }

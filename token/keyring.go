@@ -1,20 +1,12 @@
-// Package token keeps the signing keys of an installation and signs and
-// verifies with them. Keys live in the storage that all nodes share, so that a
-// reload, a restart or a second node changes nothing for a paid visitor.
+// Package token holds the signing keys of an installation and signs and
+// verifies with them. All nodes share one Store, so that a reload, a restart
+// or a second node changes nothing for a paid visitor.
 package token
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -29,50 +21,14 @@ const (
 
 // Errors of a Keyring.
 var (
-	// ErrNoKeys: the keys have not been loaded yet.
-	ErrNoKeys = errors.New("signing keys are not loaded")
-	// ErrGarbledKeys: the stored keyring cannot be read; it is never overwritten,
+	// ErrNoKeys: the keys have not been loaded, or none have been made.
+	ErrNoKeys = errors.New("no signing keys yet")
+	// ErrCorruptKeys: a stored key cannot be used. The set is never overwritten,
 	// since that would log out everybody who has paid.
-	ErrGarbledKeys = errors.New("stored keyring is garbled")
+	ErrCorruptKeys = errors.New("stored signing keys are corrupt")
 	// ErrUnknownKey: there is no key of that id.
 	ErrUnknownKey = errors.New("no signing key has this id")
 )
-
-const (
-	keyringVersion = 1
-	keyringKey     = "axra/keyring.json"
-	keyringLock    = "axra_keyring"
-
-	// activation is how long a further key waits before it signs, so that every
-	// node has read it by then (they look every RefreshEvery).
-	activation = 3 * RefreshEvery
-)
-
-// RefreshEvery is how often a node looks for keys that other nodes have added.
-const RefreshEvery = time.Minute
-
-// Storage is the part of certmagic.Storage that a Keyring needs.
-type Storage interface {
-	Load(ctx context.Context, key string) ([]byte, error)
-	Store(ctx context.Context, key string, value []byte) error
-	Lock(ctx context.Context, name string) error
-	Unlock(ctx context.Context, name string) error
-}
-
-// keyRecord is one key as stored.
-type keyRecord struct {
-	ID        string    `json:"kid"`
-	Algorithm string    `json:"alg"`
-	Secret    []byte    `json:"secret"` // 32 random bytes: the HMAC key, or the Ed25519 seed
-	Created   time.Time `json:"created"`
-	SignFrom  time.Time `json:"sign_from"`
-}
-
-type keyringRecord struct {
-	Version      int         `json:"v"`
-	Installation string      `json:"installation"`
-	Keys         []keyRecord `json:"keys"`
-}
 
 // key is one usable key.
 type key struct {
@@ -86,7 +42,7 @@ type key struct {
 	keepUntil time.Time // zero: it may still sign
 }
 
-// keys is an immutable snapshot of the keyring.
+// keys is an immutable snapshot of the stored keys.
 type keys struct {
 	installation string
 	byID         map[string]*key
@@ -94,18 +50,14 @@ type keys struct {
 	ordered      []*key          // oldest first
 }
 
-// Keyring holds the keys in memory. It is safe for concurrent use, and meant to outlive a reload of
-// the configuration.
+// Keyring holds the keys in memory. It is safe for concurrent use, and meant to outlive a
+// reload of the configuration.
 type Keyring struct {
-	now    func() time.Time
-	snap   atomic.Pointer[keys]
-	ready  chan struct{}
-	once   sync.Once
-	forged *forgedTokens
-
-	mu      sync.Mutex
-	changes int // how often this process has changed what is stored
-
+	now        func() time.Time
+	snap       atomic.Pointer[keys]
+	ready      chan struct{}
+	once       sync.Once
+	forged     *forgedTokens
 	generation atomic.Pointer[Generation]
 }
 
@@ -126,219 +78,141 @@ func (k *Keyring) Installation() string {
 	return ""
 }
 
-// Refresh loads the stored keys without taking a lock: keys that other nodes have
-// added are known from then on, and those that they have removed are void. It returns
-// an error that wraps fs.ErrNotExist where none are stored yet.
-func (k *Keyring) Refresh(ctx context.Context, storage Storage) error {
-	before := k.changed()
-	record, err := load(ctx, storage)
-	if err != nil {
-		return err
-	}
-	return k.use(record, before)
-}
-
-// Ensure loads the keys and makes sure that one of the given algorithm is
-// among them, creating it under the storage's lock. It may wait for that lock:
-// never call it on a request's path.
-func (k *Keyring) Ensure(ctx context.Context, storage Storage, algorithm string) error {
-	before := k.changed()
-	record, err := load(ctx, storage)
-	if err == nil && record.has(algorithm) {
-		return k.use(record, before)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	// Keys that exist are used while a further one is being made.
-	if err == nil {
-		if err := k.use(record, before); err != nil {
+// Refresh loads the stored keys: it adds those that other nodes have added, and voids those that
+// they have removed. It returns ErrNoKeys where none are stored, and then leaves the keys in memory.
+func (k *Keyring) Refresh(ctx context.Context, store Store) error {
+	for {
+		before := k.snap.Load()
+		set, err := store.Keys(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the signing keys: %w", err)
+		}
+		if done, err := k.use(set, before); done || err != nil {
 			return err
 		}
 	}
-	return k.change(ctx, storage, func(record *keyringRecord) (changed bool, err error) {
-		if record.has(algorithm) { // another node was faster
+}
+
+// Ensure loads the keys and makes sure that one of the algorithm is among them. It may wait for
+// a write transaction: never call it while serving a request.
+func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) error {
+	switch err := k.Refresh(ctx, store); {
+	case errors.Is(err, ErrNoKeys): // the first is made below
+	case err != nil:
+		return err
+	case k.has(algorithm):
+		return nil
+	}
+	return k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
+		if set.has(algorithm) { // another node was faster
 			return false, nil
 		}
-		record.add(algorithm, k.now())
+		set.add(algorithm, k.now())
 		return true, nil
 	})
 }
 
-// change edits the stored keys under the storage's lock, and uses them.
-func (k *Keyring) change(ctx context.Context, storage Storage, edit func(*keyringRecord) (changed bool, err error)) error {
-	if err := storage.Lock(ctx, keyringLock); err != nil {
-		return fmt.Errorf("locking the keyring: %w", err)
-	}
-	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), keyringLock) }()
-	record, err := load(ctx, storage)
-	if errors.Is(err, fs.ErrNotExist) {
-		record, err = keyringRecord{Version: keyringVersion, Installation: randomHex(8)}, nil
-	}
+// change edits the stored keys in a transaction, and uses them. edit may be called twice.
+func (k *Keyring) change(ctx context.Context, store Store, edit func(*KeySet) (changed bool, err error)) error {
+	var before *keys
+	set, err := store.ChangeKeys(ctx, func(set KeySet) ([]StoredKey, error) {
+		before = k.snap.Load()
+		set = set.withoutRemoved()
+		if err := set.check(); err != nil {
+			return nil, err
+		}
+		if changed, err := edit(&set); !changed || err != nil {
+			return nil, err
+		}
+		set.prune(k.now())
+		return set.Keys, nil
+	})
 	if err != nil {
+		return fmt.Errorf("changing the signing keys: %w", err)
+	}
+	if done, err := k.use(set, before); done || err != nil {
 		return err
 	}
-	changed, err := edit(&record)
+	return k.Refresh(ctx, store)
+}
+
+// use takes over the stored keys, unless others have been taken over since before: the set may be
+// older than those, and a removed key must not come back. The caller then reads the set again.
+func (k *Keyring) use(set KeySet, before *keys) (done bool, err error) {
+	snap, err := newKeys(set.withoutRemoved())
 	if err != nil {
-		return err
+		return false, err
 	}
-	if changed {
-		record.prune(k.now())
-		if err := save(ctx, storage, record); err != nil {
-			return err
+	if !k.snap.CompareAndSwap(before, snap) {
+		return false, nil
+	}
+	k.once.Do(func() { close(k.ready) })
+	return true, nil
+}
+
+func newKeys(set KeySet) (*keys, error) {
+	if len(set.Keys) == 0 {
+		return nil, ErrNoKeys
+	}
+	if err := set.check(); err != nil {
+		return nil, err
+	}
+	snap := &keys{installation: set.Installation, byID: make(map[string]*key, len(set.Keys)), heads: make(map[string]head)}
+	for i, stored := range set.Keys {
+		usable, err := stored.usable()
+		if err != nil {
+			return nil, err
 		}
-	}
-	return k.use(record, k.countChange())
-}
-
-// add makes a key. The first one signs at once, a further one when every node has
-// read it.
-func (r *keyringRecord) add(algorithm string, now time.Time) *keyRecord {
-	now = now.UTC().Truncate(time.Second)
-	added := keyRecord{ID: randomHex(4), Algorithm: algorithm, Secret: make([]byte, 32), Created: now, SignFrom: now}
-	rand.Read(added.Secret)
-	if len(r.Keys) > 0 {
-		added.SignFrom = now.Add(activation)
-	}
-	r.Keys = append(r.Keys, added)
-	return &r.Keys[len(r.Keys)-1]
-}
-
-// save stores the keys and reads them back: a key that only this process knows must
-// not sign.
-func save(ctx context.Context, storage Storage, record keyringRecord) error {
-	encoded, err := json.Marshal(record)
-	if err != nil {
-		return fmt.Errorf("encoding the keyring: %w", err)
-	}
-	if err := storage.Store(ctx, keyringKey, encoded); err != nil {
-		return fmt.Errorf("storing the keyring: %w", err)
-	}
-	stored, err := storage.Load(ctx, keyringKey)
-	if err != nil {
-		return fmt.Errorf("reading the keyring back: %w", err)
-	}
-	if !bytes.Equal(stored, encoded) {
-		return fmt.Errorf("%w: it does not read back as written", ErrGarbledKeys)
-	}
-	return nil
-}
-
-func load(ctx context.Context, storage Storage) (keyringRecord, error) {
-	var record keyringRecord
-	raw, err := storage.Load(ctx, keyringKey)
-	if err != nil {
-		return record, fmt.Errorf("loading the keyring: %w", err)
-	}
-	if err := json.Unmarshal(raw, &record); err != nil {
-		return record, fmt.Errorf("%w: not JSON", ErrGarbledKeys) // the cause could quote a secret
-	}
-	if record.Version != keyringVersion || record.Installation == "" || len(record.Keys) == 0 {
-		return record, fmt.Errorf("%w: version %d, %d keys", ErrGarbledKeys, record.Version, len(record.Keys))
-	}
-	// Before a further key is added: a record with an unusable one is left alone.
-	for _, stored := range record.Keys {
-		if _, err := stored.usable(); err != nil {
-			return record, err
+		usable.keepUntil = set.keepUntil(i)
+		heads, err := headsOf(usable)
+		if err != nil {
+			return nil, err
 		}
+		maps.Copy(snap.heads, heads)
+		snap.byID[usable.id] = usable
+		snap.ordered = append(snap.ordered, usable)
 	}
-	return record, nil
+	return snap, nil
 }
 
-func (r keyringRecord) has(algorithm string) bool {
-	for _, k := range r.Keys {
-		if k.Algorithm == algorithm {
+func (k *Keyring) has(algorithm string) bool {
+	snap := k.snap.Load()
+	if snap == nil {
+		return false
+	}
+	for _, each := range snap.ordered {
+		if each.algorithm == algorithm {
 			return true
 		}
 	}
 	return false
 }
 
-func (k *Keyring) changed() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.changes
-}
-
-// countChange makes what was read before it too old to be used.
-func (k *Keyring) countChange() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.changes++
-	return k.changes
-}
-
-// use takes over the stored keys, unless this process has changed them since they
-// were read: a key that has just been removed must not come back.
-func (k *Keyring) use(record keyringRecord, read int) error {
-	snap := &keys{installation: record.Installation, byID: make(map[string]*key, len(record.Keys)), heads: make(map[string]head)}
-	for i, stored := range record.Keys {
-		usable, err := stored.usable()
-		if err != nil {
-			return err
-		}
-		usable.keepUntil = record.keepUntil(i)
-		snap.byID[usable.id] = usable
-		heads, err := headsOf(usable)
-		if err != nil {
-			return err
-		}
-		maps.Copy(snap.heads, heads)
-		snap.ordered = append(snap.ordered, usable)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if read == k.changes {
-		k.snap.Store(snap)
-		k.once.Do(func() { close(k.ready) })
-	}
-	return nil
-}
-
-func (r keyRecord) usable() (*key, error) {
-	if r.ID == "" || len(r.Secret) != 32 {
-		return nil, fmt.Errorf("%w: a key without id or of the wrong length", ErrGarbledKeys)
-	}
-	out := &key{id: r.ID, algorithm: r.Algorithm, created: r.Created, signFrom: r.SignFrom}
-	switch r.Algorithm {
-	case HS256:
-		out.signing, out.verifying = r.Secret, r.Secret
-	case EdDSA:
-		private := ed25519.NewKeyFromSeed(r.Secret)
-		out.signing, out.verifying = private, private.Public()
-	default:
-		return nil, fmt.Errorf("%w: algorithm %q", ErrGarbledKeys, r.Algorithm)
-	}
-	// Each use has a key of its own, so that no kind of token can ever pass for
-	// another.
-	out.derived = make(map[Use][]byte, len(uses))
-	for _, use := range uses {
-		derived, err := hkdf.Key(sha256.New, r.Secret, nil, use.label(), 32)
-		if err != nil {
-			return nil, fmt.Errorf("deriving the key for %s: %w", use, err)
-		}
-		out.derived[use] = derived
-	}
-	return out, nil
-}
-
 // signer returns the newest key that may sign, preferring the algorithm. Of the keys
 // of one algorithm only the last that may sign is ever chosen: see keepUntil.
 func (s *keys) signer(algorithm string, now time.Time) *key {
-	best := s.ordered[0]
+	var best *key
 	for _, candidate := range s.ordered {
 		if candidate.signFrom.After(now) {
 			continue
 		}
-		if candidate.algorithm == algorithm || best.algorithm != algorithm {
+		if best == nil || candidate.algorithm == algorithm || best.algorithm != algorithm {
 			best = candidate
 		}
+	}
+	if best == nil { // the clock runs behind that of the node that made the first key
+		return s.ordered[0]
 	}
 	return best
 }
 
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b)
-	return hex.EncodeToString(b)
+// newest returns the newest key of any algorithm that may sign.
+func (s *keys) newest(now time.Time) *key {
+	best := s.ordered[0]
+	for _, candidate := range s.ordered {
+		if !candidate.signFrom.After(now) {
+			best = candidate
+		}
+	}
+	return best
 }

@@ -3,7 +3,7 @@ package token
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -12,11 +12,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-func ensured(t *testing.T, c *clock, storage Storage, algorithms ...string) *Keyring {
+func ensured(t *testing.T, c *clock, store Store, algorithms ...string) *Keyring {
 	t.Helper()
 	keyring := NewKeyring(c.now)
 	for _, algorithm := range algorithms {
-		if err := keyring.Ensure(t.Context(), storage, algorithm); err != nil {
+		if err := keyring.Ensure(t.Context(), store, algorithm); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,8 +60,8 @@ func TestSignedIsVerified(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Pass != given.Pass || got.Resource != given.Resource || got.Session != given.Session ||
-				got.Payment != given.Payment || got.Site != given.Site {
+			if got.Pass != given.Pass || got.Resource != given.Resource || got.Purchase != given.Purchase ||
+				got.Device != given.Device || got.Downloads != given.Downloads || got.Site != given.Site {
 				t.Errorf("got %+v, want %+v", got, given)
 			}
 			if !got.Issued.Equal(given.Issued) || !got.Until.Equal(given.Until.Truncate(time.Second)) ||
@@ -167,23 +167,23 @@ func TestStale(t *testing.T) {
 	}
 }
 
-func TestEnsureIsIdempotentAndTakesNoLockForAnExistingKey(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	first := ensured(t, c, storage, HS256)
+func TestEnsureIsIdempotentAndWritesNothingForAnExistingKey(t *testing.T) {
+	c, store := newClock(), newMemory()
+	first := ensured(t, c, store, HS256)
 	raw := signed(t, first, sample(c), HS256)
-	stored := storage.raw()
+	stored := store.stored()
 
-	storage.lock <- struct{}{} // D5: a lock that nobody gives back
-	defer func() { <-storage.lock }()
-	restarted := ensured(t, c, storage, HS256, HS256)
-	if err := restarted.Refresh(t.Context(), storage); err != nil {
-		t.Errorf("D5: Refresh waits for a lock: %v", err)
+	store.change <- struct{}{} // D5: a transaction that never ends
+	defer func() { <-store.change }()
+	restarted := ensured(t, c, store, HS256, HS256)
+	if err := restarted.Refresh(t.Context(), store); err != nil {
+		t.Errorf("D5: Refresh waits for a transaction: %v", err)
 	}
 	if _, err := restarted.VerifyAccess(raw, site); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
-	if storage.raw() != stored || storage.stores != 1 {
-		t.Errorf("stored %d times", storage.stores)
+	if !reflect.DeepEqual(store.stored(), stored) || store.writes != 1 {
+		t.Errorf("stored %d times", store.writes)
 	}
 	if first.Installation() == "" || first.Installation() != restarted.Installation() {
 		t.Errorf("installations %q and %q", first.Installation(), restarted.Installation())
@@ -195,18 +195,18 @@ func TestEnsureIsIdempotentAndTakesNoLockForAnExistingKey(t *testing.T) {
 	}
 }
 
-func TestK4NodesThatStartAtOnceMakeOneKey(t *testing.T) {
+func TestK4NodesThatStartAtOnceMakeOneSet(t *testing.T) {
 	const nodes = 8
-	c, storage := newClock(), newMemory()
-	// Every node has seen the empty storage before the first one stores.
+	c, store := newClock(), newMemory()
+	// Every node has seen the empty store before the first one writes.
 	var seen sync.WaitGroup
 	seen.Add(nodes)
 	var mu sync.Mutex
-	loads := 0
-	storage.onLoad = func(string) {
+	reads := 0
+	store.onRead = func() {
 		mu.Lock()
-		loads++
-		early := loads <= nodes
+		reads++
+		early := reads <= nodes
 		mu.Unlock()
 		if early {
 			seen.Done()
@@ -218,17 +218,14 @@ func TestK4NodesThatStartAtOnceMakeOneKey(t *testing.T) {
 	for i := range nodes {
 		keyrings[i] = NewKeyring(c.now)
 		done.Go(func() {
-			if err := keyrings[i].Ensure(t.Context(), storage, HS256); err != nil {
+			if err := keyrings[i].Ensure(t.Context(), store, HS256); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	done.Wait()
-	if storage.stores != 1 {
-		t.Errorf("%d keyrings were stored, want 1", storage.stores)
-	}
-	if storage.held() {
-		t.Error("the lock is still held")
+	if set := store.stored(); store.writes != 1 || len(set.Keys) != 1 {
+		t.Errorf("%d writes have made %d keys, want 1", store.writes, len(set.Keys))
 	}
 	for i, signer := range keyrings {
 		raw := signed(t, signer, sample(c), HS256)
@@ -242,15 +239,15 @@ func TestK4NodesThatStartAtOnceMakeOneKey(t *testing.T) {
 
 func TestRotation(t *testing.T) {
 	c := newClock()
-	storage := newMemory()
+	store := newMemory()
 	oldKey := fixedKey("old", HS256, 1, c.now().Add(-time.Hour))
 	newKey := fixedKey("new", HS256, 2, c.now().Add(activation))
-	storage.put(encodeKeyring(t, "i", oldKey))
-	nodeA, nodeB := ensured(t, c, storage, HS256), ensured(t, c, storage, HS256)
+	store.put(oldKey)
+	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
 	ofOld := signed(t, nodeA, sample(c), HS256)
 
-	storage.put(encodeKeyring(t, "i", oldKey, newKey))
-	if err := nodeA.Refresh(t.Context(), storage); err != nil {
+	store.put(oldKey, newKey)
+	if err := nodeA.Refresh(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("the new key does not sign before its time", func(t *testing.T) {
@@ -263,7 +260,7 @@ func TestRotation(t *testing.T) {
 		}
 	})
 	c.advance(activation)
-	if err := nodeB.Refresh(t.Context(), storage); err != nil {
+	if err := nodeB.Refresh(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 	ofNew := signed(t, nodeA, sample(c), HS256)
@@ -282,8 +279,8 @@ func TestRotation(t *testing.T) {
 		}
 	})
 	t.Run("until the old one is taken away", func(t *testing.T) {
-		storage.put(encodeKeyring(t, "i", newKey))
-		if err := nodeB.Refresh(t.Context(), storage); err != nil {
+		store.put(newKey)
+		if err := nodeB.Refresh(t.Context(), store); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := nodeB.VerifyAccess(ofOld, site); !errors.Is(err, ErrInvalid) {
@@ -300,18 +297,19 @@ func TestSigner(t *testing.T) {
 	past, future := c.now().Add(-time.Hour), c.now().Add(time.Hour)
 	for _, test := range []struct {
 		name      string
-		keys      []keyRecord
+		keys      []StoredKey
 		algorithm string
 		want      string
 	}{
-		{"the only key", []keyRecord{fixedKey("a", HS256, 1, past)}, HS256, "a"},
-		{"the only key, before its time", []keyRecord{fixedKey("a", HS256, 1, future)}, HS256, "a"},
-		{"the newest of several", []keyRecord{fixedKey("a", HS256, 1, past), fixedKey("b", HS256, 2, past), fixedKey("c", HS256, 3, past)}, HS256, "c"},
-		{"the newest that may", []keyRecord{fixedKey("a", HS256, 1, past), fixedKey("b", HS256, 2, past), fixedKey("c", HS256, 3, future)}, HS256, "b"},
-		{"that of the algorithm", []keyRecord{fixedKey("a", EdDSA, 1, past), fixedKey("b", HS256, 2, past)}, EdDSA, "a"},
-		{"that of the algorithm, added later", []keyRecord{fixedKey("a", HS256, 1, past), fixedKey("b", EdDSA, 2, past)}, EdDSA, "b"},
-		{"another algorithm while that one waits", []keyRecord{fixedKey("a", HS256, 1, past), fixedKey("b", EdDSA, 2, future)}, EdDSA, "a"},
-		{"another algorithm for lack of one", []keyRecord{fixedKey("a", HS256, 1, past)}, EdDSA, "a"},
+		{"the only key", []StoredKey{fixedKey("a", HS256, 1, past)}, HS256, "a"},
+		{"the only key, before its time", []StoredKey{fixedKey("a", HS256, 1, future)}, HS256, "a"},
+		{"the newest of several", []StoredKey{fixedKey("a", HS256, 1, past), fixedKey("b", HS256, 2, past), fixedKey("c", HS256, 3, past)}, HS256, "c"},
+		{"the newest that may", []StoredKey{fixedKey("a", HS256, 1, past), fixedKey("b", HS256, 2, past), fixedKey("c", HS256, 3, future)}, HS256, "b"},
+		{"that of the algorithm", []StoredKey{fixedKey("a", EdDSA, 1, past), fixedKey("b", HS256, 2, past)}, EdDSA, "a"},
+		{"that of the algorithm, added later", []StoredKey{fixedKey("a", HS256, 1, past), fixedKey("b", EdDSA, 2, past)}, EdDSA, "b"},
+		{"another algorithm while that one waits", []StoredKey{fixedKey("a", HS256, 1, past), fixedKey("b", EdDSA, 2, future)}, EdDSA, "a"},
+		{"another algorithm while that one waits, whatever their order", []StoredKey{fixedKey("a", EdDSA, 1, future), fixedKey("b", HS256, 2, past)}, EdDSA, "b"},
+		{"another algorithm for lack of one", []StoredKey{fixedKey("a", HS256, 1, past)}, EdDSA, "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			keyring := keyringOf(t, c, test.keys...)
@@ -327,10 +325,10 @@ func TestSigner(t *testing.T) {
 }
 
 func TestAChangeOfAlgorithmLocksNobodyOut(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	nodeA, nodeB := ensured(t, c, storage, HS256), ensured(t, c, storage, HS256)
+	c, store := newClock(), newMemory()
+	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
 	before := signed(t, nodeA, sample(c), HS256)
-	if err := nodeA.Ensure(t.Context(), storage, EdDSA); err != nil {
+	if err := nodeA.Ensure(t.Context(), store, EdDSA); err != nil {
 		t.Fatal(err)
 	}
 	during := signed(t, nodeA, sample(c), EdDSA)
@@ -344,7 +342,7 @@ func TestAChangeOfAlgorithmLocksNobodyOut(t *testing.T) {
 	if _, algorithm := kidAndAlgorithm(t, after); algorithm != EdDSA {
 		t.Errorf("signs with %s", algorithm)
 	}
-	if err := nodeB.Refresh(t.Context(), storage); err != nil {
+	if err := nodeB.Refresh(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 	for _, raw := range []string{before, during, after} {
@@ -354,152 +352,137 @@ func TestAChangeOfAlgorithmLocksNobodyOut(t *testing.T) {
 	}
 }
 
-func TestAGarbledKeyringIsNeverOverwrittenAndMemoryStaysInUse(t *testing.T) {
+func TestCorruptKeysAreNeverOverwrittenAndMemoryStaysInUse(t *testing.T) {
 	c := newClock()
 	good := fixedKey("aaaa", HS256, 'S', c.now())
-	encoded := encodeKeyring(t, "i", good)
-	short := good
-	short.Secret = short.Secret[:31]
-	none := good
-	none.ID = ""
-	unknown := good
-	unknown.Algorithm = "none"
-	for _, test := range []struct{ name, raw string }{
-		{"empty", ""},
-		{"spaces", "  \n"},
-		{"zeros", strings.Repeat("\x00", 300)},
-		{"truncated", encoded[:len(encoded)-1]},
-		{"half", encoded[:len(encoded)/2]},
-		{"trailing data", encoded + "x"},
-		{"HTML", "<html>not found</html>"},
-		{"null", "null"},
-		{"a list", "[]"},
-		{"an empty object", "{}"},
-		{"no version", strings.Replace(encoded, `"v":1,`, "", 1)},
-		{"a version of the future", strings.Replace(encoded, `"v":1,`, `"v":2,`, 1)},
-		{"no installation", encodeKeyring(t, "", good)},
-		{"no keys", encodeKeyring(t, "i")},
-		{"a short secret", encodeKeyring(t, "i", good, short)},
-		{"a key without id", encodeKeyring(t, "i", good, none)},
-		{"a key of an unknown algorithm", encodeKeyring(t, "i", good, unknown)},
+	with := func(change func(*StoredKey)) KeySet {
+		corrupt := fixedKey("bbbb", HS256, 'S', c.now())
+		change(&corrupt)
+		return KeySet{installation, []StoredKey{good, corrupt}}
+	}
+	for _, test := range []struct {
+		name string
+		set  KeySet
+	}{
+		{"no installation", KeySet{"", []StoredKey{good}}},
+		{"no secret", with(func(k *StoredKey) { k.Secret = nil })},
+		{"a short secret", with(func(k *StoredKey) { k.Secret = k.Secret[:31] })},
+		{"a long secret", with(func(k *StoredKey) { k.Secret = append(k.Secret, 'S') })},
+		{"a key without id", with(func(k *StoredKey) { k.ID = "" })},
+		{"a key of an unknown algorithm", with(func(k *StoredKey) { k.Algorithm = "none" })},
+		{"a key without algorithm", with(func(k *StoredKey) { k.Algorithm = "" })},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			storage := newMemory()
-			storage.put(encoded)
-			keyring := ensured(t, c, storage, HS256)
+			store := newMemory(good)
+			keyring := ensured(t, c, store, HS256)
 			raw := signed(t, keyring, sample(c), HS256)
-			storage.put(test.raw)
+			store.putSet(test.set)
+			before := store.stored()
 
 			fresh := NewKeyring(c.now)
+			_, rotating := keyring.Rotate(t.Context(), store, HS256)
+			_, removing := keyring.Remove(t.Context(), store, "aaaa", HS256)
 			for name, err := range map[string]error{
-				"Ensure":                      keyring.Ensure(t.Context(), storage, HS256),
-				"Ensure of another algorithm": keyring.Ensure(t.Context(), storage, EdDSA),
-				"Refresh":                     keyring.Refresh(t.Context(), storage),
-				"Ensure of a new node":        fresh.Ensure(t.Context(), storage, HS256),
+				"Ensure":                      keyring.Ensure(t.Context(), store, HS256),
+				"Ensure of another algorithm": keyring.Ensure(t.Context(), store, EdDSA),
+				"Refresh":                     keyring.Refresh(t.Context(), store),
+				"Ensure of a new node":        fresh.Ensure(t.Context(), store, EdDSA),
+				"Rotate":                      rotating,
+				"Remove":                      removing,
 			} {
-				if !errors.Is(err, ErrGarbledKeys) {
-					t.Errorf("%s: %v, want %v", name, err, ErrGarbledKeys)
+				if !errors.Is(err, ErrCorruptKeys) {
+					t.Errorf("%s: %v, want %v", name, err, ErrCorruptKeys)
 				} else if strings.Contains(err.Error(), "U1NT") || strings.Contains(err.Error(), "SSS") {
 					t.Errorf("%s quotes a secret: %v", name, err)
 				}
 			}
-			if storage.raw() != test.raw || storage.stores != 0 {
-				t.Error("the stored keyring was overwritten")
-			}
-			if storage.held() {
-				t.Error("the lock is still held")
+			if !reflect.DeepEqual(store.stored(), before) || store.writes != 0 {
+				t.Error("the stored keys were overwritten")
 			}
 			if _, err := keyring.VerifyAccess(raw, site); err != nil {
 				t.Errorf("a paid visitor is locked out: %v", err)
 			}
-			if keyring.Installation() != "i" {
+			if keyring.Installation() != installation {
 				t.Errorf("installation %q", keyring.Installation())
 			}
 			signed(t, keyring, sample(c), HS256)
 			if fresh.Installation() != "" {
-				t.Error("a garbled keyring was used")
+				t.Error("corrupt keys were used")
 			}
 		})
 	}
 }
 
-func TestAKeyringThatIsGarbledWhileWeWaitForTheLockIsNotOverwritten(t *testing.T) {
+func TestKeysThatAreCorruptOnceTheTransactionBeginsAreNotOverwritten(t *testing.T) {
 	c := newClock()
-	short := fixedKey("aaaa", HS256, 1, c.now())
-	short.Secret = short.Secret[:31]
-	for name, garbled := range map[string]string{
-		"truncated": "{", "a short secret": encodeKeyring(t, "i", short),
-	} {
-		t.Run(name, func(t *testing.T) {
-			storage := newMemory()
-			storage.onLock = func(s *memory) { s.put(garbled) }
-			keyring := NewKeyring(c.now)
-			if err := keyring.Ensure(t.Context(), storage, EdDSA); !errors.Is(err, ErrGarbledKeys) {
-				t.Errorf("got %v, want %v", err, ErrGarbledKeys)
-			}
-			if storage.raw() != garbled {
-				t.Error("the stored keyring was overwritten")
-			}
-			if storage.held() {
-				t.Error("the lock is still held")
-			}
-		})
+	store := newMemory()
+	store.onChange = func(s *memory) {
+		short := fixedKey("aaaa", HS256, 1, c.now())
+		short.Secret = short.Secret[:31]
+		s.put(short)
+	}
+	keyring := NewKeyring(c.now)
+	if err := keyring.Ensure(t.Context(), store, EdDSA); !errors.Is(err, ErrCorruptKeys) {
+		t.Errorf("got %v, want %v", err, ErrCorruptKeys)
+	}
+	if store.writes != 0 {
+		t.Error("the stored keys were overwritten")
 	}
 }
 
-func TestEnsureWhenStorageIsInTrouble(t *testing.T) {
+func TestEnsureWhenTheStoreIsInTrouble(t *testing.T) {
 	trouble := errors.New("disk on fire")
 	for _, test := range []struct {
 		name  string
 		fault func(*memory)
-		want  error
 	}{
-		{"Load fails: no second keyring is made", func(s *memory) { s.loadErr = trouble }, trouble},
-		{"D1 Store fails", func(s *memory) { s.storeErr = trouble }, trouble},
-		{"D5 Lock fails", func(s *memory) { s.lockErr = trouble }, trouble},
-		{"Store garbles", func(s *memory) { s.garble = true }, ErrGarbledKeys},
+		{"the read fails: no second set is made", func(s *memory) { s.readErr = trouble }},
+		{"D1 the transaction fails", func(s *memory) { s.commitErr = trouble }},
+		{"D5 the transaction does not begin", func(s *memory) { s.writeErr = trouble }},
+		{"D1 the answer to the transaction is lost", func(s *memory) { s.lost = trouble }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, storage := newClock(), newMemory()
-			test.fault(storage)
+			c, store := newClock(), newMemory()
+			test.fault(store)
 			keyring := NewKeyring(c.now)
-			if err := keyring.Ensure(t.Context(), storage, HS256); !errors.Is(err, test.want) {
-				t.Errorf("got %v, want %v", err, test.want)
+			if err := keyring.Ensure(t.Context(), store, HS256); !errors.Is(err, trouble) {
+				t.Errorf("got %v, want %v", err, trouble)
 			}
 			select {
 			case <-keyring.Ready():
-				t.Error("ready with keys that nobody else will ever have")
+				t.Error("ready with keys that nobody else may ever have")
 			default:
 			}
-			if storage.held() {
-				t.Error("the lock is still held")
+			if store.readErr != nil && store.stored().Installation != "" {
+				t.Error("it tried to write")
 			}
-			if test.name == "Load fails: no second keyring is made" && (storage.stores > 0 || storage.locks > 0) {
-				t.Errorf("%d stores, %d locks", storage.stores, storage.locks)
+			store.readErr, store.writeErr, store.commitErr, store.lost = nil, nil, nil, nil
+			if err := keyring.Ensure(t.Context(), store, HS256); err != nil || len(store.stored().Keys) != 1 {
+				t.Errorf("afterwards there are %d keys: %v", len(store.stored().Keys), err)
 			}
 		})
 	}
 }
 
-func TestD5EnsureStopsWaitingForALockWhenItsContextEnds(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	storage.lock <- struct{}{}
+func TestD5EnsureStopsWaitingForATransactionWhenItsContextEnds(t *testing.T) {
+	c, store := newClock(), newMemory()
+	store.change <- struct{}{}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := NewKeyring(c.now).Ensure(ctx, storage, HS256); !errors.Is(err, context.Canceled) {
+	if err := NewKeyring(c.now).Ensure(ctx, store, HS256); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if storage.stores != 0 {
-		t.Error("stored without the lock")
+	if store.writes != 0 {
+		t.Error("it wrote outside a transaction")
 	}
 }
 
 func TestKeysThatExistAreUsedWhileAFurtherOneIsMade(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	raw := signed(t, ensured(t, c, storage, HS256), sample(c), HS256)
-	storage.lockErr = errors.New("no locks today")
+	c, store := newClock(), newMemory()
+	raw := signed(t, ensured(t, c, store, HS256), sample(c), HS256)
+	store.writeErr = errors.New("read only today")
 	keyring := NewKeyring(c.now)
-	if err := keyring.Ensure(t.Context(), storage, EdDSA); err == nil {
+	if err := keyring.Ensure(t.Context(), store, EdDSA); err == nil {
 		t.Fatal("no error")
 	}
 	if _, err := keyring.VerifyAccess(raw, site); err != nil {
@@ -511,23 +494,28 @@ func TestRefreshWithoutStoredKeysChangesNothing(t *testing.T) {
 	c := newClock()
 	keyring := ensured(t, c, newMemory(), HS256)
 	raw := signed(t, keyring, sample(c), HS256)
-	if err := keyring.Refresh(t.Context(), newMemory()); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want %v", err, fs.ErrNotExist)
-	}
-	if _, err := keyring.VerifyAccess(raw, site); err != nil {
-		t.Error(err)
+	withoutKeys := newMemory()
+	withoutKeys.put()
+	for name, store := range map[string]*memory{"a new store": newMemory(), "an installation without keys": withoutKeys} {
+		before := keyring.Generation()
+		if err := keyring.Refresh(t.Context(), store); !errors.Is(err, ErrNoKeys) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrNoKeys)
+		}
+		if _, err := keyring.VerifyAccess(raw, site); err != nil || keyring.Generation() != before {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
 func TestK2KeysCanBeRefreshedUnderLoad(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	keyring := ensured(t, c, storage, HS256, EdDSA)
+	c, store := newClock(), newMemory()
+	keyring := ensured(t, c, store, HS256, EdDSA)
 	raw := signed(t, keyring, sample(c), HS256)
 	var work sync.WaitGroup
 	for range 4 {
 		work.Go(func() {
 			for range 50 {
-				if err := keyring.Refresh(t.Context(), storage); err != nil {
+				if err := keyring.Refresh(t.Context(), store); err != nil {
 					t.Error(err)
 				}
 			}
@@ -550,13 +538,9 @@ func TestSecretsAreRandomAndOfFullLength(t *testing.T) {
 	c := newClock()
 	seen := make(map[string]bool)
 	for range 20 {
-		storage := newMemory()
-		ensured(t, c, storage, HS256, EdDSA)
-		record, err := load(t.Context(), storage)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, key := range record.Keys {
+		store := newMemory()
+		ensured(t, c, store, HS256, EdDSA)
+		for _, key := range store.stored().Keys {
 			if len(key.Secret) != 32 || seen[string(key.Secret)] || seen[key.ID] {
 				t.Fatalf("key %+v", key)
 			}

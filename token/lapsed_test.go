@@ -41,7 +41,7 @@ func TestATokenThatEndedWithItsAccessMayAskForAnother(t *testing.T) {
 			if _, err := f.keyring.VerifyAccess(raw, site); err == nil && test.want {
 				t.Error("it is still good")
 			}
-			if test.want && access.Session != "cs_1" {
+			if test.want && access.Purchase != "p1" {
 				t.Errorf("got %+v", access)
 			}
 		})

@@ -60,18 +60,18 @@ func (b bundle) want(t *testing.T, keyring *Keyring, accepted bool) {
 	}
 }
 
-func rotated(t *testing.T, keyring *Keyring, storage Storage, algorithm string) string {
+func rotated(t *testing.T, keyring *Keyring, store Store, algorithm string) string {
 	t.Helper()
-	kid, err := keyring.Rotate(t.Context(), storage, algorithm)
+	kid, err := keyring.Rotate(t.Context(), store, algorithm)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return kid
 }
 
-func refreshed(t *testing.T, keyring *Keyring, storage Storage) {
+func refreshed(t *testing.T, keyring *Keyring, store Store) {
 	t.Helper()
-	if err := keyring.Refresh(t.Context(), storage); err != nil {
+	if err := keyring.Refresh(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -79,19 +79,19 @@ func refreshed(t *testing.T, keyring *Keyring, storage Storage) {
 func TestARotationLocksNobodyOut(t *testing.T) {
 	for _, algorithm := range []string{HS256, EdDSA} {
 		t.Run(algorithm, func(t *testing.T) {
-			c, storage := newClock(), newMemory()
-			nodeA, nodeB := ensured(t, c, storage, algorithm), ensured(t, c, storage, algorithm)
+			c, store := newClock(), newMemory()
+			nodeA, nodeB := ensured(t, c, store, algorithm), ensured(t, c, store, algorithm)
 			oldKey := nodeA.List(algorithm)[0].ID
 			before := bundleOf(t, nodeA, c, algorithm)
 			before.wantSignedBy(t, oldKey)
 
-			newKey := rotated(t, nodeA, storage, algorithm)
+			newKey := rotated(t, nodeA, store, algorithm)
 			c.advance(activation - time.Second)
 			during := bundleOf(t, nodeA, c, algorithm)
 			during.wantSignedBy(t, oldKey)
 			during.want(t, nodeB, true) // which has not heard of the new key
 
-			refreshed(t, nodeB, storage)
+			refreshed(t, nodeB, store)
 			c.advance(time.Second)
 			after := bundleOf(t, nodeA, c, algorithm)
 			after.wantSignedBy(t, newKey)
@@ -106,17 +106,17 @@ func TestARotationLocksNobodyOut(t *testing.T) {
 
 // Also where a key of the other algorithm is left from before.
 func TestARotationChangesTheKeysOfAllUses(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	node := ensured(t, c, storage, HS256, EdDSA)
-	kid := rotated(t, node, storage, EdDSA)
+	c, store := newClock(), newMemory()
+	node := ensured(t, c, store, HS256, EdDSA)
+	kid := rotated(t, node, store, EdDSA)
 	c.advance(activation)
 	bundleOf(t, node, c, EdDSA).wantSignedBy(t, kid)
 }
 
-func TestRotationOfAnEmptyStorageMakesTheFirstKey(t *testing.T) {
-	c, storage := newClock(), newMemory()
+func TestRotationOfAnEmptyStoreMakesTheFirstKey(t *testing.T) {
+	c, store := newClock(), newMemory()
 	node := NewKeyring(c.now)
-	kid := rotated(t, node, storage, HS256)
+	kid := rotated(t, node, store, HS256)
 	bundleOf(t, node, c, HS256).wantSignedBy(t, kid)
 	if node.Installation() == "" {
 		t.Error("no installation")
@@ -126,8 +126,8 @@ func TestRotationOfAnEmptyStorageMakesTheFirstKey(t *testing.T) {
 // Whatever is signed is accepted until its end, however often keys are rotated and
 // whatever algorithm the configuration wants meanwhile.
 func TestNothingOutlivesItsKey(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	node := ensured(t, c, storage, HS256)
+	c, store := newClock(), newMemory()
+	node := ensured(t, c, store, HS256)
 	type promise struct {
 		raw string
 		end time.Time
@@ -137,7 +137,7 @@ func TestNothingOutlivesItsKey(t *testing.T) {
 	most := 0
 	for i := range 60 {
 		algorithm := algorithms[i%len(algorithms)]
-		rotated(t, node, storage, algorithm)
+		rotated(t, node, store, algorithm)
 		for range 2 { // just before the new key signs, and just after
 			end := c.now().Add(LongestLife)
 			promises = append(promises, promise{signedFor(t, node, Link, end), end})
@@ -158,10 +158,10 @@ func TestNothingOutlivesItsKey(t *testing.T) {
 }
 
 func TestAKeyIsDroppedOnceAllItSignedHasEnded(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	node := ensured(t, c, storage, HS256)
+	c, store := newClock(), newMemory()
+	node := ensured(t, c, store, HS256)
 	first := node.List(HS256)[0].ID
-	second := rotated(t, node, storage, HS256)
+	second := rotated(t, node, store, HS256)
 	until := c.now().Add(activation + keepFor)
 	if got := node.List(HS256)[0].KeepUntil; !got.Equal(until) {
 		t.Errorf("kept until %s, want %s", got, until)
@@ -173,28 +173,28 @@ func TestAKeyIsDroppedOnceAllItSignedHasEnded(t *testing.T) {
 		return ids
 	}
 	c.advance(until.Sub(c.now()) - time.Second)
-	third := rotated(t, node, storage, HS256)
+	third := rotated(t, node, store, HS256)
 	if got := ids(); !slices.Equal(got, []string{first, second, third}) {
 		t.Errorf("too early: %v", got)
 	}
 	c.advance(time.Second)
-	stores := storage.stores
-	refreshed(t, node, storage)
-	if err := node.Ensure(t.Context(), storage, HS256); err != nil {
+	writes := store.writes
+	refreshed(t, node, store)
+	if err := node.Ensure(t.Context(), store, HS256); err != nil {
 		t.Fatal(err)
 	}
-	if storage.stores != stores || len(ids()) != 3 {
+	if store.writes != writes || len(ids()) != 3 {
 		t.Error("keys are dropped where nothing else is written")
 	}
 	// A key of another algorithm takes nobody's place: the configuration may go back.
-	if err := node.Ensure(t.Context(), storage, EdDSA); err != nil {
+	if err := node.Ensure(t.Context(), store, EdDSA); err != nil {
 		t.Fatal(err)
 	}
 	if got := ids(); len(got) != 3 || slices.Contains(got, first) {
 		t.Errorf("too late: %v", got)
 	}
 	c.advance(10 * keepFor)
-	rotated(t, node, storage, EdDSA)
+	rotated(t, node, store, EdDSA)
 	if got := ids(); !slices.Contains(got, third) || slices.Contains(got, second) {
 		t.Errorf("in the end: %v", got)
 	}
@@ -203,16 +203,16 @@ func TestAKeyIsDroppedOnceAllItSignedHasEnded(t *testing.T) {
 func TestARemovedKeyIsVoid(t *testing.T) {
 	for _, algorithm := range []string{HS256, EdDSA} {
 		t.Run(algorithm, func(t *testing.T) {
-			c, storage := newClock(), newMemory()
-			nodeA := ensured(t, c, storage, algorithm)
+			c, store := newClock(), newMemory()
+			nodeA := ensured(t, c, store, algorithm)
 			leaked := nodeA.List(algorithm)[0].ID
 			ofLeaked := bundleOf(t, nodeA, c, algorithm)
-			kept := rotated(t, nodeA, storage, algorithm)
+			kept := rotated(t, nodeA, store, algorithm)
 			c.advance(activation)
-			nodeB := ensured(t, c, storage, algorithm)
+			nodeB := ensured(t, c, store, algorithm)
 			ofKept := bundleOf(t, nodeA, c, algorithm)
 
-			replacement, err := nodeA.Remove(t.Context(), storage, leaked, algorithm)
+			replacement, err := nodeA.Remove(t.Context(), store, leaked, algorithm)
 			if err != nil || replacement != "" {
 				t.Fatalf("replacement %q, %v", replacement, err)
 			}
@@ -222,13 +222,13 @@ func TestARemovedKeyIsVoid(t *testing.T) {
 				t.Error("what has been verified before is remembered for the wrong key")
 			}
 			ofLeaked.want(t, nodeB, true) // until it looks
-			refreshed(t, nodeB, storage)
+			refreshed(t, nodeB, store)
 			ofLeaked.want(t, nodeB, false)
 			ofKept.want(t, nodeB, true)
-			if strings.Contains(storage.raw(), leaked) {
-				t.Error("it is still stored")
+			if set := store.stored(); len(set.Keys) != 1 || set.Keys[0].ID != kept {
+				t.Errorf("stored are %+v", set.Keys)
 			}
-			if _, err := nodeA.Remove(t.Context(), storage, leaked, algorithm); !errors.Is(err, ErrUnknownKey) {
+			if _, err := nodeA.Remove(t.Context(), store, leaked, algorithm); !errors.Is(err, ErrUnknownKey) {
 				t.Errorf("removed twice: %v", err)
 			}
 		})
@@ -236,13 +236,13 @@ func TestARemovedKeyIsVoid(t *testing.T) {
 }
 
 func TestANodeForgetsAtOnceWhatAnotherHasRemoved(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	nodeA := ensured(t, c, storage, HS256)
+	c, store := newClock(), newMemory()
+	nodeA := ensured(t, c, store, HS256)
 	leaked := nodeA.List(HS256)[0].ID
-	rotated(t, nodeA, storage, HS256)
-	nodeB := ensured(t, c, storage, HS256)
+	rotated(t, nodeA, store, HS256)
+	nodeB := ensured(t, c, store, HS256)
 	for _, node := range []*Keyring{nodeA, nodeB} {
-		if _, err := node.Remove(t.Context(), storage, leaked, HS256); err != nil {
+		if _, err := node.Remove(t.Context(), store, leaked, HS256); err != nil {
 			t.Error(err)
 		}
 		if node.Knows(leaked) {
@@ -257,25 +257,24 @@ func TestWhatSignsInPlaceOfARemovedKey(t *testing.T) {
 	past, future := now.Add(-time.Hour), now.Add(time.Minute)
 	for _, test := range []struct {
 		name      string
-		keys      []keyRecord
+		keys      []StoredKey
 		algorithm string
 		want      string // "": a new one
 		atOnce    bool   // before other nodes know it
 		keys2     int    // in the end
 	}{
-		{"an older key, which all nodes know", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past)}, HS256, "old", false, 1},
-		{"a newer key", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("new", HS256, 1, past)}, HS256, "new", false, 1},
-		{"an older key rather than one that waits", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "old", false, 2},
-		{"one that waits rather than a new one", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "wait", true, 1},
-		{"a new one", []keyRecord{fixedKey("x", HS256, 2, past)}, HS256, "", true, 1},
-		{"a new one where only another algorithm waits", []keyRecord{fixedKey("x", HS256, 2, past), fixedKey("wait", EdDSA, 3, future)}, HS256, "", true, 2},
-		{"another algorithm while a new one waits", []keyRecord{fixedKey("old", HS256, 1, past), fixedKey("x", EdDSA, 2, past)}, EdDSA, "old", false, 2},
+		{"an older key, which all nodes know", []StoredKey{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past)}, HS256, "old", false, 1},
+		{"a newer key", []StoredKey{fixedKey("x", HS256, 2, past), fixedKey("new", HS256, 1, past)}, HS256, "new", false, 1},
+		{"an older key rather than one that waits", []StoredKey{fixedKey("old", HS256, 1, past), fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "old", false, 2},
+		{"one that waits rather than a new one", []StoredKey{fixedKey("x", HS256, 2, past), fixedKey("wait", HS256, 3, future)}, HS256, "wait", true, 1},
+		{"a new one", []StoredKey{fixedKey("x", HS256, 2, past)}, HS256, "", true, 1},
+		{"a new one where only another algorithm waits", []StoredKey{fixedKey("x", HS256, 2, past), fixedKey("wait", EdDSA, 3, future)}, HS256, "", true, 2},
+		{"another algorithm while a new one waits", []StoredKey{fixedKey("old", HS256, 1, past), fixedKey("x", EdDSA, 2, past)}, EdDSA, "old", false, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			storage := newMemory()
-			storage.put(encodeKeyring(t, "i", test.keys...))
-			node := ensured(t, c, storage, test.algorithm)
-			replacement, err := node.Remove(t.Context(), storage, "x", test.algorithm)
+			store := newMemory(test.keys...)
+			node := ensured(t, c, store, test.algorithm)
+			replacement, err := node.Remove(t.Context(), store, "x", test.algorithm)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -291,51 +290,163 @@ func TestWhatSignsInPlaceOfARemovedKey(t *testing.T) {
 				t.Errorf("in the end %+v", list)
 			}
 			bundleOf(t, node, c, test.algorithm).want(t, node, true)
-			other := ensured(t, c, storage, test.algorithm)
+			other := ensured(t, c, store, test.algorithm)
 			bundleOf(t, node, c, test.algorithm).want(t, other, true)
 		})
 	}
 }
 
-// A look that began before the removal ends after it.
+// A read that began before the removal ends after it. The removal is by this node or by another.
 func TestARemovedKeyDoesNotComeBack(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	node := ensured(t, c, storage, HS256)
-	leaked := node.List(HS256)[0].ID
-	rotated(t, node, storage, HS256)
-	for name, look := range map[string]func() error{
-		"Refresh": func() error { return node.Refresh(t.Context(), storage) },
-		"Ensure":  func() error { return node.Ensure(t.Context(), storage, HS256) },
-	} {
-		storage.put(encodeKeyring(t, "i", fixedKey(leaked, HS256, 1, c.now()), fixedKey("kept", HS256, 2, c.now())))
-		refreshed(t, node, storage)
-		storage.onLoad = func(string) {
-			storage.onLoad = nil
-			if _, err := node.Remove(t.Context(), storage, leaked, HS256); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := look(); err != nil {
-			t.Fatal(err)
-		}
-		if node.Knows(leaked) {
-			t.Errorf("%s brings it back", name)
+	for _, remover := range []string{"this node", "another node"} {
+		for _, reader := range []string{"Refresh", "Ensure"} {
+			t.Run(remover+"/"+reader, func(t *testing.T) {
+				c := newClock()
+				store := newMemory(fixedKey("leaked", HS256, 1, c.now()), fixedKey("kept", HS256, 2, c.now()))
+				node := ensured(t, c, store, HS256)
+				by := node
+				if remover == "another node" {
+					by = ensured(t, c, store, HS256)
+				}
+				store.onRead = func() {
+					store.onRead = nil
+					if _, err := by.Remove(t.Context(), store, "leaked", HS256); err != nil {
+						t.Error(err)
+					}
+					refreshed(t, node, store) // the change feed says so
+				}
+				if reader == "Refresh" {
+					refreshed(t, node, store)
+				} else if err := node.Ensure(t.Context(), store, HS256); err != nil {
+					t.Fatal(err)
+				}
+				if node.Knows("leaked") || !node.Knows("kept") {
+					t.Errorf("the keys are %+v", node.List(HS256))
+				}
+			})
 		}
 	}
 }
 
+// Another node removes a key after this node's transaction, and this node hears of it before the
+// answer to its own.
+func TestARemovedKeyDoesNotComeBackByAnOlderChange(t *testing.T) {
+	c := newClock()
+	store := newMemory(fixedKey("leaked", HS256, 1, c.now()), fixedKey("kept", HS256, 2, c.now()))
+	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
+	store.onCommit = func() {
+		store.onCommit = nil
+		if _, err := nodeB.Remove(t.Context(), store, "leaked", HS256); err != nil {
+			t.Error(err)
+		}
+		refreshed(t, nodeA, store)
+	}
+	kid := rotated(t, nodeA, store, HS256)
+	if nodeA.Knows("leaked") || !nodeA.Knows("kept") || !nodeA.Knows(kid) {
+		t.Errorf("the keys are %+v", nodeA.List(HS256))
+	}
+}
+
+// A read that began before a change ends between its edit and its commit.
+func TestAChangeThatAReadOvertakesIsUsed(t *testing.T) {
+	c := newClock()
+	store := newMemory(fixedKey("leaked", HS256, 1, c.now()), fixedKey("kept", HS256, 2, c.now()))
+	node := ensured(t, c, store, HS256)
+	store.onEdit = func(int) { refreshed(t, node, store) }
+	if _, err := node.Remove(t.Context(), store, "leaked", HS256); err != nil || node.Knows("leaked") {
+		t.Errorf("the keys are %+v: %v", node.List(HS256), err)
+	}
+}
+
+// Another node removes the key between the two runs of an edit.
+func TestARepeatedEditReportsWhatItsLastRunDid(t *testing.T) {
+	c := newClock()
+	store := newMemory(fixedKey("leaked", HS256, 1, c.now()))
+	node := ensured(t, c, store, HS256)
+	store.onEdit = func(int) { store.put(fixedKey("other", HS256, 2, c.now())) }
+	replacement, err := node.Remove(t.Context(), store, "leaked", HS256)
+	if err != nil || replacement != "" || node.Knows("leaked") || !node.Knows("other") {
+		t.Errorf("replaced by %q, the keys are %+v: %v", replacement, node.List(HS256), err)
+	}
+}
+
+// A key added by another node is not lost to a read that overlaps with a change of this node.
+func TestAReadThatAChangeOvertakesIsRepeated(t *testing.T) {
+	c, store := newClock(), newMemory()
+	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
+	var added string
+	store.onRead = func() {
+		store.onRead = nil
+		rotated(t, nodeA, store, HS256)
+		added = rotated(t, nodeB, store, HS256)
+	}
+	refreshed(t, nodeA, store)
+	if !nodeA.Knows(added) {
+		t.Error("the key of the other node is unknown")
+	}
+}
+
+func TestAKeyMarkedAsRemovedNeitherSignsNorVerifies(t *testing.T) {
+	c := newClock()
+	marked := fixedKey("marked", HS256, 2, c.now())
+	store := newMemory(fixedKey("kept", HS256, 1, c.now()), marked)
+	node := ensured(t, c, store, HS256)
+	ofMarked := bundleOf(t, node, c, HS256)
+	ofMarked.wantSignedBy(t, "marked")
+
+	marked.RemovedAt = c.now()
+	marked.Secret = nil // it does not matter any more
+	store.put(fixedKey("kept", HS256, 1, c.now()), marked)
+	refreshed(t, node, store)
+	ofMarked.want(t, node, false)
+	bundleOf(t, node, c, HS256).wantSignedBy(t, "kept")
+	if node.Knows("marked") {
+		t.Error("it is known")
+	}
+	if _, err := node.Remove(t.Context(), store, "marked", HS256); !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("removed again: %v", err)
+	}
+	store.put(marked)
+	if err := node.Refresh(t.Context(), store); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("a set of removed keys: %v", err)
+	}
+	bundleOf(t, node, c, HS256).wantSignedBy(t, "kept")
+}
+
+// Stores order keys by the second in which they were made.
+func TestKeysOfOneSecondAndOfASlowClockAreInOrder(t *testing.T) {
+	c, slow := newClock(), newClock()
+	slow.advance(-time.Minute)
+	store := newMemory()
+	node := ensured(t, c, store, HS256, EdDSA)
+	want := []string{rotated(t, node, store, HS256), rotated(t, ensured(t, slow, store, HS256), store, HS256), rotated(t, node, store, HS256)}
+	refreshed(t, node, store)
+	var got []string
+	for _, key := range node.List(HS256)[2:] {
+		got = append(got, key.ID)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the keys are %v, want %v", got, want)
+	}
+	if kid, algorithm := kidAndAlgorithm(t, signed(t, node, sample(c), EdDSA)); algorithm != HS256 {
+		t.Errorf("key %s signs before its time", kid)
+	}
+	c.advance(activation)
+	bundleOf(t, node, c, HS256).wantSignedBy(t, want[2])
+}
+
 func TestK4NodesThatRotateAtOnceKeepEachOthersKeys(t *testing.T) {
 	const nodes = 8
-	c, storage := newClock(), newMemory()
+	c, store := newClock(), newMemory()
 	keyrings, kids := make([]*Keyring, nodes), make([]string, nodes)
 	for i := range nodes {
-		keyrings[i] = ensured(t, c, storage, HS256)
+		keyrings[i] = ensured(t, c, store, HS256)
 	}
 	var done sync.WaitGroup
 	for i := range nodes {
 		done.Go(func() {
 			var err error
-			if kids[i], err = keyrings[i].Rotate(t.Context(), storage, HS256); err != nil {
+			if kids[i], err = keyrings[i].Rotate(t.Context(), store, HS256); err != nil {
 				t.Error(err)
 			}
 		})
@@ -343,7 +454,7 @@ func TestK4NodesThatRotateAtOnceKeepEachOthersKeys(t *testing.T) {
 	done.Wait()
 	c.advance(activation)
 	for _, node := range keyrings {
-		refreshed(t, node, storage)
+		refreshed(t, node, store)
 		for _, kid := range kids {
 			if !node.Knows(kid) {
 				t.Errorf("key %q is lost", kid)
@@ -357,59 +468,54 @@ func TestK4NodesThatRotateAtOnceKeepEachOthersKeys(t *testing.T) {
 			t.Errorf("node %d signs with %q, the first with %q", i, kid, signer)
 		}
 	}
-	if storage.held() {
-		t.Error("the lock is still held")
-	}
 }
 
-func TestChangesOfKeysWhenStorageIsInTrouble(t *testing.T) {
+func TestChangesOfKeysWhenTheStoreIsInTrouble(t *testing.T) {
 	trouble := errors.New("disk on fire")
 	for _, test := range []struct {
 		name  string
 		fault func(*memory)
 		want  error
 	}{
-		{"Load fails", func(s *memory) { s.loadErr = trouble }, trouble},
-		{"D1 Store fails", func(s *memory) { s.storeErr = trouble }, trouble},
-		{"D5 Lock fails", func(s *memory) { s.lockErr = trouble }, trouble},
-		{"Store garbles", func(s *memory) { s.garble = true }, ErrGarbledKeys},
-		{"D4 the keyring is garbled", func(s *memory) { s.put("{") }, ErrGarbledKeys},
+		{"D1 the transaction fails", func(s *memory) { s.commitErr = trouble }, trouble},
+		{"D5 the transaction does not begin", func(s *memory) { s.writeErr = trouble }, trouble},
+		{"D4 a key is corrupt", func(s *memory) { s.set.Keys[0].Secret = nil }, ErrCorruptKeys},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, storage := newClock(), newMemory()
-			node := ensured(t, c, storage, HS256)
+			c, store := newClock(), newMemory()
+			node := ensured(t, c, store, HS256)
 			kid := node.List(HS256)[0].ID
 			before := bundleOf(t, node, c, HS256)
-			test.fault(storage)
-			if _, err := node.Rotate(t.Context(), storage, HS256); !errors.Is(err, test.want) {
+			test.fault(store)
+			if _, err := node.Rotate(t.Context(), store, HS256); !errors.Is(err, test.want) {
 				t.Errorf("Rotate: %v", err)
 			}
-			if _, err := node.Remove(t.Context(), storage, kid, HS256); !errors.Is(err, test.want) {
+			if _, err := node.Remove(t.Context(), store, kid, HS256); !errors.Is(err, test.want) {
 				t.Errorf("Remove: %v", err)
 			}
 			before.want(t, node, true)
 			bundleOf(t, node, c, HS256).wantSignedBy(t, kid)
-			if len(node.List(HS256)) != 1 || storage.held() {
+			if len(node.List(HS256)) != 1 || store.writes != 1 {
 				t.Error("something has changed")
 			}
 		})
 	}
 }
 
-func TestRemovingFromAnEmptyStorageWritesNothing(t *testing.T) {
-	storage := newMemory()
-	if _, err := NewKeyring(newClock().now).Remove(t.Context(), storage, "x", HS256); !errors.Is(err, ErrUnknownKey) {
+func TestRemovingFromAnEmptyStoreWritesNothing(t *testing.T) {
+	store := newMemory()
+	if _, err := NewKeyring(newClock().now).Remove(t.Context(), store, "x", HS256); !errors.Is(err, ErrUnknownKey) {
 		t.Errorf("got %v", err)
 	}
-	if storage.stores != 0 {
+	if store.writes != 0 {
 		t.Error("something was written")
 	}
 }
 
 func TestAListOfKeysHoldsNoSecret(t *testing.T) {
-	c, storage := newClock(), newMemory()
-	storage.put(encodeKeyring(t, "i", fixedKey("a", HS256, 'S', c.now()), fixedKey("b", EdDSA, 'S', c.now().Add(time.Hour))))
-	list := ensured(t, c, storage, HS256).List(HS256)
+	c := newClock()
+	store := newMemory(fixedKey("a", HS256, 'S', c.now()), fixedKey("b", EdDSA, 'S', c.now().Add(time.Hour)))
+	list := ensured(t, c, store, HS256).List(HS256)
 	encoded, err := json.Marshal(list)
 	if err != nil {
 		t.Fatal(err)

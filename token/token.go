@@ -60,10 +60,9 @@ type Access struct {
 	Site     string // origin the token is for (aud)
 	Pass     string // name of the pass
 	Resource string // what the purchase opens within the pass
-	Session  string // Axra's checkout session that paid
-	Payment  string // Axra's payment id; may be empty
-	Device   string // the place among the purchase's devices; empty for the browser that paid
-	// Downloads is how often the purchase may be fetched; 0: without a bound.
+	Purchase string // id of the purchase
+	Device   string // id of the device among those that use the purchase
+	// Downloads is how many downloads the purchase allows; 0: not limited.
 	Downloads int
 	Until     time.Time // end of access; zero: for ever
 	Expires   time.Time // end of the token itself, never after Until
@@ -82,8 +81,7 @@ type accessClaims struct {
 	End       *endOfLife       `json:"exp,omitempty"` // in place of the registered one
 	Pass      string           `json:"pass"`
 	Resource  string           `json:"resource"`
-	Session   string           `json:"session"`
-	Payment   string           `json:"payment,omitempty"`
+	Purchase  string           `json:"purchase"`
 	Device    string           `json:"device,omitempty"`
 	Downloads int              `json:"downloads,omitempty"`
 	Until     *jwt.NumericDate `json:"until,omitempty"`
@@ -123,7 +121,7 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 			Audience: jwt.ClaimStrings{a.Site},
 			IssuedAt: jwt.NewNumericDate(a.Issued),
 		},
-		Pass: a.Pass, Resource: a.Resource, Session: a.Session, Payment: a.Payment, Device: a.Device, Downloads: a.Downloads,
+		Pass: a.Pass, Resource: a.Resource, Purchase: a.Purchase, Device: a.Device, Downloads: a.Downloads,
 	}
 	if !a.Until.IsZero() {
 		claims.Until = jwt.NewNumericDate(a.Until)
@@ -162,12 +160,12 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 		return Access{}, fmt.Errorf("%w: not valid yet", ErrInvalid)
 	}
 	if claims.Issuer != issuer(snap) || len(claims.Audience) != 1 ||
-		claims.Pass == "" || claims.Resource == "" || claims.Session == "" || claims.IssuedAt == nil {
+		claims.Pass == "" || claims.Resource == "" || claims.Purchase == "" || claims.IssuedAt == nil {
 		return Access{}, fmt.Errorf("%w: claims are missing or foreign", ErrInvalid)
 	}
 	a := Access{
-		Site: site, Pass: claims.Pass, Resource: claims.Resource, Session: claims.Session,
-		Payment: claims.Payment, Device: claims.Device, Downloads: claims.Downloads, Expires: claims.End.Time, Issued: claims.IssuedAt.Time,
+		Site: site, Pass: claims.Pass, Resource: claims.Resource, Purchase: claims.Purchase,
+		Device: claims.Device, Downloads: claims.Downloads, Expires: claims.End.Time, Issued: claims.IssuedAt.Time,
 		Key: kid,
 	}
 	if claims.Until != nil {

@@ -2,7 +2,6 @@ package token
 
 import (
 	"bytes"
-	"context"
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -25,8 +24,8 @@ import (
 type forge struct {
 	keyring *Keyring
 	clock   *clock
-	hmac    keyRecord
-	edwards keyRecord
+	hmac    StoredKey
+	edwards StoredKey
 }
 
 func newForge(t testing.TB) *forge {
@@ -67,9 +66,9 @@ func header(alg, kid string) members { return members{"alg": alg, "kid": kid, "t
 // claims are those of a good access token.
 func (f *forge) claims() members {
 	return members{
-		"iss": issuer(&keys{installation: "0123456789abcdef"}), "aud": []string{site},
+		"iss": issuer(&keys{installation: installation}), "aud": []string{site},
 		"iat": f.clock.now().Unix(), "exp": f.clock.now().Add(time.Hour).Unix(),
-		"pass": "premium", "resource": "*", "session": "cs_1",
+		"pass": "premium", "resource": "*", "purchase": "p1", "device": "d1", "downloads": 3,
 	}
 }
 
@@ -102,7 +101,7 @@ func TestHandMadeTokensOfOurOwnKeysAreAccepted(t *testing.T) {
 			continue
 		}
 		want := Access{
-			Site: site, Pass: "premium", Resource: "*", Session: "cs_1",
+			Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3,
 			Expires: f.clock.now().Add(time.Hour), Issued: f.clock.now(),
 		}
 		if !access.Expires.Equal(want.Expires) || !access.Issued.Equal(want.Issued) {
@@ -220,13 +219,15 @@ func TestDeniedTokens(t *testing.T) {
 		{"T4 no pass", f.hs(f.hsHeader(), claims.without("pass"))},
 		{"T4 empty pass", f.hs(f.hsHeader(), claims.with("pass", ""))},
 		{"T4 no resource", f.hs(f.hsHeader(), claims.without("resource"))},
-		{"T4 no session", f.hs(f.hsHeader(), claims.without("session"))},
+		{"T4 no purchase", f.hs(f.hsHeader(), claims.without("purchase"))},
+		{"T4 empty purchase", f.hs(f.hsHeader(), claims.with("purchase", ""))},
+		{"T4 a session in place of a purchase", f.hs(f.hsHeader(), claims.without("purchase").with("session", "cs_1"))},
 
 		{"T5 empty", ""},
 		{"T5 one dot", "."},
 		{"T5 two dots", ".."},
 		{"T5 spaces", "   "},
-		{"T5 oversized, and signed by us", f.hs(f.hsHeader(), claims.with("payment", strings.Repeat("x", MaxSize)))},
+		{"T5 oversized, and signed by us", f.hs(f.hsHeader(), claims.with("device", strings.Repeat("x", MaxSize)))},
 		{"T5 oversized garbage", strings.Repeat("a.", 1<<20)},
 		{"T5 last byte missing", good[:len(good)-1]},
 		{"T5 signature missing", good[:strings.LastIndex(good, ".")]},
@@ -279,7 +280,7 @@ func otherUnusedBits(raw string) string {
 	return raw[:len(raw)-1] + string(alphabet[last^1])
 }
 
-func (f *forge) pendingKey(t testing.TB, record keyRecord) []byte {
+func (f *forge) pendingKey(t testing.TB, record StoredKey) []byte {
 	usable, err := record.usable()
 	if err != nil {
 		t.Fatal(err)
@@ -432,14 +433,11 @@ func TestDeniedPendingCookies(t *testing.T) {
 
 func TestT2NothingIsFetchedOrOpenedForAHeader(t *testing.T) {
 	f := newForge(t)
-	storage := newMemory()
-	storage.put(encodeKeyring(t, "0123456789abcdef", f.hmac))
+	store := newMemory(f.hmac)
 	keyring := NewKeyring(f.clock.now)
-	if err := keyring.Refresh(t.Context(), storage); err != nil {
-		t.Fatal(err)
-	}
-	storage.onLoad = func(key string) { t.Errorf("a token made the keyring load %q", key) }
-	for _, kid := range []string{"unknown", "../keyring.json", keyringKey} {
+	refreshed(t, keyring, store)
+	store.onRead = func() { t.Error("a token made the keyring read the store") }
+	for _, kid := range []string{"unknown", "../ledger.db", "x' OR '1'='1"} {
 		if _, err := keyring.VerifyAccess(f.hs(header(HS256, kid), f.claims()), site); !errors.Is(err, ErrInvalid) {
 			t.Errorf("kid %q: %v", kid, err)
 		}
@@ -489,7 +487,7 @@ func (f *forge) checkAccepted(t *testing.T, raw string) {
 		t.Fatalf("accepted with the signature %q, ours is %q", raw[end+1:], want)
 	}
 	if !access.Expires.After(f.clock.now()) || access.Site != site ||
-		access.Pass == "" || access.Resource == "" || access.Session == "" {
+		access.Pass == "" || access.Resource == "" || access.Purchase == "" {
 		t.Fatalf("%q gives %+v", raw, access)
 	}
 }
@@ -506,7 +504,7 @@ func headerNames(t *testing.T, head, algorithm, kid string) bool {
 	return maps.Equal(got, map[string]string{"alg": algorithm, "kid": kid, "typ": typeAccess})
 }
 
-var _ Storage = (*memory)(nil)
+var _ Store = (*memory)(nil)
 
 func TestBeforeTheKeysAreLoaded(t *testing.T) {
 	keyring := NewKeyring(newClock().now)
@@ -530,8 +528,8 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 	if err := keyring.VerifyPending("a.b.c", jwt.MapClaims{}); !errors.Is(err, ErrNoKeys) {
 		t.Errorf("VerifyPending: %v", err)
 	}
-	if err := keyring.Refresh(context.Background(), newMemory()); err == nil {
-		t.Error("keys were loaded from an empty storage")
+	if err := keyring.Refresh(t.Context(), newMemory()); !errors.Is(err, ErrNoKeys) {
+		t.Errorf("Refresh from an empty store: %v", err)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddy-axra/paywall/money"
@@ -53,11 +55,16 @@ type Event struct {
 	Type      Type
 	Timestamp time.Time // zero if absent or unreadable
 	Session   string    // metadata.sessionId, else data.sessionId
-	Payment   string    // data.paymentId, data.id or data.transactionId
+	Payment   string    // the first of PaymentIDs
+
+	// PaymentIDs are all ids that data names for the payment, without repetition: paymentId,
+	// id, transactionId and businessPaymentId. A later refund may name any of them.
+	PaymentIDs []string
 
 	// Paid is what arrived. AmountError is not nil where amount or currency were
 	// absent or no money.
 	Paid        money.Price
+	PaidRaw     string // amount and currency as the event states them
 	AmountError error
 
 	// Metadata holds the string values that were given at creation, and those
@@ -103,7 +110,7 @@ func Decode(body []byte) (Event, error) {
 
 func (e *Event) readData(raw json.RawMessage) error {
 	data, err := split(raw,
-		"amount", "currency", "paymentId", "id", "transactionId", "sessionId", "metadata")
+		"amount", "currency", "paymentId", "id", "transactionId", "businessPaymentId", "sessionId", "metadata")
 	if err != nil {
 		return err
 	}
@@ -117,16 +124,22 @@ func (e *Event) readData(raw json.RawMessage) error {
 	if id := e.Metadata["sessionId"]; id != "" {
 		e.Session = id
 	}
-	for _, name := range []string{"transactionId", "id", "paymentId"} {
+	for _, name := range []string{"paymentId", "id", "transactionId", "businessPaymentId"} {
 		var id string
 		if err := readString(data, name, &id); err != nil {
 			return err
 		}
-		if id != "" {
-			e.Payment = id
+		if len(id) > maxID {
+			return fmt.Errorf("%w: an id of more than %d bytes", ErrMalformed, maxID)
+		}
+		if id != "" && !slices.Contains(e.PaymentIDs, id) {
+			e.PaymentIDs = append(e.PaymentIDs, id)
 		}
 	}
-	if len(e.Session) > maxID || len(e.Payment) > maxID {
+	if len(e.PaymentIDs) > 0 {
+		e.Payment = e.PaymentIDs[0]
+	}
+	if len(e.Session) > maxID {
 		return fmt.Errorf("%w: an id of more than %d bytes", ErrMalformed, maxID)
 	}
 	return e.readAmount(data)
@@ -165,6 +178,7 @@ func (e *Event) readAmount(data map[string]json.RawMessage) error {
 	if err != nil {
 		return err
 	}
+	e.PaidRaw = strings.TrimSpace(amount + " " + currency)
 	if amount == "" || currency == "" {
 		e.AmountError = fmt.Errorf("%w: amount or currency is missing", ErrMalformed)
 		return nil

@@ -28,6 +28,9 @@ func sameEvent(a, b Event) bool {
 	if !a.Timestamp.Equal(b.Timestamp) || !a.Paid.Equal(b.Paid) || (a.AmountError == nil) != (b.AmountError == nil) {
 		return false
 	}
+	if b.PaidRaw == "" { // the table does not say
+		b.PaidRaw = a.PaidRaw
+	}
 	a.Timestamp, a.Paid, a.AmountError = b.Timestamp, b.Paid, b.AmountError
 	return reflect.DeepEqual(a, b)
 }
@@ -57,7 +60,7 @@ func TestDecodeReadsEveryDocumentedEvent(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := Event{
-				Type: name, Timestamp: stated, Session: "cs_1", Payment: "bpay_01H", Paid: paid(t, "25", "usd"),
+				Type: name, Timestamp: stated, Session: "cs_1", Payment: "bpay_01H", PaymentIDs: []string{"bpay_01H"}, Paid: paid(t, "25", "usd"),
 				Metadata: map[string]string{"sessionId": "cs_1", "paywall_pass": "premium"}, HasMetadata: true,
 			}
 			if !sameEvent(got, want) {
@@ -78,13 +81,15 @@ func TestDecodeIsTolerantOfWhatTheDocumentationLeavesOpen(t *testing.T) {
 	}{
 		{"nothing", `{}`, Event{}},
 		{"unknown fields", `{"fee":{"amount":1},"customer":[1,2],"Status":"x"}`, Event{}},
-		{"paymentId", `{"paymentId":"p"}`, Event{Payment: "p"}},
-		{"id", `{"id":"p"}`, Event{Payment: "p"}},
-		{"transactionId", `{"transactionId":"p"}`, Event{Payment: "p"}},
-		{"paymentId before id", `{"id":"i","paymentId":"p","transactionId":"t"}`, Event{Payment: "p"}},
-		{"id before transactionId", `{"transactionId":"t","id":"i"}`, Event{Payment: "i"}},
-		{"paymentId null", `{"paymentId":null,"id":"i"}`, Event{Payment: "i"}},
-		{"paymentId empty", `{"paymentId":"","id":"i"}`, Event{Payment: "i"}},
+		{"paymentId", `{"paymentId":"p"}`, Event{Payment: "p", PaymentIDs: []string{"p"}}},
+		{"id", `{"id":"p"}`, Event{Payment: "p", PaymentIDs: []string{"p"}}},
+		{"transactionId", `{"transactionId":"p"}`, Event{Payment: "p", PaymentIDs: []string{"p"}}},
+		{"paymentId before id", `{"id":"i","paymentId":"p","transactionId":"t"}`, Event{Payment: "p", PaymentIDs: []string{"p", "i", "t"}}},
+		{"id before transactionId", `{"transactionId":"t","id":"i"}`, Event{Payment: "i", PaymentIDs: []string{"i", "t"}}},
+		{"FC2 a local rail", `{"id":"lcoll_1","businessPaymentId":"bp_1"}`, Event{Payment: "lcoll_1", PaymentIDs: []string{"lcoll_1", "bp_1"}}},
+		{"one id twice", `{"id":"i","paymentId":"i"}`, Event{Payment: "i", PaymentIDs: []string{"i"}}},
+		{"paymentId null", `{"paymentId":null,"id":"i"}`, Event{Payment: "i", PaymentIDs: []string{"i"}}},
+		{"paymentId empty", `{"paymentId":"","id":"i"}`, Event{Payment: "i", PaymentIDs: []string{"i"}}},
 		{"sessionId beside the metadata", `{"sessionId":"s"}`, Event{Session: "s"}},
 		{"sessionId in the metadata", `{"metadata":{"sessionId":"s"}}`,
 			Event{Session: "s", Metadata: map[string]string{"sessionId": "s"}, HasMetadata: true}},
@@ -95,8 +100,8 @@ func TestDecodeIsTolerantOfWhatTheDocumentationLeavesOpen(t *testing.T) {
 		{"a sessionId in the metadata that is no string", `{"sessionId":"top","metadata":{"sessionId":7}}`,
 			Event{Session: "top", Metadata: map[string]string{}, HasMetadata: true}},
 		{"null ids", `{"sessionId":null,"paymentId":null,"id":null,"transactionId":null}`, Event{}},
-		{"an escaped id", `{"paymentId":"bpay\u005f1"}`, Event{Payment: "bpay_1"}},
-		{"the longest id", `{"paymentId":"` + strings.Repeat("x", maxID) + `"}`, Event{Payment: strings.Repeat("x", maxID)}},
+		{"an escaped id", `{"paymentId":"bpay\u005f1"}`, Event{Payment: "bpay_1", PaymentIDs: []string{"bpay_1"}}},
+		{"the longest id", `{"paymentId":"` + strings.Repeat("x", maxID) + `"}`, Event{Payment: strings.Repeat("x", maxID), PaymentIDs: []string{strings.Repeat("x", maxID)}}},
 
 		{"W8 metadata missing", `{"sessionId":"s"}`, Event{Session: "s"}},
 		{"W8 metadata null", `{"metadata":null}`, Event{}},

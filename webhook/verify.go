@@ -43,7 +43,7 @@ type claim struct {
 
 // Verify returns nil if one of the secrets signed the body, else an error that
 // wraps ErrSignature. There is no limit to an event's age: a genuine retry can
-// come late, and facts are idempotent, so a replay changes nothing.
+// come late, and events are idempotent, so a replay changes nothing.
 func (v Verifier) Verify(header http.Header, body []byte) error {
 	claim, err := v.read(header)
 	if err != nil {

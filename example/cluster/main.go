@@ -1,11 +1,10 @@
-// Command cluster runs two nodes with the paywall plugin on one shared storage,
-// behind a Caddy that balances the load, and a sandbox that stands in for Axra:
+// Command cluster runs two nodes with the paywall plugin on one ledger, behind a Caddy that balances the
+// load, and a sandbox that stands in for Axra:
 //
 //	go run ./example/cluster
 //
-// The configurations, balancer.caddyfile and node.caddyfile, are ones to start from.
-// Each Caddy is a process of its own, as on machines of their own: this program,
-// started again.
+// The configurations, balancer.caddyfile and node.caddyfile, are ones to start from. Each Caddy is a process
+// of its own: this program, started again. All of them share one SQLite file, so they must run on one machine.
 package main
 
 import (
@@ -37,7 +36,7 @@ func main() {
 		defaultData = filepath.Join(cache, "axra-paywall-cluster")
 	}
 	var at addresses
-	data := flag.String("data", defaultData, "folder for keys, payments and the sandbox's state")
+	data := flag.String("data", defaultData, "folder for the ledger, the site and the sandbox's state")
 	flag.StringVar(&at.site, "site", "localhost:8402", "address of the site, which is the balancer's")
 	flag.StringVar(&at.axra, "axra", "localhost:8403", "address of the Axra sandbox")
 	flag.StringVar(&at.nodeA, "node-a", "localhost:8404", "address of the first node")
@@ -91,13 +90,13 @@ func run(ctx context.Context, out io.Writer, data string, at addresses) error {
   Node B             http://%s   (process %d)
   The Axra sandbox   http://%s   (payments, refunds, faults)
   Test card          4242 4242 4242 4242, any future date, any CVV
-  Data               %s
+  Ledger             %s   (purchases and signing keys; both nodes use it)
 
   Open the site, choose the premium page, pay with the test card, reload: both
   nodes let you in. Refund it in the sandbox: both close. End a node by its
   process, with kill: you are still in. Ctrl-C ends it all.
 
-`, at.site, balancer.pid(), at.nodeA, nodes[0].pid(), at.nodeB, nodes[1].pid(), at.axra, data)
+`, at.site, balancer.pid(), at.nodeA, nodes[0].pid(), at.nodeB, nodes[1].pid(), at.axra, ledgerPath(data))
 	return watch(ctx, out, balancer, nodes)
 }
 
@@ -122,6 +121,9 @@ func watch(ctx context.Context, out io.Writer, balancer *child, nodes []*child) 
 	return fmt.Errorf("no node is left: %w", nodes[1].err)
 }
 
+// ledgerPath is the SQLite file that the nodes share.
+func ledgerPath(data string) string { return filepath.Join(data, "ledger.db") }
+
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address) // somebody has listened there already
 	return port
@@ -130,7 +132,7 @@ func port(address string) string {
 // environment is what the configurations read.
 func environment(data string, at addresses) []string {
 	return append(os.Environ(),
-		"CLUSTER_DATA="+filepath.ToSlash(data),
+		"CLUSTER_DATA="+filepath.ToSlash(data), "CLUSTER_LEDGER="+filepath.ToSlash(ledgerPath(data)),
 		"CLUSTER_SITE="+at.site, "CLUSTER_AXRA="+at.axra,
 		"CLUSTER_NODE_A="+at.nodeA, "CLUSTER_NODE_B="+at.nodeB,
 		// The sandbox's credentials. Yours come from your Axra account.

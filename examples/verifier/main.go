@@ -88,7 +88,7 @@ type claims struct {
 	jwt.RegisteredClaims
 	Pass     string `json:"pass"`
 	Resource string `json:"resource"` // "*": the whole pass
-	Session  string `json:"session"`
+	Purchase string `json:"purchase"`
 }
 
 var errOther = errors.New("not a token for this")

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,30 +15,31 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// storage is a token.Storage in memory.
-type storage map[string][]byte
+// store is a token.Store in memory.
+type store struct{ set token.KeySet }
 
-func (s storage) Load(_ context.Context, key string) ([]byte, error) {
-	if value, ok := s[key]; ok {
-		return value, nil
+func (s *store) Keys(context.Context) (token.KeySet, error) {
+	if len(s.set.Keys) == 0 {
+		return token.KeySet{}, token.ErrNoKeys
 	}
-	return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
+	return s.set, nil
 }
 
-func (s storage) Store(_ context.Context, key string, value []byte) error {
-	s[key] = value
-	return nil
+func (s *store) ChangeKeys(_ context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
+	s.set.Installation = "test"
+	keys, err := edit(s.set)
+	if err == nil && keys != nil {
+		s.set.Keys = keys
+	}
+	return s.set, err
 }
-
-func (storage) Lock(context.Context, string) error   { return nil }
-func (storage) Unlock(context.Context, string) error { return nil }
 
 // scene is the application, and the keys of a Caddy in front of it.
 type scene struct {
 	t       *testing.T
 	app     *application
 	keyring *token.Keyring
-	stored  storage
+	stored  *store
 	at      time.Time
 	asked   atomic.Int64
 	down    atomic.Bool
@@ -48,7 +47,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, stored: storage{}, at: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
+	s := &scene{t: t, stored: new(store), at: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	s.keyring = token.NewKeyring(s.now)
 	if err := s.keyring.Ensure(t.Context(), s.stored, token.EdDSA); err != nil {
 		t.Fatal(err)
@@ -74,7 +73,7 @@ func (s *scene) now() time.Time { return s.at }
 
 func (s *scene) token(algorithm string, edit func(*token.Access)) string {
 	s.t.Helper()
-	access := token.Access{Site: "https://example.com", Pass: "reader", Resource: "*", Session: "cs_1", Until: s.at.Add(time.Hour)}
+	access := token.Access{Site: "https://example.com", Pass: "reader", Resource: "*", Purchase: "4f1c09ab2d7e6c55", Until: s.at.Add(time.Hour)}
 	if edit != nil {
 		edit(&access)
 	}
@@ -115,7 +114,7 @@ func TestWhoHasPaidIsGreeted(t *testing.T) {
 func TestNobodyElseIsGreeted(t *testing.T) {
 	s := newScene(t)
 	good := s.token(token.EdDSA, nil)
-	pending, err := s.keyring.SignPending(jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(s.at.Add(time.Hour)), Audience: jwt.ClaimStrings{"https://example.com"}})
+	pending, err := s.keyring.Sign(token.Pending, jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(s.at.Add(time.Hour)), Audience: jwt.ClaimStrings{"https://example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}

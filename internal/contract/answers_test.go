@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,8 +12,10 @@ import (
 func TestEveryAnswerThatIsDescribed(t *testing.T) {
 	p := newProgram(t)
 	const sheet, ask = "/sheets/january.txt", "/sheets/january.txt?axra_status=1"
+	const guide = "/downloads/field-guide.txt"
 	bearer, c := p.buy(sheet)
-	forGood, _ := p.buy("/downloads/field-guide.txt")
+	forGood, _ := p.buy(guide)
+	unpaid := p.start(guide + "?axra_checkout")
 	withToken := func(headers ...string) []string { return append([]string{"Authorization", bearer}, headers...) }
 	for _, test := range []struct {
 		name, method, target string
@@ -27,7 +30,7 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{name: "no token", target: sheet, want: 402},
 		{name: "no valid token", target: sheet, headers: []string{"Authorization", "Bearer x"}, want: 402},
 		{name: "the token of another resource", target: "/sheets/february.txt", headers: withToken(), want: 402},
-		{name: "downloads are used up", target: sheet, headers: withToken(), before: func() { p.useUp(sheet, bearer) }, want: 402},
+		{name: "the same download again", target: sheet, headers: withToken(), before: func() { p.fetchOften(sheet, bearer) }, want: 200},
 		{name: "no price", target: "/sheets/march.txt", want: 500},
 		{name: "an ambiguous address", target: sheet, headers: []string{"X-Original-Url", "/other"}, want: 400},
 		{name: "the status", target: ask, headers: []string{"Authorization", "Bearer " + c.StatusToken}, want: 200},
@@ -47,7 +50,7 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{name: "no such pass", method: http.MethodPost, target: "/archive/?axra_checkout=none", want: 402},
 		{name: "no such pass where one is on sale", method: http.MethodPost, target: sheet + "?axra_checkout=none", want: 402},
 		{
-			name: "what has no end already", method: http.MethodPost, target: "/downloads/field-guide.txt?axra_checkout",
+			name: "what has no end already", method: http.MethodPost, target: guide + "?axra_checkout",
 			headers: []string{"Authorization", forGood}, want: 409,
 		},
 		{name: "another site", method: http.MethodPost, target: sheet + "?axra_checkout", headers: []string{"Sec-Fetch-Site", "cross-site"}, want: 403},
@@ -59,8 +62,17 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		},
 		{name: "too many", method: http.MethodPost, target: sheet + "?axra_checkout", before: p.startManyCheckouts, want: 429},
 		{
-			name: "records that cannot be read", target: ask, headers: []string{"Authorization", "Bearer " + c.StatusToken}, want: 503,
-			before: func() { p.breakRecords() },
+			name: "the status of a device that was removed", target: ask, headers: []string{"Authorization", "Bearer " + c.StatusToken}, want: 403,
+			before: func() { p.removeDevice(c) },
+		},
+		{
+			name: "records that cannot be read", target: guide + "?axra_status=1", headers: []string{"Authorization", "Bearer " + unpaid.StatusToken}, want: 503,
+			before: func() {
+				p.breakRecords()
+				eventually(t, "the ledger is missed", func() bool {
+					return p.get(guide+"?axra_status=1", "Authorization", "Bearer "+unpaid.StatusToken).status == http.StatusServiceUnavailable
+				})
+			},
 		},
 	} {
 		if test.before != nil {
@@ -82,15 +94,23 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 	}
 }
 
-// useUp fetches until no more downloads are left.
-func (p *program) useUp(path, bearer string) {
+// fetchOften fetches a file more often than it may be downloaded: all of it is one download.
+func (p *program) fetchOften(path, bearer string) {
 	p.t.Helper()
-	for range 10 {
-		if p.get(path, "Authorization", bearer).status == http.StatusPaymentRequired {
-			return
-		}
+	for range 5 {
+		p.want(p.get(path, "Authorization", bearer), http.StatusOK)
+		p.want(p.get(path, "Authorization", bearer, "Range", "bytes=10-"), http.StatusPartialContent)
 	}
-	p.t.Error("downloads are not counted")
+}
+
+// removeDevice removes the one device of a purchase.
+func (p *program) removeDevice(c checkout) {
+	p.t.Helper()
+	var bought struct{ Devices []struct{ ID string } }
+	if err := json.Unmarshal(p.operate("purchase", `{"id":"`+c.Session+`"}`), &bought); err != nil || len(bought.Devices) != 1 {
+		p.t.Fatal(bought, err)
+	}
+	p.operate("device/remove", `{"id":"`+c.Session+`","device":"`+bought.Devices[0].ID+`"}`)
 }
 
 // startManyCheckouts goes to the limit of one client.

@@ -139,30 +139,34 @@ func (e *example) control(path, body string) []byte {
 }
 
 // operate makes a call to the admin API.
-func (e *example) operate(call, body string) {
+func (e *example) operate(call, body string) []byte {
 	e.t.Helper()
 	response, err := plain.Post(e.admin+"/axra/"+call, "application/json", strings.NewReader(body))
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		e.t.Fatal(err)
+	}
 	if response.StatusCode != http.StatusOK {
-		answer, _ := io.ReadAll(response.Body)
 		e.t.Fatalf("POST %s: %s: %s", call, response.Status, answer)
 	}
+	return answer
 }
 
-// breakRecords puts a file where the folder of the records is, until they are mended.
+// breakRecords moves the ledger's file away, until it is mended.
 func (e *example) breakRecords() (mend func()) {
 	e.t.Helper()
-	folder := filepath.Join(e.data, "storage", "axra", "ledger")
-	away := folder + ".away"
-	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Rename(folder, away), os.WriteFile(folder, nil, 0o600)); err != nil {
+	ledger := filepath.Join(e.data, "ledger.db")
+	away := ledger + ".away"
+	if err := os.Rename(ledger, away); err != nil {
 		e.t.Fatal(err)
 	}
 	return func() {
 		e.t.Helper()
-		if err := errors.Join(os.Remove(folder), os.Rename(away, folder)); err != nil {
+		if err := os.Rename(away, ledger); err != nil {
 			e.t.Fatal(err)
 		}
 	}

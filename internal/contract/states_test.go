@@ -9,7 +9,7 @@ import (
 )
 
 // overTime are the states that only time brings.
-var overTime = []string{"expired", "ended"}
+var overTime = []string{"unpaid", "expired"}
 
 // TestEveryStateThatIsDescribed goes to each of them, but for those of overTime;
 // which there are is read from the description.
@@ -26,12 +26,12 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		{state: "waiting"},
 		{state: "failed", card: cardDeclined},
 		{state: "disputed", card: cardGood, then: []string{"dispute"}},
-		{state: "dispute_lost", card: cardGood, then: []string{"dispute", "lose"}},
+		{state: "refunded", card: cardGood, then: []string{"dispute", "lose"}},
 		{state: "paid", card: cardGood, then: []string{"dispute", "win"}},
 		{state: "refunded", card: cardGood, then: []string{"refund"}},
 		{state: "revoked", card: cardGood, call: "revoke"},
 		{state: "processing", event: func(c checkout) []byte { return p.event("collection.processing", c, "12.50") }},
-		{state: "mismatch", event: func(c checkout) []byte { return p.event("payment.completed", c, "0.50") }},
+		{state: "mismatched", event: func(c checkout) []byte { return p.event("payment.completed", c, "0.50") }},
 	} {
 		c := p.start("/downloads/field-guide.txt?axra_checkout")
 		if test.card != "" {

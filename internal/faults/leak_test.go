@@ -1,6 +1,9 @@
 package faults_test
 
 import (
+	"database/sql"
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -8,35 +11,35 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"go.uber.org/goleak"
-
-	"github.com/caddy-axra/paywall/internal/faults"
 )
 
-// ignoredLeaks are not the plugin's: certmagic's file locks refresh themselves
-// until some seconds after they are given back.
-var ignoredLeaks = []goleak.Option{
-	goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
-}
-
-// Nothing of the plugin goes on after Stop, in whatever state the storage is.
+// Nothing of the plugin goes on after Stop, in whatever state the ledger is.
 func TestStopLeavesNoGoroutine(t *testing.T) {
 	t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
 	t.Setenv("AXRA_WEBHOOK_SECRET", secret)
-	for name, fault := range map[string]faults.Fault{
-		"storage well": faults.None, "storage fails": faults.Fails, "storage stalls": faults.Stalls, "lock held": faults.LockHeld,
+	for name, hurt := range map[string]func(*rig) (heal func()){
+		"ledger well":            func(*rig) func() { return func() {} },
+		"ledger cannot be made":  (*rig).blockTheFolder,
+		"ledger is another file": (*rig).writeAnotherFile,
+		"write lock held":        (*rig).holdTheWriteLock,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			root := t.TempDir()
-			n := r.add("in process", options{axra: "storage faulty `" + root + "`"})
-			r.loadAndStop(n, root, fault) // what Caddy itself starts once and for all
-			ignored := append([]goleak.Option{goleak.IgnoreCurrent()}, ignoredLeaks...)
-			for range inForm(5, 50) {
-				r.loadAndStop(n, root, fault)
+			n := r.add("in process", options{})
+			heal := hurt(r)
+			defer heal()
+			runs, use := inForm(2, 10), r.mustBeSafe // which takes some seconds
+			if name == "ledger well" {
+				runs, use = inForm(5, 50), r.mustSell
+			}
+			r.loadAndStop(n, use) // what Caddy itself starts once and for all
+			ignored := goleak.IgnoreCurrent()
+			for range runs {
+				r.loadAndStop(n, use)
 			}
 			var err error
 			for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
-				if err = goleak.Find(ignored...); err == nil {
+				if err = goleak.Find(ignored); err == nil {
 					return
 				}
 			}
@@ -45,22 +48,52 @@ func TestStopLeavesNoGoroutine(t *testing.T) {
 	}
 }
 
-// loadAndStop runs the node within the test's own process, with some requests.
-func (r *rig) loadAndStop(n *node, storage string, fault faults.Fault) {
+// blockTheFolder puts a file where the ledger's folder should be.
+func (r *rig) blockTheFolder() (heal func()) {
+	writeFile(r.t, r.database, "")
+	r.database = filepath.Join(r.database, "ledger.db")
+	return func() {}
+}
+
+func (r *rig) writeAnotherFile() (heal func()) {
+	writeFile(r.t, r.database, strings.Repeat("This is no database.\n", 1000))
+	return func() {}
+}
+
+// holdTheWriteLock creates the file and keeps a transaction open.
+func (r *rig) holdTheWriteLock() (heal func()) {
 	r.t.Helper()
-	control := faults.On(storage)
-	control.Set(fault, "")
-	defer control.Heal()
+	db, err := sql.Open("sqlite", "file:"+r.database+"?_pragma=journal_mode(WAL)&_txlock=immediate")
+	must(r.t, err)
+	held, err := db.Begin()
+	must(r.t, err)
+	return func() {
+		held.Rollback()
+		db.Close()
+	}
+}
+
+// loadAndStop runs the node within the test's own process.
+func (r *rig) loadAndStop(n *node, use func(*node)) {
+	r.t.Helper()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(strings.Replace(
-		r.caddyfile(n, options{axra: "storage faulty `" + storage + "`"}), "admin 127.0.0.1:"+n.admin, "admin off", 1)), nil)
+		r.caddyfile(n, options{}), "admin 127.0.0.1:"+n.admin, "admin off", 1)), nil)
 	must(r.t, err)
 	must(r.t, caddy.Load(config, true))
-	v := newVisitor()
-	if fault == faults.None {
-		r.begin(n, v)
-		r.mustDeliver(n, completed(v.session))
-		r.mustRead(v, n)
-	}
+	use(n)
 	must(r.t, caddy.Stop())
 	n.transport.CloseIdleConnections()
+}
+
+func (r *rig) mustSell(n *node) {
+	v := newVisitor()
+	until(r.t, 10*time.Second, "a visitor is sent to a checkout", func() bool { return r.beginAt(r.t.Context(), n, paid, v) == nil })
+	r.mustDeliver(n, completed(v.session))
+	r.mustRead(v, n)
+}
+
+func (r *rig) mustBeSafe(n *node) {
+	if a, err := newVisitor().open(r.t.Context(), n, paid); err != nil || a.status != http.StatusServiceUnavailable {
+		r.t.Errorf("without a ledger: %s %v", a, err)
+	}
 }

@@ -76,9 +76,16 @@ func serve(file string, in io.Reader, out io.Writer) error {
 	}
 	fmt.Fprintln(out, "ready")
 	for commands.Scan() {
+		if err := limitFiles(commands.Text()); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "limited")
 	}
 	return nil
 }
+
+// limitFiles carries out a further command, which bounds the size of files; nil where the system cannot.
+var limitFiles func(command string) error
 
 // node is a Caddy of its own process.
 type node struct {

@@ -76,11 +76,16 @@ func TestK2ReloadUnderLoad(t *testing.T) {
 // reload gives the node another price and another description.
 func (r *rig) reload(n *node, i int) {
 	r.t.Helper()
-	config := r.caddyfile(n, options{
+	r.load(n, options{
 		axra: unlimited, price: fmt.Sprintf("%d.00 usd", 5+i%2), description: fmt.Sprintf("Reload %d", i),
 	})
+}
+
+// load gives the node another configuration.
+func (r *rig) load(n *node, o options) {
+	r.t.Helper()
 	header := http.Header{"Content-Type": {"text/caddyfile"}}
-	if a, err := n.administer(http.MethodPost, "/load", header, []byte(config)); err != nil || a.status != http.StatusOK {
-		r.t.Fatalf("reload %d: %s %v", i, a, err)
+	if a, err := n.administer(http.MethodPost, "/load", header, []byte(r.caddyfile(n, o))); err != nil || a.status != http.StatusOK {
+		r.t.Fatalf("a reload is answered %s %v", a, err)
 	}
 }

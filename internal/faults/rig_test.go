@@ -2,29 +2,26 @@ package faults_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -35,20 +32,20 @@ const (
 	marker = "PAID-CONTENT-MARKER"
 )
 
-// rig is what the nodes of a test share: a storage, a site and a sandbox of Axra.
+// rig is what the nodes of a test share: a ledger, a site and a sandbox of Axra.
 type rig struct {
-	t       *testing.T
-	sandbox *sandbox.Sandbox
-	axra    *httptest.Server
-	root    string
-	storage string
-	ledger  *ledger.Ledger // on the storage, beside the nodes
+	t        *testing.T
+	sandbox  *sandbox.Sandbox
+	axra     *httptest.Server
+	root     string
+	database string  // file of the ledger
+	reading  *sql.DB // the ledger, read beside the nodes; nil: not open
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), storage: t.TempDir()}
-	r.ledger = ledger.New(&certmagic.FileStorage{Path: r.storage}, 0)
+	r := &rig{t: t, root: t.TempDir(), database: filepath.Join(t.TempDir(), "ledger.db")}
+	t.Cleanup(r.closeLedger)
 	writeFile(t, filepath.Join(r.root, "index.html"), "free")
 	writeFile(t, filepath.Join(r.root, filepath.FromSlash(paid)), marker)
 	r.axra = httptest.NewUnstartedServer(nil)
@@ -70,15 +67,17 @@ func newRig(t *testing.T) *rig {
 
 // options vary a Caddyfile.
 type options struct {
+	axra        string // further lines of the global option
+	gate        string // further lines of the gate
+	site        string // further directives of the site
 	price       string // "5.00 usd"
 	description string
-	axra        string // further lines of the global option
 }
 
-// unlimited takes the limits on session creation out of the way.
+// unlimited removes the limits on session creation.
 const unlimited = "limit_per_client 100000000 1s\n\t\tlimit_total 100000000 1s"
 
-// add makes a node on the rig's storage; it does not start it.
+// add makes a node on the rig's ledger; it does not start it.
 func (r *rig) add(name string, o options) *node {
 	r.t.Helper()
 	home := r.t.TempDir()
@@ -104,19 +103,13 @@ func (n *node) newTransport() *http.Transport {
 }
 
 func (r *rig) caddyfile(n *node, o options) string {
-	if o.price == "" {
-		o.price = "5.00 usd"
-	}
-	if o.description == "" {
-		o.description = "Premium"
-	}
-	return strings.NewReplacer("ADMIN", n.admin, "PORT", n.port, "STORAGE", "`"+r.storage+"`", "ROOT", "`"+r.root+"`",
-		"ENDPOINT", r.axra.URL+sandbox.APIPrefix, "PRICE", o.price, "DESCRIPTION", "`"+o.description+"`",
-		"FURTHER", o.axra, "ORIGIN", origin).Replace(`{
+	return strings.NewReplacer("ADMIN", n.admin, "PORT", n.port, "LEDGER", "`"+r.database+"`", "ROOT", "`"+r.root+"`",
+		"ENDPOINT", r.axra.URL+sandbox.APIPrefix, "PRICE", cmp.Or(o.price, "5.00 usd"),
+		"DESCRIPTION", "`"+cmp.Or(o.description, "Premium")+"`",
+		"MORE_OPTIONS", o.axra, "MORE_GATE", o.gate, "MORE_SITE", o.site, "ORIGIN", origin).Replace(`{
 	admin 127.0.0.1:ADMIN
 	persist_config off
 	auto_https off
-	storage file_system STORAGE
 	log {
 		level WARN
 	}
@@ -128,18 +121,22 @@ func (r *rig) caddyfile(n *node, o options) string {
 		api_key        {env.AXRA_API_KEY}
 		webhook_secret {env.AXRA_WEBHOOK_SECRET}
 		endpoint       ENDPOINT
+		database       sqlite LEDGER
 		site_url       ORIGIN
-		FURTHER
+		MORE_OPTIONS
 	}
 }
 ORIGIN:PORT {
 	bind 127.0.0.1
 	axra_webhook /webhooks/axra
 	axra_paywall /premium/* {
+		pass        member
 		price       PRICE
 		access      30d
 		description DESCRIPTION
+		MORE_GATE
 	}
+	MORE_SITE
 	root ROOT
 	file_server
 }
@@ -256,15 +253,23 @@ func (r *rig) mustRead(v *visitor, n *node) {
 // begin lets visitors come to a node and be sent to checkouts.
 func (r *rig) begin(n *node, visitors ...*visitor) {
 	r.t.Helper()
+	must(r.t, r.beginAt(r.t.Context(), n, paid, visitors...))
+}
+
+// beginAt is begin for any goroutine and address.
+func (r *rig) beginAt(ctx context.Context, n *node, target string, visitors ...*visitor) error {
 	checkouts := make([]string, len(visitors))
-	must(r.t, each(r.t.Context(), 8, len(visitors), func(ctx context.Context, i int) error {
-		a, err := visitors[i].open(ctx, n, paid)
+	err := each(ctx, 8, len(visitors), func(ctx context.Context, i int) error {
+		a, err := visitors[i].open(ctx, n, target)
 		if err == nil && a.status != http.StatusSeeOther {
 			err = fmt.Errorf("a visitor is not sent to a checkout: %s", a)
 		}
 		checkouts[i] = a.location
 		return err
-	}))
+	})
+	if err != nil {
+		return err
+	}
 	known := make(map[string]sandbox.Session)
 	for _, session := range r.sandbox.Sessions() {
 		known[session.CheckoutURL] = session
@@ -272,20 +277,34 @@ func (r *rig) begin(n *node, visitors ...*visitor) {
 	for i, v := range visitors {
 		session, ok := known[checkouts[i]]
 		if !ok {
-			r.t.Fatalf("a visitor is sent to %q, which is no checkout", checkouts[i])
+			return fmt.Errorf("a visitor is sent to %q, which is no checkout", checkouts[i])
 		}
 		v.session = session
 	}
+	return nil
 }
 
 // buyer is a visitor who has paid and been let in.
 func (r *rig) buyer(n *node) *visitor {
 	r.t.Helper()
-	v := newVisitor()
-	r.begin(n, v)
-	r.mustDeliver(n, completed(v.session))
-	r.mustRead(v, n)
+	v, err := r.newBuyer(r.t.Context(), n)
+	must(r.t, err)
 	return v
+}
+
+// newBuyer is buyer for any goroutine.
+func (r *rig) newBuyer(ctx context.Context, n *node) (*visitor, error) {
+	v := newVisitor()
+	if err := r.beginAt(ctx, n, paid, v); err != nil {
+		return nil, err
+	}
+	if status, err := deliver(ctx, n, completed(v.session), secret); err != nil || status != http.StatusOK {
+		return nil, fmt.Errorf("node %s answers a webhook with %d %w", n.name, status, err)
+	}
+	if open, err := v.reads(ctx, n); err != nil || !open {
+		return nil, fmt.Errorf("node %s does not open to a visitor who has paid (%w)", n.name, err)
+	}
+	return v, nil
 }
 
 // each calls do for 0 to count-1, so many at a time, and stops at an error.
@@ -334,33 +353,6 @@ func (r *rig) mustDeliver(n *node, body []byte) {
 	if status, err := deliver(r.t.Context(), n, body, secret); err != nil || status != http.StatusOK {
 		r.t.Fatalf("node %s answers a webhook with %d %v", n.name, status, err)
 	}
-}
-
-// isPaid asks the ledger on the storage, not a node.
-func (r *rig) isPaid(session sandbox.Session) bool {
-	r.t.Helper()
-	grant, err := r.ledger.Grant(r.t.Context(), session.ID)
-	if err != nil && !errors.Is(err, ledger.ErrNotPaid) {
-		r.t.Errorf("the ledger cannot tell about %s: %v", session.ID, err)
-	}
-	return err == nil && grant.Open(time.Now())
-}
-
-// files lists the storage.
-func (r *rig) files() []string {
-	r.t.Helper()
-	var found []string
-	must(r.t, filepath.WalkDir(r.storage, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // went away meanwhile
-		}
-		if err == nil && !entry.IsDir() {
-			found = append(found, path)
-		}
-		return err
-	}))
-	slices.Sort(found)
-	return found
 }
 
 // until asks again and again, at most so long.

@@ -11,7 +11,8 @@ func TestMutantsFitTheCode(t *testing.T) {
 	for _, m := range mutants {
 		code, err := os.ReadFile(filepath.Join("..", "..", m.file))
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", m.name, err)
+			continue
 		}
 		if _, err := m.breakCode(string(code)); err != nil {
 			t.Errorf("%s: %v", m.name, err)

@@ -1,0 +1,294 @@
+package paywall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+
+	"github.com/caddy-axra/paywall/cache"
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Database says where purchases are kept.
+type Database struct {
+	// Driver is `sqlite`, which is the default.
+	Driver string `json:"driver,omitempty"`
+
+	// Path is the file of an SQLite database, absolute. The default is `axra/ledger.db` in Caddy's data
+	// directory. It is made when Caddy starts for the first time, with mode 0600; a network file system
+	// is refused.
+	Path string `json:"path,omitempty"`
+}
+
+const driverSQLite = "sqlite"
+
+// path is where the database is; the error names the fix.
+func (d *Database) path() (string, error) {
+	var configured Database
+	if d != nil {
+		configured = *d
+	}
+	if driver := configured.Driver; driver != "" && driver != driverSQLite {
+		return "", fmt.Errorf("axra: database %s is unknown: write `database sqlite` or `database sqlite /var/lib/axra/ledger.db`", driver)
+	}
+	if configured.Path == "" {
+		folder := caddy.AppDataDir()
+		if !filepath.IsAbs(folder) {
+			return "", errors.New("axra: Caddy has no data directory of its own here: set HOME or XDG_DATA_HOME, or write `database sqlite /var/lib/axra/ledger.db`")
+		}
+		return filepath.Join(folder, "axra", "ledger.db"), nil
+	}
+	path, err := caddy.NewReplacer().ReplaceOrErr(configured.Path, true, true)
+	switch {
+	case err != nil, path == "":
+		return "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", configured.Path)
+	case !filepath.IsAbs(path):
+		return "", fmt.Errorf("axra: database sqlite %s is not an absolute path: write for example `database sqlite /var/lib/axra/ledger.db`", path)
+	}
+	return filepath.Clean(path), nil
+}
+
+// store is the open ledger, with what a node remembers of it. It outlives a reload.
+type store struct {
+	ledger  *ledger.Ledger
+	access  *access.Cache
+	keyring *token.Keyring
+
+	stages  cache.Cache[*progress] // what Axra last said about sessions that are not paid
+	used    cache.Cache[*struct{}] // purchases whose first use was counted
+	refused refusals
+	sweeps  sync.Mutex // held by a sweep or an import
+
+	logger   atomic.Pointer[zap.Logger] // of the configuration that was started last
+	errors   complaints
+	made     time.Time
+	starting sync.Once
+	started  atomic.Bool
+	stop     context.CancelFunc
+	stopped  chan struct{}
+}
+
+// progressLife is how long it is remembered what Axra said about a session that is not paid.
+const (
+	maxProgress  = 10_000
+	progressLife = 24 * time.Hour
+)
+
+// newStore makes a store for a database that is not opened yet.
+func newStore(path string) *store {
+	s := &store{
+		keyring: token.NewKeyring(now),
+		stages:  cache.Expiring[*progress](maxProgress, progressLife),
+		used:    cache.New[*struct{}](maxProgress),
+		stopped: make(chan struct{}),
+		made:    time.Now(),
+	}
+	s.logger.Store(zap.NewNop())
+	s.ledger = ledger.New(ledger.Options{
+		Path: path, Now: now, OnChange: s.onChange,
+		Logger: slog.New(storeLog{s}),
+	})
+	s.access = access.New(access.Options{
+		Ledger: s.ledger, Keys: s.keyring, Now: now,
+		OnKeys: func(ctx context.Context) error {
+			err := s.keyring.Refresh(ctx, keyStore{s.ledger})
+			if errors.Is(err, token.ErrNoKeys) {
+				return nil // ensureKeys is about to make them
+			}
+			return err
+		},
+		OnError: func(err error) {
+			ledgerErrors.WithLabelValues(operationRead).Inc()
+			s.logLimited("the ledger cannot tell whether a purchase is still good; known buyers are served for the time of grace", err)
+		},
+	})
+	return s
+}
+
+// onChange is called after each commit of this process that changed what tokens may do.
+func (s *store) onChange(purchaseIDs []string, _ bool) { s.access.Drop(purchaseIDs) }
+
+// start opens the database and follows its change feed, once for all configurations. A database that cannot be
+// opened does not keep Caddy from starting: it is tried again every second.
+func (s *store) start(logger *zap.Logger) {
+	s.logger.Store(logger)
+	s.starting.Do(func() {
+		s.started.Store(true)
+		ctx, cancel := context.WithCancel(context.Background())
+		s.stop = cancel
+		if s.open(ctx) {
+			_ = s.access.Poll(ctx) // the first visitor may buy; the loop below tells of an error
+		}
+		go func() {
+			defer close(s.stopped)
+			s.access.Follow(ctx, func(err error) {
+				switch {
+				case err == nil || ctx.Err() != nil:
+				case !s.open(ctx): // which leaves one that is open as it is
+				default:
+					ledgerErrors.WithLabelValues(operationPoll).Inc()
+					s.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
+				}
+			})
+		}()
+	})
+}
+
+// mayReplace refuses a reload that would leave the purchases of the running configuration for the ledger of
+// another installation: their buyers would be strangers.
+func (s *store) mayReplace(ctx context.Context) error {
+	var running *store
+	pool.Range(func(_, value any) bool {
+		if other, ok := value.(*store); ok && other != s && other.started.Load() {
+			running = other
+		}
+		return true
+	})
+	if running == nil || s.started.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for range running.ledger.List(ctx, ledger.Filter{Limit: 1}) {
+		if !s.isOf(ctx, running.keyring.Installation()) {
+			return fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
+				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Path(), running.ledger.Path())
+		}
+	}
+	return nil
+}
+
+// isOf reports whether the database exists and is of an installation. It creates none.
+func (s *store) isOf(ctx context.Context, installation string) bool {
+	if _, err := os.Stat(s.ledger.Path()); err != nil || !s.open(ctx) {
+		return false
+	}
+	set, err := s.ledger.Keys(ctx)
+	return err == nil && set.Installation == installation
+}
+
+// open opens the database, or creates it.
+func (s *store) open(ctx context.Context) (opened bool) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	created, err := s.ledger.Open(ctx)
+	if err != nil {
+		s.logLimited("the ledger cannot be opened; nothing is sold, and webhooks are asked to come again", err)
+		return false
+	}
+	if created {
+		s.logger.Load().Warn("a new ledger was created: it holds no purchases yet", zap.String("database", s.ledger.Path()))
+	}
+	return true
+}
+
+// ensureKeys makes sure that there is a key of the algorithm to sign with.
+func (s *store) ensureKeys(ctx context.Context, algorithm string) {
+	for {
+		err := s.keyring.Ensure(ctx, keyStore{s.ledger}, algorithm)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.logLimited("the signing keys cannot be read or created", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// sells is nil where a payment could be recorded now. Otherwise nothing may be sold.
+func (s *store) sells(bounds access.Bounds) error {
+	if err := s.ledger.Err(); err != nil {
+		return err
+	}
+	if !s.access.IsFresh(bounds.Recheck) {
+		return errStale
+	}
+	return nil
+}
+
+var errStale = errors.New("the change feed of the ledger was not read lately")
+
+const openTimeout = 5 * time.Second
+
+// logLimited logs an error, each message once a minute.
+func (s *store) logLimited(message string, err error) {
+	s.errors.complain(s.logger.Load(), message, zap.Error(err))
+}
+
+// Destruct ends the background work and closes the database.
+func (s *store) Destruct() error {
+	if s.stop != nil {
+		s.stop()
+		<-s.stopped
+	}
+	s.access.Close()
+	s.stages.StopAllGoroutines()
+	s.used.StopAllGoroutines()
+	return s.ledger.Close()
+}
+
+// storeLog writes the ledger's log lines to the logger of the running configuration.
+type storeLog struct{ store *store }
+
+func (l storeLog) handler() slog.Handler { return zapslog.NewHandler(l.store.logger.Load().Core()) }
+
+func (l storeLog) Enabled(ctx context.Context, level slog.Level) bool {
+	return l.handler().Enabled(ctx, level)
+}
+
+func (l storeLog) Handle(ctx context.Context, record slog.Record) error {
+	return l.handler().Handle(ctx, record)
+}
+
+func (l storeLog) WithAttrs(attrs []slog.Attr) slog.Handler { return l.handler().WithAttrs(attrs) }
+
+func (l storeLog) WithGroup(name string) slog.Handler { return l.handler().WithGroup(name) }
+
+// keyStore keeps the signing keys in the ledger.
+type keyStore struct{ ledger *ledger.Ledger }
+
+func (s keyStore) Keys(ctx context.Context) (token.KeySet, error) {
+	set, err := s.ledger.Keys(ctx)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return token.KeySet{}, token.ErrNoKeys
+	}
+	return fromLedger(set), err
+}
+
+func (s keyStore) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
+	set, err := s.ledger.ChangeKeys(ctx, func(set ledger.KeySet) ([]ledger.Key, error) {
+		edited, err := edit(fromLedger(set))
+		if err != nil || edited == nil {
+			return nil, err
+		}
+		keys := make([]ledger.Key, len(edited))
+		for i, key := range edited {
+			keys[i] = ledger.Key(key)
+		}
+		return keys, nil
+	})
+	return fromLedger(set), err
+}
+
+func fromLedger(set ledger.KeySet) token.KeySet {
+	keys := make([]token.StoredKey, len(set.Keys))
+	for i, key := range set.Keys {
+		keys[i] = token.StoredKey(key)
+	}
+	return token.KeySet{Installation: set.Installation, Keys: keys}
+}

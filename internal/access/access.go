@@ -1,0 +1,263 @@
+// Package access answers whether the purchase behind an access token is still good. It remembers verified
+// tokens, and the purchase behind each, in bounded memory, and follows the ledger's change feed to know
+// which of them to read again. While the feed is fresh, a paid request reads nothing but memory.
+package access
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Ledger is the part of ledger.Ledger that access needs.
+type Ledger interface {
+	Holding(ctx context.Context, purchaseID string) (ledger.Holding, error)
+	HoldingOfSession(ctx context.Context, sessionID string) (ledger.Holding, error)
+	Poll(ctx context.Context, since ledger.Position) (ledger.Changes, error)
+}
+
+// Keys are the signing keys that this node knows.
+type Keys interface {
+	VerifyAccess(raw, site string) (token.Access, error)
+	Generation() *token.Generation
+	Knows(kid string) bool
+}
+
+// Verdict is what is known about a token.
+type Verdict int
+
+// The verdicts.
+const (
+	None    Verdict = iota // no valid token
+	Open                   // it opens its resource
+	Closed                 // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
+	Unknown                // cannot be told, and could not be for longer than the grace
+)
+
+// Bounds says how old what a node knows may be.
+type Bounds struct {
+	Recheck time.Duration // since the last poll of the feed, before the node is in trouble
+	Grace   time.Duration // since the last poll, while known buyers are served
+}
+
+// Cache remembers tokens and purchases. It outlives a reload, and is safe for concurrent use.
+type Cache struct {
+	keys      Keys
+	onKeys    func(context.Context) error
+	tokens    *tokens
+	purchases purchases
+	streams   streams
+	now       func() time.Time
+	onError   func(err error) // told of every purchase that cannot be read
+
+	polling  sync.Mutex
+	position ledger.Position
+	lastPoll atomic.Int64 // Unix nanoseconds; when the last poll that succeeded, keys included, began
+}
+
+// Options are what a Cache needs.
+type Options struct {
+	Ledger Ledger
+	Keys   Keys
+	Now    func() time.Time
+	// OnKeys reads the signing keys anew: they have changed, or may have.
+	OnKeys func(context.Context) error
+	// OnError is told of every token whose purchase cannot be read.
+	OnError func(error)
+}
+
+// New returns an empty cache. It knows nothing before the first Poll.
+func New(o Options) *Cache {
+	return &Cache{
+		keys: o.Keys, onKeys: o.OnKeys, tokens: newTokens(), now: o.Now, onError: o.OnError,
+		purchases: purchases{ledger: o.Ledger, slots: make(chan struct{}, maxReads)},
+	}
+}
+
+// Close ends the background work of the memory.
+func (c *Cache) Close() { c.tokens.byEnd.StopAllGoroutines() }
+
+// Size is how many tokens are remembered.
+func (c *Cache) Size() int { return c.tokens.byEnd.Size() }
+
+// Verify returns the token of a site, checking its signature only once while it is remembered. With
+// token.ErrLapsed it returns a token that has ended with its access, and may ask for another.
+func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
+	if len(raw) > token.MaxSize {
+		return nil, token.ErrInvalid
+	}
+	if known := c.find(raw, at); known != nil {
+		switch {
+		case known.Site != site || known.Link != "":
+			return nil, token.ErrInvalid
+		case at.Before(known.Expires):
+			return known, nil
+		case known.HasLapsed(at):
+			return known, token.ErrLapsed
+		}
+		return nil, token.ErrInvalid
+	}
+	verified, err := c.keys.VerifyAccess(raw, site)
+	if err != nil && !errors.Is(err, token.ErrLapsed) {
+		return nil, err
+	}
+	return c.tokens.add(raw, &Token{Access: verified}), err
+}
+
+// VerifyLink returns the token of a private address of a site, verified by verify unless it is remembered.
+func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string, error)) (*Token, error) {
+	if len(raw) > token.MaxSize {
+		return nil, token.ErrInvalid
+	}
+	at := c.now()
+	if known := c.find(raw, at); known != nil {
+		switch {
+		case known.Link == "" || !at.Before(known.Expires):
+			return nil, token.ErrInvalid
+		case known.Site == site:
+			return known, nil
+		} // Else it came by at another site first. Only verify can tell whose it is.
+	}
+	access, link, err := verify()
+	if err != nil {
+		return nil, err
+	}
+	return c.tokens.add(raw, &Token{Access: access, Link: link}), nil
+}
+
+// find returns a remembered token whose key is still one of ours.
+func (c *Cache) find(raw string, at time.Time) *Token {
+	known := c.tokens.find(raw, at)
+	if known == nil {
+		return nil
+	}
+	current := c.keys.Generation()
+	if known.accepted.Load() == current {
+		return known
+	}
+	if !c.keys.Knows(known.Key) {
+		return nil
+	}
+	known.accepted.Store(current)
+	return known
+}
+
+// Judge says whether a token opens its resource now.
+func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds) Verdict {
+	if !at.Before(t.Expires) {
+		return None
+	}
+	age := at.Sub(time.Unix(0, c.lastPoll.Load()))
+	h := t.holding.Load()
+	if !c.purchases.isCurrent(t.Purchase, h) && age <= bounds.Recheck {
+		read, seen, err := c.purchases.read(ctx, t.Purchase, t.Device)
+		switch {
+		case err == nil:
+			h = t.keep(read, seen)
+			t.failing.Store(0)
+		case ctx.Err() != nil:
+			return Unknown // who hangs up may still read what is answered
+		default:
+			if errors.Is(err, ledger.ErrNotFound) {
+				err = errLost // a verified token of a purchase that is gone is lost data, not "not paid"
+			}
+			t.failing.CompareAndSwap(0, at.UnixNano())
+			c.onError(err)
+		}
+	}
+	if verdict := t.verdict(h, at); verdict != Open {
+		return verdict
+	}
+	if since := t.failing.Load(); since != 0 && !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
+		age = max(age, at.Sub(time.Unix(0, since)))
+	}
+	if age > bounds.Grace || h == nil && t.Link != "" { // a private address outlives its access; only the ledger knows
+		return Unknown
+	}
+	return Open
+}
+
+// verdict is what a purchase, as last read, says about a token. A purchase that was never read says nothing
+// against it.
+func (t *Token) verdict(h *holding, at time.Time) Verdict {
+	if h == nil {
+		return Open
+	}
+	switch h.StatusAt(at) {
+	case ledger.Expired:
+		return None
+	case ledger.Active:
+		if t.Link == "" && !h.hasDevice {
+			return Closed
+		}
+		return Open
+	}
+	return Closed
+}
+
+// keep remembers a purchase as it was read, and returns what is remembered now. A reading that began later
+// may have been faster: then the earlier one is dropped.
+func (t *Token) keep(read ledger.Holding, seen version) *holding {
+	found := newHolding(t, read, seen)
+	for {
+		known := t.holding.Load()
+		if known != nil && !known.seen.isBefore(seen) {
+			return known
+		}
+		if t.holding.CompareAndSwap(known, found) {
+			return found
+		}
+	}
+}
+
+// Holding is the purchase behind a token as it was last read, without its devices; false where it never was.
+func (t *Token) Holding() (ledger.Holding, bool) {
+	if h := t.holding.Load(); h != nil {
+		return h.Holding, true
+	}
+	return ledger.Holding{}, false
+}
+
+// End is when access ends; zero: no expiry. The purchase may have been extended, or an extension
+// refunded, since the token was signed.
+func (t *Token) End() time.Time {
+	if h := t.holding.Load(); h != nil {
+		return h.EndsAt
+	}
+	return t.Until
+}
+
+// DownloadLimit is how many downloads the purchase allows; 0: not limited.
+func (t *Token) DownloadLimit() int {
+	if h := t.holding.Load(); h != nil {
+		return h.DownloadLimit
+	}
+	return t.Downloads
+}
+
+// SetDownloadWindow notes a download window that this node has opened.
+func (t *Token) SetDownloadWindow(endsAt time.Time) {
+	if h := t.holding.Load(); h != nil {
+		updated := *h
+		updated.DownloadWindowEndsAt = endsAt
+		t.holding.CompareAndSwap(h, &updated)
+	}
+}
+
+// OfSession reads the purchase of a checkout session, once for all who ask at the same time.
+func (c *Cache) OfSession(ctx context.Context, sessionID string) (ledger.Holding, error) {
+	return c.purchases.once(ctx, "session "+sessionID, func(ctx context.Context) (ledger.Holding, error) {
+		return c.purchases.ledger.HoldingOfSession(ctx, sessionID)
+	})
+}
+
+// Of reads a purchase, once for all who ask at the same time.
+func (c *Cache) Of(ctx context.Context, purchaseID string) (ledger.Holding, error) {
+	h, _, err := c.purchases.read(ctx, purchaseID, "")
+	return h, err
+}

@@ -1,0 +1,100 @@
+package access
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// streams are the WebSockets and event streams that are open by a purchase. Other requests end by themselves.
+type streams struct {
+	mu   sync.Mutex
+	open map[string]map[*stream]struct{} // by purchase id
+}
+
+type stream struct{ changed chan struct{} }
+
+// Stream returns a context for a request that lasts, which is cancelled once its token opens its resource no
+// more. Call release when the request has ended.
+func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming context.Context, release func()) {
+	streaming, cancel := context.WithCancel(ctx)
+	s := &stream{changed: make(chan struct{}, 1)}
+	c.streams.add(t.Purchase, s)
+	go func() {
+		defer cancel()
+		// It looks before it waits: a change since the request was judged has woken nobody.
+		for c.keys.Knows(t.Key) && c.Judge(streaming, t, c.now(), bounds) == Open {
+			select {
+			case <-streaming.Done():
+				return
+			case <-s.changed:
+			case <-time.After(c.untilNextLook(t)):
+			}
+		}
+	}()
+	return streaming, func() {
+		cancel()
+		c.streams.remove(t.Purchase, s)
+	}
+}
+
+// untilNextLook is when to look again at a stream of which no change is heard: soon where its purchase could
+// not be read, else at its end, and once a minute, since the grace may run out.
+func (c *Cache) untilNextLook(t *Token) time.Duration {
+	if !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
+		return time.Second
+	}
+	end := t.Expires
+	if ofAccess := t.End(); !ofAccess.IsZero() && ofAccess.Before(end) {
+		end = ofAccess
+	}
+	return min(time.Minute, max(end.Sub(c.now()), time.Second))
+}
+
+func (s *streams) add(purchaseID string, added *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[string]map[*stream]struct{})
+	}
+	if s.open[purchaseID] == nil {
+		s.open[purchaseID] = make(map[*stream]struct{})
+	}
+	s.open[purchaseID][added] = struct{}{}
+}
+
+func (s *streams) remove(purchaseID string, ended *stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open[purchaseID], ended)
+	if len(s.open[purchaseID]) == 0 {
+		delete(s.open, purchaseID)
+	}
+}
+
+func (s *streams) recheck(purchaseIDs []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range purchaseIDs {
+		for each := range s.open[id] {
+			each.wake()
+		}
+	}
+}
+
+func (s *streams) recheckAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ofPurchase := range s.open {
+		for each := range ofPurchase {
+			each.wake()
+		}
+	}
+}
+
+func (s *stream) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // it looks already
+	}
+}

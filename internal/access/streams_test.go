@@ -1,0 +1,189 @@
+package access
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+)
+
+func TestAStreamEndsOnceItsTokenOpensNoMore(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		steps  []step
+		within time.Duration // 0: it goes on
+	}{
+		{"nothing happens", []step{pass(time.Hour)}, 0},
+		{"refunded here", []step{func(n *node, _ *Token) {
+			n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
+			n.Drop([]string{"1"})
+		}}, time.Millisecond},
+		{"refunded on another node", []step{refundedFar}, 2 * time.Second},
+		{"everything may have changed, this is refunded", []step{func(n *node, _ *Token) {
+			n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
+			n.ledger.all.Store(true)
+		}}, 2 * time.Second},
+		{"everything may have changed", []step{func(n *node, _ *Token) { n.ledger.all.Store(true) }, pass(time.Hour)}, 0},
+		{"its device is removed", []step{deviceRemoved}, time.Millisecond},
+		{"another device is added", []step{func(n *node, _ *Token) { n.sell("1", "tablet"); n.Drop([]string{"1"}) }, pass(time.Hour)}, 0},
+		{"another purchase is refunded", []step{func(n *node, _ *Token) {
+			n.sell("2", "phone")
+			n.ledger.set("2", ledger.Refunded)
+		}, pass(time.Hour)}, 0},
+		{"access ends", []step{endsIn(30 * time.Second), pass(29 * time.Second)}, 2 * time.Second},
+		{"access ends later", []step{endsIn(30 * time.Minute), pass(30*time.Minute - time.Second)}, 2 * time.Second},
+		{"access is extended", []step{endsIn(30 * time.Second), request, endsIn(time.Hour), pass(30 * time.Minute)}, 0},
+		{"its key is removed", []step{func(n *node, known *Token) {
+			if _, err := n.anotherNode().Remove(context.Background(), n.store, known.Key, token.HS256); err != nil {
+				n.t.Fatal(err)
+			}
+			n.ledger.tell("")
+		}}, 2 * time.Second},
+		{"another key is added", []step{func(n *node, _ *Token) {
+			if _, err := n.anotherNode().Rotate(context.Background(), n.store, token.HS256); err != nil {
+				n.t.Fatal(err)
+			}
+			n.ledger.tell("")
+		}, pass(time.Hour)}, 0},
+		{"the feed fails", []step{feedFails, grace}, 0},
+		{"the feed fails for longer than grace", []step{feedFails, grace}, 2 * time.Minute},
+		{"the feed works again and tells of a refund", []step{feedFails, refundedFar, pass(time.Minute), func(n *node, _ *Token) {
+			n.ledger.failPolls(nil)
+		}}, 2 * time.Second},
+		{"refunded, and read at the third try", []step{readsFail, refundedFar, pass(3 * time.Second), readsWork}, 2 * time.Second},
+		{"changed, and not to be read for longer than grace", []step{readsFail, changed, grace}, 3 * time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newBubbleNode(t)
+				known := n.verify(n.sell("1", "phone"))
+				n.wantVerdict("the request", known, Open)
+				stream, release := n.Stream(t.Context(), known, bounds)
+				defer release()
+				synctest.Wait()
+				for _, step := range test.steps {
+					step(n, known)
+					synctest.Wait()
+				}
+				if test.within == 0 {
+					if stream.Err() != nil {
+						t.Error("it has ended")
+					}
+					return
+				}
+				if test.within > time.Second && stream.Err() != nil {
+					t.Error("it has ended too early")
+				}
+				n.pass(test.within)
+				synctest.Wait()
+				if stream.Err() == nil {
+					t.Errorf("it goes on after %v", test.within)
+				}
+			})
+		})
+	}
+}
+
+func TestAStreamOfAPrivateAddressEndsWithTheAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newBubbleNode(t)
+		n.sell("1", "phone")
+		known, err := n.verifyLink(n.linkOf("1", 30*time.Second), site)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.wantVerdict("the request", known, Open)
+		stream, release := n.Stream(t.Context(), known, bounds)
+		defer release()
+		n.pass(29 * time.Second)
+		if stream.Err() != nil {
+			t.Error("it has ended too early")
+		}
+		n.pass(2 * time.Second)
+		if stream.Err() == nil {
+			t.Error("it goes on")
+		}
+	})
+}
+
+func TestAStreamIsJudgedOnceMoreWhenItBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newBubbleNode(t)
+		known := n.verify(n.sell("1", "phone"))
+		n.wantVerdict("the request", known, Open)
+		n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
+		n.Drop([]string{"1"})
+		stream, release := n.Stream(t.Context(), known, bounds)
+		defer release()
+		synctest.Wait()
+		if stream.Err() == nil {
+			t.Error("a refund between the request and its stream goes unheard")
+		}
+	})
+}
+
+func TestStreamsThatHaveEndedAreForgotten(t *testing.T) {
+	for name, end := range map[string]func(cancel, release func()){
+		"released":              func(_, release func()) { release() },
+		"the request has ended": func(cancel, release func()) { cancel(); release() },
+		"released twice":        func(_, release func()) { release(); release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newBubbleNode(t)
+				known := n.verify(n.sell("1", "phone"))
+				n.judge(known)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ended, release := n.Stream(ctx, known, bounds)
+				other, releaseOther := n.Stream(t.Context(), known, bounds)
+				end(cancel, release)
+				synctest.Wait()
+				if ended.Err() == nil || other.Err() != nil {
+					t.Errorf("it has ended: %v; the other stream of the purchase: %v", ended.Err(), other.Err())
+				}
+				if got := len(n.streams.open["1"]); got != 1 {
+					t.Errorf("%d streams are open", got)
+				}
+				releaseOther()
+				if len(n.streams.open) != 0 {
+					t.Errorf("%d purchases have streams", len(n.streams.open))
+				}
+			}) // and no goroutine is left, or synctest would fail
+		})
+	}
+}
+
+func TestManyStreamsAfterEverythingWasDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newBubbleNode(t)
+		known := n.verify(n.sell("1", "phone"))
+		n.judge(known)
+		streams := make([]context.Context, 200)
+		for i := range streams {
+			var release func()
+			streams[i], release = n.Stream(t.Context(), known, bounds)
+			defer release()
+		}
+		synctest.Wait()
+		n.ledger.reads.Store(0)
+		n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Revoked })
+		release := n.ledger.holdReads()
+		for range 10 { // who looks already is not told twice
+			n.Drop([]string{"1"})
+		}
+		n.ledger.all.Store(true)
+		n.mustPoll()
+		synctest.Wait()
+		release()
+		synctest.Wait()
+		for _, each := range streams {
+			if each.Err() == nil {
+				t.Fatal("a stream goes on")
+			}
+		}
+	})
+}

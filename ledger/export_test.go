@@ -1,0 +1,99 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+)
+
+// WithPragmas sets pragmas of the writing connection.
+func WithPragmas(o Options, pragmas ...string) Options {
+	o.pragmas = pragmas
+	return o
+}
+
+// Swap is what a restored backup goes through.
+func (l *Ledger) Swap(ctx context.Context, replace func(path string) error) error {
+	return l.swap(ctx, replace)
+}
+
+// SweepChanges sweeps the change feed.
+func (l *Ledger) SweepChanges(ctx context.Context, before int64, limit int) (deleted int64, err error) {
+	err = l.write(ctx, func(ctx context.Context, tx *tx) (err error) {
+		deleted, err = sweepChanges(ctx, tx, before, limit)
+		return err
+	})
+	return deleted, err
+}
+
+// Exec runs a statement on the writing connection, as nobody else may.
+func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
+	return l.write(ctx, func(ctx context.Context, tx *tx) error {
+		_, err := tx.direct.ExecContext(ctx, query, args...)
+		return err
+	})
+}
+
+// Dump returns every row of the tables that a purchase is computed from, and the purchase itself, without
+// the times at which rows were stored.
+func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
+	err = l.read(ctx, func(ctx context.Context, tx *tx) error {
+		dump = nil
+		for _, query := range []string{
+			`SELECT 'purchase ' || id || ' ' || product || ' ' || resource || ' ' || status || ' ' || starts_at || ' ' ||
+				COALESCE(ends_at, 0) || ' ' || device_limit || ' ' || download_limit FROM purchases ORDER BY id`,
+			`SELECT 'payment ' || session_id || ' ' || purchase_id || ' ' || outcome || ' ' || paid_at FROM payments ORDER BY session_id`,
+			`SELECT 'id ' || session_id || ' ' || payment_id || ' ' || same_as || ' ' || outcome FROM payment_ids ORDER BY session_id, payment_id, same_as`,
+			`SELECT 'event ' || kind || ' ' || session_id || ' ' || id FROM events ORDER BY id`,
+		} {
+			rows, err := tx.texts(ctx, query)
+			if err != nil {
+				return err
+			}
+			dump = append(dump, rows...)
+		}
+		return nil
+	})
+	return dump, err
+}
+
+// Plans explains the queries that must use indexes.
+func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
+	plans := map[string]string{}
+	err := l.read(ctx, func(ctx context.Context, tx *tx) error {
+		for name, query := range map[string]string{
+			"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
+			"payments": paymentsQuery, "extensions": extensionsQuery,
+		} {
+			args := []any{"x"}
+			if name == "poll" {
+				args = []any{1, 2}
+			}
+			rows, err := tx.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query, args...)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			var plan []string
+			for rows.Next() {
+				var id, parent, unused sql.NullInt64
+				var detail string
+				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+					return err
+				}
+				plan = append(plan, detail)
+			}
+			plans[name] = strings.Join(plan, "\n")
+		}
+		return nil
+	})
+	return plans, err
+}
+
+// Hold runs f while this process holds the write lock.
+func (l *Ledger) Hold(ctx context.Context, f func()) error {
+	return l.write(ctx, func(context.Context, *tx) error {
+		f()
+		return nil
+	})
+}

@@ -1,0 +1,89 @@
+package ledger
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"slices"
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// migrations are run in order, each once. They only add, so that old and new programs share a database.
+// oldest is the oldest schema version whose programs may still use the database afterwards.
+var migrations = []struct {
+	file   string
+	oldest int
+	then   func(*Ledger, context.Context, *tx) error // nil: nothing
+}{
+	{file: "schema/0001_initial.sql", oldest: 1, then: (*Ledger).startFeed},
+}
+
+// migrate brings the schema up to date. It runs in a transaction that holds the write lock.
+func (l *Ledger) migrate(ctx context.Context, tx *tx) (created bool, err error) {
+	version, err := l.schemaVersion(ctx, tx)
+	if err != nil {
+		return false, err
+	}
+	for i := version; i < len(migrations); i++ {
+		if err := l.runMigration(ctx, tx, i); err != nil {
+			return false, fmt.Errorf("%s: %w", migrations[i].file, err)
+		}
+	}
+	return version == 0, nil
+}
+
+// schemaVersion is the number of migrations that have run. It refuses the tables of another program, and
+// those that a newer version of this program has changed too much.
+func (l *Ledger) schemaVersion(ctx context.Context, tx *tx) (int, error) {
+	tables, err := tx.texts(ctx, tableNames)
+	if err != nil || len(tables) == 0 {
+		return 0, err
+	}
+	if !slices.Contains(tables, "schema_versions") {
+		return 0, foreign("the database belongs to another program")
+	}
+	var version, oldest int
+	row := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0), COALESCE(MAX(oldest), 0) FROM schema_versions`)
+	if err := row.Scan(&version, &oldest); err != nil {
+		return 0, err
+	}
+	if version == 0 {
+		return 0, foreign("the database says no schema version")
+	}
+	if oldest > len(migrations) {
+		return 0, fmt.Errorf("the database needs a program that knows schema %d, this one knows %d: upgrade the plugin", oldest, len(migrations))
+	}
+	return version, nil
+}
+
+func (l *Ledger) runMigration(ctx context.Context, tx *tx, i int) error {
+	script, err := schema.ReadFile(migrations[i].file)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.direct.ExecContext(ctx, string(script)); err != nil {
+		return err
+	}
+	if then := migrations[i].then; then != nil {
+		if err := then(l, ctx, tx); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, migrations[i].oldest, l.now())
+	return err
+}
+
+// startFeed writes the first row of the change feed, so that a position always names a row.
+func (l *Ledger) startFeed(ctx context.Context, tx *tx) error {
+	nonce, err := l.randomHex(nonceBytes)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO feed (seq, nonce) VALUES (1, $1)`, nonce); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO changes (seq, nonce, purchase_id, at) VALUES (1, $1, '', $2)`, nonce, l.now())
+	return err
+}

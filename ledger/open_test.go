@@ -1,0 +1,176 @@
+package ledger_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+func TestALedgerThatIsNotOpenIsUnavailable(t *testing.T) {
+	l := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")})
+	_, err := l.RecordPayment(t.Context(), payment("a"))
+	wantError(t, "a payment", err, ledger.ErrUnavailable)
+	_, err = l.Holding(t.Context(), "a")
+	wantError(t, "a look-up", err, ledger.ErrUnavailable)
+	_, err = l.Poll(t.Context(), ledger.Position{})
+	wantError(t, "a poll", err, ledger.ErrUnavailable)
+	_, err = l.Keys(t.Context())
+	wantError(t, "the keys", err, ledger.ErrUnavailable)
+	if _, err := os.Stat(l.Path()); !os.IsNotExist(err) {
+		t.Errorf("New made a file: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("closing: %v", err)
+	}
+}
+
+func TestOpeningMayBeRetried(t *testing.T) {
+	directory := filepath.Join(t.TempDir(), "taken")
+	if err := os.WriteFile(directory, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := ledger.New(ledger.Options{Path: filepath.Join(directory, "ledger.db")})
+	defer l.Close()
+	_, err := l.Open(t.Context())
+	wantError(t, "opening below a file", err, ledger.ErrUnavailable)
+	_, err = l.Holding(t.Context(), "a")
+	wantError(t, "a look-up", err, ledger.ErrUnavailable)
+	if err := os.Remove(directory); err != nil {
+		t.Fatal(err)
+	}
+	created, err := l.Open(t.Context())
+	if err != nil || !created {
+		t.Fatalf("opening again: %v, %v", created, err)
+	}
+	if created, err = l.Open(t.Context()); err != nil || created {
+		t.Errorf("opening an open ledger: %v, %v", created, err)
+	}
+}
+
+func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
+	w := newWorld(t)
+	w.pay(t, payment("a"))
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(w.Path() + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("ledger.db%s has mode %o", suffix, info.Mode().Perm())
+		}
+	}
+}
+
+func TestWhatOpenRefuses(t *testing.T) {
+	makeLedger := func(statement string) func(*testing.T, string) {
+		return func(t *testing.T, path string) {
+			w := openWorld(t, ledger.Options{Path: path})
+			if err := w.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		prepare func(*testing.T, string)
+		want    string // empty: it opens
+	}{
+		{"an empty file", func(t *testing.T, path string) { os.WriteFile(path, nil, 0o600) }, ""},
+		{"what is no database", func(t *testing.T, path string) { os.WriteFile(path, []byte(strings.Repeat("text ", 1000)), 0o600) }, "not a database"},
+		{"a database of another program", makeLedger(`DROP TABLE schema_versions`), "another program"},
+		{"no schema version", makeLedger(`DELETE FROM schema_versions`), "schema version"},
+		{"a newer schema", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 2, 0)`), "upgrade"},
+		{"a newer schema that this program may use", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 1, 0)`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			test.prepare(t, path)
+			l := ledger.New(ledger.Options{Path: path})
+			defer l.Close()
+			_, err := l.Open(t.Context())
+			if test.want == "" {
+				wantError(t, "opening", err, nil)
+				return
+			}
+			wantError(t, "opening", err, ledger.ErrUnavailable)
+			if err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("the error is %q, want %q in it", err, test.want)
+			}
+		})
+	}
+	l := ledger.New(ledger.Options{Path: "ledger.db"})
+	defer l.Close()
+	if _, err := l.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "absolute") {
+		t.Errorf("a relative path: %v", err)
+	}
+}
+
+func TestLookUpsUseIndexes(t *testing.T) {
+	w := newWorld(t)
+	plans, err := w.Plans(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, plan := range plans {
+		for line := range strings.Lines(plan) {
+			line = strings.TrimSpace(line)
+			scanned, isScan := strings.CutPrefix(line, "SCAN ")
+			// These have one row, or are what a subquery found by an index.
+			table, _, _ := strings.Cut(scanned, " ")
+			if isScan && !slices.Contains([]string{"i", "f", "c", "CONSTANT"}, table) {
+				t.Errorf("%s: %s in\n%s", name, line, plan)
+			}
+		}
+	}
+	if len(plans) < 6 {
+		t.Errorf("%d plans", len(plans))
+	}
+}
+
+func TestPolledAtIsTheStartOfTheLastPoll(t *testing.T) {
+	w := newWorld(t)
+	w.poll(t, ledger.Position{})
+	if !w.PolledAt().Equal(start) {
+		t.Errorf("polled at %s", w.PolledAt())
+	}
+}
+
+func TestClosingWaitsForTheQueue(t *testing.T) {
+	w := newWorld(t)
+	results := make(chan error, 50)
+	for i := range 50 {
+		go func() {
+			_, err := w.RecordPayment(t.Context(), payment(string(rune('A'+i))))
+			results <- err
+		}()
+	}
+	if err := <-results; err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	acknowledged := 1
+	for range 49 {
+		if err := <-results; err == nil {
+			acknowledged++
+		} else {
+			wantError(t, "a payment at closing", err, ledger.ErrUnavailable)
+		}
+	}
+	again := openWorld(t, ledger.Options{Path: w.Path()})
+	found := 0
+	for i := range 50 {
+		if again.status(t, string(rune('A'+i))) == ledger.Active {
+			found++
+		}
+	}
+	if found < acknowledged {
+		t.Errorf("%d payments were acknowledged, %d are stored", acknowledged, found)
+	}
+}

@@ -1,0 +1,195 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"modernc.org/sqlite"
+)
+
+// maxBatch bounds the writes of one transaction.
+const maxBatch = 256
+
+// job is a write that waits in the queue.
+type job struct {
+	run   func(context.Context, *tx) error
+	done  chan error // holds one
+	taken atomic.Bool
+}
+
+// write runs f in a transaction and returns after its commit. It shares the transaction with other writes.
+//
+// f may run twice and must not act on anything but its tx. An error of f undoes the transaction, so f
+// reports outcomes that undo nothing through a variable. ctx bounds the wait in the queue; after that the
+// caller may stop waiting, but the write goes on. An error that wraps ErrUnavailable leaves the outcome
+// unknown.
+func (l *Ledger) write(ctx context.Context, f func(context.Context, *tx) error) error {
+	if _, err := l.database(); err != nil {
+		return err
+	}
+	if err := l.health.fault(); err != nil {
+		return err
+	}
+	j := &job{run: f, done: make(chan error, 1)}
+	if err := l.enqueue(ctx, j); err != nil {
+		return err
+	}
+	select {
+	case err := <-j.done:
+		return err
+	case <-ctx.Done():
+		j.taken.CompareAndSwap(false, true) // the writer skips it if it has not begun
+		return fmt.Errorf("%w: waiting for a write: %w", ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+func (l *Ledger) enqueue(ctx context.Context, j *job) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.closed {
+		return fmt.Errorf("%w: closed", ErrUnavailable)
+	}
+	select {
+	case l.queue <- j:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: waiting for a write: %w", ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// runWriter turns what has gathered in the queue into transactions until the queue is closed.
+func (l *Ledger) runWriter() {
+	defer close(l.stopped)
+	batch := make([]*job, 0, maxBatch)
+	for first := range l.queue {
+		batch = appendTaken(batch[:0], first)
+		for gathering := true; gathering && len(batch) < maxBatch; {
+			select {
+			case next, ok := <-l.queue:
+				if gathering = ok; ok {
+					batch = appendTaken(batch, next)
+				}
+			default:
+				gathering = false
+			}
+		}
+		l.runBatch(batch)
+		clear(batch)
+	}
+}
+
+func appendTaken(batch []*job, j *job) []*job {
+	if !j.taken.CompareAndSwap(false, true) {
+		return batch // its caller has gone
+	}
+	return append(batch, j)
+}
+
+// runBatch runs jobs as one transaction. If one of them fails, each runs in a transaction of its own.
+func (l *Ledger) runBatch(batch []*job) {
+	if len(batch) == 0 {
+		return
+	}
+	failed, err := l.runTransaction(batch)
+	if failed && len(batch) > 1 {
+		for _, j := range batch {
+			l.runBatch([]*job{j})
+		}
+		return
+	}
+	for _, j := range batch {
+		j.done <- err
+	}
+}
+
+// runTransaction runs a batch and commits it. failed says that a job failed and nothing was committed.
+func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	db, err := l.database()
+	if err != nil {
+		return false, err
+	}
+	if err := l.health.fault(); err != nil {
+		return false, err
+	}
+	var current *tx
+	err = db.transaction(func(ctx context.Context, tx *tx) error {
+		current = tx
+		if err := l.ownInstallation(ctx, tx); err != nil {
+			return err
+		}
+		for _, j := range batch {
+			if err := runJob(ctx, tx, j); err != nil {
+				failed = true
+				return err
+			}
+		}
+		return nil
+	})
+	var fault *sqlite.Error
+	isFault := !failed || errors.As(err, &fault) // a job's own error says nothing about the database
+	err = unavailable(err)
+	if err == nil || isFault && errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrForeign) {
+		l.health.wrote(l.options, err)
+	}
+	if failed {
+		return true, err
+	}
+	if err == nil && current.adopted != "" {
+		l.installation.Store(&current.adopted)
+	}
+	if current != nil && (len(current.changed) > 0 || current.keys) {
+		l.options.OnChange(current.changed, current.keys) // also where the outcome is unknown
+	}
+	if fault := db.files.check(db); fault != nil {
+		l.health.fail(l.options, fault)
+		return false, fault
+	}
+	return false, err
+}
+
+// ownInstallation makes sure that a transaction writes to the ledger that this process opened.
+func (l *Ledger) ownInstallation(ctx context.Context, tx *tx) error {
+	var id string
+	if err := ignoreNoRows(tx.QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&id)); err != nil {
+		return err
+	}
+	if err := l.checkInstallation(id); err != nil {
+		l.health.fail(l.options, err)
+		return err
+	}
+	return nil
+}
+
+// runJob turns a panic into an error: the writer belongs to all.
+func runJob(ctx context.Context, tx *tx, j *job) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic in a write: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return j.run(ctx, tx)
+}
+
+// transaction runs f with the write lock and commits. Its statements get a context that cannot be cancelled:
+// a COMMIT that reports "canceled" may have been carried out.
+func (d *database) transaction(f func(context.Context, *tx) error) error {
+	ctx := context.Background()
+	begun, err := d.writer.BeginTx(ctx, &sql.TxOptions{})
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := f(ctx, &tx{direct: d.writer, prepare: d.statement}); err != nil {
+		begun.Rollback() //nolint:errcheck // SQLite may have rolled back by itself
+		return err
+	}
+	if err := begun.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
