@@ -266,3 +266,21 @@ func TestAReloadToAnotherLedgerIsRefused(t *testing.T) {
 	w.load(w.config)
 	v.open("/premium/article.html").wantPaid(t)
 }
+
+// Every id that an event names belongs to the session.
+func TestW7ARefundByAnIDOfItsCollection(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	session, event := v.started("/premium/article.html")
+	collection := changedData(event, map[string]any{"id": "lcoll_1", "businessPaymentId": "bp_1"})
+	collection["event"] = "collection.completed"
+	delete(collection["data"].(map[string]any), "paymentId")
+	w.sure(collection)
+	w.sure(event) // payment.completed with paymentId bpay_…
+	w.sure(collection)
+	v.browse("/premium/article.html").wantPaid(t)
+	w.sure(map[string]any{"event": "payment.refunded", "timestamp": w.now().UTC().Format(time.RFC3339), "data": map[string]any{"businessPaymentId": "bp_1"}})
+	if answer := v.browse("/premium/article.html"); strings.Contains(answer.body, marker) {
+		t.Errorf("refunded by an id of its collection, session %s: open", session)
+	}
+}

@@ -199,7 +199,10 @@ func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, er
 		return a.takeEvent(ctx, event, ledger.EventDisputeLost)
 	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
 		a.note(event, failed)
-	case webhook.CollectionCreated, webhook.CollectionProcessing, webhook.CollectionCompleted:
+	case webhook.CollectionCompleted:
+		a.note(event, processing)
+		return "noted", a.takeIDs(ctx, event)
+	case webhook.CollectionCreated, webhook.CollectionProcessing:
 		a.note(event, processing)
 	}
 	return "noted", nil
@@ -326,6 +329,18 @@ func (a *App) takeEvent(ctx context.Context, event webhook.Event, kind ledger.Ev
 		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(event.Payment)))
 	a.announceEvent(kind, event, recorded)
 	return string(kind), nil
+}
+
+// takeIDs stores the ids under which a collection knows a session's payment: a later refund may name any of
+// them (Axra, payments/local-rails-api). It opens nothing.
+func (a *App) takeIDs(ctx context.Context, event webhook.Event) error {
+	if event.Session == "" || len(event.PaymentIDs) == 0 {
+		return nil
+	}
+	_, err := a.ledger.RecordEvent(ctx, ledger.Event{
+		Kind: ledger.EventCollected, SessionID: event.Session, PaymentIDs: event.PaymentIDs, OccurredAt: event.Timestamp,
+	})
+	return err
 }
 
 // note remembers what Axra said about a session that is not paid, for the visitor

@@ -103,6 +103,7 @@ const (
 	EventDisputed    EventKind = "disputed"
 	EventDisputeWon  EventKind = "dispute_won"
 	EventDisputeLost EventKind = "dispute_lost"
+	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
 )
 
 // Event is a verified webhook about a payment. It is stored for good, whether its payment is known or not.

@@ -223,7 +223,7 @@ func TestErrorsAreReported(t *testing.T) {
 }
 
 func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
-	const tokens, requests = 500, 10_000
+	const tokens, requests = 10_000, 20_000
 	n := newNode(t)
 	raws := make([]string, tokens)
 	for i := range raws {

@@ -84,7 +84,7 @@ CREATE INDEX payment_ids_by_payment ON payment_ids (payment_id);
 -- Refunds, disputes and failures. A completed payment is its row in payments.
 CREATE TABLE events (
 	id          TEXT   NOT NULL PRIMARY KEY, -- a hash of kind, session and ids
-	kind        TEXT   NOT NULL,             -- refunded, disputed, dispute_won, dispute_lost
+	kind        TEXT   NOT NULL,             -- refunded, disputed, dispute_won, dispute_lost, collected
 	session_id  TEXT   NOT NULL,             -- empty: the event names none
 	occurred_at BIGINT NOT NULL,
 	received_at BIGINT NOT NULL
