@@ -2,7 +2,6 @@ package paywall
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -36,26 +34,23 @@ func newPrivateWriter(w http.ResponseWriter) *privateWriter {
 	return &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 }
 
-// streamFollower ends an event stream with the access that it was opened by, also where its request does not
-// say that it asks for one, or what is behind the gate does not heed the request's end.
+// streamFollower ends an event stream with the access that it was opened by: at the next event after it, where its
+// request does not say that it asks for one, or what is behind the gate does not heed the request's end.
 type streamFollower struct {
 	access  *access.Cache // nil where nobody was admitted
 	bounds  access.Bounds
 	token   *access.Token
 	r       *http.Request
+	ended   func() error // nil until there is an event stream
 	release func()
 }
 
-func (f *streamFollower) begin(w http.ResponseWriter) {
-	if f.access == nil || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+func (f *streamFollower) begin(header http.Header) {
+	if f.access == nil || !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") {
 		return
 	}
 	ctx, release := f.access.Stream(f.r.Context(), f.token, f.bounds)
-	stop := context.AfterFunc(ctx, func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now()) })
-	f.release = func() {
-		stop()
-		release()
-	}
+	f.ended, f.release = ctx.Err, release
 }
 
 func (f *streamFollower) end() {
@@ -73,7 +68,7 @@ func (w *privateWriter) WriteHeader(status int) {
 		if w.before != nil {
 			w.before(status)
 		}
-		w.follow.begin(w.ResponseWriter)
+		w.follow.begin(w.Header())
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
@@ -83,6 +78,11 @@ func (w *privateWriter) Write(p []byte) (int, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
 	}
+	if w.follow.ended != nil {
+		if err := w.follow.ended(); err != nil {
+			return 0, err
+		}
+	}
 	return w.ResponseWriterWrapper.Write(p)
 }
 
@@ -90,6 +90,9 @@ func (w *privateWriter) Write(p []byte) (int, error) {
 func (w *privateWriter) ReadFrom(from io.Reader) (int64, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.follow.ended != nil {
+		return io.Copy(struct{ io.Writer }{w}, from)
 	}
 	return w.ResponseWriterWrapper.ReadFrom(from)
 }
