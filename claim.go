@@ -3,7 +3,6 @@ package paywall
 import (
 	"errors"
 	"net/url"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -69,11 +68,11 @@ func (v *visit) takeClaim(deviceID string) error {
 	case v.openBy(purchase.Product) != nil:
 		return v.arrive() // it is open here already
 	}
-	bought, err := v.app.ledger.Details(v.r.Context(), purchase.ID)
+	payment, err := v.app.ledger.Payment(v.r.Context(), id)
 	switch {
 	case err != nil:
 		return v.unreadable(err)
-	case !slices.ContainsFunc(bought.Payments, func(p ledger.Payment) bool { return p.SessionID == id && p.Terms.Claim }):
+	case !payment.Terms.Claim:
 		return v.showView(later)
 	}
 	err = v.app.ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})

@@ -75,17 +75,6 @@ func (c deviceClaims) isOlderThanRemovals(devices []ledger.Device) bool {
 	})
 }
 
-// inUse are the ids of the devices that use a purchase.
-func inUse(devices []ledger.Device) []string {
-	var ids []string
-	for _, d := range devices {
-		if d.RemovedAt.IsZero() {
-			ids = append(ids, d.ID)
-		}
-	}
-	return ids
-}
-
 // isOfAnother reports whether a device link is for another purchase than the one that
 // has let the visitor in.
 func (v *visit) isOfAnother(known *access.Token) bool {
@@ -100,12 +89,16 @@ func (v *visit) purchaseToShare() (*ledger.Holding, error) {
 	if id == "" {
 		return nil, v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})
 	}
-	bought, err := v.app.ledger.Details(v.r.Context(), id)
-	purchase := ledger.Holding{Purchase: bought.Purchase, DeviceIDs: inUse(bought.Devices)}
+	purchase, err := v.app.access.Of(v.r.Context(), id)
+	isKnown := !errors.Is(err, ledger.ErrNotFound)
+	var devices []ledger.Device
+	if err == nil {
+		devices, err = v.app.ledger.Devices(v.r.Context(), id)
+	}
 	switch {
-	case err != nil && !errors.Is(err, ledger.ErrNotFound):
+	case err != nil && isKnown:
 		return nil, v.unreadable(err)
-	case err != nil, !v.opens(purchase), purchase.StatusAt(now()) == ledger.Expired, v.readDeviceLink().isOlderThanRemovals(bought.Devices):
+	case !isKnown, !v.opens(purchase), purchase.StatusAt(now()) == ledger.Expired, v.readDeviceLink().isOlderThanRemovals(devices):
 		return nil, v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})
 	case purchase.StatusAt(now()) != ledger.Active:
 		v.found.closed, v.found.purchaseID = purchase.Status, id

@@ -99,15 +99,22 @@ func addDecisions(ctx context.Context, tx *tx, d *Details) error {
 	}, `SELECT kind, note, decided_at FROM decisions WHERE purchase_id = $1 ORDER BY n`, d.ID)
 }
 
-func addDevices(ctx context.Context, tx *tx, d *Details) error {
-	return scanAll(ctx, tx, func(rows *sql.Rows) error {
+func addDevices(ctx context.Context, tx *tx, d *Details) (err error) {
+	d.Devices, err = readDevices(ctx, tx, d.ID)
+	return err
+}
+
+func readDevices(ctx context.Context, tx *tx, purchaseID string) ([]Device, error) {
+	var devices []Device
+	err := scanAll(ctx, tx, func(rows *sql.Rows) error {
 		var device Device
 		var addedAt, removedAt sql.NullInt64
 		err := rows.Scan(&device.ID, &device.Label, &addedAt, &removedAt)
 		device.AddedAt, device.RemovedAt = timeOf(addedAt), timeOf(removedAt)
-		d.Devices = append(d.Devices, device)
+		devices = append(devices, device)
 		return err
-	}, `SELECT device_id, label, added_at, removed_at FROM devices WHERE purchase_id = $1 ORDER BY added_at, device_id`, d.ID)
+	}, `SELECT device_id, label, added_at, removed_at FROM devices WHERE purchase_id = $1 ORDER BY added_at, device_id`, purchaseID)
+	return devices, err
 }
 
 func addClaims(ctx context.Context, tx *tx, d *Details) error {

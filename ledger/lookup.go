@@ -23,6 +23,27 @@ func (l *Ledger) HoldingOfSession(ctx context.Context, sessionID string) (Holdin
 	return holding, err
 }
 
+// Payment reads the payment of a session, with what was sold by it. It returns ErrNotFound where there is none.
+func (l *Ledger) Payment(ctx context.Context, sessionID string) (p Payment, err error) {
+	err = l.readOne(ctx, func(ctx context.Context, tx *tx) error {
+		p, _, err = l.payment(ctx, tx, sessionID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		return err
+	})
+	return p, err
+}
+
+// Devices lists the devices of a purchase, removed ones included, the oldest first.
+func (l *Ledger) Devices(ctx context.Context, purchaseID string) (devices []Device, err error) {
+	err = l.readOne(ctx, func(ctx context.Context, tx *tx) error {
+		devices, err = readDevices(ctx, tx, purchaseID)
+		return err
+	})
+	return devices, err
+}
+
 // Every look-up joins the installation. A database without one is not ours, so it cannot say "not found".
 const (
 	holdingQuery = `

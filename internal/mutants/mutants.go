@@ -159,7 +159,7 @@ var mutants = []mutant{
 	{"the session is created before the target is known to fit", "checkout.go", `if len(v.target) > maxTarget {`, `if len(v.target) < 0 {`, ".", "TestTooLong"},
 
 	{"S3 a payment is claimed twice", "ledger/devices.go", `if claimant != "" && claimant != d.ID {`, `if claimant == "x" {`, "./ledger", "TestClaims|TestTwoProcesses"},
-	{"S3 what was not sold so is claimed", "claim.go", `p.SessionID == id && p.Terms.Claim`, `p.SessionID == id`, ".", "TestS3NobodyClaims"},
+	{"S3 what was not sold so is claimed", "claim.go", `case !payment.Terms.Claim:`, `case id == "":`, ".", "TestS3NobodyClaims"},
 	{"S4 a claim opens other gates", "claim.go", `purchase.StatusAt(now()) != ledger.Active, !v.opens(purchase), now()`, `purchase.StatusAt(now()) != ledger.Active, now()`, ".", "TestS4AClaim"},
 	{"S3 a form sent twice takes two places", "device.go", `return v.takeDevice(id)`, `return v.takeDevice(rand.Text())`, ".", "TestS3AForm"},
 	{"a device more than was sold", "ledger/devices.go", `p.device_limit > (`, `p.device_limit >= (`, "./ledger", "TestDevices|TestTwoProcesses"},
