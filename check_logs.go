@@ -59,7 +59,7 @@ func (l requestLog) accepts(logger string) bool {
 }
 
 // sampleSecret stands for the value of a parameter that must not be logged.
-const sampleSecret = "axra-check-secret"
+const sampleSecret = "axra-check-sample"
 
 // leaked is the field of a line in which the log shows a secret, "" for none.
 func (l requestLog) leaked() string {

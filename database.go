@@ -161,10 +161,10 @@ func (s *store) mayReplace(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	for range running.ledger.List(ctx, ledger.Filter{Limit: 1}) {
+	for _, err := range running.ledger.List(ctx, ledger.Filter{Limit: 1}) { // what cannot be read may hold some
 		if !s.isOf(ctx, running.keyring.Installation()) {
-			return fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
-				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Path(), running.ledger.Path())
+			return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
+				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Path(), running.ledger.Path()), err)
 		}
 	}
 	return nil

@@ -579,7 +579,8 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	var err error
 	if v.DownloadLimit() > 0 {
 		counted := newDownload(private, r, h, v)
-		if err = counted.serve(next); counted.refused != nil {
+		err = counted.serve(next)
+		if counted.refused != nil {
 			counted.restore()
 			return h.newVisit(w, r, site, next).refuseDownload(v, counted.refused)
 		}

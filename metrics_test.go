@@ -366,7 +366,6 @@ func TestALedgerThatCannotBeReadIsSeen(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	before := w.scrape()
 	w.pass(60e9)
 	v.open("/premium/article.html").wantPaid(t)
 	if remembered := w.scrape()["caddy_axra_tokens_remembered"]; remembered < 1 {
@@ -374,7 +373,7 @@ func TestALedgerThatCannotBeReadIsSeen(t *testing.T) {
 	}
 
 	w.breakLedger()
-	before = w.scrape()
+	before := w.scrape()
 	w.pass(60e9)
 	v.open("/premium/article.html").wantPaid(t)
 	after := w.scrape()

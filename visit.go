@@ -57,7 +57,7 @@ func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, on
 // turnedAway answers a request whose tokens do not open the gate.
 func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	switch {
-	case verdict == access.Unknown && !(isPageRequest(v.r) && v.params.Has(paramDevice)):
+	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.params.Has(paramDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse()

@@ -17,7 +17,7 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		_, err = io.Copy(w, contextReader{ctx, file})
 		return err
 	})
@@ -50,7 +50,7 @@ func (l *Ledger) copyFile(ctx context.Context, f func(path string) error) error 
 	if err != nil {
 		return err
 	}
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }()
 	if err := vacuumInto(ctx, l.options.Path, path); err != nil {
 		return fmt.Errorf("copying: %w", err)
 	}

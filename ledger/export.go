@@ -68,7 +68,8 @@ func export(ctx context.Context, db *sql.DB, w io.Writer) (int, error) {
 	buffered := bufio.NewWriterSize(w, 1<<16)
 	out := &exporter{w: buffered, sum: sha256.New()}
 	head := exportHead{Export: exportFormat, Version: exportVersion}
-	if err := db.QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&head.Installation); ignoreNoRows(err) != nil {
+	err := ignoreNoRows(db.QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&head.Installation))
+	if err != nil {
 		return 0, err
 	}
 	if err := out.line(head); err != nil {

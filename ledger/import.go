@@ -63,8 +63,8 @@ func (l *Ledger) importAll(ctx context.Context, r io.Reader) (Imported, error) {
 	if err != nil {
 		return Imported{}, err
 	}
-	defer os.Remove(spool.Name())
-	defer spool.Close()
+	defer func() { _ = os.Remove(spool.Name()) }()
+	defer func() { _ = spool.Close() }()
 	check := exportCheck{columns: columns, sum: sha256.New()}
 	imported, err := check.run(io.TeeReader(r, spool))
 	if err != nil {
@@ -100,7 +100,7 @@ type tableColumns map[string][]string
 
 func (c tableColumns) read(ctx context.Context, tx *tx) error {
 	for _, table := range exportTables {
-		rows, err := tx.QueryContext(ctx, `SELECT * FROM `+table.name+` WHERE 1 = 0`) //nolint:gosec // a constant
+		rows, err := tx.QueryContext(ctx, `SELECT * FROM `+table.name+` WHERE 1 = 0`)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (l *Ledger) importRows(ctx context.Context, tx *tx, r io.Reader, columns ta
 // recomputeMatched computes the purchases anew that events are about.
 func (l *Ledger) recomputeMatched(ctx context.Context, tx *tx, events []string) error {
 	for batch := range slices.Chunk(events, sqlBatch) {
-		list, args := inList(nil, batch, sqlBatch)
+		list, args := inList(batch, sqlBatch)
 		purchases, err := tx.texts(ctx, `
 			SELECT p.purchase_id
 			FROM events e CROSS JOIN payments p

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -91,7 +92,7 @@ func pageEnd(ctx context.Context, tx *tx, upper paymentKey, size int) (end payme
 		ORDER BY paid_at DESC, session_id DESC
 		LIMIT 1 OFFSET $3`
 	err = tx.QueryRowContext(ctx, query, upper.paidAt, upper.sessionID, size-1).Scan(&end.paidAt, &end.sessionID)
-	if err == sql.ErrNoRows { //nolint:errorlint // database/sql returns it as it is
+	if errors.Is(err, sql.ErrNoRows) {
 		return paymentKey{paidAt: math.MinInt64}, false, nil
 	}
 	return end, err == nil, err
@@ -139,7 +140,7 @@ func (l *Ledger) listFound(ctx context.Context, f Filter) iter.Seq2[[]Listed, er
 			if err != nil || len(ids) == 0 {
 				return err
 			}
-			list, args := inList(nil, ids, findLimit)
+			list, args := inList(ids, findLimit)
 			where, args := f.conditions(l.options.Now(), args)
 			if !f.From.IsZero() {
 				args = append(args, f.From.Unix())

@@ -43,7 +43,7 @@ func (l *Ledger) OperatorPlans(ctx context.Context) (map[string]string, error) {
 	const page = `SELECT paid_at, session_id FROM payments WHERE (paid_at, session_id) < (1, 'x')
 		ORDER BY paid_at DESC, session_id DESC LIMIT 1 OFFSET 9`
 	in := func(query string) string {
-		list, _ := inList(nil, []string{"x"}, sqlBatch)
+		list, _ := inList([]string{"x"}, sqlBatch)
 		return strings.NewReplacer("{purchases}", list, "{values}", list).Replace(query)
 	}
 	plans := make(map[string]string)

@@ -60,7 +60,7 @@ func restoreBackup(ctx context.Context, backup, path string, now time.Time) (Res
 	if err != nil {
 		return Restored{}, err
 	}
-	defer os.Remove(staged)
+	defer func() { _ = os.Remove(staged) }()
 	restored, err := prepareStaged(ctx, staged)
 	if err != nil {
 		return Restored{}, err
@@ -91,7 +91,7 @@ func stageBackup(backup, path string) (staged string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }()
 	if there, err := os.Stat(path); err == nil {
 		if info, err := from.Stat(); err == nil && os.SameFile(info, there) {
 			return "", fmt.Errorf("%w: it is the ledger itself", ErrNotBackup)
@@ -101,7 +101,7 @@ func stageBackup(backup, path string) (staged string, err error) {
 		return "", err
 	}
 	if err := copyInto(staged, from); err != nil {
-		os.Remove(staged)
+		_ = os.Remove(staged)
 		return "", err
 	}
 	return staged, ownAs(staged, path)
@@ -112,7 +112,7 @@ func copyInto(path string, from io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer to.Close()
+	defer func() { _ = to.Close() }()
 	if _, err := io.Copy(to, from); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func prepareStaged(ctx context.Context, path string) (restored Restored, err err
 		return Restored{}, fmt.Errorf("%w: %w", ErrNotBackup, err)
 	}
 	var raw [nonceBytes]byte
-	rand.Read(raw[:]) //nolint:errcheck // it never fails
+	rand.Read(raw[:]) // never fails
 	nonce := hex.EncodeToString(raw[:])
 	// A node may have read the feed up to any change of the backup: it must find none of them again.
 	if _, err := db.ExecContext(ctx, `DELETE FROM changes WHERE seq < (SELECT MAX(seq) FROM changes)`); err != nil {

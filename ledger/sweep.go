@@ -125,7 +125,7 @@ const deleteTerms = `
 	WHERE hash IN ({values}) AND NOT EXISTS (SELECT 1 FROM payments WHERE terms_hash = terms.hash)`
 
 func deletePurchases(ctx context.Context, tx *tx, ids []string) error {
-	list, args := inList(nil, ids, sqlBatch)
+	list, args := inList(ids, sqlBatch)
 	in := func(query string) string { return strings.ReplaceAll(query, "{purchases}", list) }
 	events, err := tx.texts(ctx, in(sweptEvents), args...)
 	if err != nil {
@@ -167,7 +167,7 @@ func (l *Ledger) sweepEvents(ctx context.Context, before time.Time) (deleted int
 		}
 		for ids := range slices.Chunk(unmatched, sqlBatch) {
 			n, err := l.sweepBatch(ctx, func(ctx context.Context, tx *tx) (int, error) {
-				list, args := inList(nil, ids, sqlBatch)
+				list, args := inList(ids, sqlBatch)
 				still, err := tx.texts(ctx, `SELECT id FROM events e WHERE id IN (`+list+`) AND `+isUnmatched, args...)
 				if err != nil {
 					return 0, err

@@ -202,7 +202,7 @@ var mutants = []mutant{
 	{"an address of its own stands in a Referer", "original.go", `r.Header["Referer"][i] = cleanAddress(referer)`, `r.Header["Referer"][i] = referer`, ".", "TestPrivateAddressesStay"},
 	{"a private page tells its address", "handler.go", `w.Header().Set("Referrer-Policy", "no-referrer") // or`, `_ = 0 // or`, ".", "TestPrivateAddressesStay"},
 	{"another pass than was named is sold", "checkout.go", "\t\tif name != \"\" {\n\t\t\treturn nil", "\t\tif name == \"x\" {\n\t\t\treturn nil", ".", "TestAnotherPass"},
-	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == access.Unknown && !(`, `case verdict == access.Unknown && isNavigation(v.r) && !(`, ".", "TestD3AProgram"},
+	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == access.Unknown && (`, `case verdict == access.Unknown && isNavigation(v.r) && (`, ".", "TestD3AProgram"},
 	{"a visitor comes back to another page", "wanted.go", `v.target = samePath(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
 	{"the receipt says today's price", "visit.go", `case page.Receipt, page.Gift, page.Given: // which`, `case page.Gift, page.Given: // which`, ".", "TestTheReceiptSays"},
 
