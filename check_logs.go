@@ -58,12 +58,12 @@ func (l requestLog) accepts(logger string) bool {
 	return included > excluded || len(l.Include) == 0 && excluded == 0
 }
 
-// sampleSecret stands for the value of a parameter that must not be logged.
-const sampleSecret = "axra-check-sample"
+// sampleValue stands for the value of a parameter that must not be logged.
+const sampleValue = "axra-check-sample"
 
 // leaked is the field of a line in which the log shows a secret, "" for none.
 func (l requestLog) leaked() string {
-	address := "/?" + paramSession + "=" + sampleSecret + "&" + paramDevice + "=" + sampleSecret + "&" + paramLink + "=" + sampleSecret
+	address := "/?" + paramSession + "=" + sampleValue + "&" + paramDevice + "=" + sampleValue + "&" + paramLink + "=" + sampleValue
 	line := func(uri, referer, location string) string {
 		r := &http.Request{Method: http.MethodGet, RequestURI: uri, Header: http.Header{"Referer": {referer}}}
 		fields := []zap.Field{
@@ -80,11 +80,11 @@ func (l requestLog) leaked() string {
 		return text.String()
 	}
 	switch {
-	case strings.Contains(line(address, "", ""), sampleSecret):
+	case strings.Contains(line(address, "", ""), sampleValue):
 		return "request>uri"
-	case strings.Contains(line("/", "https://example.com"+address, ""), sampleSecret):
+	case strings.Contains(line("/", "https://example.com"+address, ""), sampleValue):
 		return "request>headers>Referer"
-	case strings.Contains(line("/", "", address), sampleSecret):
+	case strings.Contains(line("/", "", address), sampleValue):
 		return "resp_headers>Location"
 	}
 	return ""

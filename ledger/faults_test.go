@@ -280,3 +280,30 @@ func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
 	_, err = w.RecordPayment(t.Context(), payment("a"))
 	wantError(t, "a payment", err, ledger.ErrForeign)
 }
+
+// A node that has just started reads what nothing is prepared for yet.
+func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
+	w := newWorld(t)
+	id := w.pay(t, payment("a"))
+	for range 5 {
+		cold := ledger.New(ledger.Options{Path: w.Path()})
+		if _, err := cold.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		start := make(chan struct{})
+		for range 32 {
+			all.Go(func() {
+				<-start
+				if _, err := cold.Details(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		if err := cold.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -99,13 +99,9 @@ func (l *Ledger) readWithin(ctx context.Context, timeout time.Duration, f func(c
 			return err
 		}
 		defer begun.Rollback() //nolint:errcheck // nothing was written
-		return f(ctx, &tx{direct: begun, prepare: func(ctx context.Context, query string) (*sql.Stmt, error) {
-			statement, err := db.lookup(ctx, query)
-			if err != nil {
-				return nil, err
-			}
-			return begun.StmtContext(ctx, statement), nil
-		}})
+		// Statements are prepared in the transaction. To prepare them for all connections takes another connection,
+		// and a burst would wait for itself.
+		return f(ctx, &tx{direct: begun, prepare: begun.PrepareContext})
 	})
 }
 
