@@ -241,7 +241,7 @@ func (l *Ledger) addChargedAgain(ctx context.Context, tx *tx, lines reportLines,
 		if err != nil {
 			return 0, err
 		}
-		for i, c := range all.completed() {
+		for i, c := range all.accepted() {
 			if i > 0 && within.contains(sql.NullInt64{Int64: c.at, Valid: true}) {
 				doubles++
 			}
