@@ -31,8 +31,8 @@ func makeLedger(ctx context.Context, path, algorithm string, payments int) (*tok
 	if err != nil {
 		return nil, err
 	}
-	err = keys.Ensure(ctx, keyStore{l}, algorithm)
-	if err = errors.Join(err, l.Close()); err != nil {
+	ensured := keys.Ensure(ctx, keyStore{l}, algorithm)
+	if err := errors.Join(ensured, l.Close()); err != nil {
 		return nil, err
 	}
 	return keys, withSQL(path, false, func(db *sql.DB) error { return fill(ctx, db, payments) })
@@ -112,8 +112,8 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = source.Close() }() // only read
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	defer func() { _ = source.Close() }()                                    // only read
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // our own folder
 	if err != nil {
 		return err
 	}
