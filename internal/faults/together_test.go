@@ -131,8 +131,9 @@ func TestS3NodesAddAFormOnce(t *testing.T) {
 	for range inForm(1, 10) {
 		link, friend := r.deviceLink(r.buyer(nodes[0]), nodes[0]), newVisitor()
 		before := r.number(`SELECT COUNT(*) FROM devices`)
+		form := link + "&axra_place=" + formDevice(0)
 		counts := race(t, nodes, func(ctx context.Context, n *node, _ int) (answer, error) {
-			return friend.press(ctx, n, link+"&axra_place="+formDevice(0))
+			return friend.press(ctx, n, form)
 		})
 		mustCount(t, counts, atOnce, 0)
 		if added := r.number(`SELECT COUNT(*) FROM devices`) - before; added != 1 {
