@@ -155,7 +155,7 @@ func TestFB2ARewrittenPathKeepsItsKey(t *testing.T) {
 	}
 }
 
-// FB2: a key that is a part of the path is taken as it is, and a folder's is that of its index page.
+// FB2: a key from the path stays as it is; a folder has the key of its index page.
 func TestFB2AFolderIsAKey(t *testing.T) {
 	config := strings.Replace(strings.ReplaceAll(sheets, "UPSTREAM", "root ROOT\n\tfile_server"), "per_path {sku}", "per_path {dir}", 1)
 	w := newWorld(t, worldOptions{Caddyfile: config})
