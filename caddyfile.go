@@ -50,7 +50,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		endpoint          <url>
 //		checkout_hosts    <host...>
 //		site_url          <url>
-//		database          sqlite [<path>]
+//		database          sqlite [<path>] | postgres <url>
 //		signature {
 //			header           <name>
 //			scheme           body|timestamp.body|t,v1|standard_webhooks
@@ -250,16 +250,23 @@ func (a *App) unmarshalDatabase(d *caddyfile.Dispenser) error {
 		return d.Err("database is written twice: keep one")
 	}
 	if len(args) == 0 || len(args) > 2 {
-		return d.Err("database takes a driver and a path: write `database sqlite` or `database sqlite /var/lib/axra/ledger.db`")
+		return d.Err("database takes a driver and where it is: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or " +
+			"`database postgres {env.AXRA_DATABASE_URL}`")
 	}
 	a.Database = &Database{Driver: args[0]}
+	where := ""
 	if len(args) == 2 {
-		a.Database.Path = args[1]
+		where = args[1]
 	}
-	if strings.HasPrefix(a.Database.Path, "{") { // known in the running Caddy only
+	if args[0] == driverPostgres {
+		a.Database.URL = where
+	} else {
+		a.Database.Path = where
+	}
+	if strings.HasPrefix(where, "{") { // known in the running Caddy only
 		return nil
 	}
-	_, err := a.Database.path()
+	_, err := a.Database.place()
 	return located(d, err)
 }
 

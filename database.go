@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,41 +23,80 @@ import (
 
 // Database says where purchases are kept.
 type Database struct {
-	// Driver is `sqlite`, which is the default.
+	// Driver is `sqlite`, which is the default, or `postgres`.
 	Driver string `json:"driver,omitempty"`
 
 	// Path is the file of an SQLite database, absolute. The default is `axra/ledger.db` in Caddy's data
 	// directory. It is made when Caddy starts for the first time, with mode 0600; a network file system
 	// is refused.
 	Path string `json:"path,omitempty"`
+
+	// URL is that of a PostgreSQL database, such as
+	// `postgres://user:password@db.example.com/shop?sslmode=verify-full`. It holds a password, so it is a placeholder:
+	// `{env.AXRA_DATABASE_URL}` or `{file./run/secrets/database_url}`. The tables are made in a schema `axra` of that
+	// database, so it may be one that other programs use. Several Caddys may use one database.
+	URL string `json:"url,omitempty"`
 }
 
-const driverSQLite = "sqlite"
+const (
+	driverSQLite   = "sqlite"
+	driverPostgres = "postgres"
+)
 
-// path is where the database is; the error names the fix.
-func (d *Database) path() (string, error) {
+// place is where the database is: a file, or a URL.
+type place struct{ path, url string }
+
+// place is where the database is; the error names the fix.
+func (d *Database) place() (place, error) {
 	var configured Database
 	if d != nil {
 		configured = *d
 	}
-	if driver := configured.Driver; driver != "" && driver != driverSQLite {
-		return "", fmt.Errorf("axra: database %s is unknown: write `database sqlite` or `database sqlite /var/lib/axra/ledger.db`", driver)
+	switch configured.Driver {
+	case "", driverSQLite:
+		path, err := sqlitePath(configured.Path)
+		return place{path: path}, err
+	case driverPostgres:
+		url, err := postgresURL(configured.URL)
+		return place{url: url}, err
 	}
-	if configured.Path == "" {
+	return place{}, fmt.Errorf("axra: database %s is unknown: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or "+
+		"`database postgres {env.AXRA_DATABASE_URL}`", configured.Driver)
+}
+
+func sqlitePath(configured string) (string, error) {
+	if configured == "" {
 		folder := caddy.AppDataDir()
 		if !filepath.IsAbs(folder) {
 			return "", errors.New("axra: Caddy has no data directory of its own here: set HOME or XDG_DATA_HOME, or write `database sqlite /var/lib/axra/ledger.db`")
 		}
 		return filepath.Join(folder, "axra", "ledger.db"), nil
 	}
-	path, err := caddy.NewReplacer().ReplaceOrErr(configured.Path, true, true)
+	path, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
 	switch {
 	case err != nil, path == "":
-		return "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", configured.Path)
+		return "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", configured)
 	case !filepath.IsAbs(path):
 		return "", fmt.Errorf("axra: database sqlite %s is not an absolute path: write for example `database sqlite /var/lib/axra/ledger.db`", path)
 	}
 	return filepath.Clean(path), nil
+}
+
+func postgresURL(configured string) (string, error) {
+	if configured == "" {
+		return "", errors.New("axra: database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`")
+	}
+	url := configured
+	if strings.Contains(configured, "{") || ledger.HasPassword(configured) {
+		var err error
+		if url, err = resolveSecret("database postgres", configured); err != nil {
+			return "", err
+		}
+	}
+	if _, err := ledger.CheckURL(url); err != nil {
+		return "", fmt.Errorf("axra: database postgres: %w", err)
+	}
+	return url, nil
 }
 
 // store is the open ledger, with what a node remembers of it. It outlives a reload.
@@ -87,7 +126,7 @@ const (
 )
 
 // newStore makes a store for a database that is not opened yet.
-func newStore(path string) *store {
+func newStore(at place) *store {
 	s := &store{
 		keyring: token.NewKeyring(now),
 		stages:  cache.Expiring[*progress](maxProgress, progressLife),
@@ -97,7 +136,7 @@ func newStore(path string) *store {
 	}
 	s.logger.Store(zap.NewNop())
 	s.ledger = ledger.New(ledger.Options{
-		Path: path, Now: now, OnChange: s.onChange,
+		Path: at.path, URL: at.url, Now: now, OnChange: s.onChange,
 		Logger: slog.New(storeLog{s}),
 	})
 	s.access = access.New(access.Options{
@@ -164,7 +203,7 @@ func (s *store) mayReplace(ctx context.Context) error {
 	for _, err := range running.ledger.List(ctx, ledger.Filter{Limit: 1}) { // what cannot be read may hold some
 		if !s.isOf(ctx, running.keyring.Installation()) {
 			return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
-				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Path(), running.ledger.Path()), err)
+				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Location(), running.ledger.Location()), err)
 		}
 	}
 	return nil
@@ -172,7 +211,7 @@ func (s *store) mayReplace(ctx context.Context) error {
 
 // isOf reports whether the database exists and is of an installation. It creates none.
 func (s *store) isOf(ctx context.Context, installation string) bool {
-	if _, err := os.Stat(s.ledger.Path()); err != nil || !s.open(ctx) {
+	if exists, err := s.ledger.Exists(ctx); err != nil || !exists || !s.open(ctx) {
 		return false
 	}
 	set, err := s.ledger.Keys(ctx)
@@ -189,7 +228,7 @@ func (s *store) open(ctx context.Context) (opened bool) {
 		return false
 	}
 	if created {
-		s.logger.Load().Warn("a new ledger was created: it holds no purchases yet", zap.String("database", s.ledger.Path()))
+		s.logger.Load().Warn("a new ledger was created: it holds no purchases yet", zap.String("database", s.ledger.Location()))
 	}
 	return true
 }

@@ -330,7 +330,7 @@ func (a *App) provisionShared(s secrets) error {
 	if err != nil {
 		return err
 	}
-	where, err := a.Database.path()
+	where, err := a.Database.place()
 	if err != nil {
 		return err
 	}

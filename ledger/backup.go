@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,15 @@ import (
 // Backup writes a copy of the SQLite file, consistent while the ledger is in use, with the signing keys:
 // who has it can sign access tokens. It needs as much space beside the ledger as the ledger itself.
 func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
-	err := l.copyFile(ctx, func(path string) error {
+	db, err := l.database()
+	if err != nil {
+		return err
+	}
+	file, ok := db.(*sqliteDatabase)
+	if !ok {
+		return ErrNoFile
+	}
+	err = file.copy(ctx, func(path string) error {
 		file, err := os.Open(path) //nolint:gosec // made by copyFile
 		if err != nil {
 			return err
@@ -27,10 +36,12 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// snapshot calls f with the ledger as it is at one moment. It works on a copy: one long read transaction
-// would let the WAL grow.
-func (l *Ledger) snapshot(ctx context.Context, f func(*sql.DB) error) error {
-	return l.copyFile(ctx, func(path string) error {
+// ErrNoFile means that the ledger is in PostgreSQL, which has tools of its own for backups.
+var ErrNoFile = errors.New("the ledger is in PostgreSQL: back it up with pg_dump and put it back with pg_restore, or use export and import")
+
+// snapshot works on a copy: one long read transaction would let the WAL grow.
+func (d *sqliteDatabase) snapshot(ctx context.Context, f func(queries) error) error {
+	return d.copy(ctx, func(path string) error {
 		db, err := sql.Open("sqlite", plainDSN(path, "mode=ro"))
 		if err != nil {
 			return err
@@ -40,21 +51,17 @@ func (l *Ledger) snapshot(ctx context.Context, f func(*sql.DB) error) error {
 	})
 }
 
-// copyFile calls f with the path of a copy, which it removes afterwards.
-func (l *Ledger) copyFile(ctx context.Context, f func(path string) error) error {
-	ledger, err := l.database()
-	if err != nil {
-		return err
-	}
-	path, err := temporaryBeside(l.options.Path, "backup")
+// copy calls f with the path of a copy, which it removes afterwards.
+func (d *sqliteDatabase) copy(ctx context.Context, f func(path string) error) error {
+	path, err := temporaryBeside(d.path, "backup")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(path) }()
-	if err := vacuumInto(ctx, l.options.Path, path); err != nil {
+	if err := vacuumInto(ctx, d.path, path); err != nil {
 		return fmt.Errorf("copying: %w", err)
 	}
-	if err := ledger.files.checkIdentity(); err != nil {
+	if err := d.files.checkIdentity(); err != nil {
 		return err // it may be a copy of another file
 	}
 	return f(path)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -54,7 +53,11 @@ var exportTables = []struct{ name, key string }{
 // Export writes the whole ledger as JSON lines, as it is at one moment, and returns the number of rows. It
 // holds the signing keys: who has it can sign access tokens. Two exports of the same content are the same.
 func (l *Ledger) Export(ctx context.Context, w io.Writer) (rows int, err error) {
-	err = l.snapshot(ctx, func(db *sql.DB) error {
+	database, err := l.database()
+	if err != nil {
+		return 0, err
+	}
+	err = database.snapshot(ctx, func(db queries) error {
 		rows, err = export(ctx, db, w)
 		return err
 	})
@@ -64,7 +67,7 @@ func (l *Ledger) Export(ctx context.Context, w io.Writer) (rows int, err error) 
 	return rows, nil
 }
 
-func export(ctx context.Context, db *sql.DB, w io.Writer) (int, error) {
+func export(ctx context.Context, db queries, w io.Writer) (int, error) {
 	buffered := bufio.NewWriterSize(w, 1<<16)
 	out := &exporter{w: buffered, sum: sha256.New()}
 	head := exportHead{Export: exportFormat, Version: exportVersion}
@@ -107,7 +110,7 @@ func (e *exporter) write(line []byte) error {
 	return err
 }
 
-func (e *exporter) table(ctx context.Context, db *sql.DB, name, key string) error {
+func (e *exporter) table(ctx context.Context, db queries, name, key string) error {
 	rows, err := db.QueryContext(ctx, `SELECT * FROM `+name+` ORDER BY `+key) //nolint:gosec // constants
 	if err != nil {
 		return err

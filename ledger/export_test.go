@@ -29,7 +29,7 @@ func (l *Ledger) SweepChanges(ctx context.Context, before int64, limit int) (del
 // Exec runs a statement on the writing connection, as nobody else may.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
 	return l.write(ctx, func(ctx context.Context, tx *tx) error {
-		_, err := tx.direct.ExecContext(ctx, query, args...)
+		_, err := tx.ExecContext(ctx, query, args...)
 		return err
 	})
 }

@@ -52,8 +52,11 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	deadline, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	changes, err := l.poll(deadline, db, since)
+	if err != nil && deadline.Err() == nil && db.reconnects(err) {
+		changes, err = l.poll(deadline, db, since)
+	}
 	if err == nil {
-		err = db.files.check(db)
+		err = db.check(deadline)
 	}
 	if err != nil {
 		err = unavailable(fmt.Errorf("polling: %w", err))
@@ -74,7 +77,7 @@ const pollQuery = `
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
-func (l *Ledger) poll(ctx context.Context, db *database, since Position) (changes Changes, err error) {
+func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes Changes, err error) {
 	known := l.installation.Load() // before the query: the first ChangeKeys may make it meanwhile
 	var installation sql.NullString
 	var seq sql.NullInt64
@@ -83,8 +86,7 @@ func (l *Ledger) poll(ctx context.Context, db *database, since Position) (change
 	rows := 0
 	isKnown := false
 	seen := map[string]bool{}
-	tx := &tx{direct: db.reading, prepare: db.lookup}
-	err = scanAll(ctx, tx, func(r *sql.Rows) error {
+	err = scanAll(ctx, db.lookup(), func(r *sql.Rows) error {
 		rows++
 		if err := r.Scan(&installation, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
 			return err
@@ -113,7 +115,7 @@ func (l *Ledger) poll(ctx context.Context, db *database, since Position) (change
 	}
 	if !isKnown && since != (Position{}) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
-			"path", l.options.Path, "was", since.Seq, "is", last.Seq)
+			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}
 	if !isKnown || rows > maxChanges+1 {
 		return Changes{Position: last, Keys: true, All: true}, nil

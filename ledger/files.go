@@ -54,7 +54,7 @@ func (f *files) stat() (size int64, err error) {
 }
 
 // check is checkIdentity, and notices that the database file was truncated.
-func (f *files) check(db *database) error {
+func (f *files) check(ctx context.Context, tx *tx) error {
 	size, err := f.stat()
 	if err != nil {
 		return err
@@ -65,10 +65,10 @@ func (f *files) check(db *database) error {
 		f.size = size
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), pollTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	var pages, pageSize int64
-	if err := db.queryRow(ctx, `SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`).Scan(&pages, &pageSize); err != nil {
+	if err := tx.QueryRowContext(ctx, `SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`).Scan(&pages, &pageSize); err != nil {
 		return unavailable(err)
 	}
 	if size == 0 || size < pages*pageSize {

@@ -54,7 +54,7 @@ func Fill(t testing.TB, l *Ledger, n int) {
 			if i == 0 {
 				args = []any{FillStart.Unix(), n}
 			}
-			if _, err := tx.direct.ExecContext(ctx, statement, args...); err != nil {
+			if _, err := tx.ExecContext(ctx, statement, args...); err != nil {
 				return fmt.Errorf("%w: %s", err, statement)
 			}
 		}

@@ -28,7 +28,7 @@ func (h *health) fail(o Options, err error) {
 	isNew := h.faulty == nil || errors.Is(err, ErrForeign) && !errors.Is(h.faulty, ErrForeign)
 	h.faulty = err
 	if isNew {
-		o.Logger.Error("the ledger cannot be used: nothing is sold until it is right again", "path", o.Path, "error", err)
+		o.Logger.Error("the ledger cannot be used: nothing is sold until it is right again", "database", o.location(), "error", err)
 	}
 }
 
@@ -37,7 +37,7 @@ func (h *health) clear(o Options) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.faulty != nil {
-		o.Logger.Info("the ledger can be used again", "path", o.Path)
+		o.Logger.Info("the ledger can be used again", "database", o.location())
 	}
 	h.faulty = nil
 }
@@ -56,9 +56,9 @@ func (h *health) wrote(o Options, err error) {
 	defer h.mu.Unlock()
 	switch {
 	case err != nil && h.unwritten == nil:
-		o.Logger.Error("the ledger cannot be written: nothing is sold until it can", "path", o.Path, "error", err)
+		o.Logger.Error("the ledger cannot be written: nothing is sold until it can", "database", o.location(), "error", err)
 	case err == nil && h.unwritten != nil:
-		o.Logger.Info("the ledger can be written again", "path", o.Path)
+		o.Logger.Info("the ledger can be written again", "database", o.location())
 	}
 	h.unwritten = err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Errors of Import.
@@ -59,7 +60,7 @@ func (l *Ledger) importAll(ctx context.Context, r io.Reader) (Imported, error) {
 	if err != nil {
 		return Imported{}, err
 	}
-	spool, err := os.CreateTemp(filepath.Dir(l.options.Path), "import-*.jsonl") // mode 0600
+	spool, err := os.CreateTemp(l.directory(), "import-*.jsonl") // mode 0600
 	if err != nil {
 		return Imported{}, err
 	}
@@ -79,6 +80,7 @@ func (l *Ledger) importAll(ctx context.Context, r io.Reader) (Imported, error) {
 			return err
 		}
 		tx.adopted = imported.Installation
+		tx.waitUpTo(importTimeout)
 		return l.importRows(ctx, tx, spool, check.used)
 	})
 	if err == nil && !isEmpty {
@@ -88,6 +90,14 @@ func (l *Ledger) importAll(ctx context.Context, r io.Reader) (Imported, error) {
 		return Imported{}, err
 	}
 	return imported, nil
+}
+
+// directory is where large temporary files may lie; empty: where the system has its own.
+func (l *Ledger) directory() string {
+	if l.options.URL != "" {
+		return ""
+	}
+	return filepath.Dir(l.options.Path)
 }
 
 func hasNoPayments(ctx context.Context, tx *tx) (bool, error) {
@@ -171,6 +181,9 @@ func (l *Ledger) recomputeMatched(ctx context.Context, tx *tx, events []string) 
 	}
 	return nil
 }
+
+// importTimeout is for the last statements of an import, which may have millions of rows to settle.
+const importTimeout = time.Minute
 
 // importBatch bounds the rows of one statement. SQLite's driver takes quadratic time for its parameters.
 const importBatch = 25

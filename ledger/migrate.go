@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"slices"
+	"time"
 )
 
 //go:embed schema/*.sql
@@ -20,11 +21,23 @@ var migrations = []struct {
 	{file: "schema/0001_initial.sql", oldest: 1, then: (*Ledger).startFeed},
 }
 
+// migrateTimeout is for a statement of a migration, which may change every row.
+const migrateTimeout = 10 * time.Minute
+
 // migrate brings the schema up to date. It runs in a transaction that holds the write lock.
 func (l *Ledger) migrate(ctx context.Context, tx *tx) (created bool, err error) {
 	version, err := l.schemaVersion(ctx, tx)
 	if err != nil {
 		return false, err
+	}
+	if version > 0 && version < len(migrations) {
+		// Older programs write meanwhile. This is the lock that they take first.
+		if _, err := tx.ExecContext(ctx, `UPDATE feed SET seq = seq`); err != nil {
+			return false, err
+		}
+	}
+	if version < len(migrations) {
+		tx.waitUpTo(migrateTimeout)
 	}
 	for i := version; i < len(migrations); i++ {
 		if err := l.runMigration(ctx, tx, i); err != nil {
@@ -37,7 +50,7 @@ func (l *Ledger) migrate(ctx context.Context, tx *tx) (created bool, err error) 
 // schemaVersion is the number of migrations that have run. It refuses the tables of another program, and
 // those that a newer version of this program has changed too much.
 func (l *Ledger) schemaVersion(ctx context.Context, tx *tx) (int, error) {
-	tables, err := tx.texts(ctx, tableNames)
+	tables, err := tx.texts(ctx, l.options.dialect().tables)
 	if err != nil || len(tables) == 0 {
 		return 0, err
 	}
@@ -63,7 +76,7 @@ func (l *Ledger) runMigration(ctx context.Context, tx *tx, i int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.direct.ExecContext(ctx, string(script)); err != nil {
+	if err := tx.runScript(ctx, l.options.dialect().migrate(string(script))); err != nil {
 		return err
 	}
 	if then := migrations[i].then; then != nil {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,9 @@ const (
 type Options struct {
 	// Path is the absolute path of the SQLite file.
 	Path string
+	// URL says that the ledger is in a PostgreSQL database instead, and which, such as
+	// postgres://user:password@db.example.com/shop?sslmode=verify-full.
+	URL string
 	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
 	// Random is the source of ids and nonces. The default is crypto/rand.
@@ -37,7 +42,7 @@ type Options struct {
 	pragmas []string // of the writing connection, for tests
 }
 
-// Ledger is a ledger in an SQLite file. Its methods may be called concurrently.
+// Ledger is a ledger in a database. Its methods may be called concurrently.
 type Ledger struct {
 	options Options
 
@@ -88,7 +93,7 @@ func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	defer cancel()
 	created, err = l.open(ctx)
 	if err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.options.Path, err))
+		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
 		l.openErr.Store(&err)
 		return false, err
 	}
@@ -101,12 +106,12 @@ func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 
 // open opens the database and checks that it belongs to the installation that this process knows.
 func (l *Ledger) open(ctx context.Context) (created bool, err error) {
-	db, created, err := openDatabase(ctx, l.options.Path, l.options.pragmas, l.migrate)
+	db, created, err := l.openDatabase(ctx)
 	if err != nil {
 		return false, err
 	}
 	var id string
-	err = db.queryRow(ctx, `SELECT id FROM installation`).Scan(&id)
+	err = db.lookup().QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&id)
 	if err = ignoreNoRows(err); err == nil {
 		err = l.checkInstallation(id)
 	}
@@ -114,9 +119,16 @@ func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 		_ = db.close()
 		return false, err
 	}
-	l.db.Store(db)
+	l.db.Store(&db)
 	l.health.clear(l.options)
 	return created, nil
+}
+
+func (l *Ledger) openDatabase(ctx context.Context) (database, bool, error) {
+	if l.options.URL != "" {
+		return openPostgres(ctx, l.options.URL, l.migrate)
+	}
+	return openSQLite(ctx, l.options.Path, l.options.pragmas, l.migrate)
 }
 
 // Close waits for the queue and closes the database. The ledger cannot be opened again.
@@ -135,7 +147,7 @@ func (l *Ledger) Close() error {
 		<-l.stopped
 	}
 	if db := l.db.Swap(nil); db != nil {
-		return db.close()
+		return (*db).close()
 	}
 	return nil
 }
@@ -153,7 +165,7 @@ func (l *Ledger) swap(ctx context.Context, replace func(path string) error) erro
 	err := fmt.Errorf("%w: the file is being replaced", ErrUnavailable)
 	l.openErr.Store(&err)
 	if db := l.db.Swap(nil); db != nil {
-		if err := db.close(); err != nil {
+		if err := (*db).close(); err != nil {
 			return unavailable(err)
 		}
 	}
@@ -161,7 +173,7 @@ func (l *Ledger) swap(ctx context.Context, replace func(path string) error) erro
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if _, err := l.open(ctx); err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.options.Path, err))
+		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
 		l.openErr.Store(&err)
 		return errors.Join(replaceErr, err)
 	}
@@ -174,13 +186,27 @@ func (l *Ledger) isClosed() bool {
 	return l.closed
 }
 
-// Path is the path of the SQLite file.
+// Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
 func (l *Ledger) Path() string { return l.options.Path }
 
+// Location says for people where the ledger is: its path, or server and database without user and password.
+func (l *Ledger) Location() string { return l.options.location() }
+
+func (o Options) location() string {
+	if o.URL == "" {
+		return o.Path
+	}
+	location, err := CheckURL(o.URL)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return location
+}
+
 // database returns the open database, or why there is none.
-func (l *Ledger) database() (*database, error) {
+func (l *Ledger) database() (database, error) {
 	if db := l.db.Load(); db != nil {
-		return db, nil
+		return *db, nil
 	}
 	if err := l.openErr.Load(); err != nil {
 		return nil, *err
@@ -229,4 +255,18 @@ func unavailable(err error) error {
 
 func foreign(reason string) error {
 	return fmt.Errorf("%w: %w: %s", ErrUnavailable, ErrForeign, reason)
+}
+
+// Exists reports whether there is a ledger at its place. It makes none.
+func (l *Ledger) Exists(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if l.options.URL != "" {
+		return postgresExists(ctx, l.options.URL)
+	}
+	_, err := os.Stat(l.options.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -12,7 +12,7 @@ import (
 func (l *Ledger) CountRows(ctx context.Context) (counts map[string]int, err error) {
 	counts = make(map[string]int)
 	err = l.read(ctx, func(ctx context.Context, tx *tx) error {
-		tables, err := tx.texts(ctx, tableNames)
+		tables, err := tx.texts(ctx, l.options.dialect().tables)
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ type Restored struct {
 
 // Restore puts a backup in place of the ledger while it is open. Meanwhile nothing is sold.
 func (l *Ledger) Restore(ctx context.Context, backup string) (restored Restored, err error) {
+	if l.options.URL != "" {
+		return Restored{}, ErrNoFile
+	}
 	err = l.swap(ctx, func(path string) error {
 		restored, err = RestoreBackup(ctx, backup, path, l.options.Now())
 		return err

@@ -27,25 +27,25 @@ const (
 	readBusyTimeout = 500 * time.Millisecond
 )
 
-// database is one opened SQLite file: a connection that writes and a pool that reads.
-type database struct {
+// sqliteDatabase is one opened SQLite file: a connection that writes and a pool that reads.
+type sqliteDatabase struct {
 	path  string
 	files *files
 
-	writing    *sql.DB
-	writer     *sql.Conn            // the one connection of writing
-	statements map[string]*sql.Stmt // of writer; only the writer's goroutine uses it
+	writing  *sql.DB
+	writer   *sql.Conn            // the one connection of writing
+	prepared map[string]*sql.Stmt // of writer; only the writer's goroutine uses it
 
-	reading *sql.DB
-	lookups sync.Map // of reading: query to *sql.Stmt
+	reading        *sql.DB
+	preparedToRead sync.Map // of reading: query to *sql.Stmt
 }
 
-// openDatabase opens the file at path and runs migrate in a transaction that holds the write lock.
-func openDatabase(ctx context.Context, path string, pragmas []string, migrate func(context.Context, *tx) (bool, error)) (_ *database, created bool, err error) {
+// openSQLite opens the file at path and runs migrate in a transaction that holds the write lock.
+func openSQLite(ctx context.Context, path string, pragmas []string, migrate func(context.Context, *tx) (bool, error)) (_ database, created bool, err error) {
 	if err := prepareFile(path); err != nil {
 		return nil, false, err
 	}
-	db := &database{path: path, statements: map[string]*sql.Stmt{}}
+	db := &sqliteDatabase{path: path, prepared: map[string]*sql.Stmt{}}
 	defer func() {
 		if err != nil {
 			_ = db.close()
@@ -54,7 +54,7 @@ func openDatabase(ctx context.Context, path string, pragmas []string, migrate fu
 	if err := retryBusy(ctx, func() error { return db.connectWriter(ctx, pragmas) }); err != nil {
 		return nil, false, err
 	}
-	err = db.transaction(func(ctx context.Context, tx *tx) (err error) {
+	err = db.commit(func(ctx context.Context, tx *tx) (err error) {
 		created, err = migrate(ctx, tx)
 		return err
 	})
@@ -68,7 +68,7 @@ func openDatabase(ctx context.Context, path string, pragmas []string, migrate fu
 	if err := retryBusy(ctx, func() error { return db.connectReaders(ctx) }); err != nil {
 		return nil, false, err
 	}
-	return db, created, db.files.check(db)
+	return db, created, db.check(ctx)
 }
 
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not
@@ -116,7 +116,7 @@ func dsn(path string, busy time.Duration, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
 }
 
-func (d *database) connectWriter(ctx context.Context, pragmas []string) error {
+func (d *sqliteDatabase) connectWriter(ctx context.Context, pragmas []string) error {
 	connector, err := sqlite.NewConnector(dsn(d.path, busyTimeout, pragmas...))
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (d *database) connectWriter(ctx context.Context, pragmas []string) error {
 }
 
 // connectReaders opens all connections at once: one that is opened later might open another file.
-func (d *database) connectReaders(ctx context.Context) error {
+func (d *sqliteDatabase) connectReaders(ctx context.Context) error {
 	base, err := sqlite.NewConnector(dsn(d.path, readBusyTimeout, "query_only(1)"))
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (d *database) connectReaders(ctx context.Context) error {
 // replaced by a new one at any time.
 type connector struct {
 	driver.Connector
-	db *database
+	db *sqliteDatabase
 }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -177,7 +177,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // close closes all connections and waits for those in use.
-func (d *database) close() error {
+func (d *sqliteDatabase) close() error {
 	var errs []error
 	if d.reading != nil {
 		errs = append(errs, d.reading.Close())
@@ -185,7 +185,7 @@ func (d *database) close() error {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	for _, statement := range d.statements {
+	for _, statement := range d.prepared {
 		statement.Close()
 	}
 	if d.writer != nil {
@@ -217,5 +217,129 @@ func isBusy(err error) bool {
 	return errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
-// tableNames lists the tables of the database.
-const tableNames = `SELECT name FROM sqlite_master WHERE type = 'table'`
+// sqliteDialect is that of the scripts, which are written for SQLite.
+var sqliteDialect = dialect{
+	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
+	migrate: func(script string) string { return script },
+}
+
+// transaction also checks the path, before anybody is told that something is stored.
+func (d *sqliteDatabase) transaction(f func(context.Context, *tx) error) error {
+	if err := d.commit(f); err != nil {
+		return err
+	}
+	return d.check(context.Background())
+}
+
+// commit runs f with the write lock and commits. Its statements get a context that cannot be cancelled: a COMMIT
+// that reports "canceled" may have been carried out.
+func (d *sqliteDatabase) commit(f func(context.Context, *tx) error) error {
+	ctx := context.Background()
+	begun, err := d.writer.BeginTx(ctx, &sql.TxOptions{})
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := f(ctx, &tx{statements: sqliteStatements{d.writer, d.prepare}}); err != nil {
+		begun.Rollback() //nolint:errcheck // SQLite may have rolled back by itself
+		return err
+	}
+	if err := begun.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+func (d *sqliteDatabase) read(ctx context.Context, f func(context.Context, *tx) error) error {
+	begun, err := d.reading.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer begun.Rollback() //nolint:errcheck // nothing was written
+	// Statements are prepared in the transaction. To prepare them for all connections takes another connection,
+	// and a burst would wait for itself.
+	return f(ctx, &tx{statements: sqliteStatements{begun, begun.PrepareContext}})
+}
+
+func (d *sqliteDatabase) lookup() *tx {
+	return &tx{statements: sqliteStatements{d.reading, d.prepareToRead}}
+}
+
+func (d *sqliteDatabase) check(ctx context.Context) error { return d.files.check(ctx, d.lookup()) }
+
+// isLost is never true: there are no connections to another process.
+func (d *sqliteDatabase) isLost(error) bool { return false }
+
+func (d *sqliteDatabase) reconnects(error) bool { return false }
+
+func (d *sqliteDatabase) isFault(err error) bool {
+	var failure *sqlite.Error
+	return errors.As(err, &failure)
+}
+
+// prepare prepares a query for the writing connection.
+func (d *sqliteDatabase) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if statement, ok := d.prepared[query]; ok {
+		return statement, nil
+	}
+	statement, err := d.writer.PrepareContext(ctx, query)
+	if err == nil {
+		d.prepared[query] = statement
+	}
+	return statement, err
+}
+
+// prepareToRead prepares a query for the reading connections.
+func (d *sqliteDatabase) prepareToRead(ctx context.Context, query string) (*sql.Stmt, error) {
+	if statement, ok := d.preparedToRead.Load(query); ok {
+		return statement.(*sql.Stmt), nil
+	}
+	statement, err := d.reading.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	if other, loaded := d.preparedToRead.LoadOrStore(query, statement); loaded {
+		statement.Close()
+		return other.(*sql.Stmt), nil
+	}
+	return statement, nil
+}
+
+// sqliteStatements prepares every query once for each connection.
+type sqliteStatements struct {
+	unprepared queries
+	prepare    func(ctx context.Context, query string) (*sql.Stmt, error)
+}
+
+func (s sqliteStatements) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	statement, err := s.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.ExecContext(ctx, args...)
+}
+
+// QueryContext runs a query. The caller closes the rows.
+func (s sqliteStatements) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	statement, err := s.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
+func (s sqliteStatements) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	statement, err := s.prepare(ctx, query)
+	if err != nil {
+		// The row reports why the query cannot be prepared.
+		return s.unprepared.QueryRowContext(ctx, query, args...)
+	}
+	return statement.QueryRowContext(ctx, args...)
+}
+
+func (s sqliteStatements) runScript(ctx context.Context, script string) error {
+	_, err := s.unprepared.ExecContext(ctx, script)
+	return err
+}
+
+// waitUpTo does nothing: a file answers, or fails.
+func (s sqliteStatements) waitUpTo(time.Duration) {}

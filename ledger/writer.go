@@ -2,13 +2,10 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
-
-	"modernc.org/sqlite"
 )
 
 // maxBatch bounds the writes of one transaction.
@@ -131,10 +128,13 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 		}
 		return nil
 	})
-	var fault *sqlite.Error
-	isFault := !failed || errors.As(err, &fault) // a job's own error says nothing about the database
+	failed = failed && !db.isLost(err)    // without a connection, the others would fail as well
+	isFault := !failed || db.isFault(err) // a job's own error says nothing about the database
 	err = unavailable(err)
-	if err == nil || isFault && errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrForeign) {
+	switch {
+	case errors.Is(err, ErrForeign):
+		l.health.fail(l.options, err)
+	case err == nil || isFault && errors.Is(err, ErrUnavailable):
 		l.health.wrote(l.options, err)
 	}
 	if failed {
@@ -146,10 +146,6 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 	if current != nil && (len(current.changed) > 0 || current.keys) {
 		l.options.OnChange(current.changed, current.keys) // also where the outcome is unknown
 	}
-	if fault := db.files.check(db); fault != nil {
-		l.health.fail(l.options, fault)
-		return false, fault
-	}
 	return false, err
 }
 
@@ -159,11 +155,7 @@ func (l *Ledger) ownInstallation(ctx context.Context, tx *tx) error {
 	if err := ignoreNoRows(tx.QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&id)); err != nil {
 		return err
 	}
-	if err := l.checkInstallation(id); err != nil {
-		l.health.fail(l.options, err)
-		return err
-	}
-	return nil
+	return l.checkInstallation(id)
 }
 
 // runJob turns a panic into an error: the writer belongs to all.
@@ -174,22 +166,4 @@ func runJob(ctx context.Context, tx *tx, j *job) (err error) {
 		}
 	}()
 	return j.run(ctx, tx)
-}
-
-// transaction runs f with the write lock and commits. Its statements get a context that cannot be cancelled:
-// a COMMIT that reports "canceled" may have been carried out.
-func (d *database) transaction(f func(context.Context, *tx) error) error {
-	ctx := context.Background()
-	begun, err := d.writer.BeginTx(ctx, &sql.TxOptions{})
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	if err := f(ctx, &tx{direct: d.writer, prepare: d.statement}); err != nil {
-		begun.Rollback() //nolint:errcheck // SQLite may have rolled back by itself
-		return err
-	}
-	if err := begun.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
-	}
-	return nil
 }

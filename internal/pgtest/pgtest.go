@@ -1,0 +1,330 @@
+// Package pgtest starts PostgreSQL servers for tests, from the server programs that the machine has. Where there
+// are none, the tests are skipped and say so; CI installs them.
+package pgtest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+)
+
+const (
+	owner    = "owner"
+	password = "se/cret%" // with characters that an URL escapes
+	escaped  = "se%2Fcret%25"
+)
+
+// Server is a PostgreSQL server on a port of this machine's loopback address.
+type Server struct {
+	programs string // the directory of initdb and postgres
+	data     string
+	port     int
+
+	guard *exec.Cmd // a shell that ends the server when this process ends
+	stdin interface{ Close() error }
+
+	mu        sync.Mutex
+	databases int
+}
+
+var shared struct {
+	mu     sync.Mutex
+	server *Server
+}
+
+// Shared returns the server that the tests of a package share. Its TestMain must call Stop.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	programs := findPrograms(t)
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.server == nil {
+		server, err := start(programs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.server = server
+	}
+	return shared.server
+}
+
+// Stop stops the shared server.
+func Stop() {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.server != nil {
+		shared.server.close()
+		shared.server = nil
+	}
+}
+
+// New starts a server for one test, which may do anything to it.
+func New(t testing.TB) *Server {
+	t.Helper()
+	server, err := start(findPrograms(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.close)
+	return server
+}
+
+// findPrograms skips the test where PostgreSQL is not installed.
+func findPrograms(t testing.TB) string {
+	t.Helper()
+	if file, err := exec.LookPath("initdb"); err == nil {
+		if file, err = filepath.EvalSymlinks(file); err == nil {
+			return filepath.Dir(file)
+		}
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian
+	if len(found) == 0 {
+		t.Skip("not run: PostgreSQL's server programs are not installed")
+	}
+	return filepath.Dir(found[len(found)-1])
+}
+
+func start(programs string) (_ *Server, err error) {
+	s := &Server{programs: programs}
+	if s.data, err = os.MkdirTemp("", "pgtest-*"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	passwords := filepath.Join(s.data, "password")
+	if err := os.WriteFile(passwords, []byte(password), 0o600); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{s.data, passwords} {
+		if err := giveAway(name); err != nil {
+			return nil, err
+		}
+	}
+	initdb := s.command("initdb", "-D", filepath.Join(s.data, "db"), "-U", owner, "--pwfile", passwords, "-E", "UTF8",
+		"--locale=C", "-A", "scram-sha-256", "-N")
+	if output, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	if s.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	return s, s.Start()
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+// command runs a program of PostgreSQL, which refuses to run as root.
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.programs, name), args...)
+	cmd.Dir = s.data
+	cmd.SysProcAttr = asOther()
+	return cmd
+}
+
+// Start starts the server and waits until it answers.
+func (s *Server) Start() error {
+	log, err := os.OpenFile(filepath.Join(s.data, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	// The shell's input ends with this process, however it ends.
+	script := `"$@" & server=$!; read -r _; kill -QUIT $server 2>/dev/null; wait $server`
+	s.guard = exec.Command("sh", "-c", script, "sh", filepath.Join(s.programs, "postgres"), "-D", filepath.Join(s.data, "db"),
+		"-p", strconv.Itoa(s.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200",
+		"-c", "shared_buffers=64MB")
+	s.guard.Dir, s.guard.SysProcAttr = s.data, asOther()
+	s.guard.Stdout, s.guard.Stderr = log, log
+	if s.stdin, err = s.guard.StdinPipe(); err != nil {
+		return err
+	}
+	if err := s.guard.Start(); err != nil {
+		return err
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := s.query(context.Background(), "SELECT 1")
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			text, _ := os.ReadFile(filepath.Join(s.data, "log"))
+			return fmt.Errorf("the server does not start: %w\n%s", err, text)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Stop ends the server at once and in order, as an administrator does.
+func (s *Server) Stop() { s.signal(syscall.SIGINT) }
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() {
+	for _, pid := range s.processes() {
+		signalTo(pid, syscall.SIGKILL)
+	}
+	s.wait()
+}
+
+// Pause stops every process of the server, so that it answers nothing. Resume ends that.
+func (s *Server) Pause() { s.signalAll(pauseSignal) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() { s.signalAll(resumeSignal) }
+
+func (s *Server) signalAll(signal os.Signal) {
+	for _, pid := range s.processes() {
+		signalTo(pid, signal)
+	}
+}
+
+func (s *Server) signal(signal os.Signal) {
+	if processes := s.processes(); len(processes) > 0 {
+		signalTo(processes[0], signal)
+	}
+	s.wait()
+}
+
+func signalTo(pid int, signal os.Signal) {
+	if process, err := os.FindProcess(pid); err == nil {
+		_ = process.Signal(signal)
+	}
+}
+
+func (s *Server) wait() {
+	if s.guard == nil {
+		return
+	}
+	_ = s.stdin.Close()
+	_ = s.guard.Wait()
+	s.guard = nil
+}
+
+// processes are the server's, the one first that started the others.
+func (s *Server) processes() []int {
+	text, err := os.ReadFile(filepath.Join(s.data, "db", "postmaster.pid"))
+	if err != nil {
+		return nil
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	server, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return nil
+	}
+	pids := []int{server}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		// pid (name) state parent …
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		if len(fields) > 1 && fields[1] == strconv.Itoa(server) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func (s *Server) close() {
+	s.Kill()
+	_ = os.RemoveAll(s.data)
+}
+
+// NewDatabase makes an empty database and returns its URL.
+func (s *Server) NewDatabase(t testing.TB) string {
+	t.Helper()
+	return s.create(t, "template0")
+}
+
+// CopyDatabase makes a copy of a database that nobody uses.
+func (s *Server) CopyDatabase(t testing.TB, databaseURL string) string {
+	t.Helper()
+	return s.create(t, Name(databaseURL))
+}
+
+func (s *Server) create(t testing.TB, template string) string {
+	t.Helper()
+	s.mu.Lock()
+	s.databases++
+	name := fmt.Sprintf("test%d", s.databases)
+	s.mu.Unlock()
+	s.Exec(t, "CREATE DATABASE "+name+" TEMPLATE "+template)
+	return s.URL(name)
+}
+
+// Name is the name of the database that a URL of this package leads to.
+func Name(databaseURL string) string {
+	return databaseURL[strings.LastIndexByte(databaseURL, '/')+1:]
+}
+
+// URL is that of one of the server's databases.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s", owner, escaped, s.port, database)
+}
+
+// Port is the server's.
+func (s *Server) Port() int { return s.port }
+
+// Exec runs a statement as the server's administrator.
+func (s *Server) Exec(t testing.TB, statement string, args ...any) {
+	t.Helper()
+	if err := s.query(context.Background(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// Count runs a query for a number as the server's administrator.
+func (s *Server) Count(t testing.TB, query string, args ...any) (n int) {
+	t.Helper()
+	err := s.with(context.Background(), func(ctx context.Context, db *sql.DB) error {
+		return db.QueryRowContext(ctx, query, args...).Scan(&n)
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func (s *Server) query(ctx context.Context, statement string, args ...any) error {
+	return s.with(ctx, func(ctx context.Context, db *sql.DB) error {
+		_, err := db.ExecContext(ctx, statement, args...)
+		return err
+	})
+}
+
+func (s *Server) with(ctx context.Context, f func(context.Context, *sql.DB) error) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	db, err := sql.Open("pgx", s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(ctx, db), db.Close())
+}

@@ -1,0 +1,448 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+const (
+	// statementTimeout bounds each statement of a write. A server that is stopped answers nothing, so the deadline
+	// has to be our own.
+	statementTimeout = 2 * time.Second
+	// dialPause is how long none dials after a connection could not be made. Without it a server that was stopped
+	// was dialled hundreds of times a second.
+	dialPause = 500 * time.Millisecond
+	// migrationLock is the key of the advisory lock that a migration holds.
+	migrationLock = 0x61787261 // "axra"
+)
+
+// Errors of a server that may not be used.
+var (
+	errStandby  = errors.New("the server is a standby: its rows may be old")
+	errReadOnly = errors.New("the server is read-only")
+	errAsync    = errors.New("synchronous_commit is off, so that a payment which was acknowledged could be lost: " +
+		"turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`")
+	errNotUTF8  = errors.New("the database is not in UTF-8: create one with ENCODING 'UTF8'")
+	errNoAnswer = errors.New("the database server does not answer")
+)
+
+// ErrURL means that a PostgreSQL URL cannot be read. The URL holds a password, so nothing of it is in the error.
+var ErrURL = errors.New("the URL of the database cannot be read: write postgres://user:password@host:5432/database, " +
+	"with %-escapes for the special characters of the password")
+
+// CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and
+// password. It connects to nothing. It returns ErrURL.
+func CheckURL(rawURL string) (location string, err error) {
+	config, err := parseURL(rawURL)
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(config.Host, "/") {
+		return "postgres:" + config.Host + "/" + config.Database, nil
+	}
+	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
+}
+
+// HasPassword reports whether a URL holds a password.
+func HasPassword(rawURL string) bool {
+	parsed, err := url.Parse(rawURL)
+	if err != nil {
+		return true // it may
+	}
+	_, inAuthority := parsed.User.Password()
+	return inAuthority || parsed.Query().Has("password") || parsed.Query().Has("sslpassword")
+}
+
+func parseURL(rawURL string) (*pgx.ConnConfig, error) {
+	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") {
+		return nil, ErrURL
+	}
+	config, err := pgx.ParseConfig(rawURL)
+	if err != nil {
+		return nil, ErrURL
+	}
+	// A transaction pooler gives each transaction another connection, so nothing is prepared.
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
+	if config.ConnectTimeout == 0 || config.ConnectTimeout > statementTimeout {
+		config.ConnectTimeout = statementTimeout
+	}
+	if config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "caddy-axra"
+	}
+	return config, nil
+}
+
+// postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
+type postgresDatabase struct {
+	writing *sql.DB // one connection
+	reading *sql.DB
+}
+
+// openPostgres connects and runs migrate in a transaction that holds the lock of migrations.
+func openPostgres(ctx context.Context, rawURL string, migrate func(context.Context, *tx) (bool, error)) (_ database, created bool, err error) {
+	config, err := parseURL(rawURL)
+	if err != nil {
+		return nil, false, err
+	}
+	connector := &pausingConnector{Connector: stdlib.GetConnector(*config)}
+	db := &postgresDatabase{writing: openPool(connector, 1), reading: openPool(connector, readers)}
+	defer func() {
+		if err != nil {
+			_ = db.close()
+		}
+	}()
+	if err := db.warmUp(ctx); err != nil {
+		return nil, false, err
+	}
+	if err := db.check(ctx); err != nil {
+		return nil, false, err
+	}
+	if created, err = db.migrate(migrate); err != nil {
+		return nil, false, err
+	}
+	return db, created, nil
+}
+
+// postgresExists reports whether a database holds a ledger.
+func postgresExists(ctx context.Context, rawURL string) (exists bool, err error) {
+	config, err := parseURL(rawURL)
+	if err != nil {
+		return false, unavailable(err)
+	}
+	pool := openPool(stdlib.GetConnector(*config), 1)
+	defer pool.Close()
+	err = pool.QueryRowContext(ctx, `SELECT to_regclass('axra.installation') IS NOT NULL`).Scan(&exists)
+	return exists, unavailable(err)
+}
+
+func openPool(connector driver.Connector, size int) *sql.DB {
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	return pool
+}
+
+// warmUp makes all connections that read: the first visitors would wait for them.
+func (d *postgresDatabase) warmUp(ctx context.Context) error {
+	var made []*sql.Conn
+	defer func() {
+		for _, conn := range made {
+			conn.Close() // it goes back to the pool
+		}
+	}()
+	for range readers {
+		conn, err := d.reading.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		made = append(made, conn)
+	}
+	return nil
+}
+
+func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
+	err = d.commit(`SELECT pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+		var encoding string
+		var hasSchema bool
+		err := tx.QueryRowContext(ctx, `
+			SELECT current_setting('server_encoding'), EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'axra')`,
+		).Scan(&encoding, &hasSchema)
+		switch {
+		case err != nil:
+			return err
+		case encoding != "UTF8":
+			return errNotUTF8
+		case !hasSchema:
+			if err := tx.runScript(ctx, `CREATE SCHEMA axra`); err != nil {
+				return err
+			}
+		}
+		created, err = migrate(ctx, tx)
+		return err
+	})
+	return created, err
+}
+
+// transaction is serial in the whole database: each begins with the lock of the feed's only row. READ COMMITTED is
+// named, as with another default a statement would not see what was committed while it waited for the lock.
+func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error {
+	return d.commit(`SELECT seq FROM feed FOR UPDATE`, nil, f)
+}
+
+// commit takes a lock, runs f and commits.
+func (d *postgresDatabase) commit(lock string, args []any, f func(context.Context, *tx) error) error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	statements := &postgresTransaction{limit: statementTimeout}
+	statements.deadline = time.AfterFunc(statements.limit, func() { cancel(errNoAnswer) })
+	defer statements.deadline.Stop()
+	err := d.commitWith(ctx, statements, lock, args, f)
+	if err != nil && context.Cause(ctx) == errNoAnswer { //nolint:errorlint // it is not wrapped
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	return err
+}
+
+func (d *postgresDatabase) commitWith(ctx context.Context, s *postgresTransaction, lock string, args []any, f func(context.Context, *tx) error) error {
+	begun, err := d.begin(ctx, s, lock, args)
+	if err != nil {
+		return err
+	}
+	if err := f(ctx, &tx{statements: s}); err != nil {
+		begun.Rollback() //nolint:errcheck // the connection may be lost
+		return err
+	}
+	s.extend()
+	if err := begun.Commit(); err != nil {
+		// If the connection broke, the outcome is not known.
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// begin begins a transaction and takes its lock. The connection may have been lost since it was last used, so it
+// tries once more.
+func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lock string, args []any) (*sql.Tx, error) {
+	for try := 1; ; try++ {
+		begun, err := d.writing.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err == nil {
+			s.postgresQueries = postgresQueries{begun}
+			_, err = s.ExecContext(ctx, lock, args...)
+		}
+		if err == nil {
+			return begun, nil
+		}
+		if begun != nil {
+			begun.Rollback() //nolint:errcheck // nothing was written
+		}
+		if try > 1 || ctx.Err() != nil || !d.isLost(err) {
+			return nil, fmt.Errorf("beginning a transaction: %w", err)
+		}
+	}
+}
+
+func (d *postgresDatabase) read(ctx context.Context, f func(context.Context, *tx) error) error {
+	return d.snapshot(ctx, func(q queries) error { return f(ctx, &tx{statements: q.(statements)}) })
+}
+
+func (d *postgresDatabase) snapshot(ctx context.Context, f func(queries) error) error {
+	begun, err := d.reading.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer begun.Rollback() //nolint:errcheck // nothing was written
+	return f(postgresQueries{begun})
+}
+
+func (d *postgresDatabase) lookup() *tx { return &tx{statements: postgresQueries{d.reading}} }
+
+// check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
+func (d *postgresDatabase) check(ctx context.Context) error {
+	var isStandby bool
+	var readOnly, synchronous string
+	err := d.reading.QueryRowContext(ctx, `
+		SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('synchronous_commit')`,
+	).Scan(&isStandby, &readOnly, &synchronous)
+	switch {
+	case err != nil:
+		return err
+	case isStandby:
+		return errStandby
+	case readOnly != "off":
+		return errReadOnly
+	case synchronous == "off":
+		return errAsync
+	}
+	return nil
+}
+
+// reconnects also closes the idle connections: most often, they were lost with this one.
+func (d *postgresDatabase) reconnects(err error) bool {
+	if !d.isLost(err) {
+		return false
+	}
+	d.reading.SetMaxIdleConns(0)
+	d.reading.SetMaxIdleConns(readers)
+	return true
+}
+
+func (d *postgresDatabase) isLost(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Severity == "FATAL" || strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "57P")
+	}
+	var failed *pgconn.ConnectError
+	var broken net.Error // such as a deadline that has passed
+	if errors.As(err, &failed) || errors.As(err, &broken) {
+		return true
+	}
+	return slices.ContainsFunc(lostErrors, func(known error) bool { return errors.Is(err, known) })
+}
+
+// lostErrors are those of connections that are closed.
+var lostErrors = []error{driver.ErrBadConn, sql.ErrConnDone, pgconn.ErrConnClosed, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, context.Canceled}
+
+// isFault leaves out what is wrong with one statement's values.
+func (d *postgresDatabase) isFault(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "23")
+	}
+	return d.isLost(err)
+}
+
+// close does not wait for a server that does not answer: to take leave of it takes five seconds a connection.
+func (d *postgresDatabase) close() error {
+	closed := make(chan error, 1)
+	go func() { closed <- errors.Join(d.writing.Close(), d.reading.Close()) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(statementTimeout):
+		return nil
+	}
+}
+
+// pausingConnector does not connect for a while after a connection could not be made.
+type pausingConnector struct {
+	driver.Connector
+
+	mu     sync.Mutex
+	failed time.Time
+	err    error
+}
+
+func (c *pausingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	if err := c.lastError(); err != nil {
+		return nil, err
+	}
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed, c.err = time.Now(), err
+	}
+	return conn, err
+}
+
+func (c *pausingConnector) lastError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.failed) < dialPause {
+		return c.err
+	}
+	return nil
+}
+
+// postgresQueries runs queries with the schema before the names of the tables.
+type postgresQueries struct{ on queries }
+
+func (q postgresQueries) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return q.on.ExecContext(ctx, qualify(query), storable(args)...)
+}
+
+func (q postgresQueries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return q.on.QueryContext(ctx, qualify(query), storable(args)...)
+}
+
+func (q postgresQueries) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return q.on.QueryRowContext(ctx, qualify(query), storable(args)...)
+}
+
+// runScript runs statements without arguments, which pgx sends as they are.
+func (q postgresQueries) runScript(ctx context.Context, script string) error {
+	_, err := q.on.ExecContext(ctx, qualify(script))
+	return err
+}
+
+// waitUpTo does nothing: the context of who reads has a deadline.
+func (q postgresQueries) waitUpTo(time.Duration) {}
+
+// postgresTransaction gives every statement its own time.
+type postgresTransaction struct {
+	postgresQueries
+	deadline *time.Timer
+	limit    time.Duration
+}
+
+func (t *postgresTransaction) extend() { t.deadline.Reset(t.limit) }
+
+func (t *postgresTransaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	t.extend()
+	return t.postgresQueries.ExecContext(ctx, query, args...)
+}
+
+func (t *postgresTransaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	t.extend()
+	return t.postgresQueries.QueryContext(ctx, query, args...)
+}
+
+func (t *postgresTransaction) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	t.extend()
+	return t.postgresQueries.QueryRowContext(ctx, query, args...)
+}
+
+func (t *postgresTransaction) runScript(ctx context.Context, script string) error {
+	t.extend()
+	return t.postgresQueries.runScript(ctx, script)
+}
+
+func (t *postgresTransaction) waitUpTo(limit time.Duration) { t.limit = limit }
+
+// postgresDialect keeps the order of text as SQLite and Go have it, whatever the database's language is.
+var postgresDialect = dialect{
+	tables: `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
+	migrate: strings.NewReplacer(
+		" TEXT ", ` TEXT COLLATE "C" `,
+		" WITHOUT ROWID", "",
+		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
+	).Replace,
+}
+
+// unqualified finds the tables in a statement.
+var unqualified = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE|TABLE|VIEW|ON|REFERENCES)\s+(installation|keys|purchases|purchases_now|` +
+	`terms|payments|payment_ids|events|event_ids|decisions|devices|claims|feed|changes|schema_versions)\b`)
+
+// qualified holds every query with the schema before its tables.
+var qualified sync.Map // string to string
+
+// qualify puts the schema before the tables: through a transaction pooler, the search path may be that of another
+// program. The queries stay readable, and the same for both databases.
+func qualify(query string) string {
+	if known, ok := qualified.Load(query); ok {
+		return known.(string)
+	}
+	result := unqualified.ReplaceAllString(query, "$1 axra.$2")
+	qualified.Store(query, result)
+	return result
+}
+
+// storable replaces what PostgreSQL takes for no text: a webhook with such an id could never be stored.
+func storable(args []any) []any {
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+	return args
+}
