@@ -48,7 +48,7 @@ func (n *node) limit(bytes uint64) {
 // D1: the disk gets full while webhooks arrive. SQLite notices at the commit. What is acknowledged is stored, what
 // is not comes again, and nothing is sold meanwhile.
 func TestD1FullDiskLosesNoAcknowledgedPayment(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, sqlite)
 	n := r.add("A", options{axra: unlimited}).start()
 	known, buyers := r.buyer(n), r.buyers(n, inForm(40, 200))
 	wal, err := os.Stat(r.database + "-wal")

@@ -32,7 +32,7 @@ func floodGate(t *testing.T, limits string, perMinute int, fault sandbox.Fault) 
 	t.Helper()
 	perSecond, length := inForm(300, 1000), inForm(2500*time.Millisecond, 10*time.Second)
 	idleLength := inForm(time.Second, 5*time.Second)
-	r := newRig(t)
+	r := newRig(t, sqlite)
 	n := r.add("A", options{axra: limits}).start()
 	var readers []*reader
 	for range 4 {
@@ -87,7 +87,7 @@ func floodGate(t *testing.T, limits string, perMinute int, fault sandbox.Fault) 
 // once the bounded caches are full.
 func TestC4AbandonedCheckouts(t *testing.T) {
 	half := inForm(200, 50_000)
-	r := newRig(t)
+	r := newRig(t, sqlite)
 	n := r.add("A", options{axra: unlimited}).start()
 	r.buyer(n)
 	rows := r.rows()

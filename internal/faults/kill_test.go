@@ -22,14 +22,18 @@ type buyer struct {
 // K1: a node is killed while webhooks arrive. What it has acknowledged is paid,
 // what it has not is delivered again, and what was never signed opens nothing.
 func TestK1KillLosesNoAcknowledgedPayment(t *testing.T) {
-	r := newRig(t)
-	r.killAndCount(inForm(3, 50), r.add("A", options{axra: unlimited}).start())
+	onBoth(t, func(t *testing.T, on driver) {
+		r := newRig(t, on)
+		r.killAndCount(inForm(3, 50), r.add("A", options{axra: unlimited}).start())
+	})
 }
 
 // K1: the same beside a second node on the ledger, which goes on.
 func TestK1KillBesideAnotherNode(t *testing.T) {
-	r, nodes := twoNodes(t, options{})
-	r.killAndCount(inForm(2, 20), nodes...)
+	onBoth(t, func(t *testing.T, on driver) {
+		r, nodes := twoNodes(t, on, options{})
+		r.killAndCount(inForm(2, 20), nodes...)
+	})
 }
 
 // killed counts what became of the webhooks of a kill test.
@@ -173,28 +177,30 @@ func (r *rig) deliverAndKill(buyers []*buyer, nodes ...*node) (sent int) {
 // K1 and D5: a node that is killed on its very first start, perhaps while it creates the
 // ledger or its keys, does not keep the next one from serving.
 func TestKillOnTheFirstStart(t *testing.T) {
-	r := newRig(t)
-	n := r.add("A", options{axra: unlimited})
-	for range inForm(2, 20) {
-		n.prepare()
-		n.load()
-		time.Sleep(rand.N(150 * time.Millisecond))
+	onBoth(t, func(t *testing.T, on driver) {
+		r := newRig(t, on)
+		n := r.add("A", options{axra: unlimited})
+		for range inForm(2, 20) {
+			n.prepare()
+			n.load()
+			time.Sleep(rand.N(150 * time.Millisecond))
+			n.kill()
+		}
+		began := time.Now()
+		n.start()
+		v := newVisitor()
+		until(t, time.Minute, "a visitor is sent to a checkout", func() bool {
+			a, err := v.open(t.Context(), n, paid)
+			must(t, err)
+			return a.status == http.StatusSeeOther
+		})
+		t.Logf("%d kills at the start; the gate works %s after the last", n.starts-1, time.Since(began).Round(time.Millisecond))
+		r.begin(n, v)
+		r.mustDeliver(n, completed(v.session))
+		r.mustRead(v, n)
+		// A restart reads the same keys.
 		n.kill()
-	}
-	began := time.Now()
-	n.start()
-	v := newVisitor()
-	until(t, time.Minute, "a visitor is sent to a checkout", func() bool {
-		a, err := v.open(t.Context(), n, paid)
-		must(t, err)
-		return a.status == http.StatusSeeOther
+		n.start()
+		r.mustRead(v, n)
 	})
-	t.Logf("%d kills at the start; the gate works %s after the last", n.starts-1, time.Since(began).Round(time.Millisecond))
-	r.begin(n, v)
-	r.mustDeliver(n, completed(v.session))
-	r.mustRead(v, n)
-	// A restart reads the same keys.
-	n.kill()
-	n.start()
-	r.mustRead(v, n)
 }

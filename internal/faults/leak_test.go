@@ -24,7 +24,7 @@ func TestStopLeavesNoGoroutine(t *testing.T) {
 		"write lock held":        (*rig).holdTheWriteLock,
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newRig(t, sqlite)
 			n := r.add("in process", options{})
 			heal := hurt(r)
 			defer heal()

@@ -11,19 +11,40 @@ import (
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
-// The tests ask the ledger with SQL of their own, as an owner would with sqlite3.
+// driver is a kind of database.
+type driver string
 
-// ledger opens the file for reading. SQLite repairs the file of a killed process when the first one opens it, so
+const (
+	sqlite   driver = "sqlite"
+	postgres driver = "postgres"
+)
+
+// onBoth runs a test on each kind of database.
+func onBoth(t *testing.T, test func(t *testing.T, on driver)) {
+	t.Helper()
+	for _, on := range []driver{sqlite, postgres} {
+		t.Run(string(on), func(t *testing.T) { test(t, on) })
+	}
+}
+
+// The tests ask the ledger with SQL of their own, as an owner would with sqlite3 or psql.
+
+// ledger opens the database for reading. SQLite repairs the file of a killed process when the first one opens it, so
 // no test opens it between the kill of a node and its next start.
 func (r *rig) ledger() *sql.DB {
 	r.t.Helper()
-	if r.reading == nil {
-		db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: r.database, RawQuery: url.Values{
-			"mode": {"rw"}, "_pragma": {"query_only(1)", "busy_timeout(5000)"},
-		}.Encode()}).String())
-		must(r.t, err)
-		r.reading = db
+	if r.reading != nil {
+		return r.reading
 	}
+	name, source := "sqlite", (&url.URL{Scheme: "file", Path: r.database, RawQuery: url.Values{
+		"mode": {"rw"}, "_pragma": {"query_only(1)", "busy_timeout(5000)"},
+	}.Encode()}).String()
+	if r.server != nil {
+		name, source = "pgx", r.database+"?search_path=axra&default_transaction_read_only=on"
+	}
+	var err error
+	r.reading, err = sql.Open(name, source)
+	must(r.t, err)
 	return r.reading
 }
 
@@ -50,7 +71,7 @@ func (r *rig) statusOf(session sandbox.Session) string {
 	var status string
 	err := r.ledger().QueryRow(`
 		SELECT n.status FROM payments p JOIN purchases_now n ON n.id = p.purchase_id
-		WHERE p.session_id = ?`, session.ID).Scan(&status)
+		WHERE p.session_id = $1`, session.ID).Scan(&status)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		r.t.Errorf("the ledger cannot tell about %s: %v", session.ID, err)
 	}
@@ -62,7 +83,11 @@ func (r *rig) isPaid(session sandbox.Session) bool { return r.statusOf(session) 
 // rows counts the rows of each table.
 func (r *rig) rows() map[string]int {
 	r.t.Helper()
-	rows, err := r.ledger().Query(`SELECT name FROM sqlite_master WHERE type = 'table'`)
+	tables := `SELECT name FROM sqlite_master WHERE type = 'table'`
+	if r.server != nil {
+		tables = `SELECT tablename FROM pg_tables WHERE schemaname = 'axra'`
+	}
+	rows, err := r.ledger().Query(tables)
 	must(r.t, err)
 	defer rows.Close()
 	counts := make(map[string]int)
@@ -81,6 +106,9 @@ func (r *rig) rows() map[string]int {
 // mustBeSound fails the test if SQLite finds the file damaged.
 func (r *rig) mustBeSound() {
 	r.t.Helper()
+	if r.server != nil {
+		return
+	}
 	var result string
 	must(r.t, r.ledger().QueryRow(`PRAGMA integrity_check`).Scan(&result))
 	if result != "ok" {

@@ -6,7 +6,7 @@
 //	go test ./internal/faults -v -run Kill -long
 //
 // The figures are those of the log (-v). Without -race they say more about memory
-// and latency.
+// and latency. What concerns PostgreSQL runs where its server is installed.
 package faults_test
 
 import (
@@ -28,6 +28,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/pgtest"
 )
 
 var long = flag.Bool("long", false, "run the long forms of the tests, which take minutes")
@@ -51,7 +52,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }
 
 // serve is the node's side: it adapts a Caddyfile and says "set", loads it on

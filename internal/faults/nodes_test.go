@@ -13,14 +13,16 @@ import (
 
 // K4: nodes that start at the same moment without a ledger agree on one ledger and one key.
 func TestK4NodesAgreeOnOneKey(t *testing.T) {
-	for range inForm(2, 20) {
-		agreeOnOneKey(t)
-	}
+	onBoth(t, func(t *testing.T, on driver) {
+		for range inForm(2, 20) {
+			agreeOnOneKey(t, on)
+		}
+	})
 }
 
-func agreeOnOneKey(t *testing.T) {
+func agreeOnOneKey(t *testing.T, on driver) {
 	t.Helper()
-	r := newRig(t)
+	r := newRig(t, on)
 	nodes := []*node{r.add("A", options{axra: unlimited}), r.add("B", options{axra: unlimited})}
 	for _, n := range nodes {
 		n.prepare()
@@ -55,35 +57,42 @@ func agreeOnOneKey(t *testing.T) {
 }
 
 // twoNodes starts two nodes on one ledger.
-func twoNodes(t *testing.T, o options) (*rig, []*node) {
+func twoNodes(t *testing.T, on driver, o options) (*rig, []*node) {
 	t.Helper()
-	r := newRig(t)
+	r := newRig(t, on)
+	return r, r.startTwo(o)
+}
+
+func (r *rig) startTwo(o options) []*node {
+	r.t.Helper()
 	o.axra = unlimited + "\n\t\t" + o.axra
-	return r, []*node{r.add("A", o).start(), r.add("B", o).start()}
+	return []*node{r.add("A", o).start(), r.add("B", o).start()}
 }
 
 // K3: the webhook comes to one node, the visitor returns to the other.
 func TestK3NodesShareThePayment(t *testing.T) {
-	r, nodes := twoNodes(t, options{})
-	for i := range inForm(8, 80) {
-		started, heard, returned := nodes[i&1], nodes[i>>1&1], nodes[i>>2&1]
-		v := newVisitor()
-		r.begin(started, v)
-		back := paid + "?axra_session=" + v.session.ID
-		if a, err := v.open(t.Context(), returned, back); err != nil || !strings.Contains(a.body, v.session.ID) || a.opened() {
-			t.Fatalf("before the webhook: %s %v", a, err)
-		}
-		r.mustDeliver(heard, completed(v.session))
-		a, err := v.open(t.Context(), returned, back)
-		if err != nil || a.status != http.StatusSeeOther || a.location != paid {
-			t.Fatalf("begun at %s, webhook at %s, return at %s: %s %v", started.name, heard.name, returned.name, a, err)
-		}
-		for _, n := range nodes {
-			if a, err := v.open(t.Context(), n, paid); err != nil || !a.opened() {
-				t.Fatalf("node %s does not accept the token of node %s: %s %v", n.name, returned.name, a, err)
+	onBoth(t, func(t *testing.T, on driver) {
+		r, nodes := twoNodes(t, on, options{})
+		for i := range inForm(8, 80) {
+			started, heard, returned := nodes[i&1], nodes[i>>1&1], nodes[i>>2&1]
+			v := newVisitor()
+			r.begin(started, v)
+			back := paid + "?axra_session=" + v.session.ID
+			if a, err := v.open(t.Context(), returned, back); err != nil || !strings.Contains(a.body, v.session.ID) || a.opened() {
+				t.Fatalf("before the webhook: %s %v", a, err)
+			}
+			r.mustDeliver(heard, completed(v.session))
+			a, err := v.open(t.Context(), returned, back)
+			if err != nil || a.status != http.StatusSeeOther || a.location != paid {
+				t.Fatalf("begun at %s, webhook at %s, return at %s: %s %v", started.name, heard.name, returned.name, a, err)
+			}
+			for _, n := range nodes {
+				if a, err := v.open(t.Context(), n, paid); err != nil || !a.opened() {
+					t.Fatalf("node %s does not accept the token of node %s: %s %v", n.name, returned.name, a, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 // heardWithin is how soon a node must know what another one has stored.
@@ -92,28 +101,30 @@ const heardWithin = 2 * time.Second
 // T7 and FD6: a refund or a dispute closes the node that hears of it at once and the other within two seconds,
 // and ends the purchase's streams there. A dispute that is won opens both again.
 func TestT7FD6NodesCloseAfterARefund(t *testing.T) {
-	r := newRig(t)
-	o := options{axra: unlimited, site: r.serveStreams()}
-	nodes := []*node{r.add("A", o).start(), r.add("B", o).start()}
-	bystander := r.openStreams(nodes[1], r.buyer(nodes[0]))
-	tries := inForm(6, 50)
-	var mu sync.Mutex
-	var slowest closing
-	began := time.Now()
-	must(t, each(t.Context(), inForm(3, 5), tries, func(ctx context.Context, i int) error {
-		took, err := r.closeElsewhere(ctx, nodes[i&1], nodes[1-i&1], []string{"payment.refunded", "payment.disputed"}[i>>1&1], i>>2&1 == 1)
-		mu.Lock()
-		defer mu.Unlock()
-		slowest.gate, slowest.streams = max(slowest.gate, took.gate), max(slowest.streams, took.streams)
-		return err
-	}))
-	t.Logf("%d tries in %s: the other node closed its gate after %s at most, and ended streams after %s", tries,
-		time.Since(began).Round(time.Second), slowest.gate.Round(time.Millisecond), slowest.streams.Round(time.Millisecond))
-	for _, s := range bystander {
-		if at, ended := s.ended(0); ended {
-			t.Errorf("%s of another purchase ended at %s", s.name, at)
+	onBoth(t, func(t *testing.T, on driver) {
+		r := newRig(t, on)
+		o := options{axra: unlimited, site: r.serveStreams()}
+		nodes := []*node{r.add("A", o).start(), r.add("B", o).start()}
+		bystander := r.openStreams(nodes[1], r.buyer(nodes[0]))
+		tries := inForm(6, 50)
+		var mu sync.Mutex
+		var slowest closing
+		began := time.Now()
+		must(t, each(t.Context(), inForm(3, 5), tries, func(ctx context.Context, i int) error {
+			took, err := r.closeElsewhere(ctx, nodes[i&1], nodes[1-i&1], []string{"payment.refunded", "payment.disputed"}[i>>1&1], i>>2&1 == 1)
+			mu.Lock()
+			defer mu.Unlock()
+			slowest.gate, slowest.streams = max(slowest.gate, took.gate), max(slowest.streams, took.streams)
+			return err
+		}))
+		t.Logf("%d tries in %s: the other node closed its gate after %s at most, and ended streams after %s", tries,
+			time.Since(began).Round(time.Second), slowest.gate.Round(time.Millisecond), slowest.streams.Round(time.Millisecond))
+		for _, s := range bystander {
+			if at, ended := s.ended(0); ended {
+				t.Errorf("%s of another purchase ended at %s", s.name, at)
+			}
 		}
-	}
+	})
 }
 
 // closing says how long after a refund something closed on a node that did not receive it.
@@ -199,19 +210,21 @@ func (v *visitor) mustOpenWithin(ctx context.Context, n *node, limit time.Durati
 
 // FD6: a stream that was opened before a reload ends with its purchase, too.
 func TestFD6StreamsEndAfterAReload(t *testing.T) {
-	r := newRig(t)
-	o := options{axra: unlimited, site: r.serveStreams()}
-	n := r.add("A", o).start()
-	v := r.buyer(n)
-	open := r.openStreams(n, v)
-	o.price = "6.00 usd"
-	r.load(n, o)
-	events := open[0] // Caddy itself ends WebSockets at a reload
-	if at, ended := events.ended(100 * time.Millisecond); ended {
-		t.Fatalf("%s ended with the reload at %s", events.name, at)
-	}
-	r.mustDeliver(n, event("payment.refunded", v.session))
-	if _, ended := events.ended(heardWithin); !ended {
-		t.Errorf("%s is open after a refund", events.name)
-	}
+	onBoth(t, func(t *testing.T, on driver) {
+		r := newRig(t, on)
+		o := options{axra: unlimited, site: r.serveStreams()}
+		n := r.add("A", o).start()
+		v := r.buyer(n)
+		open := r.openStreams(n, v)
+		o.price = "6.00 usd"
+		r.load(n, o)
+		events := open[0] // Caddy itself ends WebSockets at a reload
+		if at, ended := events.ended(100 * time.Millisecond); ended {
+			t.Fatalf("%s ended with the reload at %s", events.name, at)
+		}
+		r.mustDeliver(n, event("payment.refunded", v.session))
+		if _, ended := events.ended(heardWithin); !ended {
+			t.Errorf("%s is open after a refund", events.name)
+		}
+	})
 }

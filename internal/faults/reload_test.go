@@ -24,7 +24,7 @@ const (
 // payment that was under way is completed, goroutines and memory stay level.
 func TestK2ReloadUnderLoad(t *testing.T) {
 	warm, all := inForm(10, 20), inForm(30, 100)
-	r := newRig(t)
+	r := newRig(t, sqlite)
 	n := r.add("A", options{axra: unlimited}).start()
 	readers := []*reader{r.unpaidProgram(n, 5*time.Millisecond), r.unpaidProgram(n, 5*time.Millisecond)}
 	for range 4 {

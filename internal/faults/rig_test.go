@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/caddy-axra/paywall/internal/pgtest"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -38,13 +39,38 @@ type rig struct {
 	sandbox  *sandbox.Sandbox
 	axra     *httptest.Server
 	root     string
-	database string  // file of the ledger
-	reading  *sql.DB // the ledger, read beside the nodes; nil: not open
+	server   *pgtest.Server // nil: the ledger is an SQLite file
+	database string         // file of the ledger, or URL of its database
+	reading  *sql.DB        // the ledger, read beside the nodes; nil: not open
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t *testing.T, on driver) *rig {
 	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), database: filepath.Join(t.TempDir(), "ledger.db")}
+	if on == postgres {
+		return newRigOn(t, pgtest.Shared(t))
+	}
+	return makeRig(&rig{t: t, database: filepath.Join(t.TempDir(), "ledger.db")})
+}
+
+// newRigToHurt makes a rig whose server no other test uses.
+func newRigToHurt(t *testing.T, on driver) *rig {
+	t.Helper()
+	if on == postgres {
+		return newRigOn(t, pgtest.New(t))
+	}
+	return newRig(t, on)
+}
+
+// newRigOn makes a rig with an empty database of a server.
+func newRigOn(t *testing.T, server *pgtest.Server) *rig {
+	t.Helper()
+	return makeRig(&rig{t: t, server: server, database: server.NewDatabase(t)})
+}
+
+func makeRig(r *rig) *rig {
+	t := r.t
+	t.Helper()
+	r.root = t.TempDir()
 	t.Cleanup(r.closeLedger)
 	writeFile(t, filepath.Join(r.root, "index.html"), "free")
 	writeFile(t, filepath.Join(r.root, filepath.FromSlash(paid)), marker)
@@ -72,6 +98,7 @@ type options struct {
 	site        string // further directives of the site
 	price       string // "5.00 usd"
 	description string
+	url         string // leads to another PostgreSQL database than the rig's, or by another way
 }
 
 // unlimited removes the limits on session creation.
@@ -103,7 +130,7 @@ func (n *node) newTransport() *http.Transport {
 }
 
 func (r *rig) caddyfile(n *node, o options) string {
-	return strings.NewReplacer("ADMIN", n.admin, "PORT", n.port, "LEDGER", "`"+r.database+"`", "ROOT", "`"+r.root+"`",
+	return strings.NewReplacer("ADMIN", n.admin, "PORT", n.port, "LEDGER", r.directive(n, o), "ROOT", "`"+r.root+"`",
 		"ENDPOINT", r.axra.URL+sandbox.APIPrefix, "PRICE", cmp.Or(o.price, "5.00 usd"),
 		"DESCRIPTION", "`"+cmp.Or(o.description, "Premium")+"`",
 		"MORE_OPTIONS", o.axra, "MORE_GATE", o.gate, "MORE_SITE", o.site, "ORIGIN", origin).Replace(`{
@@ -121,7 +148,7 @@ func (r *rig) caddyfile(n *node, o options) string {
 		api_key        {env.AXRA_API_KEY}
 		webhook_secret {env.AXRA_WEBHOOK_SECRET}
 		endpoint       ENDPOINT
-		database       sqlite LEDGER
+		database       LEDGER
 		site_url       ORIGIN
 		MORE_OPTIONS
 	}
@@ -141,6 +168,16 @@ ORIGIN:PORT {
 	file_server
 }
 `)
+}
+
+// directive says where the ledger is.
+func (r *rig) directive(n *node, o options) string {
+	if r.server == nil {
+		return "sqlite `" + r.database + "`"
+	}
+	file := filepath.Join(n.home, "database_url")
+	writeFile(r.t, file, cmp.Or(o.url, r.database))
+	return "postgres {file." + file + "}"
 }
 
 func freePort(t *testing.T) string {
