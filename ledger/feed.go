@@ -114,8 +114,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 		}
 	}
 	if !isKnown && since != (Position{}) {
-		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
-			"database", l.Location(), "was", since.Seq, "is", last.Seq)
+		l.health.wentBack(l.options, since.Seq, last.Seq)
 	}
 	if !isKnown || rows > maxChanges+1 {
 		return Changes{Position: last, Keys: true, All: true}, nil

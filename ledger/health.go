@@ -13,6 +13,27 @@ type health struct {
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
 	probing   bool      // a probe is under way
+
+	logged map[string]time.Time // when each kind of error was logged last
+	// Whether the fault was logged, and that the last write failed. Only then its end is.
+	faultyLogged, unwrittenLogged bool
+}
+
+// logPause is how long a message is not logged again. A database may come and go every second.
+const logPause = time.Minute
+
+// logError logs an error unless one of its kind was logged within the last minute.
+func (h *health) logError(o Options, kind, message string, args ...any) (logged bool) {
+	now := o.Now()
+	if last, ok := h.logged[kind]; ok && now.Sub(last) < logPause {
+		return false
+	}
+	if h.logged == nil {
+		h.logged = make(map[string]time.Time)
+	}
+	h.logged[kind] = now
+	o.Logger.Error(message, append([]any{"database", o.location()}, args...)...)
+	return true
 }
 
 func (h *health) fault() error {
@@ -21,14 +42,17 @@ func (h *health) fault() error {
 	return h.faulty
 }
 
-// fail notes that a poll or a check failed. It logs the first of a series.
+// fail notes that a poll or a check failed.
 func (h *health) fail(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	isNew := h.faulty == nil || errors.Is(err, ErrForeign) && !errors.Is(h.faulty, ErrForeign)
 	h.faulty = err
-	if isNew {
-		o.Logger.Error("the ledger cannot be used: nothing is sold until it is right again", "database", o.location(), "error", err)
+	kind := "faulty"
+	if errors.Is(err, ErrForeign) {
+		kind = "foreign"
+	}
+	if h.logError(o, kind, "the ledger cannot be used: nothing is sold until it is right again", "error", err) {
+		h.faultyLogged = true
 	}
 }
 
@@ -36,10 +60,10 @@ func (h *health) fail(o Options, err error) {
 func (h *health) clear(o Options) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.faulty != nil {
+	if h.faultyLogged {
 		o.Logger.Info("the ledger can be used again", "database", o.location())
 	}
-	h.faulty = nil
+	h.faulty, h.faultyLogged = nil, false
 }
 
 // succeed notes a poll that began at start.
@@ -50,17 +74,27 @@ func (h *health) succeed(o Options, start time.Time) {
 	h.polled = start
 }
 
-// wrote notes the outcome of a transaction. It logs the first failure of a series.
+// wrote notes the outcome of a transaction.
 func (h *health) wrote(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case err != nil && h.unwritten == nil:
-		o.Logger.Error("the ledger cannot be written: nothing is sold until it can", "database", o.location(), "error", err)
-	case err == nil && h.unwritten != nil:
-		o.Logger.Info("the ledger can be written again", "database", o.location())
-	}
 	h.unwritten = err
+	switch {
+	case err != nil:
+		if h.logError(o, "unwritten", "the ledger cannot be written: nothing is sold until it can", "error", err) {
+			h.unwrittenLogged = true
+		}
+	case h.unwrittenLogged:
+		o.Logger.Info("the ledger can be written again", "database", o.location())
+		h.unwrittenLogged = false
+	}
+}
+
+// wentBack notes that the feed is not where it was.
+func (h *health) wentBack(o Options, was, is int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.logError(o, "back", "the ledger went back to an older state: everything that was remembered is dropped", "was", was, "is", is)
 }
 
 // startProbe reports whether a write has failed and no probe is under way.
