@@ -3,6 +3,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -18,7 +19,8 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
@@ -26,6 +28,9 @@ const (
 	password = "se/cret%" // with characters that an URL escapes
 	escaped  = "se%2Fcret%25"
 )
+
+// Passwords are the forms in which the password of the URLs must not be in a log.
+var Passwords = []string{password, escaped}
 
 // Server is a PostgreSQL server on a port of this machine's loopback address.
 type Server struct {
@@ -38,6 +43,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	databases int
+	password  string // of the owner; empty: the one in the URLs
 }
 
 var shared struct {
@@ -205,6 +211,9 @@ func (s *Server) signal(signal os.Signal) {
 	if processes := s.processes(); len(processes) > 0 {
 		signalTo(processes[0], signal)
 	}
+	for deadline := time.Now().Add(10 * time.Second); s.processes() != nil && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.wait()
 }
 
@@ -286,7 +295,7 @@ func Name(databaseURL string) string {
 
 // URL is that of one of the server's databases.
 func (s *Server) URL(database string) string {
-	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s", owner, escaped, s.port, database)
+	return urlOf(s.port, database)
 }
 
 // Port is the server's.
@@ -322,9 +331,12 @@ func (s *Server) query(ctx context.Context, statement string, args ...any) error
 func (s *Server) with(ctx context.Context, f func(context.Context, *sql.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	db, err := sql.Open("pgx", s.URL("postgres"))
+	config, err := pgx.ParseConfig(s.URL("postgres"))
 	if err != nil {
 		return err
 	}
+	config.Password = cmp.Or(s.password, password)
+	config.RuntimeParams["default_transaction_read_only"] = "off"
+	db := stdlib.OpenDB(*config)
 	return errors.Join(f(ctx, db), db.Close())
 }
