@@ -201,7 +201,7 @@ func (n *node) finish() {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		n.t.Error(err)
 	}
-	for _, bad := range []string{"DATA RACE", "panic", "fatal error"} {
+	for _, bad := range append([]string{"DATA RACE", "panic", "fatal error"}, pgtest.Passwords...) {
 		if at := strings.Index(string(written), bad); at >= 0 {
 			n.t.Errorf("node %s wrote:\n%.3000s", n.name, written[max(0, at-200):])
 			return

@@ -42,6 +42,7 @@ type rig struct {
 	server   *pgtest.Server // nil: the ledger is an SQLite file
 	database string         // file of the ledger, or URL of its database
 	reading  *sql.DB        // the ledger, read beside the nodes; nil: not open
+	swapped  time.Time      // when the server got the files of its copy, or its own again
 }
 
 func newRig(t *testing.T, on driver) *rig {
