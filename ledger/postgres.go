@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -94,8 +95,9 @@ func parseURL(rawURL string) (*pgx.ConnConfig, error) {
 
 // postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
 type postgresDatabase struct {
-	writing *sql.DB // one connection
-	reading *sql.DB
+	writing   *sql.DB // one connection
+	reading   *sql.DB
+	refilling atomic.Bool
 }
 
 // openPostgres connects and runs migrate in a transaction that holds the lock of migrations.
@@ -142,7 +144,7 @@ func openPool(connector driver.Connector, size int) *sql.DB {
 	return pool
 }
 
-// warmUp makes all connections that read: the first visitors would wait for them.
+// warmUp makes the connections that read and are not there: the next visitors would wait for them.
 func (d *postgresDatabase) warmUp(ctx context.Context) error {
 	var made []*sql.Conn
 	defer func() {
@@ -150,7 +152,7 @@ func (d *postgresDatabase) warmUp(ctx context.Context) error {
 			conn.Close() // it goes back to the pool
 		}
 	}()
-	for range readers {
+	for range readers - d.reading.Stats().InUse {
 		conn, err := d.reading.Conn(ctx)
 		if err != nil {
 			return err
@@ -158,6 +160,19 @@ func (d *postgresDatabase) warmUp(ctx context.Context) error {
 		made = append(made, conn)
 	}
 	return nil
+}
+
+// refill replaces the connections that were lost: by a fault, or as somebody hung up amid a query.
+func (d *postgresDatabase) refill() {
+	if d.reading.Stats().OpenConnections >= readers || !d.refilling.CompareAndSwap(false, true) {
+		return
+	}
+	go func() {
+		defer d.refilling.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		defer cancel()
+		_ = d.warmUp(ctx) // the next check tries again
+	}()
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
@@ -273,6 +288,7 @@ func (d *postgresDatabase) check(ctx context.Context) error {
 	case synchronous == "off":
 		return errAsync
 	}
+	d.refill()
 	return nil
 }
 
