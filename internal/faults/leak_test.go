@@ -17,24 +17,31 @@ import (
 func TestStopLeavesNoGoroutine(t *testing.T) {
 	t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
 	t.Setenv("AXRA_WEBHOOK_SECRET", secret)
-	for name, hurt := range map[string]func(*rig) (heal func()){
-		"ledger well":            func(*rig) func() { return func() {} },
-		"ledger cannot be made":  (*rig).blockTheFolder,
-		"ledger is another file": (*rig).writeAnotherFile,
-		"write lock held":        (*rig).holdTheWriteLock,
+	for _, test := range []struct {
+		on   driver
+		name string
+		hurt func(*rig) (heal func()) // nil: the ledger is well
+		runs int
+	}{
+		{sqlite, "ledger well", nil, inForm(5, 50)},
+		{sqlite, "ledger cannot be made", (*rig).blockTheFolder, inForm(2, 10)},
+		{sqlite, "ledger is another file", (*rig).writeAnotherFile, inForm(2, 10)},
+		{sqlite, "write lock held", (*rig).holdTheWriteLock, inForm(2, 10)},
+		{postgres, "ledger well", nil, inForm(5, 50)},
+		{postgres, "server stopped", (*rig).takeAway, inForm(1, 10)},
+		{postgres, "server paused", (*rig).pause, inForm(1, 10)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, sqlite)
+		t.Run(string(test.on)+", "+test.name, func(t *testing.T) {
+			r := newRigToHurt(t, test.on)
 			n := r.add("in process", options{})
-			heal := hurt(r)
-			defer heal()
-			runs, use := inForm(2, 10), r.mustBeSafe // which takes some seconds
-			if name == "ledger well" {
-				runs, use = inForm(5, 50), r.mustSell
+			use := r.mustSell
+			if test.hurt != nil {
+				use = r.mustBeSafe
+				defer test.hurt(r)()
 			}
 			r.loadAndStop(n, use) // what Caddy itself starts once and for all
 			ignored := goleak.IgnoreCurrent()
-			for range runs {
+			for range test.runs {
 				r.loadAndStop(n, use)
 			}
 			var err error
@@ -53,6 +60,11 @@ func (r *rig) blockTheFolder() (heal func()) {
 	writeFile(r.t, r.database, "")
 	r.database = filepath.Join(r.database, "ledger.db")
 	return func() {}
+}
+
+func (r *rig) pause() (heal func()) {
+	r.server.Pause()
+	return r.server.Resume
 }
 
 func (r *rig) writeAnotherFile() (heal func()) {
