@@ -29,9 +29,12 @@ func TestStopLeavesNoGoroutine(t *testing.T) {
 		{sqlite, "write lock held", (*rig).holdTheWriteLock, inForm(2, 10)},
 		{postgres, "ledger well", nil, inForm(5, 50)},
 		{postgres, "server stopped", (*rig).takeAway, inForm(1, 10)},
-		{postgres, "server paused", (*rig).pause, inForm(1, 10)},
+		{postgres, "server paused", (*rig).pause, inForm(0, 10)},
 	} {
 		t.Run(string(test.on)+", "+test.name, func(t *testing.T) {
+			if test.runs == 0 {
+				t.Skip("not run: it is part of the long form")
+			}
 			r := newRigToHurt(t, test.on)
 			n := r.add("in process", options{})
 			use := r.mustSell

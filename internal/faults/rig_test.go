@@ -43,6 +43,7 @@ type rig struct {
 	database string         // file of the ledger, or URL of its database
 	reading  *sql.DB        // the ledger, read beside the nodes; nil: not open
 	swapped  time.Time      // when the server got the files of its copy, or its own again
+	proxy    *pgtest.Proxy  // in front of the server, where a test wants one
 }
 
 func newRig(t *testing.T, on driver) *rig {

@@ -23,9 +23,11 @@ type serverFault struct {
 	mend    func(*rig)
 	sells   bool // whether the nodes may sell meanwhile
 	isOld   bool // what is stored meanwhile is stored in a copy
+
+	isOnTheWay bool // between the nodes and the server
 }
 
-func serverFaults(proxy *pgtest.Proxy) []serverFault {
+func serverFaults() []serverFault {
 	return []serverFault{
 		{
 			name: "stopped", length: inForm(6*time.Second, time.Minute),
@@ -60,8 +62,9 @@ func serverFaults(proxy *pgtest.Proxy) []serverFault {
 		},
 		{
 			name: "commits reset", length: inForm(3*time.Second, time.Minute), sells: true,
-			strike: func(*rig) { proxy.ResetCommits(true) },
-			mend:   func(*rig) { proxy.ResetCommits(false) },
+			isOnTheWay: true,
+			strike:     func(r *rig) { r.proxy.ResetCommits(true) },
+			mend:       func(r *rig) { r.proxy.ResetCommits(false) },
 		},
 		{
 			name: "a lagging copy", length: inForm(3*time.Second, 10*time.Second), sells: true, isOld: true,
@@ -85,21 +88,23 @@ func (r *rig) swapServer() {
 // twice, known buyers are served for the time of grace, and nothing is sold once the change feed is stale. All goes on
 // by itself afterwards.
 func TestD3ServerFaults(t *testing.T) {
-	server := pgtest.New(t)
-	proxy := server.NewProxy(t)
-	for _, fault := range serverFaults(proxy) {
+	for _, fault := range serverFaults() {
 		t.Run(fault.name, func(t *testing.T) {
-			r := newRigOn(t, server)
+			t.Parallel() // they wait, most of the time
+			r := newRigToHurt(t, postgres)
 			o := options{axra: fmt.Sprintf("recheck %s\n\t\tgrace %s", faultRecheck, faultGrace)}
-			if fault.name == "commits reset" {
-				o.url = proxy.URL(pgtest.Name(r.database))
+			if fault.isOnTheWay {
+				r.proxy = r.server.NewProxy(t)
+				o.url = r.proxy.URL(pgtest.Name(r.database))
 			}
 			r.endure(fault, r.startTwo(o))
-			if before, after := proxy.Resets(); o.url != "" {
-				t.Logf("%d commits were reset before and %d after the server had them", before, after)
-				if before == 0 || after == 0 {
-					t.Error("this proves nothing")
-				}
+			if !fault.isOnTheWay {
+				return
+			}
+			before, after := r.proxy.Resets()
+			t.Logf("%d commits were reset before and %d after the server had them", before, after)
+			if before == 0 || after == 0 {
+				t.Error("this proves nothing")
 			}
 		})
 	}
