@@ -29,6 +29,9 @@ const (
 	// dialPause is how long none dials after a connection could not be made. Without it a server that was stopped
 	// was dialled hundreds of times a second.
 	dialPause = 500 * time.Millisecond
+	// forgetAfter ends a transaction whose node says nothing for so long: its machine may have stopped or lost its
+	// network, and without this every other node would wait for its lock for hours.
+	forgetAfter = `set_config('idle_in_transaction_session_timeout', '5s', true)`
 	// migrationLock is the key of the advisory lock that a migration holds.
 	migrationLock = 0x61787261 // "axra"
 )
@@ -176,7 +179,7 @@ func (d *postgresDatabase) refill() {
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
-	err = d.commit(`SELECT pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+	err = d.commit(`SELECT pg_advisory_xact_lock($1), `+forgetAfter, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
 		var encoding string
 		var hasSchema bool
 		err := tx.QueryRowContext(ctx, `
@@ -201,7 +204,7 @@ func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, err
 // transaction is serial in the whole database: each begins with the lock of the feed's only row. READ COMMITTED is
 // named, as with another default a statement would not see what was committed while it waited for the lock.
 func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error {
-	return d.commit(`SELECT seq FROM feed FOR UPDATE`, nil, f)
+	return d.commit(`SELECT seq, `+forgetAfter+` FROM feed FOR UPDATE`, nil, f)
 }
 
 // commit takes a lock, runs f and commits.

@@ -15,7 +15,7 @@ import (
 // was closed stays closed, webhooks come again and nothing is sold. Once it is back, all goes on.
 func TestD3NodesWithoutALedger(t *testing.T) {
 	onBoth(t, func(t *testing.T, on driver) {
-		const recheck, grace = time.Second, 4 * time.Second
+		const recheck, grace = 2 * time.Second, 5 * time.Second
 		r := newRigToHurt(t, on)
 		nodes := r.startTwo(options{axra: fmt.Sprintf("recheck %s\n\t\tgrace %s", recheck, grace)})
 		known, refunded, paying := r.buyer(nodes[0]), r.buyer(nodes[0]), newVisitor()

@@ -11,13 +11,15 @@ import (
 	"testing"
 )
 
-// Proxy passes connections on to a server. It can reset them in the middle of a commit.
+// Proxy passes connections on to a server. It can break them in the middle of a commit.
 type Proxy struct {
 	listener net.Listener
 	server   string
 	open     sync.WaitGroup
+	done     chan struct{}
 
 	resetting     atomic.Bool
+	holding       atomic.Bool
 	commits       atomic.Int64
 	before, after atomic.Int64
 }
@@ -29,10 +31,11 @@ func (s *Server) NewProxy(t testing.TB) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: listener, server: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port))}
+	p := &Proxy{listener: listener, server: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), done: make(chan struct{})}
 	p.open.Go(p.accept)
 	t.Cleanup(func() {
 		listener.Close()
+		close(p.done)
 		p.open.Wait()
 	})
 	return p
@@ -46,6 +49,13 @@ func (p *Proxy) URL(database string) string {
 // ResetCommits says whether connections are reset at their commits from now on: in turn before the server has got the
 // commit, after it has answered, and not at all.
 func (p *Proxy) ResetCommits(on bool) { p.resetting.Store(on) }
+
+// HoldCommit keeps the next commit from the server, which does not hear of the end of that connection either, as where
+// a cable was cut or a machine has stopped.
+func (p *Proxy) HoldCommit() { p.holding.Store(true) }
+
+// IsWaiting reports whether no commit has come yet since HoldCommit.
+func (p *Proxy) IsWaiting() bool { return p.holding.Load() }
 
 // Resets is how many connections were reset before and after the server's commit.
 func (p *Proxy) Resets() (before, after int) { return int(p.before.Load()), int(p.after.Load()) }
@@ -75,7 +85,14 @@ func (p *Proxy) pass(client *net.TCPConn) {
 	defer both.Wait()
 	both.Go(func() {
 		copyWhile(server, client, func(sent []byte) bool {
-			if !p.resetting.Load() || !bytes.Contains(bytes.ToLower(sent), []byte("commit\x00")) {
+			if !bytes.Contains(bytes.ToLower(sent), []byte("commit\x00")) {
+				return true
+			}
+			if p.holding.CompareAndSwap(true, false) {
+				<-p.done
+				return false
+			}
+			if !p.resetting.Load() {
 				return true
 			}
 			switch p.commits.Add(1) % 3 {
