@@ -52,7 +52,8 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	deadline, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	changes, err := l.poll(deadline, db, since)
-	if err != nil && deadline.Err() == nil && db.reconnects(err) {
+	// A server that does not answer on one connection does not on the others either.
+	if err != nil && db.reconnects(err) && deadline.Err() == nil {
 		changes, err = l.poll(deadline, db, since)
 	}
 	if err == nil {

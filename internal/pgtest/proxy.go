@@ -22,6 +22,7 @@ type Proxy struct {
 	holding       atomic.Bool
 	commits       atomic.Int64
 	before, after atomic.Int64
+	generation    atomic.Int64 // of the connections that are not silent
 }
 
 // NewProxy starts a proxy in front of the server.
@@ -57,6 +58,9 @@ func (p *Proxy) HoldCommit() { p.holding.Store(true) }
 // IsWaiting reports whether no commit has come yet since HoldCommit.
 func (p *Proxy) IsWaiting() bool { return p.holding.Load() }
 
+// Silence keeps everything from both ends of the connections that are open now. New ones work, as after a failover.
+func (p *Proxy) Silence() { p.generation.Add(1) }
+
 // Resets is how many connections were reset before and after the server's commit.
 func (p *Proxy) Resets() (before, after int) { return int(p.before.Load()), int(p.after.Load()) }
 
@@ -79,12 +83,17 @@ func (p *Proxy) pass(client *net.TCPConn) {
 	}
 	server := dialled.(*net.TCPConn)
 	defer reset(server)
+	generation := p.generation.Load()
 	var committing atomic.Bool // the answer must not reach the client
 	ended := make(chan struct{}, 2)
 	var both sync.WaitGroup
 	defer both.Wait()
 	both.Go(func() {
 		copyWhile(server, client, func(sent []byte) bool {
+			if p.generation.Load() != generation {
+				<-p.done
+				return false
+			}
 			if !bytes.Contains(bytes.ToLower(sent), []byte("commit\x00")) {
 				return true
 			}
