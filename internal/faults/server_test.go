@@ -149,7 +149,7 @@ func (r *rig) endure(fault serverFault, nodes []*node) {
 		struck = r.swapped
 	}
 	for time.Since(struck) < fault.length {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		if fault.again != nil {
 			fault.again(r)
 		}
