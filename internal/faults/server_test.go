@@ -35,7 +35,7 @@ func serverFaults() []serverFault {
 			mend:   func(r *rig) { must(r.t, r.server.Start()) },
 		},
 		{
-			name: "paused", length: inForm(6*time.Second, time.Minute),
+			name: "paused", length: inForm(8*time.Second, time.Minute), // longer than any answer may take
 			strike: func(r *rig) { r.server.Pause() },
 			mend:   func(r *rig) { r.server.Resume() },
 		},
@@ -121,8 +121,8 @@ const (
 	faultGrace   = 5 * time.Second
 	// pollPause is the longest time between the starts of two polls.
 	pollPause = 1500 * time.Millisecond
-	// longestAnswer is generous: a query may take two seconds, and a request needs some.
-	longestAnswer = 10 * time.Second
+	// longestAnswer is generous: a query may take two seconds, and some requests need more than one.
+	longestAnswer = 6 * time.Second
 )
 
 // endure lets a fault strike amid traffic and checks everything.
