@@ -35,7 +35,7 @@ func (s *Server) NewProxy(t testing.TB) *Proxy {
 	p := &Proxy{listener: listener, server: net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), done: make(chan struct{})}
 	p.open.Go(p.accept)
 	t.Cleanup(func() {
-		listener.Close()
+		_ = listener.Close()
 		close(p.done)
 		p.open.Wait()
 	})
