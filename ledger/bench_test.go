@@ -12,7 +12,7 @@ import (
 func BenchmarkRecordPayment(b *testing.B) {
 	for _, callers := range []int{1, 32} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			w := newWorld(b)
+			w := newWorld(b, onSQLite)
 			var n atomic.Int64
 			b.SetParallelism(callers) // times GOMAXPROCS, which -cpu 1 sets
 			b.RunParallel(func(pb *testing.PB) {
@@ -30,7 +30,7 @@ func BenchmarkRecordPayment(b *testing.B) {
 }
 
 func BenchmarkHolding(b *testing.B) {
-	w := newWorld(b)
+	w := newWorld(b, onSQLite)
 	id := w.pay(b, payment("a"))
 	for b.Loop() {
 		if _, err := w.Holding(context.Background(), id); err != nil {
@@ -40,7 +40,7 @@ func BenchmarkHolding(b *testing.B) {
 }
 
 func BenchmarkPoll(b *testing.B) {
-	w := newWorld(b)
+	w := newWorld(b, onSQLite)
 	since := w.poll(b, ledger.Position{}).Position
 	for b.Loop() {
 		since = w.poll(b, since).Position
