@@ -3,12 +3,19 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 )
 
 // WithPragmas sets pragmas of the writing connection.
 func WithPragmas(o Options, pragmas ...string) Options {
 	o.pragmas = pragmas
+	return o
+}
+
+// WithMigration adds a migration, as a newer program has it.
+func WithMigration(o Options, script string, oldest int) Options {
+	o.migrations = append(slices.Clone(migrations), migration{name: "newer", script: script, oldest: oldest})
 	return o
 }
 

@@ -72,7 +72,7 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 
 // pollQuery returns the feed's position beside every change from the position on.
 const pollQuery = `
-	SELECT i.id, f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
+	SELECT i.id, (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
 	FROM feed f LEFT JOIN installation i ON 1 = 1
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
@@ -80,7 +80,7 @@ const pollQuery = `
 func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes Changes, err error) {
 	known := l.installation.Load() // before the query: the first ChangeKeys may make it meanwhile
 	var installation sql.NullString
-	var seq sql.NullInt64
+	var seq, oldest sql.NullInt64
 	var nonce, purchaseID sql.NullString
 	var last Position
 	rows := 0
@@ -88,7 +88,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	seen := map[string]bool{}
 	err = scanAll(ctx, db.lookup(), func(r *sql.Rows) error {
 		rows++
-		if err := r.Scan(&installation, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
+		if err := r.Scan(&installation, &oldest, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
 			return err
 		}
 		switch {
@@ -107,6 +107,9 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 		return Changes{}, err
 	case rows == 0:
 		return Changes{}, foreign("the change feed is empty")
+	}
+	if err := l.checkSchema(int(oldest.Int64)); err != nil {
+		return Changes{}, err
 	}
 	if installation.String != "" || known != nil {
 		if err := l.checkInstallation(installation.String); err != nil {

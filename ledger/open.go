@@ -39,7 +39,8 @@ type Options struct {
 	// Logger receives one error when the ledger becomes unusable. The default discards.
 	Logger *slog.Logger
 
-	pragmas []string // of the writing connection, for tests
+	pragmas    []string    // of the writing connection, for tests
+	migrations []migration // for tests
 }
 
 // Ledger is a ledger in a database. Its methods may be called concurrently.
@@ -74,6 +75,9 @@ func New(o Options) *Ledger {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.migrations == nil {
+		o.migrations = migrations
 	}
 	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
 }
