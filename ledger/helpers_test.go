@@ -45,8 +45,14 @@ var (
 	onSQLite = backend{"sqlite", func(t testing.TB) ledger.Options {
 		return ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")}
 	}}
+	// The settings are those that would do the most harm.
 	onPostgres = backend{"postgres", func(t testing.TB) ledger.Options {
-		return ledger.Options{URL: pgtest.Shared(t).NewDatabase(t)}
+		server := pgtest.Shared(t)
+		url := server.NewDatabase(t)
+		for _, setting := range []string{`search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`} {
+			server.Exec(t, `ALTER DATABASE `+pgtest.Name(url)+` SET `+setting)
+		}
+		return ledger.Options{URL: url}
 	}}
 )
 

@@ -62,7 +62,7 @@ func CheckURL(rawURL string) (location string, err error) {
 // HasPassword reports whether a URL holds a password.
 func HasPassword(rawURL string) bool {
 	parsed, err := url.Parse(rawURL)
-	if err != nil {
+	if err != nil || parsed.Scheme == "" {
 		return true // it may
 	}
 	_, inAuthority := parsed.User.Password()
@@ -161,7 +161,7 @@ func (d *postgresDatabase) warmUp(ctx context.Context) error {
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
-	err = d.commit(`SELECT pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+	err = d.commit(`SELECT current_setting('synchronous_commit') FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
 		var encoding string
 		var hasSchema bool
 		err := tx.QueryRowContext(ctx, `
@@ -186,10 +186,10 @@ func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, err
 // transaction is serial in the whole database: each begins with the lock of the feed's only row. READ COMMITTED is
 // named, as with another default a statement would not see what was committed while it waited for the lock.
 func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error {
-	return d.commit(`SELECT seq FROM feed FOR UPDATE`, nil, f)
+	return d.commit(`SELECT current_setting('synchronous_commit') FROM feed FOR UPDATE`, nil, f)
 }
 
-// commit takes a lock, runs f and commits.
+// commit takes a lock by a query that returns synchronous_commit, runs f and commits.
 func (d *postgresDatabase) commit(lock string, args []any, f func(context.Context, *tx) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -225,9 +225,13 @@ func (d *postgresDatabase) commitWith(ctx context.Context, s *postgresTransactio
 func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lock string, args []any) (*sql.Tx, error) {
 	for try := 1; ; try++ {
 		begun, err := d.writing.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		var synchronous string
 		if err == nil {
 			s.postgresQueries = postgresQueries{begun}
-			_, err = s.ExecContext(ctx, lock, args...)
+			err = s.QueryRowContext(ctx, lock, args...).Scan(&synchronous)
+		}
+		if err == nil && synchronous == "off" {
+			err = errAsync
 		}
 		if err == nil {
 			return begun, nil

@@ -8,7 +8,9 @@ import (
 )
 
 // A rolling upgrade: nodes of two versions share a database for a while.
-func TestOldAndNewProgramsShareADatabase(t *testing.T) { onEach(t, testOldAndNewProgramsShareADatabase) }
+func TestOldAndNewProgramsShareADatabase(t *testing.T) {
+	onEach(t, testOldAndNewProgramsShareADatabase)
+}
 
 func testOldAndNewProgramsShareADatabase(t *testing.T, on backend) {
 	const script = `
