@@ -272,3 +272,31 @@ func leftovers(t testing.TB, path string) string {
 	}
 	return strings.Join(left, " ")
 }
+
+// Moving from one database to the other and back loses nothing, and what was sold yesterday goes on.
+func TestMovingBetweenDatabases(t *testing.T) {
+	for _, move := range []struct{ from, to backend }{{onSQLite, onPostgres}, {onPostgres, onSQLite}} {
+		t.Run(move.from.name+" to "+move.to.name, func(t *testing.T) {
+			from, to := newFilled(t, move.from), newWorld(t, move.to)
+			exported := from.export(t)
+			if _, err := to.Import(t.Context(), strings.NewReader(exported)); err != nil {
+				t.Fatal(err)
+			}
+			if got := to.export(t); got != exported {
+				t.Errorf("exported again it is\n%s\nand not\n%s", got, exported)
+			}
+			want, err := from.Keys(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := to.Keys(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("the keys are %+v and not %+v: %v", got, want, err)
+			}
+			to.tell(t, event(ledger.EventRefunded, "", "pi_a"))
+			to.pay(t, extension("c", "a"))
+			if changes := to.poll(t, ledger.Position{}); !changes.All {
+				t.Errorf("the feed says %+v", changes)
+			}
+		})
+	}
+}

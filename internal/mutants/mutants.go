@@ -298,8 +298,8 @@ var mutants = []mutant{
 	{"what the operator revoked is restored without a word", "ledger/purchase.go", `case last == kind, last == "" && kind == Restore:`, `case last == "" && kind == Restore:`, "./ledger", "TestTheOperator"},
 
 	{"D1 acknowledged before the commit", "ledger/writer.go", "\tfailed, err := l.runTransaction(batch)\n", "\tfor _, j := range batch {\n\t\tj.done <- nil\n\t}\n\tfailed, err := l.runTransaction(batch)\n", "./ledger", "TestD1|TestK1"},
-	{"D1 a commit that failed counts", "ledger/writer.go", `if err := begun.Commit(); err != nil {`, `if err := begun.Commit(); err != nil && ctx.Err() != nil {`, "./internal/faults", "TestD1Full"},
-	{"D4 acknowledged though the file is gone", "ledger/writer.go", `if fault := db.files.check(db); fault != nil {`, `if fault := db.files.check(db); fault != nil && failed {`, "./ledger", "TestD4"},
+	{"D1 a commit that failed counts", "ledger/sqlite.go", `if err := begun.Commit(); err != nil {`, `if err := begun.Commit(); err != nil && ctx.Err() != nil {`, "./internal/faults", "TestD1Full"},
+	{"D4 acknowledged though the file is gone", "ledger/sqlite.go", `return d.check(context.Background())`, `return nil`, "./ledger", "TestD4"},
 	{"D1 one failure fails its neighbours", "ledger/writer.go", `if failed && len(batch) > 1 {`, `if failed && len(batch) > 1000 {`, "./ledger", "TestOneFailure"},
 	{"D1 who stopped waiting is told that it is stored", "ledger/writer.go", "j.taken.CompareAndSwap(false, true) // the writer skips it if it has not begun\n\t\treturn fmt.Errorf", "j.taken.CompareAndSwap(false, true) // the writer skips it if it has not begun\n\t\tif true {\n\t\t\treturn nil\n\t\t}\n\t\treturn fmt.Errorf", "./ledger", "TestACaller|TestD5"},
 
@@ -339,6 +339,14 @@ var mutants = []mutant{
 	{"a buyer of an unknown key is sent to a checkout", "visit.go", `if v.hasTokenOfUnknownKey() {`, `if v.params == nil && v.hasTokenOfUnknownKey() {`, ".", "TestWhatARemoved"},
 	{"a token of an unknown key is refused for good", "token/token.go", `	if !complete || !known ||`, "\tif !complete {\n\t\tk.forged.add(raw)\n\t}\n\tif !known {\n\t\tk.forged.add(raw)\n\t}\n\tif !complete || !known ||", "./token", "TestATokenOfAKey"},
 
+	{"W7 a refund and its payment on two nodes miss each other", "ledger/postgres.go", `FROM feed FOR UPDATE`, `FROM feed`, "./ledger", "TestARefundAnd"},
+	{"W7 a transaction sees what was there before it had the lock", "ledger/postgres.go", `sql.LevelReadCommitted}`, `sql.LevelRepeatableRead}`, "./ledger", "TestARefundAnd"},
+	{"D1 acknowledged by a server that may lose it", "ledger/postgres.go", `if err == nil && synchronous == "off" {`, `if err == nil && synchronous == "none" {`, "./ledger", "TestNothingIsAcknowledged"},
+	{"D3 sold from a read-only server", "ledger/postgres.go", `case readOnly != "off":`, `case readOnly == "none":`, "./ledger", "TestAServerThatMay"},
+	{"a payment whose id is no text is refused for ever", "ledger/postgres.go", `strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")`, `text`, "./ledger", "TestAnyText"},
+	{"the tables of another program are taken for ours", "ledger/postgres.go", `"$1 axra.$2"`, `"$1 $2"`, "./ledger", "TestAnotherProgram"},
+	{"a closed connection fails a webhook", "ledger/postgres.go", `if try > 1 ||`, `if try > 0 ||`, "./ledger", "TestClosedConnections"},
+	{"an old program writes to a schema that it does not know", "ledger/writer.go", `if err := l.checkSchema(oldest); err != nil {`, `if err := l.checkSchema(0); err != nil {`, "./ledger", "TestAnOldProgram"},
 	{"D4 a backup of another installation is restored", "ledger/restore.go", `if installation != "" && installation != restored.Installation {`, `if installation == "x" && installation != restored.Installation {`, "./ledger", "TestRestoreRefuses|TestARestored"},
 	{"D4 a ledger in use is replaced", "ledger/restore.go", `case isBusy(err), err == nil && mode != "delete":`, `case isBusy(err) && mode == "x":`, "./ledger", "TestRestoreRefuses"},
 	{"K2 a reload leaves the purchases for another ledger", "module.go", `if err := a.store.mayReplace(a.ctx); err != nil {`, `if err := a.store.mayReplace(a.ctx); err != nil && a.ctx.Err() != nil {`, ".", "TestAReloadToAnother"},
