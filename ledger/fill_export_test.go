@@ -22,7 +22,7 @@ func Fill(t testing.TB, l *Ledger, n int) {
 				return fmt.Errorf("%w: %s", err, statement)
 			}
 		}
-		return nil
+		return tx.runScript(ctx, l.options.dialect().analyze)
 	})
 	if err != nil {
 		t.Fatal(err)

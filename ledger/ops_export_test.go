@@ -45,7 +45,7 @@ func (l *Ledger) OperatorPlans(ctx context.Context) (map[string]string, error) {
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
 func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
-	err := l.write(ctx, func(ctx context.Context, tx *tx) error { return tx.runScript(ctx, `ANALYZE`) })
+	err := l.write(ctx, func(ctx context.Context, tx *tx) error { return tx.runScript(ctx, l.options.dialect().analyze) })
 	if err != nil {
 		return nil, err
 	}

@@ -189,9 +189,8 @@ func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error
 	return d.commit(`SELECT current_setting('synchronous_commit'), `+planByIndex+` FROM feed FOR UPDATE`, nil, f)
 }
 
-// planByIndex makes the rest of a transaction join tables in the order in which they are written, by indexes. The
-// queries say that order for SQLite. Left to itself, and before its statistics are made, as after an import, PostgreSQL
-// read whole tables: with a million payments a list of 50 took seconds instead of milliseconds.
+// planByIndex makes the rest of a transaction join tables in the order in which they are written, by indexes, as
+// SQLite does. With a million payments PostgreSQL would read whole tables: a month's report took 1.4 s instead of 0.2 s.
 const planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
 	set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
 
@@ -432,6 +431,7 @@ var postgresDialect = dialect{
 		" WITHOUT ROWID", "",
 		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
 	).Replace,
+	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
 // unqualified finds the tables in a statement.
