@@ -72,8 +72,8 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 
 // pollQuery returns the feed's position beside every change from the position on.
 const pollQuery = `
-	SELECT i.id, (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
-	FROM feed f LEFT JOIN installation i ON 1 = 1
+	SELECT (SELECT id FROM installation LIMIT 1), (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
+	FROM (SELECT seq, nonce FROM feed LIMIT 1) f
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 

@@ -48,13 +48,14 @@ var (
 	// The settings are those that would do the most harm.
 	onPostgres = backend{"postgres", func(t testing.TB) ledger.Options {
 		server := pgtest.Shared(t)
-		url := server.NewDatabase(t)
-		for _, setting := range []string{`search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`} {
-			server.Exec(t, `ALTER DATABASE `+pgtest.Name(url)+` SET `+setting)
-		}
-		return ledger.Options{URL: url}
+		harmful.Do(func() {
+			server.Configure(t, `search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`)
+		})
+		return ledger.Options{URL: server.NewDatabase(t)}
 	}}
 )
+
+var harmful sync.Once
 
 // onEach runs a test on each of the databases.
 func onEach(t *testing.T, test func(*testing.T, backend)) {

@@ -434,7 +434,7 @@ var postgresDialect = dialect{
 	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
-// unqualified finds the tables in a statement.
+// unqualified finds the tables in a statement. Every table of the schema has to be here.
 var unqualified = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE|TABLE|VIEW|ON|REFERENCES)\s+(installation|keys|purchases|purchases_now|` +
 	`terms|payments|payment_ids|events|event_ids|decisions|devices|claims|feed|changes|schema_versions)\b`)
 
