@@ -70,10 +70,12 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	return changes, nil
 }
 
-// pollQuery returns the feed's position beside every change from the position on.
+// pollQuery returns the feed's position beside every change from the position on. PostgreSQL has no statistics about
+// tables that hardly change, and guesses a thousand rows. LIMIT 1 tells it better: otherwise it compiles the query
+// each time, for 80 ms.
 const pollQuery = `
 	SELECT i.id, (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
-	FROM feed f LEFT JOIN installation i ON 1 = 1
+	FROM (SELECT seq, nonce FROM feed LIMIT 1) f LEFT JOIN (SELECT id FROM installation LIMIT 1) i ON 1 = 1
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
