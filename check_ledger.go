@@ -19,6 +19,10 @@ const maxSkew = 30 * time.Second
 func (e *examination) checkLedger() []finding {
 	found := &remarks{check: "ledger"}
 	path := e.app.ledger.Path()
+	if path == "" {
+		e.note("whether PostgreSQL answers at %s, and its user may make a schema there", e.app.ledger.Location())
+		return found.orOK("%s", e.app.ledger.Location())
+	}
 	if !e.namesDatabase() {
 		e.note("whether the service has the same ledger: without `database sqlite PATH` it lies in the data directory of whoever runs Caddy, here %s", path)
 	}

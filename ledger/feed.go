@@ -70,7 +70,9 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	return changes, nil
 }
 
-// pollQuery returns the feed's position beside every change from the position on.
+// pollQuery returns the feed's position beside every change from the position on. PostgreSQL has no statistics about
+// tables that hardly change, and guesses a thousand rows. LIMIT 1 tells it better: otherwise it compiles the query
+// each time, for 80 ms.
 const pollQuery = `
 	SELECT (SELECT id FROM installation LIMIT 1), (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
 	FROM (SELECT seq, nonce FROM feed LIMIT 1) f

@@ -83,6 +83,12 @@ func parseURL(rawURL string) (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 || config.ConnectTimeout > statementTimeout {
 		config.ConnectTimeout = statementTimeout
 	}
+	isOther := func(f *pgconn.FallbackConfig) bool { return f.Host != config.Host || f.Port != config.Port }
+	if slices.ContainsFunc(config.Fallbacks, isOther) {
+		// A server that does not answer leaves time to ask the next one, within that of a poll.
+		tries := 1 + len(config.Fallbacks)
+		config.ConnectTimeout = min(config.ConnectTimeout, pollTimeout*9/10/time.Duration(tries))
+	}
 	if config.ValidateConnect == nil {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
