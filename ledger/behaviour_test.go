@@ -29,7 +29,10 @@ func testAPurchaseSaysWhatWasSold(t *testing.T, on backend) {
 	if recorded.Purchase != want || !recorded.New || recorded.Before != "" || recorded.DoubleCharge {
 		t.Errorf("recorded %+v", recorded)
 	}
-	stored := recorded.Payment
+	stored, err := w.Payment(t.Context(), "cs_1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !stored.Paid.Equal(p.Paid) || !stored.Terms.Price.Equal(p.Terms.Price) || stored.Metadata["order"] != "7" ||
 		stored.Terms.Access != p.Terms.Access || !slices.Equal(stored.PaymentIDs, p.PaymentIDs) || stored.Source != ledger.FromAxra {
 		t.Errorf("the payment is %+v", stored)

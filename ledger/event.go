@@ -66,11 +66,15 @@ func (l *Ledger) recordEvent(ctx context.Context, tx *tx, e Event) (Recorded, er
 		}
 		others = append(others, ids...)
 	}
-	recorded, err := l.recomputeFor(ctx, tx, sessions[0], others)
+	payment, purchaseID, err := l.payment(ctx, tx, sessions[0])
 	if err != nil {
 		return Recorded{}, err
 	}
-	recorded.New = added > 0
+	recorded, err := l.recomputeFor(ctx, tx, purchaseID, others)
+	if err != nil {
+		return Recorded{}, err
+	}
+	recorded.Payment, recorded.New = payment, added > 0
 	return recorded, nil
 }
 

@@ -237,10 +237,11 @@ func TestADatabaseThatIsNotInUTF8IsRefused(t *testing.T) {
 func TestAnotherProgramMayUseTheDatabase(t *testing.T) {
 	server := pgtest.Shared(t)
 	url := server.NewDatabase(t)
-	server.ExecIn(t, url, `CREATE TABLE payments (theirs TEXT)`)
+	server.ExecIn(t, url, `ALTER ROLE CURRENT_USER IN DATABASE `+pgtest.Name(url)+` SET search_path = public`)
+	server.ExecIn(t, url, `CREATE TABLE public.payments (theirs TEXT)`)
 	w := openWorld(t, ledger.Options{URL: url})
 	w.pay(t, payment("a"))
-	server.ExecIn(t, url, `INSERT INTO payments VALUES ('theirs')`)
+	server.ExecIn(t, url, `INSERT INTO public.payments VALUES ('theirs')`)
 	w.poll(t, ledger.Position{})
 }
 

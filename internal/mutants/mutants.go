@@ -293,7 +293,7 @@ var mutants = []mutant{
 	{"W7 ids that meet later are not connected", "ledger/record.go", "\tif err := linkEvents(ctx, tx, p.SessionID, l.now()); err != nil {\n\t\treturn Recorded{}, err\n\t}\n", ``, "./ledger", "TestW7"},
 	{"W6 an extension before its purchase stands alone", "ledger/record.go", `targets := []string{PurchaseID(p.SessionID)}`, `targets := []string{}`, "./ledger", "TestW7"},
 	{"W9 a mismatched payment opens", "ledger/purchase.go", `case payment.outcome == mismatch:`, `case payment.outcome == "":`, "./ledger", "TestW7|TestAPurchaseSays"},
-	{"a second charge is not told of", "ledger/record.go", `recorded.DoubleCharge = isAnother || charges.isDouble(p.PaymentIDs)`, `recorded.DoubleCharge = false && charges.isDouble(p.PaymentIDs)`, "./ledger", "TestASecondCharge"},
+	{"a second charge is not told of", "ledger/record.go", `recorded.DoubleCharge = recorded.New || charges.isDouble(p.PaymentIDs)`, `recorded.DoubleCharge = false`, "./ledger", "TestASecondCharge"},
 	{"a late webhook costs bought time", "ledger/record.go", `age < 0 || age > maxEventDelay`, `age < 0`, "./ledger", "TestALateWebhook"},
 	{"what the operator revoked is restored without a word", "ledger/purchase.go", `case last == kind, last == "" && kind == Restore:`, `case last == "" && kind == Restore:`, "./ledger", "TestTheOperator"},
 
