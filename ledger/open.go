@@ -75,7 +75,7 @@ func New(o Options) *Ledger {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
+	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch), health: newHealth()}
 }
 
 // Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it
