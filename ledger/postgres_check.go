@@ -23,14 +23,20 @@ var (
 
 // ServerState is what CheckServer finds.
 type ServerState struct {
-	// Faults say why the server cannot keep a ledger, such as a standby.
-	Faults []error
+	// Faults say why the server cannot keep a ledger.
+	Faults []Fault
 	// Exists says that there is a ledger.
 	Exists bool
 	// Installation is that of the ledger; empty: a Caddy has yet to make it.
 	Installation string
 	// HasPayments says that something was sold.
 	HasPayments bool
+}
+
+// Fault is what is wrong with a server, such as that it is a standby, and how to mend it.
+type Fault struct {
+	Err error
+	Fix string
 }
 
 // CheckServer looks at a PostgreSQL server as a ledger would use it. It only reads. The error says why it could not.
@@ -87,25 +93,25 @@ func readServerState(ctx context.Context, q postgresQueries) (ServerState, error
 	}
 	for _, fault := range []struct {
 		found bool
-		err   error
+		is    Fault
 	}{
-		{isStandby, errStandby},
-		{isReadOnly && !isStandby, errReadOnly},
-		{isAsync, errAsync},
-		{encoding != "UTF8", errNotUTF8},
-		{!hasSchema && !mayCreate, errMayNotCreate},
-		{hasSchema && !mayUse, errMayNotUse},
+		{isStandby, Fault{errStandby, "name the primary in the URL"}},
+		{isReadOnly && !isStandby, Fault{errReadOnly, "turn default_transaction_read_only off for this database and user"}},
+		{isAsync, Fault{errAsync, ""}}, // it says so
+		{encoding != "UTF8", Fault{errNotUTF8, ""}},
+		{!hasSchema && !mayCreate, Fault{errMayNotCreate, "let the database's owner do `GRANT CREATE ON DATABASE … TO …`"}},
+		{hasSchema && !mayUse, notOurs},
 	} {
 		if fault.found {
-			state.Faults = append(state.Faults, fault.err)
+			state.Faults = append(state.Faults, fault.is)
 		}
 	}
 	return state, nil
 }
 
 var (
-	errMayNotCreate = errors.New("this user may not create the schema `axra`: let its owner do `GRANT CREATE ON DATABASE … TO …`")
-	errMayNotUse    = errors.New("the schema `axra` belongs to another user: use that one in the URL")
+	errMayNotCreate = errors.New("this user may not create the schema axra")
+	notOurs         = Fault{errors.New("the schema axra belongs to another user, and this one may not use it"), "name its owner in the URL"}
 )
 
 func (s *ServerState) readLedger(ctx context.Context, q postgresQueries) error {
@@ -117,7 +123,7 @@ func (s *ServerState) readLedger(ctx context.Context, q postgresQueries) error {
 	err = q.QueryRowContext(ctx, `
 		SELECT has_table_privilege('axra.payments', 'SELECT') AND has_table_privilege('axra.payments', 'INSERT')`).Scan(&mayWrite)
 	if err != nil || !mayWrite {
-		s.Faults = append(s.Faults, errMayNotUse)
+		s.Faults = append(s.Faults, notOurs)
 		return err
 	}
 	if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM payments)`).Scan(&s.HasPayments); err != nil {

@@ -51,8 +51,8 @@ func TestCheckServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			said := ""
-			if err := errors.Join(state.Faults...); err != nil {
-				said = err.Error()
+			for _, fault := range state.Faults {
+				said += fault.Err.Error()
 			}
 			if !strings.Contains(said, test.want) || (test.want == "") != (said == "") {
 				t.Errorf("faults: %q, want %q", said, test.want)
