@@ -72,6 +72,8 @@ type worldOptions struct {
 	LogLevel  string // default: DEBUG
 	// DatabaseURL puts the ledger into PostgreSQL.
 	DatabaseURL string
+	// Broken says that the ledger cannot be opened at first.
+	Broken bool
 }
 
 // fiveLines is the Caddyfile at the top of the design, with what a test must add.
@@ -104,6 +106,7 @@ func newWorld(t testing.TB, options worldOptions) *world {
 		t.Setenv("AXRA_DATABASE_URL", options.DatabaseURL)
 		w.keptIn = "postgres {env.AXRA_DATABASE_URL}"
 	}
+	w.broken = options.Broken
 	w.site = "http://localhost:" + w.port
 	w.write("index.html", "free")
 	w.write("premium/index.html", marker+" index")
