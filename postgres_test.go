@@ -266,12 +266,12 @@ func (w *world) configOf(t *testing.T, databaseURL string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "url")
 	mustDo(t, os.WriteFile(name, []byte(databaseURL+"\n"), 0o600))
-	return strings.Replace(w.expand(w.config), w.keptIn, "postgres {file."+name+"}", 1)
+	return strings.Replace(w.expand(w.config), w.place(), "postgres {file."+name+"}", 1)
 }
 
 // newSQLiteConfig is the configuration in force with a ledger in a file.
 func newSQLiteConfig(w *world, path string) string {
-	return strings.Replace(w.expand(w.config), w.keptIn, "sqlite "+path, 1)
+	return strings.Replace(w.expand(w.config), w.place(), "sqlite "+path, 1)
 }
 
 // What was mistyped at the start is corrected by a reload.
@@ -283,40 +283,4 @@ func TestAReloadCorrectsTheURL(t *testing.T) {
 	mustDo(t, w.tryLoad(w.configOf(t, databaseURL)))
 	w.awaitLedger()
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-}
-
-// A purchase on SQLite goes to PostgreSQL and back by the steps of docs/operations.md; the cookie opens all along.
-func TestMovingBetweenTheDatabases(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.give()
-	installation, _, _ := w.signingKey()
-	move := func(keptIn string) {
-		t.Helper()
-		purchases := w.purchases()
-		export := w.file("export")
-		w.stop()
-		w.keptIn = keptIn
-		w.load(w.config)
-		v.open("/premium/article.html") // yesterday's cookie is that of an unknown key
-		w.run("import", export)
-		mustDo(t, os.Remove(export))
-		v.open("/premium/article.html").wantPaid(t)
-		if now, _, _ := w.signingKey(); now != installation || w.purchases() != purchases {
-			t.Errorf("installation %s, before %s; %d purchases, before %d", now, installation, w.purchases(), purchases)
-		}
-		w.restart()
-		v.open("/premium/article.html").wantPaid(t)
-		other := w.visitor()
-		other.buy("/premium/other.html", cardGood).wantPaid(t)
-		mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-		w.delivered()
-		if answer := other.open("/premium/other.html"); strings.Contains(answer.body, marker) {
-			t.Error("it is open after a refund")
-		}
-	}
-	t.Setenv("AXRA_DATABASE_URL", pgtest.Shared(t).NewDatabase(t))
-	move("postgres {env.AXRA_DATABASE_URL}")
-	move("sqlite " + filepath.Join(t.TempDir(), "axra", "ledger.db"))
 }
