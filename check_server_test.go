@@ -105,6 +105,13 @@ func TestCheckOnlyReadsFromTheServer(t *testing.T) {
 	want("with payments")
 }
 
+func TestCheckFindsAURLThatIsEmpty(t *testing.T) {
+	read := newDesk(t).checkServer("")
+	if found, ok := read.find("secrets", "database postgres: {env.AXRA_DATABASE_URL} is empty"); !ok || !strings.Contains(found.Fix, "--envfile") {
+		t.Errorf("%+v", read.Findings)
+	}
+}
+
 func hasLedger(t *testing.T, databaseURL string) (bool, error) {
 	t.Helper()
 	state, err := ledger.CheckServer(t.Context(), databaseURL)

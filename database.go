@@ -223,11 +223,12 @@ func (s *store) start(logger *zap.Logger) {
 // follow polls the change feed, and opens the database where it is not open yet.
 func (s *store) follow(ctx context.Context) {
 	s.access.Follow(ctx, func(err error) {
-		switch {
-		case err == nil || ctx.Err() != nil:
-		case !s.open(ctx): // which leaves one that is open as it is
-		default:
-			ledgerErrors.WithLabelValues(operationPoll).Inc()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		ledgerErrors.WithLabelValues(operationPoll).Inc()
+		wasClosed := s.failed.Load()
+		if s.open(ctx) && !wasClosed {
 			s.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
 		}
 	})
@@ -287,7 +288,7 @@ func (s *store) open(ctx context.Context) (opened bool) {
 	defer cancel()
 	created, err := s.ledger.Open(ctx)
 	switch {
-	case err != nil && ctx.Err() == context.Canceled: //nolint:errorlint // it is not wrapped
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		return false
 	case err != nil:
 		s.failed.Store(true)

@@ -27,7 +27,7 @@ func TestCaddyStartsWithoutItsDatabase(t *testing.T) {
 			databaseURL := strings.Replace(server.NewDatabase(t), ":"+port(server), ":"+port(server)+test.others(t), 1)
 			test.down(t, server)
 			began := time.Now()
-			w := newWorld(t, worldOptions{DatabaseURL: databaseURL, Broken: true})
+			w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines), DatabaseURL: databaseURL, Broken: true})
 			if took := time.Since(began); took > 3500*time.Millisecond {
 				t.Errorf("Caddy starts in %s", took)
 			}
@@ -47,6 +47,10 @@ func TestCaddyStartsWithoutItsDatabase(t *testing.T) {
 			if w.creations() != 0 {
 				t.Error("something is sold")
 			}
+			w.pass(time.Minute)
+			if seen := w.scrape(); seen["caddy_axra_feed_age_seconds"] < 60 || seen[`caddy_axra_ledger_errors_total{operation="poll"}`] == 0 {
+				t.Errorf("the metrics do not show it: %v", seen)
+			}
 			began = time.Now()
 			w.load(w.config) // a reload meanwhile
 			if took := time.Since(began); took > 4*time.Second {
@@ -57,6 +61,9 @@ func TestCaddyStartsWithoutItsDatabase(t *testing.T) {
 			w.awaitLedger()
 			if !strings.Contains(w.log(), "the ledger was opened") {
 				t.Error("the log does not say that it is open")
+			}
+			if strings.Contains(w.log(), "the ledger cannot be read; nothing is sold") {
+				t.Error("the log says that it cannot be read")
 			}
 			v.buy("/premium/article.html", cardGood).wantPaid(t)
 		})
