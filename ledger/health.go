@@ -13,6 +13,21 @@ type health struct {
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
 	probing   bool      // a probe is under way
+
+	use, writing notice
+}
+
+func newHealth() health {
+	return health{
+		use: notice{
+			began: "the ledger cannot be used: nothing is sold until it is right again",
+			ended: "the ledger can be used again",
+		},
+		writing: notice{
+			began: "the ledger cannot be written: nothing is sold until it can",
+			ended: "the ledger can be written again",
+		},
+	}
 }
 
 func (h *health) fault() error {
@@ -21,25 +36,24 @@ func (h *health) fault() error {
 	return h.faulty
 }
 
-// fail notes that a poll or a check failed. It logs the first of a series.
+// fail notes that a poll or a check failed.
 func (h *health) fail(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	isNew := h.faulty == nil || errors.Is(err, ErrForeign) && !errors.Is(h.faulty, ErrForeign)
 	h.faulty = err
-	if isNew {
-		o.Logger.Error("the ledger cannot be used: nothing is sold until it is right again", "database", o.location(), "error", err)
+	state := inTrouble
+	if errors.Is(err, ErrForeign) {
+		state = isForeign
 	}
+	h.use.tell(o, state, err)
 }
 
 // clear notes that the database is right.
 func (h *health) clear(o Options) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.faulty != nil {
-		o.Logger.Info("the ledger can be used again", "database", o.location())
-	}
 	h.faulty = nil
+	h.use.tell(o, noTrouble, nil)
 }
 
 // succeed notes a poll that began at start.
@@ -48,19 +62,21 @@ func (h *health) succeed(o Options, start time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.polled = start
+	if h.unwritten == nil {
+		h.writing.tell(o, noTrouble, nil)
+	}
 }
 
-// wrote notes the outcome of a transaction. It logs the first failure of a series.
+// wrote notes the outcome of a transaction.
 func (h *health) wrote(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case err != nil && h.unwritten == nil:
-		o.Logger.Error("the ledger cannot be written: nothing is sold until it can", "database", o.location(), "error", err)
-	case err == nil && h.unwritten != nil:
-		o.Logger.Info("the ledger can be written again", "database", o.location())
-	}
 	h.unwritten = err
+	state := noTrouble
+	if err != nil {
+		state = inTrouble
+	}
+	h.writing.tell(o, state, err)
 }
 
 // startProbe reports whether a write has failed and no probe is under way.

@@ -79,7 +79,7 @@ func New(o Options) *Ledger {
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
+	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch), health: newHealth()}
 }
 
 // Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"regexp"
@@ -47,7 +48,8 @@ var ErrURL = errors.New("the URL of the database cannot be read: write postgres:
 	"with %-escapes for the special characters of the password")
 
 // CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and
-// password. It connects to nothing. It returns ErrURL.
+// password. It connects to nothing. Where it cannot be read, it returns ErrURL; a certificate that it names may be
+// missing, too.
 func CheckURL(rawURL string) (location string, err error) {
 	config, err := parseURL(rawURL)
 	if err != nil {
@@ -59,22 +61,37 @@ func CheckURL(rawURL string) (location string, err error) {
 	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
 }
 
-// HasPassword reports whether a URL holds a password.
+// HasPassword reports whether a URL holds a password, or may.
 func HasPassword(rawURL string) bool {
 	parsed, err := url.Parse(rawURL)
-	if err != nil || parsed.Scheme == "" {
-		return true // it may
+	if err != nil || parsed.Scheme == "" || isAmbiguous(rawURL) {
+		return true
 	}
 	_, inAuthority := parsed.User.Password()
 	return inAuthority || parsed.Query().Has("password") || parsed.Query().Has("sslpassword")
 }
 
+// isAmbiguous finds a password whose special characters are not escaped: a part of it would be taken for the server
+// or the database, and shown.
+func isAmbiguous(rawURL string) bool {
+	_, rest, _ := strings.Cut(rawURL, "://")
+	before, after := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		before, after = rest[:end], rest[end:]
+	}
+	return strings.Count(before, "@") > 1 || strings.Contains(after, "@")
+}
+
 func parseURL(rawURL string) (*pgx.ConnConfig, error) {
-	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") {
+	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") || isAmbiguous(rawURL) {
 		return nil, ErrURL
 	}
 	config, err := pgx.ParseConfig(rawURL)
-	if err != nil {
+	var missing *fs.PathError
+	switch {
+	case errors.As(err, &missing):
+		return nil, fmt.Errorf("a file that the URL of the database names cannot be read: %w", missing)
+	case err != nil:
 		return nil, ErrURL
 	}
 	// A transaction pooler gives each transaction another connection, so nothing is prepared.

@@ -350,4 +350,13 @@ var mutants = []mutant{
 	{"D4 a backup of another installation is restored", "ledger/restore.go", `if installation != "" && installation != restored.Installation {`, `if installation == "x" && installation != restored.Installation {`, "./ledger", "TestRestoreRefuses|TestARestored"},
 	{"D4 a ledger in use is replaced", "ledger/restore.go", `case isBusy(err), err == nil && mode != "delete":`, `case isBusy(err) && mode == "x":`, "./ledger", "TestRestoreRefuses"},
 	{"K2 a reload leaves the purchases for another ledger", "module.go", `if err := a.store.mayReplace(a.ctx); err != nil {`, `if err := a.store.mayReplace(a.ctx); err != nil && a.ctx.Err() != nil {`, ".", "TestAReloadToAnother"},
+
+	{"postgres: a password stands in the configuration", "database.go", `strings.Contains(url, "{") || ledger.HasPassword(url) }`, `strings.Contains(url, "{") }`, ".", "TestAdaptErrors|TestConfigErrors"},
+	{"postgres: a part of a password is taken for a database", "ledger/postgres.go", `return strings.Count(before, "@") > 1 || strings.Contains(after, "@")`, `return strings.Count(before, "@") > 1 && strings.Contains(after, "@")`, "./ledger", "TestAPasswordIsNot"},
+	{"postgres: Caddy waits for a database that hangs", "database.go", `case <-time.After(startTimeout):`, `case <-time.After(10 * startTimeout):`, ".", "TestCaddyStartsWithout"},
+	{"postgres: a mistyped URL cannot be corrected", "database.go", `if installation == "" {`, `if installation == "x" {`, ".", "TestAReloadCorrects"},
+	{"postgres: a backup is received beside no file", "admin_maintenance.go", "\tif a.ledger.Path() == \"\" {\n\t\tdrain(r)\n\t\treturn ledgerError(ledger.ErrNoFile)\n\t}\n", "", ".", "TestTheOperatorOfAServer"},
+	{"postgres: an unverified server is not warned of", "ledger/postgres_check.go", `way.TLSConfig.InsecureSkipVerify)`, `false)`, "./ledger", "TestVerifiesServer"},
+	{"a database that flaps fills the log", "ledger/notice.go", `at.Sub(n.at[now]) < noticeEvery &&`, `at.Sub(n.at[now]) < 0 &&`, "./ledger", "TestWritesThatFlap"},
+	{"webhooks of an outage fill the log", "webhook.go", `h.app.store.errors.complain(h.logger, "a verified`, `h.logger.Error("a verified`, ".", "TestAnOutageIsLogged"},
 }
