@@ -118,7 +118,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 			return Changes{}, err
 		}
 	}
-	if !isKnown && since != (Position{}) {
+	if !isKnown && since != (Position{}) && l.health.isNewPosition(last) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}

@@ -13,6 +13,7 @@ type health struct {
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
 	probing   bool      // a probe is under way
+	wentBack  Position  // to which the feed went back last
 
 	use, writing notice
 }
@@ -46,6 +47,15 @@ func (h *health) fail(o Options, err error) {
 		state = isForeign
 	}
 	h.use.tell(o, state, err)
+}
+
+// isNewPosition notes where the feed went back to. The same poll is made again until all of its answer is dealt with.
+func (h *health) isNewPosition(p Position) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	isNew := p != h.wentBack
+	h.wentBack = p
+	return isNew
 }
 
 // clear notes that the database is right.
