@@ -104,7 +104,8 @@ func ledgerError(err error) error {
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):
 		return adminError(http.StatusNotFound, errors.New("no such purchase: give its reference, or the id of a session or a payment in full"))
-	case errors.As(err, &ambiguous), errors.Is(err, ledger.ErrUnchanged), errors.Is(err, ledger.ErrNotEmpty), errors.Is(err, errSweeping):
+	case errors.As(err, &ambiguous), errors.Is(err, ledger.ErrUnchanged), errors.Is(err, ledger.ErrNotEmpty), errors.Is(err, ledger.ErrNoFile),
+		errors.Is(err, errSweeping):
 		return adminError(http.StatusConflict, err)
 	case errors.Is(err, ledger.ErrNotExport), errors.Is(err, ledger.ErrNotBackup):
 		return adminError(http.StatusBadRequest, err)

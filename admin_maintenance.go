@@ -112,7 +112,7 @@ func (a *App) startDownload(w http.ResponseWriter, contentType string) *checkedB
 	a.withoutDeadline(w)
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Trailer", headerChecksum)
-	if info, err := os.Stat(a.ledger.Path()); err == nil {
+	if info, err := os.Stat(a.ledger.Path()); err == nil { // PostgreSQL has no file
 		w.Header().Set(headerLedgerSize, strconv.FormatInt(info.Size(), 10))
 	}
 	return &checkedBody{w: w, sum: sha256.New()}
@@ -154,6 +154,9 @@ func (a *App) adminExport(w http.ResponseWriter, r *http.Request) error {
 
 // adminBackup writes a copy of the ledger's file, with the signing keys.
 func (a *App) adminBackup(w http.ResponseWriter, r *http.Request) error {
+	if a.ledger.Path() == "" {
+		return ledgerError(ledger.ErrNoFile)
+	}
 	out := a.startDownload(w, "application/vnd.sqlite3")
 	if err := a.ledger.Backup(r.Context(), out); err != nil {
 		a.logger.Error("the ledger could not be backed up", zap.Error(err))
@@ -210,6 +213,10 @@ func restoredInfoOf(r ledger.Restored) restoredInfo {
 // adminRestoreBackup puts a backup, which is the body, in place of the ledger.
 func (a *App) adminRestoreBackup(w http.ResponseWriter, r *http.Request) error {
 	a.withoutDeadline(w)
+	if a.ledger.Path() == "" {
+		drain(r)
+		return ledgerError(ledger.ErrNoFile)
+	}
 	if !a.store.sweeps.TryLock() {
 		drain(r)
 		return ledgerError(errSweeping)

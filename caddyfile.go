@@ -263,10 +263,11 @@ func (a *App) unmarshalDatabase(d *caddyfile.Dispenser) error {
 	} else {
 		a.Database.Path = where
 	}
-	if strings.HasPrefix(where, "{") { // known in the running Caddy only
-		return nil
+	err := a.Database.check()
+	if err != nil || args[0] == driverPostgres || strings.HasPrefix(where, "{") { // known in the running Caddy only
+		return located(d, err)
 	}
-	_, err := a.Database.place()
+	_, err = a.Database.place()
 	return located(d, err)
 }
 

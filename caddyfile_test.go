@@ -135,6 +135,14 @@ func TestConfigErrors(t *testing.T) {
 			"axra: webhook_secret {file./nonexistent/axra} is empty"},
 		{"W2 webhook without secrets", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}", hook,
 			"axra_webhook: the global option axra has no webhook_secret, so no event could be verified: add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`"},
+		{"database URL unset", map[string]string{"PW_KEY": "bk_live_PLANTED"}, "api_key {env.PW_KEY}\n\t\tdatabase postgres {env.PW_DB}", gate,
+			"axra: database postgres {env.PW_DB} is empty in the running Caddy: set that variable and restart, or use {file./path}"},
+		{"database URL with a password that is not escaped", map[string]string{"PW_KEY": "bk_live_PLANTED", "PW_DB": "postgres://shop:12/PLANTED@localhost/shop"},
+			"api_key {env.PW_KEY}\n\t\tdatabase postgres {env.PW_DB}", gate, "%-escapes for the special characters of the password"},
+		{"database URL of another database", map[string]string{"PW_KEY": "bk_live_PLANTED", "PW_DB": "mysql://shop:PLANTED@localhost/shop"},
+			"api_key {env.PW_KEY}\n\t\tdatabase postgres {env.PW_DB}", gate, "axra: database postgres: the URL of the database cannot be read"},
+		{"database URL with a certificate that is missing", map[string]string{"PW_KEY": "bk_live_PLANTED", "PW_DB": "postgres://shop:PLANTED@localhost/shop?sslmode=verify-full&sslrootcert=/nonexistent.pem"},
+			"api_key {env.PW_KEY}\n\t\tdatabase postgres {env.PW_DB}", gate, "open /nonexistent.pem"},
 		{"key unset", nil, "api_key {env.PW_KEY}", gate,
 			"axra: api_key {env.PW_KEY} is empty"},
 		{"secret unset", map[string]string{"PW_KEY": "bk_test_PLANTED"}, "api_key {env.PW_KEY}\n\t\tapi_secret {env.PW_SECRET}", gate,
@@ -235,6 +243,14 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
 		{"limit within no time", key + `,"limits":{"per_client":{"events":1}}`, ``, "axra: limit per_client must allow at least one session"},
 		{"unknown database", key + `,"database":{"driver":"floppy"}`, ``, "axra: database floppy is unknown"},
+		{"PostgreSQL without a URL", key + `,"database":{"driver":"postgres"}`, ``, "axra: database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`"},
+		{"PostgreSQL with a path", key + `,"database":{"driver":"postgres","path":"/var/lib/axra/ledger.db"}`, ``, "axra: database postgres takes no path"},
+		{"SQLite with a URL", key + `,"database":{"url":"{env.PW_KEY}"}`, ``, "axra: database sqlite takes no URL"},
+		{"a URL as a path", key + `,"database":{"path":"postgres://shop:PLANTED@localhost/shop"}`, ``, "goes behind `database postgres`"},
+		{"a URL as a driver", key + `,"database":{"driver":"postgres://shop:PLANTED@localhost/shop"}`, ``, "goes behind `database postgres`"},
+		{"literal URL with a password", key + `,"database":{"driver":"postgres","url":"postgres://shop:PLANTED@localhost/shop"}`, ``, "must be a placeholder"},
+		{"literal URL that is none", key + `,"database":{"driver":"postgres","url":"localhost/shop"}`, ``, "the URL of the database cannot be read: write postgres://"},
+		{"URL of another placeholder", key + `,"database":{"driver":"postgres","url":"{system.hostname}"}`, ``, "must be a placeholder"},
 		{"endpoint of another scheme", key + `,"endpoint":"gopher://api.useaxra.com"`, ``, "axra: endpoint: not an absolute address: write it as https://example.com"},
 		{"password in the endpoint", key + `,"endpoint":"https://user:PLANTED@api.useaxra.com"`, ``, "axra: endpoint: must not hold a user"},
 		{"address as checkout host", key + `,"checkout_hosts":["https://pay.useaxra.com"]`, ``, "without https:// and path"},
@@ -265,6 +281,8 @@ func TestConfigAccepted(t *testing.T) {
 	if err := os.WriteFile(secretFile, []byte("bs_live_PLANTED\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	databaseFile := filepath.Join(t.TempDir(), "database_url")
+	mustDo(t, os.WriteFile(databaseFile, []byte("postgres://shop:PLANTED@127.0.0.1:1/shop\n"), 0o600))
 	gate := "http://example.com {\n\taxra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}\n}\n"
 	hook := "http://example.com {\n\taxra_webhook /webhooks/axra\n}\n"
 	for _, test := range []struct {
@@ -285,6 +303,9 @@ func TestConfigAccepted(t *testing.T) {
 		{"endpoint and site_url from the environment",
 			map[string]string{"PW_KEY": "bk_test_PLANTED", "PW_ENDPOINT": "http://127.0.0.1:8403", "PW_SITE": "https://example.com"},
 			"api_key {env.PW_KEY}\n\t\tendpoint {env.PW_ENDPOINT}\n\t\tsite_url {env.PW_SITE}", gate},
+		{"database in the environment", map[string]string{"PW_KEY": "bk_live_PLANTED", "PW_DB": " postgres://shop:PLANTED%2F@127.0.0.1:1/shop\n"},
+			"api_key {env.PW_KEY}\n\t\tdatabase postgres {env.PW_DB}", gate},
+		{"database in a file", map[string]string{"PW_KEY": "bk_live_PLANTED"}, "api_key {env.PW_KEY}\n\t\tdatabase postgres {file." + databaseFile + "}", gate},
 		{"no gate at all", nil, "", "http://example.com {\n\trespond ok\n}\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -15,16 +16,65 @@ import (
 // are looked at in seconds and minutes.
 const maxSkew = 30 * time.Second
 
-// checkLedger looks at where the ledger is, and opens nothing.
+// serverTimeout is how long the check waits for a database server.
+const serverTimeout = 3 * time.Second
+
+// checkLedger looks at where the ledger is. It opens no file, and only reads from a server.
 func (e *examination) checkLedger() []finding {
 	found := &remarks{check: "ledger"}
+	if url := e.app.store.at.url; url != "" {
+		e.checkServer(found, url, e.app.ledger.Location())
+		return found.list
+	}
 	path := e.app.ledger.Path()
 	if !e.namesDatabase() {
 		e.note("whether the service has the same ledger: without `database sqlite PATH` it lies in the data directory of whoever runs Caddy, here %s", path)
 	}
+	e.checkLedgerPath(found, path)
+	return found.list
+}
+
+// checkServer looks at a PostgreSQL server.
+func (e *examination) checkServer(found *remarks, url, location string) {
+	if verifies, err := ledger.VerifiesServer(url); err == nil && !verifies {
+		found.warn(location, "add sslmode=verify-full to the URL, and sslrootcert=FILE where the server's certificate is not from a public authority",
+			"the server's certificate is not checked: whoever is on the way may read the password and change what was paid")
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, serverTimeout)
+	defer cancel()
+	state, err := ledger.CheckServer(ctx, url)
+	switch {
+	case errors.Is(err, ledger.ErrCredentials):
+		found.fail(location, "correct user and password in the URL of `database postgres`", "%s", err)
+	case errors.Is(err, ledger.ErrNoDatabase):
+		found.fail(location, "create it, `CREATE DATABASE … ENCODING 'UTF8'`, or correct the URL of `database postgres`", "%s", err)
+	case err != nil:
+		found.fail(location, "start the server, and let this machine reach it (name server, firewall, pg_hba.conf); without it Caddy starts, but sells nothing",
+			"the server cannot be asked: %s", err)
+	}
+	for _, fault := range state.Faults {
+		found.fail(location, fault.Fix, "%s", fault.Err)
+	}
+	switch {
+	case err != nil || len(state.Faults) > 0:
+	case state.HasPayments:
+		found.ok(location, "it is there, of installation %s, with payments, and can be read and written", state.Installation)
+	case state.Exists:
+		found.ok(location, "it is there, of installation %s, without a payment so far, and can be read and written", state.Installation)
+	default:
+		found.ok(location, "new: Caddy makes it when it starts, in the schema axra. If there should be purchases, the URL is wrong")
+	}
+}
+
+// namesDatabase reports whether the configuration says where the ledger is.
+func (e *examination) namesDatabase() bool {
+	return e.app.Database != nil && (e.app.Database.Path != "" || e.app.Database.URL != "")
+}
+
+func (e *examination) checkLedgerPath(found *remarks, path string) {
 	if err := ledger.CheckLocation(path); err != nil {
 		found.fail(path, "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db", "no ledger can be there: %s", err)
-		return found.list
+		return
 	}
 	if isRoot() {
 		e.note("whether the user of Caddy may write to %s: this command runs as root", filepath.Dir(path))
@@ -38,11 +88,7 @@ func (e *examination) checkLedger() []finding {
 	default:
 		checkLedgerFiles(found, path, info)
 	}
-	return found.list
 }
-
-// namesDatabase reports whether the configuration says where the ledger is.
-func (e *examination) namesDatabase() bool { return e.app.Database != nil && e.app.Database.Path != "" }
 
 // checkNewLedger is about a ledger that Caddy makes when it starts.
 func checkNewLedger(found *remarks, path string) {

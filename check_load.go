@@ -112,6 +112,9 @@ func (a *App) placeholders() []configuredSecret {
 	for _, value := range a.WebhookSecrets {
 		all = append(all, configuredSecret{"webhook_secret", value})
 	}
+	if a.Database != nil && needsSecrecy(a.Database.URL) {
+		all = append(all, configuredSecret{"database postgres", a.Database.URL})
+	}
 	return slices.DeleteFunc(all, func(p configuredSecret) bool { return p.value == "" })
 }
 

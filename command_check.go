@@ -18,9 +18,9 @@ func checkCommand() *cobra.Command {
 Reads a configuration as caddy validate does, without starting it, and reports what
 would keep visitors from paying or let them in for free, each with its fix.
 
-Nothing is written, and nothing is called. (Caddy itself creates its local authority where a site needs one,
-as it does for caddy validate.) With --live, Axra is sent one request that creates
-nothing, and the addresses of the webhooks are requested.
+Nothing is written, and nothing is called but a PostgreSQL server, for reading. (Caddy itself creates its local
+authority where a site needs one, as it does for caddy validate.) With --live, Axra is sent one request that
+creates nothing, and the addresses of the webhooks are requested.
 
 The exit code is 1 if there is an error; with --strict, if there is a warning too.
 Run it as the user and in the environment of the service: --envfile reads the file

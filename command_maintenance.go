@@ -71,7 +71,9 @@ func backupCommand() *cobra.Command {
 Writes a copy of the ledger's SQLite file, as it is at one moment, while Caddy runs; - is the standard output.
 The file gets mode 0600. ` + holdsKeys + `
 
-The file is put in place only when all of it has come. To put it back: caddy axra restore-backup.`,
+The file is put in place only when all of it has come. To put it back: caddy axra restore-backup.
+
+A ledger in PostgreSQL is backed up by pg_dump and put back by pg_restore.`,
 		Example: "  caddy axra backup /var/backups/axra-$(date +%F).db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -240,7 +242,7 @@ func restoreBackupCommand() *cobra.Command {
 Puts a backup in place of the ledger of the Caddy that runs; nothing is sold for that moment. The ledger that is
 replaced is kept beside it. What was paid since the backup is missing then: have Axra send those events again.
 
-Without a running Caddy, --database names the ledger's file: by default axra/ledger.db in Caddy's data directory,
+This is about a ledger in SQLite. Without a running Caddy, --database names the ledger's file: by default axra/ledger.db in Caddy's data directory,
 such as /var/lib/caddy/.local/share/caddy/axra/ledger.db.`,
 		Args: cobra.ExactArgs(1),
 	}

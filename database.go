@@ -48,21 +48,55 @@ type place struct{ path, url string }
 
 // place is where the database is; the error names the fix.
 func (d *Database) place() (place, error) {
-	var configured Database
-	if d != nil {
-		configured = *d
+	if err := d.check(); err != nil {
+		return place{}, err
 	}
-	switch configured.Driver {
-	case "", driverSQLite:
-		path, err := sqlitePath(configured.Path)
-		return place{path: path}, err
-	case driverPostgres:
-		url, err := postgresURL(configured.URL)
+	if d != nil && d.Driver == driverPostgres {
+		url, err := postgresURL(d.URL)
 		return place{url: url}, err
 	}
-	return place{}, fmt.Errorf("axra: database %s is unknown: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or "+
-		"`database postgres {env.AXRA_DATABASE_URL}`", configured.Driver)
+	path := ""
+	if d != nil {
+		path = d.Path
+	}
+	path, err := sqlitePath(path)
+	return place{path: path}, err
 }
+
+// check reports what can be told without the environment of the running Caddy. What stands in the wrong place may
+// be a URL, so it is not repeated.
+func (d *Database) check() error {
+	switch {
+	case d == nil:
+	case isURL(d.Driver), isURL(d.Path):
+		return errors.New("axra: the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
+	case d.Driver == driverPostgres && d.Path != "":
+		return errors.New("axra: database postgres takes no path: " + writePostgres)
+	case d.Driver == driverPostgres && d.URL == "":
+		return errors.New("axra: database postgres needs a URL: " + writePostgres)
+	case d.Driver == driverPostgres && needsSecrecy(d.URL):
+		if err := secretIsPlaceholder("the URL of database postgres", d.URL); err != nil {
+			return fmt.Errorf("axra: %w", err)
+		}
+	case d.Driver == driverPostgres:
+		if _, err := ledger.CheckURL(d.URL); errors.Is(err, ledger.ErrURL) { // a certificate may be on another machine
+			return fmt.Errorf("axra: database postgres: %w", err)
+		}
+	case d.Driver != "" && d.Driver != driverSQLite:
+		return fmt.Errorf("axra: database %s is unknown: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or "+
+			"`database postgres {env.AXRA_DATABASE_URL}`", d.Driver)
+	case d.URL != "":
+		return errors.New("axra: database sqlite takes no URL: write `database sqlite /var/lib/axra/ledger.db`, or " + writePostgres)
+	}
+	return nil
+}
+
+const writePostgres = "write `database postgres {env.AXRA_DATABASE_URL}`"
+
+func isURL(text string) bool { return strings.Contains(text, "://") }
+
+// needsSecrecy reports whether a URL is a placeholder, or must be one.
+func needsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.HasPassword(url) }
 
 func sqlitePath(configured string) (string, error) {
 	if configured == "" {
@@ -83,11 +117,8 @@ func sqlitePath(configured string) (string, error) {
 }
 
 func postgresURL(configured string) (string, error) {
-	if configured == "" {
-		return "", errors.New("axra: database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`")
-	}
 	url := configured
-	if strings.Contains(configured, "{") || ledger.HasPassword(configured) {
+	if needsSecrecy(configured) {
 		var err error
 		if url, err = resolveSecret("database postgres", configured); err != nil {
 			return "", err
@@ -101,6 +132,7 @@ func postgresURL(configured string) (string, error) {
 
 // store is the open ledger, with what a node remembers of it. It outlives a reload.
 type store struct {
+	at      place
 	ledger  *ledger.Ledger
 	access  *access.Cache
 	keyring *token.Keyring
@@ -115,6 +147,7 @@ type store struct {
 	made     time.Time
 	starting sync.Once
 	started  atomic.Bool
+	failed   atomic.Bool // it could not be opened
 	stop     context.CancelFunc
 	stopped  chan struct{}
 }
@@ -128,6 +161,7 @@ const (
 // newStore makes a store for a database that is not opened yet.
 func newStore(at place) *store {
 	s := &store{
+		at:      at,
 		keyring: token.NewKeyring(now),
 		stages:  cache.Expiring[*progress](maxProgress, progressLife),
 		used:    cache.New[*struct{}](maxProgress),
@@ -159,34 +193,49 @@ func newStore(at place) *store {
 // onChange is called after each commit of this process that changed what tokens may do.
 func (s *store) onChange(purchaseIDs []string, _ bool) { s.access.Drop(purchaseIDs) }
 
+// startTimeout is how long Caddy's start waits for the database.
+const startTimeout = 2 * time.Second
+
 // start opens the database and follows its change feed, once for all configurations. A database that cannot be
-// opened does not keep Caddy from starting: it is tried again every second.
+// opened, or not in time, does not keep Caddy from starting: it is tried again every second.
 func (s *store) start(logger *zap.Logger) {
 	s.logger.Store(logger)
 	s.starting.Do(func() {
 		s.started.Store(true)
 		ctx, cancel := context.WithCancel(context.Background())
 		s.stop = cancel
-		if s.open(ctx) {
-			_ = s.access.Poll(ctx) // the first visitor may buy; the loop below tells of an error
-		}
+		tried := make(chan struct{})
 		go func() {
 			defer close(s.stopped)
-			s.access.Follow(ctx, func(err error) {
-				switch {
-				case err == nil || ctx.Err() != nil:
-				case !s.open(ctx): // which leaves one that is open as it is
-				default:
-					ledgerErrors.WithLabelValues(operationPoll).Inc()
-					s.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
-				}
-			})
+			if s.open(ctx) {
+				_ = s.access.Poll(ctx) // the first visitor may buy; the loop below tells of an error
+			}
+			close(tried)
+			s.follow(ctx)
 		}()
+		select {
+		case <-tried:
+		case <-time.After(startTimeout):
+		}
+	})
+}
+
+// follow polls the change feed, and opens the database where it is not open yet.
+func (s *store) follow(ctx context.Context) {
+	s.access.Follow(ctx, func(err error) {
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		ledgerErrors.WithLabelValues(operationPoll).Inc()
+		wasClosed := s.failed.Load()
+		if s.open(ctx) && !wasClosed {
+			s.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
+		}
 	})
 }
 
 // mayReplace refuses a reload that would leave the purchases of the running configuration for the ledger of
-// another installation: their buyers would be strangers.
+// another installation: their buyers would be strangers. It creates nothing.
 func (s *store) mayReplace(ctx context.Context) error {
 	var running *store
 	pool.Range(func(_, value any) bool {
@@ -198,24 +247,39 @@ func (s *store) mayReplace(ctx context.Context) error {
 	if running == nil || s.started.Load() {
 		return nil
 	}
+	installation := running.keyring.Installation()
+	if installation == "" {
+		return nil // it could never be opened, so nobody has been let in by it
+	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	for _, err := range running.ledger.List(ctx, ledger.Filter{Limit: 1}) { // what cannot be read may hold some
-		if !s.isOf(ctx, running.keyring.Installation()) {
+		found, otherErr := s.installation(ctx)
+		if otherErr != nil || found != installation {
 			return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
-				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Location(), running.ledger.Location()), err)
+				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`", s.ledger.Location(), running.ledger.Location()), err, otherErr)
 		}
 	}
 	return nil
 }
 
-// isOf reports whether the database exists and is of an installation. It creates none.
-func (s *store) isOf(ctx context.Context, installation string) bool {
-	if exists, err := s.ledger.Exists(ctx); err != nil || !exists || !s.open(ctx) {
-		return false
+// installation is that of the ledger in the database; empty: there is none, and none is made.
+func (s *store) installation(ctx context.Context) (string, error) {
+	if s.at.url != "" {
+		state, err := ledger.CheckServer(ctx, s.at.url)
+		return state.Installation, err
+	}
+	if exists, err := s.ledger.Exists(ctx); err != nil || !exists {
+		return "", err
+	}
+	if _, err := s.ledger.Open(ctx); err != nil {
+		return "", err
 	}
 	set, err := s.ledger.Keys(ctx)
-	return err == nil && set.Installation == installation
+	if errors.Is(err, ledger.ErrNotFound) {
+		return "", nil
+	}
+	return set.Installation, err
 }
 
 // open opens the database, or creates it.
@@ -223,12 +287,18 @@ func (s *store) open(ctx context.Context) (opened bool) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	created, err := s.ledger.Open(ctx)
-	if err != nil {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return false
+	case err != nil:
+		s.failed.Store(true)
 		s.logLimited("the ledger cannot be opened; nothing is sold, and webhooks are asked to come again", err)
 		return false
-	}
-	if created {
+	case created:
 		s.logger.Load().Warn("a new ledger was created: it holds no purchases yet", zap.String("database", s.ledger.Location()))
+	}
+	if s.failed.Swap(false) {
+		s.logger.Load().Info("the ledger was opened", zap.String("database", s.ledger.Location()))
 	}
 	return true
 }

@@ -6,11 +6,46 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/pgtest"
 )
 
-// The queries of docs/ledger.md answer what they say, on a copy of a ledger.
+// The queries of docs/ledger.md answer what they say, on a copy of a ledger in SQLite and on one in PostgreSQL.
 func TestTheQueriesOfTheDocumentation(t *testing.T) {
-	w := office(t)
+	t.Run("SQLite", func(t *testing.T) {
+		w := office(t)
+		tryQueries(t, w, func(query string) string { return query }, func() (*sql.DB, error) { return sql.Open("sqlite", w.backup()) })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		databaseURL := pgtest.Shared(t).NewDatabase(t)
+		tryQueries(t, officeOf(t, databaseURL), forPostgres(t), func() (*sql.DB, error) {
+			return sql.Open("pgx", databaseURL+"?search_path=axra&default_transaction_read_only=on")
+		})
+	})
+}
+
+// forPostgres changes a query as the table in docs/ledger.md says.
+func forPostgres(t *testing.T) func(string) string {
+	t.Helper()
+	type change struct {
+		from *regexp.Regexp
+		to   string
+	}
+	var changes []change
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| `([^`]+)` \\|$").FindAllStringSubmatch(readDoc(t, "docs/ledger.md"), -1) {
+		from := strings.ReplaceAll(regexp.QuoteMeta(row[1]), "paid_at", `([a-z._]+)`) // it stands for any column
+		changes = append(changes, change{regexp.MustCompile(from), strings.ReplaceAll(row[2], "paid_at", "$1")})
+	}
+	return func(query string) string {
+		for _, c := range changes {
+			query = c.from.ReplaceAllString(query, c.to)
+		}
+		return query
+	}
+}
+
+func tryQueries(t *testing.T, w *world, adapt func(string) string, open func() (*sql.DB, error)) {
+	t.Helper()
 	for range 2 {
 		w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
 	}
@@ -24,7 +59,7 @@ func TestTheQueriesOfTheDocumentation(t *testing.T) {
 	body := encode(t, event)
 	w.deliver(body, sign(body, webhookSecret))
 
-	db, err := sql.Open("sqlite", w.backup())
+	db, err := open()
 	mustDo(t, err)
 	t.Cleanup(func() { mustDo(t, db.Close()) })
 	queries := regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(readDoc(t, "docs/ledger.md"), -1)
@@ -41,9 +76,9 @@ func TestTheQueriesOfTheDocumentation(t *testing.T) {
 		t.Fatalf("%d queries", len(queries))
 	}
 	for i, query := range queries {
-		rows := selected(t, db, query[1])
+		rows := selected(t, db, adapt(query[1]))
 		if len(rows) != 1 || !strings.Contains(rows[0], want[i]) {
-			t.Errorf("%s\nreturns %q, want one row with %q", query[1], rows, want[i])
+			t.Errorf("%s\nreturns %q, want one row with %q", adapt(query[1]), rows, want[i])
 		}
 	}
 }

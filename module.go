@@ -544,10 +544,12 @@ func anySuspended() float64 {
 func oldestFeed() float64 {
 	oldest := 0.0
 	pool.Range(func(_, value any) bool {
-		if s, ok := value.(*store); ok {
-			if polled := s.ledger.PolledAt(); !polled.IsZero() {
-				oldest = max(oldest, now().Sub(polled).Seconds())
+		if s, ok := value.(*store); ok && s.started.Load() {
+			polled := s.ledger.PolledAt()
+			if polled.IsZero() {
+				polled = s.made // it could never be opened
 			}
+			oldest = max(oldest, now().Sub(polled).Seconds())
 		}
 		return true
 	})

@@ -129,7 +129,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	outcome, err = h.app.take(ctx, event)
 	if err != nil {
 		ledgerErrors.WithLabelValues(operationWrite).Inc()
-		h.app.complain(h.logger, "a verified event could not be stored; Axra is asked to send it again",
+		h.app.store.errors.complain(h.logger, "a verified event could not be stored; Axra is asked to send it again",
 			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)),
 			zap.String("payment", shorten(event.Payment)), zap.Error(err))
 		return http.StatusServiceUnavailable, "not_stored", event.Type

@@ -52,7 +52,8 @@ type world struct {
 	site     string // "http://localhost:PORT"
 	root     string // files of the site
 	storage  string // Caddy's storage
-	database string // the ledger
+	database string // the ledger's file
+	keptIn   string // what `database` says; empty: that file
 	broken   bool   // by breakLedger
 	logs     string // Caddy's log file
 	logLevel string
@@ -69,6 +70,10 @@ type worldOptions struct {
 	Caddyfile string
 	Sandbox   sandbox.Config
 	LogLevel  string // default: DEBUG
+	// DatabaseURL puts the ledger into PostgreSQL.
+	DatabaseURL string
+	// Broken says that the ledger cannot be opened at first.
+	Broken bool
 }
 
 // fiveLines is the Caddyfile at the top of the design, with what a test must add.
@@ -96,6 +101,11 @@ func newWorld(t testing.TB, options worldOptions) *world {
 	w := &world{t: t, port: freePort(t), root: t.TempDir(), storage: t.TempDir(), logLevel: cmp.Or(options.LogLevel, "DEBUG")}
 	w.logs = filepath.Join(t.TempDir(), "caddy.log")
 	w.database = filepath.Join(w.storage, "axra", "ledger.db")
+	if options.DatabaseURL != "" {
+		t.Setenv("AXRA_DATABASE_URL", options.DatabaseURL)
+		w.keptIn = "postgres {env.AXRA_DATABASE_URL}"
+	}
+	w.broken = options.Broken
 	w.site = "http://localhost:" + w.port
 	w.write("index.html", "free")
 	w.write("premium/index.html", marker+" index")
@@ -163,7 +173,7 @@ func (w *world) expand(config string) string {
 	tlsSite := strings.Contains(config, "local_certs")
 	expanded := strings.NewReplacer(
 		"SETUP", fmt.Sprintf("admin %s\n\tpersist_config off\n\tauto_https off\n\tstorage file_system %s\n\tlog {\n\t\toutput file %s\n\t\tlevel %s\n\t}\n\tservers {\n\t\tprotocols h1%s\n\t}", admin, w.storage, w.logs, w.logLevel, maxHeader),
-		"ENDPOINT", w.axra.URL+"/api/v1\n\t\tdatabase sqlite "+w.database,
+		"ENDPOINT", w.axra.URL+"/api/v1\n\t\tdatabase "+w.place(),
 		"PORT", w.port,
 		"ROOT", w.root,
 	).Replace(config)
@@ -172,6 +182,9 @@ func (w *world) expand(config string) string {
 	}
 	return expanded
 }
+
+// place is what the option database says.
+func (w *world) place() string { return cmp.Or(w.keptIn, "sqlite "+w.database) }
 
 // admin is where Caddy's admin API listens, where a test wants one.
 func (w *world) admin() string {

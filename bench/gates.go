@@ -101,10 +101,18 @@ func (s *site) axraOption(endpoint, algorithm, further string) string {
 		api_key {env.AXRA_API_KEY}
 		webhook_secret {env.AXRA_WEBHOOK_SECRET}
 		endpoint %s
-		database sqlite %q
+		database %s
 		signing_algorithm %s
 		%s
-	}`, endpoint+apiPrefix, s.ledger, algorithm, further)
+	}`, endpoint+apiPrefix, s.database(), algorithm, further)
+}
+
+// database is what the option of that name takes. A URL holds a password, so it stands in a file.
+func (s *site) database() string {
+	if !s.ledger.isPostgres() {
+		return fmt.Sprintf("sqlite %q", string(s.ledger))
+	}
+	return "postgres {file." + filepath.Join(s.home, "url") + "}"
 }
 
 const axraSite = `	axra_webhook /webhooks/axra

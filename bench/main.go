@@ -39,6 +39,7 @@ type options struct {
 	flood    int    // requests a second
 	starts   int
 	settle   time.Duration // until memory is read
+	postgres string        // URL of a server for the ledgers of the section webhook; empty: SQLite
 	payments []int         // in the ledgers of the section webhook
 	asXcaddy bool          // build as it does; the tests do not
 	say      io.Writer
@@ -105,6 +106,7 @@ func parse(args []string, say io.Writer) (options, error) {
 	flags.IntVar(&o.tokens, "tokens", 10*rememberedTokens, "different valid tokens that come by in the section visitors")
 	flags.IntVar(&o.sessions, "sessions", 20_000, "purchases to which they belong")
 	payments := flags.String("payments", "1000,1000000", "payments in the ledgers of the section webhook at first, the smallest first")
+	flags.StringVar(&o.postgres, "postgres", "", "URL of a PostgreSQL server, as a user who may make databases: the section webhook measures it in place of SQLite")
 	flags.IntVar(&o.flood, "flood", 2000, "requests a second of the flood")
 	flags.IntVar(&o.starts, "starts", 15, "starts of each Caddy in the section cost")
 	flags.Func("extra", "one more gate: NAME=EXECUTABLE,CADDYFILE,COOKIE; may be repeated", func(text string) error {

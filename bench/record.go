@@ -32,7 +32,7 @@ func init() {
 // bareRecorder records a payment in a ledger of its own for each request. It reads the body and ignores it:
 // no signature is checked, nothing is decoded, counted, logged or announced.
 type bareRecorder struct {
-	Ledger   string `json:"ledger,omitempty"`   // path
+	Ledger   string `json:"ledger,omitempty"`   // path or URL
 	Metadata string `json:"metadata,omitempty"` // file with the metadata of what is sold, JSON
 
 	payment func() (ledger.Payment, error)
@@ -47,7 +47,7 @@ func (*bareRecorder) CaddyModule() caddy.ModuleInfo {
 // Provision opens the ledger. The metadata is read by the first request, as the site beside has to sell once.
 func (b *bareRecorder) Provision(ctx caddy.Context) (err error) {
 	b.payment = sync.OnceValues(b.read)
-	b.ledger, err = openLedger(ctx, b.Ledger)
+	b.ledger, err = openLedger(ctx, place(b.Ledger))
 	return err
 }
 

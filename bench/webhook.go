@@ -56,7 +56,7 @@ var atOnce = [...]int{1, connections}
 type webhookShop struct {
 	*site
 	payments   int
-	bareLedger string
+	bareLedger place
 	sold       map[string]string // metadata of a checkout
 	loads      [len(atOnce)]struct{ webhook, bare contender }
 	before     [2]rows // of both ledgers, after the warm-up
@@ -71,11 +71,17 @@ func (b *bench) openWebhookShop(ctx context.Context, payments int) (*webhookShop
 	if err != nil {
 		return nil, err
 	}
-	shop := &webhookShop{site: s, payments: payments, bareLedger: filepath.Join(s.home, "bare.db")}
+	if s.ledger, err = b.newPlace(ctx, string(s.ledger)); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(s.home, "url"), []byte(s.ledger), 0o600); err != nil {
+		return nil, err
+	}
+	shop := &webhookShop{site: s, payments: payments}
 	if _, err := makeLedger(ctx, s.ledger, "HS256", payments); err != nil {
 		return nil, err
 	}
-	if err := copyFile(s.ledger, shop.bareLedger); err != nil {
+	if shop.bareLedger, err = b.copy(ctx, s.ledger, filepath.Join(s.home, "bare.db")); err != nil {
 		return nil, err
 	}
 	if s.api, err = b.newShop(s); err != nil {
@@ -194,8 +200,8 @@ func (s *webhookShop) check(ctx context.Context) error {
 			accepted[1] += p.bare.requests
 		}
 	}
-	for i, path := range []string{s.ledger, s.bareLedger} {
-		after, err := countRows(ctx, path)
+	for i, at := range []place{s.ledger, s.bareLedger} {
+		after, err := countRows(ctx, at)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -13,8 +12,10 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-func TestAPurchaseSaysWhatWasSold(t *testing.T) {
-	w := newWorld(t)
+func TestAPurchaseSaysWhatWasSold(t *testing.T) { onEach(t, testAPurchaseSaysWhatWasSold) }
+
+func testAPurchaseSaysWhatWasSold(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	p := payment("cs_1", "pay_1", "pay_2")
 	p.Metadata, p.Terms.Downloads = map[string]string{"order": "7"}, 4
 	recorded, err := w.RecordPayment(t.Context(), p)
@@ -28,7 +29,10 @@ func TestAPurchaseSaysWhatWasSold(t *testing.T) {
 	if recorded.Purchase != want || !recorded.New || recorded.Before != "" || recorded.DoubleCharge {
 		t.Errorf("recorded %+v", recorded)
 	}
-	stored := recorded.Payment
+	stored, err := w.Payment(t.Context(), "cs_1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if !stored.Paid.Equal(p.Paid) || !stored.Terms.Price.Equal(p.Terms.Price) || stored.Metadata["order"] != "7" ||
 		stored.Terms.Access != p.Terms.Access || !slices.Equal(stored.PaymentIDs, p.PaymentIDs) || stored.Source != ledger.FromAxra {
 		t.Errorf("the payment is %+v", stored)
@@ -43,7 +47,9 @@ func TestAPurchaseSaysWhatWasSold(t *testing.T) {
 	}
 }
 
-func TestALateWebhookCostsNoBoughtTime(t *testing.T) {
+func TestALateWebhookCostsNoBoughtTime(t *testing.T) { onEach(t, testALateWebhookCostsNoBoughtTime) }
+
+func testALateWebhookCostsNoBoughtTime(t *testing.T, on backend) {
 	for _, test := range []struct {
 		name string
 		age  time.Duration
@@ -54,7 +60,7 @@ func TestALateWebhookCostsNoBoughtTime(t *testing.T) {
 		{"older", 5*time.Minute + time.Second, start},
 		{"from the future", -time.Second, start},
 	} {
-		w := newWorld(t)
+		w := newWorld(t, on)
 		p := at(-test.age, payment("a"))
 		w.pay(t, p)
 		w.clock.advance(time.Hour)
@@ -68,7 +74,11 @@ func TestALateWebhookCostsNoBoughtTime(t *testing.T) {
 }
 
 func TestW6AHundredDeliveriesAreOnePayment(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testW6AHundredDeliveriesAreOnePayment)
+}
+
+func testW6AHundredDeliveriesAreOnePayment(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	var callers sync.WaitGroup
 	var mu sync.Mutex
 	news := 0
@@ -92,8 +102,10 @@ func TestW6AHundredDeliveriesAreOnePayment(t *testing.T) {
 	}
 }
 
-func TestAHalfDeliveryIsHealed(t *testing.T) {
-	w := newWorld(t)
+func TestAHalfDeliveryIsHealed(t *testing.T) { onEach(t, testAHalfDeliveryIsHealed) }
+
+func testAHalfDeliveryIsHealed(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, payment("a", "p", "q"))
 	w.tell(t, event(ledger.EventRefunded, "", "q"))
 	for _, statement := range []string{
@@ -111,7 +123,11 @@ func TestAHalfDeliveryIsHealed(t *testing.T) {
 }
 
 func TestASecondChargeOfASessionIsReported(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testASecondChargeOfASessionIsReported)
+}
+
+func testASecondChargeOfASessionIsReported(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, payment("a", "p"))
 	recorded, err := w.RecordPayment(t.Context(), payment("a", "z"))
 	if err != nil || !recorded.DoubleCharge {
@@ -123,8 +139,10 @@ func TestASecondChargeOfASessionIsReported(t *testing.T) {
 	}
 }
 
-func TestRecordedEventsSayWhatChanged(t *testing.T) {
-	w := newWorld(t)
+func TestRecordedEventsSayWhatChanged(t *testing.T) { onEach(t, testRecordedEventsSayWhatChanged) }
+
+func testRecordedEventsSayWhatChanged(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	recorded, err := w.RecordEvent(t.Context(), event(ledger.EventRefunded, "", "p"))
 	if err != nil || !recorded.New || recorded.Purchase.ID != "" || recorded.Payment.SessionID != "" {
 		t.Errorf("before the payment: %+v, %v", recorded, err)
@@ -141,7 +159,11 @@ func TestRecordedEventsSayWhatChanged(t *testing.T) {
 }
 
 func TestTheOperatorClosesWhateverThePaymentsSay(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testTheOperatorClosesWhateverThePaymentsSay)
+}
+
+func testTheOperatorClosesWhateverThePaymentsSay(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	decide := func(kind ledger.DecisionKind, want error, status ledger.Status) {
 		t.Helper()
@@ -168,8 +190,10 @@ func TestTheOperatorClosesWhateverThePaymentsSay(t *testing.T) {
 	wantError(t, "an unknown purchase", err, ledger.ErrNotFound)
 }
 
-func TestWhatIsGivenIsAPurchase(t *testing.T) {
-	w := newWorld(t)
+func TestWhatIsGivenIsAPurchase(t *testing.T) { onEach(t, testWhatIsGivenIsAPurchase) }
+
+func testWhatIsGivenIsAPurchase(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	gift := ledger.Payment{Terms: month(), Note: "for the press"}
 	first, err := w.Give(t.Context(), gift)
 	if err != nil || first.Status != ledger.Active || !first.EndsAt.Equal(start.AddDate(0, 0, 30)) {
@@ -186,8 +210,10 @@ func TestWhatIsGivenIsAPurchase(t *testing.T) {
 	}
 }
 
-func TestDevices(t *testing.T) {
-	w := newWorld(t)
+func TestDevices(t *testing.T) { onEach(t, testDevices) }
+
+func testDevices(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	add := func(what, device string, want error) {
 		t.Helper()
@@ -213,8 +239,10 @@ func TestDevices(t *testing.T) {
 	add("one of an unknown purchase", "1", ledger.ErrNotFound)
 }
 
-func TestClaims(t *testing.T) {
-	w := newWorld(t)
+func TestClaims(t *testing.T) { onEach(t, testClaims) }
+
+func testClaims(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	for _, test := range []struct {
 		kind   ledger.ClaimKind
@@ -232,8 +260,10 @@ func TestClaims(t *testing.T) {
 	wantError(t, "a refunded purchase", w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "1"}), ledger.ErrInactive)
 }
 
-func TestDownloadWindows(t *testing.T) {
-	w := newWorld(t)
+func TestDownloadWindows(t *testing.T) { onEach(t, testDownloadWindows) }
+
+func testDownloadWindows(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	p := payment("a")
 	p.Terms.Downloads = 2
 	id := w.pay(t, p)
@@ -260,8 +290,10 @@ func TestDownloadWindows(t *testing.T) {
 	open("an unknown purchase", ledger.ErrNotFound, time.Time{})
 }
 
-func TestK4KeysAreMadeOnce(t *testing.T) {
-	w := newWorld(t)
+func TestK4KeysAreMadeOnce(t *testing.T) { onEach(t, testK4KeysAreMadeOnce) }
+
+func testK4KeysAreMadeOnce(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	first, err := w.Keys(t.Context())
 	if err != nil || first.Installation == "" || len(first.Keys) != 0 {
 		t.Fatalf("the installation is %+v, %v", first, err)
@@ -288,11 +320,14 @@ func TestK4KeysAreMadeOnce(t *testing.T) {
 }
 
 func TestT7TheFeedSaysWhatTokensMayNoLongerDo(t *testing.T) {
+	onEach(t, testT7TheFeedSaysWhatTokensMayNoLongerDo)
+}
+
+func testT7TheFeedSaysWhatTokensMayNoLongerDo(t *testing.T, on backend) {
 	var told []string
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	w := openWorld(t, ledger.Options{Path: path, OnChange: func(ids []string, keys bool) {
-		told = append(told, fmt.Sprint(len(ids), keys))
-	}})
+	o := on.place(t)
+	o.OnChange = func(ids []string, keys bool) { told = append(told, fmt.Sprint(len(ids), keys)) }
+	w := openWorld(t, o)
 	var id string
 	position := w.poll(t, ledger.Position{}).Position
 	for _, test := range []struct {
@@ -348,8 +383,10 @@ func parallel(from, to int, f func(int)) {
 	callers.Wait()
 }
 
-func TestManyChangesAreAllChanges(t *testing.T) {
-	w := newFastWorld(t)
+func TestManyChangesAreAllChanges(t *testing.T) { onEach(t, testManyChangesAreAllChanges) }
+
+func testManyChangesAreAllChanges(t *testing.T, on backend) {
+	w := newFastWorld(t, on)
 	parallel(0, 1001, func(i int) { w.pay(t, payment(fmt.Sprint(i))) })
 	position := w.poll(t, ledger.Position{}).Position
 	refund := func(i int) { w.tell(t, event(ledger.EventRefunded, fmt.Sprint(i))) }
@@ -367,8 +404,10 @@ func TestManyChangesAreAllChanges(t *testing.T) {
 	}
 }
 
-func TestSweepingKeepsTheNewestChange(t *testing.T) {
-	w := newWorld(t)
+func TestSweepingKeepsTheNewestChange(t *testing.T) { onEach(t, testSweepingKeepsTheNewestChange) }
+
+func testSweepingKeepsTheNewestChange(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	first := w.poll(t, ledger.Position{}).Position
 	for range 3 {
@@ -389,7 +428,11 @@ func TestSweepingKeepsTheNewestChange(t *testing.T) {
 }
 
 func TestACallerThatStopsWaitingIsNotAnswered(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testACallerThatStopsWaitingIsNotAnswered)
+}
+
+func testACallerThatStopsWaitingIsNotAnswered(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := w.RecordPayment(ctx, payment("a"))

@@ -30,6 +30,7 @@ type database interface {
 type dialect struct {
 	tables  string              // lists the names of the ledger's tables
 	migrate func(string) string // makes a migration's script fit
+	analyze string              // makes the planner statistics, after many rows were inserted
 }
 
 func (o Options) dialect() dialect {

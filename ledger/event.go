@@ -66,11 +66,15 @@ func (l *Ledger) recordEvent(ctx context.Context, tx *tx, e Event) (Recorded, er
 		}
 		others = append(others, ids...)
 	}
-	recorded, err := l.recomputeFor(ctx, tx, sessions[0], others)
+	payment, purchaseID, err := l.payment(ctx, tx, sessions[0])
 	if err != nil {
 		return Recorded{}, err
 	}
-	recorded.New = added > 0
+	recorded, err := l.recomputeFor(ctx, tx, purchaseID, others)
+	if err != nil {
+		return Recorded{}, err
+	}
+	recorded.Payment, recorded.New = payment, added > 0
 	return recorded, nil
 }
 
@@ -120,41 +124,27 @@ func insertPaymentIDs(ctx context.Context, tx *tx, sessionID string, ids []strin
 // linkEvents finds the events about a session: those that name it, and those that share an id with it. The
 // ids of such an event become ids of the session, and lead to further events.
 func linkEvents(ctx context.Context, tx *tx, sessionID string, now int64) error {
-	events, err := tx.texts(ctx, `SELECT id FROM events WHERE session_id = $1`, sessionID)
-	if err != nil {
-		return err
-	}
-	ids, err := tx.texts(ctx, `SELECT DISTINCT payment_id FROM payment_ids WHERE session_id = $1`, sessionID)
-	if err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for len(events) > 0 || len(ids) > 0 {
-		for _, id := range ids {
-			found, err := tx.texts(ctx, `SELECT event_id FROM event_ids WHERE external_id = $1`, id)
-			if err != nil {
-				return err
-			}
-			events = append(events, found...)
+	linked := map[string]bool{}
+	for {
+		events, err := readEvents(ctx, tx, sessionID)
+		if err != nil {
+			return err
 		}
-		ids = nil
-		for _, event := range events {
-			if seen[event] {
-				continue
-			}
-			seen[event] = true
-			named, err := tx.texts(ctx, `SELECT external_id FROM event_ids WHERE event_id = $1 ORDER BY external_id`, event)
+		events = slices.DeleteFunc(events, func(e paymentEvent) bool { return linked[e.id] })
+		if len(events) == 0 {
+			return nil
+		}
+		for _, e := range events {
+			linked[e.id] = true
+			named, err := tx.texts(ctx, `SELECT external_id FROM event_ids WHERE event_id = $1 ORDER BY external_id`, e.id)
 			if err != nil {
 				return err
 			}
 			if err := insertPaymentIDs(ctx, tx, sessionID, named, "", now); err != nil {
 				return err
 			}
-			ids = append(ids, named...)
 		}
-		events = nil
 	}
-	return nil
 }
 
 // scanAll runs a query and calls scan for each row.

@@ -111,7 +111,7 @@ func (e *exporter) write(line []byte) error {
 }
 
 func (e *exporter) table(ctx context.Context, db queries, name, key string) error {
-	rows, err := db.QueryContext(ctx, `SELECT * FROM `+name+` ORDER BY `+key) //nolint:gosec // constants
+	rows, err := db.QueryContext(ctx, `SELECT * FROM `+name+` ORDER BY `+key)
 	if err != nil {
 		return err
 	}

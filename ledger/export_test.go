@@ -2,13 +2,18 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
-	"strings"
+	"slices"
 )
 
 // WithPragmas sets pragmas of the writing connection.
 func WithPragmas(o Options, pragmas ...string) Options {
 	o.pragmas = pragmas
+	return o
+}
+
+// WithMigration adds a migration, as a newer program has it.
+func WithMigration(o Options, script string, oldest int) Options {
+	o.migrations = append(slices.Clone(migrations), migration{name: "newer", script: script, oldest: oldest})
 	return o
 }
 
@@ -57,43 +62,13 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 	return dump, err
 }
 
-// Plans explains the queries that must use indexes.
-func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
-	plans := map[string]string{}
-	err := l.read(ctx, func(ctx context.Context, tx *tx) error {
-		for name, query := range map[string]string{
-			"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
-			"payments": paymentsQuery, "extensions": extensionsQuery,
-		} {
-			args := []any{"x"}
-			if name == "poll" {
-				args = []any{1, 2}
-			}
-			rows, err := tx.QueryContext(ctx, `EXPLAIN QUERY PLAN `+query, args...)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			var plan []string
-			for rows.Next() {
-				var id, parent, unused sql.NullInt64
-				var detail string
-				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-					return err
-				}
-				plan = append(plan, detail)
-			}
-			plans[name] = strings.Join(plan, "\n")
-		}
-		return nil
-	})
-	return plans, err
+// lookUpQueries must use indexes.
+var lookUpQueries = map[string]string{
+	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
+	"payments": paymentsQuery, "extensions": extensionsQuery,
 }
 
-// Hold runs f while this process holds the write lock.
-func (l *Ledger) Hold(ctx context.Context, f func()) error {
-	return l.write(ctx, func(context.Context, *tx) error {
-		f()
-		return nil
-	})
+// Plans explains the queries that must use indexes.
+func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
+	return l.explainAll(ctx, lookUpQueries, explain)
 }

@@ -30,7 +30,7 @@ func copyOf(t *testing.T, path string) string {
 // reopenedWith returns a ledger with payment "old", reopened, and an older copy of its file without it.
 func reopenedWith(t *testing.T) (w world, older string) {
 	t.Helper()
-	w = newWorld(t)
+	w = newWorld(t, onSQLite)
 	w.pay(t, payment("first"))
 	w.Close()
 	older = copyOf(t, w.Path())
@@ -119,7 +119,7 @@ func (w world) wantStopped(t *testing.T, since ledger.Position) {
 func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 	for _, size := range []int64{0, 4096, 100_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, onSQLite)
 			for i := range 300 {
 				w.pay(t, payment(fmt.Sprint("p", i)))
 			}
@@ -140,12 +140,16 @@ func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 }
 
 func TestD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T) {
+	onEach(t, testD4AnEmptiedOrForeignDatabaseIsNoticed)
+}
+
+func testD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T, on backend) {
 	for _, statement := range []string{
 		`UPDATE installation SET id = 'another'`,
 		`DELETE FROM installation`,
 	} {
 		t.Run(statement, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, on)
 			w.pay(t, payment("old"))
 			position := w.poll(t, ledger.Position{}).Position
 			if err := w.Exec(t.Context(), statement); err != nil {
@@ -194,7 +198,7 @@ func TestD1AFullDiskAcknowledgesNothingAndLosesNothing(t *testing.T) {
 }
 
 func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, onSQLite)
 	w.pay(t, payment("old"))
 	w.Close()
 	clock := newClock()
@@ -214,10 +218,17 @@ func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
 }
 
 func TestOneFailureInABatchFailsOnlyItself(t *testing.T) {
-	w := newWorld(t)
-	err := w.Exec(t.Context(), `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
-		BEGIN SELECT RAISE(ABORT, 'bad'); END`)
-	if err != nil {
+	onEach(t, testOneFailureInABatchFailsOnlyItself)
+}
+
+func testOneFailureInABatchFailsOnlyItself(t *testing.T, on backend) {
+	w := newWorld(t, on)
+	fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
+		BEGIN SELECT RAISE(ABORT, 'bad'); END`
+	if w.place.URL != "" {
+		fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
+	}
+	if err := w.Exec(t.Context(), fails); err != nil {
 		t.Fatal(err)
 	}
 	var payers sync.WaitGroup
@@ -269,7 +280,7 @@ func TestAFeedThatWentBackDropsEverything(t *testing.T) {
 }
 
 func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
-	w, other := newWorld(t), newWorld(t)
+	w, other := newWorld(t, onSQLite), newWorld(t, onSQLite)
 	other.Close()
 	err := w.Swap(t.Context(), func(path string) error {
 		os.Remove(path + "-wal")
@@ -283,10 +294,14 @@ func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
 
 // A node that has just started reads what nothing is prepared for yet.
 func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testD3ABurstAfterTheStartDoesNotWaitForItself)
+}
+
+func testD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	for range 5 {
-		cold := ledger.New(ledger.Options{Path: w.Path()})
+		cold := ledger.New(w.place)
 		if _, err := cold.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -71,17 +71,19 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	return changes, nil
 }
 
-// pollQuery returns the feed's position beside every change from the position on.
+// pollQuery returns the feed's position beside every change from the position on. PostgreSQL has no statistics about
+// tables that hardly change, and guesses a thousand rows. LIMIT 1 tells it better: otherwise it compiles the query
+// each time, for 80 ms.
 const pollQuery = `
-	SELECT i.id, f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
-	FROM feed f LEFT JOIN installation i ON 1 = 1
+	SELECT (SELECT id FROM installation LIMIT 1), (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
+	FROM (SELECT seq, nonce FROM feed LIMIT 1) f
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
 func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes Changes, err error) {
 	known := l.installation.Load() // before the query: the first ChangeKeys may make it meanwhile
 	var installation sql.NullString
-	var seq sql.NullInt64
+	var seq, oldest sql.NullInt64
 	var nonce, purchaseID sql.NullString
 	var last Position
 	rows := 0
@@ -89,7 +91,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	seen := map[string]bool{}
 	err = scanAll(ctx, db.lookup(), func(r *sql.Rows) error {
 		rows++
-		if err := r.Scan(&installation, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
+		if err := r.Scan(&installation, &oldest, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
 			return err
 		}
 		switch {
@@ -109,13 +111,17 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	case rows == 0:
 		return Changes{}, foreign("the change feed is empty")
 	}
+	if err := l.checkSchema(int(oldest.Int64)); err != nil {
+		return Changes{}, err
+	}
 	if installation.String != "" || known != nil {
 		if err := l.checkInstallation(installation.String); err != nil {
 			return Changes{}, err
 		}
 	}
-	if !isKnown && since != (Position{}) {
-		l.health.wentBack(l.options, since.Seq, last.Seq)
+	if !isKnown && since != (Position{}) && l.health.isNewPosition(last) {
+		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
+			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}
 	if !isKnown || rows > maxChanges+1 {
 		return Changes{Position: last, Keys: true, All: true}, nil

@@ -13,7 +13,8 @@ import (
 )
 
 // TestFigures prints how long operators wait with LEDGER_FIGURES payments, such as 1000000. With
-// LEDGER_FIGURES_DIR it keeps the ledger there, so a second run shows the first queries of a new process.
+// LEDGER_FIGURES_DIR it keeps the ledger there, so a second run shows the first queries of a new process. With
+// LEDGER_FIGURES_URL the ledger is in that PostgreSQL database, and stays there.
 func TestFigures(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("LEDGER_FIGURES"))
 	if n == 0 {
@@ -23,19 +24,21 @@ func TestFigures(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	path := filepath.Join(dir, "ledger.db")
-	if _, err := os.Stat(path); err != nil {
-		w := openWorld(t, ledger.Options{Path: path, Now: time.Now})
-		took(t, "fill", func() { ledger.Fill(t, w.Ledger, n) })
-		w.Close()
-	}
-	info, err := os.Stat(path)
+	place := ledger.Options{Path: filepath.Join(dir, "ledger.db"), URL: os.Getenv("LEDGER_FIGURES_URL"), Now: time.Now}
+	exists, err := ledger.New(place).Exists(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%-28s %d bytes, %d a payment", "file", info.Size(), info.Size()/int64(n))
+	if !exists {
+		w := openWorld(t, place)
+		took(t, "fill", func() { ledger.Fill(t, w.Ledger, n) })
+		w.Close()
+	}
+	if info, err := os.Stat(place.Path); err == nil {
+		t.Logf("%-28s %d bytes, %d a payment", "file", info.Size(), info.Size()/int64(n))
+	}
 	var w world
-	took(t, "open", func() { w = openWorld(t, ledger.Options{Path: path, Now: time.Now}) })
+	took(t, "open", func() { w = openWorld(t, place) })
 	month := ledger.FillStart.AddDate(0, 5, 0)
 	report := func(from, to time.Time) func() {
 		return func() {
@@ -57,7 +60,9 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("LEDGER_FIGURES_ALL") != "" {
 		took(t, "list all", list(ledger.Filter{}))
 		took(t, "export", func() { w.export(t) })
-		took(t, "backup", func() { w.backup(t) })
+		if place.URL == "" {
+			took(t, "backup", func() { w.backup(t) })
+		}
 	}
 }
 

@@ -13,27 +13,22 @@ type health struct {
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
 	probing   bool      // a probe is under way
+	wentBack  Position  // to which the feed went back last
 
-	logged map[string]time.Time // when each kind of error was logged last
-	// Whether the fault was logged, and that the last write failed. Only then its end is.
-	faultyLogged, unwrittenLogged bool
+	use, writing notice
 }
 
-// logPause is how long a message is not logged again. A database may come and go every second.
-const logPause = time.Minute
-
-// logError logs an error unless one of its kind was logged within the last minute.
-func (h *health) logError(o Options, kind, message string, args ...any) (logged bool) {
-	now := o.Now()
-	if last, ok := h.logged[kind]; ok && now.Sub(last) < logPause {
-		return false
+func newHealth() health {
+	return health{
+		use: notice{
+			began: "the ledger cannot be used: nothing is sold until it is right again",
+			ended: "the ledger can be used again",
+		},
+		writing: notice{
+			began: "the ledger cannot be written: nothing is sold until it can",
+			ended: "the ledger can be written again",
+		},
 	}
-	if h.logged == nil {
-		h.logged = make(map[string]time.Time)
-	}
-	h.logged[kind] = now
-	o.Logger.Error(message, append([]any{"database", o.location()}, args...)...)
-	return true
 }
 
 func (h *health) fault() error {
@@ -47,23 +42,28 @@ func (h *health) fail(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faulty = err
-	kind := "faulty"
+	state := inTrouble
 	if errors.Is(err, ErrForeign) {
-		kind = "foreign"
+		state = isForeign
 	}
-	if h.logError(o, kind, "the ledger cannot be used: nothing is sold until it is right again", "error", err) {
-		h.faultyLogged = true
-	}
+	h.use.tell(o, state, err)
+}
+
+// isNewPosition notes where the feed went back to. The same poll is made again until all of its answer is dealt with.
+func (h *health) isNewPosition(p Position) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	isNew := p != h.wentBack
+	h.wentBack = p
+	return isNew
 }
 
 // clear notes that the database is right.
 func (h *health) clear(o Options) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.faultyLogged {
-		o.Logger.Info("the ledger can be used again", "database", o.location())
-	}
-	h.faulty, h.faultyLogged = nil, false
+	h.faulty = nil
+	h.use.tell(o, noTrouble, nil)
 }
 
 // succeed notes a poll that began at start.
@@ -72,6 +72,9 @@ func (h *health) succeed(o Options, start time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.polled = start
+	if h.unwritten == nil {
+		h.writing.tell(o, noTrouble, nil)
+	}
 }
 
 // wrote notes the outcome of a transaction.
@@ -79,22 +82,11 @@ func (h *health) wrote(o Options, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.unwritten = err
-	switch {
-	case err != nil:
-		if h.logError(o, "unwritten", "the ledger cannot be written: nothing is sold until it can", "error", err) {
-			h.unwrittenLogged = true
-		}
-	case h.unwrittenLogged:
-		o.Logger.Info("the ledger can be written again", "database", o.location())
-		h.unwrittenLogged = false
+	state := noTrouble
+	if err != nil {
+		state = inTrouble
 	}
-}
-
-// wentBack notes that the feed is not where it was.
-func (h *health) wentBack(o Options, was, is int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.logError(o, "back", "the ledger went back to an older state: everything that was remembered is dropped", "was", was, "is", is)
+	h.writing.tell(o, state, err)
 }
 
 // startProbe reports whether a write has failed and no probe is under way.

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/caddy-axra/paywall/internal/pgtest"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
@@ -27,7 +28,41 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		pgtest.Stop()
+		os.Exit(code)
+	}))
+}
+
+// backend is a database that tests run on.
+type backend struct {
+	name string
+	// place leads to an empty database.
+	place func(testing.TB) ledger.Options
+}
+
+var (
+	onSQLite = backend{"sqlite", func(t testing.TB) ledger.Options {
+		return ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")}
+	}}
+	// The settings are those that would do the most harm.
+	onPostgres = backend{"postgres", func(t testing.TB) ledger.Options {
+		server := pgtest.Shared(t)
+		harmful.Do(func() {
+			server.Configure(t, `search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`)
+		})
+		return ledger.Options{URL: server.NewDatabase(t)}
+	}}
+)
+
+var harmful sync.Once
+
+// onEach runs a test on each of the databases.
+func onEach(t *testing.T, test func(*testing.T, backend)) {
+	t.Helper()
+	for _, on := range []backend{onSQLite, onPostgres} {
+		t.Run(on.name, func(t *testing.T) { test(t, on) })
+	}
 }
 
 // start is when the clocks of the tests begin.
@@ -77,18 +112,19 @@ func (e *errorLog) errors() []string {
 // world is an open ledger with its installation.
 type world struct {
 	*ledger.Ledger
+	place ledger.Options
 	clock *clock
 	log   *errorLog
 }
 
-func newWorld(t testing.TB) world {
+func newWorld(t testing.TB, on backend) world {
 	t.Helper()
-	return openWorld(t, ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")})
+	return openWorld(t, on.place(t))
 }
 
 func openWorld(t testing.TB, o ledger.Options) world {
 	t.Helper()
-	w := world{clock: newClock(), log: &errorLog{}}
+	w := world{place: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
 	if o.Now == nil {
 		o.Now = w.clock.now
 	}

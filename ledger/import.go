@@ -155,6 +155,9 @@ func (l *Ledger) importRows(ctx context.Context, tx *tx, r io.Reader, columns ta
 	if err := l.advanceKeys(ctx, tx); err != nil {
 		return err
 	}
+	if err := tx.runScript(ctx, l.options.dialect().analyze); err != nil {
+		return err
+	}
 	return l.recomputeMatched(ctx, tx, early)
 }
 

@@ -119,7 +119,7 @@ type Recorded struct {
 	New          bool     // no earlier delivery said the same
 	Purchase     Purchase // that it belongs to; zero ID: an event whose payment is not known yet
 	Before       Status   // of that purchase before, StatusAt the time of recording; empty: there was none
-	Payment      Payment  // that the event is about, where it is known
+	Payment      Payment  // that an event is about, where it is known
 	DoubleCharge bool     // a second payment of a session with other payment ids
 }
 

@@ -2,23 +2,27 @@ package ledger
 
 import (
 	"context"
-	"embed"
+	_ "embed" // the scripts
 	"fmt"
 	"slices"
 	"time"
 )
 
-//go:embed schema/*.sql
-var schema embed.FS
+//go:embed schema/0001_initial.sql
+var initialSchema string
 
-// migrations are run in order, each once. They only add, so that old and new programs share a database.
-// oldest is the oldest schema version whose programs may still use the database afterwards.
-var migrations = []struct {
-	file   string
-	oldest int
+// migration is a step from one schema version to the next. It only adds, and every column that it adds has a
+// default, so that old and new programs share a database.
+type migration struct {
+	name   string
+	script string
+	oldest int                                       // schema version whose programs may still use the database
 	then   func(*Ledger, context.Context, *tx) error // nil: nothing
-}{
-	{file: "schema/0001_initial.sql", oldest: 1, then: (*Ledger).startFeed},
+}
+
+// migrations are run in order, each once.
+var migrations = []migration{
+	{name: "0001_initial", script: initialSchema, oldest: 1, then: (*Ledger).startFeed},
 }
 
 // migrateTimeout is for a statement of a migration, which may change every row.
@@ -30,18 +34,18 @@ func (l *Ledger) migrate(ctx context.Context, tx *tx) (created bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if version > 0 && version < len(migrations) {
+	if version > 0 && version < len(l.options.migrations) {
 		// Older programs write meanwhile. This is the lock that they take first.
 		if _, err := tx.ExecContext(ctx, `UPDATE feed SET seq = seq`); err != nil {
 			return false, err
 		}
 	}
-	if version < len(migrations) {
+	if version < len(l.options.migrations) {
 		tx.waitUpTo(migrateTimeout)
 	}
-	for i := version; i < len(migrations); i++ {
+	for i := version; i < len(l.options.migrations); i++ {
 		if err := l.runMigration(ctx, tx, i); err != nil {
-			return false, fmt.Errorf("%s: %w", migrations[i].file, err)
+			return false, fmt.Errorf("%s: %w", l.options.migrations[i].name, err)
 		}
 	}
 	return version == 0, nil
@@ -65,26 +69,28 @@ func (l *Ledger) schemaVersion(ctx context.Context, tx *tx) (int, error) {
 	if version == 0 {
 		return 0, foreign("the database says no schema version")
 	}
-	if oldest > len(migrations) {
-		return 0, fmt.Errorf("the database needs a program that knows schema %d, this one knows %d: upgrade the plugin", oldest, len(migrations))
+	return version, l.checkSchema(oldest)
+}
+
+// checkSchema compares the oldest schema version that may be used with what this program knows.
+func (l *Ledger) checkSchema(oldest int) error {
+	if known := len(l.options.migrations); oldest > known {
+		return fmt.Errorf("the database needs a program that knows schema %d, this one knows %d: upgrade the plugin", oldest, known)
 	}
-	return version, nil
+	return nil
 }
 
 func (l *Ledger) runMigration(ctx context.Context, tx *tx, i int) error {
-	script, err := schema.ReadFile(migrations[i].file)
-	if err != nil {
+	step := l.options.migrations[i]
+	if err := tx.runScript(ctx, l.options.dialect().migrate(step.script)); err != nil {
 		return err
 	}
-	if err := tx.runScript(ctx, l.options.dialect().migrate(string(script))); err != nil {
-		return err
-	}
-	if then := migrations[i].then; then != nil {
-		if err := then(l, ctx, tx); err != nil {
+	if step.then != nil {
+		if err := step.then(l, ctx, tx); err != nil {
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, migrations[i].oldest, l.now())
+	_, err := tx.ExecContext(ctx, `INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, step.oldest, l.now())
 	return err
 }
 

@@ -39,7 +39,8 @@ type Options struct {
 	// Logger receives one error when the ledger becomes unusable. The default discards.
 	Logger *slog.Logger
 
-	pragmas []string // of the writing connection, for tests
+	pragmas    []string    // of the writing connection, for tests
+	migrations []migration // for tests
 }
 
 // Ledger is a ledger in a database. Its methods may be called concurrently.
@@ -75,7 +76,10 @@ func New(o Options) *Ledger {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
+	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch), health: newHealth()}
 }
 
 // Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it

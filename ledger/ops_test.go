@@ -71,8 +71,10 @@ func (w world) sessions(t testing.TB, f ledger.Filter) string {
 
 const day = 24 * time.Hour
 
-func TestListFilters(t *testing.T) {
-	w := newWorld(t)
+func TestListFilters(t *testing.T) { onEach(t, testListFilters) }
+
+func testListFilters(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.payAt(t, 0, payment("old"))                             // expired on day 40
 	w.payAt(t, 1*day, sold(t, "book", "book", "9.00", "eur")) // expired
 	w.payAt(t, 15*day, payment("refunded"))                   //
@@ -129,8 +131,10 @@ func TestListFilters(t *testing.T) {
 	}
 }
 
-func TestListTellsOfTheLastPayment(t *testing.T) {
-	w := newWorld(t)
+func TestListTellsOfTheLastPayment(t *testing.T) { onEach(t, testListTellsOfTheLastPayment) }
+
+func testListTellsOfTheLastPayment(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.payAt(t, 0, payment("base"))
 	w.payAt(t, day, extension("more", "base"))
 	given := payment("given")
@@ -160,8 +164,10 @@ func TestListTellsOfTheLastPayment(t *testing.T) {
 	}
 }
 
-func TestListReadsOverManyPages(t *testing.T) {
-	w := newWorld(t)
+func TestListReadsOverManyPages(t *testing.T) { onEach(t, testListReadsOverManyPages) }
+
+func testListReadsOverManyPages(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	ledger.Fill(t, w.Ledger, 2500)
 	seen := make(map[string]bool)
 	last := time.Now().AddDate(100, 0, 0)
@@ -186,8 +192,10 @@ func TestListReadsOverManyPages(t *testing.T) {
 	}
 }
 
-func TestListStopsWithItsContext(t *testing.T) {
-	w := newWorld(t)
+func TestListStopsWithItsContext(t *testing.T) { onEach(t, testListStopsWithItsContext) }
+
+func testListStopsWithItsContext(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, payment("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -198,8 +206,10 @@ func TestListStopsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestFind(t *testing.T) {
-	w := newWorld(t)
+func TestFind(t *testing.T) { onEach(t, testFind) }
+
+func testFind(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("cs_1", "pay_1", "pi_1"))
 	other := w.pay(t, payment("cs_2"))
 	for text, want := range map[string]string{
@@ -214,7 +224,11 @@ func TestFind(t *testing.T) {
 }
 
 func TestReferencesAreAsLongAsTheyMustBe(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testReferencesAreAsLongAsTheyMustBe)
+}
+
+func testReferencesAreAsLongAsTheyMustBe(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	const query = `INSERT INTO purchases (id, site, product, resource, status, starts_at, device_limit, download_limit, created_at, updated_at)
 		VALUES ($1, 's', 'p', '*', 'active', 1, 1, 0, 1, 1)`
 	ids := []string{strings.Repeat("a", 32), strings.Repeat("a", 12) + strings.Repeat("b", 20), strings.Repeat("c", 32)}
@@ -237,8 +251,10 @@ func TestReferencesAreAsLongAsTheyMustBe(t *testing.T) {
 	}
 }
 
-func TestDetails(t *testing.T) {
-	w := newWorld(t)
+func TestDetails(t *testing.T) { onEach(t, testDetails) }
+
+func testDetails(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	first := payment("base", "pay_1")
 	first.Metadata = map[string]string{"order": "7"}
 	id := w.payAt(t, 0, first)
@@ -286,7 +302,7 @@ func TestDetails(t *testing.T) {
 }
 
 func TestOperatorsQueriesUseIndexes(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, onSQLite)
 	plans, err := w.OperatorPlans(t.Context())
 	if err != nil {
 		t.Fatal(err)

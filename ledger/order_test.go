@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +63,9 @@ func permutations(n int, f func([]int)) {
 	extend()
 }
 
-func TestW7EveryOrderEndsInTheSameState(t *testing.T) {
+func TestW7EveryOrderEndsInTheSameState(t *testing.T) { onEach(t, testW7EveryOrderEndsInTheSameState) }
+
+func testW7EveryOrderEndsInTheSameState(t *testing.T, on backend) {
 	const refunded, disputed, won, lost = ledger.EventRefunded, ledger.EventDisputed, ledger.EventDisputeWon, ledger.EventDisputeLost
 	for _, test := range []struct {
 		name   string
@@ -135,7 +136,7 @@ func TestW7EveryOrderEndsInTheSameState(t *testing.T) {
 		}, statuses("a disputed"), 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newFastWorld(t)
+			w := newFastWorld(t, on)
 			var want []string
 			permutations(len(test.steps), func(order []int) {
 				dump := w.replay(t, test.steps, order)
@@ -152,10 +153,9 @@ func TestW7EveryOrderEndsInTheSameState(t *testing.T) {
 }
 
 // newFastWorld is newWorld for what no crash can harm.
-func newFastWorld(t testing.TB) world {
+func newFastWorld(t testing.TB, on backend) world {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	return openWorld(t, ledger.WithPragmas(ledger.Options{Path: path}, "synchronous(OFF)"))
+	return openWorld(t, ledger.WithPragmas(on.place(t), "synchronous(OFF)"))
 }
 
 // statuses reads "session status".
@@ -206,7 +206,11 @@ func (w world) checkOutcome(t *testing.T, want map[string]ledger.Status, months 
 }
 
 func TestW7RandomOrdersWithDuplicatesEndInTheSameState(t *testing.T) {
-	w := newFastWorld(t)
+	onEach(t, testW7RandomOrdersWithDuplicatesEndInTheSameState)
+}
+
+func testW7RandomOrdersWithDuplicatesEndInTheSameState(t *testing.T, on backend) {
+	w := newFastWorld(t, on)
 	random := rand.New(rand.NewPCG(1, 2))
 	kinds := []ledger.EventKind{ledger.EventRefunded, ledger.EventDisputed, ledger.EventDisputeWon, ledger.EventDisputeLost}
 	rounds := 30

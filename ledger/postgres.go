@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"regexp"
@@ -51,7 +52,8 @@ var ErrURL = errors.New("the URL of the database cannot be read: write postgres:
 	"with %-escapes for the special characters of the password")
 
 // CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and
-// password. It connects to nothing. It returns ErrURL.
+// password. It connects to nothing. Where it cannot be read, it returns ErrURL; a certificate that it names may be
+// missing, too.
 func CheckURL(rawURL string) (location string, err error) {
 	config, err := parseURL(rawURL)
 	if err != nil {
@@ -63,22 +65,37 @@ func CheckURL(rawURL string) (location string, err error) {
 	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
 }
 
-// HasPassword reports whether a URL holds a password.
+// HasPassword reports whether a URL holds a password, or may.
 func HasPassword(rawURL string) bool {
 	parsed, err := url.Parse(rawURL)
-	if err != nil {
-		return true // it may
+	if err != nil || parsed.Scheme == "" || isAmbiguous(rawURL) {
+		return true
 	}
 	_, inAuthority := parsed.User.Password()
 	return inAuthority || parsed.Query().Has("password") || parsed.Query().Has("sslpassword")
 }
 
+// isAmbiguous finds a password whose special characters are not escaped: a part of it would be taken for the server
+// or the database, and shown.
+func isAmbiguous(rawURL string) bool {
+	_, rest, _ := strings.Cut(rawURL, "://")
+	before, after := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		before, after = rest[:end], rest[end:]
+	}
+	return strings.Count(before, "@") > 1 || strings.Contains(after, "@")
+}
+
 func parseURL(rawURL string) (*pgx.ConnConfig, error) {
-	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") {
+	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") || isAmbiguous(rawURL) {
 		return nil, ErrURL
 	}
 	config, err := pgx.ParseConfig(rawURL)
-	if err != nil {
+	var missing *fs.PathError
+	switch {
+	case errors.As(err, &missing):
+		return nil, fmt.Errorf("a file that the URL of the database names cannot be read: %w", missing)
+	case err != nil:
 		return nil, ErrURL
 	}
 	// A transaction pooler gives each transaction another connection, so nothing is prepared.
@@ -86,6 +103,12 @@ func parseURL(rawURL string) (*pgx.ConnConfig, error) {
 	config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
 	if config.ConnectTimeout == 0 || config.ConnectTimeout > statementTimeout {
 		config.ConnectTimeout = statementTimeout
+	}
+	isOther := func(f *pgconn.FallbackConfig) bool { return f.Host != config.Host || f.Port != config.Port }
+	if slices.ContainsFunc(config.Fallbacks, isOther) {
+		// A server that does not answer leaves time to ask the next one, within that of a poll.
+		tries := 1 + len(config.Fallbacks)
+		config.ConnectTimeout = min(config.ConnectTimeout, pollTimeout*9/10/time.Duration(tries))
 	}
 	if config.ValidateConnect == nil {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
@@ -179,7 +202,7 @@ func (d *postgresDatabase) refill() {
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
-	err = d.commit(`SELECT pg_advisory_xact_lock($1), `+forgetAfter, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+	err = d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
 		var encoding string
 		var hasSchema bool
 		err := tx.QueryRowContext(ctx, `
@@ -204,10 +227,18 @@ func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, err
 // transaction is serial in the whole database: each begins with the lock of the feed's only row. READ COMMITTED is
 // named, as with another default a statement would not see what was committed while it waited for the lock.
 func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error {
-	return d.commit(`SELECT seq, `+forgetAfter+` FROM feed FOR UPDATE`, nil, f)
+	return d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` FROM feed FOR UPDATE`, nil, f)
 }
 
-// commit takes a lock, runs f and commits.
+// planByIndex makes the rest of a transaction join tables in the order in which they are written, by indexes, as
+// SQLite does. With a million payments PostgreSQL would read whole tables: a month's report took 1.4 s instead of 0.2 s.
+const planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
+	set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
+
+// perTransaction are the settings of a transaction that writes.
+const perTransaction = planByIndex + ` || ` + forgetAfter
+
+// commit takes a lock by a query that returns synchronous_commit, runs f and commits.
 func (d *postgresDatabase) commit(lock string, args []any, f func(context.Context, *tx) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -243,9 +274,13 @@ func (d *postgresDatabase) commitWith(ctx context.Context, s *postgresTransactio
 func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lock string, args []any) (*sql.Tx, error) {
 	for try := 1; ; try++ {
 		begun, err := d.writing.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		var synchronous, settings string
 		if err == nil {
 			s.postgresQueries = postgresQueries{begun}
-			_, err = s.ExecContext(ctx, lock, args...)
+			err = s.QueryRowContext(ctx, lock, args...).Scan(&synchronous, &settings)
+		}
+		if err == nil && synchronous == "off" {
+			err = errAsync
 		}
 		if err == nil {
 			return begun, nil
@@ -260,7 +295,12 @@ func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lo
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(context.Context, *tx) error) error {
-	return d.snapshot(ctx, func(q queries) error { return f(ctx, &tx{statements: q.(statements)}) })
+	return d.snapshot(ctx, func(q queries) error {
+		if _, err := q.ExecContext(ctx, `SELECT `+planByIndex); err != nil {
+			return err
+		}
+		return f(ctx, &tx{statements: q.(statements)})
+	})
 }
 
 func (d *postgresDatabase) snapshot(ctx context.Context, f func(queries) error) error {
@@ -436,9 +476,10 @@ var postgresDialect = dialect{
 		" WITHOUT ROWID", "",
 		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
 	).Replace,
+	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
-// unqualified finds the tables in a statement.
+// unqualified finds the tables in a statement. Every table of the schema has to be here.
 var unqualified = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE|TABLE|VIEW|ON|REFERENCES)\s+(installation|keys|purchases|purchases_now|` +
 	`terms|payments|payment_ids|events|event_ids|decisions|devices|claims|feed|changes|schema_versions)\b`)
 

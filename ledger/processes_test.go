@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,7 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// child is this test binary as a second process on the same file.
+// child is this test binary as a second process on the same database.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -25,10 +24,10 @@ type child struct {
 }
 
 // startChild starts a second process and waits until it is ready.
-func startChild(t testing.TB, role, path string) *child {
+func startChild(t testing.TB, role string, place ledger.Options) *child {
 	t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), "LEDGER_TEST_ROLE="+role, "LEDGER_TEST_PATH="+path)
+	c.cmd.Env = append(os.Environ(), "LEDGER_TEST_ROLE="+role, "LEDGER_TEST_PATH="+place.Path, "LEDGER_TEST_URL="+place.URL)
 	c.cmd.Stderr = os.Stderr
 	var err error
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
@@ -66,18 +65,13 @@ func (c *child) rest() []string {
 
 // secondProcess is what the second process does.
 func secondProcess(role string) error {
-	path := os.Getenv("LEDGER_TEST_PATH")
-	l := ledger.New(ledger.Options{Path: path})
+	l := ledger.New(ledger.Options{Path: os.Getenv("LEDGER_TEST_PATH"), URL: os.Getenv("LEDGER_TEST_URL")})
 	ctx := context.Background()
 	if role != "keys" {
 		if _, err := l.Open(ctx); err != nil {
 			return err
 		}
 		defer l.Close()
-	}
-	if role == "lock" {
-		// The lock is held until stdin ends.
-		return l.Hold(ctx, func() { waitForStdin() })
 	}
 	waitForStdin()
 	if role == "payments" {
@@ -166,7 +160,9 @@ func race(l *ledger.Ledger, role, process string) []string {
 	return got
 }
 
-func TestTwoProcessesRaceSixtyFourFold(t *testing.T) {
+func TestTwoProcessesRaceSixtyFourFold(t *testing.T) { onEach(t, testTwoProcessesRaceSixtyFourFold) }
+
+func testTwoProcessesRaceSixtyFourFold(t *testing.T, on backend) {
 	for _, test := range []struct {
 		role     string
 		want     int // successful callers
@@ -182,13 +178,13 @@ func TestTwoProcessesRaceSixtyFourFold(t *testing.T) {
 		{"keys", 64, 1}, // K4
 	} {
 		t.Run(test.role, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			l := ledger.New(ledger.Options{Path: path})
+			place := on.place(t)
+			l := ledger.New(place)
 			defer l.Close()
 			if test.role != "keys" {
 				prepareRace(t, l)
 			}
-			c := startChild(t, test.role, path)
+			c := startChild(t, test.role, place)
 			c.proceed()
 			got := race(l, test.role, "parent")
 			got = append(got, c.rest()...)
@@ -283,13 +279,17 @@ func payUntilKilled(l *ledger.Ledger) error {
 }
 
 func TestK1AKillLosesNoAcknowledgedPayment(t *testing.T) {
+	onEach(t, testK1AKillLosesNoAcknowledgedPayment)
+}
+
+func testK1AKillLosesNoAcknowledgedPayment(t *testing.T, on backend) {
 	rounds := 6
 	if testing.Short() {
 		rounds = 2
 	}
-	w := newWorld(t)
+	w := newWorld(t, on)
 	for round := range rounds {
-		c := startChild(t, "payments", w.Path())
+		c := startChild(t, "payments", w.place)
 		c.proceed()
 		if !c.lines.Scan() {
 			t.Fatal("the second process acknowledged nothing")
@@ -305,10 +305,14 @@ func TestK1AKillLosesNoAcknowledgedPayment(t *testing.T) {
 	}
 }
 
-func TestD5AnotherProcessHoldsTheWriteLock(t *testing.T) {
-	w := newWorld(t)
+func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
+	onEach(t, testD5AnotherProgramHoldsTheWriteLock)
+}
+
+func testD5AnotherProgramHoldsTheWriteLock(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
-	c := startChild(t, "lock", w.Path())
+	release := holdWriteLock(t, w.place)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -336,8 +340,7 @@ func TestD5AnotherProcessHoldsTheWriteLock(t *testing.T) {
 	if w.Err() == nil {
 		t.Error("the ledger can be sold from")
 	}
-	c.proceed()
-	c.cmd.Wait()
+	release()
 	w.poll(t, ledger.Position{})
 	w.pay(t, payment("b"))
 	if err := w.Err(); err != nil {

@@ -167,17 +167,22 @@ func readPayments(ctx context.Context, tx *tx, purchaseID string) ([]paymentRow,
 		return nil, err
 	}
 	for i := range payments {
-		err := scanAll(ctx, tx, func(rows *sql.Rows) error {
-			var e paymentEvent
-			err := rows.Scan(&e.id, &e.kind)
-			payments[i].events = append(payments[i].events, e)
-			return err
-		}, eventsQuery, payments[i].sessionID)
-		if err != nil {
+		if payments[i].events, err = readEvents(ctx, tx, payments[i].sessionID); err != nil {
 			return nil, err
 		}
 	}
 	return payments, nil
+}
+
+// readEvents reads the events that name a session or one of its payment ids.
+func readEvents(ctx context.Context, tx *tx, sessionID string) (events []paymentEvent, err error) {
+	err = scanAll(ctx, tx, func(rows *sql.Rows) error {
+		var e paymentEvent
+		err := rows.Scan(&e.id, &e.kind)
+		events = append(events, e)
+		return err
+	}, eventsQuery, sessionID)
+	return events, err
 }
 
 // purchaseColumns are those of a table or subquery p that purchaseRow reads.

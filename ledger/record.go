@@ -68,13 +68,15 @@ func (l *Ledger) storePayment(ctx context.Context, p Payment) (Recorded, error) 
 }
 
 func (l *Ledger) recordPayment(ctx context.Context, tx *tx, p Payment) (Recorded, error) {
-	before, err := readCharges(ctx, tx, p.SessionID)
-	if err != nil {
-		return Recorded{}, err
-	}
 	isNew, err := insertPayment(ctx, tx, p)
 	if err != nil {
 		return Recorded{}, err
+	}
+	var before charges // a payment that is new has none
+	if !isNew {
+		if before, err = readCharges(ctx, tx, p.SessionID); err != nil {
+			return Recorded{}, err
+		}
 	}
 	if err := insertPaymentIDs(ctx, tx, p.SessionID, p.PaymentIDs, outcomeOf(p), p.PaidAt.Unix()); err != nil {
 		return Recorded{}, err
@@ -86,19 +88,23 @@ func (l *Ledger) recordPayment(ctx context.Context, tx *tx, p Payment) (Recorded
 	if err != nil {
 		return Recorded{}, err
 	}
-	recorded, err := l.recomputeFor(ctx, tx, p.SessionID, affected)
+	var purchaseID string
+	err = tx.QueryRowContext(ctx, `SELECT purchase_id FROM payments WHERE session_id = $1`, p.SessionID).Scan(&purchaseID)
+	if err != nil {
+		return Recorded{}, err
+	}
+	recorded, err := l.recomputeFor(ctx, tx, purchaseID, affected)
 	if err != nil {
 		return Recorded{}, err
 	}
 	recorded.New = isNew
-	if len(before) > 0 {
+	if !isNew {
 		charges, err := readCharges(ctx, tx, p.SessionID)
 		if err != nil {
 			return Recorded{}, err
 		}
-		isAnother := len(before.accepted()) > 0 && len(charges.accepted()) > len(before.accepted())
-		recorded.New = isNew || isAnother
-		recorded.DoubleCharge = isAnother || charges.isDouble(p.PaymentIDs)
+		recorded.New = len(before.accepted()) > 0 && len(charges.accepted()) > len(before.accepted())
+		recorded.DoubleCharge = recorded.New || charges.isDouble(p.PaymentIDs)
 		if err := noteChargedAgain(ctx, tx, p.SessionID, charges); err != nil {
 			return Recorded{}, err
 		}
@@ -251,13 +257,9 @@ func (l *Ledger) scopeOf(ctx context.Context, tx *tx, purchaseID, hash string) (
 	return sold.scope(), err
 }
 
-// recomputeFor recomputes the purchase of a session and others. It reports about the former.
-func (l *Ledger) recomputeFor(ctx context.Context, tx *tx, sessionID string, others []string) (Recorded, error) {
-	payment, purchaseID, err := l.payment(ctx, tx, sessionID)
-	if err != nil {
-		return Recorded{}, err
-	}
-	recorded := Recorded{Payment: payment}
+// recomputeFor recomputes a purchase and others. It reports about the former.
+func (l *Ledger) recomputeFor(ctx context.Context, tx *tx, purchaseID string, others []string) (Recorded, error) {
+	var recorded Recorded
 	for _, id := range distinct(append(others, purchaseID)) {
 		before, after, err := l.recompute(ctx, tx, id)
 		if err != nil {

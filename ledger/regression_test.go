@@ -7,16 +7,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// holdWriteLock lets another connection hold the write lock for a while.
-func holdWriteLock(t *testing.T, path string, d time.Duration) {
+// holdWriteLock lets another program hold the write lock until release is called.
+func holdWriteLock(t *testing.T, place ledger.Options) (release func()) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	driver, source, lock := "sqlite", "file:"+place.Path+"?_txlock=immediate", `SELECT 1`
+	if place.URL != "" {
+		driver, source, lock = "pgx", place.URL, `SELECT seq FROM axra.feed FOR UPDATE`
+	}
+	db, err := sql.Open(driver, source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,17 +29,23 @@ func holdWriteLock(t *testing.T, path string, d time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	released := make(chan struct{})
-	time.AfterFunc(d, func() {
+	if _, err := held.Exec(lock); err != nil {
+		t.Fatal(err)
+	}
+	release = sync.OnceFunc(func() {
 		held.Rollback() //nolint:errcheck // nothing was written
 		db.Close()      //nolint:errcheck // a test
-		close(released)
 	})
-	t.Cleanup(func() { <-released })
+	t.Cleanup(release)
+	return release
 }
 
 // Whoever stops waiting for a write gets nothing of what it does afterwards; seen by the race detector.
 func TestAWriteThatIsNotWaitedForReturnsNothing(t *testing.T) {
+	onEach(t, testAWriteThatIsNotWaitedForReturnsNothing)
+}
+
+func testAWriteThatIsNotWaitedForReturnsNothing(t *testing.T, on backend) {
 	for name, write := range map[string]func(ctx context.Context, w world) (bool, error){
 		"download": func(ctx context.Context, w world) (bool, error) {
 			ends, err := w.OpenDownload(ctx, ledger.PurchaseID("a"), time.Hour)
@@ -46,10 +57,9 @@ func TestAWriteThatIsNotWaitedForReturnsNothing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			w := openWorld(t, ledger.Options{Path: path})
+			w := newWorld(t, on)
 			w.pay(t, payment("a"))
-			holdWriteLock(t, path, 300*time.Millisecond)
+			time.AfterFunc(300*time.Millisecond, holdWriteLock(t, w.place))
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			if isEmpty, err := write(ctx, w); !isEmpty || !errors.Is(err, ledger.ErrUnavailable) {
@@ -61,7 +71,9 @@ func TestAWriteThatIsNotWaitedForReturnsNothing(t *testing.T) {
 }
 
 // A double charge is reported once, and the order of the payments does not matter.
-func TestDoubleChargesInAnyOrder(t *testing.T) {
+func TestDoubleChargesInAnyOrder(t *testing.T) { onEach(t, testDoubleChargesInAnyOrder) }
+
+func testDoubleChargesInAnyOrder(t *testing.T, on backend) {
 	wrong, first, second := payment("a", "wrong"), payment("a", "first"), payment("a", "second")
 	wrong.Mismatch = true
 	for _, test := range []struct {
@@ -76,7 +88,7 @@ func TestDoubleChargesInAnyOrder(t *testing.T) {
 		{[]ledger.Payment{wrong, first, first}, []bool{false, false, false}, 0},
 		{[]ledger.Payment{wrong, first, second}, []bool{false, false, true}, 1},
 	} {
-		w := newWorld(t)
+		w := newWorld(t, on)
 		var reported []bool
 		for _, p := range test.payments {
 			recorded, err := w.RecordPayment(t.Context(), p)
@@ -118,8 +130,10 @@ func TestD4OperatorsReadNoDeletedFile(t *testing.T) {
 }
 
 // A closed purchase is kept for as long as a token of it may live.
-func TestT7ASweptPurchaseOpensNothing(t *testing.T) {
-	w := newWorld(t)
+func TestT7ASweptPurchaseOpensNothing(t *testing.T) { onEach(t, testT7ASweptPurchaseOpensNothing) }
+
+func testT7ASweptPurchaseOpensNothing(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, payment("a"))
 	if _, err := w.Decide(t.Context(), ledger.PurchaseID("a"), ledger.Revoke, ""); err != nil {
 		t.Fatal(err)

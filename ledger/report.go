@@ -161,7 +161,7 @@ const paymentReturns = `
 	), happened AS (
 		SELECT a.session_id, e.kind, e.occurred_at
 		FROM affected a CROSS JOIN events e
-		WHERE e.session_id = a.session_id
+		WHERE e.session_id = a.session_id AND e.session_id <> ''
 		UNION
 		SELECT a.session_id, e.kind, e.occurred_at
 		FROM affected a CROSS JOIN payment_ids i CROSS JOIN event_ids x CROSS JOIN events e

@@ -10,8 +10,10 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-func TestReport(t *testing.T) {
-	w := newWorld(t)
+func TestReport(t *testing.T) { onEach(t, testReport) }
+
+func testReport(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	const before, within, after = 0, 40 * day, 80 * day
 	from, to := start.Add(31*day), start.Add(70*day)
 

@@ -37,7 +37,7 @@ func reopen(t testing.TB, path string) world {
 }
 
 func TestBackupIsConsistentWhilePaymentsArrive(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	ledger.Fill(t, w.Ledger, 2000)
 	stop := make(chan struct{})
 	var payments sync.WaitGroup
@@ -73,7 +73,7 @@ func TestBackupIsConsistentWhilePaymentsArrive(t *testing.T) {
 }
 
 func TestBackupHidesItsTemporaryFile(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	if err := w.Backup(t.Context(), writerFunc(func(p []byte) (int, error) {
 		found, err := filepath.Glob(w.Path() + ".backup-*")
 		if err != nil || len(found) != 1 {
@@ -96,7 +96,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestRestoreBackup(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	exported := w.export(t)
 	position := w.poll(t, ledger.Position{}).Position
@@ -130,7 +130,7 @@ func TestRestoreBackup(t *testing.T) {
 }
 
 func TestRestoreIntoARunningLedger(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	w.pay(t, payment("later"))
 	if _, err := w.Restore(t.Context(), backup); err != nil {
@@ -143,7 +143,7 @@ func TestRestoreIntoARunningLedger(t *testing.T) {
 }
 
 func TestRestoreRefusesALedgerInUse(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	inode, err := os.Stat(w.Path())
 	if err != nil {
@@ -161,7 +161,7 @@ func TestRestoreRefusesALedgerInUse(t *testing.T) {
 }
 
 func TestRestoreWhereNoLedgerIs(t *testing.T) {
-	backup := newFilled(t).backup(t)
+	backup := newFilled(t, onSQLite).backup(t)
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	for _, stale := range []string{"-wal", "-shm"} { // of a ledger that was deleted
 		if err := os.WriteFile(path+stale, []byte("stale"), 0o600); err != nil {
@@ -178,7 +178,7 @@ func TestRestoreWhereNoLedgerIs(t *testing.T) {
 }
 
 func TestRestoreOverADamagedLedger(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	w.Close()
 	for name, content := range map[string]string{"no database": strings.Repeat("x", 8192), "empty": ""} {
@@ -202,9 +202,9 @@ func TestRestoreOverADamagedLedger(t *testing.T) {
 }
 
 func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
-	w := newFilled(t)
+	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
-	other := newFilled(t).backup(t)
+	other := newFilled(t, onSQLite).backup(t)
 	w.Close()
 	before, err := os.Stat(w.Path())
 	if err != nil {
@@ -248,7 +248,7 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 
 // A node that was behind when the backup was made must not take its newest change for an ordinary one.
 func TestAfterARestoreEveryPositionIsUnknown(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, onSQLite)
 	id := w.pay(t, payment("cs_1", "pay_1"))
 	positions := []ledger.Position{w.poll(t, ledger.Position{}).Position}
 	for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {

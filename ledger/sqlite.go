@@ -221,6 +221,7 @@ func isBusy(err error) bool {
 var sqliteDialect = dialect{
 	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
 	migrate: func(script string) string { return script },
+	analyze: `SELECT 1`, // the queries say their order
 }
 
 // transaction also checks the path, before anybody is told that something is stored.

@@ -32,7 +32,11 @@ func (w world) rowsOf(t testing.TB) map[string]int {
 }
 
 func TestSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testSweepDeletesEverythingOfAPurchaseThatEnded)
+}
+
+func testSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	empty := w.rowsOf(t)
 	id := w.payAt(t, 0, payment("a", "pay_a", "pi_a"))
 	other := extension("b", "a")
@@ -69,7 +73,11 @@ func TestSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T) {
 const tokenLife = 400 * day
 
 func TestAClosedPurchaseOutlivesItsTokens(t *testing.T) {
-	w := newWorld(t)
+	onEach(t, testAClosedPurchaseOutlivesItsTokens)
+}
+
+func testAClosedPurchaseOutlivesItsTokens(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, lifelong("a"))
 	w.tell(t, event(ledger.EventRefunded, "a"))
 	w.clock.advance(tokenLife)
@@ -82,7 +90,9 @@ func TestAClosedPurchaseOutlivesItsTokens(t *testing.T) {
 	}
 }
 
-func TestSweepOfEachKind(t *testing.T) {
+func TestSweepOfEachKind(t *testing.T) { onEach(t, testSweepOfEachKind) }
+
+func testSweepOfEachKind(t *testing.T, on backend) {
 	for name, test := range map[string]struct {
 		make  func(t *testing.T, w world)
 		swept bool // 60 days later
@@ -117,7 +127,7 @@ func TestSweepOfEachKind(t *testing.T) {
 		}, false},
 		"mismatched": {func(t *testing.T, w world) { w.pay(t, underpaid(t, "a")) }, true},
 	} {
-		w := newWorld(t)
+		w := newWorld(t, on)
 		test.make(t, w)
 		w.clock.advance(tokenLife + 50*day)
 		if swept := w.sweep(t, start.Add(60*day)); (swept.Purchases == 1) != test.swept {
@@ -135,8 +145,10 @@ func lifelong(session string) ledger.Payment {
 	return p
 }
 
-func TestSweepKeepsTermsThatOthersShare(t *testing.T) {
-	w := newWorld(t)
+func TestSweepKeepsTermsThatOthersShare(t *testing.T) { onEach(t, testSweepKeepsTermsThatOthersShare) }
+
+func testSweepKeepsTermsThatOthersShare(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.payAt(t, 0, payment("a"))
 	w.payAt(t, 40*day, payment("b"))
 	w.sweep(t, start.Add(40*day))
@@ -145,8 +157,10 @@ func TestSweepKeepsTermsThatOthersShare(t *testing.T) {
 	}
 }
 
-func TestSweepOfEventsThatMatchNothing(t *testing.T) {
-	w := newWorld(t)
+func TestSweepOfEventsThatMatchNothing(t *testing.T) { onEach(t, testSweepOfEventsThatMatchNothing) }
+
+func testSweepOfEventsThatMatchNothing(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, lifelong("a"))
 	w.tell(t, event(ledger.EventRefunded, "", "pay_of nobody"))
 	w.tell(t, event(ledger.EventDisputed, "nobody"))
@@ -161,8 +175,10 @@ func TestSweepOfEventsThatMatchNothing(t *testing.T) {
 	}
 }
 
-func TestSweepKeepsTheNewestChange(t *testing.T) {
-	w := newWorld(t)
+func TestSweepKeepsTheNewestChange(t *testing.T) { onEach(t, testSweepKeepsTheNewestChange) }
+
+func testSweepKeepsTheNewestChange(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, lifelong("a"))
 	w.tell(t, event(ledger.EventDisputed, "a"))
 	w.tell(t, event(ledger.EventDisputeWon, "a"))
@@ -178,8 +194,10 @@ func TestSweepKeepsTheNewestChange(t *testing.T) {
 	}
 }
 
-func TestSweepWorksInBatches(t *testing.T) {
-	w := newWorld(t)
+func TestSweepWorksInBatches(t *testing.T) { onEach(t, testSweepWorksInBatches) }
+
+func testSweepWorksInBatches(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	ledger.Fill(t, w.Ledger, 3000)
 	var events []string
 	for i := range 1200 {
@@ -198,8 +216,10 @@ func TestSweepWorksInBatches(t *testing.T) {
 	}
 }
 
-func TestSweepBesidePayments(t *testing.T) {
-	w := newWorld(t)
+func TestSweepBesidePayments(t *testing.T) { onEach(t, testSweepBesidePayments) }
+
+func testSweepBesidePayments(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	ledger.Fill(t, w.Ledger, 5000)
 	var payments sync.WaitGroup
 	for i := range 50 {
@@ -212,8 +232,10 @@ func TestSweepBesidePayments(t *testing.T) {
 	}
 }
 
-func TestSweepStopsWithItsContext(t *testing.T) {
-	w := newWorld(t)
+func TestSweepStopsWithItsContext(t *testing.T) { onEach(t, testSweepStopsWithItsContext) }
+
+func testSweepStopsWithItsContext(t *testing.T, on backend) {
+	w := newWorld(t, on)
 	w.pay(t, payment("a"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

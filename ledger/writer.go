@@ -149,10 +149,19 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 	return false, err
 }
 
-// ownInstallation makes sure that a transaction writes to the ledger that this process opened.
+// ownershipQuery returns the installation, empty where there is none, and the oldest schema version that may be used.
+const ownershipQuery = `
+	SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`
+
+// ownInstallation makes sure that a transaction writes to the ledger that this process opened, and that no newer
+// program has changed it too much meanwhile.
 func (l *Ledger) ownInstallation(ctx context.Context, tx *tx) error {
 	var id string
-	if err := ignoreNoRows(tx.QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&id)); err != nil {
+	var oldest int
+	if err := tx.QueryRowContext(ctx, ownershipQuery).Scan(&id, &oldest); err != nil {
+		return err
+	}
+	if err := l.checkSchema(oldest); err != nil {
 		return err
 	}
 	return l.checkInstallation(id)

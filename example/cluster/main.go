@@ -3,8 +3,13 @@
 //
 //	go run ./example/cluster
 //
+// The ledger is an SQLite file, or a PostgreSQL database where there is a URL in the environment. The tables are
+// made in a schema "axra" of that database:
+//
+//	AXRA_DATABASE_URL=postgres://user:password@localhost/test go run ./example/cluster
+//
 // The configurations, balancer.caddyfile and node.caddyfile, are ones to start from. Each Caddy is a process
-// of its own: this program, started again. All of them share one SQLite file, so they must run on one machine.
+// of its own: this program, started again.
 package main
 
 import (
@@ -19,10 +24,15 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 //go:embed site
 var site embed.FS
+
+// databaseVariable names the environment variable with the URL of a PostgreSQL database. The nodes read it too.
+const databaseVariable = "AXRA_DATABASE_URL"
 
 // addresses are where the parts of the cluster listen.
 type addresses struct{ site, axra, nodeA, nodeB string }
@@ -36,7 +46,7 @@ func main() {
 		defaultData = filepath.Join(cache, "axra-paywall-cluster")
 	}
 	var at addresses
-	data := flag.String("data", defaultData, "folder for the ledger, the site and the sandbox's state")
+	data := flag.String("data", defaultData, "folder for the site, the sandbox's state and, without "+databaseVariable+", the ledger")
 	flag.StringVar(&at.site, "site", "localhost:8402", "address of the site, which is the balancer's")
 	flag.StringVar(&at.axra, "axra", "localhost:8403", "address of the Axra sandbox")
 	flag.StringVar(&at.nodeA, "node-a", "localhost:8404", "address of the first node")
@@ -44,7 +54,7 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Stdout, *data, at)
+	err := run(ctx, os.Stdout, *data, os.Getenv(databaseVariable), at)
 	stop()
 	exitWith(err)
 }
@@ -59,8 +69,12 @@ func exitWith(err error) {
 
 // run starts all, and ends all when the context ends, when the balancer ends or when no
 // node is left.
-func run(ctx context.Context, out io.Writer, data string, at addresses) error {
+func run(ctx context.Context, out io.Writer, data, databaseURL string, at addresses) error {
 	data, err := filepath.Abs(data)
+	if err != nil {
+		return err
+	}
+	db, err := chooseDatabase(data, databaseURL)
 	if err != nil {
 		return err
 	}
@@ -77,7 +91,7 @@ func run(ctx context.Context, out io.Writer, data string, at addresses) error {
 		return err
 	}
 	defer axra.stop()
-	group := newGroup(environment(data, at))
+	group := newGroup(environment(data, db, at))
 	defer group.stop()
 	nodes := []*child{group.start("node", "A", port(at.nodeA)), group.start("node", "B", port(at.nodeB))}
 	balancer := group.start("balancer", "", "")
@@ -92,11 +106,13 @@ func run(ctx context.Context, out io.Writer, data string, at addresses) error {
   Test card          4242 4242 4242 4242, any future date, any CVV
   Ledger             %s   (purchases and signing keys; both nodes use it)
 
-  Open the site, choose the premium page, pay with the test card, reload: both
-  nodes let you in. Refund it in the sandbox: both close. End a node by its
-  process, with kill: you are still in. Ctrl-C ends it all.
+  Buy     Open the site, choose the premium page, pay with the test card. Reload: both nodes let you in.
+  Stop    kill %d ends node A. You are still in.
+  Refund  Open the sandbox, refund the payment, reload: it is closed on both.
 
-`, at.site, balancer.pid(), at.nodeA, nodes[0].pid(), at.nodeB, nodes[1].pid(), at.axra, ledgerPath(data))
+  Ctrl-C ends it all.
+
+`, at.site, balancer.pid(), at.nodeA, nodes[0].pid(), at.nodeB, nodes[1].pid(), at.axra, db.location, nodes[0].pid())
 	return watch(ctx, out, balancer, nodes)
 }
 
@@ -121,8 +137,23 @@ func watch(ctx context.Context, out io.Writer, balancer *child, nodes []*child) 
 	return fmt.Errorf("no node is left: %w", nodes[1].err)
 }
 
-// ledgerPath is the SQLite file that the nodes share.
-func ledgerPath(data string) string { return filepath.Join(data, "ledger.db") }
+// database is where the nodes keep the ledger.
+type database struct {
+	option   string // of the Caddyfile
+	location string // for people, without a password
+}
+
+func chooseDatabase(data, databaseURL string) (database, error) {
+	if databaseURL == "" {
+		path := filepath.Join(data, "ledger.db")
+		return database{fmt.Sprintf("sqlite %q", filepath.ToSlash(path)), path}, nil
+	}
+	location, err := ledger.CheckURL(databaseURL)
+	if err != nil {
+		return database{}, fmt.Errorf("%s: %w", databaseVariable, err)
+	}
+	return database{"postgres {env." + databaseVariable + "}", location}, nil
+}
 
 func port(address string) string {
 	_, port, _ := net.SplitHostPort(address) // somebody has listened there already
@@ -130,9 +161,9 @@ func port(address string) string {
 }
 
 // environment is what the configurations read.
-func environment(data string, at addresses) []string {
+func environment(data string, db database, at addresses) []string {
 	return append(os.Environ(),
-		"CLUSTER_DATA="+filepath.ToSlash(data), "CLUSTER_LEDGER="+filepath.ToSlash(ledgerPath(data)),
+		"CLUSTER_DATA="+filepath.ToSlash(data), "CLUSTER_DATABASE="+db.option,
 		"CLUSTER_SITE="+at.site, "CLUSTER_AXRA="+at.axra,
 		"CLUSTER_NODE_A="+at.nodeA, "CLUSTER_NODE_B="+at.nodeB,
 		// The sandbox's credentials. Yours come from your Axra account.

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
@@ -16,6 +19,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/pgtest"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // mainVariable names the environment variable that makes the test binary the program;
@@ -52,7 +58,8 @@ type cluster struct {
 
 var processes = regexp.MustCompile(`process (\d+)`)
 
-func start(t *testing.T) *cluster {
+// start starts the program; without a URL its ledger is in SQLite.
+func start(t *testing.T, databaseURL string) *cluster {
 	t.Helper()
 	c := &cluster{
 		t: t, at: addresses{freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)},
@@ -61,7 +68,7 @@ func start(t *testing.T) *cluster {
 	c.cmd = exec.Command(os.Args[0], "-data", t.TempDir(),
 		"-site", c.at.site, "-axra", c.at.axra, "-node-a", c.at.nodeA, "-node-b", c.at.nodeB)
 	home := t.TempDir()
-	c.cmd.Env = append(os.Environ(), mainVariable+"=1", "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
+	c.cmd.Env = append(os.Environ(), mainVariable+"=1", databaseVariable+"="+databaseURL, "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
 	ours, theirs, err := os.Pipe()
 	must(t, err)
 	c.cmd.Stdout, c.cmd.Stderr = theirs, theirs
@@ -218,10 +225,35 @@ func (c *cluster) control(method, path, body string, answer any) {
 	}
 }
 
+func TestTheClusterServesAndEnds(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { servesAndEnds(t, start(t, "")) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := pgtest.New(t)
+		databaseURL := server.NewDatabase(t)
+		c := start(t, databaseURL)
+		printed := c.output.String()
+		if want := fmt.Sprintf("postgres://127.0.0.1:%d/%s ", server.Port(), pgtest.Name(databaseURL)); !strings.Contains(printed, want) {
+			t.Errorf("it does not print %s", want)
+		}
+		given, err := url.Parse(databaseURL)
+		must(t, err)
+		password, _ := given.User.Password()
+		for _, secret := range []string{password, url.QueryEscape(password), "bs_test_"} {
+			if strings.Contains(printed, secret) {
+				t.Errorf("it prints %s", secret)
+			}
+		}
+		c.eventually("each node has its five connections", func() bool {
+			return server.Count(t, `SELECT COUNT(*) FROM pg_stat_activity WHERE datname = $1`, pgtest.Name(databaseURL)) == 10
+		})
+		servesAndEnds(t, c)
+	})
+}
+
 // A visitor buys through the balancer and is let in by both nodes; a refund closes both;
 // a node that is killed costs another visitor nothing; a signal ends it all.
-func TestTheClusterServesAndEnds(t *testing.T) {
-	c := start(t)
+func servesAndEnds(t *testing.T, c *cluster) {
+	t.Helper()
 	first, second := c.visitor(), c.visitor()
 	payment := first.buys()
 	second.buys()
@@ -272,7 +304,7 @@ func TestTheClusterServesAndEnds(t *testing.T) {
 
 // Whatever ends the program ends its children.
 func TestNoChildIsLeftBehind(t *testing.T) {
-	c := start(t)
+	c := start(t, "")
 	must(t, c.cmd.Process.Kill())
 	c.mustEnd(c.allEnded, "the children end after a kill of their parent")
 }
@@ -283,8 +315,16 @@ func TestATakenAddressIsNamed(t *testing.T) {
 	must(t, err)
 	defer taken.Close()
 	at := addresses{site: freeAddress(t), axra: freeAddress(t), nodeA: taken.Addr().String(), nodeB: freeAddress(t)}
-	err = run(t.Context(), io.Discard, t.TempDir(), at)
+	err = run(t.Context(), io.Discard, t.TempDir(), "", at)
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()+" is in use") || !strings.Contains(err.Error(), "-node-a") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A URL that cannot be read is refused, and not printed.
+func TestABadURLIsRefused(t *testing.T) {
+	err := run(t.Context(), io.Discard, t.TempDir(), "postgres://owner:secret%@localhost/db", addresses{})
+	if !errors.Is(err, ledger.ErrURL) || !strings.Contains(err.Error(), databaseVariable) || strings.Contains(err.Error(), "secret%") {
 		t.Errorf("%v", err)
 	}
 }

@@ -158,7 +158,7 @@ func (s *Server) Start() error {
 	}
 	defer log.Close()
 	// The shell's input ends with this process, however it ends.
-	script := `"$@" & server=$!; read -r _; kill -QUIT $server 2>/dev/null; wait $server`
+	script := `"$@" & server=$!; read -r _; kill -QUIT $server 2>/dev/null; kill -CONT $server 2>/dev/null; wait $server`
 	s.guard = exec.Command("sh", "-c", script, "sh", filepath.Join(s.programs, "postgres"), "-D", filepath.Join(s.data, "db"),
 		"-p", strconv.Itoa(s.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200",
 		"-c", "shared_buffers=64MB")
@@ -305,6 +305,29 @@ func (s *Server) Port() int { return s.port }
 func (s *Server) Exec(t testing.TB, statement string, args ...any) {
 	t.Helper()
 	if err := s.query(context.Background(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+// Configure changes settings of the running server, such as "synchronous_commit = off".
+func (s *Server) Configure(t testing.TB, settings ...string) {
+	t.Helper()
+	for _, setting := range settings {
+		s.Exec(t, `ALTER SYSTEM SET `+setting)
+	}
+	s.Exec(t, `SELECT pg_reload_conf()`)
+	time.Sleep(100 * time.Millisecond) // until the processes have heard of it
+}
+
+// ExecIn runs a statement in a database as the server's administrator.
+func (s *Server) ExecIn(t testing.TB, databaseURL, statement string) {
+	t.Helper()
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(context.Background(), statement)
+	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }

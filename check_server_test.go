@@ -1,0 +1,137 @@
+package paywall_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/internal/pgtest"
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+// onServer is a clean configuration with a ledger in PostgreSQL.
+var onServer = strings.Replace(good, "axra {", "axra {\n database postgres {env.AXRA_DATABASE_URL}", 1)
+
+// checkServer checks a configuration whose ledger is at a URL.
+func (d *desk) checkServer(databaseURL string) verdict {
+	d.t.Helper()
+	d.t.Setenv("AXRA_DATABASE_URL", databaseURL)
+	read := d.check(onServer)
+	for _, found := range read.Findings {
+		for _, secret := range passwordForms {
+			if strings.Contains(found.Subject+found.Message+found.Fix, secret) {
+				d.t.Errorf("a part of the password is shown: %+v", found)
+			}
+		}
+	}
+	return read
+}
+
+func TestCheckFindsFaultsOfTheServer(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, test := range []struct {
+		name          string
+		change        func(t *testing.T, databaseURL string) string
+		level, phrase string
+		fix           string
+	}{
+		{"another password", func(_ *testing.T, url string) string { return strings.Replace(url, "owner:", "owner:x", 1) }, "error",
+			"refuses the user or the password", "correct user and password"},
+		{"another database", func(_ *testing.T, url string) string { return url + "_none" }, "error", "no such database", "CREATE DATABASE"},
+		{"nothing listens", func(t *testing.T, url string) string {
+			return strings.Replace(url, ":"+port(server), ":"+freePort(t), 1)
+		}, "error", "cannot be asked", "start the server"},
+		{"read-only", func(t *testing.T, url string) string {
+			server.Exec(t, "ALTER DATABASE "+pgtest.Name(url)+" SET default_transaction_read_only = on")
+			return url
+		}, "error", "read-only", "default_transaction_read_only"},
+		{"asynchronous", func(t *testing.T, url string) string {
+			server.Exec(t, "ALTER DATABASE "+pgtest.Name(url)+" SET synchronous_commit = off")
+			return url
+		}, "error", "synchronous_commit is off", inMessage},
+		{"another encoding", func(t *testing.T, url string) string {
+			server.Exec(t, "CREATE DATABASE "+pgtest.Name(url)+"_latin TEMPLATE template0 ENCODING 'LATIN1'")
+			return url + "_latin"
+		}, "error", "not in UTF-8", inMessage},
+		{"no rights", func(t *testing.T, url string) string {
+			role := "visitor_of_" + pgtest.Name(url)
+			server.Exec(t, "CREATE ROLE "+role+" LOGIN PASSWORD 'se/cret%'")
+			return strings.Replace(url, "owner:", role+":", 1)
+		}, "error", "may not create the schema", "GRANT CREATE"},
+		{"not verified", func(_ *testing.T, url string) string {
+			return strings.Replace(url, "127.0.0.1", "127.0.0.1.nip.invalid", 1)
+		}, "warning", "certificate is not checked", "sslmode=verify-full"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			read := newDesk(t).checkServer(test.change(t, server.NewDatabase(t)))
+			found, ok := read.find("ledger", test.phrase)
+			if test.fix == inMessage {
+				test.fix = ""
+			}
+			if !ok || found.Level != test.level || !strings.Contains(found.Fix, test.fix) || found.Fix == "" != (test.fix == "") {
+				t.Errorf("%+v", read.Findings)
+			}
+			if read.err == nil {
+				t.Error("the command succeeds")
+			}
+			if _, ok := read.find("clock", "UTC"); !ok {
+				t.Error("the other checks are missing")
+			}
+		})
+	}
+}
+
+func TestCheckOnlyReadsFromTheServer(t *testing.T) {
+	server := pgtest.Shared(t)
+	databaseURL := server.NewDatabase(t)
+	d := newDesk(t)
+	want := func(phrase string) {
+		t.Helper()
+		read := d.checkServer(databaseURL)
+		if found, ok := read.find("ledger", phrase); !ok || found.Level != "ok" || len(read.bad()) > 0 || read.err != nil {
+			t.Errorf("want %q: %v %+v", phrase, read.err, read.Findings)
+		}
+	}
+	want("new: Caddy makes it when it starts")
+	if ledger, err := hasLedger(t, databaseURL); err != nil || ledger {
+		t.Errorf("there is a ledger: %v, %v", ledger, err)
+	}
+	w := newWorld(t, worldOptions{DatabaseURL: databaseURL})
+	d = newDesk(t)
+	want("without a payment so far")
+	t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	d = newDesk(t)
+	want("with payments")
+}
+
+func TestCheckFindsAURLThatIsEmpty(t *testing.T) {
+	read := newDesk(t).checkServer("")
+	if found, ok := read.find("secrets", "database postgres: {env.AXRA_DATABASE_URL} is empty"); !ok || !strings.Contains(found.Fix, "--envfile") {
+		t.Errorf("%+v", read.Findings)
+	}
+}
+
+func hasLedger(t *testing.T, databaseURL string) (bool, error) {
+	t.Helper()
+	state, err := ledger.CheckServer(t.Context(), databaseURL)
+	return state.Exists, err
+}
+
+// A server that does not answer holds up neither check nor validate.
+func TestAServerThatIsStoppedHoldsUpNoCheck(t *testing.T) {
+	server := pgtest.New(t)
+	databaseURL := server.NewDatabase(t)
+	server.Pause()
+	defer server.Resume()
+	began := time.Now()
+	read := newDesk(t).checkServer(databaseURL)
+	if _, ok := read.find("ledger", "cannot be asked"); !ok || time.Since(began) > 10*time.Second {
+		t.Errorf("after %s: %+v", time.Since(began), read.Findings)
+	}
+	began = time.Now()
+	config := mustAdapt(t, "{\n\t"+quiet+"\n\taxra {\n\t\tapi_key {env.AXRA_API_KEY}\n\t\tdatabase postgres {env.AXRA_DATABASE_URL}\n\t}\n}\n")
+	if err := validate(t, config); err != nil || time.Since(began) > time.Second {
+		t.Errorf("validate ends after %s with %v", time.Since(began), err)
+	}
+}

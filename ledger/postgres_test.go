@@ -1,0 +1,353 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/internal/pgtest"
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+func TestCheckURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"postgres://shop:secret@db.example.com/ledger?sslmode=verify-full": "postgres://db.example.com:5432/ledger",
+		"postgresql://shop:secret@[::1]:5433/ledger":                       "postgres://[::1]:5433/ledger",
+		"postgres://shop@/ledger?host=/run/postgresql":                     "postgres:/run/postgresql/ledger",
+		"postgres://shop:secret@a.example.com,b.example.com/ledger":        "postgres://a.example.com:5432/ledger",
+		"postgres://shop:sec/ret@db.example.com/ledger":                    "",
+		"postgres://shop:sec%ret@db.example.com/ledger":                    "",
+		"postgres://shop:secret@db.example.com:port/ledger":                "",
+		"mysql://shop:secret@db.example.com/ledger":                        "",
+		"host=db.example.com password=secret":                              "",
+		"":                                                                 "",
+	} {
+		location, err := ledger.CheckURL(url)
+		if location != want || (want == "") != errors.Is(err, ledger.ErrURL) {
+			t.Errorf("%s: %q, %v", url, location, err)
+		}
+		if strings.Contains(fmt.Sprint(location, err), "sec") {
+			t.Errorf("%s: the password is in %q, %v", url, location, err)
+		}
+	}
+}
+
+func TestHasPassword(t *testing.T) {
+	for url, want := range map[string]bool{
+		"postgres://shop@db.example.com/ledger":                  false,
+		"postgres:///ledger?host=/run/postgresql":                false,
+		"postgres://shop:secret@db.example.com/ledger":           true,
+		"postgres://shop@db.example.com/ledger?password=secret":  true,
+		"postgres://shop@db.example.com/l?sslpassword=secret":    true,
+		"postgres://shop:sec%ret@db.example.com/not-an-url":      true,
+		"host=db.example.com user=shop password=secret dbname=l": true,
+	} {
+		if got := ledger.HasPassword(url); got != want {
+			t.Errorf("%s: %v", url, got)
+		}
+	}
+}
+
+// What PostgreSQL takes for no text comes in webhooks all the same, and is stored and found.
+func TestAnyTextIsStored(t *testing.T) { onEach(t, testAnyTextIsStored) }
+
+func testAnyTextIsStored(t *testing.T, on backend) {
+	w := newWorld(t, on)
+	p := payment("nul\x00", "broken\xff")
+	p.PaidRaw, p.Terms.Pass, p.Terms.Resource = "5\x00", "\x00\xff", "/\xff"
+	id := w.pay(t, p)
+	w.tell(t, event(ledger.EventRefunded, "", "broken\xff"))
+	if got := w.status(t, "nul\x00"); got != ledger.Refunded {
+		t.Errorf("its purchase is %s", got)
+	}
+	if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d", Label: "\x00"}); !errors.Is(err, ledger.ErrInactive) {
+		t.Errorf("a device: %v", err)
+	}
+}
+
+// A refund and its payment that arrive on two nodes at the same moment see each other, whichever is first.
+func TestARefundAndItsPaymentOnTwoNodes(t *testing.T) { onEach(t, testARefundAndItsPaymentOnTwoNodes) }
+
+func testARefundAndItsPaymentOnTwoNodes(t *testing.T, on backend) {
+	first := newWorld(t, on)
+	second := openWorld(t, first.place)
+	pay := func(session string) func(world) error {
+		return func(w world) error {
+			_, err := w.RecordPayment(context.Background(), payment(session))
+			return err
+		}
+	}
+	refund := func(session string) func(world) error {
+		return func(w world) error {
+			_, err := w.RecordEvent(context.Background(), event(ledger.EventRefunded, "", "pay_"+session))
+			return err
+		}
+	}
+	for i := range 10 {
+		session := fmt.Sprint("s", i)
+		steps := []func(world) error{pay(session), refund(session)}
+		release := holdWriteLock(t, first.place)
+		var both sync.WaitGroup
+		for j, w := range []world{first, second} {
+			both.Go(func() {
+				if err := steps[(i+j)%2](w); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(time.Duration(i) * 3 * time.Millisecond) // so that either may be first, or both at once
+		}
+		release()
+		both.Wait()
+		for _, w := range []world{first, second} {
+			if got := w.status(t, session); got != ledger.Refunded {
+				t.Errorf("%s is %s", session, got)
+			}
+		}
+	}
+}
+
+// A server that was restarted has closed all connections. Nobody notices.
+func TestClosedConnectionsAreReplaced(t *testing.T) {
+	server := pgtest.Shared(t)
+	w := newWorld(t, onPostgres)
+	id := w.pay(t, payment("a"))
+	position := w.poll(t, ledger.Position{}).Position
+	for i := range 20 {
+		server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, pgtest.Name(w.place.URL))
+		var err error
+		switch i % 4 {
+		case 0:
+			_, err = w.Holding(t.Context(), id)
+		case 1:
+			_, err = w.RecordPayment(t.Context(), payment(fmt.Sprint("p", i)))
+		case 2:
+			_, err = w.Details(t.Context(), id)
+		case 3:
+			_, err = w.Poll(t.Context(), position)
+		}
+		if err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if lines := w.log.errors(); len(lines) > 0 {
+		t.Errorf("logged: %q", lines)
+	}
+}
+
+// A server that is stopped answers nothing, and does not even refuse.
+func TestAServerThatDoesNotAnswer(t *testing.T) {
+	server := pgtest.New(t)
+	w := openWorld(t, ledger.Options{URL: server.NewDatabase(t)})
+	id := w.pay(t, payment("a"))
+	server.Pause()
+	defer server.Resume()
+	for name, do := range map[string]func() error{
+		"a look-up":      func() error { _, err := w.Holding(t.Context(), id); return err },
+		"a payment":      func() error { _, err := w.RecordPayment(t.Context(), payment("b")); return err },
+		"a poll":         func() error { _, err := w.Poll(t.Context(), ledger.Position{}); return err },
+		"another ledger": func() error { _, err := ledger.New(w.place).Open(t.Context()); return err },
+	} {
+		began := time.Now()
+		wantError(t, name, do(), ledger.ErrUnavailable)
+		if took := time.Since(began); took > 20*time.Second { // the deadlines are of two seconds, the machine may be busy
+			t.Errorf("%s took %s", name, took)
+		}
+	}
+	if w.Err() == nil {
+		t.Error("it may be sold from")
+	}
+	server.Resume()
+	deadline := time.Now().Add(20 * time.Second)
+	for w.Err() != nil && time.Now().Before(deadline) {
+		_, _ = w.Poll(t.Context(), ledger.Position{})
+		time.Sleep(50 * time.Millisecond)
+	}
+	w.pay(t, payment("b"))
+	if err := w.Err(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A server that may not be written, or may lose what it has acknowledged, is not sold from.
+func TestAServerThatMayNotBeUsed(t *testing.T) {
+	for _, test := range []struct{ name, setting, harmless, want string }{
+		{"read-only", `default_transaction_read_only = on`, `default_transaction_read_only = off`, "read-only"},
+		{"without durable commits", `synchronous_commit = off`, `synchronous_commit = on`, "synchronous_commit"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			server := pgtest.New(t)
+			place := ledger.Options{URL: server.NewDatabase(t)}
+			w := openWorld(t, place)
+			w.pay(t, payment("a"))
+			position := w.poll(t, ledger.Position{}).Position
+			server.Configure(t, test.setting)
+			_, err := w.Poll(t.Context(), position)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("a poll: %v", err)
+			}
+			_, err = w.RecordPayment(t.Context(), payment("b"))
+			wantError(t, "a payment", err, ledger.ErrUnavailable)
+			_, err = w.HoldingOfSession(t.Context(), "b")
+			wantError(t, "a look-up", err, ledger.ErrUnavailable)
+			if w.Err() == nil {
+				t.Error("it may be sold from")
+			}
+			another := ledger.New(place)
+			defer another.Close()
+			_, err = another.Open(t.Context())
+			wantError(t, "opening", err, ledger.ErrUnavailable)
+
+			server.Configure(t, test.harmless)
+			w.poll(t, position)
+			w.pay(t, payment("b"))
+			if err := w.Err(); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// A payment is not acknowledged by a server that has stopped to commit durably since the last poll.
+func TestNothingIsAcknowledgedWithoutADurableCommit(t *testing.T) {
+	server := pgtest.New(t)
+	w := openWorld(t, ledger.Options{URL: server.NewDatabase(t)})
+	server.Configure(t, `synchronous_commit = off`)
+	_, err := w.RecordPayment(t.Context(), payment("a"))
+	wantError(t, "a payment", err, ledger.ErrUnavailable)
+}
+
+func TestADatabaseThatIsNotInUTF8IsRefused(t *testing.T) {
+	server := pgtest.Shared(t)
+	server.Exec(t, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
+	l := ledger.New(ledger.Options{URL: server.URL("latin1")})
+	defer l.Close()
+	_, err := l.Open(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "UTF8") {
+		t.Errorf("opening: %v", err)
+	}
+}
+
+// The tables of another program in the same database are left alone.
+func TestAnotherProgramMayUseTheDatabase(t *testing.T) {
+	server := pgtest.Shared(t)
+	url := server.NewDatabase(t)
+	server.ExecIn(t, url, `ALTER ROLE CURRENT_USER IN DATABASE `+pgtest.Name(url)+` SET search_path = public`)
+	server.ExecIn(t, url, `CREATE TABLE public.payments (theirs TEXT)`)
+	w := openWorld(t, ledger.Options{URL: url})
+	w.pay(t, payment("a"))
+	server.ExecIn(t, url, `INSERT INTO public.payments VALUES ('theirs')`)
+	w.poll(t, ledger.Position{})
+}
+
+// The role of a ledger needs no right to make a schema where there is one for it.
+func TestASchemaMayBeMadeBeforehand(t *testing.T) {
+	server := pgtest.Shared(t)
+	url := server.NewDatabase(t)
+	server.Exec(t, `CREATE ROLE shop LOGIN PASSWORD 'secret'`)
+	shop := strings.Replace(server.URL(pgtest.Name(url)), "owner:se%2Fcret%25", "shop:secret", 1)
+	l := ledger.New(ledger.Options{URL: shop})
+	defer l.Close()
+	_, err := l.Open(t.Context())
+	wantError(t, "opening without the right", err, ledger.ErrUnavailable)
+	server.ExecIn(t, url, `CREATE SCHEMA axra AUTHORIZATION shop`)
+	w := openWorld(t, ledger.Options{URL: shop})
+	w.pay(t, payment("a"))
+}
+
+// A copy of an earlier state that takes the server's place is known by its feed, however many changes it has.
+func TestALaggingCopyDropsEverything(t *testing.T) {
+	server := pgtest.Shared(t)
+	w := newWorld(t, onPostgres)
+	w.pay(t, payment("first"))
+	w.Close()
+	copied := server.CopyDatabase(t, w.place.URL)
+	w = openWorld(t, w.place)
+	w.pay(t, payment("later"))
+	w.tell(t, event(ledger.EventRefunded, "first"))
+	position := w.poll(t, ledger.Position{}).Position
+
+	lagging := openWorld(t, ledger.Options{URL: copied})
+	if changes := lagging.poll(t, position); !changes.All || !changes.Keys {
+		t.Errorf("the copy's feed says %+v", changes)
+	}
+	if len(lagging.log.errors()) != 1 {
+		t.Errorf("logged: %q", lagging.log.errors())
+	}
+	lagging.tell(t, event(ledger.EventDisputed, "first"))
+	if changes := lagging.poll(t, position); !changes.All {
+		t.Errorf("with as many changes as before the copy's feed says %+v", changes)
+	}
+	if changes := w.poll(t, lagging.poll(t, position).Position); !changes.All {
+		t.Errorf("back at the original its feed says %+v", changes)
+	}
+}
+
+// A server that is down is not dialled for every visitor.
+func TestAServerThatIsDownIsDialledNowAndThen(t *testing.T) {
+	server := pgtest.New(t)
+	w := openWorld(t, ledger.Options{URL: server.NewDatabase(t)})
+	id := w.pay(t, payment("a"))
+	server.Stop()
+	listener, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", server.Port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var dialled atomic.Int64
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			dialled.Add(1)
+			conn.Close()
+		}
+	}()
+	for range 1000 {
+		if _, err := w.Holding(t.Context(), id); err == nil {
+			t.Fatal("it can be read")
+		}
+	}
+	if n := dialled.Load(); n == 0 || n > 100 {
+		t.Errorf("it was dialled %d times", n)
+	}
+}
+
+// The tables of events are too small here for an index. What operators ask is measured by TestFigures.
+func TestPostgresLookUpsUseIndexes(t *testing.T) {
+	w := newWorld(t, onPostgres)
+	ledger.Fill(t, w.Ledger, 20_000)
+	plans, err := w.PostgresPlans(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, plan := range plans {
+		for _, table := range []string{"purchases", "payments", "payment_ids", "devices"} {
+			if strings.Contains(plan, "Seq Scan on "+table+" ") {
+				t.Errorf("%s reads all of %s:\n%s", name, table, plan)
+			}
+		}
+	}
+}
+
+// Who reads must not wait for who writes: the row of the feed is locked, not the tables.
+func TestReadersDoNotWaitForTheWriteLock(t *testing.T) {
+	onEach(t, testReadersDoNotWaitForTheWriteLock)
+}
+
+func testReadersDoNotWaitForTheWriteLock(t *testing.T, on backend) {
+	w := newWorld(t, on)
+	id := w.pay(t, payment("a"))
+	holdWriteLock(t, w.place)
+	if _, err := w.Holding(t.Context(), id); err != nil {
+		t.Errorf("a look-up: %v", err)
+	}
+	w.poll(t, ledger.Position{})
+}
