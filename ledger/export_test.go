@@ -65,7 +65,7 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
 	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
-	"payments": paymentsQuery, "extensions": extensionsQuery,
+	"payments": paymentsQuery, "purchase events": purchaseEventsQuery, "extensions": extensionsQuery,
 }
 
 // Plans explains the queries that must use indexes.

@@ -68,7 +68,7 @@ func CheckURL(rawURL string) (location string, err error) {
 // HasPassword reports whether a URL holds a password, or may.
 func HasPassword(rawURL string) bool {
 	parsed, err := url.Parse(rawURL)
-	if err != nil || parsed.Scheme == "" || isAmbiguous(rawURL) {
+	if err != nil || isAmbiguous(rawURL) {
 		return true
 	}
 	_, inAuthority := parsed.User.Password()

@@ -154,6 +154,14 @@ const (
 		WHERE n.session_id = $1 AND x.external_id = n.payment_id AND e.id = x.event_id`
 )
 
+// purchaseEventsQuery is eventsQuery for all payments of a purchase.
+const purchaseEventsQuery = `
+	SELECT p.session_id, e.id, e.kind FROM payments p CROSS JOIN events e
+	WHERE p.purchase_id = $1 AND e.session_id = p.session_id
+	UNION
+	SELECT p.session_id, e.id, e.kind FROM payments p CROSS JOIN payment_ids n CROSS JOIN event_ids x CROSS JOIN events e
+	WHERE p.purchase_id = $1 AND n.session_id = p.session_id AND x.external_id = n.payment_id AND e.id = x.event_id`
+
 // readPayments reads the payments of a purchase in the order of their times, with the events about each.
 func readPayments(ctx context.Context, tx *tx, purchaseID string) ([]paymentRow, error) {
 	var payments []paymentRow
@@ -166,12 +174,18 @@ func readPayments(ctx context.Context, tx *tx, purchaseID string) ([]paymentRow,
 	if err != nil {
 		return nil, err
 	}
+	events := map[string][]paymentEvent{}
+	err = scanAll(ctx, tx, func(rows *sql.Rows) error {
+		var session string
+		var e paymentEvent
+		err := rows.Scan(&session, &e.id, &e.kind)
+		events[session] = append(events[session], e)
+		return err
+	}, purchaseEventsQuery, purchaseID)
 	for i := range payments {
-		if payments[i].events, err = readEvents(ctx, tx, payments[i].sessionID); err != nil {
-			return nil, err
-		}
+		payments[i].events = events[payments[i].sessionID]
 	}
-	return payments, nil
+	return payments, err
 }
 
 // readEvents reads the events that name a session or one of its payment ids.

@@ -25,7 +25,7 @@ import (
 
 const (
 	owner    = "owner"
-	password = "se/cret%" // with characters that an URL escapes
+	password = "se/cret%" //nolint:gosec // of a server that lives as long as a test; with characters that a URL escapes
 	escaped  = "se%2Fcret%25"
 )
 
@@ -138,13 +138,13 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // command runs a program of PostgreSQL, which refuses to run as root.
 func (s *Server) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.programs, name), args...)
+	cmd := exec.Command(filepath.Join(s.programs, name), args...) //nolint:gosec // a test
 	cmd.Dir = s.data
 	cmd.SysProcAttr = asOther()
 	return cmd
@@ -156,10 +156,11 @@ func (s *Server) Start() error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the server has it
 	// The shell's input ends with this process, however it ends.
 	script := `"$@" & server=$!; read -r _; kill -QUIT $server 2>/dev/null; kill -CONT $server 2>/dev/null; wait $server`
-	s.guard = exec.Command("sh", "-c", script, "sh", filepath.Join(s.programs, "postgres"), "-D", filepath.Join(s.data, "db"),
+	s.guard = exec.Command("sh", //nolint:gosec // a test
+		"-c", script, "sh", filepath.Join(s.programs, "postgres"), "-D", filepath.Join(s.data, "db"),
 		"-p", strconv.Itoa(s.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200",
 		"-c", "shared_buffers=64MB")
 	s.guard.Dir, s.guard.SysProcAttr = s.data, asOther()
@@ -246,7 +247,7 @@ func (s *Server) processes() []int {
 	pids := []int{server}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, name := range stats {
-		stat, err := os.ReadFile(name)
+		stat, err := os.ReadFile(name) //nolint:gosec // below /proc
 		if err != nil {
 			continue
 		}
