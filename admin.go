@@ -1,79 +1,39 @@
 package paywall
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
-// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for
-// programs of the operator. Whoever may use that endpoint may load any configuration,
-// so nothing is kept from them but keys and secrets.
+// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for programs of the operator.
 type adminAPI struct{}
-
-// adminBase begins the paths of the admin API.
-const adminBase = "/axra/"
-
-// maxAdminBody bounds a request that is no import, in bytes.
-const maxAdminBody = 256 << 10
 
 // Routes returns the routes of the admin API.
 func (api *adminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: adminBase, Handler: caddy.AdminHandlerFunc(api.serve)}}
-}
-
-// adminCall answers one call.
-type adminCall func(*App, http.ResponseWriter, *http.Request) error
-
-// adminCalls lists the calls by method and path.
-var adminCalls = map[string]adminCall{
-	"POST purchases":      (*App).adminPurchases, // not GET: Caddy logs addresses
-	"POST purchase":       (*App).adminPurchase,
-	"POST device/remove":  (*App).adminRemoveDevice,
-	"POST revoke":         (*App).adminRevoke,
-	"POST restore":        (*App).adminRestore,
-	"POST give":           (*App).adminGive,
-	"POST link":           (*App).adminLink,
-	"GET report":          (*App).adminReport,
-	"POST sweep":          (*App).adminSweep,
-	"GET export":          (*App).adminExport,
-	"POST import":         (*App).adminImport,
-	"GET backup":          (*App).adminBackup,
-	"POST backup/restore": (*App).adminRestoreBackup,
-	"POST webhook/replay": (*App).adminReplay,
-	"GET keys":            (*App).adminKeys,
-	"POST keys/rotate":    (*App).adminRotate,
-	"POST keys/remove":    (*App).adminRemoveKey,
-	"GET webhook/refused": (*App).adminRefused,
+	return []caddy.AdminRoute{{Pattern: admin.Base, Handler: caddy.AdminHandlerFunc(api.serve)}}
 }
 
 func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
-	path := strings.TrimPrefix(r.URL.Path, adminBase)
-	call, ok := adminCalls[r.Method+" "+path]
-	if !ok {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			if adminCalls[method+" "+path] != nil {
-				w.Header().Set("Allow", method)
-				return adminError(http.StatusMethodNotAllowed, fmt.Errorf("%s takes %s", r.URL.Path, method))
-			}
-		}
-		return adminError(http.StatusNotFound, fmt.Errorf("there is no %s", r.URL.Path))
-	}
 	app, err := runningApp()
 	if err != nil {
 		return err
 	}
-	return call(app, w, r)
+	return app.operations().ServeHTTP(w, r)
 }
 
 // runningApp is the app of the configuration in force. That of the context in which a
@@ -81,11 +41,11 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 func runningApp() (*App, error) {
 	running := caddy.ActiveContext()
 	if running.Context == nil {
-		return nil, adminError(http.StatusServiceUnavailable, errors.New("Caddy is starting")) //nolint:staticcheck // a name
+		return nil, caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: errors.New("Caddy is starting")} //nolint:staticcheck // a name
 	}
 	module, err := running.AppIfConfigured("axra")
 	if err != nil {
-		return nil, adminError(http.StatusNotFound, errors.New("the running configuration has no global option axra"))
+		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the running configuration has no global option axra")}
 	}
 	app, ok := module.(*App)
 	if !ok {
@@ -94,96 +54,137 @@ func runningApp() (*App, error) {
 	return app, nil
 }
 
-func adminError(status int, err error) error {
-	return caddy.APIError{HTTPStatus: status, Err: err}
-}
-
-// ledgerError says in the terms of HTTP what the ledger could not do.
-func ledgerError(err error) error {
-	var ambiguous *ambiguousError
-	switch {
-	case errors.Is(err, ledger.ErrNotFound):
-		return adminError(http.StatusNotFound, errors.New("no such purchase: give its reference, or the id of a session or a payment in full"))
-	case errors.As(err, &ambiguous), errors.Is(err, ledger.ErrUnchanged), errors.Is(err, ledger.ErrNotEmpty), errors.Is(err, ledger.ErrNoFile),
-		errors.Is(err, errSweeping):
-		return adminError(http.StatusConflict, err)
-	case errors.Is(err, ledger.ErrNotExport), errors.Is(err, ledger.ErrNotBackup):
-		return adminError(http.StatusBadRequest, err)
-	case errors.Is(err, ledger.ErrUnavailable):
-		return adminError(http.StatusServiceUnavailable, err)
-	default:
-		return adminError(http.StatusInternalServerError, err)
+// operations are what operators may do with the app.
+func (a *App) operations() *admin.API {
+	return &admin.API{
+		Ledger: a.ledger, Database: a.ledger, Keys: adminKeys{a}, Gates: adminGates{a}, Webhooks: adminWebhooks{a},
+		Maintenance: &a.store.maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: now,
+		Reload: func(ctx context.Context) error {
+			return errors.Join(a.keyring.Refresh(ctx, keyStore{a.ledger}), a.access.Poll(ctx))
+		},
 	}
 }
 
-// withoutDeadline lifts the ten seconds that Caddy's admin endpoint gives a request: after them it would be
-// canceled, also while it is answered.
-func (a *App) withoutDeadline(w http.ResponseWriter) {
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		a.logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
-	}
+// adminWebhooks replays webhooks for operators.
+type adminWebhooks struct{ app *App }
+
+// Verify checks a signature.
+func (o adminWebhooks) Verify(header http.Header, body []byte) error {
+	return o.app.verifier.Verify(header, body)
 }
 
-// readAdmin reads the JSON body of a call.
-func readAdmin(w http.ResponseWriter, r *http.Request, into any) error {
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxAdminBody))
-	body.DisallowUnknownFields()
-	if err := body.Decode(into); err != nil {
-		return adminError(http.StatusBadRequest, fmt.Errorf("reading the request: %w", err))
-	}
-	if _, err := body.Token(); !errors.Is(err, io.EOF) {
-		return adminError(http.StatusBadRequest, errors.New("reading the request: there is more than one JSON value"))
-	}
-	return nil
+// Record takes a verified event.
+func (o adminWebhooks) Record(ctx context.Context, event webhook.Event) (outcome string, err error) {
+	return o.app.take(ctx, event)
 }
 
-func writeAdmin(w http.ResponseWriter, value any) error {
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(value)
+// Rejected returns the webhooks that were kept.
+func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.store.rejected.All() }
+
+// adminGates tells operators what is sold where, and signs links for them.
+type adminGates struct{ app *App }
+
+// KeyResource is what a purchase by a key opens.
+func (adminGates) KeyResource(key string) string { return keyResource(key) }
+
+// DeviceLink opens a purchase in one more browser.
+func (o adminGates) DeviceLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return o.app.deviceAddress(newSite(page.Site), purchase, page.Target, expires)
 }
 
-// parseSpan reads the times from and to of a call: RFC 3339, a day or a month.
-func parseSpan(first, last string) (from, to time.Time, err error) {
-	if from, err = parseTime(first); err != nil {
-		return from, to, adminError(http.StatusBadRequest, err)
-	}
-	if to, err = parseTime(last); err != nil {
-		return from, to, adminError(http.StatusBadRequest, err)
-	}
-	if !to.IsZero() && !from.Before(to) {
-		return from, to, adminError(http.StatusBadRequest, fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", first, last))
-	}
-	return from, to, nil
+// PrivateLink opens a page to whoever has the link.
+func (o adminGates) PrivateLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return o.app.privateAddress(newSite(page.Site), token.Access{
+		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
+		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
+	}, page.Target, expires)
 }
 
-// checkOrigin refuses what is no site's address: nothing was ever sold there. "" is any.
-func checkOrigin(site string) error {
-	if site == "" {
-		return nil
+// Page finds the gates that cover an address.
+func (o adminGates) Page(address string) (admin.Page, error) {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
+		return admin.Page{}, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
 	}
-	parsed, err := url.Parse(site)
-	isAddress := err == nil && parsed.Host != "" && (parsed.Scheme == "https" || parsed.Scheme == "http")
-	if !isAddress || site != parsed.Scheme+"://"+parsed.Host || strings.ToLower(site) != site {
-		return fmt.Errorf("%.200q is no site: write its address without a path and in small letters, such as https://example.com", site)
-	}
-	return nil
-}
-
-// parseTime reads a time, or the beginning of a day or a month in UTC; "" is the zero
-// time.
-func parseTime(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01"} {
-		if at, err := time.Parse(layout, text); err == nil {
-			return at, nil
+	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
+	host, _ := splitHostPort(parsed.Host)
+	var gates []*Handler
+	hasGate := false
+	for _, gate := range o.app.allGates() {
+		server := gate.serverOf(host, origin)
+		if server == nil {
+			continue
+		}
+		hasGate = true
+		if reach, err := gate.reach(strangerAt(server, host, parsed)); err == nil && reach == covered {
+			gates = append(gates, gate)
 		}
 	}
-	return time.Time{}, fmt.Errorf("%.40q is no time: write 2026-01-31, 2026-01 or 2026-01-31T12:00:00Z", text)
+	page := admin.Page{Site: origin, Target: cleanTarget(parsed), Products: productsOf(gates)}
+	switch {
+	case !hasGate:
+		return page, fmt.Errorf("no gate stands at %s", origin)
+	case parsed.Scheme == "http" && !isLoopback(host) && o.app.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
+		return page, fmt.Errorf("visitors come to %s by https: write the address with https://", host)
+	case len(gates) == 0:
+		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
+	}
+	path, _, _ := strings.Cut(page.Target, "?")
+	unescaped, err := url.PathUnescape(path)
+	page.Resource = bounded(samePage(unescaped))
+	return page, err
+}
+
+// productsOf lists what gates sell, retired products too.
+func productsOf(gates []*Handler) map[string]admin.Product {
+	products := make(map[string]admin.Product)
+	for _, gate := range gates {
+		for _, sale := range gate.sales {
+			products[sale.pass] = admin.Product{
+				Access: sale.access, Downloads: sale.Downloads, PerPath: sale.PerPath, Key: sale.Key,
+				HasLinks: gate.Links != nil || products[sale.pass].HasLinks,
+			}
+		}
+	}
+	return products
+}
+
+// strangerAt is a stranger's request for the address.
+func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
+	r := strangersRequest(server, http.MethodGet, host, address.Path)
+	r.URL.RawQuery = address.RawQuery
+	return r
+}
+
+// serverOf is the server on which the gate stands for a site, nil if it does not.
+func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
+	servers := h.app.httpApp()
+	if servers == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(servers.Servers)) {
+		server := servers.Servers[name]
+		if len(findGate(h, server)) == 0 {
+			continue
+		}
+		switch {
+		case h.siteURL != "":
+			if h.siteURL == origin {
+				return server
+			}
+		case slices.ContainsFunc(h.addresses(server), func(a address) bool { return a.matches(host) }):
+			return server
+		case len(h.addresses(server)) == 0 && h.app.siteURL == origin:
+			return server
+		}
+	}
+	return nil
 }
 
 // Interface guards
 var (
 	_ caddy.AdminRouter = (*adminAPI)(nil)
+	_ admin.Gates       = adminGates{}
+	_ admin.Keys        = adminKeys{}
+	_ admin.Webhooks    = adminWebhooks{}
 )

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/spf13/cobra"
 )
 
 // Levels of a finding.
@@ -107,12 +106,14 @@ func (e *examination) run() []finding {
 	return all
 }
 
-// print writes the diagnosis: for people, grouped by check, the fix below each line.
-func (d *diagnosis) print(cmd *cobra.Command) error {
-	if wantsJSON(cmd) {
-		return printJSON(cmd, d)
-	}
-	out := cmd.OutOrStdout()
+// Errors counts the errors.
+func (d *diagnosis) Errors() int { return d.count(levelError) }
+
+// Warnings counts the warnings.
+func (d *diagnosis) Warnings() int { return d.count(levelWarning) }
+
+// WriteText writes the diagnosis for people, grouped by check, the fix below each line.
+func (d *diagnosis) WriteText(out io.Writer) error {
 	check := ""
 	for _, finding := range d.Findings {
 		if finding.Check != check {
@@ -127,7 +128,7 @@ func (d *diagnosis) print(cmd *cobra.Command) error {
 	for _, note := range d.Unchecked {
 		fmt.Fprintf(out, "  -        %s\n", note)
 	}
-	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.count(levelError), d.count(levelWarning))
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Errors(), d.Warnings())
 	return err
 }
 

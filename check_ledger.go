@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/cli"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -119,7 +120,7 @@ func checkLedgerFiles(found *remarks, path string, info fs.FileInfo) {
 		checkLedgerFile(found, name, file)
 	}
 	if len(found.list) == 0 {
-		found.ok(path, "it is there, with %s, and can be read and written", inBytes(info.Size()))
+		found.ok(path, "it is there, with %s, and can be read and written", cli.FormatBytes(info.Size()))
 	}
 }
 

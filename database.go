@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // Database says where purchases are kept.
@@ -137,10 +138,10 @@ type store struct {
 	access  *access.Cache
 	keyring *token.Keyring
 
-	stages  cache.Cache[*progress] // what Axra last said about sessions that are not paid
-	used    cache.Cache[*struct{}] // purchases whose first use was counted
-	refused refusals
-	sweeps  sync.Mutex // held by a sweep or an import
+	stages      cache.Cache[*progress] // what Axra last said about sessions that are not paid
+	used        cache.Cache[*struct{}] // purchases whose first use was counted
+	rejected    webhook.Rejected
+	maintenance sync.Mutex // held by a sweep, an import or a restore
 
 	logger   atomic.Pointer[zap.Logger] // of the configuration that was started last
 	errors   complaints

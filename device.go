@@ -14,15 +14,17 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
 
 // DefaultDevices is on how many devices a purchase may be used.
 const DefaultDevices = 3
 
-const maxDevices = 1000
+const maxDevices = admin.MaxDevices
 
 // deviceLife is how long the address for another device works. The receipt gives
 // fresh ones.
@@ -219,3 +221,17 @@ func isDeviceID(id string) bool {
 		return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9')
 	})
 }
+
+// deviceAddress opens the purchase in another browser, at a page of the site.
+func (a *App) deviceAddress(site site, purchase ledger.Purchase, target string, expires time.Time) (string, error) {
+	raw, err := a.keyring.Sign(token.Device, deviceClaims{
+		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(now()), ExpiresAt: jwt.NewNumericDate(expires)},
+		Purchase:         purchase.ID, Pass: purchase.Product, Scope: deviceScope(site),
+	})
+	if err != nil {
+		return "", err
+	}
+	return site.origin + withParams(target, paramDevice, raw), nil
+}
+
+func deviceScope(site site) string { return session.Scope(site.origin, "device", "") }

@@ -6,6 +6,6 @@ func HoldSweeps() (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	app.store.sweeps.Lock()
-	return app.store.sweeps.Unlock, nil
+	app.store.maintenance.Lock()
+	return app.store.maintenance.Unlock, nil
 }

@@ -34,7 +34,7 @@ func HangingApp() *App {
 // NewCommand returns `caddy axra`.
 func NewCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}
-	fill(cmd)
+	commands.Fill(cmd)
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = app.sweep(ctx)
+	_, err = app.operations().SweepLedger(ctx)
 	return err
 }
 

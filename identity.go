@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // DefaultRequestHeaders begins the names of the request headers that tell an
@@ -36,13 +37,7 @@ func userID(purchaseID string) string {
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
-// shorten makes an id fit for a log: enough to find it by, not enough to use.
-func shorten(id string) string {
-	if len(id) <= 12 {
-		return id
-	}
-	return id[:12] + "…"
-}
+func shorten(id string) string { return webhook.ShortID(id) }
 
 // stripHeaders takes away what a client sent under the names of our headers, in
 // every spelling that an application may take for them.

@@ -177,7 +177,7 @@ func TestInspectSaysThatNothingFits(t *testing.T) {
 		want []string
 	}{
 		"another secret": {"X-Axra-Signature: " + sign([]byte(body), "other"),
-			[]string{"Nothing fits", "X-Axra-Signature", "AXRA_WEBHOOK_SECRET of this environment", "another secret", "it says that it is payment.refunded", "data.reference", "not found: it counts from when it arrives"}},
+			[]string{"Nothing fits", "X-Axra-Signature", "AXRA_WEBHOOK_SECRET of this environment", "another secret", "it says that it is payment.refunded", "data.reference", "not found: the event counts from its arrival"}},
 		"no signature":   {"Content-Type: application/json", []string{"Nothing fits", "none", "It is not from Axra"}},
 		"the secret":     {"Verif-Hash: bs_test_PLANTED", []string{"The header Verif-Hash holds the webhook secret itself"}},
 		"a masked token": {"X-Hook-Token: ***", []string{"masked", "X-Hook-Token"}},

@@ -410,7 +410,7 @@ func (a *App) Start() error {
 		return err
 	}
 	if !a.keepsRefused.Load() {
-		a.store.refused.forget()
+		a.store.rejected.Clear()
 	}
 	a.started.Store(true)
 	for _, gate := range a.allGates() {

@@ -110,7 +110,7 @@ func (v *visit) tellDevices(view *page.View, bought ledger.Details) (err error) 
 	}
 	view.Devices, view.DevicesLimit = inUse, bought.DeviceLimit
 	if inUse < view.DevicesLimit {
-		view.DeviceURL, err = v.app.deviceAddress(v.site, ledger.Holding{Purchase: bought.Purchase}, v.target, now().Add(deviceLife))
+		view.DeviceURL, err = v.app.deviceAddress(v.site, bought.Purchase, v.target, now().Add(deviceLife))
 		view.DeviceUntil = now().Add(deviceLife)
 	}
 	return err

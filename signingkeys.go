@@ -21,27 +21,35 @@ func (a *App) provisionAlgorithm() error {
 	return nil
 }
 
-// rotateKeys adds a signing key, which takes over in a few minutes,
-// and returns its id. Nobody is logged out.
-func (a *App) rotateKeys(ctx context.Context) (kid string, err error) {
-	kid, err = a.keyring.Rotate(ctx, keyStore{a.ledger}, a.SigningAlgorithm)
+// adminKeys are the signing keys for operators.
+type adminKeys struct{ app *App }
+
+// Ready reports whether the keys are loaded.
+func (k adminKeys) Ready(ctx context.Context) bool { return k.app.keysReady(ctx) }
+
+// Installation is the id of this installation.
+func (k adminKeys) Installation() string { return k.app.keyring.Installation() }
+
+// List describes the keys, without their secrets.
+func (k adminKeys) List() []token.KeyInfo { return k.app.keyring.List(k.app.SigningAlgorithm) }
+
+// Rotate adds a key, which takes over in a few minutes. Nobody is logged out.
+func (k adminKeys) Rotate(ctx context.Context) (kid string, err error) {
+	kid, err = k.app.keyring.Rotate(ctx, keyStore{k.app.ledger}, k.app.SigningAlgorithm)
 	if err != nil {
 		return "", fmt.Errorf("rotating the signing keys: %w", err)
 	}
-	a.logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
+	k.app.logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
 	return kid, nil
 }
 
-// removeKey takes a signing key away that has leaked: what it has signed is void. The
-// error wraps token.ErrUnknownKey where there is none of this id.
-func (a *App) removeKey(ctx context.Context, kid string) error {
-	replacement, err := a.keyring.Remove(ctx, keyStore{a.ledger}, kid, a.SigningAlgorithm)
+// Remove takes away a key that has leaked: what it has signed is void. The error wraps
+// token.ErrUnknownKey if there is no such key.
+func (k adminKeys) Remove(ctx context.Context, kid string) error {
+	replacement, err := k.app.keyring.Remove(ctx, keyStore{k.app.ledger}, kid, k.app.SigningAlgorithm)
 	if err != nil {
 		return fmt.Errorf("removing a signing key: %w", err)
 	}
-	a.logger.Warn("signing key removed; what it has signed is void", zap.String("kid", kid), zap.String("replacement", replacement))
+	k.app.logger.Warn("signing key removed; what it has signed is void", zap.String("kid", kid), zap.String("replacement", replacement))
 	return nil
 }
-
-// listKeys describes the signing keys, without their secrets.
-func (a *App) listKeys() []token.KeyInfo { return a.keyring.List(a.SigningAlgorithm) }

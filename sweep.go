@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/internal/admin"
 )
 
 // How long purchases are kept after their access has ended.
@@ -21,9 +21,6 @@ const (
 
 // sweepEvery is how often a node deletes what ended longer ago than keep.
 const sweepEvery = 24 * time.Hour
-
-// errSweeping means that a sweep or an import is under way.
-var errSweeping = errors.New("a sweep or an import is under way: try again when it has ended")
 
 func checkKeep(keep caddy.Duration) error {
 	if keep > 0 && time.Duration(keep) < minKeep {
@@ -44,24 +41,8 @@ func (a *App) sweepRegularly(ctx context.Context) {
 			return
 		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only spreads the nodes
 		}
-		if _, err := a.sweep(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errSweeping) {
+		if _, err := a.operations().SweepLedger(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
 			a.logger.Error("the ledger could not be swept; it will be tried again", zap.Error(err))
 		}
 	}
-}
-
-// sweep deletes purchases whose access ended longer ago than keep.
-func (a *App) sweep(ctx context.Context) (ledger.Swept, error) {
-	if a.Keep < 0 {
-		return ledger.Swept{}, errors.New("with `keep forever` nothing is swept")
-	}
-	if !a.store.sweeps.TryLock() {
-		return ledger.Swept{}, errSweeping
-	}
-	defer a.store.sweeps.Unlock()
-	swept, err := a.ledger.Sweep(ctx, now().Add(-time.Duration(a.Keep)))
-	if swept.Purchases > 0 {
-		a.logger.Info("ledger swept", zap.Int("purchases", swept.Purchases))
-	}
-	return swept, err
 }

@@ -1,0 +1,69 @@
+package paywall
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+func init() { caddycmd.RegisterCommand(commands.Command()) }
+
+// commands are `caddy axra`.
+var commands = cli.Plugin{
+	Check: func(ctx context.Context, config, adapter string, live bool) cli.Diagnosis {
+		caddy.BufferedLog() // what is logged until provisionFor discards logs
+		return examine(ctx, config, adapter, live)
+	},
+	WebhookSecrets: configuredSecrets,
+}
+
+// configuredSecrets reads the webhook secrets of a configuration, which is not loaded.
+func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {
+	raw, _, _, err := caddycmd.LoadConfig(config, adapter)
+	if err != nil || len(raw) == 0 {
+		return nil, nil, err
+	}
+	var loaded struct {
+		Apps struct {
+			Axra *App `json:"axra"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(raw, &loaded); err != nil {
+		return nil, nil, err
+	}
+	app := loaded.Apps.Axra
+	if app == nil {
+		return nil, nil, errors.New("the configuration has no global option axra: use --secret-file")
+	}
+	// Other secrets may be missing: this may run outside of Caddy's environment.
+	signing := &App{WebhookSecrets: app.WebhookSecrets}
+	if len(app.WebhookSecrets) == 0 {
+		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
+	}
+	for _, secret := range signing.placeholders() {
+		if _, err := resolveSecret(secret.name, secret.value); err != nil && secretIsPlaceholder(secret.name, secret.value) == nil {
+			return nil, nil, fmt.Errorf("%s %s %w: add --envfile FILE, or run it as the user of the service; or use --secret-file",
+				secret.name, secret.value, cli.ErrEmptySecret)
+		}
+	}
+	secrets, err := signing.resolveSecrets()
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
+	}
+	var signature SignatureConfig
+	if app.Signature != nil {
+		signature = *app.Signature
+	}
+	verifier, err := signature.verifier(secrets.webhook)
+	if err != nil {
+		return secrets.webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
+	}
+	return secrets.webhook, &verifier, nil
+}

@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+func (a *API) rejectedWebhooks(context.Context, None) ([]webhook.Captured, error) {
+	return a.Webhooks.Rejected(), nil
+}
+
+// replayWebhook takes an event as if it had come to the webhook.
+func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replayed, error) {
+	body, unsigned := a.signedBody(request)
+	if unsigned != nil && !request.Trust {
+		return Replayed{}, refuse(http.StatusForbidden, "%w; if you know that it comes from Axra, add --trust", unsigned)
+	}
+	event, err := webhook.Decode(body)
+	if err != nil {
+		return Replayed{}, refuse(http.StatusBadRequest, "%w", err)
+	}
+	outcome, err := a.Webhooks.Record(ctx, event)
+	if err != nil {
+		return Replayed{}, refuse(http.StatusServiceUnavailable, "%w", err)
+	}
+	if unsigned != nil {
+		a.Logger.Warn("the operator had an event taken without a good signature",
+			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)), zap.String("outcome", outcome))
+	}
+	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
+}
+
+// signedBody returns the reading of the body whose signature is good; without one, the body as it is and the reason.
+func (a *API) signedBody(request ReplayRequest) (body []byte, unsigned error) {
+	for _, reading := range (webhook.Captured{Header: request.Header, Body: request.Body}).Bodies() {
+		err := a.Webhooks.Verify(request.Header, reading.Bytes)
+		if err == nil {
+			return reading.Bytes, nil
+		}
+		if unsigned == nil {
+			unsigned = err
+		}
+	}
+	return request.Body, unsigned
+}

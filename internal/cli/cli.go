@@ -1,0 +1,159 @@
+// Package cli holds the commands of `caddy axra`. Most call the admin API of the Caddy that runs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// Plugin does what needs the plugin's own reading of a configuration.
+type Plugin struct {
+	// Check examines a configuration without starting it.
+	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
+	// WebhookSecrets returns those of a configuration, and a verifier as it configures one.
+	// Without a configuration there are none. The error may wrap ErrEmptySecret.
+	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
+}
+
+// Diagnosis is the outcome of a check; as JSON it is for programs.
+type Diagnosis interface {
+	WriteText(w io.Writer) error
+	Errors() int
+	Warnings() int
+}
+
+// ErrEmptySecret means that a secret of the configuration is missing in the environment of the command, which says
+// nothing about that of the service.
+var ErrEmptySecret = errors.New("is empty or cannot be read by this command, whose environment may differ from that of the service")
+
+// Command describes `caddy axra` to Caddy.
+func (p Plugin) Command() caddycmd.Command {
+	return caddycmd.Command{
+		Name:  "axra",
+		Usage: "<command>",
+		Short: "Manages the purchases of a paywall",
+		Long: `
+Manages the purchases and the keys of a paywall by axra_paywall, checks its
+configuration, and finds out how webhooks are signed.
+
+Most commands talk to the admin API of the running Caddy, at its usual address
+(localhost:2019), at the one that --address names, or at the one in the
+configuration that --config names. Unlike caddy reload, they do not look for a
+Caddyfile in this folder.
+
+They print text for people; with --json one JSON document for programs, and list
+one JSON object per line. Long ones show their progress on a terminal.`,
+		CobraFunc: p.Fill,
+	}
+}
+
+// Fill gives `caddy axra` its flags and subcommands.
+func (p Plugin) Fill(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringP("config", "c", "", "Configuration file; from it, the address of the admin API")
+	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
+	flags.String("address", "", "Address of the admin API, if --config does not say it")
+	flags.Bool("json", false, "Print JSON, for programs")
+	group(cmd,
+		listCommand(), showCommand(), revokeCommand(), restoreCommand(), removeDeviceCommand(), giveCommand(), linkCommand(),
+		reportCommand(), backupCommand(), restoreBackupCommand(), exportCommand(), importCommand(), sweepCommand(),
+		keysCommand(), p.webhookCommand(), p.checkCommand())
+}
+
+// group makes a command that only has subcommands. Without RunE, cobra would print help for a misspelled one.
+func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(subcommands...)
+	return cmd
+}
+
+// offline prepares a command that reads a configuration and calls no running Caddy. It refuses --address, which
+// would change nothing.
+func offline(cmd *cobra.Command, configUsage string) *cobra.Command {
+	flags := cmd.Flags()
+	flags.StringP("config", "c", "", configUsage)
+	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
+	envFiles := flags.StringSlice("envfile", nil, "Environment file(s) to load")
+	flags.String("address", "", "")
+	_ = flags.MarkHidden("address") // it was defined a line above
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed("address") {
+			return fmt.Errorf("%s does not talk to a running Caddy: leave out --address, and name the configuration with --config", cmd.Name())
+		}
+		if err := loadEnvironment(*envFiles); err != nil {
+			return err
+		}
+		return run(cmd, args)
+	}
+	return cmd
+}
+
+// loadEnvironment reads environment files as Caddy's own commands do. Caddy exports no function for it, so this runs
+// `caddy validate`, which reads them first, with a configuration file that cannot exist.
+func loadEnvironment(files []string) error {
+	if len(files) == 0 {
+		return nil
+	}
+	validate := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
+	caddycmd.Commands()["validate"].CobraFunc(validate)
+	args := []string{"--config", "\x00"}
+	for _, file := range files {
+		args = append(args, "--envfile", file)
+	}
+	validate.SetArgs(args)
+	if err := validate.Execute(); err != nil && strings.Contains(err.Error(), "environment") {
+		return err
+	}
+	return nil
+}
+
+func (p Plugin) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [--config <path>] [--adapter <name>] [--envfile <path>] [--live] [--strict]",
+		Short: "Checks a configuration before going live",
+		Long: `
+Reads a configuration as caddy validate does, without starting it, and reports what
+would keep visitors from paying or let them in for free, each with its fix.
+
+Nothing is written, and nothing is called except a PostgreSQL server, for reading.
+(Caddy itself creates its local authority if a site needs one, as it does for caddy
+validate.) With --live, Axra is sent one request that creates nothing, and the
+addresses of the webhooks are requested.
+
+The exit code is 1 if there is an error; with --strict, also if there is a warning.
+Run it as the user and in the environment of the service: --envfile reads the file
+that EnvironmentFile of systemd names.`,
+		Args: cobra.NoArgs,
+	}
+	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
+	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
+		var err error
+		if wantsJSON(cmd) {
+			err = printJSON(cmd, diagnosis)
+		} else {
+			err = diagnosis.WriteText(cmd.OutOrStdout())
+		}
+		if failed, warned := diagnosis.Errors(), diagnosis.Warnings(); err == nil && (failed > 0 || *strict && warned > 0) {
+			err = fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
+		}
+		return err
+	}
+	return offline(cmd, "Configuration file to check")
+}
+
+func flag(cmd *cobra.Command, name string) string {
+	value, _ := cmd.Flags().GetString(name)
+	return value
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// caddy is an admin API that answers as it is told and keeps what it is asked.
+type caddy struct {
+	address string
+	answers map[admin.Endpoint]http.HandlerFunc
+	calls   []string // method, address and body
+}
+
+func newCaddy(t *testing.T) *caddy {
+	t.Helper()
+	c := &caddy{answers: make(map[admin.Endpoint]http.HandlerFunc)}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	c.address = server.Listener.Addr().String()
+	return c
+}
+
+func (c *caddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	c.calls = append(c.calls, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
+	answer := c.answers[admin.Endpoint{Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, admin.Base)}]
+	if answer == nil {
+		http.Error(w, `{"error":"nothing there"}`, http.StatusNotFound)
+		return
+	}
+	answer(w, r)
+}
+
+// answer makes an operation answer with JSON.
+func answer[Request, Answer any](c *caddy, o admin.Operation[Request, Answer], value Answer) {
+	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
+}
+
+// lines makes an operation answer with text.
+func lines[Request, Answer any](c *caddy, o admin.Operation[Request, Answer], text ...string) {
+	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Join(text, "\n")+"\n")
+	}
+}
+
+// run runs `caddy axra` against the admin API.
+func (c *caddy) run(t *testing.T, args ...string) (out, aside string, err error) {
+	t.Helper()
+	return execute(t, Plugin{}, append(args, "--address", c.address)...)
+}
+
+func execute(t *testing.T, plugin Plugin, args ...string) (out, aside string, err error) {
+	t.Helper()
+	if plugin.WebhookSecrets == nil {
+		plugin.WebhookSecrets = func(string, string) ([][]byte, *webhook.Verifier, error) { return nil, nil, nil }
+	}
+	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}
+	plugin.Fill(cmd)
+	var stdout, stderr bytes.Buffer
+	cmd.SetArgs(args)
+	cmd.SetOut(&stdout)
+	cmd.SetErr(&stderr)
+	err = cmd.ExecuteContext(context.Background())
+	return stdout.String(), stderr.String(), err
+}
+
+func wantError(t *testing.T, err error, phrase string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), phrase) {
+		t.Errorf("the error is %v, want %q", err, phrase)
+	}
+}
+
+func wantParts(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("no %q in\n%s", part, text)
+		}
+	}
+}
