@@ -2,40 +2,10 @@ package paywall_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
-
-func TestAnExportForPrograms(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	file := filepath.Join(t.TempDir(), "ledger.jsonl")
-	var done struct {
-		File  string
-		Bytes int64
-		Rows  int
-	}
-	w.runJSON(&done, "export", file)
-	raw, err := os.ReadFile(file)
-	mustDo(t, err)
-	if lines := strings.Count(string(raw), "\n"); done.File != file || done.Bytes != int64(len(raw)) || done.Rows == 0 || done.Rows != lines-2 {
-		t.Errorf("%+v of %d lines", done, lines)
-	}
-}
-
-func TestAReportOfNothingForPrograms(t *testing.T) {
-	w := office(t)
-	out := w.run("report", "--json")
-	if !strings.Contains(out, `"lines": []`) || strings.Contains(out, "0001-01-01") {
-		t.Errorf("%s", out)
-	}
-	if out := w.run("report", "--json", "--from", "2026-01"); !strings.Contains(out, `"from": "2026-01-01T00:00:00Z"`) {
-		t.Errorf("%s", out)
-	}
-}
 
 func TestErrorsAreSaidInWords(t *testing.T) {
 	w := office(t)
@@ -155,61 +125,5 @@ func TestAPaymentThatDoesNotFitIsShownAsSuch(t *testing.T) {
 	}
 	if out := w.run("report"); !strings.Contains(out, "no sales in this time") || !strings.Contains(out, "Not included: 1 payment in another") {
 		t.Errorf("the report says\n%s", out)
-	}
-}
-
-func TestAFilterThatFitsNothingIsAnError(t *testing.T) {
-	w := office(t)
-	for _, c := range []struct {
-		phrase string
-		args   []string
-	}{
-		{"write one of active, expired", []string{"list", "--status", "open"}},
-		{"is no site", []string{"list", "--site", "localhost"}},
-		{"is no site", []string{"list", "--site", "https://example.com/"}},
-		{"the first must be the earlier one", []string{"list", "--from", "2026-12", "--to", "2026-11"}},
-		{"the first must be the earlier one", []string{"report", "--from", "2026-12", "--to", "2026-11"}},
-		{"--csv and --json exclude each other", []string{"report", "--csv", "--json"}},
-	} {
-		w.wantError(c.phrase, c.args...)
-	}
-	for _, args := range [][]string{{"list", "--status", "disputed"}, {"list", "--site", w.site}, {"list", "--from", "2026-11", "--to", "2026-12"}} {
-		w.run(args...)
-	}
-}
-
-func TestAPurchaseIsShownInTheOrderOfTime(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	payment := w.lastPayment()
-	w.pass(time.Minute)
-	w.run("revoke", payment.SessionID)
-	w.pass(time.Minute)
-	w.run("restore", payment.SessionID)
-	if out := w.run("show", payment.SessionID); !strings.Contains(out, "ends (UTC)") {
-		t.Errorf("an open one has an end:\n%s", out)
-	}
-	w.pass(time.Minute)
-	mustDo(t, w.sandbox.Refund(payment.ID))
-	w.delivered()
-	out := w.run("show", payment.SessionID)
-	revoked, restored, refunded := strings.Index(out, "\nrevoked"), strings.Index(out, "\nrestored"), strings.Index(out, "\nrefunded")
-	if revoked < 0 || restored < revoked || refunded < restored {
-		t.Errorf("not in order:\n%s", out)
-	}
-	if strings.Contains(out, "ends (UTC)") || !strings.Contains(out, " UTC  5.00 USD") {
-		t.Errorf("a refunded one is shown as\n%s", out)
-	}
-	if out := w.run("list"); !strings.Contains(out, "PAID AT (UTC)") {
-		t.Errorf("the list does not say which time it is:\n%s", out)
-	}
-}
-
-func TestTheReportHasNumbersAsTheListHas(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	list, report := w.run("list", "--json"), w.run("report", "--json")
-	if !strings.Contains(list, `"amount":5.00`) || !strings.Contains(report, `"amount": 5.00`) || !strings.Contains(report, `"net": 5.00`) || !strings.Contains(report, `"amount": 0.00`) {
-		t.Errorf("the list has\n%s\nand the report\n%s", list, report)
 	}
 }

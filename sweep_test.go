@@ -2,7 +2,6 @@ package paywall_test
 
 import (
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,18 +23,6 @@ func (w *world) sweep() {
 	mustDo(w.t, paywall.Sweep(w.t.Context()))
 }
 
-func TestASweepDeletesWhatEndedLongAgo(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	w.soldLongAgo()
-	current := w.visitor()
-	current.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.sweep()
-	if w.purchases() != 1 {
-		t.Errorf("%d purchases are left", w.purchases())
-	}
-	current.open("/premium/article.html").wantPaid(t)
-}
-
 func TestWithKeepForeverNothingIsSwept(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "\t\tapi_key ", "\t\tkeep forever\n\t\tapi_key ", 1)})
 	w.soldLongAgo()
@@ -45,27 +32,6 @@ func TestWithKeepForeverNothingIsSwept(t *testing.T) {
 	if w.purchases() != 1 {
 		t.Error("it is gone")
 	}
-}
-
-func TestOneSweepImportOrRestoreAtATime(t *testing.T) {
-	w := office(t)
-	w.soldLongAgo()
-	export, backup := w.file("export"), w.file("backup")
-	release, err := paywall.HoldSweeps()
-	mustDo(t, err)
-	for _, args := range [][]string{{"sweep"}, {"import", export}, {"restore-backup", backup}} {
-		w.wantError("is under way", args...)
-	}
-	release()
-	w.run("sweep")
-}
-
-// file is what a command has written.
-func (w *world) file(command string) string {
-	w.t.Helper()
-	name := filepath.Join(w.t.TempDir(), command)
-	w.run(command, name)
-	return name
 }
 
 // W6: what was swept does not come back by an event that is older than keep.

@@ -45,7 +45,7 @@ func (a *API) listPurchases(w http.ResponseWriter, r *http.Request) error {
 		count++
 		line := Listed{Purchase: a.purchaseOf(listed.Purchase), Payments: listed.Payments, LastPayment: paymentOf(listed.LastPayment)}
 		if err := out.Encode(line); err != nil {
-			return nil //nolint:nilerr // the client is gone
+			return nil // the client is gone
 		}
 	}
 	return out.Encode(end)

@@ -24,19 +24,19 @@ var (
 	errCutOff = errors.New("the answer was cut off: see Caddy's log")
 )
 
-// run calls an operation and prints its answer: JSON for programs, or else what print prints.
-func run[Request, Answer any](cmd *cobra.Command, o admin.Operation[Request, Answer], request Request, print func(printer, Answer)) error {
-	return runLong(cmd, "", o, request, print)
+// run calls an operation and prints its answer: JSON for programs, or else what show prints.
+func run[Request, Answer any](cmd *cobra.Command, o admin.Operation[Request, Answer], request Request, show func(printer, Answer)) error {
+	return runLong(cmd, "", o, request, show)
 }
 
 // runLong is run with a progress line.
-func runLong[Request, Answer any](cmd *cobra.Command, what string, o admin.Operation[Request, Answer], request Request, print func(printer, Answer)) error {
+func runLong[Request, Answer any](cmd *cobra.Command, what string, o admin.Operation[Request, Answer], request Request, show func(printer, Answer)) error {
 	var answer Answer
 	err := withProgress(cmd, what, func(p *progress) error { return get(cmd, o, request, p, &answer) })
 	if err != nil {
 		return err
 	}
-	return printAnswer(cmd, answer, print)
+	return printAnswer(cmd, answer, show)
 }
 
 // get calls an operation and decodes its answer.

@@ -191,16 +191,16 @@ nothing. Restart other nodes that use the same database.`,
 }
 
 // runUpload calls an operation whose request is a file, or the standard input.
-func runUpload[Answer any](cmd *cobra.Command, what string, o admin.Operation[io.Reader, Answer], name string, print func(printer, Answer)) error {
+func runUpload[Answer any](cmd *cobra.Command, what string, o admin.Operation[io.Reader, Answer], name string, show func(printer, Answer)) error {
 	if name == "-" {
-		return runLong(cmd, what, o, cmd.InOrStdin(), print)
+		return runLong(cmd, what, o, cmd.InOrStdin(), show)
 	}
 	file, err := os.Open(name) //nolint:gosec // the operator names it
 	if err != nil {
 		return err
 	}
 	defer file.Close() //nolint:errcheck // it was only read
-	return runLong[io.Reader](cmd, what, o, file, print)
+	return runLong[io.Reader](cmd, what, o, file, show)
 }
 
 func restoreBackupCommand() *cobra.Command {

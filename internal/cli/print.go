@@ -24,12 +24,12 @@ func printJSON(cmd *cobra.Command, value any) error {
 	return encoder.Encode(value)
 }
 
-// printAnswer prints JSON for programs, or else what print prints.
-func printAnswer[Answer any](cmd *cobra.Command, answer Answer, print func(printer, Answer)) error {
+// printAnswer prints JSON for programs, or else what show prints.
+func printAnswer[Answer any](cmd *cobra.Command, answer Answer, show func(printer, Answer)) error {
 	if wantsJSON(cmd) {
 		return printJSON(cmd, answer)
 	}
-	print(printerOf(cmd), answer)
+	show(printerOf(cmd), answer)
 	return nil
 }
 

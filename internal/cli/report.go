@@ -31,11 +31,11 @@ not say how much was refunded, so a refund counts as the whole payment.`,
 		if *asCSV && wantsJSON(cmd) {
 			return errors.New("--csv and --json exclude each other: leave one out")
 		}
-		print := printReport
+		show := printReport
 		if *asCSV {
-			print = printCSV
+			show = printCSV
 		}
-		return runLong(cmd, "adding up", admin.GetReport, request, print)
+		return runLong(cmd, "adding up", admin.GetReport, request, show)
 	}
 	return cmd
 }
@@ -66,7 +66,7 @@ func printCSV(p printer, report admin.Report) {
 
 // notFormula keeps a spreadsheet from calculating what begins like a formula.
 func notFormula(text string) string {
-	if text != "" && strings.Contains("=+-@", text[:1]) {
+	if text != "" && strings.ContainsAny(text[:1], "=+-@") {
 		return "'" + text
 	}
 	return text

@@ -1,0 +1,204 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// rig is an API over a ledger of its own, with a site that is made up.
+type rig struct {
+	*API
+
+	t       *testing.T
+	ledger  *ledger.Ledger
+	keys    *fakeKeys
+	hooks   *fakeWebhooks
+	pages   map[string]Page // by address
+	at      time.Time
+	reloads int
+}
+
+const site = "https://example.com"
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, at: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC), keys: &fakeKeys{}, hooks: &fakeWebhooks{}, pages: make(map[string]Page)}
+	now := func() time.Time { return r.at }
+	r.ledger = ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: now})
+	t.Cleanup(func() { _ = r.ledger.Close() })
+	_, err := r.ledger.Open(t.Context())
+	r.must(err)
+	set, err := r.ledger.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return nil, nil })
+	r.must(err)
+	r.keys.installation = set.Installation
+	r.API = &API{
+		Ledger: r.ledger, Database: r.ledger, Keys: r.keys, Gates: fakeGates{r}, Webhooks: r.hooks,
+		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
+		Reload: func(context.Context) error {
+			r.reloads++
+			return nil
+		},
+	}
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// pay records a payment of a month and returns the id of its purchase.
+func (r *rig) pay(session string) string {
+	r.t.Helper()
+	price, err := money.Parse("5.00", "usd")
+	r.must(err)
+	sold := terms.Terms{
+		Installation: r.keys.installation, Site: site, Pass: "month", Resource: terms.WholePass,
+		Price: price, Access: terms.Access(30 * 24 * time.Hour), Devices: 1,
+	}
+	recorded, err := r.ledger.RecordPayment(r.t.Context(), ledger.Payment{
+		SessionID: session, PaymentIDs: []string{"pay_" + session}, Source: ledger.FromAxra, Terms: sold, Paid: price, PaidRaw: "5.00 USD", PaidAt: r.at,
+	})
+	r.must(err)
+	return recorded.Purchase.ID
+}
+
+// send makes a call and returns what Caddy would answer.
+func (r *rig) send(method, path string, body io.Reader) *httptest.ResponseRecorder {
+	r.t.Helper()
+	w := httptest.NewRecorder()
+	err := r.ServeHTTP(w, httptest.NewRequest(method, Base+path, body))
+	var known caddy.APIError
+	switch {
+	case errors.As(err, &known):
+		w.WriteHeader(known.HTTPStatus)
+		fmt.Fprint(w, known.Err)
+	case err != nil:
+		r.t.Errorf("%s %s: %v has no status", method, path, err)
+	}
+	return w
+}
+
+// call calls an operation, which must go well.
+func call[Request, Answer any](r *rig, o Operation[Request, Answer], request Request) (answer Answer) {
+	r.t.Helper()
+	w := r.post(o.Endpoint, request)
+	if w.Code != http.StatusOK {
+		r.t.Fatalf("%s: %d %s", o.Path, w.Code, w.Body)
+	}
+	r.must(json.Unmarshal(w.Body.Bytes(), &answer))
+	return answer
+}
+
+// refused calls an operation, which must be refused.
+func refused[Request, Answer any](r *rig, o Operation[Request, Answer], request Request, status int, phrase string) {
+	r.t.Helper()
+	if w := r.post(o.Endpoint, request); w.Code != status || !strings.Contains(w.Body.String(), phrase) {
+		r.t.Errorf("%s %+v: %d %s, want %d %s", o.Path, request, w.Code, w.Body, status, phrase)
+	}
+}
+
+func (r *rig) post(o Endpoint, request any) *httptest.ResponseRecorder {
+	r.t.Helper()
+	if body, ok := request.(io.Reader); ok {
+		return r.send(o.Method, o.Path, body)
+	}
+	raw, err := json.Marshal(request)
+	r.must(err)
+	return r.send(o.Method, o.Path, bytes.NewReader(raw))
+}
+
+type fakeKeys struct {
+	installation string
+	kids         []string
+	loading      bool
+}
+
+func (k *fakeKeys) Ready(context.Context) bool { return !k.loading }
+func (k *fakeKeys) Installation() string       { return k.installation }
+
+func (k *fakeKeys) List() []token.KeyInfo {
+	list := []token.KeyInfo{}
+	for _, kid := range k.kids {
+		list = append(list, token.KeyInfo{ID: kid})
+	}
+	return list
+}
+
+func (k *fakeKeys) Rotate(context.Context) (string, error) {
+	k.kids = append(k.kids, fmt.Sprintf("k%d", len(k.kids)))
+	return k.kids[len(k.kids)-1], nil
+}
+
+func (k *fakeKeys) Remove(_ context.Context, kid string) error {
+	for i, each := range k.kids {
+		if each == kid {
+			k.kids = append(k.kids[:i], k.kids[i+1:]...)
+			return nil
+		}
+	}
+	return fmt.Errorf("removing: %w", token.ErrUnknownKey)
+}
+
+// fakeWebhooks takes a body as signed if the header X-Sig holds it.
+type fakeWebhooks struct {
+	taken    []webhook.Event
+	rejected []webhook.Captured
+	err      error
+}
+
+func (*fakeWebhooks) Verify(header http.Header, body []byte) error {
+	if header.Get("X-Sig") != string(body) {
+		return webhook.ErrSignature
+	}
+	return nil
+}
+
+func (f *fakeWebhooks) Record(_ context.Context, event webhook.Event) (string, error) {
+	f.taken = append(f.taken, event)
+	return "paid", f.err
+}
+
+func (f *fakeWebhooks) Rejected() []webhook.Captured { return f.rejected }
+
+type fakeGates struct{ rig *rig }
+
+func (g fakeGates) Page(address string) (Page, error) {
+	page, ok := g.rig.pages[address]
+	if !ok {
+		return page, errors.New("no gate covers it")
+	}
+	return page, nil
+}
+
+func (fakeGates) KeyResource(key string) string { return "key:" + key }
+
+func (fakeGates) DeviceLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
+	return page.Site + page.Target + "?device=" + p.ID, nil
+}
+
+func (fakeGates) PrivateLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
+	return page.Site + page.Target + "?private=" + p.ID, nil
+}
