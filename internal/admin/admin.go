@@ -90,9 +90,9 @@ func (a *API) handlers() map[Endpoint]handler {
 	handlers := map[Endpoint]handler{
 		ListPurchases.Endpoint: a.withoutDeadline(a.listPurchases),
 		Export.Endpoint:        a.withoutDeadline(a.export),
-		Import.Endpoint:        a.withoutDeadline(a.importRows),
+		Import.Endpoint:        a.withoutDeadline(drained(a.importRows)),
 		Backup.Endpoint:        a.withoutDeadline(a.backup),
-		RestoreBackup.Endpoint: a.withoutDeadline(a.restoreBackup),
+		RestoreBackup.Endpoint: a.withoutDeadline(drained(a.restoreBackup)),
 		GetReport.Endpoint:     a.withoutDeadline(answers(GetReport, a.report)),
 		Sweep.Endpoint:         a.withoutDeadline(answers(Sweep, a.sweep)),
 	}

@@ -80,6 +80,7 @@ func (a *API) export(w http.ResponseWriter, r *http.Request) error {
 		return out.end(err)
 	}
 	a.Logger.Info("ledger exported", zap.Int("rows", rows))
+	w.Header().Set(HeaderRows, strconv.Itoa(rows))
 	return out.end(nil)
 }
 
@@ -106,7 +107,7 @@ type download struct {
 
 func (a *API) startDownload(w http.ResponseWriter, contentType string) *download {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Trailer", HeaderChecksum)
+	w.Header().Set("Trailer", HeaderChecksum+", "+HeaderRows)
 	if info, err := os.Stat(a.Database.Path()); err == nil { // PostgreSQL has no file
 		w.Header().Set(HeaderLedgerSize, strconv.FormatInt(info.Size(), 10))
 	}
@@ -134,16 +135,23 @@ func (d *download) end(err error) error {
 	return err
 }
 
+// drained reads the whole body, also if it is refused: a client that is still sending does not read the answer.
+func drained(serve handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := serve(w, r)
+		_, _ = io.Copy(io.Discard, r.Body)
+		return err
+	}
+}
+
 // importRows reads an export into the ledger, if that has no payments.
 func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
 	if !a.Maintenance.TryLock() {
-		drain(r)
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
 	done, err := a.Database.Import(r.Context(), r.Body)
 	if err != nil {
-		drain(r)
 		return err
 	}
 	a.Logger.Info("ledger imported", zap.Int("rows", done.Rows))
@@ -156,17 +164,14 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
 // restoreBackup puts a backup, which is the body, in place of the ledger.
 func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
 	if a.Database.Path() == "" {
-		drain(r)
 		return ledger.ErrNoFile
 	}
 	if !a.Maintenance.TryLock() {
-		drain(r)
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
 	backup, err := receiveBeside(a.Database.Path(), r.Body)
 	if err != nil {
-		drain(r)
 		return fmt.Errorf("receiving the backup: %w", err)
 	}
 	defer os.Remove(backup)                   //nolint:errcheck // nothing to be done
@@ -191,9 +196,6 @@ type renamedError struct {
 
 func (e *renamedError) Error() string { return strings.ReplaceAll(e.err.Error(), e.file, "the backup") }
 func (e *renamedError) Unwrap() error { return e.err }
-
-// drain reads the rest of a body: a client that is still sending does not read the answer.
-func drain(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
 
 // receiveBeside stores a body in a file with mode 0600 beside another file.
 func receiveBeside(path string, body io.Reader) (name string, err error) {

@@ -50,10 +50,11 @@ var (
 	RejectedWebhooks = Operation[None, []webhook.Captured]{Endpoint{http.MethodGet, "webhook/refused"}}
 )
 
-// Headers of exports and backups. The checksum is a trailer: whoever gets it has the whole body.
+// Headers of exports and backups. Checksum and rows are trailers: whoever gets them has the whole body.
 const (
 	HeaderLedgerSize = "Axra-Ledger-Size" // of the ledger's file in bytes, to show progress
 	HeaderChecksum   = "Axra-Sha256"
+	HeaderRows       = "Axra-Rows" // of an export
 )
 
 // PurchaseRequest names a purchase by the beginning of its id, a session id or a payment id.

@@ -233,13 +233,14 @@ func TestADownloadIsCheckedAndPutInPlace(t *testing.T) {
 	c := newCaddy(t)
 	download := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Trailer", admin.HeaderChecksum)
+			w.Header().Set("Trailer", admin.HeaderChecksum+", "+admin.HeaderRows)
 			_, _ = io.WriteString(w, body)
+			w.Header().Set(admin.HeaderRows, "3")
 			sum := sha256.Sum256([]byte(body))
 			w.Header().Set(admin.HeaderChecksum, hex.EncodeToString(sum[:]))
 		}
 	}
-	rows := strings.Repeat("{}\n", 3) + `{"end":true,"rows":3}` + "\n"
+	const rows = "one\ntwo\nthree\n"
 	c.answers[admin.Export.Endpoint], c.answers[admin.Backup.Endpoint] = download(rows), download("pages")
 	file := writeFile(t, "an older one")
 	out, aside, err := c.run(t, "export", file)
@@ -253,13 +254,10 @@ func TestADownloadIsCheckedAndPutInPlace(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	wantParts(t, out, `"rows": 3`, `"bytes": 31`)
+	wantParts(t, out, `"rows": 3`, `"bytes": 14`)
 	if out, aside, err := c.run(t, "backup", "-"); err != nil || out != "pages" || aside != "" {
 		t.Errorf("streamed: %v %q %q", err, out, aside)
 	}
-	c.answers[admin.Export.Endpoint] = download("{}\n")
-	_, _, err = c.run(t, "export", file)
-	wantError(t, err, "the answer was cut off")
 }
 
 func writeFile(t *testing.T, content string) string {

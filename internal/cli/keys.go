@@ -2,8 +2,6 @@ package cli
 
 import (
 	"errors"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,25 +50,19 @@ others: visitors with its cookies have to be let in anew. To change keys without
 func printKeys(p printer, keys []token.KeyInfo) {
 	rows := [][]string{{"KEY", "ALGORITHM", "CREATED (UTC)", "SIGNS FROM (UTC)", "SIGNS NOW", "KEPT UNTIL (UTC)"}}
 	for _, key := range keys {
-		rows = append(rows, []string{key.ID, key.Algorithm, inUTC(&key.Created), inUTC(&key.SignsFrom), signsNow(key), keptUntil(key.KeepUntil)})
+		signs, kept := "", ""
+		switch {
+		case key.SignsAccess && key.SignsOther:
+			signs = "access tokens, all else"
+		case key.SignsAccess:
+			signs = "access tokens"
+		case key.SignsOther:
+			signs = "all else"
+		}
+		if !key.KeepUntil.IsZero() {
+			kept = inUTC(&key.KeepUntil)
+		}
+		rows = append(rows, []string{key.ID, key.Algorithm, inUTC(&key.Created), inUTC(&key.SignsFrom), signs, kept})
 	}
 	p.table(rows)
-}
-
-func signsNow(key token.KeyInfo) string {
-	var signs []string
-	if key.SignsAccess {
-		signs = append(signs, "access tokens")
-	}
-	if key.SignsOther {
-		signs = append(signs, "all else")
-	}
-	return strings.Join(signs, ", ")
-}
-
-func keptUntil(at time.Time) string {
-	if at.IsZero() {
-		return ""
-	}
-	return inUTC(&at)
 }

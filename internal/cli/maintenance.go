@@ -2,10 +2,8 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,9 +95,9 @@ func runDownload(cmd *cobra.Command, o admin.Operation[admin.None, io.Reader], w
 		}
 		response.Body = io.NopCloser(p.reader(response.Body))
 		if file == "-" {
-			return done.copy(cmd.OutOrStdout(), response, o == admin.Export)
+			return done.copy(cmd.OutOrStdout(), response)
 		}
-		return writeWhole(file, func(to io.Writer) error { return done.copy(to, response, o == admin.Export) })
+		return writeWhole(file, func(to io.Writer) error { return done.copy(to, response) })
 	})
 	if err != nil || file == "-" {
 		return err
@@ -114,45 +112,18 @@ func runDownload(cmd *cobra.Command, o admin.Operation[admin.None, io.Reader], w
 	})
 }
 
-// copy copies the body of an answer and compares it with the checksum that follows it. The last line of an export
-// counts its rows.
-func (d *downloaded) copy(to io.Writer, response *http.Response, isExport bool) (err error) {
+// copy copies the body of an answer and compares it with the checksum that follows it.
+func (d *downloaded) copy(to io.Writer, response *http.Response) (err error) {
 	sum := sha256.New()
-	var last lastLine
-	d.Bytes, err = io.Copy(io.MultiWriter(to, sum, &last), response.Body)
+	d.Bytes, err = io.Copy(io.MultiWriter(to, sum), response.Body)
 	if err != nil {
 		return err
 	}
 	if response.Trailer.Get(admin.HeaderChecksum) != hex.EncodeToString(sum.Sum(nil)) {
 		return errCutOff
 	}
-	if !isExport {
-		return nil
-	}
-	var end struct {
-		End  bool `json:"end"`
-		Rows int  `json:"rows"`
-	}
-	if json.Unmarshal(last.text, &end) != nil || !end.End {
-		return errCutOff
-	}
-	d.Rows = end.Rows
+	d.Rows, _ = strconv.Atoi(response.Trailer.Get(admin.HeaderRows)) // a backup has none
 	return nil
-}
-
-// lastLine keeps the last line of what is written.
-type lastLine struct{ text []byte }
-
-// maxLastLine bounds what lastLine keeps.
-const maxLastLine = 1 << 10
-
-func (l *lastLine) Write(p []byte) (int, error) {
-	l.text = append(l.text, p[max(0, len(p)-maxLastLine):]...)
-	l.text = l.text[max(0, len(l.text)-maxLastLine):]
-	if i := bytes.LastIndexByte(bytes.TrimSuffix(l.text, []byte("\n")), '\n'); i >= 0 {
-		l.text = l.text[i+1:]
-	}
-	return len(p), nil
 }
 
 // writeWhole writes a file with mode 0600, and puts it in place only when it is complete and on disk.
