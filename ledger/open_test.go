@@ -15,7 +15,7 @@ func TestALedgerThatIsNotOpenIsUnavailable(t *testing.T) {
 }
 
 func testALedgerThatIsNotOpenIsUnavailable(t *testing.T, on backend) {
-	l := ledger.New(on.place(t))
+	l := ledger.New(on.empty(t))
 	_, err := l.RecordPayment(t.Context(), payment("a"))
 	wantError(t, "a payment", err, ledger.ErrUnavailable)
 	_, err = l.Holding(t.Context(), "a")

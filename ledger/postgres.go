@@ -206,8 +206,7 @@ func (d *postgresDatabase) refill() {
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
-	err = d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` || `+yieldToReaders+`
-		FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+	err = d.commit(`SELECT `+transactionSettings+` || `+yieldToReaders+` FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
 		var encoding string
 		var hasSchema bool
 		err := tx.QueryRowContext(ctx, `
@@ -229,10 +228,10 @@ func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, err
 	return created, err
 }
 
-// transaction is serial in the whole database: each begins with the lock of the feed's only row. READ COMMITTED is
+// transaction is serial in the whole database: each begins with a change of the feed's only row, for whose lock it waits. READ COMMITTED is
 // named, as with another default a statement would not see what was committed while it waited for the lock.
 func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error {
-	return d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` FROM feed FOR UPDATE`, nil, f)
+	return d.commit(countWrite+` RETURNING `+transactionSettings, nil, f)
 }
 
 // planByIndex makes the rest of a transaction join tables in the order in which they are written, by indexes, as
@@ -240,33 +239,39 @@ func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error
 const planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
 	set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
 
-// perTransaction are the settings of a transaction.
+// perTransaction are the settings of a transaction, joined so that they are one column.
 const perTransaction = planByIndex + ` || ` + forgetAfter
 
-// commit takes a lock by a query that returns synchronous_commit, runs f and commits.
+// transactionSettings are two columns: synchronous_commit, and what is set for the transaction.
+const transactionSettings = `current_setting('synchronous_commit'), ` + perTransaction
+
+// commit takes a lock by a query that returns transactionSettings, runs f and commits.
 func (d *postgresDatabase) commit(lock string, args []any, f func(context.Context, *tx) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	statements := &postgresTransaction{limit: statementTimeout}
-	statements.deadline = time.AfterFunc(statements.limit, func() { cancel(errNoAnswer) })
-	defer statements.deadline.Stop()
-	err := d.commitWith(ctx, statements, lock, args, f)
+	deadline := &statementDeadline{limit: statementTimeout}
+	deadline.timer = time.AfterFunc(deadline.limit, func() { cancel(errNoAnswer) })
+	defer deadline.timer.Stop()
+	err := d.commitBy(ctx, deadline, lock, args, f)
 	if err != nil && context.Cause(ctx) == errNoAnswer { //nolint:errorlint // it is not wrapped
 		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
 	return err
 }
 
-func (d *postgresDatabase) commitWith(ctx context.Context, s *postgresTransaction, lock string, args []any, f func(context.Context, *tx) error) error {
-	begun, err := d.begin(ctx, s, lock, args)
-	if err != nil {
-		return err
+func (d *postgresDatabase) commitBy(ctx context.Context, deadline *statementDeadline, lock string, args []any, f func(context.Context, *tx) error) error {
+	begun, err := d.begin(ctx, deadline, lock, args)
+	if err != nil && ctx.Err() == nil && d.isLost(err) {
+		begun, err = d.begin(ctx, deadline, lock, args) // the connection was lost since it was last used
 	}
-	if err := f(ctx, &tx{statements: s}); err != nil {
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	if err := f(ctx, &tx{statements: postgresQueries{begun, deadline}}); err != nil {
 		begun.Rollback() //nolint:errcheck // the connection may be lost
 		return err
 	}
-	s.extend()
+	deadline.restart()
 	if err := begun.Commit(); err != nil {
 		// If the connection broke, the outcome is not known.
 		return fmt.Errorf("committing: %w", err)
@@ -274,33 +279,25 @@ func (d *postgresDatabase) commitWith(ctx context.Context, s *postgresTransactio
 	return nil
 }
 
-// begin begins a transaction and takes its lock. The connection may have been lost since it was last used, so it
-// tries once more.
-func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lock string, args []any) (*sql.Tx, error) {
-	for try := 1; ; try++ {
-		begun, err := d.writing.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-		var synchronous, settings string
-		if err == nil {
-			s.postgresQueries = postgresQueries{begun}
-			err = s.QueryRowContext(ctx, lock, args...).Scan(&synchronous, &settings)
-		}
-		if err == nil && synchronous == "off" {
-			err = errAsync
-		}
-		if err == nil {
-			return begun, nil
-		}
-		if begun != nil {
-			begun.Rollback() //nolint:errcheck // nothing was written
-		}
-		isLost := d.isLost(err)
-		if isLost {
-			dropIdle(d.writing, 1)
-		}
-		if try > 1 || ctx.Err() != nil || !isLost {
-			return nil, fmt.Errorf("beginning a transaction: %w", err)
-		}
+// begin begins a transaction and takes its lock.
+func (d *postgresDatabase) begin(ctx context.Context, deadline *statementDeadline, lock string, args []any) (*sql.Tx, error) {
+	begun, err := d.writing.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return nil, err
 	}
+	var synchronous, settings string
+	err = postgresQueries{begun, deadline}.QueryRowContext(ctx, lock, args...).Scan(&synchronous, &settings)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = errNoFeed
+	case err == nil && synchronous == "off":
+		err = errAsync
+	}
+	if err != nil {
+		begun.Rollback() //nolint:errcheck // nothing was written
+		return nil, err
+	}
+	return begun, nil
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(context.Context, *tx) error) error {
@@ -324,10 +321,10 @@ func readFrom(ctx context.Context, pool *sql.DB, settings string, f func(postgre
 	if _, err := begun.ExecContext(ctx, `SELECT `+settings); err != nil {
 		return err
 	}
-	return f(postgresQueries{begun})
+	return f(postgresQueries{queries: begun})
 }
 
-func (d *postgresDatabase) lookup() *tx { return &tx{statements: postgresQueries{d.reading}} }
+func (d *postgresDatabase) lookup() *tx { return &tx{statements: postgresQueries{queries: d.reading}} }
 
 // check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
 func (d *postgresDatabase) check(ctx context.Context) error {
@@ -428,12 +425,21 @@ func (c *pausingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	conn, err := c.Connector.Connect(ctx)
-	if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
+	if wasTerminated(err) {
+		conn, err = c.Connector.Connect(ctx) // the server is up
+	}
+	if err != nil && !wasTerminated(err) && !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.failed, c.err = time.Now(), err
 	}
 	return conn, err
+}
+
+// wasTerminated reports whether an administrator ended the connection while it was made.
+func wasTerminated(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "57P01"
 }
 
 func (c *pausingConnector) lastError() error {
@@ -446,59 +452,49 @@ func (c *pausingConnector) lastError() error {
 }
 
 // postgresQueries runs queries with the schema before the names of the tables.
-type postgresQueries struct{ on queries }
+type postgresQueries struct {
+	queries
+	deadline *statementDeadline // nil: the context has one
+}
 
 func (q postgresQueries) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return q.on.ExecContext(ctx, qualify(query), storable(args)...)
+	q.deadline.restart()
+	return q.queries.ExecContext(ctx, qualify(query), storable(args)...)
 }
 
 func (q postgresQueries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return q.on.QueryContext(ctx, qualify(query), storable(args)...)
+	q.deadline.restart()
+	return q.queries.QueryContext(ctx, qualify(query), storable(args)...)
 }
 
 func (q postgresQueries) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return q.on.QueryRowContext(ctx, qualify(query), storable(args)...)
+	q.deadline.restart()
+	return q.queries.QueryRowContext(ctx, qualify(query), storable(args)...)
 }
 
 // runScript runs statements without arguments, which pgx sends as they are.
 func (q postgresQueries) runScript(ctx context.Context, script string) error {
-	_, err := q.on.ExecContext(ctx, qualify(script))
+	_, err := q.ExecContext(ctx, script)
 	return err
 }
 
-// waitUpTo does nothing: the context of who reads has a deadline.
-func (q postgresQueries) waitUpTo(time.Duration) {}
-
-// postgresTransaction gives every statement its own time.
-type postgresTransaction struct {
-	postgresQueries
-	deadline *time.Timer
-	limit    time.Duration
+func (q postgresQueries) waitUpTo(limit time.Duration) {
+	if q.deadline != nil {
+		q.deadline.limit = limit
+	}
 }
 
-func (t *postgresTransaction) extend() { t.deadline.Reset(t.limit) }
-
-func (t *postgresTransaction) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	t.extend()
-	return t.postgresQueries.ExecContext(ctx, query, args...)
+// statementDeadline gives every statement of a transaction its own time. A nil one does nothing.
+type statementDeadline struct {
+	timer *time.Timer
+	limit time.Duration
 }
 
-func (t *postgresTransaction) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	t.extend()
-	return t.postgresQueries.QueryContext(ctx, query, args...)
+func (d *statementDeadline) restart() {
+	if d != nil {
+		d.timer.Reset(d.limit)
+	}
 }
-
-func (t *postgresTransaction) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	t.extend()
-	return t.postgresQueries.QueryRowContext(ctx, query, args...)
-}
-
-func (t *postgresTransaction) runScript(ctx context.Context, script string) error {
-	t.extend()
-	return t.postgresQueries.runScript(ctx, script)
-}
-
-func (t *postgresTransaction) waitUpTo(limit time.Duration) { t.limit = limit }
 
 // postgresDialect keeps the order of text as SQLite and Go have it, whatever the database's language is.
 var postgresDialect = dialect{

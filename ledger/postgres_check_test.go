@@ -102,6 +102,7 @@ func fillLedger(t *testing.T, databaseURL string, sell bool) {
 }
 
 func TestCheckServerSaysWhyItCannot(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	good := server.NewDatabase(t)
 	for _, test := range []struct {

@@ -178,7 +178,7 @@ func testTwoProcessesRaceSixtyFourFold(t *testing.T, on backend) {
 		{"keys", 64, 1}, // K4
 	} {
 		t.Run(test.role, func(t *testing.T) {
-			place := on.place(t)
+			place := on.empty(t)
 			l := ledger.New(place)
 			defer l.Close()
 			if test.role != "keys" {
@@ -306,6 +306,7 @@ func testK1AKillLosesNoAcknowledgedPayment(t *testing.T, on backend) {
 }
 
 func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
+	t.Parallel()
 	onEach(t, testD5AnotherProgramHoldsTheWriteLock)
 }
 
