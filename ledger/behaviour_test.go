@@ -325,7 +325,7 @@ func TestT7TheFeedSaysWhatTokensMayNoLongerDo(t *testing.T) {
 
 func testT7TheFeedSaysWhatTokensMayNoLongerDo(t *testing.T, on backend) {
 	var told []string
-	o := on.place(t)
+	o := on.location(t)
 	o.OnChange = func(ids []string, keys bool) { told = append(told, fmt.Sprint(len(ids), keys)) }
 	w := openWorld(t, o)
 	var id string

@@ -66,7 +66,7 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	}
 	if err != nil {
 		err = unavailable(fmt.Errorf("polling: %w", err))
-		if !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
+		if !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
 			l.health.fail(l.options, err)
 		}
 		return Changes{}, err
@@ -125,7 +125,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 		}
 	}
 	isKnown = isKnown && last.Writes >= since.Writes
-	if !isKnown && since != (Position{}) && l.health.isNewPosition(last) {
+	if !isKnown && since != (Position{}) && l.health.noteStepBack(last) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}

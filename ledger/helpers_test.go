@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 type backend struct {
 	name string
 	// place leads to a ledger without an installation, empty to a database without tables.
-	place, empty func(testing.TB) ledger.Options
+	location, empty func(testing.TB) ledger.Options
 }
 
 var (
@@ -128,19 +128,19 @@ func (e *errorLog) errors() []string {
 // world is an open ledger with its installation.
 type world struct {
 	*ledger.Ledger
-	place ledger.Options
-	clock *clock
-	log   *errorLog
+	location ledger.Options
+	clock    *clock
+	log      *errorLog
 }
 
 func newWorld(t testing.TB, on backend) world {
 	t.Helper()
-	return openWorld(t, on.place(t))
+	return openWorld(t, on.location(t))
 }
 
 func openWorld(t testing.TB, o ledger.Options) world {
 	t.Helper()
-	w := world{place: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
+	w := world{location: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
 	if o.Now == nil {
 		o.Now = w.clock.now
 	}

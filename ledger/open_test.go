@@ -175,7 +175,7 @@ func testClosingWaitsForTheQueue(t *testing.T, on backend) {
 			wantError(t, "a payment at closing", err, ledger.ErrUnavailable)
 		}
 	}
-	again := openWorld(t, w.place)
+	again := openWorld(t, w.location)
 	found := 0
 	for i := range 50 {
 		if again.status(t, string(rune('A'+i))) == ledger.Active {

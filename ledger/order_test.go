@@ -155,7 +155,7 @@ func testW7EveryOrderEndsInTheSameState(t *testing.T, on backend) {
 // newFastWorld is newWorld for what no crash can harm.
 func newFastWorld(t testing.TB, on backend) world {
 	t.Helper()
-	return openWorld(t, ledger.WithPragmas(on.place(t), "synchronous(OFF)"))
+	return openWorld(t, ledger.WithPragmas(on.location(t), "synchronous(OFF)"))
 }
 
 // statuses reads "session status".

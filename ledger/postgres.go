@@ -6,20 +6,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"net"
-	"net/url"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -27,7 +16,7 @@ const (
 	// statementTimeout bounds each statement of a write. A server that is stopped answers nothing, so the deadline
 	// has to be our own.
 	statementTimeout = 2 * time.Second
-	// dialPause is how long none dials after a connection could not be made. Without it a server that was stopped
+	// dialPause is how long no connection is tried after one could not be made. Without it a server that was stopped
 	// was dialled hundreds of times a second.
 	dialPause = 500 * time.Millisecond
 	// forgetAfter ends a transaction whose node says nothing for so long: its machine may have stopped or lost its
@@ -49,78 +38,6 @@ var (
 	errNotUTF8  = errors.New("the database is not in UTF-8: create one with ENCODING 'UTF8'")
 	errNoAnswer = errors.New("the database server does not answer")
 )
-
-// ErrURL means that a PostgreSQL URL cannot be read. The URL holds a password, so nothing of it is in the error.
-var ErrURL = errors.New("the URL of the database cannot be read: write postgres://user:password@host:5432/database, " +
-	"with %-escapes for the special characters of the password")
-
-// CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and
-// password. It connects to nothing. Where it cannot be read, it returns ErrURL; a certificate that it names may be
-// missing, too.
-func CheckURL(rawURL string) (location string, err error) {
-	config, err := parseURL(rawURL)
-	if err != nil {
-		return "", err
-	}
-	if strings.HasPrefix(config.Host, "/") {
-		return "postgres:" + config.Host + "/" + config.Database, nil
-	}
-	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
-}
-
-// HasPassword reports whether a URL holds a password, or may.
-func HasPassword(rawURL string) bool {
-	parsed, err := url.Parse(rawURL)
-	if err != nil || isAmbiguous(rawURL) {
-		return true
-	}
-	_, inAuthority := parsed.User.Password()
-	return inAuthority || parsed.Query().Has("password") || parsed.Query().Has("sslpassword")
-}
-
-// isAmbiguous finds a password whose special characters are not escaped: a part of it would be taken for the server
-// or the database, and shown. Space may hide a parameter.
-func isAmbiguous(rawURL string) bool {
-	_, rest, _ := strings.Cut(rawURL, "://")
-	before, after := rest, ""
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		before, after = rest[:end], rest[end:]
-	}
-	return strings.Count(before, "@") > 1 || strings.Contains(after, "@") || strings.ContainsAny(rawURL, " \t\r\n")
-}
-
-func parseURL(rawURL string) (*pgx.ConnConfig, error) {
-	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") || isAmbiguous(rawURL) {
-		return nil, ErrURL
-	}
-	config, err := pgx.ParseConfig(rawURL)
-	var missing *fs.PathError
-	switch {
-	case errors.As(err, &missing):
-		return nil, fmt.Errorf("a file that the URL of the database names cannot be read: %w", missing)
-	case err != nil:
-		return nil, ErrURL
-	}
-	// A transaction pooler gives each transaction another connection, so nothing is prepared.
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	config.StatementCacheCapacity, config.DescriptionCacheCapacity = 0, 0
-	if config.ConnectTimeout == 0 || config.ConnectTimeout > statementTimeout {
-		config.ConnectTimeout = statementTimeout
-	}
-	isOther := func(f *pgconn.FallbackConfig) bool { return f.Host != config.Host || f.Port != config.Port }
-	if slices.ContainsFunc(config.Fallbacks, isOther) {
-		// A server that does not answer leaves time to ask the next one, within that of a poll.
-		tries := 1 + len(config.Fallbacks)
-		config.ConnectTimeout = min(config.ConnectTimeout, pollTimeout*9/10/time.Duration(tries))
-	}
-	if config.ValidateConnect == nil {
-		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "caddy-axra"
-	}
-	return config, nil
-}
 
 // postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
 type postgresDatabase struct {
@@ -165,44 +82,6 @@ func postgresExists(ctx context.Context, rawURL string) (exists bool, err error)
 	defer pool.Close()
 	err = pool.QueryRowContext(ctx, `SELECT to_regclass('axra.installation') IS NOT NULL`).Scan(&exists)
 	return exists, unavailable(err)
-}
-
-func openPool(connector driver.Connector, size int) *sql.DB {
-	pool := sql.OpenDB(connector)
-	pool.SetMaxOpenConns(size)
-	pool.SetMaxIdleConns(size)
-	return pool
-}
-
-// warmUp makes the connections that read and are not there: the next visitors would wait for them.
-func (d *postgresDatabase) warmUp(ctx context.Context) error {
-	var made []*sql.Conn
-	defer func() {
-		for _, conn := range made {
-			conn.Close() // it goes back to the pool
-		}
-	}()
-	for range readers - d.reading.Stats().InUse {
-		conn, err := d.reading.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		made = append(made, conn)
-	}
-	return nil
-}
-
-// refill replaces the connections that were lost: by a fault, or as somebody hung up amid a query.
-func (d *postgresDatabase) refill() {
-	if d.reading.Stats().OpenConnections >= readers || !d.refilling.CompareAndSwap(false, true) {
-		return
-	}
-	go func() {
-		defer d.refilling.Store(false)
-		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
-		defer cancel()
-		_ = d.warmUp(ctx) // the next check tries again
-	}()
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
@@ -262,7 +141,9 @@ func (d *postgresDatabase) commit(lock string, args []any, f func(context.Contex
 func (d *postgresDatabase) commitBy(ctx context.Context, deadline *statementDeadline, lock string, args []any, f func(context.Context, *tx) error) error {
 	begun, err := d.begin(ctx, deadline, lock, args)
 	if err != nil && ctx.Err() == nil && d.isLost(err) {
-		begun, err = d.begin(ctx, deadline, lock, args) // the connection was lost since it was last used
+		// The connection was lost since it was last used, or its server may no longer be written.
+		dropIdle(d.writing, 1)
+		begun, err = d.begin(ctx, deadline, lock, args)
 	}
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
@@ -355,51 +236,7 @@ func (d *postgresDatabase) check(ctx context.Context) error {
 // checkPlace has nothing to add: a connection leads to one server for as long as it lasts.
 func (d *postgresDatabase) checkPlace(context.Context) error { return nil }
 
-// reconnects also closes the idle connections: most often, they were lost with this one.
-func (d *postgresDatabase) reconnects(err error) bool {
-	if !d.isLost(err) {
-		return false
-	}
-	dropIdle(d.reading, readers)
-	return true
-}
-
-// dropIdle closes the idle connections of a pool. New ones may lead to another server.
-func dropIdle(pool *sql.DB, size int) {
-	pool.SetMaxIdleConns(0)
-	pool.SetMaxIdleConns(size)
-}
-
-func (d *postgresDatabase) isLost(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return refused.Severity == "FATAL" || refused.Code == readOnlyTransaction ||
-			strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "57P")
-	}
-	var failed *pgconn.ConnectError
-	var broken net.Error // such as a deadline that has passed
-	if errors.As(err, &failed) || errors.As(err, &broken) {
-		return true
-	}
-	return slices.ContainsFunc(lostErrors, func(known error) bool { return errors.Is(err, known) })
-}
-
-// readOnlyTransaction is what a server says that became a standby: another one may take its place.
-const readOnlyTransaction = "25006"
-
-// lostErrors are those of connections that are closed.
-var lostErrors = []error{driver.ErrBadConn, sql.ErrConnDone, pgconn.ErrConnClosed, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, context.Canceled}
-
-// isFault leaves out values that are none for PostgreSQL, or too long.
-func (d *postgresDatabase) isFault(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "54")
-	}
-	return d.isLost(err)
-}
-
-// close does not wait for a server that does not answer: to take leave of it takes five seconds a connection.
+// close gives up after two seconds: pgx waits five for each connection to a server that does not answer.
 func (d *postgresDatabase) close() error {
 	closed := make(chan error, 1)
 	go func() { closed <- errors.Join(d.writing.Close(), d.reading.Close()) }()
@@ -409,128 +246,4 @@ func (d *postgresDatabase) close() error {
 	case <-time.After(statementTimeout):
 		return nil
 	}
-}
-
-// pausingConnector does not connect for a while after a connection could not be made.
-type pausingConnector struct {
-	driver.Connector
-
-	mu     sync.Mutex
-	failed time.Time
-	err    error
-}
-
-func (c *pausingConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	if err := c.lastError(); err != nil {
-		return nil, err
-	}
-	conn, err := c.Connector.Connect(ctx)
-	if wasTerminated(err) {
-		conn, err = c.Connector.Connect(ctx) // the server is up
-	}
-	if err != nil && !wasTerminated(err) && !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.failed, c.err = time.Now(), err
-	}
-	return conn, err
-}
-
-// wasTerminated reports whether an administrator ended the connection while it was made.
-func wasTerminated(err error) bool {
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "57P01"
-}
-
-func (c *pausingConnector) lastError() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.failed) < dialPause {
-		return c.err
-	}
-	return nil
-}
-
-// postgresQueries runs queries with the schema before the names of the tables.
-type postgresQueries struct {
-	queries
-	deadline *statementDeadline // nil: the context has one
-}
-
-func (q postgresQueries) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	q.deadline.restart()
-	return q.queries.ExecContext(ctx, qualify(query), storable(args)...)
-}
-
-func (q postgresQueries) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	q.deadline.restart()
-	return q.queries.QueryContext(ctx, qualify(query), storable(args)...)
-}
-
-func (q postgresQueries) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	q.deadline.restart()
-	return q.queries.QueryRowContext(ctx, qualify(query), storable(args)...)
-}
-
-// runScript runs statements without arguments, which pgx sends as they are.
-func (q postgresQueries) runScript(ctx context.Context, script string) error {
-	_, err := q.ExecContext(ctx, script)
-	return err
-}
-
-func (q postgresQueries) waitUpTo(limit time.Duration) {
-	if q.deadline != nil {
-		q.deadline.limit = limit
-	}
-}
-
-// statementDeadline gives every statement of a transaction its own time. A nil one does nothing.
-type statementDeadline struct {
-	timer *time.Timer
-	limit time.Duration
-}
-
-func (d *statementDeadline) restart() {
-	if d != nil {
-		d.timer.Reset(d.limit)
-	}
-}
-
-// postgresDialect keeps the order of text as SQLite and Go have it, whatever the database's language is.
-var postgresDialect = dialect{
-	tables: `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
-	migrate: strings.NewReplacer(
-		" TEXT ", ` TEXT COLLATE "C" `,
-		" WITHOUT ROWID", "",
-		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
-	).Replace,
-	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
-}
-
-// unqualified finds the tables in a statement. Every table of the schema has to be here.
-var unqualified = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE|TABLE|VIEW|ON|REFERENCES)\s+(installation|keys|purchases|purchases_now|` +
-	`terms|payments|payment_ids|events|event_ids|decisions|devices|claims|feed|changes|schema_versions)\b`)
-
-// qualified holds every query with the schema before its tables.
-var qualified sync.Map // string to string
-
-// qualify puts the schema before the tables: through a transaction pooler, the search path may be that of another
-// program. The queries stay readable, and the same for both databases.
-func qualify(query string) string {
-	if known, ok := qualified.Load(query); ok {
-		return known.(string)
-	}
-	result := unqualified.ReplaceAllString(query, "$1 axra.$2")
-	qualified.Store(query, result)
-	return result
-}
-
-// storable replaces what PostgreSQL takes for no text: a webhook with such an id could never be stored.
-func storable(args []any) []any {
-	for i, arg := range args {
-		if text, ok := arg.(string); ok {
-			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
-		}
-	}
-	return args
 }
