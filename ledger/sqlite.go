@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -226,7 +227,13 @@ var sqliteDialect = dialect{
 
 // transaction also checks the path, before anybody is told that something is stored.
 func (d *sqliteDatabase) transaction(f func(context.Context, *tx) error) error {
-	if err := d.commit(f); err != nil {
+	err := d.commit(func(ctx context.Context, tx *tx) error {
+		if counted, err := tx.affects(ctx, countWrite); err != nil || counted != 1 {
+			return cmp.Or(err, errNoFeed)
+		}
+		return f(ctx, tx)
+	})
+	if err != nil {
 		return err
 	}
 	return d.check(context.Background())
@@ -265,7 +272,9 @@ func (d *sqliteDatabase) lookup() *tx {
 	return &tx{statements: sqliteStatements{d.reading, d.prepareToRead}}
 }
 
-func (d *sqliteDatabase) check(ctx context.Context) error { return d.files.check(ctx, d.lookup()) }
+func (d *sqliteDatabase) check(ctx context.Context) error { return d.checkPlace(ctx) }
+
+func (d *sqliteDatabase) checkPlace(ctx context.Context) error { return d.files.check(ctx, d.lookup()) }
 
 // isLost is never true: there are no connections to another process.
 func (d *sqliteDatabase) isLost(error) bool { return false }

@@ -31,6 +31,7 @@ type tx struct {
 
 	changed []string // purchases whose Holding this transaction changes
 	keys    bool     // it changes the keys
+	paid    bool     // it stores a payment
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
@@ -87,8 +88,8 @@ func (l *Ledger) readOne(ctx context.Context, f func(context.Context, *tx) error
 	return l.lookUp(ctx, readTimeout, func(ctx context.Context, db database) error { return f(ctx, db.lookup()) })
 }
 
-// lookUp runs f with a deadline, and once more if the connection was lost, so f must not add to what it left
-// behind. It believes ErrNotFound only of a database that is known to be ours.
+// lookUp runs f with a deadline, and once more if the connection was lost, so f must reset what it fills. It
+// believes ErrNotFound only of a database that is known to be ours.
 func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {
@@ -107,9 +108,11 @@ func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(conte
 	if fault := l.health.fault(); fault != nil {
 		return fault
 	}
-	if fault := db.check(ctx); fault != nil {
+	if fault := db.checkPlace(ctx); fault != nil {
 		fault = unavailable(fault)
-		l.health.fail(l.options, fault)
+		if ctx.Err() == nil { // whoever hangs up, or waited too long, has learnt nothing
+			l.health.fail(l.options, fault)
+		}
 		return fault
 	}
 	return err

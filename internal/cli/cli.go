@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
@@ -106,6 +107,7 @@ func loadEnvironment(files []string) error {
 	}
 	validate := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
 	caddycmd.Commands()["validate"].CobraFunc(validate)
+	caddy.BufferedLog() // hides the error about that file
 	args := []string{"--config", "\x00"}
 	for _, file := range files {
 		args = append(args, "--envfile", file)

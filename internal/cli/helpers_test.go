@@ -16,23 +16,23 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// caddy is an admin API that answers as it is told and keeps what it is asked.
-type caddy struct {
+// fakeCaddy is an admin API that answers as it is told and keeps what it is asked.
+type fakeCaddy struct {
 	address string
 	answers map[admin.Endpoint]http.HandlerFunc
 	calls   []string // method, address and body
 }
 
-func newCaddy(t *testing.T) *caddy {
+func newCaddy(t *testing.T) *fakeCaddy {
 	t.Helper()
-	c := &caddy{answers: make(map[admin.Endpoint]http.HandlerFunc)}
+	c := &fakeCaddy{answers: make(map[admin.Endpoint]http.HandlerFunc)}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	c.address = server.Listener.Addr().String()
 	return c
 }
 
-func (c *caddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	c.calls = append(c.calls, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
 	answer := c.answers[admin.Endpoint{Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, admin.Base)}]
@@ -44,19 +44,19 @@ func (c *caddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // answer makes an operation answer with JSON.
-func answer[Request, Answer any](c *caddy, o admin.Operation[Request, Answer], value Answer) {
+func answer[Request, Answer any](c *fakeCaddy, o admin.Operation[Request, Answer], value Answer) {
 	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
 }
 
 // lines makes an operation answer with text.
-func lines[Request, Answer any](c *caddy, o admin.Operation[Request, Answer], text ...string) {
+func lines[Request, Answer any](c *fakeCaddy, o admin.Operation[Request, Answer], text ...string) {
 	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Join(text, "\n")+"\n")
 	}
 }
 
 // run runs `caddy axra` against the admin API.
-func (c *caddy) run(t *testing.T, args ...string) (out, aside string, err error) {
+func (c *fakeCaddy) run(t *testing.T, args ...string) (out, aside string, err error) {
 	t.Helper()
 	return execute(t, Plugin{}, append(args, "--address", c.address)...)
 }
