@@ -1,8 +1,6 @@
 package paywall
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // keep keeps a request that was refused for its signature, if the operator wants that.
 func (h *Webhook) keep(r *http.Request, body []byte, reason error) {
