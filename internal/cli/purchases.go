@@ -43,6 +43,9 @@ JSON object per line.`,
 	return cmd
 }
 
+// tablePage is the number of rows whose columns are aligned, so that a long list appears while it is read.
+const tablePage = 1000
+
 func list(cmd *cobra.Command, request admin.ListRequest) error {
 	response, err := call(cmd, admin.ListPurchases, request, nil)
 	if err != nil {
@@ -50,22 +53,50 @@ func list(cmd *cobra.Command, request admin.ListRequest) error {
 	}
 	defer response.Body.Close()
 	p := printerOf(cmd)
-	table := &listTable{printer: p}
-	show := table.add
+	head := []string{"PAID AT (UTC)", "STATUS", "ENDS (UTC)", "PRICE", "PASS", "RESOURCE", "REFERENCE", "PAYMENT"}
+	rows := [][]string{head}
+	show := func(line []byte) error {
+		var listed admin.Listed
+		if err := json.Unmarshal(line, &listed); err != nil {
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+		if rows = append(rows, listRow(listed)); len(rows) > tablePage {
+			p.table(rows)
+			rows, head = nil, nil
+		}
+		return nil
+	}
 	if wantsJSON(cmd) {
+		rows = nil
 		show = func(line []byte) error {
 			_, err := p.out.Write(append(slices.Clip(line), '\n'))
 			return err
 		}
 	}
 	more, err := readList(response.Body, show)
-	if err == nil && !wantsJSON(cmd) {
-		table.end()
+	switch {
+	case err != nil:
+		return err
+	case len(rows) == 1 && head != nil:
+		p.line("nothing found")
+	default:
+		p.table(rows)
 	}
 	if more {
 		p.note("there are more: add --limit 0, or --from and --to")
 	}
-	return err
+	return nil
+}
+
+func listRow(l admin.Listed) []string {
+	price := priceOf(l.LastPayment)
+	if l.Payments > 1 {
+		price += fmt.Sprintf(" (%d payments)", l.Payments)
+	}
+	return []string{
+		inUTC(&l.LastPayment.PaidAt), string(l.Status), endOf(l.Purchase), price, l.Pass, l.Resource,
+		admin.Reference(l.ID), strings.Join(l.LastPayment.PaymentIDs, " "),
+	}
 }
 
 // readList calls show with each line of a list except the last.
@@ -88,52 +119,6 @@ func readList(body io.Reader, show func(line []byte) error) (more bool, err erro
 		}
 	}
 	return false, cmp.Or(lines.Err(), errCutOff)
-}
-
-// listTable prints a table in pages, so that a long list appears while it is read.
-type listTable struct {
-	printer printer
-	rows    [][]string
-	printed bool
-}
-
-// tablePage is the number of rows whose columns are aligned.
-const tablePage = 1000
-
-func (t *listTable) add(line []byte) error {
-	var l admin.Listed
-	if err := json.Unmarshal(line, &l); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	if len(t.rows) == 0 && !t.printed {
-		t.rows = append(t.rows, []string{"PAID AT (UTC)", "STATUS", "ENDS (UTC)", "PRICE", "PASS", "RESOURCE", "REFERENCE", "PAYMENT"})
-	}
-	price := priceOf(l.LastPayment)
-	if l.Payments > 1 {
-		price += fmt.Sprintf(" (%d payments)", l.Payments)
-	}
-	t.rows = append(t.rows, []string{
-		inUTC(&l.LastPayment.PaidAt), string(l.Status), endOf(l.Purchase), price, l.Pass, l.Resource,
-		admin.Reference(l.ID), strings.Join(l.LastPayment.PaymentIDs, " "),
-	})
-	if len(t.rows) >= tablePage {
-		t.flush()
-	}
-	return nil
-}
-
-func (t *listTable) flush() {
-	t.printer.table(t.rows)
-	t.rows, t.printed = nil, true
-}
-
-func (t *listTable) end() {
-	if len(t.rows) > 0 {
-		t.flush()
-	}
-	if !t.printed {
-		t.printer.line("nothing found")
-	}
 }
 
 // priceOf is what was paid, in words.
