@@ -365,24 +365,6 @@ func testT7TheFeedSaysWhatTokensMayNoLongerDo(t *testing.T, on backend) {
 	}
 }
 
-// parallel calls f with the numbers from a to b, 64 at a time.
-func parallel(from, to int, f func(int)) {
-	numbers := make(chan int)
-	var callers sync.WaitGroup
-	for range 64 {
-		callers.Go(func() {
-			for i := range numbers {
-				f(i)
-			}
-		})
-	}
-	for i := from; i < to; i++ {
-		numbers <- i
-	}
-	close(numbers)
-	callers.Wait()
-}
-
 func TestManyChangesAreAllChanges(t *testing.T) { onEach(t, testManyChangesAreAllChanges) }
 
 func testManyChangesAreAllChanges(t *testing.T, on backend) {

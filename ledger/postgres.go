@@ -213,8 +213,8 @@ func readFrom(ctx context.Context, pool *sql.DB, settings string, f func(postgre
 	if err != nil {
 		return err
 	}
-	defer begun.Rollback() //nolint:errcheck // nothing was written
-	if _, err := begun.ExecContext(ctx, `SELECT `+settings); err != nil {
+	defer begun.Rollback()                                                //nolint:errcheck // nothing was written
+	if _, err := begun.ExecContext(ctx, `SELECT `+settings); err != nil { //nolint:gosec // constants
 		return err
 	}
 	return f(postgresQueries{queries: begun})
