@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
@@ -95,7 +96,7 @@ func (a *App) locate(address string) (whereabouts, error) {
 	}
 	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
 	host, _ := splitHostPort(parsed.Host)
-	at := whereabouts{site: newSite(origin), target: cleanTarget(parsed)}
+	at := whereabouts{site: newSite(origin), target: urlpath.OriginalTarget(parsed)}
 	stands := false
 	for _, gate := range a.allGates() {
 		server := gate.serverOf(host, origin)
@@ -103,7 +104,7 @@ func (a *App) locate(address string) (whereabouts, error) {
 			continue
 		}
 		stands = true
-		if reach, err := gate.reach(strangerAt(server, host, parsed)); err == nil && reach == covered {
+		if found, err := gate.matcher.coverage(strangerAt(server, host, parsed)); err == nil && found == covered {
 			at.gates = append(at.gates, gate)
 		}
 	}
@@ -261,7 +262,7 @@ func resourceToGive(sale *sale, key, target string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("the path of the address cannot be read: %w", err)
 		}
-		return bounded(samePage(unescaped)), nil
+		return bounded(urlpath.Page(unescaped)), nil
 	case key == "":
 		return "", fmt.Errorf("pass %q is sold by %s: say which one", sale.pass, sale.Key)
 	default:
@@ -333,7 +334,7 @@ func (l linkRequest) life() (time.Duration, error) {
 func (a *App) locateFor(address string, p ledger.Purchase) (whereabouts, error) {
 	// A resource with a space may be a path with one, or two paths.
 	if address == "" && strings.HasPrefix(p.Resource, "/") && !strings.Contains(p.Resource, " ") {
-		address = p.Site + escaped(p.Resource)
+		address = p.Site + urlpath.EscapeTarget(p.Resource)
 	}
 	if address == "" {
 		return whereabouts{}, fmt.Errorf("say at which page it is to be opened, such as %s/…: what was bought is %q", p.Site, p.Resource)

@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
@@ -381,7 +382,7 @@ func (a *App) deviceAddress(site site, purchase ledger.Holding, target string, e
 	if err != nil {
 		return "", err
 	}
-	return site.origin + withParams(target, paramDevice, raw), nil
+	return site.origin + urlpath.WithParams(target, urlpath.ParamDevice, raw), nil
 }
 
 func deviceScope(site site) string { return session.Scope(site.origin, "device", "") }

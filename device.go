@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/token"
@@ -60,7 +61,7 @@ func (v *visit) linkedPurchase() string { return v.readDeviceLink().Purchase }
 // good.
 func (v *visit) readDeviceLink() deviceClaims {
 	var claims deviceClaims
-	err := v.app.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
+	err := v.app.keyring.Verify(token.Device, v.params.Get(urlpath.ParamDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}
@@ -132,7 +133,7 @@ func (v *visit) askDevice() error {
 	}
 	return v.showView(page.View{
 		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
-		FormURL: withParams(v.target, paramDevice, v.params.Get(paramDevice), paramPlace, newFormDeviceID()),
+		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.params.Get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormDeviceID()),
 	})
 }
 
@@ -168,19 +169,19 @@ func (v *visit) admitDevice(purchase ledger.Holding, deviceID string) error {
 
 // isForm reports whether a request is the button of one of our pages.
 func isForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && strings.Contains(originalURL(r).RawQuery, paramPlace) &&
-		ownParams(originalURL(r).RawQuery).Has(paramPlace)
+	return r.Method == http.MethodPost && strings.Contains(originalURL(r).RawQuery, urlpath.ParamDeviceID) &&
+		urlpath.Params(originalURL(r).RawQuery).Has(urlpath.ParamDeviceID)
 }
 
 // answerForm makes this browser a device of a purchase.
 func (v *visit) answerForm() error {
-	id := v.params.Get(paramPlace)
+	id := v.params.Get(urlpath.ParamDeviceID)
 	switch {
 	case !v.isFromHere() || !isDeviceID(id):
 		return v.sendProblem(http.StatusForbidden, "Open the page itself and use its button.")
-	case v.params.Has(paramDevice) && !isFreshForm(id):
+	case v.params.Has(urlpath.ParamDevice) && !isFreshForm(id):
 		return v.askDevice()
-	case v.params.Has(paramDevice):
+	case v.params.Has(urlpath.ParamDevice):
 		return v.takeDevice(id)
 	case !isFreshForm(id):
 		return v.askClaim()
