@@ -122,8 +122,8 @@ func (v *visit) sell(how mode) error {
 	if how == again {
 		if entry := v.reusable(*chosen); entry != nil {
 			countCheckout(outcomeReused)
-			v.rememberWanted(*entry)
-			return v.depart(*entry, *chosen)
+			v.rememberReturnTo(*entry)
+			return v.redirectToCheckout(*entry, *chosen)
 		}
 	}
 	entry, refusal, err := v.start(*chosen)
@@ -133,15 +133,15 @@ func (v *visit) sell(how mode) error {
 	if refusal != nil {
 		return v.showView(*refusal)
 	}
-	return v.depart(entry, *chosen)
+	return v.redirectToCheckout(entry, *chosen)
 }
 
-// depart sends the browser to its checkout.
-func (v *visit) depart(entry session.Pending, chosen offered) error {
+// redirectToCheckout sends the browser to its checkout.
+func (v *visit) redirectToCheckout(entry session.Pending, chosen offered) error {
 	if !v.params.Has(urlpath.ParamCheckout) && !v.params.Has(urlpath.ParamRestart) {
 		v.countShown(chosen)
 	}
-	leave(v.w, entry.CheckoutURL)
+	writeCheckoutRedirect(v.w, entry.CheckoutURL)
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (v *visit) takeClaim(deviceID string) error {
 	case purchase.StatusAt(now()) != ledger.Active, !v.opens(purchase), now().Sub(purchase.CreatedAt) > claimLife:
 		return v.showView(later)
 	case v.openBy(purchase.Product) != nil:
-		return v.arrive() // it is open here already
+		return v.redirectToTarget() // it is open here already
 	}
 	payment, err := v.app.ledger.Payment(v.r.Context(), id)
 	switch {

@@ -106,7 +106,7 @@ func (v *visit) purchaseToShare() (*ledger.Holding, error) {
 		return nil, v.showClosed()
 	case v.openBy(purchase.Product) != nil:
 		// Somebody else's purchase must not take the place of the visitor's own.
-		return nil, v.arrive()
+		return nil, v.redirectToTarget()
 	}
 	return &purchase, nil
 }
@@ -164,7 +164,7 @@ func (v *visit) admitDevice(purchase ledger.Holding, deviceID string) error {
 		v.app.complain(v.logger, "an access token could not be signed", zap.Error(err))
 		return v.showSafe()
 	}
-	return v.arrive()
+	return v.redirectToTarget()
 }
 
 // isForm reports whether a request is the button of one of our pages.

@@ -23,7 +23,7 @@ func (v *visit) wantsLonger(known *access.Token) error {
 	case err != nil:
 		return v.unreadable(err)
 	case purchase == nil:
-		return v.arrive()
+		return v.redirectToTarget()
 	}
 	v.extends, v.device = purchase, known.Device
 	return nil

@@ -193,7 +193,7 @@ func (v *visit) serveFree(private *privateWriter, left int) error {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.preview.left", max(0, left))
 	}
-	err := v.onward.ServeHTTP(private, v.r)
+	err := v.next.ServeHTTP(private, v.r)
 	if !private.wroteHeader {
 		makePrivate(v.w.Header())
 	}

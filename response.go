@@ -275,9 +275,9 @@ func restoreHeader(header, before http.Header) {
 	maps.Copy(header, before)
 }
 
-// leave sends the browser to the checkout. Its address is a secret, and Caddy's access log writes response
+// writeCheckoutRedirect sends the browser to the checkout. Its address is a secret, and Caddy's access log writes response
 // headers after the handler is done, so it replaces the header by then.
-func leave(w http.ResponseWriter, target string) {
+func writeCheckoutRedirect(w http.ResponseWriter, target string) {
 	noStore(w.Header())
 	w.Header().Set("Location", target)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -119,7 +119,7 @@ func (v *visit) askTeaser(w http.ResponseWriter) error {
 	teaser := url.URL{Path: path, RawQuery: replaced(v.r, query)}
 	*v.r.URL = teaser
 	request.RequestURI = teaser.RequestURI()
-	return v.onward.ServeHTTP(w, request)
+	return v.next.ServeHTTP(w, request)
 }
 
 // teaserPath fills in a teaser's path. What a client may choose, other than the path of

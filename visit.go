@@ -25,7 +25,7 @@ type visit struct {
 	*Handler
 	w       http.ResponseWriter
 	r       *http.Request
-	onward  caddyhttp.Handler // behind the gate
+	next    caddyhttp.Handler // behind the gate
 	site    site
 	address *url.URL // as the browser has it
 	params  url.Values
@@ -47,10 +47,10 @@ type findings struct {
 	err        error            // the ledger could not tell
 }
 
-func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, onward caddyhttp.Handler) *visit {
+func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, next caddyhttp.Handler) *visit {
 	address := originalURL(r)
 	return &visit{
-		Handler: h, w: w, r: r, onward: onward, site: site, address: address,
+		Handler: h, w: w, r: r, next: next, site: site, address: address,
 		params: urlpath.Params(address.RawQuery), target: urlpath.OriginalTarget(address),
 	}
 }
@@ -69,7 +69,7 @@ func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	if verdict == access.Closed {
 		v.found.closed, v.found.purchaseID = statusOf(known), known.Purchase
 		if v.found.closed == ledger.Active && v.addMissingDevice(known) {
-			return v.arrive()
+			return v.redirectToTarget()
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -78,10 +78,10 @@ func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	}
 	if renewed := v.prolonged(); renewed != nil {
 		if err := v.giveToken(v.w, v.r, v.site, *renewed); err == nil {
-			return v.arrive()
+			return v.redirectToTarget()
 		}
 	}
-	return v.next()
+	return v.answerUnpaid()
 }
 
 // addMissingDevice adds the device of a token to its purchase. It is missing where a backup was put back, or a
@@ -129,7 +129,7 @@ func (v *visit) welcomeBack(known *access.Token) error {
 		if paid, purchase := v.lookUp(); paid != nil {
 			return v.redeem(*paid, purchase)
 		}
-		return v.next()
+		return v.answerUnpaid()
 	}
 	longer := v.longer()
 	switch {
@@ -142,7 +142,7 @@ func (v *visit) welcomeBack(known *access.Token) error {
 			return err
 		}
 	case !v.wantsMore(known):
-		return v.arrive()
+		return v.redirectToTarget()
 	}
 	if settled, err := v.settle(known); settled {
 		return err
@@ -150,8 +150,8 @@ func (v *visit) welcomeBack(known *access.Token) error {
 	return v.sell(mode(v.restarts()))
 }
 
-// arrive sends the browser to the clean address of the page.
-func (v *visit) arrive() error {
+// redirectToTarget sends the browser to the clean address of the page.
+func (v *visit) redirectToTarget() error {
 	goTo(v.w, v.target)
 	return nil
 }
@@ -278,13 +278,13 @@ func (v *visit) redeem(entry session.Pending, purchase ledger.Holding) error {
 		}
 		v.dropPending(v.w, v.site, entry)
 	}
-	v.goToWanted(entry)
+	v.restoreReturnTo(entry)
 	v.app.countUsed(purchase.ID, granted.Pass)
 	if v.Receipt || v.params.Has(urlpath.ParamReceipt) {
 		goTo(v.w, urlpath.WithParams(v.target, urlpath.ParamReceipt, granted.Pass))
 		return nil
 	}
-	return v.arrive()
+	return v.redirectToTarget()
 }
 
 // addDevice makes this browser, or program, one of the devices that use the purchase.
@@ -332,8 +332,8 @@ func (v *visit) isOwnReturn() bool {
 	return v.r.Method == http.MethodGet && v.params.Has(urlpath.ParamSession) && v.pendingFor(v.params.Get(urlpath.ParamSession)) != nil
 }
 
-// next decides what a visitor sees who has paid for nothing here yet.
-func (v *visit) next() error {
+// answerUnpaid decides what a visitor sees who has paid for nothing here yet.
+func (v *visit) answerUnpaid() error {
 	restart := v.restarts()
 	if v.isElsewhere() {
 		there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")

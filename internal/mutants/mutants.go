@@ -182,7 +182,7 @@ var mutants = []mutant{
 	{"another's purchase replaces the visitor's own", "device.go", `case v.openBy(purchase.Product) != nil:`, `case v.openBy(purchase.Product) != nil && id == "":`, ".", "TestADeviceLinkDoes"},
 	{"a shorter purchase replaces a longer one", "visit.go", `if known := v.openBy(granted.Pass); known != nil && endsAfter(known, granted) {`, `if known := v.openBy(granted.Pass); known != nil && known.Site == "" {`, ".", "TestTheLonger|TestWhatIsKept"},
 
-	{"a teaser block falls through to the paid page", "teaser.go", `ServeHTTP(w, request, emptyHandler)`, `ServeHTTP(w, request, v.onward)`, ".", "TestNoTeaserLeads"},
+	{"a teaser block falls through to the paid page", "teaser.go", `ServeHTTP(w, request, emptyHandler)`, `ServeHTTP(w, request, v.next)`, ".", "TestNoTeaserLeads"},
 	{"a teaser's address is changed in a copy", "teaser.go", `*v.r.URL = teaser`, `request.URL = &teaser`, ".", "TestNoTeaserLeads"},
 	{"G8 a teaser is upgraded", "teaser.go", `"Upgrade", "Connection", "Http2-Settings",`, `"Http2-Settings",`, ".", "TestG8NoTeaser"},
 	{"a teaser that an application has not ends the connection", "response.go", `if reason := recover(); reason != nil && reason != http.ErrAbortHandler {`, `if reason := recover(); reason != nil {`, ".", "TestATeaserThat"},
@@ -203,7 +203,7 @@ var mutants = []mutant{
 	{"a private page tells its address", "handler.go", `w.Header().Set("Referrer-Policy", "no-referrer") // or`, `_ = 0 // or`, ".", "TestPrivateAddressesStay"},
 	{"another pass than was named is sold", "checkout.go", "\t\tif name != \"\" {\n\t\t\treturn nil", "\t\tif name == \"x\" {\n\t\t\treturn nil", ".", "TestAnotherPass"},
 	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == access.Unknown && (`, `case verdict == access.Unknown && isNavigation(v.r) && (`, ".", "TestD3AProgram"},
-	{"a visitor comes back to another page", "wanted.go", `v.target = urlpath.Local(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
+	{"a visitor comes back to another page", "returnto.go", `v.target = urlpath.Local(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
 	{"the receipt says today's price", "visit.go", `case page.Receipt, page.Gift, page.Given: // which`, `case page.Gift, page.Given: // which`, ".", "TestTheReceiptSays"},
 
 	{"S4 what a checkout brings back decides", "internal/urlpath/params.go", `query, found := CleanQuery(address.RawQuery)`, `query, found := CleanQuery(address.RawQuery)
