@@ -13,8 +13,10 @@ type database interface {
 	lookup() *tx
 	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
 	snapshot(ctx context.Context, f func(queries) error) error
-	// check reports why the database is not, or no longer, the one that was opened, or cannot be written.
+	// check reports why the database may not be used. Each poll asks.
 	check(ctx context.Context) error
+	// checkPlace reports whether what was opened is still in its place, before "not found" is believed.
+	checkPlace(ctx context.Context) error
 	// isLost reports whether an error is that of a connection that broke, so that it says nothing about the
 	// statement.
 	isLost(err error) bool

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // WithPragmas sets pragmas of the writing connection.
@@ -71,4 +72,12 @@ var lookUpQueries = map[string]string{
 // Plans explains the queries that must use indexes.
 func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
 	return l.explainAll(ctx, lookUpQueries, explain)
+}
+
+// Hold keeps the write lock for a while, beside other writes of the same transaction.
+func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
+	return l.write(ctx, func(context.Context, *tx) error {
+		time.Sleep(d)
+		return nil
+	})
 }

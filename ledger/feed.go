@@ -129,20 +129,3 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	changes.Position = last
 	return changes, nil
 }
-
-// probe tries to write after a write has failed, so that Err notices when the ledger is right again.
-func (l *Ledger) probe() {
-	if !l.health.startProbe() {
-		return
-	}
-	go func() {
-		defer l.health.endProbe()
-		ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
-		defer cancel()
-		// The outcome is noted by the writer.
-		_ = l.write(ctx, func(ctx context.Context, tx *tx) error {
-			_, err := tx.ExecContext(ctx, `UPDATE feed SET seq = seq`)
-			return err
-		})
-	}()
-}

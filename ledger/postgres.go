@@ -33,6 +33,9 @@ const (
 	// forgetAfter ends a transaction whose node says nothing for so long: its machine may have stopped or lost its
 	// network, and without this every other node would wait for its lock for hours.
 	forgetAfter = `set_config('idle_in_transaction_session_timeout', '5s', true)`
+	// yieldToReaders gives up a migration that would wait for somebody who reads, such as an export: every other
+	// look-up would wait behind it. It is tried again a second later.
+	yieldToReaders = `set_config('lock_timeout', '500ms', true)`
 	// migrationLock is the key of the advisory lock that a migration holds.
 	migrationLock = 0x61787261 // "axra"
 )
@@ -76,14 +79,14 @@ func HasPassword(rawURL string) bool {
 }
 
 // isAmbiguous finds a password whose special characters are not escaped: a part of it would be taken for the server
-// or the database, and shown.
+// or the database, and shown. Space may hide a parameter.
 func isAmbiguous(rawURL string) bool {
 	_, rest, _ := strings.Cut(rawURL, "://")
 	before, after := rest, ""
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		before, after = rest[:end], rest[end:]
 	}
-	return strings.Count(before, "@") > 1 || strings.Contains(after, "@")
+	return strings.Count(before, "@") > 1 || strings.Contains(after, "@") || strings.ContainsAny(rawURL, " \t\r\n")
 }
 
 func parseURL(rawURL string) (*pgx.ConnConfig, error) {
@@ -121,6 +124,7 @@ func parseURL(rawURL string) (*pgx.ConnConfig, error) {
 
 // postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
 type postgresDatabase struct {
+	connector driver.Connector
 	writing   *sql.DB // one connection
 	reading   *sql.DB
 	refilling atomic.Bool
@@ -133,7 +137,7 @@ func openPostgres(ctx context.Context, rawURL string, migrate func(context.Conte
 		return nil, false, err
 	}
 	connector := &pausingConnector{Connector: stdlib.GetConnector(*config)}
-	db := &postgresDatabase{writing: openPool(connector, 1), reading: openPool(connector, readers)}
+	db := &postgresDatabase{connector: connector, writing: openPool(connector, 1), reading: openPool(connector, readers)}
 	defer func() {
 		if err != nil {
 			_ = db.close()
@@ -202,7 +206,8 @@ func (d *postgresDatabase) refill() {
 }
 
 func (d *postgresDatabase) migrate(migrate func(context.Context, *tx) (bool, error)) (created bool, err error) {
-	err = d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
+	err = d.commit(`SELECT current_setting('synchronous_commit'), `+perTransaction+` || `+yieldToReaders+`
+		FROM pg_advisory_xact_lock($1)`, []any{migrationLock}, func(ctx context.Context, tx *tx) error {
 		var encoding string
 		var hasSchema bool
 		err := tx.QueryRowContext(ctx, `
@@ -235,7 +240,7 @@ func (d *postgresDatabase) transaction(f func(context.Context, *tx) error) error
 const planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
 	set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
 
-// perTransaction are the settings of a transaction that writes.
+// perTransaction are the settings of a transaction.
 const perTransaction = planByIndex + ` || ` + forgetAfter
 
 // commit takes a lock by a query that returns synchronous_commit, runs f and commits.
@@ -288,27 +293,37 @@ func (d *postgresDatabase) begin(ctx context.Context, s *postgresTransaction, lo
 		if begun != nil {
 			begun.Rollback() //nolint:errcheck // nothing was written
 		}
-		if try > 1 || ctx.Err() != nil || !d.isLost(err) {
+		isLost := d.isLost(err)
+		if isLost {
+			dropIdle(d.writing, 1)
+		}
+		if try > 1 || ctx.Err() != nil || !isLost {
 			return nil, fmt.Errorf("beginning a transaction: %w", err)
 		}
 	}
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(context.Context, *tx) error) error {
-	return d.snapshot(ctx, func(q queries) error {
-		if _, err := q.ExecContext(ctx, `SELECT `+planByIndex); err != nil {
-			return err
-		}
-		return f(ctx, &tx{statements: q.(statements)})
-	})
+	return readFrom(ctx, d.reading, perTransaction, func(q postgresQueries) error { return f(ctx, &tx{statements: q}) })
 }
 
+// snapshot has a connection of its own, since whoever reads it may be slow.
 func (d *postgresDatabase) snapshot(ctx context.Context, f func(queries) error) error {
-	begun, err := d.reading.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	pool := openPool(d.connector, 1)
+	defer pool.Close()
+	return readFrom(ctx, pool, `set_config('idle_in_transaction_session_timeout', '10min', true)`, func(q postgresQueries) error { return f(q) })
+}
+
+// readFrom runs f in a transaction that sees one state.
+func readFrom(ctx context.Context, pool *sql.DB, settings string, f func(postgresQueries) error) error {
+	begun, err := pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer begun.Rollback() //nolint:errcheck // nothing was written
+	if _, err := begun.ExecContext(ctx, `SELECT `+settings); err != nil {
+		return err
+	}
 	return f(postgresQueries{begun})
 }
 
@@ -325,30 +340,44 @@ func (d *postgresDatabase) check(ctx context.Context) error {
 	case err != nil:
 		return err
 	case isStandby:
-		return errStandby
+		err = errStandby
 	case readOnly != "off":
-		return errReadOnly
+		err = errReadOnly
 	case synchronous == "off":
-		return errAsync
+		err = errAsync
+	}
+	if err != nil {
+		dropIdle(d.writing, 1)
+		dropIdle(d.reading, readers)
+		return err
 	}
 	d.refill()
 	return nil
 }
+
+// checkPlace has nothing to add: a connection leads to one server for as long as it lasts.
+func (d *postgresDatabase) checkPlace(context.Context) error { return nil }
 
 // reconnects also closes the idle connections: most often, they were lost with this one.
 func (d *postgresDatabase) reconnects(err error) bool {
 	if !d.isLost(err) {
 		return false
 	}
-	d.reading.SetMaxIdleConns(0)
-	d.reading.SetMaxIdleConns(readers)
+	dropIdle(d.reading, readers)
 	return true
+}
+
+// dropIdle closes the idle connections of a pool. New ones may lead to another server.
+func dropIdle(pool *sql.DB, size int) {
+	pool.SetMaxIdleConns(0)
+	pool.SetMaxIdleConns(size)
 }
 
 func (d *postgresDatabase) isLost(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
-		return refused.Severity == "FATAL" || strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "57P")
+		return refused.Severity == "FATAL" || refused.Code == readOnlyTransaction ||
+			strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "57P")
 	}
 	var failed *pgconn.ConnectError
 	var broken net.Error // such as a deadline that has passed
@@ -358,14 +387,17 @@ func (d *postgresDatabase) isLost(err error) bool {
 	return slices.ContainsFunc(lostErrors, func(known error) bool { return errors.Is(err, known) })
 }
 
+// readOnlyTransaction is what a server says that became a standby: another one may take its place.
+const readOnlyTransaction = "25006"
+
 // lostErrors are those of connections that are closed.
 var lostErrors = []error{driver.ErrBadConn, sql.ErrConnDone, pgconn.ErrConnClosed, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, context.Canceled}
 
-// isFault leaves out what is wrong with one statement's values.
+// isFault leaves out values that are none for PostgreSQL, or too long.
 func (d *postgresDatabase) isFault(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
-		return !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "23")
+		return !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "54")
 	}
 	return d.isLost(err)
 }

@@ -203,7 +203,7 @@ func TestAServerThatMayNotBeUsed(t *testing.T) {
 			wantError(t, "opening", err, ledger.ErrUnavailable)
 
 			server.Configure(t, test.harmless)
-			w.poll(t, position)
+			w.until(t, "it can be read", func() bool { return w.Err() == nil })
 			w.pay(t, payment("b"))
 			if err := w.Err(); err != nil {
 				t.Errorf("afterwards: %v", err)

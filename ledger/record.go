@@ -72,6 +72,7 @@ func (l *Ledger) recordPayment(ctx context.Context, tx *tx, p Payment) (Recorded
 	if err != nil {
 		return Recorded{}, err
 	}
+	tx.paid = true
 	var before charges // a payment that is new has none
 	if !isNew {
 		if before, err = readCharges(ctx, tx, p.SessionID); err != nil {

@@ -265,7 +265,9 @@ func (d *sqliteDatabase) lookup() *tx {
 	return &tx{statements: sqliteStatements{d.reading, d.prepareToRead}}
 }
 
-func (d *sqliteDatabase) check(ctx context.Context) error { return d.files.check(ctx, d.lookup()) }
+func (d *sqliteDatabase) check(ctx context.Context) error { return d.checkPlace(ctx) }
+
+func (d *sqliteDatabase) checkPlace(ctx context.Context) error { return d.files.check(ctx, d.lookup()) }
 
 // isLost is never true: there are no connections to another process.
 func (d *sqliteDatabase) isLost(error) bool { return false }

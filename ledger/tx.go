@@ -31,6 +31,7 @@ type tx struct {
 
 	changed []string // purchases whose Holding this transaction changes
 	keys    bool     // it changes the keys
+	paid    bool     // it stores a payment
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
@@ -107,9 +108,11 @@ func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(conte
 	if fault := l.health.fault(); fault != nil {
 		return fault
 	}
-	if fault := db.check(ctx); fault != nil {
+	if fault := db.checkPlace(ctx); fault != nil {
 		fault = unavailable(fault)
-		l.health.fail(l.options, fault)
+		if ctx.Err() == nil { // whoever hangs up, or waited too long, has learnt nothing
+			l.health.fail(l.options, fault)
+		}
 		return fault
 	}
 	return err

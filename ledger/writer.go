@@ -6,10 +6,16 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
-// maxBatch bounds the writes of one transaction.
-const maxBatch = 256
+const (
+	// maxBatch bounds the writes of one transaction.
+	maxBatch = 256
+	// batchTime is how long a transaction takes further writes: other nodes wait for its lock, and give up after two
+	// seconds.
+	batchTime = 500 * time.Millisecond
+)
 
 // job is a write that waits in the queue.
 type job struct {
@@ -86,33 +92,38 @@ func appendTaken(batch []*job, j *job) []*job {
 	return append(batch, j)
 }
 
-// runBatch runs jobs as one transaction. If one of them fails, each runs in a transaction of its own.
+// runBatch runs jobs as one transaction, or as several if they take long. If one of them fails, each runs in a
+// transaction of its own.
 func (l *Ledger) runBatch(batch []*job) {
-	if len(batch) == 0 {
-		return
-	}
-	failed, err := l.runTransaction(batch)
-	if failed && len(batch) > 1 {
-		for _, j := range batch {
-			l.runBatch([]*job{j})
+	for len(batch) > 0 {
+		ran, failed, err := l.runTransaction(batch)
+		if failed && len(batch) > 1 {
+			for _, j := range batch {
+				l.runBatch([]*job{j})
+			}
+			return
 		}
-		return
-	}
-	for _, j := range batch {
-		j.done <- err
+		if err != nil {
+			ran = len(batch)
+		}
+		for _, j := range batch[:ran] {
+			j.done <- err
+		}
+		batch = batch[ran:]
 	}
 }
 
-// runTransaction runs a batch and commits it. failed says that a job failed and nothing was committed.
-func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
+// runTransaction runs the first jobs of a batch, as many as there is time for, and commits them. failed says that a
+// job failed and nothing was committed.
+func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	db, err := l.database()
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if err := l.health.fault(); err != nil {
-		return false, err
+		return 0, false, err
 	}
 	var current *tx
 	err = db.transaction(func(ctx context.Context, tx *tx) error {
@@ -120,8 +131,8 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 		if err := l.ownInstallation(ctx, tx); err != nil {
 			return err
 		}
-		for _, j := range batch {
-			if err := runJob(ctx, tx, j); err != nil {
+		for began := time.Now(); ran < len(batch) && (ran == 0 || time.Since(began) < batchTime); ran++ {
+			if err := runJob(ctx, tx, batch[ran]); err != nil {
 				failed = true
 				return err
 			}
@@ -134,11 +145,11 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 	switch {
 	case errors.Is(err, ErrForeign):
 		l.health.fail(l.options, err)
-	case err == nil || isFault && errors.Is(err, ErrUnavailable):
+	case err == nil && current.paid || err != nil && isFault && errors.Is(err, ErrUnavailable):
 		l.health.wrote(l.options, err)
 	}
 	if failed {
-		return true, err
+		return 0, true, err
 	}
 	if err == nil && current.adopted != "" {
 		l.installation.Store(&current.adopted)
@@ -146,7 +157,7 @@ func (l *Ledger) runTransaction(batch []*job) (failed bool, err error) {
 	if current != nil && (len(current.changed) > 0 || current.keys) {
 		l.options.OnChange(current.changed, current.keys) // also where the outcome is unknown
 	}
-	return false, err
+	return ran, false, err
 }
 
 // ownershipQuery returns the installation, empty where there is none, and the oldest schema version that may be used.

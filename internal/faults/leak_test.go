@@ -31,10 +31,10 @@ func TestStopLeavesNoGoroutine(t *testing.T) {
 		{postgres, "server stopped", (*rig).takeAway, inForm(1, 10)},
 		{postgres, "server paused", (*rig).pause, inForm(0, 10)},
 	} {
+		if test.runs == 0 {
+			continue
+		}
 		t.Run(string(test.on)+", "+test.name, func(t *testing.T) {
-			if test.runs == 0 {
-				t.Skip("not run: it is part of the long form")
-			}
 			r := newRigToHurt(t, test.on)
 			n := r.add("in process", options{})
 			use := r.mustSell

@@ -297,7 +297,7 @@ var mutants = []mutant{
 	{"a late webhook costs bought time", "ledger/record.go", `age < 0 || age > maxEventDelay`, `age < 0`, "./ledger", "TestALateWebhook"},
 	{"what the operator revoked is restored without a word", "ledger/purchase.go", `case last == kind, last == "" && kind == Restore:`, `case last == "" && kind == Restore:`, "./ledger", "TestTheOperator"},
 
-	{"D1 acknowledged before the commit", "ledger/writer.go", "\tfailed, err := l.runTransaction(batch)\n", "\tfor _, j := range batch {\n\t\tj.done <- nil\n\t}\n\tfailed, err := l.runTransaction(batch)\n", "./ledger", "TestD1|TestK1"},
+	{"D1 acknowledged before the commit", "ledger/writer.go", "\t\tran, failed, err := l.runTransaction(batch)\n", "\t\tfor _, j := range batch {\n\t\t\tj.done <- nil\n\t\t}\n\t\tran, failed, err := l.runTransaction(batch)\n", "./ledger", "TestD1|TestK1"},
 	{"D1 a commit that failed counts", "ledger/sqlite.go", `if err := begun.Commit(); err != nil {`, `if err := begun.Commit(); err != nil && ctx.Err() != nil {`, "./internal/faults", "TestD1Full"},
 	{"D4 acknowledged though the file is gone", "ledger/sqlite.go", `return d.check(context.Background())`, `return nil`, "./ledger", "TestD4"},
 	{"D1 one failure fails its neighbours", "ledger/writer.go", `if failed && len(batch) > 1 {`, `if failed && len(batch) > 1000 {`, "./ledger", "TestOneFailure"},

@@ -333,6 +333,25 @@ func (s *Server) ExecIn(t testing.TB, databaseURL, statement string) {
 	}
 }
 
+// Read keeps a transaction open that has read something, until release is called.
+func (s *Server) Read(t testing.TB, databaseURL, query string) (release func()) {
+	t.Helper()
+	db, err := sql.Open("pgx", databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := db.Begin()
+	if err == nil {
+		_, err = tx.Exec(query)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	release = sync.OnceFunc(func() { _ = errors.Join(tx.Rollback(), db.Close()) })
+	t.Cleanup(release)
+	return release
+}
+
 // Count runs a query for a number as the server's administrator.
 func (s *Server) Count(t testing.TB, query string, args ...any) (n int) {
 	t.Helper()
