@@ -78,7 +78,7 @@ func percent(p string) string {
 	for i := 0; i < len(p); i++ {
 		if p[i] == '%' && i+2 < len(p) {
 			if value, ok := hexValue(p[i+1 : i+3]); ok {
-				out = append(out, byte(value))
+				out = append(out, byte(value)) //nolint:gosec // two hexadecimal digits
 				i += 2
 				continue
 			}
@@ -93,7 +93,7 @@ func iisEscapes(p string) string {
 	for i := 0; i < len(p); i++ {
 		if i+5 < len(p) && p[i] == '%' && (p[i+1] == 'u' || p[i+1] == 'U') {
 			if value, ok := hexValue(p[i+2 : i+6]); ok {
-				out = append(out, string(rune(value))...)
+				out = append(out, string(rune(value))...) //nolint:gosec // four hexadecimal digits
 				i += 5
 				continue
 			}
@@ -224,7 +224,7 @@ func Random(n int) []string {
 	for i := range paths {
 		input := []byte("/")
 		for range 1 + random.IntN(7) {
-			input = append(input, byte(0x80+random.IntN(len(tokens))))
+			input = append(input, byte(0x80+random.IntN(len(tokens)))) //nolint:gosec // there are fewer than 128
 		}
 		paths[i] = FromTokens(string(input))
 	}
