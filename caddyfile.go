@@ -267,7 +267,7 @@ func (a *App) unmarshalDatabase(d *caddyfile.Dispenser) error {
 	if err != nil || args[0] == driverPostgres || strings.HasPrefix(where, "{") { // known in the running Caddy only
 		return located(d, err)
 	}
-	_, err = a.Database.place()
+	_, err = a.Database.location()
 	return located(d, err)
 }
 

@@ -43,24 +43,24 @@ const (
 	driverPostgres = "postgres"
 )
 
-// place is where the database is: a file, or a URL.
-type place struct{ path, url string }
+// location is where the database is: a file, or a URL.
+type location struct{ path, url string }
 
-// place is where the database is; the error names the fix.
-func (d *Database) place() (place, error) {
+// location is where the database is; the error names the fix.
+func (d *Database) location() (location, error) {
 	if err := d.check(); err != nil {
-		return place{}, err
+		return location{}, err
 	}
 	if d != nil && d.Driver == driverPostgres {
 		url, err := postgresURL(d.URL)
-		return place{url: url}, err
+		return location{url: url}, err
 	}
 	path := ""
 	if d != nil {
 		path = d.Path
 	}
 	path, err := sqlitePath(path)
-	return place{path: path}, err
+	return location{path: path}, err
 }
 
 // check reports what can be told without the environment of the running Caddy. What stands in the wrong place may
@@ -96,7 +96,7 @@ const writePostgres = "write `database postgres {env.AXRA_DATABASE_URL}`"
 func isURL(text string) bool { return strings.Contains(text, "://") }
 
 // needsSecrecy reports whether a URL is a placeholder, or must be one.
-func needsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.HasPassword(url) }
+func needsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.MayHoldPassword(url) }
 
 func sqlitePath(configured string) (string, error) {
 	if configured == "" {
@@ -132,7 +132,7 @@ func postgresURL(configured string) (string, error) {
 
 // store is the open ledger, with what a node remembers of it. It outlives a reload.
 type store struct {
-	at      place
+	at      location
 	ledger  *ledger.Ledger
 	access  *access.Cache
 	keyring *token.Keyring
@@ -159,7 +159,7 @@ const (
 )
 
 // newStore makes a store for a database that is not opened yet.
-func newStore(at place) *store {
+func newStore(at location) *store {
 	s := &store{
 		at:      at,
 		keyring: token.NewKeyring(now),

@@ -330,7 +330,7 @@ func (a *App) provisionShared(s secrets) error {
 	if err != nil {
 		return err
 	}
-	where, err := a.Database.place()
+	where, err := a.Database.location()
 	if err != nil {
 		return err
 	}

@@ -21,45 +21,45 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// place is where a ledger is: the path of a file, or a PostgreSQL URL.
-type place string
+// location is where a ledger is: the path of a file, or a PostgreSQL URL.
+type location string
 
-func (p place) isPostgres() bool { return strings.HasPrefix(string(p), "postgres") }
+func (p location) isPostgres() bool { return strings.HasPrefix(string(p), "postgres") }
 
-func (p place) options() ledger.Options {
+func (p location) options() ledger.Options {
 	if p.isPostgres() {
 		return ledger.Options{URL: string(p)}
 	}
 	return ledger.Options{Path: string(p)}
 }
 
-// newPlace is where a ledger of the section webhook will be.
-func (b *bench) newPlace(ctx context.Context, file string) (place, error) {
+// newLocation is where a ledger of the section webhook will be.
+func (b *bench) newLocation(ctx context.Context, file string) (location, error) {
 	if b.postgres == "" {
-		return place(file), nil
+		return location(file), nil
 	}
 	return b.createDatabase(ctx, "template0")
 }
 
 // copy copies a ledger that nobody has open.
-func (b *bench) copy(ctx context.Context, from place, file string) (place, error) {
+func (b *bench) copy(ctx context.Context, from location, file string) (location, error) {
 	if from.isPostgres() {
 		return b.createDatabase(ctx, databaseOf(from))
 	}
-	return place(file), copyFile(string(from), file)
+	return location(file), copyFile(string(from), file)
 }
 
-func databaseOf(p place) string { return path.Base(strings.SplitN(string(p), "?", 2)[0]) }
+func databaseOf(p location) string { return path.Base(strings.SplitN(string(p), "?", 2)[0]) }
 
 // createDatabase makes a database on the server of the option -postgres, and drops it at the end.
-func (b *bench) createDatabase(ctx context.Context, template string) (place, error) {
+func (b *bench) createDatabase(ctx context.Context, template string) (location, error) {
 	server, err := url.Parse(b.postgres)
 	if err != nil {
 		return "", errors.New("-postgres is no URL")
 	}
 	name := fmt.Sprintf("bench_%d_%d", os.Getpid(), time.Now().UnixNano())
 	run := func(statement string) error {
-		return withSQL(place(b.postgres), func(db *sql.DB) error {
+		return withSQL(location(b.postgres), func(db *sql.DB) error {
 			_, err := db.ExecContext(context.WithoutCancel(ctx), statement)
 			return err
 		})
@@ -69,18 +69,18 @@ func (b *bench) createDatabase(ctx context.Context, template string) (place, err
 	}
 	b.onStop(func() { _ = run(`DROP DATABASE ` + name + ` WITH (FORCE)`) })
 	server.Path = "/" + name
-	return place(server.String()), nil
+	return location(server.String()), nil
 }
 
 // openLedger opens a ledger, which may be open in another process.
-func openLedger(ctx context.Context, at place) (*ledger.Ledger, error) {
+func openLedger(ctx context.Context, at location) (*ledger.Ledger, error) {
 	l := ledger.New(at.options())
 	_, err := l.Open(ctx)
 	return l, err
 }
 
 // makeLedger makes a ledger with a key and so many payments. It returns the key.
-func makeLedger(ctx context.Context, at place, algorithm string, payments int) (*token.Keyring, error) {
+func makeLedger(ctx context.Context, at location, algorithm string, payments int) (*token.Keyring, error) {
 	keys := token.NewKeyring(time.Now)
 	l, err := openLedger(ctx, at)
 	if err != nil {
@@ -94,7 +94,7 @@ func makeLedger(ctx context.Context, at place, algorithm string, payments int) (
 }
 
 // withSQL runs f on one connection to a ledger.
-func withSQL(at place, f func(*sql.DB) error) error {
+func withSQL(at location, f func(*sql.DB) error) error {
 	driver, source := "pgx", string(at)
 	if !at.isPostgres() {
 		query := url.Values{"mode": {"rw"}, "_pragma": {"temp_store(MEMORY)", "cache_size(-400000)", "synchronous(OFF)", "busy_timeout(10000)"}}
@@ -155,7 +155,7 @@ func (r rows) minus(other rows) rows {
 	return rows{r.payments - other.payments, r.ids - other.ids, r.purchases - other.purchases}
 }
 
-func countRows(ctx context.Context, at place) (r rows, err error) {
+func countRows(ctx context.Context, at location) (r rows, err error) {
 	return r, withSQL(at, func(db *sql.DB) error {
 		return db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM payments), (SELECT count(*) FROM payment_ids), (SELECT count(*) FROM purchases)`).
 			Scan(&r.payments, &r.ids, &r.purchases)

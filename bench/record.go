@@ -47,7 +47,7 @@ func (*bareRecorder) CaddyModule() caddy.ModuleInfo {
 // Provision opens the ledger. The metadata is read by the first request, as the site beside has to sell once.
 func (b *bareRecorder) Provision(ctx caddy.Context) (err error) {
 	b.payment = sync.OnceValues(b.read)
-	b.ledger, err = openLedger(ctx, place(b.Ledger))
+	b.ledger, err = openLedger(ctx, location(b.Ledger))
 	return err
 }
 

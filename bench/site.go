@@ -76,7 +76,7 @@ type site struct {
 	address   string // 127.0.0.1:port
 	home      string
 	storage   string // Caddy's
-	ledger    place
+	ledger    location
 	processes []*proc
 	cookie    string // lets a visitor in; empty for none
 	api       *shop  // of the gates that sell
@@ -93,7 +93,7 @@ func (b *bench) newSite() (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.home, s.storage, s.ledger, s.beside = home, filepath.Join(home, "storage"), place(filepath.Join(home, "ledger.db")), noGate
+	s.home, s.storage, s.ledger, s.beside = home, filepath.Join(home, "storage"), location(filepath.Join(home, "ledger.db")), noGate
 	for s.ungated == nil || s.ungated.host == s.host {
 		if s.ungated, err = siteOnFreePort(); err != nil {
 			return nil, err

@@ -112,7 +112,7 @@ func comeBy(ctx context.Context, s *site, all []string) error {
 type buyer struct{ purchase, device string }
 
 // keepOpen makes all purchases of a ledger open until a time, and returns them.
-func keepOpen(ctx context.Context, at place, until time.Time) (buyers []buyer, err error) {
+func keepOpen(ctx context.Context, at location, until time.Time) (buyers []buyer, err error) {
 	return buyers, withSQL(at, func(db *sql.DB) error {
 		if _, err := db.ExecContext(ctx, `DELETE FROM events`); err != nil {
 			return err

@@ -56,7 +56,7 @@ var atOnce = [...]int{1, connections}
 type webhookShop struct {
 	*site
 	payments   int
-	bareLedger place
+	bareLedger location
 	sold       map[string]string // metadata of a checkout
 	loads      [len(atOnce)]struct{ webhook, bare contender }
 	before     [2]rows // of both ledgers, after the warm-up
@@ -71,7 +71,7 @@ func (b *bench) openWebhookShop(ctx context.Context, payments int) (*webhookShop
 	if err != nil {
 		return nil, err
 	}
-	if s.ledger, err = b.newPlace(ctx, string(s.ledger)); err != nil {
+	if s.ledger, err = b.newLocation(ctx, string(s.ledger)); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(s.home, "url"), []byte(s.ledger), 0o600); err != nil {
@@ -200,7 +200,7 @@ func (s *webhookShop) check(ctx context.Context) error {
 			accepted[1] += p.bare.requests
 		}
 	}
-	for i, at := range []place{s.ledger, s.bareLedger} {
+	for i, at := range []location{s.ledger, s.bareLedger} {
 		after, err := countRows(ctx, at)
 		if err != nil {
 			return err

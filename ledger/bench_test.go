@@ -15,7 +15,7 @@ import (
 // durable, and so too fast.
 func benchmarked() backend {
 	if url := os.Getenv("LEDGER_BENCH_URL"); url != "" {
-		return backend{"postgres", func(testing.TB) ledger.Options { return ledger.Options{URL: url} }}
+		return backend{name: "postgres", location: func(testing.TB) ledger.Options { return ledger.Options{URL: url} }}
 	}
 	return onSQLite
 }

@@ -13,6 +13,7 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 		l.addPayments, addEvents, addDecisions, addDevices, addClaims,
 	}
 	err := l.read(ctx, func(ctx context.Context, tx *tx) (err error) {
+		d = Details{} // f may run twice
 		if d.Purchase, _, err = readPurchase(ctx, tx, purchaseID); err != nil {
 			return err
 		}

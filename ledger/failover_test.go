@@ -12,7 +12,8 @@ import (
 
 // A server of the URL that is down, or takes connections and does not answer, is passed over.
 func TestAServerThatIsDownIsPassedOver(t *testing.T) {
-	server := pgtest.New(t)
+	t.Parallel()
+	server := pgtest.Shared(t)
 	databaseURL := server.NewDatabase(t)
 	address := fmt.Sprintf("127.0.0.1:%d", server.Port())
 	first, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,7 +34,7 @@ func TestAServerThatIsDownIsPassedOver(t *testing.T) {
 				URL: strings.Replace(databaseURL, address, first.Addr().String()+","+address, 1) + "?sslmode=" + test.sslmode,
 			})
 			since := w.poll(t, ledger.Position{}).Position
-			server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'caddy-axra'`)
+			server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, pgtest.Name(databaseURL))
 			w.poll(t, since)
 			w.pay(t, payment(test.name))
 		})

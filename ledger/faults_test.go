@@ -225,7 +225,7 @@ func testOneFailureInABatchFailsOnlyItself(t *testing.T, on backend) {
 	w := newWorld(t, on)
 	fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
 		BEGIN SELECT RAISE(ABORT, 'bad'); END`
-	if w.place.URL != "" {
+	if w.location.URL != "" {
 		fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
 	}
 	if err := w.Exec(t.Context(), fails); err != nil {
@@ -301,7 +301,7 @@ func testD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T, on backend) {
 	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
 	for range 5 {
-		cold := ledger.New(w.place)
+		cold := ledger.New(w.location)
 		if _, err := cold.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}

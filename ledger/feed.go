@@ -9,6 +9,11 @@ import (
 
 const nonceBytes = 16
 
+// countWrite counts a transaction. It is the first statement of each.
+const countWrite = `UPDATE feed SET writes = writes + 1`
+
+var errNoFeed = foreign("the change feed is empty")
+
 // maxChanges is the number of changes beyond which a poll says that everything may have changed.
 const maxChanges = 1000
 
@@ -61,7 +66,7 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	}
 	if err != nil {
 		err = unavailable(fmt.Errorf("polling: %w", err))
-		if !errors.Is(ctx.Err(), context.Canceled) { // whoever hangs up has learnt nothing
+		if !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
 			l.health.fail(l.options, err)
 		}
 		return Changes{}, err
@@ -75,8 +80,8 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 // tables that hardly change, and guesses a thousand rows. LIMIT 1 tells it better: otherwise it compiles the query
 // each time, for 80 ms.
 const pollQuery = `
-	SELECT (SELECT id FROM installation LIMIT 1), (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, c.seq, c.nonce, c.purchase_id
-	FROM (SELECT seq, nonce FROM feed LIMIT 1) f
+	SELECT (SELECT id FROM installation LIMIT 1), (SELECT MAX(oldest) FROM schema_versions), f.seq, f.nonce, f.writes, c.seq, c.nonce, c.purchase_id
+	FROM (SELECT seq, nonce, writes FROM feed LIMIT 1) f
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
@@ -91,7 +96,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	seen := map[string]bool{}
 	err = scanAll(ctx, db.lookup(), func(r *sql.Rows) error {
 		rows++
-		if err := r.Scan(&installation, &oldest, &last.Seq, &last.Nonce, &seq, &nonce, &purchaseID); err != nil {
+		if err := r.Scan(&installation, &oldest, &last.Seq, &last.Nonce, &last.Writes, &seq, &nonce, &purchaseID); err != nil {
 			return err
 		}
 		switch {
@@ -109,7 +114,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 	case err != nil:
 		return Changes{}, err
 	case rows == 0:
-		return Changes{}, foreign("the change feed is empty")
+		return Changes{}, errNoFeed
 	}
 	if err := l.checkSchema(int(oldest.Int64)); err != nil {
 		return Changes{}, err
@@ -119,7 +124,8 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 			return Changes{}, err
 		}
 	}
-	if !isKnown && since != (Position{}) && l.health.isNewPosition(last) {
+	isKnown = isKnown && last.Writes >= since.Writes
+	if !isKnown && since != (Position{}) && l.health.noteStepBack(last) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}

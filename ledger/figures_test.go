@@ -24,21 +24,21 @@ func TestFigures(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	place := ledger.Options{Path: filepath.Join(dir, "ledger.db"), URL: os.Getenv("LEDGER_FIGURES_URL"), Now: time.Now}
-	exists, err := ledger.New(place).Exists(t.Context())
+	location := ledger.Options{Path: filepath.Join(dir, "ledger.db"), URL: os.Getenv("LEDGER_FIGURES_URL"), Now: time.Now}
+	exists, err := ledger.New(location).Exists(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !exists {
-		w := openWorld(t, place)
+		w := openWorld(t, location)
 		took(t, "fill", func() { ledger.Fill(t, w.Ledger, n) })
 		w.Close()
 	}
-	if info, err := os.Stat(place.Path); err == nil {
+	if info, err := os.Stat(location.Path); err == nil {
 		t.Logf("%-28s %d bytes, %d a payment", "file", info.Size(), info.Size()/int64(n))
 	}
 	var w world
-	took(t, "open", func() { w = openWorld(t, place) })
+	took(t, "open", func() { w = openWorld(t, location) })
 	month := ledger.FillStart.AddDate(0, 5, 0)
 	report := func(from, to time.Time) func() {
 		return func() {
@@ -60,7 +60,7 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("LEDGER_FIGURES_ALL") != "" {
 		took(t, "list all", list(ledger.Filter{}))
 		took(t, "export", func() { w.export(t) })
-		if place.URL == "" {
+		if location.URL == "" {
 			took(t, "backup", func() { w.backup(t) })
 		}
 	}

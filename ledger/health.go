@@ -49,8 +49,9 @@ func (h *health) fail(o Options, err error) {
 	h.use.tell(o, state, err)
 }
 
-// isNewPosition notes where the feed went back to. The same poll is made again until all of its answer is dealt with.
-func (h *health) isNewPosition(p Position) bool {
+// noteStepBack notes where the feed went back to. access repeats a poll until its result is applied, so one step back is
+// seen several times.
+func (h *health) noteStepBack(p Position) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	isNew := p != h.wentBack

@@ -37,31 +37,47 @@ func TestMain(m *testing.M) {
 // backend is a database that tests run on.
 type backend struct {
 	name string
-	// place leads to an empty database.
-	place func(testing.TB) ledger.Options
+	// place leads to a ledger without an installation, empty to a database without tables.
+	location, empty func(testing.TB) ledger.Options
 }
 
 var (
-	onSQLite = backend{"sqlite", func(t testing.TB) ledger.Options {
-		return ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")}
-	}}
+	onSQLite = backend{"sqlite", newFile, newFile}
 	// The settings are those that would do the most harm.
 	onPostgres = backend{"postgres", func(t testing.TB) ledger.Options {
 		server := pgtest.Shared(t)
-		harmful.Do(func() {
+		migrated.Do(func() {
 			server.Configure(t, `search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`)
+			template = server.NewDatabase(t)
+			l := ledger.New(ledger.Options{URL: template, Now: newClock().now})
+			if _, err := l.Open(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
 		})
-		return ledger.Options{URL: server.NewDatabase(t)}
+		return ledger.Options{URL: server.CopyDatabase(t, template)}
+	}, func(t testing.TB) ledger.Options {
+		return ledger.Options{URL: pgtest.Shared(t).NewDatabase(t)}
 	}}
 )
 
-var harmful sync.Once
+func newFile(t testing.TB) ledger.Options {
+	return ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db")}
+}
+
+var (
+	migrated sync.Once
+	template string
+)
 
 // onEach runs a test on each of the databases.
 func onEach(t *testing.T, test func(*testing.T, backend)) {
 	t.Helper()
 	for _, on := range []backend{onSQLite, onPostgres} {
-		t.Run(on.name, func(t *testing.T) { test(t, on) })
+		t.Run(on.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, on)
+		})
 	}
 }
 
@@ -112,19 +128,19 @@ func (e *errorLog) errors() []string {
 // world is an open ledger with its installation.
 type world struct {
 	*ledger.Ledger
-	place ledger.Options
-	clock *clock
-	log   *errorLog
+	location ledger.Options
+	clock    *clock
+	log      *errorLog
 }
 
 func newWorld(t testing.TB, on backend) world {
 	t.Helper()
-	return openWorld(t, on.place(t))
+	return openWorld(t, on.location(t))
 }
 
 func openWorld(t testing.TB, o ledger.Options) world {
 	t.Helper()
-	w := world{place: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
+	w := world{location: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
 	if o.Now == nil {
 		o.Now = w.clock.now
 	}

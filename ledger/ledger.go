@@ -181,8 +181,9 @@ type KeySet struct {
 
 // Position is a place in the change feed. The zero Position is before everything.
 type Position struct {
-	Seq   int64
-	Nonce string
+	Seq    int64
+	Nonce  string
+	Writes int64 // transactions of the ledger so far
 }
 
 // Changes is what the feed says since a position.

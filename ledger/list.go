@@ -64,6 +64,7 @@ func (l *Ledger) listPages(ctx context.Context, f Filter) iter.Seq2[[]Listed, er
 		}
 		for more := true; more; size = listPage {
 			var page []Listed
+			var next paymentKey
 			err := l.read(ctx, func(ctx context.Context, tx *tx) error {
 				var lower paymentKey
 				var err error
@@ -74,9 +75,10 @@ func (l *Ledger) listPages(ctx context.Context, f Filter) iter.Seq2[[]Listed, er
 					lower, more = paymentKey{paidAt: f.From.Unix()}, false
 				}
 				page, err = listBetween(ctx, tx, f, l.options.Now(), lower, upper)
-				upper = lower
+				next = lower
 				return err
 			})
+			upper = next
 			if !yield(page, err) || err != nil {
 				return
 			}

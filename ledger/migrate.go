@@ -100,7 +100,7 @@ func (l *Ledger) startFeed(ctx context.Context, tx *tx) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO feed (seq, nonce) VALUES (1, $1)`, nonce); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO feed (seq, nonce, writes) VALUES (1, $1, 0)`, nonce); err != nil {
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO changes (seq, nonce, purchase_id, at) VALUES (1, $1, '', $2)`, nonce, l.now())

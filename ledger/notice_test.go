@@ -37,6 +37,7 @@ func (l *timedLog) Write(line []byte) (int, error) {
 
 // A database that comes and goes every second is logged once a minute, and the last line is true.
 func TestADatabaseThatFlapsIsLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	databaseURL := server.NewDatabase(t)
 	clock := newClock()

@@ -36,7 +36,8 @@ type Options struct {
 	// OnChange is called after a commit of this process and before its callers are answered, with the
 	// purchases whose Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
-	// Logger receives one error when the ledger becomes unusable. The default discards.
+	// Logger receives an error when the ledger becomes unusable, and a line when that is over, each at most once a
+	// minute. The default discards.
 	Logger *slog.Logger
 
 	pragmas    []string    // of the writing connection, for tests

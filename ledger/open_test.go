@@ -15,7 +15,7 @@ func TestALedgerThatIsNotOpenIsUnavailable(t *testing.T) {
 }
 
 func testALedgerThatIsNotOpenIsUnavailable(t *testing.T, on backend) {
-	l := ledger.New(on.place(t))
+	l := ledger.New(on.empty(t))
 	_, err := l.RecordPayment(t.Context(), payment("a"))
 	wantError(t, "a payment", err, ledger.ErrUnavailable)
 	_, err = l.Holding(t.Context(), "a")
@@ -175,7 +175,7 @@ func testClosingWaitsForTheQueue(t *testing.T, on backend) {
 			wantError(t, "a payment at closing", err, ledger.ErrUnavailable)
 		}
 	}
-	again := openWorld(t, w.place)
+	again := openWorld(t, w.location)
 	found := 0
 	for i := range 50 {
 		if again.status(t, string(rune('A'+i))) == ledger.Active {

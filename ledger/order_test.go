@@ -67,6 +67,7 @@ func TestW7EveryOrderEndsInTheSameState(t *testing.T) { onEach(t, testW7EveryOrd
 
 func testW7EveryOrderEndsInTheSameState(t *testing.T, on backend) {
 	const refunded, disputed, won, lost = ledger.EventRefunded, ledger.EventDisputed, ledger.EventDisputeWon, ledger.EventDisputeLost
+	w := newFastWorld(t, on)
 	for _, test := range []struct {
 		name   string
 		steps  []step
@@ -136,7 +137,6 @@ func testW7EveryOrderEndsInTheSameState(t *testing.T, on backend) {
 		}, statuses("a disputed"), 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newFastWorld(t, on)
 			var want []string
 			permutations(len(test.steps), func(order []int) {
 				dump := w.replay(t, test.steps, order)
@@ -155,7 +155,7 @@ func testW7EveryOrderEndsInTheSameState(t *testing.T, on backend) {
 // newFastWorld is newWorld for what no crash can harm.
 func newFastWorld(t testing.TB, on backend) world {
 	t.Helper()
-	return openWorld(t, ledger.WithPragmas(on.place(t), "synchronous(OFF)"))
+	return openWorld(t, ledger.WithPragmas(on.location(t), "synchronous(OFF)"))
 }
 
 // statuses reads "session status".

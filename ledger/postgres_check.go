@@ -55,7 +55,7 @@ func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 		return ServerState{}, explainConnect(err)
 	}
 	defer reading.Rollback() //nolint:errcheck // nothing was written
-	return readServerState(ctx, postgresQueries{reading})
+	return readServerState(ctx, postgresQueries{queries: reading})
 }
 
 // explainConnect leaves out of an error what is said for each address of the server.

@@ -24,10 +24,10 @@ type child struct {
 }
 
 // startChild starts a second process and waits until it is ready.
-func startChild(t testing.TB, role string, place ledger.Options) *child {
+func startChild(t testing.TB, role string, location ledger.Options) *child {
 	t.Helper()
 	c := &child{cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), "LEDGER_TEST_ROLE="+role, "LEDGER_TEST_PATH="+place.Path, "LEDGER_TEST_URL="+place.URL)
+	c.cmd.Env = append(os.Environ(), "LEDGER_TEST_ROLE="+role, "LEDGER_TEST_PATH="+location.Path, "LEDGER_TEST_URL="+location.URL)
 	c.cmd.Stderr = os.Stderr
 	var err error
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
@@ -178,13 +178,13 @@ func testTwoProcessesRaceSixtyFourFold(t *testing.T, on backend) {
 		{"keys", 64, 1}, // K4
 	} {
 		t.Run(test.role, func(t *testing.T) {
-			place := on.place(t)
-			l := ledger.New(place)
+			location := on.empty(t)
+			l := ledger.New(location)
 			defer l.Close()
 			if test.role != "keys" {
 				prepareRace(t, l)
 			}
-			c := startChild(t, test.role, place)
+			c := startChild(t, test.role, location)
 			c.proceed()
 			got := race(l, test.role, "parent")
 			got = append(got, c.rest()...)
@@ -289,7 +289,7 @@ func testK1AKillLosesNoAcknowledgedPayment(t *testing.T, on backend) {
 	}
 	w := newWorld(t, on)
 	for round := range rounds {
-		c := startChild(t, "payments", w.place)
+		c := startChild(t, "payments", w.location)
 		c.proceed()
 		if !c.lines.Scan() {
 			t.Fatal("the second process acknowledged nothing")
@@ -306,13 +306,14 @@ func testK1AKillLosesNoAcknowledgedPayment(t *testing.T, on backend) {
 }
 
 func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
+	t.Parallel()
 	onEach(t, testD5AnotherProgramHoldsTheWriteLock)
 }
 
 func testD5AnotherProgramHoldsTheWriteLock(t *testing.T, on backend) {
 	w := newWorld(t, on)
 	id := w.pay(t, payment("a"))
-	release := holdWriteLock(t, w.place)
+	release := holdWriteLock(t, w.location)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()

@@ -15,11 +15,11 @@ import (
 )
 
 // holdWriteLock lets another program hold the write lock until release is called.
-func holdWriteLock(t *testing.T, place ledger.Options) (release func()) {
+func holdWriteLock(t *testing.T, location ledger.Options) (release func()) {
 	t.Helper()
-	driver, source, lock := "sqlite", "file:"+place.Path+"?_txlock=immediate", `SELECT 1`
-	if place.URL != "" {
-		driver, source, lock = "pgx", place.URL, `SELECT seq FROM axra.feed FOR UPDATE`
+	driver, source, lock := "sqlite", "file:"+location.Path+"?_txlock=immediate", `SELECT 1`
+	if location.URL != "" {
+		driver, source, lock = "pgx", location.URL, `SELECT seq FROM axra.feed FOR UPDATE`
 	}
 	db, err := sql.Open(driver, source)
 	if err != nil {
@@ -59,7 +59,7 @@ func testAWriteThatIsNotWaitedForReturnsNothing(t *testing.T, on backend) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, on)
 			w.pay(t, payment("a"))
-			time.AfterFunc(300*time.Millisecond, holdWriteLock(t, w.place))
+			time.AfterFunc(300*time.Millisecond, holdWriteLock(t, w.location))
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			if isEmpty, err := write(ctx, w); !isEmpty || !errors.Is(err, ledger.ErrUnavailable) {

@@ -9,7 +9,8 @@ import (
 
 // A failover may leave connections that no one answers. The first poll that waits in vain gives up all of them.
 func TestSilentConnectionsAreGivenUp(t *testing.T) {
-	server := pgtest.New(t)
+	t.Parallel()
+	server := pgtest.Shared(t)
 	proxy := server.NewProxy(t)
 	w := openWorld(t, ledger.Options{URL: proxy.URL(pgtest.Name(server.NewDatabase(t)))})
 	position := w.poll(t, ledger.Position{}).Position

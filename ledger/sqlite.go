@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -226,7 +227,13 @@ var sqliteDialect = dialect{
 
 // transaction also checks the path, before anybody is told that something is stored.
 func (d *sqliteDatabase) transaction(f func(context.Context, *tx) error) error {
-	if err := d.commit(f); err != nil {
+	err := d.commit(func(ctx context.Context, tx *tx) error {
+		if counted, err := tx.affects(ctx, countWrite); err != nil || counted != 1 {
+			return cmp.Or(err, errNoFeed)
+		}
+		return f(ctx, tx)
+	})
+	if err != nil {
 		return err
 	}
 	return d.check(context.Background())

@@ -156,15 +156,17 @@ const isUnmatched = `
 // sweepEvents looks for unmatched events in pages, by reading: most events have a payment. What it found is
 // checked again when it is deleted.
 func (l *Ledger) sweepEvents(ctx context.Context, before time.Time) (deleted int, err error) {
-	for last, more := "", true; more; {
+	for after, more := "", true; more; {
 		var unmatched []string
+		var last string
 		err := l.read(ctx, func(ctx context.Context, tx *tx) (err error) {
-			unmatched, last, more, err = unmatchedPage(ctx, tx, last, before.Unix())
+			unmatched, last, more, err = unmatchedPage(ctx, tx, after, before.Unix())
 			return err
 		})
 		if err != nil {
 			return deleted, err
 		}
+		after = last
 		for ids := range slices.Chunk(unmatched, sqlBatch) {
 			n, err := l.sweepBatch(ctx, func(ctx context.Context, tx *tx) (int, error) {
 				list, args := inList(ids, sqlBatch)

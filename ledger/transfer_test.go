@@ -223,7 +223,7 @@ func TestImportIntoALedgerWithoutInstallation(t *testing.T) {
 
 func testImportIntoALedgerWithoutInstallation(t *testing.T, on backend) {
 	exported := newFilled(t, on).export(t)
-	l := ledger.New(on.place(t))
+	l := ledger.New(on.location(t))
 	t.Cleanup(func() { l.Close() })
 	if _, err := l.Open(t.Context()); err != nil {
 		t.Fatal(err)

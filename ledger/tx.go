@@ -88,8 +88,8 @@ func (l *Ledger) readOne(ctx context.Context, f func(context.Context, *tx) error
 	return l.lookUp(ctx, readTimeout, func(ctx context.Context, db database) error { return f(ctx, db.lookup()) })
 }
 
-// lookUp runs f with a deadline, and once more if the connection was lost, so f must not add to what it left
-// behind. It believes ErrNotFound only of a database that is known to be ours.
+// lookUp runs f with a deadline, and once more if the connection was lost, so f must reset what it fills. It
+// believes ErrNotFound only of a database that is known to be ours.
 func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {

@@ -78,7 +78,7 @@ func testD3WhoHangsUpStopsNoSales(t *testing.T, on backend) {
 // A node with much to write lets others write in between.
 func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
 	busy := newWorld(t, onPostgres)
-	other := openWorld(t, busy.place)
+	other := openWorld(t, busy.location)
 	var writes sync.WaitGroup
 	for range 40 {
 		writes.Go(func() { wantError(t, "a write", busy.Hold(t.Context(), 100*time.Millisecond), nil) })
@@ -97,8 +97,8 @@ func TestAMigrationYieldsToReaders(t *testing.T) {
 	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	id := w.pay(t, payment("a"))
-	release := server.Read(t, w.place.URL, `SELECT * FROM axra.purchases`)
-	newer := ledger.New(ledger.WithMigration(w.place, `ALTER TABLE purchases ADD COLUMN coupon TEXT NOT NULL DEFAULT '';`, 1))
+	release := server.Read(t, w.location.URL, `SELECT * FROM axra.purchases`)
+	newer := ledger.New(ledger.WithMigration(w.location, `ALTER TABLE purchases ADD COLUMN coupon TEXT NOT NULL DEFAULT '';`, 1))
 	defer newer.Close()
 	opened := make(chan error, 1)
 	go func() {

@@ -18,7 +18,7 @@ func testOldAndNewProgramsShareADatabase(t *testing.T, on backend) {
 		CREATE INDEX purchases_by_coupon ON purchases (coupon);`
 	old := newWorld(t, on)
 	old.pay(t, payment("before"))
-	upgraded := openWorld(t, ledger.WithMigration(old.place, script, 1))
+	upgraded := openWorld(t, ledger.WithMigration(old.location, script, 1))
 	position := old.poll(t, ledger.Position{}).Position
 	old.pay(t, payment("old"))
 	upgraded.pay(t, payment("new"))
@@ -35,10 +35,10 @@ func testOldAndNewProgramsShareADatabase(t *testing.T, on backend) {
 			t.Errorf("%s: the poll says %+v", name, changes)
 		}
 	}
-	if reopened := openWorld(t, old.place); reopened.status(t, "before") != ledger.Active {
+	if reopened := openWorld(t, old.location); reopened.status(t, "before") != ledger.Active {
 		t.Error("an old program does not start any more")
 	}
-	again := openWorld(t, ledger.WithMigration(old.place, script, 1))
+	again := openWorld(t, ledger.WithMigration(old.location, script, 1))
 	again.pay(t, payment("again"))
 }
 
@@ -49,7 +49,7 @@ func TestAnOldProgramRefusesASchemaThatItCannotUse(t *testing.T) {
 
 func testAnOldProgramRefusesASchemaThatItCannotUse(t *testing.T, on backend) {
 	running := newWorld(t, on)
-	openWorld(t, ledger.WithMigration(running.place, `ALTER TABLE keys ADD COLUMN note TEXT NOT NULL DEFAULT '';`, 2))
+	openWorld(t, ledger.WithMigration(running.location, `ALTER TABLE keys ADD COLUMN note TEXT NOT NULL DEFAULT '';`, 2))
 	_, err := running.RecordPayment(t.Context(), payment("a"))
 	wantError(t, "a payment at an old program that runs", err, ledger.ErrUnavailable)
 	_, err = running.Poll(t.Context(), ledger.Position{})
@@ -57,7 +57,7 @@ func testAnOldProgramRefusesASchemaThatItCannotUse(t *testing.T, on backend) {
 	if running.Err() == nil {
 		t.Error("it may still sell")
 	}
-	old := ledger.New(running.place)
+	old := ledger.New(running.location)
 	defer old.Close()
 	_, err = old.Open(t.Context())
 	wantError(t, "opening", err, ledger.ErrUnavailable)

@@ -105,7 +105,7 @@ func findPrograms(t testing.TB) string {
 
 func start(programs string) (_ *Server, err error) {
 	s := &Server{programs: programs}
-	if s.data, err = os.MkdirTemp("", "pgtest-*"); err != nil {
+	if s.data, err = os.MkdirTemp(memory(), "pgtest-*"); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -131,6 +131,14 @@ func start(programs string) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, s.Start()
+}
+
+// memory is a file system in memory, where there is one: it makes and drops databases in half the time.
+func memory() string {
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		return "/dev/shm"
+	}
+	return ""
 }
 
 func freePort() (int, error) {

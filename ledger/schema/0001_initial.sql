@@ -130,8 +130,9 @@ CREATE TABLE claims (
 
 -- The change feed: feed is its counter, one row; changes is what changed, '' for the keys.
 CREATE TABLE feed (
-	seq   BIGINT NOT NULL,
-	nonce TEXT   NOT NULL
+	seq    BIGINT NOT NULL,
+	nonce  TEXT   NOT NULL,
+	writes BIGINT NOT NULL -- transactions so far: a copy that lacks some is known by it
 );
 CREATE TABLE changes (
 	seq         BIGINT NOT NULL PRIMARY KEY,
