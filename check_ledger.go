@@ -48,12 +48,16 @@ func (e *examination) checkServer(found *remarks, url, location string) {
 		found.fail(location, "correct user and password in the URL of `database postgres`", "%s", err)
 	case errors.Is(err, ledger.ErrNoDatabase):
 		found.fail(location, "create it, `CREATE DATABASE … ENCODING 'UTF8'`, or correct the URL of `database postgres`", "%s", err)
+	case errors.Is(err, ledger.ErrMayNotConnect):
+		found.fail(location, "let the database's owner do `GRANT CONNECT ON DATABASE … TO …`", "%s", err)
+	case errors.Is(err, ledger.ErrNoTLS):
+		found.fail(location, "turn on `ssl` at the server; on the same machine, leave `sslmode` out of the URL", "%s", err)
 	case err != nil:
 		found.fail(location, "start the server, and let this machine reach it (name server, firewall, pg_hba.conf); without it Caddy starts, but sells nothing",
 			"the server cannot be asked: %s", err)
 	}
 	for _, fault := range state.Faults {
-		found.fail(location, fault.Fix, "%s", fault.Err)
+		found.fail(location, fault.Fix, "%s", fault.Problem)
 	}
 	switch {
 	case err != nil || len(state.Faults) > 0:

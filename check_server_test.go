@@ -48,11 +48,11 @@ func TestCheckFindsFaultsOfTheServer(t *testing.T) {
 		{"asynchronous", func(t *testing.T, url string) string {
 			server.Exec(t, "ALTER DATABASE "+pgtest.Name(url)+" SET synchronous_commit = off")
 			return url
-		}, "error", "synchronous_commit is off", inMessage},
+		}, "error", "synchronous_commit is off", "ALTER ROLE"},
 		{"another encoding", func(t *testing.T, url string) string {
 			server.Exec(t, "CREATE DATABASE "+pgtest.Name(url)+"_latin TEMPLATE template0 ENCODING 'LATIN1'")
 			return url + "_latin"
-		}, "error", "not in UTF-8", inMessage},
+		}, "error", "not in UTF-8", "ENCODING"},
 		{"no rights", func(t *testing.T, url string) string {
 			role := "visitor_of_" + pgtest.Name(url)
 			server.Exec(t, "CREATE ROLE "+role+" LOGIN PASSWORD 'se/cret%'")
@@ -65,10 +65,7 @@ func TestCheckFindsFaultsOfTheServer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			read := newDesk(t).checkServer(test.change(t, server.NewDatabase(t)))
 			found, ok := read.find("ledger", test.phrase)
-			if test.fix == inMessage {
-				test.fix = ""
-			}
-			if !ok || found.Level != test.level || !strings.Contains(found.Fix, test.fix) || found.Fix == "" != (test.fix == "") {
+			if !ok || found.Level != test.level || !strings.Contains(found.Fix, test.fix) {
 				t.Errorf("%+v", read.Findings)
 			}
 			if read.err == nil {

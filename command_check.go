@@ -65,6 +65,7 @@ func loadEnvironment(files []string) error {
 	}
 	validate := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
 	caddycmd.Commands()["validate"].CobraFunc(validate)
+	caddy.BufferedLog() // that such a file cannot be read is no news
 	args := []string{"--config", "\x00"}
 	for _, file := range files {
 		args = append(args, "--envfile", file)

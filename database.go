@@ -166,7 +166,7 @@ func newStore(at location) *store {
 		stages:  cache.Expiring[*progress](maxProgress, progressLife),
 		used:    cache.New[*struct{}](maxProgress),
 		stopped: make(chan struct{}),
-		made:    time.Now(),
+		made:    now(),
 	}
 	s.logger.Store(zap.NewNop())
 	s.ledger = ledger.New(ledger.Options{
@@ -354,7 +354,10 @@ func (s *store) Destruct() error {
 // storeLog writes the ledger's log lines to the logger of the running configuration.
 type storeLog struct{ store *store }
 
-func (l storeLog) handler() slog.Handler { return zapslog.NewHandler(l.store.logger.Load().Core()) }
+func (l storeLog) handler() slog.Handler {
+	logger := l.store.logger.Load()
+	return zapslog.NewHandler(logger.Core(), zapslog.WithName(logger.Name()), zapslog.AddStacktraceAt(slog.LevelError+1))
+}
 
 func (l storeLog) Enabled(ctx context.Context, level slog.Level) bool {
 	return l.handler().Enabled(ctx, level)

@@ -475,7 +475,7 @@ func (a *App) keysReady(ctx context.Context) bool {
 		return true
 	default:
 	}
-	timer := time.NewTimer(keysWait - time.Since(a.store.made))
+	timer := time.NewTimer(keysWait - now().Sub(a.store.made))
 	defer timer.Stop()
 	select {
 	case <-a.keyring.Ready():

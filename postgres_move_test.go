@@ -2,7 +2,6 @@ package paywall_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -73,36 +72,4 @@ func (w *world) loadLedgerOnly(config string) {
 	w.t.Helper()
 	mustDo(w.t, w.tryLoad(w.expand(strings.Replace(config, "{\n", "{\n\tSETUP ADMIN\n", 1))))
 	w.awaitLedger()
-}
-
-// A dump is made while Caddy runs, and put back as docs/operations.md says.
-func TestADumpIsPutBack(t *testing.T) {
-	if _, err := exec.LookPath("pg_dump"); err != nil {
-		t.Skip("not run: pg_dump is not installed")
-	}
-	server := pgtest.Shared(t)
-	databaseURL := server.NewDatabase(t)
-	w := newWorld(t, worldOptions{DatabaseURL: databaseURL})
-	early, late := w.visitor(), w.visitor()
-	early.buy("/premium/article.html", cardGood).wantPaid(t)
-	dump := filepath.Join(t.TempDir(), "axra.dump")
-	shell := func(name string, args ...string) {
-		t.Helper()
-		if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", name, err, out)
-		}
-	}
-	shell("pg_dump", "--schema=axra", "--format=custom", "--file="+dump, databaseURL)
-	_, event := late.started("/premium/article.html")
-	w.sure(event)
-	w.stop()
-	shell("psql", "--command=DROP SCHEMA axra CASCADE", databaseURL)
-	shell("pg_restore", "--dbname="+databaseURL, dump)
-	w.load(w.config)
-	early.open("/premium/article.html").wantPaid(t)
-	if w.purchases() != 1 {
-		t.Errorf("%d purchases", w.purchases())
-	}
-	w.sure(event) // Axra sends it again
-	late.browse("/premium/article.html").wantPaid(t)
 }

@@ -51,10 +51,14 @@ func runAll(t *testing.T, db *sql.DB, statements []string) {
 	}
 }
 
-// openAsDocumented opens the ledger with the role and the password of the documentation.
+// documentedURL has the role and the password of the documentation.
+func documentedURL(server *pgtest.Server, database string) string {
+	return fmt.Sprintf("postgres://axra:a-long-random-password@127.0.0.1:%d/%s", server.Port(), database)
+}
+
 func openAsDocumented(t *testing.T, server *pgtest.Server, database string) *ledger.Ledger {
 	t.Helper()
-	l := ledger.New(ledger.Options{URL: fmt.Sprintf("postgres://axra:a-long-random-password@127.0.0.1:%d/%s", server.Port(), database)})
+	l := ledger.New(ledger.Options{URL: documentedURL(server, database)})
 	t.Cleanup(func() { mustDo(t, l.Close()) })
 	created, err := l.Open(t.Context())
 	mustDo(t, err)
@@ -83,10 +87,7 @@ func TestTheSchemaOfTheDocumentation(t *testing.T) {
 	_, newSchema, _, _, keep := scalingSQL(t)
 	runAll(t, connect("postgres"), []string{"CREATE DATABASE shop", "REVOKE ALL ON DATABASE shop FROM PUBLIC"})
 	runAll(t, connect("shop"), newSchema)
-	if !strings.Contains(readDoc(t, "docs/scaling.md"), "`GRANT CONNECT ON DATABASE shop TO axra`") {
-		t.Error("the right to connect is not documented")
-	}
-	runAll(t, connect("shop"), []string{"GRANT CONNECT ON DATABASE shop TO axra"})
+	runAll(t, connect("shop"), documented(t, "GRANT CONNECT ON DATABASE shop TO axra"))
 	l := openAsDocumented(t, server, "shop")
 	change := func() {
 		_, err := l.ChangeKeys(t.Context(), func(set ledger.KeySet) ([]ledger.Key, error) {
@@ -96,23 +97,42 @@ func TestTheSchemaOfTheDocumentation(t *testing.T) {
 	}
 	change()
 
-	// The backup, and what puts it back while a node runs.
+	// The backup, and what puts it back while a node runs: by the administrator, then by the role itself.
 	file := filepath.Join(t.TempDir(), "axra.dump")
-	clientTool(t, server, "pg_dump", "--schema=axra", "--format=custom", "--file", file, "shop")
-	change()
-	seen, err := l.Poll(t.Context(), ledger.Position{})
-	mustDo(t, err)
-	runAll(t, connect("shop"), keep)
-	if _, err := l.Poll(t.Context(), seen.Position); err == nil {
-		t.Error("it polls a schema that is not there")
+	clientTool(t, server, "pg_dump", "--schema=axra", "--format=custom", "--file", file, documentedURL(server, "shop"))
+	restore := func(db *sql.DB, database string) {
+		t.Helper()
+		change()
+		seen, err := l.Poll(t.Context(), ledger.Position{})
+		mustDo(t, err)
+		runAll(t, db, keep)
+		if _, err := l.Poll(t.Context(), seen.Position); err == nil {
+			t.Error("it polls a schema that is not there")
+		}
+		clientTool(t, server, "pg_restore", "--exit-on-error", "--single-transaction", "--dbname="+database, file)
+		restored, err := l.Poll(t.Context(), seen.Position)
+		mustDo(t, err)
+		if !restored.All {
+			t.Error("it does not notice that the ledger went back")
+		}
+		change()
+		runAll(t, db, documented(t, "DROP SCHEMA axra_before_restore CASCADE"))
 	}
-	clientTool(t, server, "pg_restore", "--exit-on-error", "--single-transaction", "--dbname=shop", file)
-	restored, err := l.Poll(t.Context(), seen.Position)
+	restore(connect("shop"), "shop")
+	runAll(t, connect("shop"), documented(t, "GRANT CREATE ON DATABASE shop TO axra"))
+	role, err := sql.Open("pgx", documentedURL(server, "shop"))
 	mustDo(t, err)
-	if !restored.All {
-		t.Error("it does not notice that the ledger went back")
+	t.Cleanup(func() { mustDo(t, role.Close()) })
+	restore(role, documentedURL(server, "shop"))
+}
+
+// documented is a statement that docs/scaling.md has.
+func documented(t *testing.T, statement string) []string {
+	t.Helper()
+	if !strings.Contains(readDoc(t, "docs/scaling.md"), "`"+statement+"`") {
+		t.Errorf("not documented: %s", statement)
 	}
-	change()
+	return []string{statement}
 }
 
 // clientTool runs a program of PostgreSQL as the server's administrator.

@@ -81,3 +81,15 @@ func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
 		return nil
 	})
 }
+
+// HoldNext stops the next transaction before its commit: held is closed when it is there, and it goes on when release
+// is closed. Nothing may be written meanwhile but by that transaction.
+func (l *Ledger) HoldNext() (held, release chan struct{}) {
+	held, release = make(chan struct{}), make(chan struct{})
+	l.options.beforeCommit = func() {
+		l.options.beforeCommit = func() {}
+		close(held)
+		<-release
+	}
+	return held, release
+}

@@ -40,8 +40,10 @@ type Options struct {
 	// minute. The default discards.
 	Logger *slog.Logger
 
-	pragmas    []string    // of the writing connection, for tests
-	migrations []migration // for tests
+	// For tests.
+	pragmas      []string // of the writing connection
+	migrations   []migration
+	beforeCommit func()
 }
 
 // Ledger is a ledger in a database. Its methods may be called concurrently.
@@ -76,6 +78,9 @@ func New(o Options) *Ledger {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.beforeCommit == nil {
+		o.beforeCommit = func() {}
 	}
 	if o.migrations == nil {
 		o.migrations = migrations

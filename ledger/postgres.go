@@ -29,15 +29,30 @@ const (
 	migrationLock = 0x61787261 // "axra"
 )
 
-// Errors of a server that may not be used.
+// Faults of a server that may not be used.
 var (
-	errStandby  = errors.New("the server is a standby: its rows may be old")
-	errReadOnly = errors.New("the server is read-only")
-	errAsync    = errors.New("synchronous_commit is off, so that a payment which was acknowledged could be lost: " +
-		"turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`")
-	errNotUTF8  = errors.New("the database is not in UTF-8: create one with ENCODING 'UTF8'")
-	errNoAnswer = errors.New("the database server does not answer")
+	errStandby  = &serverFault{"the server is a standby, so its rows may be old", "name the primary in the URL"}
+	errReadOnly = &serverFault{"the server is read-only", "turn default_transaction_read_only off for this database and user"}
+	errAsync    = &serverFault{
+		"synchronous_commit is off, so that a payment which was acknowledged could be lost",
+		"turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`",
+	}
+	errNotUTF8      = &serverFault{"the database is not in UTF-8", "create one with ENCODING 'UTF8'"}
+	errMayNotCreate = &serverFault{
+		"this user may not create the schema axra", "let the database's owner do `GRANT CREATE ON DATABASE … TO …`",
+	}
+	errNotOurs = &serverFault{
+		"the schema axra belongs to another user, and this one may not use it", "name its owner in the URL",
+	}
 )
+
+// errNoAnswer means that a statement took too long.
+var errNoAnswer = errors.New("the database server does not answer")
+
+// serverFault is why a server may not be used, and the fix.
+type serverFault struct{ problem, fix string }
+
+func (f *serverFault) Error() string { return f.problem + ": " + f.fix }
 
 // postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
 type postgresDatabase struct {

@@ -19,6 +19,10 @@ var (
 	ErrCredentials = errors.New("the server refuses the user or the password")
 	// ErrNoDatabase means that the server has no database of that name.
 	ErrNoDatabase = errors.New("the server has no such database")
+	// ErrMayNotConnect means that the user has no right to connect to the database.
+	ErrMayNotConnect = errors.New("this user may not connect to the database")
+	// ErrNoTLS means that the URL wants an encrypted connection, and the server offers none.
+	ErrNoTLS = errors.New("the server offers no encrypted connection")
 )
 
 // ServerState is what CheckServer finds.
@@ -33,11 +37,8 @@ type ServerState struct {
 	HasPayments bool
 }
 
-// Fault is what is wrong with a server, such as that it is a standby, and how to mend it.
-type Fault struct {
-	Err error
-	Fix string
-}
+// Fault is what is wrong with a server, such as that it is a standby, and the fix.
+type Fault struct{ Problem, Fix string }
 
 // CheckServer looks at a PostgreSQL server as a ledger would use it. It only reads. The error says why it could not.
 func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
@@ -62,9 +63,14 @@ func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 func explainConnect(err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
+		if strings.Contains(err.Error(), "server refused TLS") {
+			return ErrNoTLS
+		}
 		return err
 	}
 	switch {
+	case refused.Code == "42501":
+		return fmt.Errorf("%w: %s", ErrMayNotConnect, refused.Message)
 	case strings.HasPrefix(refused.Code, "28"):
 		return fmt.Errorf("%w: %s", ErrCredentials, refused.Message)
 	case refused.Code == "3D000":
@@ -93,26 +99,25 @@ func readServerState(ctx context.Context, q postgresQueries) (ServerState, error
 	}
 	for _, fault := range []struct {
 		found bool
-		is    Fault
+		is    *serverFault
 	}{
-		{isStandby, Fault{errStandby, "name the primary in the URL"}},
-		{isReadOnly && !isStandby, Fault{errReadOnly, "turn default_transaction_read_only off for this database and user"}},
-		{isAsync, Fault{errAsync, ""}}, // it says so
-		{encoding != "UTF8", Fault{errNotUTF8, ""}},
-		{!hasSchema && !mayCreate, Fault{errMayNotCreate, "let the database's owner do `GRANT CREATE ON DATABASE … TO …`"}},
-		{hasSchema && !mayUse, notOurs},
+		{isStandby, errStandby},
+		{isReadOnly && !isStandby, errReadOnly},
+		{isAsync, errAsync},
+		{encoding != "UTF8", errNotUTF8},
+		{!hasSchema && !mayCreate, errMayNotCreate},
+		{hasSchema && !mayUse, errNotOurs},
 	} {
 		if fault.found {
-			state.Faults = append(state.Faults, fault.is)
+			state.add(fault.is)
 		}
 	}
 	return state, nil
 }
 
-var (
-	errMayNotCreate = errors.New("this user may not create the schema axra")
-	notOurs         = Fault{errors.New("the schema axra belongs to another user, and this one may not use it"), "name its owner in the URL"}
-)
+func (s *ServerState) add(f *serverFault) {
+	s.Faults = append(s.Faults, Fault{Problem: f.problem, Fix: f.fix})
+}
 
 func (s *ServerState) readLedger(ctx context.Context, q postgresQueries) error {
 	err := q.QueryRowContext(ctx, `SELECT to_regclass('axra.installation') IS NOT NULL`).Scan(&s.Exists)
@@ -123,7 +128,7 @@ func (s *ServerState) readLedger(ctx context.Context, q postgresQueries) error {
 	err = q.QueryRowContext(ctx, `
 		SELECT has_table_privilege('axra.payments', 'SELECT') AND has_table_privilege('axra.payments', 'INSERT')`).Scan(&mayWrite)
 	if err != nil || !mayWrite {
-		s.Faults = append(s.Faults, notOurs)
+		s.add(errNotOurs)
 		return err
 	}
 	if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM payments)`).Scan(&s.HasPayments); err != nil {

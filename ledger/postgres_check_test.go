@@ -52,7 +52,7 @@ func TestCheckServer(t *testing.T) {
 			}
 			said := ""
 			for _, fault := range state.Faults {
-				said += fault.Err.Error()
+				said += fault.Problem + fault.Fix
 			}
 			if !strings.Contains(said, test.want) || (test.want == "") != (said == "") {
 				t.Errorf("faults: %q, want %q", said, test.want)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +86,7 @@ func qualify(query string) string {
 
 // storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored.
 func storable(args []any) []any {
+	args = slices.Clone(args)
 	for i, arg := range args {
 		if text, ok := arg.(string); ok {
 			args[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")

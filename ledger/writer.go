@@ -137,6 +137,7 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 				return err
 			}
 		}
+		l.options.beforeCommit()
 		return nil
 	})
 	failed = failed && !db.isLost(err)    // without a connection, the others would fail as well

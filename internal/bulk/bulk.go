@@ -11,25 +11,32 @@ import (
 // payment ids of every tenth, a device each, and one refund or dispute for every fiftieth. One in a hundred is two
 // years older, and its access has ended; another one has no end. The tables' names have no schema.
 func Statements(isPostgres bool, first time.Time, payments int) []string {
-	replace := []string{
-		"{n}", fmt.Sprint(payments), "{first}", fmt.Sprint(first.Unix()),
-		"{random16}", "lower(hex(randomblob(16)))", "{random12}", "lower(hex(randomblob(12)))",
-		"{hash i}", "printf('%032x', i)", "{hash term}", "printf('%032x', term)",
-		"{object}", "json_object", "{text}", "",
-	}
+	words := sqliteWords
 	if isPostgres {
-		replace = append(replace[:4],
-			"{random16}", "md5(random()::text || i)", "{random12}", "substr(md5(random()::text || i), 1, 24)",
-			"{hash i}", "lpad(to_hex(i), 32, '0')", "{hash term}", "lpad(to_hex(term), 32, '0')",
-			"{object}", "json_build_object", "{text}", "::text")
+		words = postgresWords
 	}
-	replacer := strings.NewReplacer(replace...)
+	replacer := strings.NewReplacer(append([]string{
+		"{n}", fmt.Sprint(payments), "{first}", fmt.Sprint(first.Unix()),
+	}, words...)...)
 	filled := make([]string, len(statements))
 	for i, statement := range statements {
 		filled[i] = replacer.Replace(statement)
 	}
 	return filled
 }
+
+var (
+	sqliteWords = []string{
+		"{random16}", "lower(hex(randomblob(16)))", "{random12}", "lower(hex(randomblob(12)))",
+		"{hash i}", "printf('%032x', i)", "{hash term}", "printf('%032x', term)",
+		"{object}", "json_object", "{text}", "",
+	}
+	postgresWords = []string{
+		"{random16}", "md5(random()::text || i)", "{random12}", "substr(md5(random()::text || i), 1, 24)",
+		"{hash i}", "lpad(to_hex(i), 32, '0')", "{hash term}", "lpad(to_hex(term), 32, '0')",
+		"{object}", "json_build_object", "{text}", "::text",
+	}
+)
 
 var statements = []string{
 	`CREATE TEMP TABLE made AS
