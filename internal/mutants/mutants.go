@@ -203,7 +203,7 @@ var mutants = []mutant{
 	{"a private page tells its address", "handler.go", `w.Header().Set("Referrer-Policy", "no-referrer") // or`, `_ = 0 // or`, ".", "TestPrivateAddressesStay"},
 	{"another pass than was named is sold", "checkout.go", "\t\tif name != \"\" {\n\t\t\treturn nil", "\t\tif name == \"x\" {\n\t\t\treturn nil", ".", "TestAnotherPass"},
 	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == access.Unknown && (`, `case verdict == access.Unknown && isNavigation(v.r) && (`, ".", "TestD3AProgram"},
-	{"a visitor comes back to another page", "returnto.go", `v.target = urlpath.Local(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
+	{"a visitor comes back to another page", "returnto.go", `v.target = urlpath.Local(string(target))`, `_ = urlpath.Local(string(target))`, ".", "TestVisitorsCome"},
 	{"the receipt says today's price", "visit.go", `case page.Receipt, page.Gift, page.Given: // which`, `case page.Gift, page.Given: // which`, ".", "TestTheReceiptSays"},
 
 	{"S4 what a checkout brings back decides", "internal/urlpath/params.go", `query, found := CleanQuery(address.RawQuery)`, `query, found := CleanQuery(address.RawQuery)
