@@ -116,7 +116,7 @@ func FullTarget(address *url.URL) string {
 func OriginalTarget(address *url.URL) string {
 	target := Target(address)
 	_, value, found := strings.Cut(address.RawQuery, ParamQuery+"=")
-	if !found || len(target) > MaxTarget {
+	if !found || len(target) > 3*MaxTarget { // ReturnURL escapes braces
 		return target
 	}
 	before, query, _ := strings.Cut(target, "?")
