@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -295,7 +296,7 @@ func TestAClientThatIsGoneIsNotSuspended(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	t.Cleanup(axra.Close)
-	w := newWorld(t, worldOptions{Caddyfile: measured(strings.Replace(fiveLines, "ENDPOINT", axra.URL+"/api/v1", 1))})
+	w := newWorld(t, worldOptions{Caddyfile: measured(strings.Replace(fiveLines, "ENDPOINT", axra.URL+"/api/v1\n\t\tdatabase sqlite "+filepath.Join(t.TempDir(), "ledger.db"), 1))})
 	var waiting sync.WaitGroup
 	for range visitors {
 		v := w.visitor()

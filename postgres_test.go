@@ -19,8 +19,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	data, err := os.MkdirTemp("", "paywall-*")
+	if err != nil {
+		panic(err)
+	}
+	// A test that names no database must not touch the ledger of who runs it.
+	os.Setenv("XDG_DATA_HOME", data)
 	code := m.Run()
 	pgtest.Stop()
+	os.RemoveAll(data)
 	os.Exit(code)
 }
 
