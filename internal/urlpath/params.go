@@ -115,12 +115,11 @@ func FullTarget(address *url.URL) string {
 // others. A client can write it, so it serves for redirects and decides nothing.
 func OriginalTarget(address *url.URL) string {
 	target := Target(address)
-	_, value, found := strings.Cut(address.RawQuery, ParamQuery+"=")
-	if !found || len(target) > 3*MaxTarget { // ReturnURL escapes braces
+	value := Params(address.RawQuery).Get(ParamQuery)
+	if value == "" || len(target) > 3*MaxTarget { // ReturnURL escapes braces
 		return target
 	}
 	before, query, _ := strings.Cut(target, "?")
-	value, _, _ = strings.Cut(value, "&")
 	original, err := base64.RawURLEncoding.DecodeString(value)
 	if err != nil || len(original) > MaxTarget || !isSameQuery(string(original), query) {
 		return target

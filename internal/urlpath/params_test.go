@@ -75,6 +75,7 @@ func FuzzReturnURL(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Add("/a?" + strings.Repeat("{", MaxTarget-3))
+	f.Add("/?b=?axra_query=Y}")
 	const origin = "https://example.com"
 	f.Fuzz(func(t *testing.T, raw string) {
 		address, err := url.ParseRequestURI(raw)
