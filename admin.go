@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
@@ -116,11 +117,11 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 			continue
 		}
 		hasGate = true
-		if reach, err := gate.reach(strangerAt(server, host, parsed)); err == nil && reach == covered {
+		if found, err := gate.matcher.coverage(strangerAt(server, host, parsed)); err == nil && found == covered {
 			gates = append(gates, gate)
 		}
 	}
-	page := admin.Page{Site: origin, Target: cleanTarget(parsed), Products: productsOf(gates)}
+	page := admin.Page{Site: origin, Target: urlpath.OriginalTarget(parsed), Products: productsOf(gates)}
 	switch {
 	case !hasGate:
 		return page, fmt.Errorf("no gate stands at %s", origin)
@@ -131,7 +132,7 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 	}
 	path, _, _ := strings.Cut(page.Target, "?")
 	unescaped, err := url.PathUnescape(path)
-	page.Resource = bounded(samePage(unescaped))
+	page.Resource = bounded(urlpath.Page(unescaped))
 	return page, err
 }
 

@@ -142,6 +142,17 @@ func TestFB2AFolderIsNoLoop(t *testing.T) {
 	}
 }
 
+// FB2: the root is its own canonical path, where prices are looked up.
+func TestFB2TheRootIsNoLoop(t *testing.T) {
+	config := strings.NewReplacer("/sheets/* {", "* {", "/sheets/folder ", "/ ", "UPSTREAM", "root ROOT\n\tfile_server").Replace(sheets)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	for _, target := range []string{"/", "/index.html", "//"} {
+		if checkout := w.visitor().browse(target); !strings.Contains(checkout.body, "25.00") { // browse fails after ten redirects
+			t.Errorf("%s is sold for another price", target)
+		}
+	}
+}
+
 // FB2: a path that the site rewrites keeps the key that its table has for it.
 func TestFB2ARewrittenPathKeepsItsKey(t *testing.T) {
 	upstream := "root ROOT\n\ttry_files {path} {path}/index.html\n\tfile_server"

@@ -17,6 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
 // Bounds of the search for open files.
@@ -268,7 +270,7 @@ func (o *openFiles) identify(name string) *servedFile {
 		}
 	}
 	file := &servedFile{name: name, info: info}
-	for _, extension := range sidecars {
+	for _, extension := range urlpath.Sidecars {
 		if original, ok := strings.CutSuffix(name, extension); ok {
 			if file.by = o.identify(original); file.by != nil {
 				break
@@ -356,9 +358,9 @@ func (o *openFiles) freeBelow(folder string) (example string, more int) {
 // singlePages are paths that the matchers of a gate name without anything below them; of a
 // gate without matchers those of the route around it.
 func (p spot) singlePages(gate *Handler) []string {
-	patterns := patternsOf(gate.matchers)
+	patterns := patternsOf(gate.matcher.sets)
 	for _, route := range slices.Backward(p.chain) {
-		if len(gate.matchers) == 0 && len(samplesOfSets(route.MatcherSets)) > 0 { // and not all paths
+		if len(gate.matcher.sets) == 0 && len(samplesOfSets(route.MatcherSets)) > 0 { // and not all paths
 			patterns = patternsOf(route.MatcherSets)
 			break
 		}
@@ -376,7 +378,7 @@ func (o *openFiles) tellIdle(found *remarks) {
 		if o.covering[gate] {
 			continue
 		}
-		for _, path := range at.candidates(gate.matchers) {
+		for _, path := range at.candidates(gate.matcher.sets) {
 			t := follow(at.server, http.MethodGet, at.host, path)
 			if _, ok := t.answer.(*fileserver.FileServer); ok && slices.Contains(t.gates, gate) {
 				found.warn("gate "+gate.label(), "correct the path of the gate, or `root`", "no file lies behind it")

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
 // requestLog is a log of the configuration, with what encodes its lines.
@@ -63,7 +65,7 @@ const sampleValue = "axra-check-sample"
 
 // leaked is the field of a line in which the log shows a secret, "" for none.
 func (l requestLog) leaked() string {
-	address := "/?" + paramSession + "=" + sampleValue + "&" + paramDevice + "=" + sampleValue + "&" + paramLink + "=" + sampleValue
+	address := "/?" + urlpath.ParamSession + "=" + sampleValue + "&" + urlpath.ParamDevice + "=" + sampleValue + "&" + urlpath.ParamLink + "=" + sampleValue
 	line := func(uri, referer, location string) string {
 		r := &http.Request{Method: http.MethodGet, RequestURI: uri, Header: http.Header{"Referer": {referer}}}
 		fields := []zap.Field{

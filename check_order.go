@@ -26,7 +26,7 @@ func (e *examination) checkReached(found *remarks, at spot) bool {
 	gate, _ := at.handler.(*Handler)
 	var blocked *trail
 	path := ""
-	for _, candidate := range at.candidates(gate.matchers) {
+	for _, candidate := range at.candidates(gate.matcher.sets) {
 		t := follow(at.server, http.MethodGet, at.host, candidate)
 		if slices.Contains(t.gates, gate) {
 			return true
@@ -55,8 +55,8 @@ const (
 
 // claims reports whether the gate's own matchers cover a path.
 func (h *Handler) claims(at spot, path string) bool {
-	reach, err := h.reach(strangersRequest(at.server, http.MethodGet, at.host, path))
-	return err == nil && reach == covered
+	found, err := h.matcher.coverage(strangersRequest(at.server, http.MethodGet, at.host, path))
+	return err == nil && found == covered
 }
 
 // checkShadows finds paths that the gate covers and that something else answers before.
@@ -98,8 +98,8 @@ func (e *examination) samples(server *caddyhttp.Server) []string {
 	collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
 		all = append(all, samplesOfSets(chain[len(chain)-1].MatcherSets)...)
 		if gate, ok := handler.(*Handler); ok {
-			all = append(all, samplesOfSets(gate.matchers)...)
-			if len(gate.matchers) == 0 {
+			all = append(all, samplesOfSets(gate.matcher.sets)...)
+			if len(gate.matcher.sets) == 0 {
 				all = append(all, "/axra-check", "/")
 			}
 		}
@@ -153,7 +153,7 @@ func (e *examination) checkCaches() []finding {
 	found := &remarks{check: "caches"}
 	for _, at := range e.spots(isGate) {
 		gate, _ := at.handler.(*Handler)
-		for _, path := range at.candidates(gate.matchers) {
+		for _, path := range at.candidates(gate.matcher.sets) {
 			t := follow(at.server, http.MethodGet, at.host, path)
 			if !slices.Contains(t.gates, gate) {
 				continue

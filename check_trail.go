@@ -68,8 +68,6 @@ func (n nowhere) Header() http.Header             { return make(http.Header) }
 func (nowhere) Write(content []byte) (int, error) { return len(content), nil }
 func (nowhere) WriteHeader(int)                   {}
 
-var onward = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
-
 // through reports whether the request's way ends in the routes.
 func (t *trail) through(routes caddyhttp.RouteList) bool {
 	for i := range routes {
@@ -113,11 +111,11 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 	case *Handler:
 		return t.meetGate(h)
 	case *Webhook:
-		if match, err := h.matchers.AnyMatchWithError(t.request); err == nil && !match {
+		if match, err := h.matcher.sets.AnyMatchWithError(t.request); err == nil && !match {
 			return false
 		}
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
-		_ = h.ServeHTTP(nowhere{}, t.request, onward) // they change the request and no more
+		_ = h.ServeHTTP(nowhere{}, t.request, emptyHandler) // they change the request and no more
 		return false
 	case *headers.Handler:
 		if len(t.gates) == 0 {
@@ -146,12 +144,12 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 }
 
 func (t *trail) meetGate(gate *Handler) bool {
-	reach, err := gate.reach(t.request)
-	if err != nil || reach == ambiguous {
+	found, err := gate.matcher.coverage(t.request)
+	if err != nil || found == ambiguous {
 		t.refused = true
 		return true
 	}
-	if reach == covered {
+	if found == covered {
 		t.gates = append(t.gates, gate)
 	}
 	return false
@@ -270,8 +268,8 @@ func collectSpotsOf(server *caddyhttp.Server, route *caddyhttp.Route, chain []*c
 ) {
 	chain = append(slices.Clip(chain), route)
 	for _, handler := range route.Handlers {
-		if webhook, ok := handler.(*Webhook); ok && len(webhook.matchers) > 0 {
-			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matchers})) // as good as one around it
+		if webhook, ok := handler.(*Webhook); ok && len(webhook.matcher.sets) > 0 {
+			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matcher.sets})) // as good as one around it
 			continue
 		}
 		visit(handler, chain)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -57,9 +58,9 @@ func (v *visit) canonicalAddress() *url.URL {
 	path := v.address.Path
 	switch {
 	case v.looksUpPaths:
-		path = filePath(path)
+		path = urlpath.File(path)
 	case v.sellsPaths:
-		path = caddyhttp.CleanPath(path, true)
+		path = urlpath.Clean(path)
 	}
 	if path == v.address.Path {
 		path = v.pricierPath(path)
@@ -67,7 +68,7 @@ func (v *visit) canonicalAddress() *url.URL {
 	if path == v.address.Path {
 		return nil
 	}
-	return withPath(v.address, path)
+	return urlpath.WithPath(v.address, path)
 }
 
 // pricierPath is the spelling of a folder's path under which something on sale costs more, else the path itself.
@@ -84,7 +85,7 @@ func (v *visit) pricierPath(path string) string {
 func (v *visit) redirectToCanonicalPath() (done bool) {
 	address := v.canonicalAddress()
 	if address != nil {
-		goTo(v.w, pathOf(address))
+		goTo(v.w, urlpath.FullTarget(address))
 	}
 	return address != nil
 }
@@ -121,8 +122,8 @@ func (v *visit) sell(how mode) error {
 	if how == again {
 		if entry := v.reusable(*chosen); entry != nil {
 			countCheckout(outcomeReused)
-			v.rememberWanted(*entry)
-			return v.depart(*entry, *chosen)
+			v.rememberReturnTo(*entry)
+			return v.redirectToCheckout(*entry, *chosen)
 		}
 	}
 	entry, refusal, err := v.start(*chosen)
@@ -132,23 +133,23 @@ func (v *visit) sell(how mode) error {
 	if refusal != nil {
 		return v.showView(*refusal)
 	}
-	return v.depart(entry, *chosen)
+	return v.redirectToCheckout(entry, *chosen)
 }
 
-// depart sends the browser to its checkout.
-func (v *visit) depart(entry session.Pending, chosen offered) error {
-	if !v.params.Has(paramCheckout) && !v.params.Has(paramRestart) {
+// redirectToCheckout sends the browser to its checkout.
+func (v *visit) redirectToCheckout(entry session.Pending, chosen offered) error {
+	if !v.params.Has(urlpath.ParamCheckout) && !v.params.Has(urlpath.ParamRestart) {
 		v.countShown(chosen)
 	}
-	leave(v.w, entry.CheckoutURL)
+	writeCheckoutRedirect(v.w, entry.CheckoutURL)
 	return nil
 }
 
 // chosen is the offer that the address names, or the only one where no page is to
 // be shown first.
 func (v *visit) chosen(offers []offered) *offered {
-	if v.params.Has(paramCheckout) {
-		name := v.params.Get(paramCheckout)
+	if v.params.Has(urlpath.ParamCheckout) {
+		name := v.params.Get(urlpath.ParamCheckout)
 		for i := range offers {
 			if offers[i].pass == name || name == "" && len(offers) == 1 {
 				return &offers[i]
@@ -179,7 +180,7 @@ func (v *visit) reusable(o offered) *session.Pending {
 // start opens a session at Axra. Where it does not, it says what to show instead.
 func (v *visit) start(o offered) (session.Pending, *page.View, error) {
 	none := session.Pending{}
-	if len(v.target) > maxTarget {
+	if len(v.target) > urlpath.MaxTarget {
 		return none, &page.View{Kind: page.TooLong}, nil
 	}
 	if err := v.app.store.sells(v.app.bounds); err != nil {
@@ -230,6 +231,9 @@ func (v *visit) unavailable(err error) (session.Pending, *page.View, error) {
 	return session.Pending{}, &page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}, nil
 }
 
+// sessionPlaceholder is replaced by Axra in the success URL [payments/checkout-sessions].
+const sessionPlaceholder = "{SESSION_ID}"
+
 func (v *visit) order(o offered) session.Order {
 	order := session.Order{
 		Terms: terms.Terms{
@@ -237,15 +241,15 @@ func (v *visit) order(o offered) session.Order {
 			Pass: o.pass, Resource: o.resource, Price: o.price, Access: o.access,
 			Downloads: o.Downloads, Devices: o.Devices, Claim: v.Claim == claimFirst && !v.forProgram,
 		},
-		SuccessURL:    returnAddress(v.site.origin, v.target, paramSession, sessionPlaceholder),
-		CancelURL:     returnAddress(v.site.origin, v.target, paramCancelled, "1"),
+		SuccessURL:    urlpath.ReturnURL(v.site.origin, v.target, urlpath.ParamSession, sessionPlaceholder),
+		CancelURL:     urlpath.ReturnURL(v.site.origin, v.target, urlpath.ParamCancelled, "1"),
 		Description:   v.describeOrder(o),
 		CustomerEmail: replaced(v.r, v.CustomerEmail),
 		ExpiresIn:     time.Duration(v.ExpiresIn),
 		Metadata:      make(map[string]string, len(v.Metadata)),
 	}
 	if v.forProgram {
-		order.SuccessURL += "&" + paramProgram + "=1"
+		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
 	}
 	if v.extends != nil {
 		order.Terms.Extends, order.Terms.From = v.extends.ID, v.extends.EndsAt.UTC().Truncate(time.Second)
@@ -253,7 +257,7 @@ func (v *visit) order(o offered) session.Order {
 	if own := replaced(v.r, v.CancelURL); own != "" {
 		order.CancelURL = own
 		if strings.HasPrefix(own, "/") {
-			order.CancelURL = v.site.origin + samePath(own)
+			order.CancelURL = v.site.origin + urlpath.Local(own)
 		}
 	}
 	for name, value := range v.Metadata {

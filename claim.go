@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -36,16 +37,16 @@ func (v *visit) askClaim() error {
 }
 
 func (v *visit) claimAddress(deviceID string) string {
-	id := v.params.Get(paramSession)
+	id := v.params.Get(urlpath.ParamSession)
 	if len(id) > maxClaim {
 		id = ""
 	}
-	return withParams(v.target, paramSession, id, paramPlace, deviceID)
+	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, deviceID)
 }
 
 // takeClaim lets the first browser that knows the id of a session take its purchase, once, where it was sold so.
 func (v *visit) takeClaim(deviceID string) error {
-	id := v.params.Get(paramSession)
+	id := v.params.Get(urlpath.ParamSession)
 	// No link to the page: from here it would lead to another checkout.
 	later := page.View{Kind: page.ClaimLater, FormURL: v.claimAddress(newFormDeviceID())}
 	if v.Claim != claimFirst {
@@ -66,7 +67,7 @@ func (v *visit) takeClaim(deviceID string) error {
 	case purchase.StatusAt(now()) != ledger.Active, !v.opens(purchase), now().Sub(purchase.CreatedAt) > claimLife:
 		return v.showView(later)
 	case v.openBy(purchase.Product) != nil:
-		return v.arrive() // it is open here already
+		return v.redirectToTarget() // it is open here already
 	}
 	payment, err := v.app.ledger.Payment(v.r.Context(), id)
 	switch {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -89,7 +90,7 @@ func (s site) accessCookie(granted token.Access, address *url.URL) (name string,
 	case granted.Resource == terms.WholePass:
 		return s.accessName("/", granted.Pass), []string{"/"}
 	case strings.HasPrefix(granted.Resource, "/"), strings.HasPrefix(granted.Resource, "sha256:"):
-		paths = cookiePaths(address)
+		paths = urlpath.CookiePaths(address)
 		return s.accessName(paths[0], granted.Pass), paths
 	default:
 		return s.accessName("/", granted.Pass, granted.Resource), []string{"/"}

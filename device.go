@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -62,7 +63,7 @@ func (v *visit) linkedPurchase() string { return v.readDeviceLink().Purchase }
 // good.
 func (v *visit) readDeviceLink() deviceClaims {
 	var claims deviceClaims
-	err := v.app.keyring.Verify(token.Device, v.params.Get(paramDevice), &claims)
+	err := v.app.keyring.Verify(token.Device, v.params.Get(urlpath.ParamDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}
@@ -107,7 +108,7 @@ func (v *visit) purchaseToShare() (*ledger.Holding, error) {
 		return nil, v.showClosed()
 	case v.openBy(purchase.Product) != nil:
 		// Somebody else's purchase must not take the place of the visitor's own.
-		return nil, v.arrive()
+		return nil, v.redirectToTarget()
 	}
 	return &purchase, nil
 }
@@ -134,7 +135,7 @@ func (v *visit) askDevice() error {
 	}
 	return v.showView(page.View{
 		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
-		FormURL: withParams(v.target, paramDevice, v.params.Get(paramDevice), paramPlace, newFormDeviceID()),
+		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.params.Get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormDeviceID()),
 	})
 }
 
@@ -165,24 +166,24 @@ func (v *visit) admitDevice(purchase ledger.Holding, deviceID string) error {
 		v.app.complain(v.logger, "an access token could not be signed", zap.Error(err))
 		return v.showSafe()
 	}
-	return v.arrive()
+	return v.redirectToTarget()
 }
 
 // isForm reports whether a request is the button of one of our pages.
 func isForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && strings.Contains(originalURL(r).RawQuery, paramPlace) &&
-		ownParams(originalURL(r).RawQuery).Has(paramPlace)
+	return r.Method == http.MethodPost && strings.Contains(originalURL(r).RawQuery, urlpath.ParamDeviceID) &&
+		urlpath.Params(originalURL(r).RawQuery).Has(urlpath.ParamDeviceID)
 }
 
 // answerForm makes this browser a device of a purchase.
 func (v *visit) answerForm() error {
-	id := v.params.Get(paramPlace)
+	id := v.params.Get(urlpath.ParamDeviceID)
 	switch {
 	case !v.isFromHere() || !isDeviceID(id):
 		return v.sendProblem(http.StatusForbidden, "Open the page itself and use its button.")
-	case v.params.Has(paramDevice) && !isFreshForm(id):
+	case v.params.Has(urlpath.ParamDevice) && !isFreshForm(id):
 		return v.askDevice()
-	case v.params.Has(paramDevice):
+	case v.params.Has(urlpath.ParamDevice):
 		return v.takeDevice(id)
 	case !isFreshForm(id):
 		return v.askClaim()
@@ -231,7 +232,7 @@ func (a *App) deviceAddress(site site, purchase ledger.Purchase, target string, 
 	if err != nil {
 		return "", err
 	}
-	return site.origin + withParams(target, paramDevice, raw), nil
+	return site.origin + urlpath.WithParams(target, urlpath.ParamDevice, raw), nil
 }
 
 func deviceScope(site site) string { return session.Scope(site.origin, "device", "") }

@@ -30,10 +30,10 @@ func OnlyGate(server *caddyhttp.Server) (Gate, error) {
 	return gate, nil
 }
 
-// Reaches reports whether the gate covers a request that Caddy has prepared.
-func (g Gate) Reaches(r *http.Request) bool {
-	reach, err := g.reach(r)
-	return err == nil && reach == covered
+// Covers reports whether the gate covers a request that Caddy has prepared.
+func (g Gate) Covers(r *http.Request) bool {
+	found, err := g.matcher.coverage(r)
+	return err == nil && found == covered
 }
 
 // Opens is the decision about a request that the gate covers.

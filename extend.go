@@ -2,16 +2,17 @@ package paywall
 
 import (
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/terms"
 )
 
 // longer is the token of what the visitor wants more time of, if that is open.
 func (v *visit) longer() *access.Token {
-	if !v.params.Has(paramExtend) {
+	if !v.params.Has(urlpath.ParamExtend) {
 		return nil
 	}
-	return v.openBy(v.params.Get(paramCheckout))
+	return v.openBy(v.params.Get(urlpath.ParamCheckout))
 }
 
 // wantsLonger prepares the sale of more time. Where v.extends is not set afterwards,
@@ -22,7 +23,7 @@ func (v *visit) wantsLonger(known *access.Token) error {
 	case err != nil:
 		return v.unreadable(err)
 	case purchase == nil:
-		return v.arrive()
+		return v.redirectToTarget()
 	}
 	v.extends, v.device = purchase, known.Device
 	return nil

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -49,8 +50,8 @@ import (
 type Handler struct {
 	// MatchersRaw says which requests the gate covers; without it, every request
 	// that reaches the handler. Put matchers here rather than on the route: the
-	// gate also applies them to the other readings of a path under which a file
-	// server or an application might serve the same content.
+	// gate also applies them to the other paths under which a file server or an
+	// application might serve the same content.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
 	// Pass is the name of what the gate itself sells, by its own Price. A payment
@@ -122,27 +123,24 @@ type Handler struct {
 	// `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	routes           routesParser          // only while a Caddyfile is read
-	listed           []caddyfile.Dispenser // where `pass` names several; only while a Caddyfile is read
-	app              *App
-	logger           *zap.Logger
-	matchers         caddyhttp.MatcherSets
-	quickly          quickMatcher // the matchers, for what is as plain as most
-	divided          []halves     // the matchers, for matchesAny
-	pathMatchersOnly bool
-	implicitPass     bool             // nobody has chosen the name
-	sales            []*sale          // what opens the gate, in the order in which it is offered
-	sellsPaths       bool             // some sale is per path
-	sellsKeys        bool             // some sale is by a key
-	looksUpPaths     bool             // some sale has a price or key that is looked up for each path
-	previews         *session.Limiter // of visitors without a preview cookie
-	freeParts        *session.Limiter // of what free pages are made of
-	covers           string           // the matchers as configured
-	siteURL          string
-	cookies          sync.Map // origin → *cookieNames
-	origins          atomic.Int64
-	stands           sync.Map // *caddyhttp.Server → *stand
-	lastStand        atomic.Pointer[stand]
+	routes       routesParser          // only while a Caddyfile is read
+	listed       []caddyfile.Dispenser // where `pass` names several; only while a Caddyfile is read
+	app          *App
+	logger       *zap.Logger
+	matcher      coverageMatcher
+	implicitPass bool             // nobody has chosen the name
+	sales        []*sale          // what opens the gate, in the order in which it is offered
+	sellsPaths   bool             // some sale is per path
+	sellsKeys    bool             // some sale is by a key
+	looksUpPaths bool             // some sale has a price or key that is looked up for each path
+	previews     *session.Limiter // of visitors without a preview cookie
+	freeParts    *session.Limiter // of what free pages are made of
+	covers       string           // the matchers as configured
+	siteURL      string
+	cookies      sync.Map // origin → *cookieNames
+	origins      atomic.Int64
+	stands       sync.Map // *caddyhttp.Server → *stand
+	lastStand    atomic.Pointer[stand]
 }
 
 // DefaultPass names the pass of a gate that says nothing else.
@@ -185,23 +183,18 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	if len(h.MatchersRaw) == 0 {
 		return nil
 	}
-	h.pathMatchersOnly = true
 	if raw, err := json.Marshal(h.MatchersRaw); err == nil {
 		h.covers = string(raw)
-	}
-	for _, set := range h.MatchersRaw { // which LoadModule empties
-		for name := range set {
-			h.pathMatchersOnly = h.pathMatchersOnly && name == "path"
-		}
 	}
 	loaded, err := ctx.LoadModule(h, "MatchersRaw")
 	if err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
-	if err := h.matchers.FromInterface(loaded); err != nil {
+	var sets caddyhttp.MatcherSets
+	if err := sets.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
-	h.quickly, h.divided = newQuickMatcher(h.matchers), inHalves(h.matchers)
+	h.matcher = newCoverageMatcher(sets)
 	return nil
 }
 
@@ -337,15 +330,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	came := r.URL.RawQuery
 	// From here on matchers, keys and the handlers behind see the query that the browser
 	// wanted; newVisit reads what the gate has added from originalURL.
-	r.URL.RawQuery, _ = cleanQuery(came)
-	reach, err := h.reach(r)
+	r.URL.RawQuery, _ = urlpath.CleanQuery(came)
+	found, err := h.matcher.coverage(r)
 	if err != nil {
 		// Answered here: a `handle_errors` could serve the very file.
 		h.app.complain(h.logger, "a matcher of the gate failed; the request is refused", zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
-	switch reach {
-	case outside:
+	switch found {
+	case notCovered:
 		r.URL.RawQuery = came
 		cleanReferer(r)
 		setAdmission(r, nil)
@@ -362,11 +355,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // hasOwnParams reports whether the gate may have added something to an address of the
 // request.
 func hasOwnParams(r *http.Request) bool {
-	if strings.Contains(originalURL(r).RawQuery, "axra_") {
+	if urlpath.MayHaveParams(originalURL(r).RawQuery) {
 		return true
 	}
 	referer := r.Header["Referer"] // Get would prepare the name
-	return len(referer) > 0 && strings.Contains(referer[0], "axra_")
+	return len(referer) > 0 && urlpath.MayHaveParams(referer[0])
 }
 
 // guard answers a request that the gate covers.
@@ -386,9 +379,9 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
 		return h.show(w, r, page.View{Kind: page.Misconfigured})
 	}
-	if clean := caddyhttp.CleanPath(originalURL(r).Path, true); h.looksUpPaths && clean != originalURL(r).Path && r.Method == http.MethodGet {
+	if clean := urlpath.Clean(originalURL(r).Path); h.looksUpPaths && clean != originalURL(r).Path && r.Method == http.MethodGet {
 		// Also for buyers: a key may be looked up by the address as it was sent.
-		goTo(w, pathOf(withPath(originalURL(r), clean)))
+		goTo(w, urlpath.FullTarget(urlpath.WithPath(originalURL(r), clean)))
 		return nil
 	}
 	verdict, known := h.decide(r, site, nil)
@@ -416,31 +409,29 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 
 // isUnsellable reports whether what a request would buy, or opens, cannot be told from its path.
 func (h *Handler) isUnsellable(r *http.Request) bool {
-	_, byQuery := queryRoute(originalURL(r))
-	_, byRewrittenQuery := queryRoute(r.URL)
 	switch {
 	case !h.sellsPaths:
 		return false
-	case !isPlain(r), byQuery, byRewrittenQuery, h.sellsKeys && !wellFormed(r.URL.RawQuery):
+	case !isUnambiguous(r), urlpath.HasQueryRoute(originalURL(r)), urlpath.HasQueryRoute(r.URL), h.sellsKeys && !isWellFormed(r.URL.RawQuery):
 		return true
 	}
 	// The site's own rewriting has made another spelling of something that the visitor sent.
-	return h.looksUpPaths && isRewritten(r) && caddyhttp.CleanPath(r.URL.Path, true) != r.URL.Path
+	return h.looksUpPaths && isRewritten(r) && urlpath.Clean(r.URL.Path) != r.URL.Path
 }
 
 // isBehindScript reports whether a path that is sold by itself lies behind a script, so that another one may be
 // served: unless the gate's matchers name it, and the price is the same for all paths.
 func (h *Handler) isBehindScript(r *http.Request) bool {
-	if !h.sellsPaths || !isRouted(originalURL(r)) {
+	if !h.sellsPaths || !urlpath.IsRouted(originalURL(r)) {
 		return false
 	}
-	direct, err := h.matchers.AnyMatchWithError(r)
-	return h.looksUpPaths || err != nil || !direct && len(h.matchers) > 0
+	direct, err := h.matcher.sets.AnyMatchWithError(r)
+	return h.looksUpPaths || err != nil || !direct && len(h.matcher.sets) > 0
 }
 
 // isReturn reports whether a browser comes with what leads back from a checkout.
 func isReturn(r *http.Request) bool {
-	return hasReturnParams(originalURL(r).RawQuery) && isPageRequest(r)
+	return len(urlpath.Params(originalURL(r).RawQuery)) > 0 && isPageRequest(r)
 }
 
 // answerOwn answers what is about the purchase itself: what the gate has added to the
@@ -451,7 +442,7 @@ func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyht
 		return true, visit.answerForm()
 	case isForPrograms(r):
 		return true, visit.answerProgram()
-	case strings.Contains(originalURL(r).RawQuery, paramSession) && visit.isPoll():
+	case strings.Contains(originalURL(r).RawQuery, urlpath.ParamSession) && visit.isPoll():
 		return true, visit.answerPoll()
 	}
 	return false, nil
@@ -503,7 +494,7 @@ func (h *Handler) isFor(r *http.Request, entry *access.Token) bool {
 		return false
 	}
 	// It may have been bought by path when the gate still sold paths.
-	return entry.Resource == terms.WholePass || h.sellsPaths || isPlain(r)
+	return entry.Resource == terms.WholePass || h.sellsPaths || isUnambiguous(r)
 }
 
 // eachPresented calls visit for the valid tokens of a request, whatever they open, until

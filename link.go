@@ -3,7 +3,6 @@ package paywall
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -58,20 +58,6 @@ func linkScope(site site, pass, address string) string {
 	return session.Scope(site.origin, pass, "link "+address)
 }
 
-// linkTarget names one address: its path in the form that all spellings have in
-// common, and its query without our parameters.
-func linkTarget(target string) string {
-	path, query, found := strings.Cut(target, "?")
-	if unescaped, err := url.PathUnescape(path); err == nil {
-		path = unescaped
-	}
-	path = samePage(path)
-	if found {
-		path += "?" + query
-	}
-	return path
-}
-
 // linkAddress is the private address of a target of this site.
 func (h *Handler) linkAddress(site site, v *access.Token, target string) (string, error) {
 	life := time.Duration(h.Links.For)
@@ -83,17 +69,17 @@ func (h *Handler) linkAddress(site site, v *access.Token, target string) (string
 
 // privateAddress opens one address of a site to whoever has it.
 func (a *App) privateAddress(site site, granted token.Access, target string, expires time.Time) (string, error) {
-	target = samePath(target)
+	target = urlpath.Local(target)
 	claims := linkClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
-		Scope:            linkScope(site, granted.Pass, linkTarget(target)),
+		Scope:            linkScope(site, granted.Pass, urlpath.PageTarget(target)),
 		Pass:             granted.Pass, Resource: granted.Resource, Purchase: granted.Purchase,
 	}
 	raw, err := a.keyring.Sign(token.Link, claims)
 	if err != nil {
 		return "", err
 	}
-	return site.origin + withParams(target, paramLink, raw), nil
+	return site.origin + urlpath.WithParams(target, urlpath.ParamLink, raw), nil
 }
 
 // linked is the purchase whose private address the request came by, nil if it came by
@@ -103,12 +89,12 @@ func (h *Handler) linked(r *http.Request, site site) *access.Token {
 		return nil
 	}
 	address := originalURL(r)
-	if !strings.Contains(address.RawQuery, paramLink) {
+	if !strings.Contains(address.RawQuery, urlpath.ParamLink) {
 		return nil
 	}
-	raw := ownParams(address.RawQuery).Get(paramLink)
+	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
 	entry, err := h.app.verifyLink(raw, site)
-	if err != nil || entry.Link != linkScope(site, entry.Pass, linkTarget(askedFor(address))) || !isPlain(r) {
+	if err != nil || entry.Link != linkScope(site, entry.Pass, urlpath.PageTarget(urlpath.Target(address))) || !isUnambiguous(r) {
 		return nil
 	}
 	return entry
@@ -132,19 +118,6 @@ func (a *App) verifyLink(raw string, site site) (*access.Token, error) {
 	})
 }
 
-// escaped writes a path as it travels, whether it was written so or not.
-func escaped(target string) string {
-	path, query, found := strings.Cut(target, "?")
-	address, err := url.Parse(path)
-	if err != nil {
-		address = &url.URL{Path: path}
-	}
-	if path = address.EscapedPath(); found {
-		path += "?" + query
-	}
-	return path
-}
-
 // linkPlaceholder begins the names of placeholders that hold private addresses.
 const linkPlaceholder = "http.axra.link."
 
@@ -163,7 +136,7 @@ func (h *Handler) offerLinks(r *http.Request, site site, v *access.Token) {
 		if !found || !strings.HasPrefix(target, "/") {
 			return nil, false
 		}
-		address, err := h.linkAddress(site, v, escaped(target))
+		address, err := h.linkAddress(site, v, urlpath.EscapeTarget(target))
 		if err != nil {
 			h.app.complain(h.logger, "a private address could not be signed", zap.Error(err))
 			return "", true

@@ -53,7 +53,7 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	}
 	for _, gate := range m.app.allGates() {
 		if len(m.Passes) > 0 && !slices.ContainsFunc(m.Passes, func(name string) bool { return gate.saleOf(name) != nil }) ||
-			gate.sellsPaths && !isPlain(r) {
+			gate.sellsPaths && !isUnambiguous(r) {
 			continue
 		}
 		site, err := gate.site(r)

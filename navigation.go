@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/mileusna/useragent"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
 // isNavigation reports whether a person's browser is about to show the answer as
@@ -38,7 +40,7 @@ func isFetchedAsPage(r *http.Request) bool {
 
 // isPurchaseForm reports whether a request submits a checkout button.
 func isPurchaseForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && acceptsHTML(r) && ownParams(originalURL(r).RawQuery).Has(paramCheckout)
+	return r.Method == http.MethodPost && acceptsHTML(r) && urlpath.Params(originalURL(r).RawQuery).Has(urlpath.ParamCheckout)
 }
 
 // isPageRequest reports whether the answer may be a page for a person, whatever else the headers say.

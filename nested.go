@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -21,19 +22,19 @@ func (v *visit) isForAnotherGate(known *access.Token) bool {
 	if !acceptsHTML(v.r) && !v.isPoll() {
 		return false
 	}
-	switch id := v.params.Get(paramSession); {
-	case v.params.Get(paramCheckout) != "":
-		return v.saleOf(v.params.Get(paramCheckout)) == nil
-	case v.params.Get(paramReceipt) != "":
-		return v.saleOf(v.params.Get(paramReceipt)) == nil
-	case v.params.Has(paramDevice):
+	switch id := v.params.Get(urlpath.ParamSession); {
+	case v.params.Get(urlpath.ParamCheckout) != "":
+		return v.saleOf(v.params.Get(urlpath.ParamCheckout)) == nil
+	case v.params.Get(urlpath.ParamReceipt) != "":
+		return v.saleOf(v.params.Get(urlpath.ParamReceipt)) == nil
+	case v.params.Has(urlpath.ParamDevice):
 		pass := v.readDeviceLink().Pass
 		return pass != "" && v.saleOf(pass) == nil
 	case id != "":
 		return v.pendingFor(id) == nil && !v.hasToken(id)
-	case v.params.Has(paramCancelled):
+	case v.params.Has(urlpath.ParamCancelled):
 		return len(v.readPending(v.r, v.site).here) == 0
-	case v.params.Has(paramRestart):
+	case v.params.Has(urlpath.ParamRestart):
 		return !v.isUsedUp(known)
 	}
 	return false
@@ -89,7 +90,7 @@ func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
 	told := make(map[pair]bool)
 	for _, at := range (&examination{servers: servers}).spots(isGate) {
 		gate, _ := at.handler.(*Handler)
-		for _, two := range nested(at.server, at.host, at.candidates(gate.matchers)) {
+		for _, two := range nested(at.server, at.host, at.candidates(gate.matcher.sets)) {
 			if told[pair{two.outer, two.inner}] {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
 )
@@ -152,7 +153,7 @@ func (s *sale) resource(r *http.Request) (string, error) {
 func (s *sale) keyFor(r *http.Request) (key string) {
 	path := r.URL.Path
 	if !isRewritten(r) && !strings.Contains(s.Key, "{http.request.uri.path") {
-		path = canonicalPath(path)
+		path = urlpath.Canonical(path)
 	}
 	atPath(r, path, func() { key = strings.TrimSpace(replaced(r, s.Key)) })
 	return key
@@ -166,7 +167,7 @@ func (s *sale) pricierPath(r *http.Request) string {
 	}
 	price, err := s.priceFor(r)
 	pricier := ""
-	page := samePage(r.URL.Path)
+	page := urlpath.Page(r.URL.Path)
 	for _, path := range []string{page, strings.TrimSuffix(page, "/") + "/"} {
 		atPath(r, path, func() {
 			other, otherErr := s.priceFor(r)

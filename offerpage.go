@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/page"
 )
 
@@ -114,14 +115,14 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 // checkoutAddress leads to the checkout of an offer, and from there back to the
 // wanted page.
 func (v *visit) checkoutAddress(o offered, how mode) string {
-	params := []string{paramCheckout, o.pass}
+	params := []string{urlpath.ParamCheckout, o.pass}
 	if how == anew {
-		params = append(params, paramRestart, "1")
+		params = append(params, urlpath.ParamRestart, "1")
 	}
 	if v.extends != nil {
-		params = append(params, paramExtend, "1")
+		params = append(params, urlpath.ParamExtend, "1")
 	}
-	return withParams(v.target, params...)
+	return urlpath.WithParams(v.target, params...)
 }
 
 // ownPage writes the owner's template.

@@ -3,10 +3,11 @@ package paywall
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
 // The handlers behind the gate, and an application upstream, get the addresses of a request
@@ -18,14 +19,14 @@ func withoutGateParams(r *http.Request) *http.Request {
 	ctx := r.Context()
 	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
 		original.URL = new(*original.URL)
-		original.URL.RawQuery, _ = cleanQuery(original.URL.RawQuery)
-		original.RequestURI = cleanAddress(original.RequestURI)
+		original.URL.RawQuery, _ = urlpath.CleanQuery(original.URL.RawQuery)
+		original.RequestURI = urlpath.CleanAddress(original.RequestURI)
 		ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, original)
 	}
 	cleanPlaceholders(r)
 	cleanReferer(r)
 	clean := r.WithContext(ctx)
-	clean.RequestURI = cleanAddress(r.RequestURI)
+	clean.RequestURI = urlpath.CleanAddress(r.RequestURI)
 	return clean
 }
 
@@ -37,12 +38,12 @@ func cleanPlaceholders(r *http.Request) {
 	if !ok || !isKnown || original.URL == nil {
 		return
 	}
-	query, _ := cleanQuery(original.URL.RawQuery)
+	query, _ := urlpath.CleanQuery(original.URL.RawQuery)
 	prefixed := ""
 	if query != "" {
 		prefixed = "?" + query
 	}
-	replacer.Set("http.request.orig_uri", cleanAddress(original.RequestURI))
+	replacer.Set("http.request.orig_uri", urlpath.CleanAddress(original.RequestURI))
 	replacer.Set("http.request.orig_uri.query", query)
 	replacer.Set("http.request.orig_uri.prefixed_query", prefixed)
 }
@@ -50,22 +51,6 @@ func cleanPlaceholders(r *http.Request) {
 // cleanReferer takes the gate's parameters out of the address of the page that led here.
 func cleanReferer(r *http.Request) {
 	for i, referer := range r.Header["Referer"] {
-		r.Header["Referer"][i] = cleanAddress(referer)
+		r.Header["Referer"][i] = urlpath.CleanAddress(referer)
 	}
-}
-
-// cleanAddress is an address, absolute or not, without the gate's parameters.
-func cleanAddress(address string) string {
-	path, query, _ := strings.Cut(address, "?")
-	if !strings.Contains(query, "axra_") {
-		return address
-	}
-	query, fragment, hasFragment := strings.Cut(query, "#")
-	if kept, found := cleanQuery(query); found {
-		path += "?" + kept
-	}
-	if hasFragment {
-		path += "#" + fragment
-	}
-	return path
 }

@@ -128,7 +128,7 @@ func benchDecision(b *testing.B, algorithm string) {
 		request := prepared(b, w.site+"/premium/article.html")
 		b.ReportAllocs()
 		for b.Loop() {
-			if !gate.Reaches(request) {
+			if !gate.Covers(request) {
 				b.Fatal("it does not")
 			}
 		}

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 )
 
 // isPoll reports whether the waiting page's script asks about a session.
 func (v *visit) isPoll() bool {
-	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && !acceptsHTML(v.r) &&
+	return v.r.Method == http.MethodGet && v.params.Has(urlpath.ParamSession) && !acceptsHTML(v.r) &&
 		strings.Contains(v.r.Header.Get("Accept"), "application/json")
 }
 
@@ -22,7 +23,7 @@ func (v *visit) answerPoll() error {
 }
 
 func (v *visit) pollState() string {
-	entry := v.pendingFor(v.params.Get(paramSession))
+	entry := v.pendingFor(v.params.Get(urlpath.ParamSession))
 	if entry == nil {
 		return "unknown"
 	}

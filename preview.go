@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -94,7 +95,7 @@ func (v *visit) samples() *samples {
 // left.
 func (v *visit) servePreview() (served bool, err error) {
 	// What lies behind must not take another page from this request.
-	if v.Preview == nil || !isPlain(v.r) {
+	if v.Preview == nil || !isUnambiguous(v.r) {
 		return false, nil
 	}
 	read := v.samples()
@@ -107,7 +108,7 @@ func (v *visit) servePreview() (served bool, err error) {
 		}}
 	}
 	private := newPrivateWriter(v.w)
-	if this := sampled(samplePage(askedFor(v.address))); !slices.Contains(read.Pages, this) {
+	if this := sampled(urlpath.PageTarget(urlpath.Target(v.address))); !slices.Contains(read.Pages, this) {
 		if len(read.Pages) >= v.Preview.Pages {
 			return false, nil
 		}
@@ -129,7 +130,7 @@ func (v *visit) servePreview() (served bool, err error) {
 // servePart serves what a free page is made of: pictures, styles, scripts, fonts.
 func (v *visit) servePart() (served bool, err error) {
 	if v.Preview == nil || v.r.Method != http.MethodGet || v.r.Header.Get("Sec-Fetch-Site") != "same-origin" ||
-		v.r.Header.Get("Upgrade") != "" || !isPlain(v.r) {
+		v.r.Header.Get("Upgrade") != "" || !isUnambiguous(v.r) {
 		return false, nil
 	}
 	if !isPart(v.r.Header.Get("Sec-Fetch-Dest")) {
@@ -177,10 +178,6 @@ func isPartType(kind string) bool {
 	return strings.HasPrefix(kind, "image/") || strings.HasPrefix(kind, "font/")
 }
 
-// samplePage is what counts as one page: an application may tell its pages apart by
-// the query.
-func samplePage(target string) string { return linkTarget(target) }
-
 // referringPage is the page of this site that the request is a part of, "" if it
 // names none.
 func (v *visit) referringPage() string {
@@ -188,7 +185,7 @@ func (v *visit) referringPage() string {
 	if err != nil || page.Scheme+"://"+page.Host != v.site.origin {
 		return ""
 	}
-	return samplePage(askedFor(page))
+	return urlpath.PageTarget(urlpath.Target(page))
 }
 
 func (v *visit) serveFree(private *privateWriter, left int) error {
@@ -196,7 +193,7 @@ func (v *visit) serveFree(private *privateWriter, left int) error {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.preview.left", max(0, left))
 	}
-	err := v.onward.ServeHTTP(private, v.r)
+	err := v.next.ServeHTTP(private, v.r)
 	if !private.wroteHeader {
 		makePrivate(v.w.Header())
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -62,7 +63,7 @@ func (v *visit) problem(offers []offered, detail string) error {
 	for _, o := range offers {
 		each := forSale{
 			Pass: o.pass, Amount: o.price.Number(), Currency: o.price.Currency, Description: o.description,
-			Checkout: v.site.origin + withParams(v.target, paramCheckout, o.pass),
+			Checkout: v.site.origin + urlpath.WithParams(v.target, urlpath.ParamCheckout, o.pass),
 		}
 		if length := o.access.Length(); length > 0 {
 			each.Access = int64(length / time.Second)
@@ -77,7 +78,9 @@ func (v *visit) problem(offers []offered, detail string) error {
 	return sendJSON(v.w, v.r, http.StatusPaymentRequired, "application/problem+json", body)
 }
 
-func (v *visit) statusURL() string { return v.site.origin + withParams(v.target, paramStatus, "1") }
+func (v *visit) statusURL() string {
+	return v.site.origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
+}
 
 // plainly is what a program is told in place of a page.
 var plainly = map[page.Kind]struct {
@@ -116,9 +119,9 @@ func isForPrograms(r *http.Request) bool {
 	}
 	switch r.Method {
 	case http.MethodPost:
-		return !acceptsHTML(r) && ownParams(query).Has(paramCheckout) // a person's form is answered as a navigation is
+		return !acceptsHTML(r) && urlpath.Params(query).Has(urlpath.ParamCheckout) // a person's form is answered as a navigation is
 	case http.MethodGet:
-		return ownParams(query).Has(paramStatus)
+		return urlpath.Params(query).Has(urlpath.ParamStatus)
 	}
 	return false
 }

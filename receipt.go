@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -18,7 +19,7 @@ func (v *visit) receipt(known *access.Token) error {
 	if paid, purchase := v.lookUp(); paid != nil {
 		return v.redeem(*paid, purchase) // an extension whose tab was closed
 	}
-	if chosen := v.openBy(v.params.Get(paramReceipt)); chosen != nil {
+	if chosen := v.openBy(v.params.Get(urlpath.ParamReceipt)); chosen != nil {
 		known = chosen
 	}
 	bought, err := v.app.ledger.Details(v.r.Context(), known.Purchase)
@@ -66,7 +67,7 @@ func (v *visit) tellExtension(view *page.View, known *access.Token) {
 	if err != nil {
 		return
 	}
-	view.ExtendURL = withParams(v.target, paramCheckout, known.Pass, paramExtend, "1")
+	view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, known.Pass, urlpath.ParamExtend, "1")
 	view.ExtendFor = price.String() + " · " + page.AccessInWords(v.r.Header.Get("Accept-Language"), sale.access.Length())
 }
 

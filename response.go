@@ -275,10 +275,9 @@ func restoreHeader(header, before http.Header) {
 	maps.Copy(header, before)
 }
 
-// leave sends the browser to the checkout. Caddy's access log writes response
-// headers after the handler is done; by then the checkout URL, whose query is
-// as good as a key to the checkout, is no longer among them.
-func leave(w http.ResponseWriter, target string) {
+// writeCheckoutRedirect sends the browser to the checkout. Its address is a secret, and Caddy's access log writes response
+// headers after the handler is done, so it replaces the header by then.
+func writeCheckoutRedirect(w http.ResponseWriter, target string) {
 	noStore(w.Header())
 	w.Header().Set("Location", target)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -320,15 +319,6 @@ func noStore(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Referrer-Policy", "no-referrer")
 	addVary(header, "Cookie")
-}
-
-// samePath makes an address a path of this site, whatever it looks like: two
-// slashes, or a slash and a back-slash, would lead to another host (CWE-601).
-func samePath(target string) string {
-	// By bytes: a query need not be UTF-8.
-	kept := slices.DeleteFunc([]byte(target), func(c byte) bool { return c < 0x20 || c == 0x7f })
-	target = string(kept)
-	return "/" + strings.TrimLeft(target, `/\`)
 }
 
 // sendJSON answers a program.

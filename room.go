@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -49,7 +50,7 @@ func (v *visit) makeRoom(o offered) *page.View {
 	switch {
 	case err != nil:
 		v.complainUnreadable(err)
-		return &page.View{Kind: page.PaymentSafe, CheckURL: pathOf(v.address), RetryAfter: 5 * time.Second}
+		return &page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second}
 	case excess > minPendingBytes:
 		return &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: v.firstEnd()}
 	}
@@ -62,7 +63,7 @@ func (v *visit) forgetEnded() {
 	eachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
 		if _, err := v.app.access.Verify(value, v.site.origin, now()); errors.Is(err, token.ErrLapsed) {
 			cookie := v.site.cookie(name, "", time.Time{}) //nolint:gosec // it deletes one, and sets its attributes
-			for _, path := range append([]string{"/"}, cookiePaths(v.address)...) {
+			for _, path := range append([]string{"/"}, urlpath.CookiePaths(v.address)...) {
 				cookie.Path = path
 				http.SetCookie(v.w, cookie)
 			}

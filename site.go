@@ -183,7 +183,7 @@ func findGate(h *Handler, server *caddyhttp.Server) [][]string {
 			return
 		}
 		if len(hosts) == 0 {
-			hosts = hostsOf(h.matchers) // the gate's own matcher may name them
+			hosts = hostsOf(h.matcher.sets) // the gate's own matcher may name them
 		}
 		places = append(places, hosts)
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/page"
 )
 
@@ -71,7 +72,7 @@ func (v *visit) serveTeaser() (shown bool, err error) {
 		return false, nil
 	}
 	// What lies behind must not take another path from this request.
-	if !isPlain(v.r) {
+	if !isUnambiguous(v.r) {
 		return true, v.show(v.w, v.r, page.View{Kind: page.BadAddress})
 	}
 	offers, err := v.onSale()
@@ -99,7 +100,7 @@ func (v *visit) askTeaser(w http.ResponseWriter) error {
 	for _, name := range teaserStrips {
 		v.r.Header.Del(name)
 	}
-	for _, name := range overrides {
+	for _, name := range urlpath.OverrideHeaders {
 		v.r.Header.Del(name) // also those that name this very page
 	}
 	address := *v.r.URL
@@ -118,7 +119,7 @@ func (v *visit) askTeaser(w http.ResponseWriter) error {
 	teaser := url.URL{Path: path, RawQuery: replaced(v.r, query)}
 	*v.r.URL = teaser
 	request.RequestURI = teaser.RequestURI()
-	return v.onward.ServeHTTP(w, request)
+	return v.next.ServeHTTP(w, request)
 }
 
 // teaserPath fills in a teaser's path. What a client may choose, other than the path of
@@ -126,7 +127,7 @@ func (v *visit) askTeaser(w http.ResponseWriter) error {
 func teaserPath(r *http.Request, path string) (string, error) {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok || !strings.Contains(path, "{") {
-		return samePath(path), nil
+		return urlpath.Local(path), nil
 	}
 	filled, err := replacer.ReplaceFunc(path, func(name string, value any) (any, error) {
 		text := caddy.ToString(value)
@@ -139,7 +140,7 @@ func teaserPath(r *http.Request, path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	filled = samePath(filled)
+	filled = urlpath.Local(filled)
 	if plain := caddyhttp.CleanPath(filled, true); plain != filled {
 		return "", fmt.Errorf("%w: %q is not a plain path", errTeaser, filled)
 	}

@@ -106,7 +106,7 @@ func (w *world) rawGet(target string, headers ...string) (int, string) {
 	return w.raw(head + host + "\r\n")
 }
 
-// G1–G5 and their class: no disguise of the path leads past the gate, whatever
+// G1–G5 and their class: no obfuscation of the path leads past the gate, whatever
 // stands behind it.
 func TestGPathDisguises(t *testing.T) {
 	const gated, refused, never = "gated", "400", "never paid bytes"

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -24,11 +25,11 @@ type visit struct {
 	*Handler
 	w       http.ResponseWriter
 	r       *http.Request
-	onward  caddyhttp.Handler // what lies behind the gate
+	next    caddyhttp.Handler // behind the gate
 	site    site
 	address *url.URL // as the browser has it
 	params  url.Values
-	target  string         // the wanted page without our parameters
+	target  string         // the page without our parameters
 	pending pendingCookies // checkouts this browser has under way
 	found   findings
 	extends *ledger.Holding // the purchase that gets more time; nil for a new one
@@ -46,29 +47,29 @@ type findings struct {
 	err        error            // the ledger could not tell
 }
 
-func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, onward caddyhttp.Handler) *visit {
+func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, next caddyhttp.Handler) *visit {
 	address := originalURL(r)
 	return &visit{
-		Handler: h, w: w, r: r, onward: onward, site: site, address: address,
-		params: ownParams(address.RawQuery), target: cleanTarget(address),
+		Handler: h, w: w, r: r, next: next, site: site, address: address,
+		params: urlpath.Params(address.RawQuery), target: urlpath.OriginalTarget(address),
 	}
 }
 
 // turnedAway answers a request whose tokens do not open the gate.
 func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	switch {
-	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.params.Has(paramDevice)):
+	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.params.Has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse()
 	}
-	if v.params.Has(paramDevice) {
+	if v.params.Has(urlpath.ParamDevice) {
 		return v.askDevice()
 	}
 	if verdict == access.Closed {
 		v.found.closed, v.found.purchaseID = statusOf(known), known.Purchase
 		if v.found.closed == ledger.Active && v.addMissingDevice(known) {
-			return v.arrive()
+			return v.redirectToTarget()
 		}
 	}
 	v.pending = v.readPending(v.r, v.site)
@@ -77,10 +78,10 @@ func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
 	}
 	if renewed := v.prolonged(); renewed != nil {
 		if err := v.giveToken(v.w, v.r, v.site, *renewed); err == nil {
-			return v.arrive()
+			return v.redirectToTarget()
 		}
 	}
-	return v.next()
+	return v.answerUnpaid()
 }
 
 // addMissingDevice adds the device of a token to its purchase. It is missing where a backup was put back, or a
@@ -128,20 +129,20 @@ func (v *visit) welcomeBack(known *access.Token) error {
 		if paid, purchase := v.lookUp(); paid != nil {
 			return v.redeem(*paid, purchase)
 		}
-		return v.next()
+		return v.answerUnpaid()
 	}
 	longer := v.longer()
 	switch {
-	case v.params.Has(paramReceipt):
+	case v.params.Has(urlpath.ParamReceipt):
 		return v.receipt(known)
-	case v.params.Has(paramDevice) && v.isOfAnother(known):
+	case v.params.Has(urlpath.ParamDevice) && v.isOfAnother(known):
 		return v.askDevice()
 	case longer != nil:
 		if err := v.wantsLonger(longer); err != nil || v.extends == nil {
 			return err
 		}
 	case !v.wantsMore(known):
-		return v.arrive()
+		return v.redirectToTarget()
 	}
 	if settled, err := v.settle(known); settled {
 		return err
@@ -149,8 +150,8 @@ func (v *visit) welcomeBack(known *access.Token) error {
 	return v.sell(mode(v.restarts()))
 }
 
-// arrive sends the browser to the clean address of the page.
-func (v *visit) arrive() error {
+// redirectToTarget sends the browser to the clean address of the page.
+func (v *visit) redirectToTarget() error {
 	goTo(v.w, v.target)
 	return nil
 }
@@ -158,11 +159,11 @@ func (v *visit) arrive() error {
 // wantsMore reports whether a visitor who has access asks for a pass that is not
 // theirs yet, or for another purchase of what is used up.
 func (v *visit) wantsMore(known *access.Token) bool {
-	if name := v.params.Get(paramCheckout); name != "" && name != known.Pass {
+	if name := v.params.Get(urlpath.ParamCheckout); name != "" && name != known.Pass {
 		verdict, _ := v.decide(v.r, v.site, []string{name})
 		return verdict == access.None || verdict == access.Closed
 	}
-	return (v.restarts() || v.params.Has(paramCheckout)) && v.isUsedUp(known)
+	return (v.restarts() || v.params.Has(urlpath.ParamCheckout)) && v.isUsedUp(known)
 }
 
 // settle gives a visitor, before anything more is asked for, what has been paid
@@ -193,7 +194,7 @@ func (v *visit) onItsWay() *session.Pending {
 
 // restarts reports whether the visitor asks for a new checkout. Another site cannot.
 func (v *visit) restarts() bool {
-	return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
+	return v.params.Has(urlpath.ParamRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
 }
 
 // isUsedUp reports whether all downloads of a purchase are used, and none may go on.
@@ -234,7 +235,7 @@ func (v *visit) lookUp() (*session.Pending, ledger.Holding) {
 		case ledger.Expired:
 			v.dropPending(v.w, v.site, *entry)
 		case ledger.Mismatched:
-			if entry.State == session.Returned || v.params.Get(paramSession) == entry.Session {
+			if entry.State == session.Returned || v.params.Get(urlpath.ParamSession) == entry.Session {
 				v.found.mismatch = entry
 			} else {
 				unpaid = append(unpaid, *entry)
@@ -277,13 +278,13 @@ func (v *visit) redeem(entry session.Pending, purchase ledger.Holding) error {
 		}
 		v.dropPending(v.w, v.site, entry)
 	}
-	v.goToWanted(entry)
+	v.restoreReturnTo(entry)
 	v.app.countUsed(purchase.ID, granted.Pass)
-	if v.Receipt || v.params.Has(paramReceipt) {
-		goTo(v.w, withParams(v.target, paramReceipt, granted.Pass))
+	if v.Receipt || v.params.Has(urlpath.ParamReceipt) {
+		goTo(v.w, urlpath.WithParams(v.target, urlpath.ParamReceipt, granted.Pass))
 		return nil
 	}
-	return v.arrive()
+	return v.redirectToTarget()
 }
 
 // addDevice makes this browser, or program, one of the devices that use the purchase.
@@ -303,7 +304,7 @@ func (v *visit) addDevice(purchase ledger.Holding, deviceID string) (done bool, 
 		countLimit(limitDevices)
 		return true, v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit})
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
-		return true, v.showView(page.View{Kind: page.DeviceRefused, NextURL: withParams(v.target, paramRestart, "1"), Reference: reference(purchase.ID)})
+		return true, v.showView(page.View{Kind: page.DeviceRefused, NextURL: urlpath.WithParams(v.target, urlpath.ParamRestart, "1"), Reference: reference(purchase.ID)})
 	}
 	return true, v.unreadable(err)
 }
@@ -328,16 +329,16 @@ func (v *visit) hasTokenOfUnknownKey() bool {
 
 // isOwnReturn reports whether this browser returns from its own checkout. What it accepts does not matter.
 func (v *visit) isOwnReturn() bool {
-	return v.r.Method == http.MethodGet && v.params.Has(paramSession) && v.pendingFor(v.params.Get(paramSession)) != nil
+	return v.r.Method == http.MethodGet && v.params.Has(urlpath.ParamSession) && v.pendingFor(v.params.Get(urlpath.ParamSession)) != nil
 }
 
-// next decides what a visitor sees who has paid for nothing here yet.
-func (v *visit) next() error {
+// answerUnpaid decides what a visitor sees who has paid for nothing here yet.
+func (v *visit) answerUnpaid() error {
 	restart := v.restarts()
 	if v.isElsewhere() {
-		there := withParams(v.target, paramHere, "1")
-		if v.params.Has(paramCheckout) {
-			there = withParams(there, paramCheckout, v.params.Get(paramCheckout))
+		there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
+		if v.params.Has(urlpath.ParamCheckout) {
+			there = urlpath.WithParams(there, urlpath.ParamCheckout, v.params.Get(urlpath.ParamCheckout))
 		}
 		goTo(v.w, v.site.origin+there)
 		return nil
@@ -358,14 +359,14 @@ func (v *visit) next() error {
 		return v.showClosed()
 	case v.found.mismatch != nil:
 		return v.showView(page.View{Kind: page.Mismatch, Reference: referenceOf(*v.found.mismatch)})
-	case v.params.Has(paramSession):
+	case v.params.Has(urlpath.ParamSession):
 		return v.returned()
-	case v.params.Has(paramCancelled):
+	case v.params.Has(urlpath.ParamCancelled):
 		return v.cancelled()
-	case v.params.Has(paramLink):
+	case v.params.Has(urlpath.ParamLink):
 		return v.showView(page.View{Kind: page.LinkEnded, NextURL: v.target})
 	}
-	if v.mayStartCheckout() && !v.params.Has(paramCheckout) {
+	if v.mayStartCheckout() && !v.params.Has(urlpath.ParamCheckout) {
 		for _, serve := range []func() (bool, error){v.servePreview, v.serveTeaser} {
 			if served, err := serve(); served {
 				return err
@@ -384,7 +385,7 @@ func (v *visit) next() error {
 // It is sent to the site's own address first, once, and before it pays: behind a
 // proxy that rewrites the host there is no difference to be seen from here.
 func (v *visit) isElsewhere() bool {
-	if v.params.Has(paramHere) || v.params.Has(paramSession) || v.params.Has(paramCancelled) || v.hasOurCookies() {
+	if v.params.Has(urlpath.ParamHere) || v.params.Has(urlpath.ParamSession) || v.params.Has(urlpath.ParamCancelled) || v.hasOurCookies() {
 		return false // it has been here, and its cookies come back
 	}
 	if v.site.secure && v.r.TLS == nil {
@@ -415,7 +416,7 @@ func (v *visit) hasOurCookies() bool {
 // started it.
 func (v *visit) returnedTo() *session.Pending {
 	for i := range v.pending.here {
-		if v.pending.here[i].Session == v.params.Get(paramSession) {
+		if v.pending.here[i].Session == v.params.Get(urlpath.ParamSession) {
 			return &v.pending.here[i]
 		}
 	}
@@ -434,7 +435,7 @@ func (v *visit) returned() error {
 		}
 		return v.wait(entry)
 	}
-	if v.params.Has(paramProgram) {
+	if v.params.Has(urlpath.ParamProgram) {
 		return v.showView(page.View{Kind: page.ForProgram})
 	}
 	// One answer for all other ids, whatever they look like.
@@ -470,10 +471,10 @@ var refreshes = []struct {
 }{{5, 2 * time.Second}, {15, 5 * time.Second}, {30, 15 * time.Second}}
 
 func (v *visit) wait(entry session.Pending) error {
-	try, _ := strconv.Atoi(v.params.Get(paramTry))
+	try, _ := strconv.Atoi(v.params.Get(urlpath.ParamTry))
 	view := page.View{
-		CheckURL:  withParams(v.target, paramSession, entry.Session),
-		NextURL:   withParams(v.target, paramRestart, "1"),
+		CheckURL:  urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session),
+		NextURL:   urlpath.WithParams(v.target, urlpath.ParamRestart, "1"),
 		Reference: referenceOf(entry),
 	}
 	switch v.app.stageOf(entry) {
@@ -489,7 +490,7 @@ func (v *visit) wait(entry session.Pending) error {
 		if try >= 0 && try < stage.tries {
 			view.Refresh = stage.every
 			view.PollURL = view.CheckURL
-			view.CheckURL = withParams(v.target, paramSession, entry.Session, paramTry, strconv.Itoa(try+1))
+			view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session, urlpath.ParamTry, strconv.Itoa(try+1))
 			// With JavaScript one page lasts through all its polls; the last reload ends it.
 			return v.showView(view)
 		}
@@ -515,12 +516,12 @@ func (v *visit) usedUp(known *access.Token, limit int) error {
 	}
 	return v.showView(page.View{
 		Kind: page.DownloadsUsed, Downloads: limit, Reference: reference(known.Purchase),
-		NextURL: withParams(v.target, paramRestart, "1"),
+		NextURL: urlpath.WithParams(v.target, urlpath.ParamRestart, "1"),
 	})
 }
 
 func (v *visit) showClosed() error {
-	view := page.View{Kind: page.Refunded, NextURL: withParams(v.target, paramRestart, "1"), Reference: reference(v.found.purchaseID)}
+	view := page.View{Kind: page.Refunded, NextURL: urlpath.WithParams(v.target, urlpath.ParamRestart, "1"), Reference: reference(v.found.purchaseID)}
 	switch v.found.closed {
 	case ledger.Disputed:
 		view.Kind, view.NextURL = page.Disputed, ""
@@ -534,7 +535,7 @@ func (v *visit) showClosed() error {
 
 // showSafe is what a visitor sees who may have paid, while that cannot be told.
 func (v *visit) showSafe() error {
-	return v.showView(page.View{Kind: page.PaymentSafe, CheckURL: pathOf(v.address), RetryAfter: 5 * time.Second})
+	return v.showView(page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second})
 }
 
 // unreadable answers a visitor who may have paid while the ledger cannot be read.
@@ -570,7 +571,7 @@ func (v *visit) refuse() error {
 	if served, err := v.servePart(); served {
 		return err
 	}
-	if acceptsHTML(v.r) && !v.params.Has(paramCheckout) {
+	if acceptsHTML(v.r) && !v.params.Has(urlpath.ParamCheckout) {
 		if served, err := v.serveTeaser(); served {
 			return err
 		}
@@ -584,7 +585,7 @@ func (v *visit) refuse() error {
 		return v.misconfigured(err)
 	case acceptsHTML(v.r):
 		return v.showButtons(offers, mode(v.restarts()))
-	case v.params.Has(paramLink):
+	case v.params.Has(urlpath.ParamLink):
 		return v.problem(offers, linkEnded)
 	}
 	return v.problem(offers, howToBuy)

@@ -39,10 +39,9 @@ type Webhook struct {
 	// customer is kept. The default is to keep nothing.
 	KeepRefused bool `json:"keep_refused,omitempty"`
 
-	app      *App
-	logger   *zap.Logger
-	matchers caddyhttp.MatcherSets
-	quickly  quickMatcher // the matchers, for what is as plain as most
+	app     *App
+	logger  *zap.Logger
+	matcher fastMatcher
 }
 
 // Limits of a webhook.
@@ -59,10 +58,11 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
 	}
-	if err := h.matchers.FromInterface(loaded); err != nil {
+	var sets caddyhttp.MatcherSets
+	if err := sets.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
 	}
-	h.quickly = newQuickMatcher(h.matchers)
+	h.matcher = newFastMatcher(sets)
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -77,8 +77,8 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 }
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if len(h.matchers) > 0 {
-		if match, err := h.quickly.matches(r); err != nil || !match {
+	if len(h.matcher.sets) > 0 {
+		if match, err := h.matcher.match(r); err != nil || !match {
 			if err != nil {
 				return err
 			}

@@ -60,7 +60,7 @@ var mutants = []mutant{
 	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, ".", "TestT3AToken"},
 	{"T4 a token opens other passes", "handler.go", `sale == nil || !sale.opens(entry.Resource, r)`, `sale != nil && !sale.opens(entry.Resource, r)`, ".", "TestS4|TestT4"},
 	{"T4 a token of one path opens others", "offer.go", `if resource == pathResource(r) {`, `if resource != "" {`, ".", "TestT4APath"},
-	{"T4 a path that is sold may be disguised", "handler.go", `case !isPlain(r), byQuery,`, `case byQuery,`, ".", "TestT4APath"},
+	{"T4 a path that is sold may be obfuscated", "handler.go", `case !isUnambiguous(r), urlpath`, `case urlpath`, ".", "TestT4APath"},
 	{"G9 a header leads a teaser elsewhere", "teaser.go", `v.r.Header.Del(name) // also`, `_ = name // also`, ".", "TestG2NoTeaser"},
 	{"free samples do not end", "preview.go", `len(read.Pages) >= v.Preview.Pages`, `len(read.Pages) > 1000`, ".", "TestFreeSamplesEnd"},
 	{"T6 a sample counts for another gate", "preview.go", `read.Scope == v.previewScope()`, `read.Scope != ""`, ".", "TestT6APreview"},
@@ -108,42 +108,42 @@ var mutants = []mutant{
 	{"FA3 a page's policy keeps its form from the checkout", "page/page.go", `append([]string{"'self'"}, v.FormTargets...)`, `append([]string{"'self'"}, v.FormTargets[:0]...)`, "./page", "TestEveryKind"},
 	{"FA3 a return is refused for its headers", "visit.go", `!isPageRequest(v.r) && !v.isOwnReturn()`, `!isNavigation(v.r)`, ".", "TestFA3AReturn"},
 	{"C2 a form of another site starts a checkout", "navigation.go", `isPurchaseForm(v.r) && !v.isFromAnotherSite()`, `isPurchaseForm(v.r)`, ".", "TestC2AForm"},
-	{"FB1 what follows a script is free", "path.go", "\t\tinfos = append(infos, info)\n", "", ".", "TestFB1What"},
-	{"FB1 what follows a script is free below its folder", "path.go", `infos = append(infos, folder+info)`, `_ = info`, ".", "TestFB1What"},
-	{"FB1 a path amid many scripts is free", "path.go", `if len(found) > maxScripts || strings`, `if strings`, ".", "TestFB1What"},
-	{"FB1 a query that is a path is free", "path.go", `if !strings.HasPrefix(address.RawQuery, "/") {`, `if !strings.HasPrefix(address.RawQuery, "//") {`, ".", "TestFB1What"},
+	{"FB1 what follows a script is free", "internal/urlpath/aliases.go", "\t\troutes = append(routes, route)\n", "", "./internal/urlpath", "TestRoutes"},
+	{"FB1 what follows a script is free below its folder", "internal/urlpath/aliases.go", `routes = append(routes, folder+route)`, `_ = route`, "./internal/urlpath", "TestRoutes"},
+	{"FB1 a path amid many scripts is free", "internal/urlpath/aliases.go", `if len(found) > maxScripts || strings`, `if strings`, "./internal/urlpath", "TestRoutes"},
+	{"FB1 a query that is a path is free", "internal/urlpath/aliases.go", `strings.HasPrefix(address.RawQuery, "/")`, `strings.HasPrefix(address.RawQuery, "//")`, "./internal/urlpath", "TestRoutes"},
 	{"FB2 another spelling is sold", "checkout.go", `	if path == v.address.Path {
 		return nil
 	}`, `	if path != "" {
 		return nil
 	}`, ".", "TestFB2Other"},
-	{"FB2 index files hide one another", "resource.go", "\t\tp = bare\n", "\t\treturn bare\n", ".", "TestFB2AKey"},
+	{"FB2 index files hide one another", "internal/urlpath/urlpath.go", "\t\tp = bare\n", "\t\treturn bare\n", "./internal/urlpath", "TestCanonical"},
 	{"FB2 a folder is sold at the lower of two prices", "offer.go", `price, err, pricier = other, nil, path`, `pricier = ""`, ".", "TestFB2Other"},
 	{"FB2 a folder is not the key of its index page", "offer.go", `!isRewritten(r) && !strings.Contains(s.Key, "{http.request.uri.path")`, `!isRewritten(r)`, ".", "TestFB2AFolderIsAKey"},
-	{"FB2 a rewritten path loses its key", "resource.go", `return !strings.HasSuffix(originalURL(r).Path, r.URL.Path)`, `return false`, ".", "TestFB2ARewritten"},
-	{"FA3 an extension by a button is a second purchase", "offerpage.go", `params = append(params, paramExtend, "1")`, `_ = paramExtend`, ".", "TestFA3WhoIsTakenForAProgramExtends"},
+	{"FB2 a rewritten path loses its key", "coverage.go", `return !strings.HasSuffix(originalURL(r).Path, r.URL.Path)`, `return false`, ".", "TestFB2ARewritten"},
+	{"FA3 an extension by a button is a second purchase", "offerpage.go", `params = append(params, urlpath.ParamExtend, "1")`, `_ = urlpath.ParamExtend`, ".", "TestFA3WhoIsTakenForAProgramExtends"},
 	{"FA3 a policy lets a form lead by http alone", "session/hosts.go", `scheme := "https:"`, `scheme := "http:"`, "./session", "."},
-	{"FB2 a key is looked up by the spelling", "offer.go", `path = canonicalPath(path)`, `path = path + ""`, ".", "TestFB2AKey"},
+	{"FB2 a key is looked up by the spelling", "offer.go", `path = urlpath.Canonical(path)`, `path = path + ""`, ".", "TestFB2AKey"},
 	{"FB2 a path behind a script is sold", "handler.go", `return h.looksUpPaths || err != nil || !direct`, `return err != nil || !direct`, ".", "TestFB2Other"},
 	{"C2 crawlers start checkouts", "navigation.go", `return !isCrawler(r.UserAgent())`, `return true`, ".", "TestC2"},
 	{"C3 an open checkout is not reused", "checkout.go", `&& entry.Reusable(now()) {`, `&& entry.Reusable(now().Add(time.Hour)) {`, ".", "TestC3S1"},
 	{"C1 the limits are not applied", "checkout.go", `if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok {`, `if wait, ok := v.app.limiter.Allow(v.clientIP()); !ok && wait < 0 {`, ".", "TestC1"},
 
-	{"G2 a path is taken for plain", "quickpath.go", `case c == '/' && (i == 0 || !separated), c == '.' && !separated:`, `case c == '/', c == '.' && i >= 0:
-			_ = separated`, ".", "FuzzQuick"},
-	{"G2 what differs in case is taken for plain", "quickpath.go", `case 'a' <= c && c <= 'z',`, `case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z',`, ".", "FuzzQuick"},
+	{"G2 a path is taken for plain", "internal/urlpath/urlpath.go", `case c == '/' && (i == 0 || !separated), c == '.' && !separated:`, `case c == '/', c == '.' && i >= 0:
+			_ = separated`, "./internal/urlpath", "TestIsPlain"},
+	{"G2 what differs in case is taken for plain", "internal/urlpath/urlpath.go", `case 'a' <= c && c <= 'z',`, `case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z',`, "./internal/urlpath", "TestIsPlain"},
 	{"an outer gate's visitor is forgotten at an inner gate's free page", "admission.go", `if isSet && by == nil {`, `if isSet && by != nil {`, ".", "TestNested"},
-	{"G1 what lies below a page is far from it", "quickpath.go", `strings.HasPrefix(pattern, path) || strings.HasPrefix(path, pattern)`, `strings.HasPrefix(pattern, path)`, ".", "FuzzFar|TestGPath"},
+	{"G1 what lies below a page is far from it", "fastmatcher.go", `strings.HasPrefix(pattern, path) || strings.HasPrefix(path, pattern)`, `strings.HasPrefix(pattern, path)`, ".", "FuzzFar|TestGPath"},
 	{"a header's map grows", "response.go", `	switch vary := header["Vary"]; {`, `	header["Cache-Control"] = lines[:1:1]
 	switch vary := header["Vary"]; {`, ".", "TestAPrivateAnswer"},
-	{"G2 disguises are not looked through", "path.go", "\treturn h.disguised(r, original)\n", "\treturn outside, nil\n", ".", "TestGPath"},
-	{"G1 only the path itself is matched", "path.go", "h.matchesAny(r, everyday(r.URL.Path), r)", "h.matchesAny(r, nil, r)", ".", "TestGPath"},
-	{"G9 headers that name another path are believed", "path.go", `for _, name := range overrides {`, `for _, name := range overrides[:0] {`, ".", "TestGHeaders"},
+	{"G2 obfuscations are not covered", "coverage.go", "\treturn m.obfuscations(r, original)\n", "\treturn notCovered, nil\n", ".", "TestGPath"},
+	{"G1 only the path itself is matched", "coverage.go", "m.matchAny(r, urlpath.Aliases(r.URL.Path), r)", "m.matchAny(r, nil, r)", ".", "TestGPath"},
+	{"G9 headers that name another path are believed", "internal/urlpath/obfuscations.go", `for _, name := range OverrideHeaders {`, `for _, name := range OverrideHeaders[:0] {`, "./internal/urlpath", "TestOverrides"},
 	{"G6 other methods pass", "handler.go", "\tverdict, known := h.decide(r, site, nil)\n\tif h.isBehindScript", "\tif r.Method != http.MethodGet {\n\t\treturn next.ServeHTTP(w, r)\n\t}\n\tverdict, known := h.decide(r, site, nil)\n\tif h.isBehindScript", ".", "TestGHeaders|TestC2"},
 	{"G8 an upgrade passes", "handler.go", "\tverdict, known := h.decide(r, site, nil)\n\tif h.isBehindScript", "\tif r.Header.Get(\"Upgrade\") != \"\" {\n\t\treturn next.ServeHTTP(w, r)\n\t}\n\tverdict, known := h.decide(r, site, nil)\n\tif h.isBehindScript", ".", "TestGHeaders|TestC2"},
 	{"G12 a client's claim stands on free pages", "identity.go", `return t != nil, true`, `return t != nil || key != "", true`, ".", "TestG12"},
 	{"G13 headers of any size are read", "handler.go", `return total > maxHeaderBytes`, `return total < 0`, ".", "TestG13"},
-	{"R1 a path may name another host", "response.go", "return \"/\" + strings.TrimLeft(target, `/\\`)", "return target", ".", "TestRRedirects"},
+	{"R1 a path may name another host", "internal/urlpath/urlpath.go", "return \"/\" + strings.TrimLeft(string(kept), `/\\`)", "return string(kept)", "./internal/urlpath", "TestLocal"},
 	{"R2 the Host header's port is believed", "site.go", `if claimed == "" || slices.Contains(a.ports, claimed) || len(a.ports) == 0 {`, `if claimed != "0" {`, ".", "TestRRedirects"},
 
 	{"P4 tried again and again", "session/client.go", `maxTries = 3`, `maxTries = 30`, "./session", "."},
@@ -156,7 +156,7 @@ var mutants = []mutant{
 	{"H2 a redirect may be stored", "response.go", `header.Set("Cache-Control", "no-store")`, `header.Set("Cache-Control", "private")`, ".", "TestVisitorPays"},
 	{"the checkout URL is logged", "response.go", `scheme+"://"+host+"/")`, `scheme+"://"+host+"/"+rest)`, ".", "TestSecretsStay"},
 	{"a literal secret is accepted", "credentials.go", `if isOne && closed && !`, `if isOne || !closed || !`, ".", "TestAdapt"},
-	{"the session is created before the target is known to fit", "checkout.go", `if len(v.target) > maxTarget {`, `if len(v.target) < 0 {`, ".", "TestTooLong"},
+	{"the session is created before the target is known to fit", "checkout.go", `if len(v.target) > urlpath.MaxTarget {`, `if len(v.target) < 0 {`, ".", "TestTooLong"},
 
 	{"S3 a payment is claimed twice", "ledger/devices.go", `if claimant != "" && claimant != d.ID {`, `if claimant == "x" {`, "./ledger", "TestClaims|TestTwoProcesses"},
 	{"S3 what was not sold so is claimed", "claim.go", `case !payment.Terms.Claim:`, `case id == "":`, ".", "TestS3NobodyClaims"},
@@ -166,8 +166,8 @@ var mutants = []mutant{
 	{"a form of another site takes a place", "device.go", `if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" {`, `if from := v.r.Header.Get("Sec-Fetch-Site"); from == "x" {`, ".", "TestT6WhatIs"},
 	{"a device whose place is gone stays", "internal/access/access.go", `if t.Link == "" && !h.`, `if t.Link == "x" && !h.`, ".", "TestADeviceThatWas"},
 	{"a device link has no end", "receipt.go", `v.target, now().Add(deviceLife))`, `v.target, now().Add(100*deviceLife))`, ".", "TestT6WhatIs"},
-	{"T4 a private address opens others", "link.go", `entry.Link != linkScope(site, entry.Pass, linkTarget(askedFor(address)))`, `entry.Link == ""`, ".", "TestT4APrivate"},
-	{"T4 a private address may be disguised", "link.go", `|| !isPlain(r) {`, `{`, ".", "TestT4APrivate"},
+	{"T4 a private address opens others", "link.go", `entry.Link != linkScope(site, entry.Pass, urlpath.PageTarget(urlpath.Target(address)))`, `entry.Link == ""`, ".", "TestT4APrivate"},
+	{"T4 a private address may be obfuscated", "link.go", `|| !isUnambiguous(r) {`, `{`, ".", "TestT4APrivate"},
 	{"T6 a private address is a token", "internal/access/access.go", `case known.Site != site || known.Link != "":`, `case known.Site != site:`, ".", "TestT4APrivate"},
 	{"a private address gives the receipt away", "handler.go", `case own && known.Link == "" && isReturn`, `case own && isReturn`, ".", "TestT4APrivate|TestAPrivate"},
 	{"G6 a private address writes", "link.go", `r.Method != http.MethodGet && r.Method != http.MethodHead`, `r.Method == ""`, ".", "TestT4APrivate"},
@@ -182,12 +182,12 @@ var mutants = []mutant{
 	{"another's purchase replaces the visitor's own", "device.go", `case v.openBy(purchase.Product) != nil:`, `case v.openBy(purchase.Product) != nil && id == "":`, ".", "TestADeviceLinkDoes"},
 	{"a shorter purchase replaces a longer one", "visit.go", `if known := v.openBy(granted.Pass); known != nil && endsAfter(known, granted) {`, `if known := v.openBy(granted.Pass); known != nil && known.Site == "" {`, ".", "TestTheLonger|TestWhatIsKept"},
 
-	{"a teaser block falls through to the paid page", "teaser.go", `ServeHTTP(w, request, emptyHandler)`, `ServeHTTP(w, request, v.onward)`, ".", "TestNoTeaserLeads"},
+	{"a teaser block falls through to the paid page", "teaser.go", `ServeHTTP(w, request, emptyHandler)`, `ServeHTTP(w, request, v.next)`, ".", "TestNoTeaserLeads"},
 	{"a teaser's address is changed in a copy", "teaser.go", `*v.r.URL = teaser`, `request.URL = &teaser`, ".", "TestNoTeaserLeads"},
 	{"G8 a teaser is upgraded", "teaser.go", `"Upgrade", "Connection", "Http2-Settings",`, `"Http2-Settings",`, ".", "TestG8NoTeaser"},
 	{"a teaser that an application has not ends the connection", "response.go", `if reason := recover(); reason != nil && reason != http.ErrAbortHandler {`, `if reason := recover(); reason != nil {`, ".", "TestATeaserThat"},
 	{"a form pays twice", "programs.go", `if answered, err := v.owedTo(known); answered {`, `if answered, err := v.owedTo(known); answered && err != nil {`, ".", "TestAFormDoes"},
-	{"keys see the gate's own query", "handler.go", `r.URL.RawQuery, _ = cleanQuery(came)`, `r.URL.RawQuery = came`, ".", "TestAKeyMayBe"},
+	{"keys see the gate's own query", "handler.go", `r.URL.RawQuery, _ = urlpath.CleanQuery(came)`, `r.URL.RawQuery = came`, ".", "TestAKeyMayBe"},
 	{"what is paid is forgotten for another checkout", "room.go", `case errors.Is(err, ledger.ErrNotFound):`, `case err == nil || errors.Is(err, ledger.ErrNotFound):`, ".", "TestManyKeys|TestLatePaymentAfter"},
 	{"cookies fill the requests", "room.go", `v.pending.bought > limit {
 			return`, `v.pending.bought > 1<<20 {
@@ -199,15 +199,15 @@ var mutants = []mutant{
 	{"S3 an old payment is claimed", "claim.go", `now().Sub(purchase.CreatedAt) > claimLife:`, `now().Sub(purchase.CreatedAt) < 0:`, ".", "TestS3AnOld"},
 	{"S3 a form is as good as its place", "device.go", `age <= formLife`, `age <= 1000*formLife`, ".", "TestS3AFormIsNot"},
 	{"an access log of secrets is found well", "check_logs.go", `strings.Contains(line(address, "", ""), sampleValue)`, `address == ""`, ".", "TestCheckFinds"},
-	{"an address of its own stands in a Referer", "original.go", `r.Header["Referer"][i] = cleanAddress(referer)`, `r.Header["Referer"][i] = referer`, ".", "TestPrivateAddressesStay"},
+	{"an address of its own stands in a Referer", "original.go", `r.Header["Referer"][i] = urlpath.CleanAddress(referer)`, `r.Header["Referer"][i] = referer`, ".", "TestPrivateAddressesStay"},
 	{"a private page tells its address", "handler.go", `w.Header().Set("Referrer-Policy", "no-referrer") // or`, `_ = 0 // or`, ".", "TestPrivateAddressesStay"},
 	{"another pass than was named is sold", "checkout.go", "\t\tif name != \"\" {\n\t\t\treturn nil", "\t\tif name == \"x\" {\n\t\t\treturn nil", ".", "TestAnotherPass"},
 	{"D3 a program is asked to pay for what cannot be told", "visit.go", `case verdict == access.Unknown && (`, `case verdict == access.Unknown && isNavigation(v.r) && (`, ".", "TestD3AProgram"},
-	{"a visitor comes back to another page", "wanted.go", `v.target = samePath(string(target))`, `_ = target`, ".", "TestVisitorsCome"},
+	{"a visitor comes back to another page", "returnto.go", `v.target = urlpath.Local(string(target))`, `_ = urlpath.Local(string(target))`, ".", "TestVisitorsCome"},
 	{"the receipt says today's price", "visit.go", `case page.Receipt, page.Gift, page.Given: // which`, `case page.Gift, page.Given: // which`, ".", "TestTheReceiptSays"},
 
-	{"S4 what a checkout brings back decides", "address.go", `query, found := cleanQuery(address.RawQuery)`, `query, found := cleanQuery(address.RawQuery)
-	if _, value, ok := strings.Cut(address.RawQuery, paramQuery+"="); ok {
+	{"S4 what a checkout brings back decides", "internal/urlpath/params.go", `query, found := CleanQuery(address.RawQuery)`, `query, found := CleanQuery(address.RawQuery)
+	if _, value, ok := strings.Cut(address.RawQuery, ParamQuery+"="); ok {
 		value, _, _ = strings.Cut(value, "&")
 		if raw, err := base64.RawURLEncoding.DecodeString(value); err == nil {
 			query, found = string(raw), true
@@ -217,13 +217,13 @@ var mutants = []mutant{
 	{"a teaser leads out of its folder", "teaser.go", `if strings.HasPrefix(name, "http.request.") && !ofPath && (`, `if strings.HasPrefix(name, "x.") && !ofPath && (`, ".", "TestATeaserBy"},
 	{"what has ended takes room", "room.go", "\t\tv.forgetEnded()\n", "", ".", "TestWhoBuysEvery"},
 	{"who has much may not extend", "room.go", `if v.extends == nil && !v.forProgram && v.pending.bought > limit {`, `if !v.forProgram && v.pending.bought > limit {`, ".", "TestWhoHasMuch"},
-	{"another site restarts", "visit.go", `return v.params.Has(paramRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"`, `return v.params.Has(paramRestart)`, ".", "TestRestartsOf"},
+	{"another site restarts", "visit.go", `return v.params.Has(urlpath.ParamRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"`, `return v.params.Has(urlpath.ParamRestart)`, ".", "TestRestartsOf"},
 	{"what may still be paid is forgotten", "room.go", `state != session.Cancelled && now().Before(entry.ExpiresAt) {`, `state == "x" {`, ".", "TestS7More"},
 	{"D2 a stalled storage holds visitors up", "room.go", `case err != nil:
 				return excess, err`, `case err != nil && excess < 0:
 				return excess, err`, ".", "TestD2AStalled"},
 	{"own purchases are swallowed", "visit.go", `entry = entry.Keep(purchase.EndsAt, now()) // for`, `entry.Scope = "" // for`, ".", "TestTheLonger|TestWhatIsKept"},
-	{"an outer gate keeps what is for an inner one", "nested.go", `return v.saleOf(v.params.Get(paramCheckout)) == nil`, `return false`, ".", "TestNested"},
+	{"an outer gate keeps what is for an inner one", "nested.go", `return v.saleOf(v.params.Get(urlpath.ParamCheckout)) == nil`, `return false`, ".", "TestNested"},
 	{"an outer gate gives its own away", "nested.go", `return v.pendingFor(id) == nil && !v.hasToken(id)`, `return true`, ".", "TestS3|TestVisitorPays|TestTwoPasses|TestNested"},
 	{"a kept purchase hinders others", "visit.go", `entry.State == session.Kept && v.isNeedless(purchase) {`, `entry.State == "x" && v.isNeedless(purchase) {`, ".", "TestTheLonger|TestWhatIsKept"},
 	{"a decision is not heeded", "ledger/purchase.go", `if decision == Revoke {`, `if decision == Revoke && len(payments) == 0 {`, "./ledger", "TestTheOperator|TestW7Every"},

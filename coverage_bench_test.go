@@ -1,30 +1,30 @@
 package paywall
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"testing"
 )
 
-// BenchmarkReach is what it takes to find out whether a request is the gate's business:
-// every request of the site pays for that, and an odd path costs most.
-func BenchmarkReach(b *testing.B) {
+// BenchmarkCoverage is what every request of a site pays for a gate. An odd path costs most.
+func BenchmarkCoverage(b *testing.B) {
 	for _, gate := range []struct{ name, matcher string }{
 		{"folder", paidTree},
 		{"all but some", butFree},
 		{"expression", paidStarts},
 	} {
-		h := newGate(b, gate.matcher)
+		m := newGate(b, gate.matcher)
 		for _, bench := range []struct {
 			name, target string
-			want         reach
+			want         coverage
 		}{
 			{"covered", "/paid/article", covered},
-			{"outside", "/free/article", outside},
-			{"outside with a query", "/free/article?page=2&sort=title", outside},
-			{"outside with escapes", "/free/a%20title%20with%20%C3%BC", outside},
-			{"outside with an odd path", "/free/list;page=2/a:b%3Fc%2523.", outside},
-			{"disguised", "/free/..%252fpaid/article", ambiguous},
+			{"not covered", "/free/article", notCovered},
+			{"not covered with a query", "/free/article?page=2&sort=title", notCovered},
+			{"not covered with escapes", "/free/a%20title%20with%20%C3%BC", notCovered},
+			{"not covered with an odd path", "/free/list;page=2/a:b%3Fc%2523.", notCovered},
+			{"obfuscated", "/free/..%252fpaid/article", ambiguous},
 		} {
 			r, err := newRequest(bench.target)
 			if err != nil {
@@ -33,8 +33,29 @@ func BenchmarkReach(b *testing.B) {
 			b.Run(gate.name+"/"+bench.name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if got, err := h.reach(r); err != nil || got != bench.want {
+					if got, err := m.coverage(r); err != nil || got != bench.want {
 						b.Fatal(got, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkFastMatcher compares a gate on a folder with and without the fast matcher.
+func BenchmarkFastMatcher(b *testing.B) {
+	for name, target := range map[string]string{"covered": "/paid/article", "not covered": "/free/article"} {
+		r, err := newRequest(target)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, enabled := range []bool{true, false} {
+			m := newGate(b, paidTree)
+			m.fast.enabled = enabled
+			b.Run(fmt.Sprintf("%s/%t", name, enabled), func(b *testing.B) {
+				for b.Loop() {
+					if _, err := m.coverage(r); err != nil {
+						b.Fatal(err)
 					}
 				}
 			})

@@ -11,15 +11,16 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-func (r reach) String() string {
-	return [...]string{"outside", "covered", "ambiguous"}[r]
+func (c coverage) String() string {
+	return [...]string{"not covered", "covered", "ambiguous"}[c]
 }
 
-// newGate makes a handler with the matchers of a named matcher's block, one on
-// each line.
-func newGate(t testing.TB, matchers string) *Handler {
+// newGate is the matcher of a gate with the matchers of a named matcher's block, one on each line.
+func newGate(t testing.TB, matchers string) *coverageMatcher {
 	t.Helper()
 	d := caddyfile.NewTestDispenser("@gate {\n" + matchers + "\n}")
 	d.Next()
@@ -33,7 +34,7 @@ func newGate(t testing.TB, matchers string) *Handler {
 	if err := h.provisionMatchers(ctx); err != nil {
 		t.Fatalf("matchers %q: %v", matchers, err)
 	}
-	return h
+	return &h.matcher
 }
 
 // newRequest reads a request as the server does, and prepares it as Caddy does.
@@ -71,13 +72,12 @@ const (
 	paidButPreview = "path /paid/*\nnot path /paid/preview /paid/preview/*"
 )
 
-// TestReachDisguises: what leads behind a gate in somebody's reading is never
-// outside of it.
-func TestReachDisguises(t *testing.T) {
+// TestCoverageOfObfuscations: a path that leads behind a gate in somebody's reading is covered or refused.
+func TestCoverageOfObfuscations(t *testing.T) {
 	for _, group := range []struct {
 		id      string
 		gates   []string
-		want    reach
+		want    coverage
 		targets []string
 	}{
 		{"G1", []string{paidTree, paidFolder, paidExact, paidPrefix, paidPattern}, covered, []string{"/paid", "/paid/", "/paid?x=/free", "/Paid", "/paid//"}},
@@ -151,49 +151,49 @@ func TestReachDisguises(t *testing.T) {
 		{"without a path", []string{paidTree, paidExact, paidPDFs}, ambiguous, []string{"http:paid/a", "http:a.pdf", "x:%2fpaid/a"}},
 	} {
 		for _, gate := range group.gates {
-			h := newGate(t, gate)
+			m := newGate(t, gate)
 			for _, target := range group.targets {
 				t.Run(group.id+"/"+gate+"/"+strings.ReplaceAll(target, "/", "∕"), func(t *testing.T) {
-					expectReach(t, h, target, group.want)
+					expectCoverage(t, m, target, group.want)
 				})
 			}
 		}
 	}
 }
 
-// expectReach fails where the verdict differs. A request that Go's own server
+// expectCoverage fails where the verdict differs. A request that Go's own server
 // refuses, or that is covered where it is expected to be ambiguous, is as good.
-func expectReach(t *testing.T, h *Handler, target string, want reach, lines ...string) {
+func expectCoverage(t *testing.T, m *coverageMatcher, target string, want coverage, lines ...string) {
 	t.Helper()
 	r, err := newRequest(target, lines...)
 	if err != nil {
-		if want == outside {
+		if want == notCovered {
 			t.Errorf("%s: %v", target, err)
 		}
 		return
 	}
-	if got := reachOf(t, h, r); got != want && (want != ambiguous || got != covered) {
+	if got := coverageOf(t, m, r); got != want && (want != ambiguous || got != covered) {
 		t.Errorf("%s is %s, want %s", target, got, want)
 	}
 }
 
-// reachOf fails, and names the request, where reach panics or returns an error.
-func reachOf(t *testing.T, h *Handler, r *http.Request) (got reach) {
+// coverageOf fails, and names the request, where coverage panics or returns an error.
+func coverageOf(t *testing.T, m *coverageMatcher, r *http.Request) (got coverage) {
 	t.Helper()
 	defer func() {
 		if reason := recover(); reason != nil {
 			t.Errorf("%s: panic: %v", r.RequestURI, reason)
 		}
 	}()
-	got, err := h.reach(r)
+	got, err := m.coverage(r)
 	if err != nil {
 		t.Errorf("%s: %v", r.RequestURI, err)
 	}
 	return got
 }
 
-// TestReachHonest: the addresses of an ordinary site stay open beside a gate.
-func TestReachHonest(t *testing.T) {
+// TestCoverageOfHonestPaths: the addresses of an ordinary site stay open beside a gate.
+func TestCoverageOfHonestPaths(t *testing.T) {
 	honest := []string{
 		"/", "/index.html", "/about", "/about/", "/style.css", "/img/logo@2x.png", "/favicon.ico", "/.well-known/security.txt", "/robots.txt",
 		"/Annual%20Report%202026.html", "/a+b", "/c++/", "/100%25", "/100%25%20free", "/50%25-off/", "/price-is-5%E2%82%AC", "/caf%C3%A9", "/caf%E9", "/über-uns/",
@@ -204,10 +204,10 @@ func TestReachHonest(t *testing.T) {
 		"/search?q=/paid/a&next=..%2fpaid", "/free/a", "/" + strings.Repeat("long-title-", 300), "/" + strings.Repeat("%E6%97%A5", 600),
 	}
 	for _, gate := range []string{paidTree, paidExact, paidFolder, paidPage, paidPDFs, paidScripts, paidPattern, paidStarts, paidOnHost, paidButPreview} {
-		h := newGate(t, gate)
+		m := newGate(t, gate)
 		for _, target := range honest {
 			t.Run(gate+"/"+strings.ReplaceAll(shorten(target), "/", "∕"), func(t *testing.T) {
-				expectReach(t, h, target, outside)
+				expectCoverage(t, m, target, notCovered)
 			})
 		}
 	}
@@ -223,18 +223,18 @@ func TestReachHonest(t *testing.T) {
 		"path /paid/* *.pdf":   {"/paid.pdfx", "/pdf", "/a.pdfs/b"},
 		"not path_regexp ^/F/": {"/F/a", "/F/a%20b"},
 	} {
-		h := newGate(t, gate)
+		m := newGate(t, gate)
 		for _, target := range targets {
 			t.Run(gate+"/"+strings.ReplaceAll(target, "/", "∕"), func(t *testing.T) {
-				expectReach(t, h, target, outside)
+				expectCoverage(t, m, target, notCovered)
 			})
 		}
 	}
 }
 
-// TestReachExceptions: what a `not` exempts is no way around the rest.
-func TestReachExceptions(t *testing.T) {
-	for gate, targets := range map[string]map[string]reach{
+// TestCoverageExceptions: what a `not` exempts is no way around the rest.
+func TestCoverageExceptions(t *testing.T) {
+	for gate, targets := range map[string]map[string]coverage{
 		butFreePages: {
 			"/a": covered, "/login/": covered, "/login/a": covered, "/login;/a": covered, "/style.css.gz": covered, "/index.html": covered,
 			"/a;.js": ambiguous, "/a%00.js": ambiguous, "/a%23.js": ambiguous, "/a%3f.js": ambiguous,
@@ -244,65 +244,65 @@ func TestReachExceptions(t *testing.T) {
 			`/paid/preview/..\a`: ambiguous, "/paid;/a": ambiguous, "/paid": covered,
 		},
 	} {
-		h := newGate(t, gate)
+		m := newGate(t, gate)
 		for target, want := range targets {
 			t.Run(gate+"/"+strings.ReplaceAll(target, "/", "∕"), func(t *testing.T) {
-				expectReach(t, h, target, want)
+				expectCoverage(t, m, target, want)
 			})
 		}
 	}
 }
 
-// TestReachG9: headers that name another path do not open the gate, and neither
+// TestCoverageG9: headers that name another path do not open the gate, and neither
 // do those that name the same one close anything.
-func TestReachG9(t *testing.T) {
-	h := newGate(t, paidTree)
-	for _, name := range overrides {
+func TestCoverageG9(t *testing.T) {
+	m := newGate(t, paidTree)
+	for _, name := range urlpath.OverrideHeaders {
 		for _, value := range []string{
 			"/paid/a", "paid/a", "/paid", "//paid/a", "/paid/a?x=1", "http://example.com/paid/a", "https://example.com//paid/a", "/%70aid/a", "/%2570aid/a", `/x/..\paid\a`, "/x/..;/paid/a", "/PAID/a",
 		} {
 			t.Run(name+"/"+strings.ReplaceAll(value, "/", "∕"), func(t *testing.T) {
-				expectReach(t, h, "/free", ambiguous, name+": "+value)
-				expectReach(t, h, "/free", ambiguous, strings.ToLower(name)+": /other", strings.ToUpper(name)+": "+value)
+				expectCoverage(t, m, "/free", ambiguous, name+": "+value)
+				expectCoverage(t, m, "/free", ambiguous, strings.ToLower(name)+": /other", strings.ToUpper(name)+": "+value)
 			})
 		}
 		t.Run(name+" of an honest proxy", func(t *testing.T) {
 			for _, value := range []string{"/", "/free", "/free?x=/paid/a", "http://example.com/free", "/free%20a"} {
-				expectReach(t, h, "/free", outside, name+": "+value)
+				expectCoverage(t, m, "/free", notCovered, name+": "+value)
 			}
-			expectReach(t, h, "/paid/a", covered, name+": /free")
-			expectReach(t, newGate(t, butFree), "/free/a%20b;c", outside, name+": /free/a%20b;c?d")
+			expectCoverage(t, m, "/paid/a", covered, name+": /free")
+			expectCoverage(t, newGate(t, butFree), "/free/a%20b;c", notCovered, name+": /free/a%20b;c?d")
 		})
 	}
 	for _, line := range []string{"X-Forwarded-Host: other.example", "X-HTTP-Method-Override: HEAD", "X-Forwarded-Proto: ftp", "Referer: /paid/a"} {
-		expectReach(t, h, "/paid/a", covered, line)
-		expectReach(t, h, "/free", outside, line)
+		expectCoverage(t, m, "/paid/a", covered, line)
+		expectCoverage(t, m, "/free", notCovered, line)
 	}
 }
 
-// TestReachG10: the address before a rewrite counts as well as the one after it.
-func TestReachG10(t *testing.T) {
+// TestCoverageG10: the address before a rewrite counts as well as the one after it.
+func TestCoverageG10(t *testing.T) {
 	for _, test := range []struct {
 		gate, target, rewritten string
-		want                    reach
+		want                    coverage
 	}{
-		{paidTree, "/paid/a", "/files/a", covered},               // rewrite
-		{paidTree, "/pretty", "/paid/a", covered},                // rewrite
-		{paidTree, "/shop/paid/a", "/paid/a", covered},           // handle_path
-		{paidTree, "/shop/paid", "/paid", covered},               // handle_path
-		{paidTree, "/shop/..;/paid/a", "/..;/paid/a", ambiguous}, // handle_path
-		{paidTree, "/shop/free", "/free", outside},               // handle_path
-		{paidTree, "/paid;x/a", "/files/a", ambiguous},           // rewrite
-		{paidTree, "/%2570aid/a", "/index.php", ambiguous},       // try_files … /index.php
-		{paidTree, "/about", "/about.html", outside},             // try_files {path} {path}.html
-		{paidExact, "/paid", "/paid.html", covered},              // try_files {path} {path}.html
-		{paidExact, "/paid.html", "/paid.html", covered},         // try_files {path} {path}.html
-		{paidPage, "/paid", "/paid.html", covered},               // try_files {path} {path}.html
-		{butFree, "/shop/free/a", "/free/a", outside},            // handle_path
-		{butFree, "/shop/free/a%20b;c", "/free/a b;c", outside},  // handle_path
-		{butFree, "/shop/a", "/a", covered},                      // handle_path
-		{butFree, "/shop/free/..;/a", "/free/..;/a", ambiguous},  // handle_path
-		{paidStarts, "/paid/a", "/404.html", covered},            // handle_errors
+		{paidTree, "/paid/a", "/files/a", covered},                 // rewrite
+		{paidTree, "/pretty", "/paid/a", covered},                  // rewrite
+		{paidTree, "/shop/paid/a", "/paid/a", covered},             // handle_path
+		{paidTree, "/shop/paid", "/paid", covered},                 // handle_path
+		{paidTree, "/shop/..;/paid/a", "/..;/paid/a", ambiguous},   // handle_path
+		{paidTree, "/shop/free", "/free", notCovered},              // handle_path
+		{paidTree, "/paid;x/a", "/files/a", ambiguous},             // rewrite
+		{paidTree, "/%2570aid/a", "/index.php", ambiguous},         // try_files … /index.php
+		{paidTree, "/about", "/about.html", notCovered},            // try_files {path} {path}.html
+		{paidExact, "/paid", "/paid.html", covered},                // try_files {path} {path}.html
+		{paidExact, "/paid.html", "/paid.html", covered},           // try_files {path} {path}.html
+		{paidPage, "/paid", "/paid.html", covered},                 // try_files {path} {path}.html
+		{butFree, "/shop/free/a", "/free/a", notCovered},           // handle_path
+		{butFree, "/shop/free/a%20b;c", "/free/a b;c", notCovered}, // handle_path
+		{butFree, "/shop/a", "/a", covered},                        // handle_path
+		{butFree, "/shop/free/..;/a", "/free/..;/a", ambiguous},    // handle_path
+		{paidStarts, "/paid/a", "/404.html", covered},              // handle_errors
 	} {
 		t.Run(test.gate+"/"+strings.ReplaceAll(test.target+" "+test.rewritten, "/", "∕"), func(t *testing.T) {
 			r, err := newRequest(test.target)
@@ -310,49 +310,49 @@ func TestReachG10(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.URL.Path, r.URL.RawPath = test.rewritten, ""
-			if got := reachOf(t, newGate(t, test.gate), r); got != test.want {
+			if got := coverageOf(t, newGate(t, test.gate), r); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
 	}
 }
 
-// TestReachG11: the spelling of the host changes nothing.
-func TestReachG11(t *testing.T) {
-	h := newGate(t, paidOnHost)
+// TestCoverageG11: the spelling of the host changes nothing.
+func TestCoverageG11(t *testing.T) {
+	m := newGate(t, paidOnHost)
 	for _, host := range []string{"paid.example.com", "PAID.Example.COM", "paid.example.com.", "paid.example.com:8443", "paid.example.com.:8443"} {
 		t.Run(host, func(t *testing.T) {
-			expectReach(t, h, "/paid/a", covered, "Host: "+host)
-			expectReach(t, h, "/paid;x/a", ambiguous, "Host: "+host)
-			expectReach(t, h, "/free", outside, "Host: "+host)
+			expectCoverage(t, m, "/paid/a", covered, "Host: "+host)
+			expectCoverage(t, m, "/paid;x/a", ambiguous, "Host: "+host)
+			expectCoverage(t, m, "/free", notCovered, "Host: "+host)
 		})
 	}
-	expectReach(t, h, "/paid/a", outside, "Host: example.com")
+	expectCoverage(t, m, "/paid/a", notCovered, "Host: example.com")
 }
 
-// TestReachTwoGates: who has paid for the cheap gate does not come through it
+// TestCoverageTwoGates: who has paid for the cheap gate does not come through it
 // to what the dear one guards.
-func TestReachTwoGates(t *testing.T) {
+func TestCoverageTwoGates(t *testing.T) {
 	cheap, dear := newGate(t, "path /articles/*"), newGate(t, "path /vip/*")
 	for _, target := range []string{
 		"/articles/../vip/a", "/articles/..;/vip/a", "/articles/%2e%2e/vip/a", "/articles/%252e%252e/vip/a", `/articles/..\vip\a`, "/articles/..%2fvip%2fa", "/articles/..%00/vip/a",
 		"/articles/%2e%2e;/vip;x/a", "/articles//..//vip/a", "/articles/..%20/vip/a", "/articles/x/..%c0%af..%c0%afvip/a",
 	} {
 		t.Run(strings.ReplaceAll(target, "/", "∕"), func(t *testing.T) {
-			expectReach(t, dear, target, ambiguous)
+			expectCoverage(t, dear, target, ambiguous)
 		})
 	}
-	expectReach(t, cheap, "/articles/a", covered)
-	expectReach(t, dear, "/articles/a", outside)
-	expectReach(t, cheap, "/vip/a", outside)
-	expectReach(t, cheap, "/vip/../articles/a", covered)
-	expectReach(t, dear, "/articles/a", ambiguous, "X-Rewrite-Url: /vip/a")
+	expectCoverage(t, cheap, "/articles/a", covered)
+	expectCoverage(t, dear, "/articles/a", notCovered)
+	expectCoverage(t, cheap, "/vip/a", notCovered)
+	expectCoverage(t, cheap, "/vip/../articles/a", covered)
+	expectCoverage(t, dear, "/articles/a", ambiguous, "X-Rewrite-Url: /vip/a")
 }
 
-// TestReachPlaceholders: matchers that read placeholders of other handlers read
+// TestCoveragePlaceholders: matchers that read placeholders of other handlers read
 // them for other paths too.
-func TestReachPlaceholders(t *testing.T) {
-	h := newGate(t, "expression {plan} != 'free'")
+func TestCoveragePlaceholders(t *testing.T) {
+	m := newGate(t, "expression {plan} != 'free'")
 	r, err := newRequest("/a%20b")
 	if err != nil {
 		t.Fatal(err)
@@ -360,35 +360,35 @@ func TestReachPlaceholders(t *testing.T) {
 	replacer := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	began := caddyhttp.GetVar(r.Context(), "start_time")
 	replacer.Set("plan", "free") // as the directive map does
-	if got, err := h.reach(r); err != nil || got != outside {
-		t.Errorf("got %s (%v), want outside", got, err)
+	if got, err := m.coverage(r); err != nil || got != notCovered {
+		t.Errorf("got %s (%v), want not covered", got, err)
 	}
 	if caddyhttp.GetVar(r.Context(), "start_time") != began {
 		t.Error("asking about other paths changed the variables of the request")
 	}
 	replacer.Set("plan", "paid")
-	if got, err := h.reach(r); err != nil || got != covered {
+	if got, err := m.coverage(r); err != nil || got != covered {
 		t.Errorf("got %s (%v), want covered", got, err)
 	}
 }
 
-// TestReachFails: a matcher that fails does not open the gate.
-func TestReachFails(t *testing.T) {
-	h := newGate(t, "expression {http.request.uri.path}.size() > int({http.request.header.X-N})")
+// TestCoverageFails: a matcher that fails does not open the gate.
+func TestCoverageFails(t *testing.T) {
+	m := newGate(t, "expression {http.request.uri.path}.size() > int({http.request.header.X-N})")
 	r, err := newRequest("/a", "X-N: none")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := h.reach(r); err == nil || got == outside {
+	if got, err := m.coverage(r); err == nil || got == notCovered {
 		t.Errorf("got %s and no error", got)
 	}
 }
 
 // What a hostile path costs.
-func BenchmarkReachHostile(b *testing.B) {
+func BenchmarkCoverageHostile(b *testing.B) {
 	const size = 15 << 10 // what Caddy lets through by default
 	for _, gate := range []string{paidTree, butFree, paidStarts, "path_regexp ^/paid/"} {
-		h := newGate(b, gate)
+		m := newGate(b, gate)
 		for name, target := range map[string]string{
 			"semicolons": "/free/" + strings.Repeat(";/", size/2), "percent": "/free/" + strings.Repeat("%25", size/3), "dots": "/free/" + strings.Repeat("../free/", size/8),
 			"slashes": strings.Repeat("/", size), "unicode": "/free/" + strings.Repeat("%EF%BD%90", size/9), "onion": "/free/%" + strings.Repeat("25", size/2) + "70",
@@ -401,7 +401,7 @@ func BenchmarkReachHostile(b *testing.B) {
 					b.Fatal(err)
 				}
 				for b.Loop() {
-					if _, err := h.reach(r); err != nil {
+					if _, err := m.coverage(r); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -410,10 +410,10 @@ func BenchmarkReachHostile(b *testing.B) {
 	}
 }
 
-// TestReachNeverPanics: letters whose lower case has another length.
-func TestReachNeverPanics(t *testing.T) {
+// TestCoverageNeverPanics: letters whose lower case has another length.
+func TestCoverageNeverPanics(t *testing.T) {
 	for _, gate := range []string{paidTree, paidPDFs, butFree, paidPattern} {
-		h := newGate(t, gate)
+		m := newGate(t, gate)
 		for _, odd := range []string{"%E2%84%AA", "%C4%B0", "%C8%BA", "%ff", "%C0", "%E1", "%F0%80", "%ED%A0%80", "%00", "İ", "ẞ"} {
 			for _, rest := range []string{"", ".gz", "%25u0070", "%25u00", "%25", "%252", "%c0", "/index.html", ".html.gz", ".php/", ";", "%25uD800"} {
 				for n := range 4 {
@@ -422,7 +422,7 @@ func TestReachNeverPanics(t *testing.T) {
 					if err != nil {
 						continue
 					}
-					reachOf(t, h, r)
+					coverageOf(t, m, r)
 				}
 			}
 		}

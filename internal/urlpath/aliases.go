@@ -1,0 +1,151 @@
+package urlpath
+
+import (
+	"net/url"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Names under which content is commonly served as well.
+var (
+	// Sidecars are the endings of precompressed files beside the original.
+	Sidecars = []string{".gz", ".br", ".zst"}
+	// indexes are the files that stand for their folder.
+	indexes = []string{
+		"/index.html", "/index.htm", "/index.txt", "/index.php", "/index.asp", "/index.aspx", "/index.jsp",
+		"/default.html", "/default.htm", "/default.asp", "/default.aspx",
+	}
+	// endings may be left out, as with `try_files {path} {path}.html`.
+	endings = []string{".html", ".htm", ".php"}
+	// scripts may be followed by a path of their own, as in /article.php/more.
+	scripts = regexp.MustCompile(`(?i)\.(php[0-9]?|pht|phtml|phar|aspx?|ashx|asmx|axd|svc|jspx?|cfml?|cfc|f?cgi|wsgi|pl|py)/`)
+	// anyScript has any ending of letters and digits: /v1.2/ is no script.
+	anyScript = regexp.MustCompile(`(?i)\.[a-z][a-z0-9]{0,7}/`)
+)
+
+// Bounds of a path with scripts; no honest path has more.
+const (
+	maxScripts    = 4
+	maxScriptDirs = 16 // folders above a script
+)
+
+// Aliases lists the paths that commonly lead to the same content. Each is a beginning of the clean path, in its own
+// or in lower case, with at most a slash or one name added.
+func Aliases(p string) []string {
+	clean := Clean(p)
+	aliases := aliasesOf(clean)
+	if lower := strings.ToLower(clean); lower != clean {
+		aliases = append(aliases, aliasesOf(lower)...)
+	}
+	return aliases
+}
+
+func aliasesOf(clean string) []string {
+	bare := strings.TrimSuffix(clean, "/")
+	aliases := make([]string, 0, 8)
+	aliases = append(aliases, bare+"/")
+	// Only a folder has an index file.
+	if bare != clean || !strings.Contains(path.Base(bare), ".") {
+		aliases = append(aliases, bare+"/index.html")
+	}
+	if bare != clean {
+		aliases = append(aliases, bare+"/index.txt")
+	}
+	if bare != "" {
+		aliases = append(aliases, bare)
+	}
+	for _, ending := range Sidecars {
+		if name, ok := cutEnding(bare, ending); ok {
+			bare = name
+			aliases = append(aliases, name)
+			break
+		}
+	}
+	for _, script := range find(scripts, bare) {
+		aliases = append(aliases, bare[:script[1]-1], bare[:script[0]])
+	}
+	for _, index := range indexes {
+		if folder, ok := cutEnding(bare, index); ok {
+			aliases = append(aliases, folder, folder+"/")
+		}
+	}
+	for _, ending := range endings {
+		if name, ok := cutEnding(bare, ending); ok {
+			aliases = append(aliases, name, name+"/")
+		}
+	}
+	return aliases
+}
+
+// cutEnding is strings.CutSuffix in any case of ASCII letters.
+func cutEnding(p, ending string) (string, bool) {
+	at := len(p) - len(ending)
+	if at < 0 || !strings.EqualFold(p[at:], ending) {
+		return p, false
+	}
+	return p[:at], true
+}
+
+// Routes lists the paths by which an application may route in place of the request's own. It is not ok if there are
+// more than an honest address has.
+func Routes(address *url.URL) (routes []string, ok bool) {
+	routes, ok = ScriptRoutes(address.Path)
+	route, isRouted := queryRoute(address)
+	if !isRouted {
+		return routes, ok
+	}
+	behindScripts, queryOK := ScriptRoutes(route)
+	return append(append(routes, route), behindScripts...), ok && queryOK && !isSuspicious(route)
+}
+
+// ScriptRoutes lists the paths that follow the name of a script, as in /blog/public/index.php/premium/post. Front
+// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script.
+func ScriptRoutes(p string) (routes []string, ok bool) {
+	if !mayHaveScript(p) {
+		return nil, true
+	}
+	p = Clean(p)
+	found := find(anyScript, p)
+	for _, script := range found {
+		route, folder := p[script[1]-1:], path.Dir(p[:script[1]-1])
+		if len(found) > maxScripts || strings.Count(folder, "/") > maxScriptDirs {
+			return nil, false
+		}
+		for ; folder != "/" && route != "/"; folder = path.Dir(folder) {
+			routes = append(routes, folder+route)
+		}
+		routes = append(routes, route)
+	}
+	return routes, true
+}
+
+// HasNestedScripts reports whether a path names a script behind another one.
+func HasNestedScripts(p string) bool { return len(find(anyScript, p)) > 1 }
+
+// IsRouted reports whether an application may route a request by something else than its path.
+func IsRouted(address *url.URL) bool {
+	return HasQueryRoute(address) || len(find(scripts, Clean(address.Path))) > 0
+}
+
+// HasQueryRoute reports whether a query begins with a path, as in /?/premium/post.
+func HasQueryRoute(address *url.URL) bool { return strings.HasPrefix(address.RawQuery, "/") }
+
+func queryRoute(address *url.URL) (route string, ok bool) {
+	route, _, _ = strings.Cut(address.RawQuery, "&")
+	return unescape(route), HasQueryRoute(address)
+}
+
+// find returns where the names of scripts end that are followed by more of the path, up to one more than allowed.
+func find(names *regexp.Regexp, p string) [][]int {
+	if !mayHaveScript(p) {
+		return nil
+	}
+	return names.FindAllStringIndex(p, maxScripts+1)
+}
+
+// mayHaveScript reports whether more of the path follows a name with a dot. It spares most requests 0.5 µs.
+func mayHaveScript(p string) bool {
+	_, behind, dot := strings.Cut(p, ".")
+	return dot && strings.Contains(behind, "/")
+}
