@@ -274,6 +274,9 @@ func TestAFeedThatWentBackDropsEverything(t *testing.T) {
 	}
 	// The same number of changes again does not bring back the old position.
 	w.tell(t, event(ledger.EventDisputed, "first"))
+	for i := range 5 { // more transactions than before
+		w.pay(t, payment(fmt.Sprint("later", i)))
+	}
 	if changes := w.poll(t, position); !changes.All {
 		t.Errorf("with as many changes as before, the poll says %+v", changes)
 	}
