@@ -20,9 +20,8 @@ type database interface {
 	// isLost reports whether an error is that of a connection that broke, so that it says nothing about the
 	// statement.
 	isLost(err error) bool
-	// reconnects is isLost for what was only read, so that it may be tried again. It sees to it that the next attempt
-	// gets a new connection.
-	reconnects(err error) bool
+	// dropIdle closes the connections that nobody uses: most often they were lost with one that was.
+	dropIdle()
 	// isFault reports whether an error is the database's, so that other statements would fail, too.
 	isFault(err error) bool
 	close() error

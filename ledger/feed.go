@@ -57,9 +57,11 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
 	deadline, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	changes, err := l.poll(deadline, db, since)
-	// A server that does not answer on one connection does not on the others either.
-	if err != nil && db.reconnects(err) && deadline.Err() == nil {
-		changes, err = l.poll(deadline, db, since)
+	if err != nil && db.isLost(err) {
+		db.dropIdle() // a server that does not answer on one connection does not on the others either
+		if deadline.Err() == nil {
+			changes, err = l.poll(deadline, db, since)
+		}
 	}
 	if err == nil {
 		err = db.check(deadline)

@@ -157,7 +157,7 @@ func (d *postgresDatabase) commitBy(ctx context.Context, deadline *statementDead
 	begun, err := d.begin(ctx, deadline, lock, args)
 	if err != nil && ctx.Err() == nil && d.isLost(err) {
 		// The connection was lost since it was last used, or its server may no longer be written.
-		dropIdle(d.writing, 1)
+		closeIdle(d.writing, 1)
 		begun, err = d.begin(ctx, deadline, lock, args)
 	}
 	if err != nil {
@@ -240,8 +240,8 @@ func (d *postgresDatabase) check(ctx context.Context) error {
 		err = errAsync
 	}
 	if err != nil {
-		dropIdle(d.writing, 1)
-		dropIdle(d.reading, readers)
+		closeIdle(d.writing, 1)
+		closeIdle(d.reading, readers)
 		return err
 	}
 	d.refill()

@@ -53,17 +53,10 @@ func (d *postgresDatabase) refill() {
 	}()
 }
 
-// reconnects also closes the idle connections: most often, they were lost with this one.
-func (d *postgresDatabase) reconnects(err error) bool {
-	if !d.isLost(err) {
-		return false
-	}
-	dropIdle(d.reading, readers)
-	return true
-}
+func (d *postgresDatabase) dropIdle() { closeIdle(d.reading, readers) }
 
-// dropIdle closes the idle connections of a pool. New ones may lead to another server.
-func dropIdle(pool *sql.DB, size int) {
+// closeIdle closes the idle connections of a pool. New ones may lead to another server.
+func closeIdle(pool *sql.DB, size int) {
 	pool.SetMaxIdleConns(0)
 	pool.SetMaxIdleConns(size)
 }

@@ -279,7 +279,7 @@ func (d *sqliteDatabase) checkPlace(ctx context.Context) error { return d.files.
 // isLost is never true: there are no connections to another process.
 func (d *sqliteDatabase) isLost(error) bool { return false }
 
-func (d *sqliteDatabase) reconnects(error) bool { return false }
+func (d *sqliteDatabase) dropIdle() {}
 
 func (d *sqliteDatabase) isFault(err error) bool {
 	var failure *sqlite.Error

@@ -98,7 +98,8 @@ func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(conte
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = f(ctx, db)
-	if err != nil && ctx.Err() == nil && db.reconnects(err) {
+	if err != nil && ctx.Err() == nil && db.isLost(err) {
+		db.dropIdle()
 		err = f(ctx, db)
 	}
 	err = unavailable(err)
