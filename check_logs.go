@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
@@ -112,7 +114,7 @@ func (e *examination) checkLogs() []finding {
 
 // givesAddresses reports whether who reads an address of a visitor can use the purchase.
 func (h *Handler) givesAddresses() bool {
-	return h.Links != nil || h.Claim != "" || slices.ContainsFunc(h.sales, func(sale *sale) bool { return sale.Devices != 1 })
+	return h.Links != nil || h.Claim != "" || slices.ContainsFunc(h.gate.Products, func(p *gates.Product) bool { return p.Config.Devices != 1 })
 }
 
 // leakedField is where a log of requests for a host shows secrets.
