@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -146,6 +147,7 @@ const DefaultPass = "default"
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	covers, _ := json.Marshal(h.MatchersRaw) // it was read from JSON
 	matcher, err := h.loadMatcher(ctx)
 	if err != nil {
 		return err
@@ -176,7 +178,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.siteURL, err = resolveSiteURL(h.SiteURL); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
-	h.build(matcher, products)
+	h.build(matcher, products, h.label()+"\n"+string(covers))
 	h.app.register(h)
 	return nil
 }
@@ -198,7 +200,7 @@ func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 // check checks the options of a gate that sells so many passes; errors name the fix.
 func (h *Handler) check(passes int) error {
 	checks := []error{
-		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(h.Claim),
+		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
 		admission.RequestHeaders(h.RequestHeaders).Check(), checkExpiresIn(h.ExpiresIn), checkCancelURL(h.CancelURL),
 	}
 	for name := range h.Metadata {
@@ -212,16 +214,15 @@ func (h *Handler) check(passes int) error {
 	return nil
 }
 
-// build makes the gate from its checked configuration.
-func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product) {
+// build makes the gate from its checked configuration; the id tells apart gates that sell the same.
+func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id string) {
 	tokens := h.app.tokens()
 	h.gate = gate.New(gate.Config{
 		Matcher: matcher, Products: products, Tokens: tokens, HasLinks: h.Links != nil,
 		Handler: h, SiteURL: h.siteURL, AppURL: h.app.siteURL,
 	})
-	covers, _ := json.Marshal(h.MatchersRaw) // it was read from JSON
 	config := checkout.Config{
-		ID: h.label() + "\n" + string(covers), OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
+		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
 		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.siteURL,
 		Order: checkout.OrderConfig{
 			ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
@@ -300,7 +301,7 @@ func (h *Handler) ownProduct() (*gate.Product, error) {
 const claimFirst = "first"
 
 func checkClaim(value string) error {
-	if value != "" && value != claimFirst {
+	if value != claimFirst {
 		return errors.New("claim takes one word: write `claim first`")
 	}
 	return nil

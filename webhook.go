@@ -79,7 +79,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 }
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if len(h.MatchersRaw) > 0 {
+	if len(h.matcher.Sets()) > 0 {
 		if match, err := h.matcher.Match(r); err != nil || !match {
 			if err != nil {
 				return err

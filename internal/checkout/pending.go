@@ -25,6 +25,7 @@ import (
 type pendingCookies struct {
 	all         []session.Pending // for any gate
 	here        []session.Pending // for this gate on this site
+	bytes       int               // of all
 	accessBytes int               // of the access cookies beside them
 }
 
@@ -55,6 +56,7 @@ func (v *Visit) readPending() pendingCookies {
 			return seen < 2*maxPending
 		}
 		found.all = append(found.all, entry)
+		found.bytes += len(name) + len(value)
 		if scopes[entry.Scope] {
 			found.here = append(found.here, entry)
 		}
@@ -190,11 +192,13 @@ func (v *Visit) opens(purchase ledger.Holding) bool {
 }
 
 // Cookie budget of one browser. Caddy refuses requests with more than 16 KB of headers, and the site has cookies of its
-// own. A pending cookie has about 330 bytes, an access cookie as many.
+// own. A pending cookie and an access cookie have about 400 bytes each.
 const (
-	maxPending     = 20      // checkouts that are kept, the newest
-	maxAccessBytes = 8 << 10 // of access cookies, beyond which no single resource is sold
-	wholePassBytes = 1 << 10 // more than that for a product that may replace many single resources
+	maxPending      = 20       // checkouts that are kept, the newest
+	maxCookieBytes  = 13 << 10 // of pending and access cookies together
+	minPendingBytes = 2 << 10  // that pending cookies may have in any case
+	maxAccessBytes  = 10 << 10 // of access cookies, beyond which no single resource is sold
+	wholePassBytes  = 1 << 10  // more than that for a product that may replace many single resources
 )
 
 // budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
@@ -211,9 +215,13 @@ func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) *page.View {
 	if addsCookie && req.pending.accessBytes > limit && req.pending.accessBytes-v.dropLapsed() > limit {
 		return &page.View{Kind: page.NoRoom}
 	}
-	if err := v.dropOldest(req.pending.all); err != nil {
+	excess, err := v.dropOldest(req.pending)
+	switch {
+	case err != nil:
 		v.logUnreadable(err)
 		return &page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second}
+	case excess > minPendingBytes:
+		return &page.View{Kind: page.NoRoom}
 	}
 	return nil
 }
@@ -236,30 +244,32 @@ func (v *Visit) dropLapsed() (size int) {
 }
 
 // dropOldest drops the cookies of the oldest checkouts, those that are over first, until there is room for one more. It
-// drops none that was paid, or for which a payment is under way.
-func (v *Visit) dropOldest(entries []session.Pending) error {
-	excess := len(entries) + 1 - maxPending
-	if excess <= 0 {
-		return nil
+// drops none that was paid, or for which a payment is under way. It returns by how many bytes the others are too many.
+func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
+	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
+	count := len(pending.all) + 1 - maxPending
+	if excess <= 0 && count <= 0 {
+		return excess, nil
 	}
 	ctx, cancel := context.WithTimeout(v.r.Context(), budgetTimeout)
 	defer cancel()
-	entries = slices.Clone(entries)
+	entries := slices.Clone(pending.all)
 	slices.SortStableFunc(entries, func(a, b session.Pending) int { return v.rank(a) - v.rank(b) })
 	for _, entry := range entries {
-		if excess <= 0 || v.rank(entry) == keepAlways {
-			return nil
+		if excess <= 0 && count <= 0 || v.rank(entry) == keepAlways {
+			break
 		}
 		_, err := v.flow.services.Tokens.Cache.OfSession(ctx, entry.Session)
 		switch {
 		case errors.Is(err, ledger.ErrNotFound):
 			v.dropPending(entry)
-			excess--
+			count--
+			excess -= pending.bytes / len(pending.all)
 		case err != nil:
-			return err
+			return excess, err
 		}
 	}
-	return nil
+	return excess, nil
 }
 
 // keepAlways is the rank of checkouts whose cookie is not dropped.

@@ -39,7 +39,7 @@ func (q checkoutRequest) extendedID() string {
 // sell sends the browser to the checkout of the product that it has chosen, or shows what there is to choose from.
 func (v *Visit) sell(req checkoutRequest) error {
 	if !v.mayStartCheckout() {
-		return v.refuse()
+		return v.refuse(req)
 	}
 	if v.redirectToCanonicalPath() {
 		return nil

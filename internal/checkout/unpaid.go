@@ -27,7 +27,7 @@ func (v *Visit) HandleUnpaid(verdict access.Verdict, entry *access.Token) error 
 	case verdict == access.Unknown && !(isPageRequest(v.r) && v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
-		return v.refuse()
+		return v.refuse(checkoutRequest{restart: v.restarts()})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
@@ -99,7 +99,7 @@ func (v *Visit) serveInstead() (done bool, err error) {
 	}
 	if v.hasTokenOfUnknownKey() {
 		v.flow.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
-		return true, v.refuse()
+		return true, v.refuse(checkoutRequest{})
 	}
 	return false, nil
 }
@@ -209,7 +209,7 @@ func (v *Visit) showClosed(status ledger.Status, purchaseID string) error {
 
 // refuse answers what is no page navigation of a person. It creates nothing. If a page is accepted, it gets one whose
 // button starts a checkout: it may be a person after all.
-func (v *Visit) refuse() error {
+func (v *Visit) refuse(req checkoutRequest) error {
 	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
 		if done, err := v.serveTeaser(); done {
 			return err
@@ -223,7 +223,7 @@ func (v *Visit) refuse() error {
 	case err != nil:
 		return v.showMisconfigured(err)
 	case acceptsHTML(v.r):
-		return v.showButtons(quotes, checkoutRequest{restart: v.restarts()})
+		return v.showButtons(quotes, req)
 	case v.has(urlpath.ParamLink):
 		return v.paymentRequired(quotes, linkEnded)
 	}
