@@ -40,17 +40,6 @@ func now() time.Time {
 	return time.Now()
 }
 
-// arrived is when Caddy received the request: what is decided about it, is decided as of
-// then. Asking for the time would be a third of the decision.
-func arrived(r *http.Request) time.Time {
-	if clock.Load() == nil {
-		if at, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
-			return at
-		}
-	}
-	return now()
-}
-
 // App holds what all gates and webhooks of a configuration share: the
 // credentials of the Axra business, the signing keys, the ledger of payments and
 // the limits. In a Caddyfile it is the global option `axra`.

@@ -231,7 +231,7 @@ func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) *page.View {
 func (v *Visit) dropLapsed() (size int) {
 	gate.EachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
 		if _, err := v.flow.services.Tokens.Cache.Verify(value, v.site.Origin, v.flow.now()); errors.Is(err, token.ErrLapsed) {
-			cookie := v.site.ExpiredCookie(name)
+			cookie := v.site.ExpiredCookie(name) //nolint:gosec // Secure unless the site is plain http on localhost
 			for _, path := range append([]string{"/"}, urlpath.CookiePaths(v.address)...) {
 				cookie.Path = path
 				http.SetCookie(v.w, cookie)

@@ -24,7 +24,7 @@ import (
 // nil if there is none.
 func (v *Visit) HandleUnpaid(verdict access.Verdict, entry *access.Token) error {
 	switch {
-	case verdict == access.Unknown && !(isPageRequest(v.r) && v.has(urlpath.ParamDevice)):
+	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse(checkoutRequest{restart: v.restarts()})

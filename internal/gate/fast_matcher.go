@@ -20,6 +20,7 @@ type FastMatcher struct {
 	enabled  bool
 }
 
+// NewFastMatcher returns the matcher of these sets.
 func NewFastMatcher(sets caddyhttp.MatcherSets) FastMatcher {
 	m := FastMatcher{sets: sets, enabled: len(sets) > 0}
 	for _, set := range sets {
@@ -43,7 +44,7 @@ func NewFastMatcher(sets caddyhttp.MatcherSets) FastMatcher {
 	return m
 }
 
-// match is AnyMatchWithError.
+// Match answers as AnyMatchWithError does.
 func (m *FastMatcher) Match(r *http.Request) (bool, error) {
 	if !m.enabled || !urlpath.IsPlain(r.URL.Path) {
 		return m.sets.AnyMatchWithError(r)

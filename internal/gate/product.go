@@ -86,7 +86,8 @@ type Product struct {
 func NewProduct(name string, config ProductConfig) (*Product, error) {
 	p := &Product{Name: name, Config: config}
 	var err error
-	if !p.pricedByRequest() && !(config.Retired && config.Price == (Price{})) {
+	isOnSale := !config.Retired || config.Price != (Price{})
+	if isOnSale && !p.pricedByRequest() {
 		if p.price, err = config.Price.Parse(); err != nil {
 			return nil, err
 		}

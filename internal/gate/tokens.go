@@ -33,7 +33,7 @@ func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, grante
 	if expires.Equal(granted.Until) && granted.Downloads == 0 {
 		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
 	}
-	cookie := site.Cookie(name, raw, expires.Sub(t.Clock.Now()))
+	cookie := site.Cookie(name, raw, expires.Sub(t.Clock.Now())) //nolint:gosec // Secure unless the site is plain http on localhost
 	for _, path := range paths {
 		cookie.Path = path
 		http.SetCookie(w, cookie)
