@@ -106,7 +106,7 @@ func (e *examination) checkLogs() []finding {
 		if field := e.leakedField(at.server.Logs, at.host); field != "" {
 			told[at.host] = true
 			found.warn(at.host, "add the filter of docs/reference.md, \"Logs\", to the global option `log` and to each `log` with a `format` or `output` of its own",
-				"its logs keep secret addresses, of private links, other devices and returns from the checkout, in %s", field)
+				"its logs keep secret addresses, of private addresses, other devices and returns from the checkout, in %s", field)
 		}
 	}
 	return found.orOK("no log keeps an address that opens what was paid for")

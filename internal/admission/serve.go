@@ -27,7 +27,7 @@ type Admission struct {
 	Tokens         *gate.Tokens
 	Ledger         Ledger
 	RequestHeaders RequestHeaders
-	Links          *LinkPlaceholders // nil without private links
+	Links          *LinkPlaceholders // nil without private addresses
 	DownloadWindow time.Duration
 	LogLimited     func(message string, fields ...zap.Field)
 }
