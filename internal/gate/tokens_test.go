@@ -110,12 +110,6 @@ func TestTheTokenThatCounts(t *testing.T) {
 		{"expired", "/a", func(s *shop) { s.own("day", "*", "/", endsIn(s.node, time.Hour)); s.node.Pass(time.Hour) }, nil, access.None, ""},
 		{"counted", "/a", func(s *shop) { s.own("file", "/a", "/a", counted) }, nil, access.Open, "file"},
 		{"counted, beside a pass", "/a", func(s *shop) { s.own("file", "/a", "/a", counted); s.own("day", "*", "/") }, nil, access.Open, "day"},
-		{"counted, and unknown", "/a", func(s *shop) {
-			s.own("file", "/a", "/a", counted)
-			s.FindToken(s.visit("/a"), s.site) // it is read
-			s.own("day", "*", "/", status(ledger.Refunded))
-			s.node.Fail(errDown)
-		}, nil, access.Open, "day"},
 		{"D3 unknown", "/a", func(s *shop) { s.own("day", "*", "/"); s.node.Pass(11 * time.Minute) }, nil, access.Unknown, "day"},
 		{"D3 unknown, and closed", "/a", func(s *shop) {
 			s.own("day", "*", "/", status(ledger.Refunded))
@@ -238,6 +232,27 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 	s.node.Refund("linked")
 	if verdict("GET", "/feed?id=1&axra_link="+key) != access.Closed {
 		t.Error("it opens after a refund")
+	}
+}
+
+func TestD3AnOpenDownloadCountsBeforeAPrivateAddressThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.HasLinks = true
+	s.own("file", "/feed", "/feed", counted)
+	s.FindToken(s.visit("/feed"), s.site) // it is read
+	linked := token.Access{Site: accesstest.Site, Pass: "day", Resource: terms.WholePass, Purchase: "never read"}
+	address, err := s.tokens.PrivateAddress(s.site, linked, "/feed", s.node.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.node.Fail(errDown)
+	target := strings.TrimPrefix(address, accesstest.Site)
+	if verdict, found := s.FindToken(s.visit(target), s.site); verdict != access.Open || found.Pass != "file" {
+		t.Errorf("verdict %d by %+v", verdict, found)
+	}
+	if verdict, _ := s.FindToken(request(t, target), s.site); verdict != access.Unknown {
+		t.Errorf("the private address alone: verdict %d", verdict)
 	}
 }
 
