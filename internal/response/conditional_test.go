@@ -120,7 +120,10 @@ type hijackable struct {
 	taken bool
 }
 
-func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) { h.taken = true; return nil, nil, nil }
+func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	h.taken = true
+	return nil, nil, nil
+}
 
 // A proxy that switches protocols takes the connection whatever WriteHeader decided.
 func TestG8TheConnectionOfAnAnswerThatIsWithheldIsNotTaken(t *testing.T) {
