@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -15,14 +14,12 @@ var FillStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // Fill inserts n payments of as many purchases by SQL.
 func Fill(t testing.TB, l *Ledger, n int) {
 	t.Helper()
-	err := l.write(context.Background(), func(ctx context.Context, tx *tx) error {
-		tx.waitUpTo(time.Hour)
+	err := l.queueUp(context.Background(), func(t *tx) {
+		t.waitUpTo(time.Hour)
 		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
-			if _, err := tx.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("%w: %s", err, statement)
-			}
+			t.exec(statement)
 		}
-		return tx.runScript(ctx, l.options.dialect().analyze)
+		t.exec(l.options.dialect().analyze)
 	})
 	if err != nil {
 		t.Fatal(err)

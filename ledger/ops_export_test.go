@@ -2,30 +2,22 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
 )
 
 // CountRows counts the rows of every table.
-func (l *Ledger) CountRows(ctx context.Context) (counts map[string]int, err error) {
-	counts = make(map[string]int)
-	err = l.read(ctx, func(ctx context.Context, tx *tx) error {
-		tables, err := tx.texts(ctx, l.options.dialect().tables)
-		if err != nil {
-			return err
-		}
-		for _, table := range tables {
+func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
+	return read(ctx, l, func(t *tx) (map[string]int, error) {
+		counts := make(map[string]int)
+		for _, table := range t.texts(l.options.dialect().tables) {
 			var n int
-			if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+table).Scan(&n); err != nil {
-				return err
-			}
+			t.get(`SELECT COUNT(*) FROM `+table, nil, &n)
 			counts[table] = n
 		}
-		return nil
+		return counts, nil
 	})
-	return counts, err
 }
 
 // IsExported reports whether an export holds a table.
@@ -45,56 +37,41 @@ func (l *Ledger) OperatorPlans(ctx context.Context) (map[string]string, error) {
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
 func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
-	err := l.write(ctx, func(ctx context.Context, tx *tx) error { return tx.runScript(ctx, l.options.dialect().analyze) })
-	if err != nil {
+	if err := l.Exec(ctx, l.options.dialect().analyze); err != nil {
 		return nil, err
 	}
-	return l.explainAll(ctx, lookUpQueries, func(ctx context.Context, tx *tx, query string) (string, error) {
-		if err := tx.runScript(ctx, `SET LOCAL plan_cache_mode = force_generic_plan; PREPARE q AS `+query); err != nil {
-			return "", err
-		}
+	return l.explainAll(ctx, lookUpQueries, func(t *tx, query string) string {
+		t.exec(`SET LOCAL plan_cache_mode = force_generic_plan; PREPARE q AS ` + query)
 		arguments := ""
 		if n := parameters(query); n > 0 {
 			arguments = "(" + strings.Repeat("'1', ", n-1) + "'1')"
 		}
-		lines, err := tx.texts(ctx, `EXPLAIN EXECUTE q`+arguments)
-		if err == nil {
-			err = tx.runScript(ctx, `DEALLOCATE q`)
-		}
-		return strings.Join(lines, "\n"), err
+		lines := t.texts(`EXPLAIN EXECUTE q` + arguments)
+		t.exec(`DEALLOCATE q`)
+		return strings.Join(lines, "\n")
 	})
 }
 
-func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, explain func(context.Context, *tx, string) (string, error)) (map[string]string, error) {
-	plans := make(map[string]string)
-	err := l.read(ctx, func(ctx context.Context, tx *tx) error {
+func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, explain func(*tx, string) string) (map[string]string, error) {
+	return read(ctx, l, func(t *tx) (map[string]string, error) {
+		plans := make(map[string]string)
 		for name, query := range queries {
-			plan, err := explain(ctx, tx, query)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
-			plans[name] = plan
+			plans[name] = explain(t, query)
 		}
-		return nil
+		return plans, nil
 	})
-	return plans, err
 }
 
 func operatorQueries() map[string]string {
-	const page = `SELECT paid_at, session_id FROM payments WHERE (paid_at, session_id) < (1, 'x')
-		ORDER BY paid_at DESC, session_id DESC LIMIT 1 OFFSET 9`
-	in := func(query string) string {
-		list, _ := inList([]string{"x"}, sqlBatch)
-		return strings.NewReplacer("{purchases}", list, "{values}", list).Replace(query)
+	queries := map[string]string{
+		"page": pageQuery, "found": foundQuery, "find": findQuery,
+		"sales": salesQuery, "returns": returnsQuery, "mismatched": countMismatched, "charged again": countRepeated,
+		"ended": endedPurchases, "closed": closedPurchases, "swept terms": sweptTerms, "unmatched": unmatchedQuery,
 	}
-	return map[string]string{
-		"page": page, "list": listQuery(""), "found": foundQuery(in("{values}"), ""), "find": findQuery,
-		"currencies": soldCurrencies, "sales": sumSales, "returns": paymentReturns, "mismatched": countMismatched,
-		"charged again": chargedAgain, "ended": endedPurchases, "closed": closedPurchases,
-		"swept events": in(sweptEvents), "swept terms": in(sweptTerms), "delete payment ids": in(deletePaymentIDs),
-		"delete payments": in(deletePayments), "delete devices": in(deleteDevices), "delete terms": in(deleteTerms),
-		"unmatched": unmatchedQuery,
+	for i, query := range deleteSwept {
+		queries[fmt.Sprint("delete ", i)] = query
 	}
+	return queries
 }
 
 // parameters is the number of parameters of a query.
@@ -107,14 +84,12 @@ func parameters(query string) int {
 	return 0
 }
 
-func explain(ctx context.Context, tx *tx, query string) (string, error) {
+func explain(t *tx, query string) string {
 	var plan []string
-	err := scanAll(ctx, tx, func(rows *sql.Rows) error {
-		var id, parent, unused int
-		var detail string
-		err := rows.Scan(&id, &parent, &unused, &detail)
+	var id, parent, unused int
+	var detail string
+	t.each(`EXPLAIN QUERY PLAN `+query, slices.Repeat([]any{1}, parameters(query)), into{&id, &parent, &unused, &detail}, func() {
 		plan = append(plan, detail)
-		return err
-	}, `EXPLAIN QUERY PLAN `+query, slices.Repeat([]any{1}, parameters(query))...)
-	return strings.Join(plan, "\n"), err
+	})
+	return strings.Join(plan, "\n")
 }

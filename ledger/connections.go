@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// openPool makes a pool that keeps its connections.
 func openPool(connector driver.Connector, size int) *sql.DB {
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(size)
@@ -22,38 +23,17 @@ func openPool(connector driver.Connector, size int) *sql.DB {
 	return pool
 }
 
-// warmUp makes the connections that read and are not there: the next visitors would wait for them.
-func (d *postgresDatabase) warmUp(ctx context.Context) error {
-	var made []*sql.Conn
-	defer func() {
-		for _, conn := range made {
-			conn.Close() // it goes back to the pool
-		}
-	}()
-	for range readers - d.reading.Stats().InUse {
-		conn, err := d.reading.Conn(ctx)
+// warmUp makes so many connections of a pool.
+func warmUp(ctx context.Context, pool *sql.DB, n int) error {
+	for range n {
+		conn, err := pool.Conn(ctx)
 		if err != nil {
 			return err
 		}
-		made = append(made, conn)
+		defer conn.Close() // it goes back to the pool when all are made
 	}
 	return nil
 }
-
-// refill replaces the connections that were lost: by a fault, or as somebody hung up amid a query.
-func (d *postgresDatabase) refill() {
-	if d.reading.Stats().OpenConnections >= readers || !d.refilling.CompareAndSwap(false, true) {
-		return
-	}
-	go func() {
-		defer d.refilling.Store(false)
-		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
-		defer cancel()
-		_ = d.warmUp(ctx) // the next check tries again
-	}()
-}
-
-func (d *postgresDatabase) dropIdle() { closeIdle(d.reading, readers) }
 
 // closeIdle closes the idle connections of a pool. New ones may lead to another server.
 func closeIdle(pool *sql.DB, size int) {
@@ -61,18 +41,21 @@ func closeIdle(pool *sql.DB, size int) {
 	pool.SetMaxIdleConns(size)
 }
 
-func (d *postgresDatabase) isLost(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return refused.Severity == "FATAL" || refused.Code == readOnlyTransaction ||
-			strings.HasPrefix(refused.Code, "08") || strings.HasPrefix(refused.Code, "57P")
+func (d *postgresDatabase) dropIdle() { closeIdle(d.reading, readers) }
+
+// refill replaces the connections that were lost, by a fault or as somebody hung up amid a query: the next visitors
+// would wait for them.
+func (d *postgresDatabase) refill() {
+	stats := d.reading.Stats()
+	if stats.OpenConnections >= readers || !d.refilling.CompareAndSwap(false, true) {
+		return
 	}
-	var failed *pgconn.ConnectError
-	var broken net.Error // such as a deadline that has passed
-	if errors.As(err, &failed) || errors.As(err, &broken) {
-		return true
-	}
-	return slices.ContainsFunc(lostErrors, func(known error) bool { return errors.Is(err, known) })
+	go func() {
+		defer d.refilling.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), statementTimeout)
+		defer cancel()
+		_ = warmUp(ctx, d.reading, readers-stats.InUse) // the next check tries again
+	}()
 }
 
 // readOnlyTransaction is what a server says that became a standby: another one may take its place.
@@ -81,14 +64,31 @@ const readOnlyTransaction = "25006"
 // lostErrors are those of connections that are closed.
 var lostErrors = []error{driver.ErrBadConn, sql.ErrConnDone, pgconn.ErrConnClosed, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, context.Canceled}
 
-// isFault leaves out values that are none for PostgreSQL, or too long.
-func (d *postgresDatabase) isFault(err error) bool {
+// kindOf takes values that are none for PostgreSQL, or too long, for the statement's own error.
+func (d *postgresDatabase) kindOf(err error) errorKind {
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return !strings.HasPrefix(refused.Code, "22") && !strings.HasPrefix(refused.Code, "54")
+	var failed *pgconn.ConnectError
+	var broken net.Error // such as a deadline that has passed
+	switch {
+	case errors.As(err, &refused):
+		class := refused.Code[:min(2, len(refused.Code))]
+		switch {
+		case refused.Severity == "FATAL", refused.Code == readOnlyTransaction, class == "08", strings.HasPrefix(refused.Code, "57P"):
+			return lostConnection
+		case class == "22", class == "54":
+			return ownError
+		}
+		return databaseError
+	case errors.As(err, &failed), errors.As(err, &broken),
+		slices.ContainsFunc(lostErrors, func(known error) bool { return errors.Is(err, known) }):
+		return lostConnection
 	}
-	return d.isLost(err)
+	return ownError
 }
+
+// dialPause is how long no connection is tried after one could not be made. Without it a server that was stopped was
+// dialled hundreds of times a second.
+const dialPause = 500 * time.Millisecond
 
 // pausingConnector does not connect for a while after a connection could not be made.
 type pausingConnector struct {
