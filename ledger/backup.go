@@ -67,32 +67,29 @@ func (d *sqliteDatabase) snapshot(ctx context.Context, f func(*tx)) error {
 
 // copy calls f with the path of a copy, which it removes afterwards.
 func (d *sqliteDatabase) copy(ctx context.Context, f func(path string) error) error {
-	path, err := temporaryBeside(d.path, "backup")
+	file, err := temporaryBeside(d.path, "backup")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(path) }()
+	defer func() { _ = os.Remove(file.Name()) }()
+	_ = file.Close()
 	db, err := sql.Open("sqlite", dsn(d.path, busyTimeout)) // the connections that read may not write anywhere
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, path); err != nil {
+	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, file.Name()); err != nil {
 		return fmt.Errorf("copying: %w", err)
 	}
 	if _, err := d.files.checkIdentity(); err != nil {
 		return err // it may be a copy of another file
 	}
-	return f(path)
+	return f(file.Name())
 }
 
 // temporaryBeside creates an empty file with mode 0600 in the directory of path.
-func temporaryBeside(path, purpose string) (string, error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+purpose+"-*")
-	if err != nil {
-		return "", err
-	}
-	return file.Name(), file.Close()
+func temporaryBeside(path, purpose string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+purpose+"-*")
 }
 
 // Restored is what a restored backup holds.
@@ -119,36 +116,28 @@ func (l *Ledger) Restore(ctx context.Context, backup string) (restored Restored,
 // ledger beside it. The change feed gets another nonce, so every node that has seen the old one forgets what it
 // remembers.
 func RestoreBackup(ctx context.Context, backup, path string, now time.Time) (Restored, error) {
-	restored, err := restoreBackup(ctx, backup, path, now)
-	if err != nil {
-		return Restored{}, fmt.Errorf("restoring %s: %w", backup, err)
-	}
-	return restored, nil
-}
-
-func restoreBackup(ctx context.Context, backup, path string, now time.Time) (Restored, error) {
+	fail := func(err error) (Restored, error) { return Restored{}, fmt.Errorf("restoring %s: %w", backup, err) }
 	staged, err := stageBackup(backup, path)
 	if err != nil {
-		return Restored{}, err
+		return fail(err)
 	}
 	defer func() { _ = os.Remove(staged) }()
 	restored, err := prepareStaged(ctx, staged)
 	if err != nil {
-		return Restored{}, err
+		return fail(err)
 	}
-	installation, err := settleOld(ctx, path)
+	switch installation, err := settleOld(ctx, path); {
+	case err != nil:
+		return fail(err)
+	case installation != "" && installation != restored.Installation:
+		return fail(fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first",
+			ErrNotBackup, restored.Installation, installation))
+	}
+	if restored.Kept, err = keepOld(path, now); err == nil {
+		err = os.Rename(staged, path)
+	}
 	if err != nil {
-		return Restored{}, err
-	}
-	if installation != "" && installation != restored.Installation {
-		return Restored{}, fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first",
-			ErrNotBackup, restored.Installation, installation)
-	}
-	if restored.Kept, err = keepOld(path, now); err != nil {
-		return Restored{}, err
-	}
-	if err := os.Rename(staged, path); err != nil {
-		return Restored{}, err
+		return fail(err)
 	}
 	return restored, syncDirectory(filepath.Dir(path))
 }
@@ -163,12 +152,7 @@ func stageBackup(backup, path string) (staged string, err error) {
 		return "", err
 	}
 	defer func() { _ = from.Close() }()
-	if there, err := os.Stat(path); err == nil {
-		if info, err := from.Stat(); err == nil && os.SameFile(info, there) {
-			return "", fmt.Errorf("%w: it is the ledger itself", ErrNotBackup)
-		}
-	}
-	to, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".restore-*")
+	to, err := temporaryBeside(path, "restore")
 	if err != nil {
 		return "", err
 	}
@@ -222,8 +206,8 @@ func readBackup(t *tx) (restored Restored) {
 // both: it needs the exclusive lock, writes the WAL into the file and removes it. An old ledger that cannot be read at
 // all has no installation.
 func settleOld(ctx context.Context, path string) (installation string, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	if exists, err := fileExists(path); !exists {
+		return "", err
 	}
 	db, err := sql.Open("sqlite", plainDSN(path, url.Values{"mode": {"rw"}}))
 	if err != nil {
@@ -256,8 +240,8 @@ func keepOld(path string, now time.Time) (kept string, err error) {
 			return "", err
 		}
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	if exists, err := fileExists(path); !exists {
+		return "", err
 	}
 	if os.Link(path, kept) == nil {
 		return kept, nil

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 	"io"
 )
 
-// An export is JSON lines. The first is its exportHead, the last its exportEnd, each line between them an exportRow.
+// An export is JSON lines: an exportHead, then for each table an exportTable and a line for each of its rows, a list of
+// their columns; and an exportEnd.
 const (
 	exportFormat  = "axra-ledger"
 	exportVersion = 1
@@ -24,9 +26,9 @@ type exportHead struct {
 	Installation string `json:"installation"`
 }
 
-type exportRow struct {
-	Table string         `json:"table"`
-	Row   map[string]any `json:"row"` // text and numbers, by column
+type exportTable struct {
+	Table   string   `json:"table"`
+	Columns []string `json:"columns"`
 }
 
 // exportEnd tells a complete export from one that was cut off or damaged.
@@ -101,25 +103,19 @@ func (e *exporter) writeLine(value any) error {
 
 func (e *exporter) writeTable(t *tx, name, key string) {
 	columns := t.columnsOf(name)
-	values, targets := make([]any, len(columns)), make(into, len(columns))
-	for i := range values {
-		targets[i] = &values[i]
+	names, values, targets := make([]string, len(columns)), make([]any, len(columns)), make(into, len(columns))
+	for i, column := range columns {
+		names[i], targets[i] = column.Name(), &values[i]
 	}
-	row := exportRow{name, make(map[string]any)}
+	t.fail(e.writeLine(exportTable{name, names}))
 	t.each(`SELECT * FROM `+name+` ORDER BY `+key, nil, targets, func() {
-		for i, column := range columns {
-			if raw, ok := values[i].([]byte); ok {
-				values[i] = string(raw)
-			}
-			row.Row[column] = values[i]
-		}
-		t.fail(e.writeLine(row))
+		t.fail(e.writeLine(values))
 		e.rows++
 	})
 }
 
 // columnsOf lists the columns of a table in its own order.
-func (t *tx) columnsOf(table string) []string {
+func (t *tx) columnsOf(table string) []*sql.ColumnType {
 	if t.err != nil {
 		return nil
 	}
@@ -129,7 +125,7 @@ func (t *tx) columnsOf(table string) []string {
 		return nil
 	}
 	defer rows.Close()
-	columns, err := rows.Columns()
+	columns, err := rows.ColumnTypes()
 	t.fail(err)
 	return columns
 }

@@ -50,11 +50,11 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err
 	if err != nil {
 		err = fmt.Errorf("polling: %w", err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
-			l.health.fail(err)
+			l.health.checked(err)
 		}
 		return Changes{}, err
 	}
-	l.health.succeed(start)
+	l.health.polledSince(start)
 	l.probe()
 	return changes, nil
 }

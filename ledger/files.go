@@ -9,17 +9,14 @@ import (
 	"sync"
 )
 
-var (
-	fileSuffixes   = [...]string{"", "-wal", "-shm"}
-	errNotAbsolute = errors.New("the path must be absolute")
-)
+var fileSuffixes = [...]string{"", "-wal", "-shm"}
 
 // CheckLocation reports why a ledger cannot be at a path: a relative path, a directory that is none, or a network file
 // system. Open makes directories that are missing; then the nearest one that exists is looked at. It opens and creates
 // nothing.
 func CheckLocation(path string) error {
 	if !filepath.IsAbs(path) {
-		return errNotAbsolute
+		return errors.New("the path must be absolute")
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file", path)
@@ -49,14 +46,10 @@ func ExistingDirectory(path string) (string, error) {
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing
 // it would drop the locks of another handle in this process.
 func prepareFile(path string) error {
-	if !filepath.IsAbs(path) {
-		return errNotAbsolute
-	}
-	directory := filepath.Dir(path)
-	if err := os.MkdirAll(directory, 0o700); err != nil {
+	if err := CheckLocation(path); err != nil {
 		return err
 	}
-	if err := checkFileSystem(directory); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
@@ -67,6 +60,14 @@ func prepareFile(path string) error {
 		return err
 	}
 	return file.Close()
+}
+
+func fileExists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files that were

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-axra/paywall/terms"
@@ -12,61 +13,47 @@ import (
 // health says whether the database can be trusted and written.
 type health struct {
 	options *Options
+	probing atomic.Bool // a probe is under way
 
 	mu        sync.Mutex
 	polled    time.Time // start of the last poll that succeeded
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
-	probing   bool      // a probe is under way
 	wentBack  Position  // to which the feed went back last
 
 	use, writing notice
 }
 
-func newHealth(o *Options) health {
-	return health{
-		options: o,
-		use: notice{
-			began: "the ledger cannot be used: nothing is sold until it is right again",
-			ended: "the ledger can be used again",
-		},
-		writing: notice{
-			began: "the ledger cannot be written: nothing is sold until it can",
-			ended: "the ledger can be written again",
-		},
-	}
-}
-
+// fault is why the database cannot be trusted.
 func (h *health) fault() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.faulty
 }
 
-// fail notes that a poll or a check failed.
-func (h *health) fail(err error) {
+// lastWrite is why the last write failed.
+func (h *health) lastWrite() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unwritten
+}
+
+// checked notes the outcome of a check, or why a poll failed.
+func (h *health) checked(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.faulty = err
 	h.use.tell(h.options, err)
 }
 
-// clear notes that the database is right.
-func (h *health) clear() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.faulty = nil
-	h.use.tell(h.options, nil)
-}
-
-// succeed notes a poll that began at start.
-func (h *health) succeed(start time.Time) {
-	h.clear()
+// polledSince notes a poll that began at start and succeeded.
+func (h *health) polledSince(start time.Time) {
+	h.checked(nil)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.polled = start
 	if h.unwritten == nil {
-		h.writing.tell(h.options, nil)
+		h.writing.tell(h.options, nil) // what could not be said within a minute
 	}
 }
 
@@ -136,9 +123,7 @@ func (l *Ledger) Err() error {
 	if _, err := l.writable(); err != nil {
 		return err
 	}
-	l.health.mu.Lock()
-	defer l.health.mu.Unlock()
-	return l.health.unwritten
+	return l.health.lastWrite()
 }
 
 // probeTimeout bounds how long a trial waits in the queue.
@@ -150,11 +135,11 @@ var errTrial = errors.New("only a trial")
 // probe tries to store a payment after a write has failed, so that Err notices when the ledger is right again. Other
 // writes say nothing: a ledger may be writable in part.
 func (l *Ledger) probe() {
-	if !l.health.startProbe() {
+	if l.health.lastWrite() == nil || !l.health.probing.CompareAndSwap(false, true) {
 		return
 	}
 	go func() {
-		defer l.health.endProbe()
+		defer l.health.probing.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 		defer cancel()
 		if err := l.queueUp(ctx, l.storeTrial); !errors.Is(err, errTrial) {
@@ -164,23 +149,6 @@ func (l *Ledger) probe() {
 			l.health.wrote(nil)
 		}
 	}()
-}
-
-// startProbe reports whether a write has failed and no probe is under way.
-func (h *health) startProbe() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.unwritten == nil || h.probing {
-		return false
-	}
-	h.probing = true
-	return true
-}
-
-func (h *health) endProbe() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.probing = false
 }
 
 // storeTrial stores a payment, a device and a refund, and takes them back.

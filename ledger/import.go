@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -29,8 +28,8 @@ var (
 const (
 	// maxExportLine bounds a line of an export in bytes. The longest hold the metadata of a webhook of 64 KB.
 	maxExportLine = 1 << 20
-	// importBatch bounds the rows of one statement. SQLite's driver takes quadratic time for its parameters.
-	importBatch = 25
+	// importBatch bounds the rows of one statement.
+	importBatch = 500
 	// importTimeout is for the last statements of an import, which may have millions of rows to settle.
 	importTimeout = time.Minute
 )
@@ -99,12 +98,12 @@ func checkEmpty(t *tx) error {
 func checkExport(r io.Reader) (Imported, error) {
 	var head exportHead
 	var end exportEnd
-	sum, rows := sha256.New(), -1
+	sum, rows := sha256.New(), 0
 	err := eachLine(r, func(line []byte) error {
 		switch {
 		case end.End:
 			return errors.New("something follows its last line")
-		case rows < 0:
+		case head.Export == "":
 			if json.Unmarshal(line, &head) != nil || head.Export != exportFormat || head.Installation == "" {
 				return errors.New("its first line does not say so")
 			}
@@ -113,8 +112,9 @@ func checkExport(r io.Reader) (Imported, error) {
 			}
 		case isEnd(line):
 			return json.Unmarshal(line, &end)
+		case bytes.HasPrefix(line, []byte("[")):
+			rows++
 		}
-		rows++
 		sum.Write(line)
 		sum.Write([]byte("\n"))
 		return nil
@@ -149,18 +149,8 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 	early := readEvents(t, allEvents)
 	t.exec(`DELETE FROM installation`)
 	t.exec(`DELETE FROM keys`)
-	in := importer{t: t, known: make(map[string][]string)}
-	for _, table := range exportTables {
-		in.known[table.name] = t.columnsOf(table.name)
-	}
-	isHead := true
-	err := eachLine(r, func(line []byte) error {
-		if isHead || isEnd(line) {
-			isHead = false
-			return nil
-		}
-		return in.add(line)
-	})
+	in := importer{t: t, list: l.options.dialect().list}
+	err := eachLine(r, in.add)
 	in.flush()
 	if err == nil && len(t.texts(`SELECT id FROM installation`)) != 1 {
 		err = errors.New("it has not one installation")
@@ -175,82 +165,59 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 	}
 }
 
-// importer inserts rows in batches of one table. The rows of a table have the same columns.
+// importer inserts rows in batches.
 type importer struct {
-	t       *tx
-	known   map[string][]string // columns of the tables
-	table   string              // of the rows that wait
-	columns []string
-	args    args
-	rows    int
+	t      *tx
+	list   string // of the dialect
+	insert string // a batch of the table whose rows are read
+	batch  []string
 }
 
 func (in *importer) add(line []byte) error {
-	var record exportRow
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	decoder.UseNumber()
-	if err := decoder.Decode(&record); err != nil {
-		return err
+	if !bytes.HasPrefix(line, []byte("[")) {
+		var table exportTable
+		if err := json.Unmarshal(line, &table); err != nil || table.Table == "" {
+			return err // the head or the end
+		}
+		in.flush()
+		return in.begin(table)
 	}
-	if record.Table != in.table || in.rows == importBatch {
+	if in.insert == "" {
+		return errors.New("it does not say of which table it is")
+	}
+	if in.batch = append(in.batch, string(line)); len(in.batch) == importBatch {
 		in.flush()
 	}
-	if record.Table != in.table {
-		in.table = record.Table
-		in.columns = slices.DeleteFunc(slices.Clone(in.known[in.table]), func(column string) bool {
-			_, isUsed := record.Row[column]
-			return !isUsed
-		})
-	}
-	if len(record.Row) != len(in.columns) || len(record.Row) == 0 {
-		return fmt.Errorf("table %q has columns that are unknown to this version of the plugin", in.table)
-	}
-	for _, column := range in.columns {
-		value, err := storedValue(record.Row, column)
-		if err != nil {
-			return err
-		}
-		in.args = append(in.args, value)
-	}
-	in.rows++
 	return in.t.err
 }
 
-func storedValue(row map[string]any, column string) (any, error) {
-	switch value := row[column].(type) {
-	case json.Number:
-		return value.Int64()
-	case string:
-		return value, nil
-	case nil:
-		if _, isNull := row[column]; isNull {
-			return nil, nil //nolint:nilnil // NULL
+// begin prepares the statement for the rows of a table.
+func (in *importer) begin(table exportTable) error {
+	if !slices.ContainsFunc(exportTables, func(known struct{ name, key string }) bool { return known.name == table.Table }) {
+		return fmt.Errorf("table %q is unknown to this version of the plugin", table.Table)
+	}
+	types := make(map[string]string)
+	for _, column := range in.t.columnsOf(table.Table) {
+		types[column.Name()] = column.DatabaseTypeName()
+	}
+	values := make([]string, len(table.Columns))
+	for i, column := range table.Columns {
+		if types[column] == "" {
+			return fmt.Errorf("table %s has the column %q, which is unknown to this version of the plugin", table.Table, column)
 		}
+		values[i] = fmt.Sprintf("CAST(value ->> %d AS %s)", i, types[column])
 	}
-	return nil, fmt.Errorf("the column %s is missing, or neither text nor a number", column)
+	in.insert = `INSERT INTO ` + table.Table + ` (` + strings.Join(table.Columns, ", ") + `)
+		SELECT ` + strings.Join(values, ", ") + ` FROM ` + in.list
+	if table.Table == "events" || table.Table == "event_ids" {
+		in.insert += ` WHERE true ON CONFLICT DO NOTHING` // some may have arrived before
+	}
+	return in.t.err
 }
 
-// flush inserts the rows that wait. Only events may be there already.
 func (in *importer) flush() {
-	if in.rows == 0 {
-		return
+	if len(in.batch) > 0 {
+		in.t.exec(in.insert, "["+strings.Join(in.batch, ",")+"]")
+		in.batch = in.batch[:0]
 	}
-	row := "(" + strings.Repeat("?, ", len(in.columns)-1) + "?)"
-	query := `INSERT INTO ` + in.table + ` (` + strings.Join(in.columns, ", ") + `) VALUES ` +
-		numbered(strings.Repeat(row+", ", in.rows-1)+row)
-	if in.table == "events" || in.table == "event_ids" {
-		query += " ON CONFLICT DO NOTHING"
-	}
-	in.t.exec(query, in.args...)
-	in.rows, in.args = 0, nil
-}
-
-// numbered turns each question mark into $1, $2 and so on.
-func numbered(query string) string {
-	parts := strings.Split(query, "?")
-	var b strings.Builder
-	for i, part := range parts[:len(parts)-1] {
-		b.WriteString(part + "$" + strconv.Itoa(i+1))
-	}
-	return b.String() + parts[len(parts)-1]
 }

@@ -89,6 +89,7 @@ func (l *Ledger) startFeed(t *tx) {
 type dialect struct {
 	tables  string              // lists the names of the ledger's tables
 	migrate func(string) string // makes a migration's script fit
+	list    string              // of the values in a JSON list
 	analyze string              // makes the planner statistics, after many rows were inserted
 }
 

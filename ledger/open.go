@@ -7,9 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,7 +108,9 @@ func New(o Options) *Ledger {
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	l := &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
-	l.health = newHealth(&l.options)
+	l.health.options = &l.options
+	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it is right again", ended: "the ledger can be used again"}
+	l.health.writing = notice{began: "the ledger cannot be written: nothing is sold until it can", ended: "the ledger can be written again"}
 	l.openErr.Store(&errNotOpen)
 	return l
 }
@@ -152,7 +152,7 @@ func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 		return false, err
 	}
 	l.db.Store(&db)
-	l.health.clear()
+	l.health.checked(nil)
 	return created, nil
 }
 
@@ -219,11 +219,7 @@ func (l *Ledger) Exists(ctx context.Context) (bool, error) {
 		state, err := CheckServer(ctx, l.options.URL)
 		return state.Exists, unavailable(err)
 	}
-	_, err := os.Stat(l.options.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return fileExists(l.options.Path)
 }
 
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +50,7 @@ var postgresDialect = dialect{
 		" WITHOUT ROWID", "",
 		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
 	).Replace,
+	list:    `json_array_elements(CAST($1 AS json))`,
 	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
@@ -221,11 +221,11 @@ func (d *postgresDatabase) close() error {
 type qualified struct{ queries }
 
 func (q qualified) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return q.queries.ExecContext(ctx, qualify(query), storable(args)...)
+	return q.queries.ExecContext(ctx, qualify(query), args...)
 }
 
 func (q qualified) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return q.queries.QueryContext(ctx, qualify(query), storable(args)...)
+	return q.queries.QueryContext(ctx, qualify(query), args...)
 }
 
 var (
@@ -242,15 +242,4 @@ func qualify(query string) string {
 	result := tableNames.ReplaceAllString(query, "$1 axra.$2")
 	qualifiedQueries.Store(query, result)
 	return result
-}
-
-// storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored.
-func storable(values args) args {
-	values = slices.Clone(values)
-	for i, value := range values {
-		if text, ok := value.(string); ok {
-			values[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
-		}
-	}
-	return values
 }

@@ -29,6 +29,7 @@ const (
 var sqliteDialect = dialect{
 	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
 	migrate: func(script string) string { return script },
+	list:    `json_each($1)`,
 	analyze: `SELECT 1`, // the queries say their order
 }
 
@@ -97,20 +98,16 @@ func plainDSN(path string, options url.Values) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
 }
 
-func (d *sqliteDatabase) connectWriter(ctx context.Context, pragmas []string) error {
-	connector, err := sqlite.NewConnector(dsn(d.path, busyTimeout, pragmas...))
-	if err != nil {
-		return err
+func (d *sqliteDatabase) connectWriter(ctx context.Context, pragmas []string) (err error) {
+	if d.writing == nil {
+		if d.writing, err = sql.Open("sqlite", dsn(d.path, busyTimeout, pragmas...)); err != nil {
+			return err
+		}
 	}
-	d.writing = sql.OpenDB(connector)
-	d.writing.SetMaxOpenConns(1)
-	if d.writer, err = d.writing.Conn(ctx); err != nil {
-		d.writing.Close()
-		d.writing = nil
-		return err
+	if d.writer, err = d.writing.Conn(ctx); err == nil {
+		d.writes = &prepared{on: d.writer}
 	}
-	d.writes = &prepared{on: d.writer}
-	return nil
+	return err
 }
 
 // connectReaders opens all connections at once: one that is opened later might open another file.
@@ -156,9 +153,12 @@ func (d *sqliteDatabase) close() error {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	if d.writing != nil {
+	if d.writer != nil {
 		d.writes.close()
-		errs = append(errs, d.writer.Close(), d.writing.Close())
+		errs = append(errs, d.writer.Close())
+	}
+	if d.writing != nil {
+		errs = append(errs, d.writing.Close())
 	}
 	return errors.Join(errs...)
 }

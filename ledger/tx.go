@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,7 +45,7 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 		return 0
 	}
 	t.deadline.restart()
-	result, err := t.db.ExecContext(t.ctx, query, args...)
+	result, err := t.db.ExecContext(t.ctx, query, storable(args)...)
 	if err == nil {
 		affected, err = result.RowsAffected()
 	}
@@ -57,7 +59,7 @@ func (t *tx) each(query string, args args, into into, row func()) {
 		return
 	}
 	t.deadline.restart()
-	rows, err := t.db.QueryContext(t.ctx, query, args...)
+	rows, err := t.db.QueryContext(t.ctx, query, storable(args)...)
 	if err != nil {
 		t.fail(err)
 		return
@@ -84,6 +86,18 @@ func (t *tx) texts(query string, args ...any) (all []string) {
 	var text string
 	t.each(query, args, into{&text}, func() { all = append(all, text) })
 	return all
+}
+
+// storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
+// the same, so that an export fits both.
+func storable(values args) args {
+	values = slices.Clone(values)
+	for i, value := range values {
+		if text, ok := value.(string); ok {
+			values[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+	return values
 }
 
 // waitUpTo sets how long each of the following statements may take.
@@ -191,7 +205,7 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	}
 	if fault := unavailable(db.check(within)); fault != nil {
 		if within.Err() == nil { // whoever hangs up, or waited too long, has learnt nothing
-			l.health.fail(fault)
+			l.health.checked(fault)
 		}
 		return fault
 	}
@@ -209,7 +223,7 @@ func (l *Ledger) ours(t *tx, installation string) error {
 	}
 	err := l.checkInstallation(installation)
 	if err != nil {
-		l.health.fail(err)
+		l.health.checked(err)
 	}
 	return err
 }

@@ -129,7 +129,7 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 	err = unavailable(err)
 	switch {
 	case errors.Is(err, ErrForeign):
-		l.health.fail(err)
+		l.health.checked(err)
 	case err == nil && current.paid, err != nil && (!failed || kind != ownError):
 		l.health.wrote(err)
 	}
