@@ -36,7 +36,7 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
 	if !ok {
 		return ErrNoFile
 	}
-	err = file.copy(ctx, func(path string) error {
+	return file.copy(ctx, func(path string) error {
 		copied, err := os.Open(path) //nolint:gosec // made by copy
 		if err != nil {
 			return err
@@ -45,10 +45,6 @@ func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
 		_, err = io.Copy(w, copied)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("backing up the ledger: %w", err)
-	}
-	return nil
 }
 
 // snapshot works on a copy: one long read transaction would let the WAL grow.

@@ -9,7 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -93,24 +93,24 @@ const dialPause = 500 * time.Millisecond
 // pausingConnector does not connect for a while after a connection could not be made.
 type pausingConnector struct {
 	driver.Connector
+	last atomic.Pointer[failedDial]
+}
 
-	mu     sync.Mutex
-	failed time.Time
-	err    error
+type failedDial struct {
+	at  time.Time
+	err error
 }
 
 func (c *pausingConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	if err := c.lastError(); err != nil {
-		return nil, err
+	if last := c.last.Load(); last != nil && time.Since(last.at) < dialPause {
+		return nil, last.err
 	}
 	conn, err := c.Connector.Connect(ctx)
 	if wasTerminated(err) {
 		conn, err = c.Connector.Connect(ctx) // the server is up
 	}
 	if err != nil && !wasTerminated(err) && !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.failed, c.err = time.Now(), err
+		c.last.Store(&failedDial{time.Now(), err})
 	}
 	return conn, err
 }
@@ -119,13 +119,4 @@ func (c *pausingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 func wasTerminated(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && refused.Code == "57P01"
-}
-
-func (c *pausingConnector) lastError() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.failed) < dialPause {
-		return c.err
-	}
-	return nil
 }

@@ -20,8 +20,7 @@ func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) err
 	if err != nil || isInUse {
 		return err
 	}
-	_, err = write(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, l.addDevice(t, purchaseID, d) })
-	return err
+	return change(ctx, l, func(t *tx) error { return l.addDevice(t, purchaseID, d) })
 }
 
 // deviceInUse returns ErrNotFound, ErrInactive or ErrRemoved where a device can be neither in use nor added.
@@ -68,27 +67,25 @@ func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
 // RemoveDevice removes a device from a purchase; its id never returns. It returns ErrNotFound where the purchase never
 // had it.
 func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) error {
-	_, err := write(ctx, l, func(t *tx) (struct{}, error) {
+	return change(ctx, l, func(t *tx) error {
 		removed := t.exec(`
 			UPDATE devices SET removed_at = $3
 			WHERE purchase_id = $1 AND device_id = $2 AND removed_at IS NULL`, purchaseID, deviceID, l.now())
 		if removed > 0 {
 			l.advanceFeed(t, purchaseID)
-			return struct{}{}, nil
+			return nil
 		}
 		if len(t.texts(`SELECT device_id FROM devices WHERE purchase_id = $1 AND device_id = $2`, purchaseID, deviceID)) == 0 {
-			return struct{}{}, ErrNotFound
+			return ErrNotFound
 		}
-		return struct{}{}, nil
+		return nil
 	})
-	return err
 }
 
 // Claim takes something that a purchase gives once, and adds the device that takes it. It returns nil where the device
 // has it already, ErrNoneLeft where another one has or all devices are taken, and the errors of AddDevice.
 func (l *Ledger) Claim(ctx context.Context, purchaseID string, kind ClaimKind, d Device) error {
-	_, err := write(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, l.claim(t, purchaseID, kind, d) })
-	return err
+	return change(ctx, l, func(t *tx) error { return l.claim(t, purchaseID, kind, d) })
 }
 
 func (l *Ledger) claim(t *tx, purchaseID string, kind ClaimKind, d Device) error {

@@ -3,12 +3,12 @@ package ledger
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"hash"
 	"io"
 )
@@ -64,13 +64,7 @@ func (l *Ledger) Export(ctx context.Context, w io.Writer) (rows int, err error) 
 	buffered := bufio.NewWriter(w)
 	out := &exporter{w: buffered, sum: sha256.New()}
 	err = db.snapshot(ctx, out.writeAll)
-	if err == nil {
-		err = buffered.Flush()
-	}
-	if err != nil {
-		return 0, fmt.Errorf("exporting the ledger: %w", err)
-	}
-	return out.rows, nil
+	return out.rows, cmp.Or(err, buffered.Flush())
 }
 
 type exporter struct {

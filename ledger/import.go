@@ -47,14 +47,6 @@ type Imported struct {
 // writes all of it, so that a reader sees nothing or everything, whatever happens. Payments that arrive meanwhile wait,
 // or are refused and sent again.
 func (l *Ledger) Import(ctx context.Context, r io.Reader) (Imported, error) {
-	imported, err := l.importAll(ctx, r)
-	if err != nil {
-		return Imported{}, fmt.Errorf("importing a ledger: %w", err)
-	}
-	return imported, nil
-}
-
-func (l *Ledger) importAll(ctx context.Context, r io.Reader) (Imported, error) {
 	_, err := read(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, checkEmpty(t) })
 	if err != nil {
 		return Imported{}, err

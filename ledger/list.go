@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"iter"
 	"math"
 	"strings"
@@ -29,7 +28,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 		for isLast := false; !isLast; {
 			page, err := read(ctx, l, func(t *tx) (page, error) { return readPage(t, f, at, l.options.Now()), nil })
 			if err != nil {
-				yield(Listed{}, fmt.Errorf("listing purchases: %w", err))
+				yield(Listed{}, err)
 				return
 			}
 			for _, listed := range page.listed {
@@ -119,13 +118,7 @@ func readPage(t *tx, f Filter, at cursor, now time.Time) (p page) {
 // Find returns the ids of the purchases that a text means: the beginning of a purchase id, in any case, or a session id,
 // or a payment id. It returns at most 100 of them, and none without an error where nothing is found.
 func (l *Ledger) Find(ctx context.Context, text string) ([]string, error) {
-	ids, err := read(ctx, l, func(t *tx) ([]string, error) {
-		return t.texts(findQuery, findArgs(text)...), nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("finding a purchase: %w", err)
-	}
-	return ids, nil
+	return read(ctx, l, func(t *tx) ([]string, error) { return t.texts(findQuery, findArgs(text)...), nil })
 }
 
 const findQuery = `

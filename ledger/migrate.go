@@ -15,13 +15,12 @@ var initialSchema string
 type migration struct {
 	name   string
 	script string
-	oldest int                // schema version whose programs may still use the database
-	then   func(*Ledger, *tx) // nil: nothing
+	oldest int // schema version whose programs may still use the database
 }
 
 // migrations are run in order, each once.
 var migrations = []migration{
-	{name: "0001_initial", script: initialSchema, oldest: 1, then: (*Ledger).startFeed},
+	{name: "0001_initial", script: initialSchema, oldest: 1},
 }
 
 // migrateTimeout is for a statement of a migration, which may change every row.
@@ -40,9 +39,6 @@ func (l *Ledger) migrate(t *tx) (created bool) {
 	t.waitUpTo(migrateTimeout)
 	for i := version; i < len(steps) && t.err == nil; i++ {
 		t.exec(l.options.dialect().migrate(steps[i].script))
-		if steps[i].then != nil {
-			steps[i].then(l, t)
-		}
 		t.exec(`INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, steps[i].oldest, l.now())
 		if t.err != nil {
 			t.err = fmt.Errorf("%s: %w", steps[i].name, t.err)
@@ -76,13 +72,6 @@ func (l *Ledger) checkSchema(oldest int) error {
 		return fmt.Errorf("the database needs a program that knows schema %d, this one knows %d: upgrade the plugin", oldest, known)
 	}
 	return nil
-}
-
-// startFeed writes the first row of the change feed, so that a position always names a row.
-func (l *Ledger) startFeed(t *tx) {
-	nonce := randomHex(nonceBytes)
-	t.exec(`INSERT INTO feed (seq, nonce, writes) VALUES (1, $1, 0)`, nonce)
-	t.exec(`INSERT INTO changes (seq, nonce, purchase_id, at) VALUES (1, $1, '', $2)`, nonce, l.now())
 }
 
 // dialect is what differs in the SQL of the databases.

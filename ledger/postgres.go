@@ -49,6 +49,7 @@ var postgresDialect = dialect{
 		" TEXT ", ` TEXT COLLATE "C" `,
 		" WITHOUT ROWID", "",
 		"strftime('%s', 'now')", "EXTRACT(EPOCH FROM now())",
+		"lower(hex(randomblob(16)))", "replace(CAST(gen_random_uuid() AS TEXT), '-', '')",
 	).Replace,
 	list:    `json_array_elements(CAST($1 AS json))`,
 	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
@@ -86,14 +87,7 @@ func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (_ data
 func (d *postgresDatabase) migrate(migrate func(*tx)) error {
 	lock := `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` || ` + yieldToReaders + ` FROM pg_advisory_xact_lock($1)`
 	return d.commit(lock, args{migrationLock}, func(t *tx) {
-		var encoding string
-		var hasSchema bool
-		t.get(`SELECT current_setting('server_encoding'), EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'axra')`,
-			nil, &encoding, &hasSchema)
-		if encoding != "UTF8" {
-			t.fail(errNotUTF8)
-		}
-		if !hasSchema {
+		if len(t.texts(`SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'axra'`)) == 0 {
 			t.exec(`CREATE SCHEMA axra`)
 		}
 		migrate(t)
@@ -180,28 +174,14 @@ func (d *postgresDatabase) lookup(ctx context.Context) *tx {
 
 // check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
 func (d *postgresDatabase) check(ctx context.Context) error {
-	var isStandby bool
-	var readOnly, synchronous string
-	err := d.reading.QueryRowContext(ctx, `
-		SELECT pg_is_in_recovery(), current_setting('transaction_read_only'), current_setting('synchronous_commit')`,
-	).Scan(&isStandby, &readOnly, &synchronous)
-	switch {
-	case err != nil:
-		return err
-	case isStandby:
-		err = errStandby
-	case readOnly != "off":
-		err = errReadOnly
-	case synchronous == "off":
-		err = errAsync
-	}
-	if err != nil {
+	t := d.lookup(ctx)
+	if faults := readServer(t).Faults; len(faults) > 0 {
 		closeIdle(d.writing, 1)
 		d.dropIdle()
-		return err
+		return faults[0]
 	}
 	d.refill()
-	return nil
+	return t.err
 }
 
 // close gives up after two seconds: pgx waits five for each connection to a server that does not answer.

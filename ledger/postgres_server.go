@@ -172,7 +172,12 @@ func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 	}
 	defer reading.Rollback() //nolint:errcheck // nothing was written
 	t := &tx{ctx: ctx, db: qualified{reading}}
-	return readServerState(t), t.err
+	state := readServer(t)
+	if len(state.Faults) == 0 && state.Exists {
+		t.get(`SELECT EXISTS (SELECT 1 FROM payments)`, nil, &state.HasPayments)
+		t.get(`SELECT id FROM installation`, nil, &state.Installation)
+	}
+	return state, t.err
 }
 
 // explainConnect leaves out of an error what is said for each address of the server.
@@ -193,35 +198,24 @@ func explainConnect(err error) error {
 	return refused
 }
 
-func readServerState(t *tx) (state ServerState) {
-	var isStandby, isReadOnly, isAsync, isUTF8, mayCreate, hasSchema, mayUse bool
+// readServer finds out whether there is a ledger, and why there cannot be one.
+func readServer(t *tx) (state ServerState) {
+	faults := []*Fault{errStandby, errReadOnly, errAsync, errNotUTF8, errMayNotCreate, errNotOurs}
+	found := make([]bool, len(faults))
 	t.get(`
-		SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only') = 'on', current_setting('synchronous_commit') = 'off',
-			current_setting('server_encoding') = 'UTF8', has_database_privilege(current_database(), 'CREATE'),
-			n.oid IS NOT NULL, COALESCE(has_schema_privilege(n.oid, 'USAGE'), false),
-			CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN to_regclass('axra.installation') IS NOT NULL ELSE false END
+		SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'installation'),
+			pg_is_in_recovery(),
+			current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery(),
+			current_setting('synchronous_commit') = 'off',
+			current_setting('server_encoding') <> 'UTF8',
+			n.oid IS NULL AND NOT has_database_privilege(current_database(), 'CREATE'),
+			n.oid IS NOT NULL AND NOT has_schema_privilege(n.oid, 'USAGE') OR EXISTS (
+				SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT has_table_privilege(c.oid, 'INSERT'))
 		FROM (SELECT 1) one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'axra'`,
-		nil, &isStandby, &isReadOnly, &isAsync, &isUTF8, &mayCreate, &hasSchema, &mayUse, &state.Exists)
-	if state.Exists {
-		t.get(`SELECT has_table_privilege('axra.payments', 'SELECT') AND has_table_privilege('axra.payments', 'INSERT')`, nil, &mayUse)
-	}
-	if state.Exists && mayUse {
-		t.get(`SELECT EXISTS (SELECT 1 FROM payments)`, nil, &state.HasPayments)
-		t.get(`SELECT id FROM installation`, nil, &state.Installation)
-	}
-	for _, fault := range []struct {
-		*Fault
-		found bool
-	}{
-		{errStandby, isStandby},
-		{errReadOnly, isReadOnly && !isStandby},
-		{errAsync, isAsync},
-		{errNotUTF8, !isUTF8},
-		{errMayNotCreate, !hasSchema && !mayCreate},
-		{errNotOurs, hasSchema && !mayUse},
-	} {
-		if fault.found && t.err == nil {
-			state.Faults = append(state.Faults, fault.Fault)
+		nil, &state.Exists, &found[0], &found[1], &found[2], &found[3], &found[4], &found[5])
+	for i, fault := range faults {
+		if found[i] {
+			state.Faults = append(state.Faults, fault)
 		}
 	}
 	return state

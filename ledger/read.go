@@ -69,7 +69,7 @@ func (l *Ledger) Devices(ctx context.Context, purchaseID string) ([]Device, erro
 
 // Details returns all that is known about a purchase, or ErrNotFound. Everything is in the order of time.
 func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error) {
-	d, err := read(ctx, l, func(t *tx) (d Details, err error) {
+	return read(ctx, l, func(t *tx) (d Details, err error) {
 		if d.Purchase, _ = readPurchase(t, purchaseID); d.ID == "" {
 			return d, ErrNotFound
 		}
@@ -84,10 +84,6 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 		d.Claims = readClaims(t, d.ID)
 		return d, nil
 	})
-	if err != nil {
-		return Details{}, fmt.Errorf("reading purchase %s: %w", purchaseID, err)
-	}
-	return d, nil
 }
 
 const (

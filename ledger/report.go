@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -21,7 +20,7 @@ const reportTimeout = time.Minute
 // round. What was given is no sale, and a double charge is in no sum.
 func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error) {
 	within := spanOf(from, to)
-	report, err := readWithin(ctx, l, reportTimeout, func(t *tx) (report Report, err error) {
+	return readWithin(ctx, l, reportTimeout, func(t *tx) (report Report, err error) {
 		lines := make(reportLines)
 		lines.addSales(t, within)
 		lines.addReturns(t, within)
@@ -30,10 +29,6 @@ func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error)
 		t.get(countRepeated, args{within.from, within.to}, &report.DoubleCharges)
 		return report, nil
 	})
-	if err != nil {
-		return Report{}, fmt.Errorf("reporting: %w", err)
-	}
-	return report, nil
 }
 
 // span is a time in seconds; to is not included.
@@ -51,7 +46,9 @@ func spanOf(from, to time.Time) span {
 	return s
 }
 
-func (s span) contains(at sql.NullInt64) bool { return at.Valid && at.Int64 >= s.from && at.Int64 < s.to }
+func (s span) contains(at sql.NullInt64) bool {
+	return at.Valid && at.Int64 >= s.from && at.Int64 < s.to
+}
 
 const (
 	countMismatched = `

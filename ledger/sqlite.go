@@ -38,10 +38,10 @@ type sqliteDatabase struct {
 	path  string
 	files *files
 
-	writing  *sql.DB
-	writer   *sql.Conn // the one connection of writing
-	writes   *prepared // on writer
-	reading  *sql.DB
+	writing *sql.DB
+	writer  *sql.Conn // the one connection of writing
+	writes  *prepared // on writer
+	reading *sql.DB
 	lookups *prepared // on reading
 }
 

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -42,10 +41,7 @@ func (l *Ledger) Sweep(ctx context.Context, before time.Time) (swept Swept, err 
 	if err == nil {
 		swept.Events, err = l.sweepEvents(ctx, before.Unix())
 	}
-	if err != nil {
-		return swept, fmt.Errorf("sweeping: %w", err)
-	}
-	return swept, nil
+	return swept, err
 }
 
 // sweepBatch runs a batch in a transaction. It returns how many rows are gone for certain.

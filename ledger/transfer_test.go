@@ -141,21 +141,21 @@ func testImportRefusesWhatIsNoExport(t *testing.T, on backend) {
 	lines = lines[:len(lines)-1]
 	n := len(lines)
 	for name, text := range map[string]string{
-		"nothing":           "",
-		"another file":      "id,amount\n1,2\n",
-		"no head":           strings.Join(lines[1:], ""),
-		"cut off":           strings.Join(lines[:n-1], ""),
-		"cut in a line":     exported[:len(exported)/2],
-		"a row is missing":  strings.Join(append(append([]string{}, lines[:5]...), lines[6:]...), ""),
-		"a row twice":       strings.Join(append(append([]string{}, lines[:6]...), lines[5:]...), ""),
-		"an amount changed": strings.Replace(exported, `"usd",500,`, `"usd",900,`, 1),
-		"more follows":      exported + lines[3],
-		"another version":   strings.Replace(exported, `"version":1`, `"version":2`, 1),
-		"unknown table":     signed(lines, `{"table":"x","columns":["id"]}`+"\n"),
-		"unknown column":    signed(lines, `{"table":"terms","columns":["hash","x"]}`+"\n"),
-		"a row that lacks a column":  signed(lines, `{"table":"terms","columns":["hash"]}`+"\n[1]\n"),
-		"a row that breaks": signed(lines, lines[1]+lines[2]),
-		"binary":            "\x00\x01\x02",
+		"nothing":                   "",
+		"another file":              "id,amount\n1,2\n",
+		"no head":                   strings.Join(lines[1:], ""),
+		"cut off":                   strings.Join(lines[:n-1], ""),
+		"cut in a line":             exported[:len(exported)/2],
+		"a row is missing":          strings.Join(append(append([]string{}, lines[:5]...), lines[6:]...), ""),
+		"a row twice":               strings.Join(append(append([]string{}, lines[:6]...), lines[5:]...), ""),
+		"an amount changed":         strings.Replace(exported, `"usd",500,`, `"usd",900,`, 1),
+		"more follows":              exported + lines[3],
+		"another version":           strings.Replace(exported, `"version":1`, `"version":2`, 1),
+		"unknown table":             signed(lines, `{"table":"x","columns":["id"]}`+"\n"),
+		"unknown column":            signed(lines, `{"table":"terms","columns":["hash","x"]}`+"\n"),
+		"a row that lacks a column": signed(lines, `{"table":"terms","columns":["hash"]}`+"\n[1]\n"),
+		"a row that breaks":         signed(lines, lines[1]+lines[2]),
+		"binary":                    "\x00\x01\x02",
 	} {
 		w := newWorld(t, on)
 		before := w.export(t)

@@ -32,6 +32,12 @@ func write[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, er
 	return result, outcome
 }
 
+// change is write for an f that returns nothing else.
+func change(ctx context.Context, l *Ledger, f func(*tx) error) error {
+	_, err := write(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, f(t) })
+	return err
+}
+
 // job is a write that waits in the queue.
 type job struct {
 	run   func(*tx)

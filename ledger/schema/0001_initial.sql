@@ -140,6 +140,10 @@ CREATE TABLE changes (
 	at          BIGINT NOT NULL
 );
 
+-- A position in the feed always names a row.
+INSERT INTO feed (seq, nonce, writes) VALUES (1, lower(hex(randomblob(16))), 0);
+INSERT INTO changes (seq, nonce, purchase_id, at) SELECT seq, nonce, '', 0 FROM feed;
+
 -- Numbered migrations that have run; oldest is the oldest schema version a program must know to use this file.
 CREATE TABLE schema_versions (
 	version BIGINT NOT NULL PRIMARY KEY,
