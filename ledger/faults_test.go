@@ -48,6 +48,7 @@ func rename(t *testing.T, from, to string) {
 }
 
 func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		harm    func(t *testing.T, path, older string)
@@ -117,6 +118,7 @@ func (w world) wantStopped(t *testing.T, since ledger.Position) {
 }
 
 func TestD4ATruncatedFileIsNoticed(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int64{0, 4096, 100_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			w := newWorld(t, onSQLite)
@@ -140,32 +142,31 @@ func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 }
 
 func TestD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T) {
-	onEach(t, testD4AnEmptiedOrForeignDatabaseIsNoticed)
-}
-
-func testD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T, on backend) {
-	for _, statement := range []string{
-		`UPDATE installation SET id = 'another'`,
-		`DELETE FROM installation`,
-	} {
-		t.Run(statement, func(t *testing.T) {
-			w := newWorld(t, on)
-			w.pay(t, payment("old"))
-			position := w.poll(t, ledger.Position{}).Position
-			if err := w.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
-			}
-			_, err := w.HoldingOfSession(t.Context(), "never")
-			wantError(t, "a look-up", err, ledger.ErrForeign)
-			w.wantStopped(t, position)
-			if lines := w.log.errors(); len(lines) != 1 {
-				t.Errorf("%d errors in the log: %q", len(lines), lines)
-			}
-		})
-	}
+	onEach(t, func(t *testing.T, on backend) {
+		for _, statement := range []string{
+			`UPDATE installation SET id = 'another'`,
+			`DELETE FROM installation`,
+		} {
+			t.Run(statement, func(t *testing.T) {
+				w := newWorld(t, on)
+				w.pay(t, payment("old"))
+				position := w.poll(t, ledger.Position{}).Position
+				if err := w.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+				_, err := w.HoldingOfSession(t.Context(), "never")
+				wantError(t, "a look-up", err, ledger.ErrForeign)
+				w.wantStopped(t, position)
+				if lines := w.log.errors(); len(lines) != 1 {
+					t.Errorf("%d errors in the log: %q", len(lines), lines)
+				}
+			})
+		}
+	})
 }
 
 func TestD1AFullDiskAcknowledgesNothingAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	w := openWorld(t, ledger.WithPragmas(ledger.Options{Path: path}, "max_page_count(60)"))
 	var stored []string
@@ -198,6 +199,7 @@ func TestD1AFullDiskAcknowledgesNothingAndLosesNothing(t *testing.T) {
 }
 
 func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	w.pay(t, payment("old"))
 	w.Close()
@@ -218,40 +220,38 @@ func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
 }
 
 func TestOneFailureInABatchFailsOnlyItself(t *testing.T) {
-	onEach(t, testOneFailureInABatchFailsOnlyItself)
-}
-
-func testOneFailureInABatchFailsOnlyItself(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
-		BEGIN SELECT RAISE(ABORT, 'bad'); END`
-	if w.location.URL != "" {
-		fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
-	}
-	if err := w.Exec(t.Context(), fails); err != nil {
-		t.Fatal(err)
-	}
-	var payers sync.WaitGroup
-	for i := range 64 {
-		session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
-		payers.Go(func() {
-			_, err := w.RecordPayment(context.Background(), payment(session))
-			if strings.HasPrefix(session, "bad") {
-				wantError(t, session, err, ledger.ErrUnavailable)
-			} else {
-				wantError(t, session, err, nil)
-			}
-		})
-	}
-	payers.Wait()
-	for i := range 64 {
-		if i%8 != 7 && w.status(t, fmt.Sprint("good", i)) != ledger.Active {
-			t.Errorf("payment %d was acknowledged and is lost", i)
+	onEachWorld(t, func(t *testing.T, w world) {
+		fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
+			BEGIN SELECT RAISE(ABORT, 'bad'); END`
+		if w.location.URL != "" {
+			fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
 		}
-	}
+		if err := w.Exec(t.Context(), fails); err != nil {
+			t.Fatal(err)
+		}
+		var payers sync.WaitGroup
+		for i := range 64 {
+			session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
+			payers.Go(func() {
+				_, err := w.RecordPayment(context.Background(), payment(session))
+				if strings.HasPrefix(session, "bad") {
+					wantError(t, session, err, ledger.ErrUnavailable)
+				} else {
+					wantError(t, session, err, nil)
+				}
+			})
+		}
+		payers.Wait()
+		for i := range 64 {
+			if i%8 != 7 && w.status(t, fmt.Sprint("good", i)) != ledger.Active {
+				t.Errorf("payment %d was acknowledged and is lost", i)
+			}
+		}
+	})
 }
 
 func TestAFeedThatWentBackDropsEverything(t *testing.T) {
+	t.Parallel()
 	w, older := reopenedWith(t)
 	position := w.poll(t, ledger.Position{}).Position
 	err := w.Swap(t.Context(), func(path string) error {
@@ -283,6 +283,7 @@ func TestAFeedThatWentBackDropsEverything(t *testing.T) {
 }
 
 func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
+	t.Parallel()
 	w, other := newWorld(t, onSQLite), newWorld(t, onSQLite)
 	other.Close()
 	err := w.Swap(t.Context(), func(path string) error {
@@ -297,31 +298,28 @@ func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
 
 // A node that has just started reads what nothing is prepared for yet.
 func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
-	onEach(t, testD3ABurstAfterTheStartDoesNotWaitForItself)
-}
-
-func testD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	id := w.pay(t, payment("a"))
-	for range 5 {
-		cold := ledger.New(w.location)
-		if _, err := cold.Open(t.Context()); err != nil {
-			t.Fatal(err)
+	onEachWorld(t, func(t *testing.T, w world) {
+		id := w.pay(t, payment("a"))
+		for range 5 {
+			cold := ledger.New(w.location)
+			if _, err := cold.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			start := make(chan struct{})
+			for range 32 {
+				all.Go(func() {
+					<-start
+					if _, err := cold.Details(t.Context(), id); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(start)
+			all.Wait()
+			if err := cold.Close(); err != nil {
+				t.Error(err)
+			}
 		}
-		var all sync.WaitGroup
-		start := make(chan struct{})
-		for range 32 {
-			all.Go(func() {
-				<-start
-				if _, err := cold.Details(t.Context(), id); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		close(start)
-		all.Wait()
-		if err := cold.Close(); err != nil {
-			t.Error(err)
-		}
-	}
+	})
 }

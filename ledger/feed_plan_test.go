@@ -10,6 +10,7 @@ import (
 
 // PostgreSQL compiles what it thinks is expensive, and the poll runs once a second on each node.
 func TestThePollIsNotCompiled(t *testing.T) {
+	t.Parallel()
 	databaseURL := pgtest.Shared(t).NewDatabase(t)
 	l := New(Options{URL: databaseURL})
 	if _, err := l.Open(t.Context()); err != nil {

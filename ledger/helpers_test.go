@@ -73,12 +73,19 @@ var (
 // onEach runs a test on each of the databases.
 func onEach(t *testing.T, test func(*testing.T, backend)) {
 	t.Helper()
+	t.Parallel()
 	for _, on := range []backend{onSQLite, onPostgres} {
 		t.Run(on.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, on)
 		})
 	}
+}
+
+// onEachWorld runs a test with a ledger in each of the databases.
+func onEachWorld(t *testing.T, test func(*testing.T, world)) {
+	t.Helper()
+	onEach(t, func(t *testing.T, on backend) { test(t, newWorld(t, on)) })
 }
 
 // start is when the clocks of the tests begin.

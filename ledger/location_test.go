@@ -10,6 +10,7 @@ import (
 )
 
 func TestCheckLocation(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	file := filepath.Join(root, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

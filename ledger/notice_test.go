@@ -106,6 +106,7 @@ func (l *timedLog) wantOnceAMinute(t *testing.T) {
 
 // A write that fails now and then is logged once a minute, too.
 func TestWritesThatFlapAreLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
 	clock := newClock()
 	log := &timedLog{clock: clock}
 	l := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: clock.now, Logger: slog.New(slog.NewTextHandler(log, nil))})

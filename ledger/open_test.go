@@ -11,28 +11,27 @@ import (
 )
 
 func TestALedgerThatIsNotOpenIsUnavailable(t *testing.T) {
-	onEach(t, testALedgerThatIsNotOpenIsUnavailable)
-}
-
-func testALedgerThatIsNotOpenIsUnavailable(t *testing.T, on backend) {
-	l := ledger.New(on.empty(t))
-	_, err := l.RecordPayment(t.Context(), payment("a"))
-	wantError(t, "a payment", err, ledger.ErrUnavailable)
-	_, err = l.Holding(t.Context(), "a")
-	wantError(t, "a look-up", err, ledger.ErrUnavailable)
-	_, err = l.Poll(t.Context(), ledger.Position{})
-	wantError(t, "a poll", err, ledger.ErrUnavailable)
-	_, err = l.Keys(t.Context())
-	wantError(t, "the keys", err, ledger.ErrUnavailable)
-	if exists, err := l.Exists(t.Context()); err != nil || exists {
-		t.Errorf("New made a ledger: %v, %v", exists, err)
-	}
-	if err := l.Close(); err != nil {
-		t.Errorf("closing: %v", err)
-	}
+	onEach(t, func(t *testing.T, on backend) {
+		l := ledger.New(on.empty(t))
+		_, err := l.RecordPayment(t.Context(), payment("a"))
+		wantError(t, "a payment", err, ledger.ErrUnavailable)
+		_, err = l.Holding(t.Context(), "a")
+		wantError(t, "a look-up", err, ledger.ErrUnavailable)
+		_, err = l.Poll(t.Context(), ledger.Position{})
+		wantError(t, "a poll", err, ledger.ErrUnavailable)
+		_, err = l.Keys(t.Context())
+		wantError(t, "the keys", err, ledger.ErrUnavailable)
+		if exists, err := l.Exists(t.Context()); err != nil || exists {
+			t.Errorf("New made a ledger: %v, %v", exists, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
 }
 
 func TestOpeningMayBeRetried(t *testing.T) {
+	t.Parallel()
 	directory := filepath.Join(t.TempDir(), "taken")
 	if err := os.WriteFile(directory, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -56,6 +55,7 @@ func TestOpeningMayBeRetried(t *testing.T) {
 }
 
 func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	w.pay(t, payment("a"))
 	for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -69,54 +69,55 @@ func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
 	}
 }
 
-func TestWhatOpenRefuses(t *testing.T) { onEach(t, testWhatOpenRefuses) }
-
-func testWhatOpenRefuses(t *testing.T, on backend) {
-	makeLedger := func(statement string) func(*testing.T, string) {
-		return func(t *testing.T, path string) {
-			w := openWorld(t, ledger.Options{Path: path})
-			if err := w.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
+func TestWhatOpenRefuses(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		makeLedger := func(statement string) func(*testing.T, string) {
+			return func(t *testing.T, path string) {
+				w := openWorld(t, ledger.Options{Path: path})
+				if err := w.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+				w.Close()
 			}
-			w.Close()
 		}
-	}
-	for _, test := range []struct {
-		name    string
-		prepare func(*testing.T, string)
-		want    string // empty: it opens
-	}{
-		{"an empty file", func(t *testing.T, path string) { os.WriteFile(path, nil, 0o600) }, ""},
-		{"what is no database", func(t *testing.T, path string) { os.WriteFile(path, []byte(strings.Repeat("text ", 1000)), 0o600) }, "not a database"},
-		{"a database of another program", makeLedger(`DROP TABLE schema_versions`), "another program"},
-		{"no schema version", makeLedger(`DELETE FROM schema_versions`), "schema version"},
-		{"a newer schema", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 2, 0)`), "upgrade"},
-		{"a newer schema that this program may use", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 1, 0)`), ""},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			test.prepare(t, path)
-			l := ledger.New(ledger.Options{Path: path})
-			defer l.Close()
-			_, err := l.Open(t.Context())
-			if test.want == "" {
-				wantError(t, "opening", err, nil)
-				return
-			}
-			wantError(t, "opening", err, ledger.ErrUnavailable)
-			if err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("the error is %q, want %q in it", err, test.want)
-			}
-		})
-	}
-	l := ledger.New(ledger.Options{Path: "ledger.db"})
-	defer l.Close()
-	if _, err := l.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "absolute") {
-		t.Errorf("a relative path: %v", err)
-	}
+		for _, test := range []struct {
+			name    string
+			prepare func(*testing.T, string)
+			want    string // empty: it opens
+		}{
+			{"an empty file", func(t *testing.T, path string) { os.WriteFile(path, nil, 0o600) }, ""},
+			{"what is no database", func(t *testing.T, path string) { os.WriteFile(path, []byte(strings.Repeat("text ", 1000)), 0o600) }, "not a database"},
+			{"a database of another program", makeLedger(`DROP TABLE schema_versions`), "another program"},
+			{"no schema version", makeLedger(`DELETE FROM schema_versions`), "schema version"},
+			{"a newer schema", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 2, 0)`), "upgrade"},
+			{"a newer schema that this program may use", makeLedger(`INSERT INTO schema_versions (version, oldest, at) VALUES (2, 1, 0)`), ""},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "ledger.db")
+				test.prepare(t, path)
+				l := ledger.New(ledger.Options{Path: path})
+				defer l.Close()
+				_, err := l.Open(t.Context())
+				if test.want == "" {
+					wantError(t, "opening", err, nil)
+					return
+				}
+				wantError(t, "opening", err, ledger.ErrUnavailable)
+				if err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("the error is %q, want %q in it", err, test.want)
+				}
+			})
+		}
+		l := ledger.New(ledger.Options{Path: "ledger.db"})
+		defer l.Close()
+		if _, err := l.Open(t.Context()); err == nil || !strings.Contains(err.Error(), "absolute") {
+			t.Errorf("a relative path: %v", err)
+		}
+	})
 }
 
 func TestLookUpsUseIndexes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	plans, err := w.Plans(t.Context())
 	if err != nil {
@@ -139,50 +140,46 @@ func TestLookUpsUseIndexes(t *testing.T) {
 }
 
 func TestPolledAtIsTheStartOfTheLastPoll(t *testing.T) {
-	onEach(t, testPolledAtIsTheStartOfTheLastPoll)
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.poll(t, ledger.Position{})
+		if !w.PolledAt().Equal(start) {
+			t.Errorf("polled at %s", w.PolledAt())
+		}
+	})
 }
 
-func testPolledAtIsTheStartOfTheLastPoll(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	w.poll(t, ledger.Position{})
-	if !w.PolledAt().Equal(start) {
-		t.Errorf("polled at %s", w.PolledAt())
-	}
-}
-
-func TestClosingWaitsForTheQueue(t *testing.T) { onEach(t, testClosingWaitsForTheQueue) }
-
-func testClosingWaitsForTheQueue(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	results := make(chan error, 50)
-	for i := range 50 {
-		go func() {
-			_, err := w.RecordPayment(t.Context(), payment(string(rune('A'+i))))
-			results <- err
-		}()
-	}
-	if err := <-results; err != nil {
-		t.Error(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Error(err)
-	}
-	acknowledged := 1
-	for range 49 {
-		if err := <-results; err == nil {
-			acknowledged++
-		} else {
-			wantError(t, "a payment at closing", err, ledger.ErrUnavailable)
+func TestClosingWaitsForTheQueue(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		results := make(chan error, 50)
+		for i := range 50 {
+			go func() {
+				_, err := w.RecordPayment(t.Context(), payment(string(rune('A'+i))))
+				results <- err
+			}()
 		}
-	}
-	again := openWorld(t, w.location)
-	found := 0
-	for i := range 50 {
-		if again.status(t, string(rune('A'+i))) == ledger.Active {
-			found++
+		if err := <-results; err != nil {
+			t.Error(err)
 		}
-	}
-	if found < acknowledged {
-		t.Errorf("%d payments were acknowledged, %d are stored", acknowledged, found)
-	}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		acknowledged := 1
+		for range 49 {
+			if err := <-results; err == nil {
+				acknowledged++
+			} else {
+				wantError(t, "a payment at closing", err, ledger.ErrUnavailable)
+			}
+		}
+		again := openWorld(t, w.location)
+		found := 0
+		for i := range 50 {
+			if again.status(t, string(rune('A'+i))) == ledger.Active {
+				found++
+			}
+		}
+		if found < acknowledged {
+			t.Errorf("%d payments were acknowledged, %d are stored", acknowledged, found)
+		}
+	})
 }

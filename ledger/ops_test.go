@@ -71,237 +71,230 @@ func (w world) sessions(t testing.TB, f ledger.Filter) string {
 
 const day = 24 * time.Hour
 
-func TestListFilters(t *testing.T) { onEach(t, testListFilters) }
-
-func testListFilters(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	w.payAt(t, 0, payment("old"))                             // expired on day 40
-	w.payAt(t, 1*day, sold(t, "book", "book", "9.00", "eur")) // expired
-	w.payAt(t, 15*day, payment("refunded"))                   //
-	w.payAt(t, 16*day, payment("lost"))                       //
-	w.payAt(t, 17*day, payment("open dispute"))               //
-	id := w.payAt(t, 18*day, payment("revoked"))              //
-	w.payAt(t, 19*day, underpaid(t, "wrong"))                 //
-	w.payAt(t, 20*day, payment("base"))                       //
-	w.payAt(t, 21*day, extension("extended", "base"))         //
-	w.payAt(t, 22*day, payment("other", "pay_a", "pay_b"))    //
-	w.payAt(t, 23*day, extension("lifted", "old"))            // the first purchase is active again
-	w.tell(t, event(ledger.EventRefunded, "refunded"))
-	w.tell(t, event(ledger.EventDisputed, "lost"))
-	w.tell(t, event(ledger.EventDisputeLost, "lost"))
-	w.tell(t, event(ledger.EventDisputed, "", "pay_open dispute"))
-	if _, err := w.Decide(t.Context(), id, ledger.Revoke, "why"); err != nil {
-		t.Fatal(err)
-	}
-	given := payment("")
-	given.Source, given.SessionID, given.Note = ledger.FromOperator, "given", "review copy"
-	given.PaidAt = start.Add(24 * day)
-	if _, err := w.Give(t.Context(), given); err != nil {
-		t.Fatal(err)
-	}
-	w.clock.advance(17 * day)
-	for name, test := range map[string]struct {
-		filter ledger.Filter
-		want   string
-	}{
-		"everything":    {ledger.Filter{}, "given lifted other extended wrong revoked open dispute lost refunded book"},
-		"newest":        {ledger.Filter{Limit: 2}, "given lifted"},
-		"product":       {ledger.Filter{Product: "book"}, "book"},
-		"another site":  {ledger.Filter{Site: "https://example.org"}, ""},
-		"site":          {ledger.Filter{Site: "https://example.com", Limit: 1}, "given"},
-		"active":        {ledger.Filter{Status: ledger.Active}, "given lifted other extended"},
-		"expired":       {ledger.Filter{Status: ledger.Expired}, "book"},
-		"refunded":      {ledger.Filter{Status: ledger.Refunded}, "lost refunded"},
-		"disputed":      {ledger.Filter{Status: ledger.Disputed}, "open dispute"},
-		"revoked":       {ledger.Filter{Status: ledger.Revoked}, "revoked"},
-		"mismatched":    {ledger.Filter{Status: ledger.Mismatched}, "wrong"},
-		"from":          {ledger.Filter{From: start.Add(22 * day)}, "given lifted other"},
-		"to":            {ledger.Filter{To: start.Add(15 * day)}, "book"},
-		"a span":        {ledger.Filter{From: start.Add(16 * day), To: start.Add(18 * day)}, "open dispute lost"},
-		"payment id":    {ledger.Filter{Query: "pay_b"}, "other"},
-		"session":       {ledger.Filter{Query: "base"}, "extended"},
-		"purchase":      {ledger.Filter{Query: ledger.PurchaseID("old")[:10]}, "lifted"},
-		"query, status": {ledger.Filter{Query: "base", Status: ledger.Refunded}, ""},
-		"query, to":     {ledger.Filter{Query: "base", To: start.Add(21 * day)}, ""},
-		"unknown":       {ledger.Filter{Query: "nothing"}, ""},
-	} {
-		if got := w.sessions(t, test.filter); got != test.want {
-			t.Errorf("%s: %q, want %q", name, got, test.want)
-		}
-	}
-}
-
-func TestListTellsOfTheLastPayment(t *testing.T) { onEach(t, testListTellsOfTheLastPayment) }
-
-func testListTellsOfTheLastPayment(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	w.payAt(t, 0, payment("base"))
-	w.payAt(t, day, extension("more", "base"))
-	given := payment("given")
-	given.Source, given.Note, given.PaidAt = ledger.FromOperator, "review copy", start.Add(2*day)
-	if _, err := w.Give(t.Context(), given); err != nil {
-		t.Fatal(err)
-	}
-	var all []ledger.Listed
-	for listed, err := range w.List(t.Context(), ledger.Filter{}) {
-		if err != nil {
+func TestListFilters(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		w := newWorld(t, on)
+		w.payAt(t, 0, payment("old"))                             // expired on day 40
+		w.payAt(t, 1*day, sold(t, "book", "book", "9.00", "eur")) // expired
+		w.payAt(t, 15*day, payment("refunded"))                   //
+		w.payAt(t, 16*day, payment("lost"))                       //
+		w.payAt(t, 17*day, payment("open dispute"))               //
+		id := w.payAt(t, 18*day, payment("revoked"))              //
+		w.payAt(t, 19*day, underpaid(t, "wrong"))                 //
+		w.payAt(t, 20*day, payment("base"))                       //
+		w.payAt(t, 21*day, extension("extended", "base"))         //
+		w.payAt(t, 22*day, payment("other", "pay_a", "pay_b"))    //
+		w.payAt(t, 23*day, extension("lifted", "old"))            // the first purchase is active again
+		w.tell(t, event(ledger.EventRefunded, "refunded"))
+		w.tell(t, event(ledger.EventDisputed, "lost"))
+		w.tell(t, event(ledger.EventDisputeLost, "lost"))
+		w.tell(t, event(ledger.EventDisputed, "", "pay_open dispute"))
+		if _, err := w.Decide(t.Context(), id, ledger.Revoke, "why"); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, listed)
-	}
-	if len(all) != 2 {
-		t.Fatalf("%d purchases", len(all))
-	}
-	free, paid := all[0], all[1]
-	if !free.Given || free.LastPayment.Note != "review copy" || free.LastPayment.Source != ledger.FromOperator {
-		t.Errorf("given: %+v", free)
-	}
-	if paid.Given || paid.Payments != 2 || paid.LastPayment.Paid.String() != "5.00 USD" || !slices.Equal(paid.LastPayment.PaymentIDs, []string{"pay_more"}) {
-		t.Errorf("paid: %+v", paid)
-	}
-	if want := start.Add(60 * day); !paid.EndsAt.Equal(want) || !paid.LastPayment.PaidAt.Equal(start.Add(day)) {
-		t.Errorf("times: %+v", paid)
-	}
-}
-
-func TestListReadsOverManyPages(t *testing.T) { onEach(t, testListReadsOverManyPages) }
-
-func testListReadsOverManyPages(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	ledger.Fill(t, w.Ledger, 2500)
-	seen := make(map[string]bool)
-	last := time.Now().AddDate(100, 0, 0)
-	for listed, err := range w.List(t.Context(), ledger.Filter{}) {
-		if err != nil {
+		given := payment("")
+		given.Source, given.SessionID, given.Note = ledger.FromOperator, "given", "review copy"
+		given.PaidAt = start.Add(24 * day)
+		if _, err := w.Give(t.Context(), given); err != nil {
 			t.Fatal(err)
 		}
-		if seen[listed.ID] || listed.LastPayment.PaidAt.After(last) {
-			t.Fatalf("%s is repeated or out of order", listed.ID)
+		w.clock.advance(17 * day)
+		for name, test := range map[string]struct {
+			filter ledger.Filter
+			want   string
+		}{
+			"everything":    {ledger.Filter{}, "given lifted other extended wrong revoked open dispute lost refunded book"},
+			"newest":        {ledger.Filter{Limit: 2}, "given lifted"},
+			"product":       {ledger.Filter{Product: "book"}, "book"},
+			"another site":  {ledger.Filter{Site: "https://example.org"}, ""},
+			"site":          {ledger.Filter{Site: "https://example.com", Limit: 1}, "given"},
+			"active":        {ledger.Filter{Status: ledger.Active}, "given lifted other extended"},
+			"expired":       {ledger.Filter{Status: ledger.Expired}, "book"},
+			"refunded":      {ledger.Filter{Status: ledger.Refunded}, "lost refunded"},
+			"disputed":      {ledger.Filter{Status: ledger.Disputed}, "open dispute"},
+			"revoked":       {ledger.Filter{Status: ledger.Revoked}, "revoked"},
+			"mismatched":    {ledger.Filter{Status: ledger.Mismatched}, "wrong"},
+			"from":          {ledger.Filter{From: start.Add(22 * day)}, "given lifted other"},
+			"to":            {ledger.Filter{To: start.Add(15 * day)}, "book"},
+			"a span":        {ledger.Filter{From: start.Add(16 * day), To: start.Add(18 * day)}, "open dispute lost"},
+			"payment id":    {ledger.Filter{Query: "pay_b"}, "other"},
+			"session":       {ledger.Filter{Query: "base"}, "extended"},
+			"purchase":      {ledger.Filter{Query: ledger.PurchaseID("old")[:10]}, "lifted"},
+			"query, status": {ledger.Filter{Query: "base", Status: ledger.Refunded}, ""},
+			"query, to":     {ledger.Filter{Query: "base", To: start.Add(21 * day)}, ""},
+			"unknown":       {ledger.Filter{Query: "nothing"}, ""},
+		} {
+			if got := w.sessions(t, test.filter); got != test.want {
+				t.Errorf("%s: %q, want %q", name, got, test.want)
+			}
 		}
-		seen[listed.ID], last = true, listed.LastPayment.PaidAt
-	}
-	if len(seen) != 2500 {
-		t.Errorf("%d of 2500", len(seen))
-	}
-	n := 0
-	for range w.List(t.Context(), ledger.Filter{Status: ledger.Refunded}) {
-		n++
-	}
-	if n != 25 {
-		t.Errorf("%d refunded of 25", n)
-	}
+	})
 }
 
-func TestListStopsWithItsContext(t *testing.T) { onEach(t, testListStopsWithItsContext) }
-
-func testListStopsWithItsContext(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	w.pay(t, payment("a"))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, err := range w.List(ctx, ledger.Filter{}) {
-		if err == nil {
-			t.Error("listed after the end")
+func TestListTellsOfTheLastPayment(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.payAt(t, 0, payment("base"))
+		w.payAt(t, day, extension("more", "base"))
+		given := payment("given")
+		given.Source, given.Note, given.PaidAt = ledger.FromOperator, "review copy", start.Add(2*day)
+		if _, err := w.Give(t.Context(), given); err != nil {
+			t.Fatal(err)
 		}
-	}
+		var all []ledger.Listed
+		for listed, err := range w.List(t.Context(), ledger.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, listed)
+		}
+		if len(all) != 2 {
+			t.Fatalf("%d purchases", len(all))
+		}
+		free, paid := all[0], all[1]
+		if !free.Given || free.LastPayment.Note != "review copy" || free.LastPayment.Source != ledger.FromOperator {
+			t.Errorf("given: %+v", free)
+		}
+		if paid.Given || paid.Payments != 2 || paid.LastPayment.Paid.String() != "5.00 USD" || !slices.Equal(paid.LastPayment.PaymentIDs, []string{"pay_more"}) {
+			t.Errorf("paid: %+v", paid)
+		}
+		if want := start.Add(60 * day); !paid.EndsAt.Equal(want) || !paid.LastPayment.PaidAt.Equal(start.Add(day)) {
+			t.Errorf("times: %+v", paid)
+		}
+	})
 }
 
-func TestFind(t *testing.T) { onEach(t, testFind) }
-
-func testFind(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	id := w.pay(t, payment("cs_1", "pay_1", "pi_1"))
-	other := w.pay(t, payment("cs_2"))
-	for text, want := range map[string]string{
-		id: id, id[:10]: id, strings.ToUpper(id[:10]): id, " " + id[:10] + "\n": id, "cs_1": id, "pay_1": id, "pi_1": id,
-		"cs_2": other, "pay_cs_2": other, "": "", "cs_": "", "%": "", "pay_%": "", id + "0": "",
-	} {
-		found, err := w.Find(t.Context(), text)
-		if err != nil || strings.Join(found, " ") != want {
-			t.Errorf("%q: %v, %v; want %s", text, found, err, want)
+func TestListReadsOverManyPages(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		ledger.Fill(t, w.Ledger, 2500)
+		seen := make(map[string]bool)
+		last := time.Now().AddDate(100, 0, 0)
+		for listed, err := range w.List(t.Context(), ledger.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen[listed.ID] || listed.LastPayment.PaidAt.After(last) {
+				t.Fatalf("%s is repeated or out of order", listed.ID)
+			}
+			seen[listed.ID], last = true, listed.LastPayment.PaidAt
 		}
-	}
+		if len(seen) != 2500 {
+			t.Errorf("%d of 2500", len(seen))
+		}
+		n := 0
+		for range w.List(t.Context(), ledger.Filter{Status: ledger.Refunded}) {
+			n++
+		}
+		if n != 25 {
+			t.Errorf("%d refunded of 25", n)
+		}
+	})
+}
+
+func TestListStopsWithItsContext(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.pay(t, payment("a"))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, err := range w.List(ctx, ledger.Filter{}) {
+			if err == nil {
+				t.Error("listed after the end")
+			}
+		}
+	})
+}
+
+func TestFind(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		id := w.pay(t, payment("cs_1", "pay_1", "pi_1"))
+		other := w.pay(t, payment("cs_2"))
+		for text, want := range map[string]string{
+			id: id, id[:10]: id, strings.ToUpper(id[:10]): id, " " + id[:10] + "\n": id, "cs_1": id, "pay_1": id, "pi_1": id,
+			"cs_2": other, "pay_cs_2": other, "": "", "cs_": "", "%": "", "pay_%": "", id + "0": "",
+		} {
+			found, err := w.Find(t.Context(), text)
+			if err != nil || strings.Join(found, " ") != want {
+				t.Errorf("%q: %v, %v; want %s", text, found, err, want)
+			}
+		}
+	})
 }
 
 func TestReferencesAreAsLongAsTheyMustBe(t *testing.T) {
-	onEach(t, testReferencesAreAsLongAsTheyMustBe)
+	onEachWorld(t, func(t *testing.T, w world) {
+		const query = `INSERT INTO purchases (id, site, product, resource, status, starts_at, device_limit, download_limit, created_at, updated_at)
+			VALUES ($1, 's', 'p', '*', 'active', 1, 1, 0, 1, 1)`
+		ids := []string{strings.Repeat("a", 32), strings.Repeat("a", 12) + strings.Repeat("b", 20), strings.Repeat("c", 32)}
+		for _, id := range ids {
+			if err := w.Exec(t.Context(), query, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range []string{ids[0][:13], ids[1][:13], ids[2][:10]} {
+			got, err := w.Reference(t.Context(), ids[i])
+			if err != nil || got != want {
+				t.Errorf("%s: %s, %v; want %s", ids[i], got, err, want)
+			}
+			if found, err := w.Find(t.Context(), got); err != nil || len(found) != 1 {
+				t.Errorf("%s finds %v, %v", got, found, err)
+			}
+		}
+		if found, err := w.Find(t.Context(), "aaaaaaaaaa"); err != nil || len(found) != 2 {
+			t.Errorf("an ambiguous reference finds %v, %v", found, err)
+		}
+	})
 }
 
-func testReferencesAreAsLongAsTheyMustBe(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	const query = `INSERT INTO purchases (id, site, product, resource, status, starts_at, device_limit, download_limit, created_at, updated_at)
-		VALUES ($1, 's', 'p', '*', 'active', 1, 1, 0, 1, 1)`
-	ids := []string{strings.Repeat("a", 32), strings.Repeat("a", 12) + strings.Repeat("b", 20), strings.Repeat("c", 32)}
-	for _, id := range ids {
-		if err := w.Exec(t.Context(), query, id); err != nil {
+func TestDetails(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		first := payment("base", "pay_1")
+		first.Metadata = map[string]string{"order": "7"}
+		id := w.payAt(t, 0, first)
+		w.payAt(t, day, extension("more", "base"))
+		w.payAt(t, day+time.Minute, payment("base", "pay_again"))
+		w.tellAt(t, 2*day, event(ledger.EventDisputed, "", "pay_more", "ch_more"))
+		w.tellAt(t, 3*day, event(ledger.EventDisputeWon, "more"))
+		for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
+			if _, err := w.Decide(t.Context(), id, kind, "by "+string(kind)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, device := range []string{"d1", "d2"} {
+			if err := w.AddDevice(t.Context(), id, ledger.Device{ID: device, Label: "Firefox"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.RemoveDevice(t.Context(), id, "d1"); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for i, want := range []string{ids[0][:13], ids[1][:13], ids[2][:10]} {
-		got, err := w.Reference(t.Context(), ids[i])
-		if err != nil || got != want {
-			t.Errorf("%s: %s, %v; want %s", ids[i], got, err, want)
-		}
-		if found, err := w.Find(t.Context(), got); err != nil || len(found) != 1 {
-			t.Errorf("%s finds %v, %v", got, found, err)
-		}
-	}
-	if found, err := w.Find(t.Context(), "aaaaaaaaaa"); err != nil || len(found) != 2 {
-		t.Errorf("an ambiguous reference finds %v, %v", found, err)
-	}
-}
-
-func TestDetails(t *testing.T) { onEach(t, testDetails) }
-
-func testDetails(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	first := payment("base", "pay_1")
-	first.Metadata = map[string]string{"order": "7"}
-	id := w.payAt(t, 0, first)
-	w.payAt(t, day, extension("more", "base"))
-	w.payAt(t, day+time.Minute, payment("base", "pay_again"))
-	w.tellAt(t, 2*day, event(ledger.EventDisputed, "", "pay_more", "ch_more"))
-	w.tellAt(t, 3*day, event(ledger.EventDisputeWon, "more"))
-	for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
-		if _, err := w.Decide(t.Context(), id, kind, "by "+string(kind)); err != nil {
+		if err := w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d2"}); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, device := range []string{"d1", "d2"} {
-		if err := w.AddDevice(t.Context(), id, ledger.Device{ID: device, Label: "Firefox"}); err != nil {
+		d, err := w.Details(t.Context(), id)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := w.RemoveDevice(t.Context(), id, "d1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d2"}); err != nil {
-		t.Fatal(err)
-	}
-	d, err := w.Details(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.ID != id || d.Status != ledger.Active || len(d.Payments) != 2 || d.Payments[0].Metadata["order"] != "7" || d.Payments[0].Terms.Pass != "premium" {
-		t.Errorf("payments: %+v", d)
-	}
-	if !slices.Equal(d.DoubleCharges, []string{"pay_again"}) {
-		t.Errorf("double charges: %v", d.DoubleCharges)
-	}
-	if len(d.Events) != 2 || d.Events[0].Kind != ledger.EventDisputed || !slices.Equal(d.Events[0].PaymentIDs, []string{"ch_more", "pay_more"}) || d.Events[1].SessionID != "more" {
-		t.Errorf("events: %+v", d.Events)
-	}
-	if len(d.Decisions) != 2 || d.Decisions[1].Kind != ledger.Restore || d.Decisions[0].Note != "by revoked" {
-		t.Errorf("decisions: %+v", d.Decisions)
-	}
-	if len(d.Devices) != 2 || d.Devices[0].RemovedAt.IsZero() || !d.Devices[1].RemovedAt.IsZero() || d.Claims[ledger.ClaimFirst] != "d2" {
-		t.Errorf("devices: %+v, %v", d.Devices, d.Claims)
-	}
-	_, err = w.Details(t.Context(), strings.Repeat("0", 32))
-	wantError(t, "an unknown purchase", err, ledger.ErrNotFound)
+		if d.ID != id || d.Status != ledger.Active || len(d.Payments) != 2 || d.Payments[0].Metadata["order"] != "7" || d.Payments[0].Terms.Pass != "premium" {
+			t.Errorf("payments: %+v", d)
+		}
+		if !slices.Equal(d.DoubleCharges, []string{"pay_again"}) {
+			t.Errorf("double charges: %v", d.DoubleCharges)
+		}
+		if len(d.Events) != 2 || d.Events[0].Kind != ledger.EventDisputed || !slices.Equal(d.Events[0].PaymentIDs, []string{"ch_more", "pay_more"}) || d.Events[1].SessionID != "more" {
+			t.Errorf("events: %+v", d.Events)
+		}
+		if len(d.Decisions) != 2 || d.Decisions[1].Kind != ledger.Restore || d.Decisions[0].Note != "by revoked" {
+			t.Errorf("decisions: %+v", d.Decisions)
+		}
+		if len(d.Devices) != 2 || d.Devices[0].RemovedAt.IsZero() || !d.Devices[1].RemovedAt.IsZero() || d.Claims[ledger.ClaimFirst] != "d2" {
+			t.Errorf("devices: %+v, %v", d.Devices, d.Claims)
+		}
+		_, err = w.Details(t.Context(), strings.Repeat("0", 32))
+		wantError(t, "an unknown purchase", err, ledger.ErrNotFound)
+	})
 }
 
 func TestOperatorsQueriesUseIndexes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	plans, err := w.OperatorPlans(t.Context())
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestCheckServer(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	for _, test := range []struct {
 		name    string
@@ -130,6 +131,7 @@ func TestCheckServerSaysWhyItCannot(t *testing.T) {
 }
 
 func TestVerifiesServer(t *testing.T) {
+	t.Parallel()
 	for url, want := range map[string]bool{
 		"postgres://u@db.example.com/shop":                                        false,
 		"postgres://u@db.example.com/shop?sslmode=require":                        false,
@@ -151,6 +153,7 @@ func TestVerifiesServer(t *testing.T) {
 
 // A password whose special characters are not escaped must not be taken for a server or a database, which are shown.
 func TestAPasswordIsNotTakenForSomethingElse(t *testing.T) {
+	t.Parallel()
 	for _, url := range []string{
 		"postgres://u:12/secret@h/d", "postgres://u:12#secret@h/d", "postgres://u:12?secret@h/d", "postgres://u:1@secret@h/d",
 		"postgres://u:12?secret=x@h/d", "postgres://u:se/cret@h/d", "postgres://u:%zzsecret@h/d", "user=u password=secret",
@@ -174,6 +177,7 @@ func TestAPasswordIsNotTakenForSomethingElse(t *testing.T) {
 }
 
 func TestAMissingCertificateIsNamed(t *testing.T) {
+	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "root.pem")
 	_, err := ledger.CheckURL("postgres://u:secret@h/d?sslmode=verify-full&sslrootcert=" + missing)
 	if err == nil || !strings.Contains(err.Error(), missing) || strings.Contains(err.Error(), "secret") {

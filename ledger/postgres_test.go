@@ -16,6 +16,7 @@ import (
 )
 
 func TestCheckURL(t *testing.T) {
+	t.Parallel()
 	for url, want := range map[string]string{
 		"postgres://shop:secret@db.example.com/ledger?sslmode=verify-full": "postgres://db.example.com:5432/ledger",
 		"postgresql://shop:secret@[::1]:5433/ledger":                       "postgres://[::1]:5433/ledger",
@@ -39,6 +40,7 @@ func TestCheckURL(t *testing.T) {
 }
 
 func TestMayHoldPassword(t *testing.T) {
+	t.Parallel()
 	for url, want := range map[string]bool{
 		"postgres://shop@db.example.com/ledger":                 false,
 		"postgres:///ledger?host=/run/postgresql":               false,
@@ -54,58 +56,58 @@ func TestMayHoldPassword(t *testing.T) {
 }
 
 // What PostgreSQL takes for no text comes in webhooks all the same, and is stored and found.
-func TestAnyTextIsStored(t *testing.T) { onEach(t, testAnyTextIsStored) }
-
-func testAnyTextIsStored(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	p := payment("nul\x00", "broken\xff")
-	p.PaidRaw, p.Terms.Pass, p.Terms.Resource = "5\x00", "\x00\xff", "/\xff"
-	id := w.pay(t, p)
-	w.tell(t, event(ledger.EventRefunded, "", "broken\xff"))
-	if got := w.status(t, "nul\x00"); got != ledger.Refunded {
-		t.Errorf("its purchase is %s", got)
-	}
-	if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d", Label: "\x00"}); !errors.Is(err, ledger.ErrInactive) {
-		t.Errorf("a device: %v", err)
-	}
+func TestAnyTextIsStored(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		p := payment("nul\x00", "broken\xff")
+		p.PaidRaw, p.Terms.Pass, p.Terms.Resource = "5\x00", "\x00\xff", "/\xff"
+		id := w.pay(t, p)
+		w.tell(t, event(ledger.EventRefunded, "", "broken\xff"))
+		if got := w.status(t, "nul\x00"); got != ledger.Refunded {
+			t.Errorf("its purchase is %s", got)
+		}
+		if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d", Label: "\x00"}); !errors.Is(err, ledger.ErrInactive) {
+			t.Errorf("a device: %v", err)
+		}
+	})
 }
 
 // A refund and its payment on two nodes see each other, whichever is first and not yet committed.
-func TestARefundAndItsPaymentOnTwoNodes(t *testing.T) { onEach(t, testARefundAndItsPaymentOnTwoNodes) }
-
-func testARefundAndItsPaymentOnTwoNodes(t *testing.T, on backend) {
-	first := newWorld(t, on)
-	second := openWorld(t, first.location)
-	pay := func(l *ledger.Ledger, session string) error {
-		_, err := l.RecordPayment(context.Background(), payment(session))
-		return err
-	}
-	refund := func(l *ledger.Ledger, session string) error {
-		_, err := l.RecordEvent(context.Background(), event(ledger.EventRefunded, "", "pay_"+session))
-		return err
-	}
-	for name, steps := range map[string][2]func(*ledger.Ledger, string) error{
-		"payment first": {pay, refund},
-		"refund first":  {refund, pay},
-	} {
-		t.Run(name, func(t *testing.T) {
-			held, release := first.HoldNext()
-			var both sync.WaitGroup
-			both.Go(func() { wantError(t, "the first", steps[0](first.Ledger, name), nil) })
-			<-held
-			both.Go(func() { wantError(t, "the second", steps[1](second.Ledger, name), nil) })
-			time.Sleep(300 * time.Millisecond)
-			close(release)
-			both.Wait()
-			if got := first.status(t, name); got != ledger.Refunded {
-				t.Errorf("it is %s", got)
-			}
-		})
-	}
+func TestARefundAndItsPaymentOnTwoNodes(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		first := newWorld(t, on)
+		second := openWorld(t, first.location)
+		pay := func(l *ledger.Ledger, session string) error {
+			_, err := l.RecordPayment(context.Background(), payment(session))
+			return err
+		}
+		refund := func(l *ledger.Ledger, session string) error {
+			_, err := l.RecordEvent(context.Background(), event(ledger.EventRefunded, "", "pay_"+session))
+			return err
+		}
+		for name, steps := range map[string][2]func(*ledger.Ledger, string) error{
+			"payment first": {pay, refund},
+			"refund first":  {refund, pay},
+		} {
+			t.Run(name, func(t *testing.T) {
+				held, release := first.HoldNext()
+				var both sync.WaitGroup
+				both.Go(func() { wantError(t, "the first", steps[0](first.Ledger, name), nil) })
+				<-held
+				both.Go(func() { wantError(t, "the second", steps[1](second.Ledger, name), nil) })
+				time.Sleep(300 * time.Millisecond)
+				close(release)
+				both.Wait()
+				if got := first.status(t, name); got != ledger.Refunded {
+					t.Errorf("it is %s", got)
+				}
+			})
+		}
+	})
 }
 
 // A server that was restarted has closed all connections. Nobody notices.
 func TestClosedConnectionsAreReplaced(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	id := w.pay(t, payment("a"))
@@ -223,6 +225,7 @@ func TestNothingIsAcknowledgedWithoutADurableCommit(t *testing.T) {
 }
 
 func TestADatabaseThatIsNotInUTF8IsRefused(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	server.Exec(t, `CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'`)
 	l := ledger.New(ledger.Options{URL: server.URL("latin1")})
@@ -235,6 +238,7 @@ func TestADatabaseThatIsNotInUTF8IsRefused(t *testing.T) {
 
 // The tables of another program in the same database are left alone.
 func TestAnotherProgramMayUseTheDatabase(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	url := server.NewDatabase(t)
 	server.ExecIn(t, url, `ALTER ROLE CURRENT_USER IN DATABASE `+pgtest.Name(url)+` SET search_path = public`)
@@ -247,6 +251,7 @@ func TestAnotherProgramMayUseTheDatabase(t *testing.T) {
 
 // The role of a ledger needs no right to make a schema where there is one for it.
 func TestASchemaMayBeMadeBeforehand(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	url := server.NewDatabase(t)
 	server.Exec(t, `CREATE ROLE shop LOGIN PASSWORD 'secret'`)
@@ -262,6 +267,7 @@ func TestASchemaMayBeMadeBeforehand(t *testing.T) {
 
 // A copy of an earlier state that takes the server's place is known by its feed, however many changes it has.
 func TestALaggingCopyDropsEverything(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	w.pay(t, payment("first"))
@@ -290,6 +296,7 @@ func TestALaggingCopyDropsEverything(t *testing.T) {
 
 // A copy that lacks nothing but payments, none of which changed the feed, is known all the same.
 func TestACopyWithoutTheLastPaymentsDropsEverything(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	w.pay(t, payment("first"))
@@ -349,6 +356,7 @@ func TestAServerThatIsDownIsDialledNowAndThen(t *testing.T) {
 
 // The tables of events are too small here for an index. What operators ask is measured by TestFigures.
 func TestPostgresLookUpsUseIndexes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onPostgres)
 	ledger.Fill(t, w.Ledger, 20_000)
 	plans, err := w.PostgresPlans(t.Context())
@@ -366,15 +374,12 @@ func TestPostgresLookUpsUseIndexes(t *testing.T) {
 
 // Who reads must not wait for who writes: the row of the feed is locked, not the tables.
 func TestReadersDoNotWaitForTheWriteLock(t *testing.T) {
-	onEach(t, testReadersDoNotWaitForTheWriteLock)
-}
-
-func testReadersDoNotWaitForTheWriteLock(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	id := w.pay(t, payment("a"))
-	holdWriteLock(t, w.location)
-	if _, err := w.Holding(t.Context(), id); err != nil {
-		t.Errorf("a look-up: %v", err)
-	}
-	w.poll(t, ledger.Position{})
+	onEachWorld(t, func(t *testing.T, w world) {
+		id := w.pay(t, payment("a"))
+		holdWriteLock(t, w.location)
+		if _, err := w.Holding(t.Context(), id); err != nil {
+			t.Errorf("a look-up: %v", err)
+		}
+		w.poll(t, ledger.Position{})
+	})
 }

@@ -37,6 +37,7 @@ func reopen(t testing.TB, path string) world {
 }
 
 func TestBackupIsConsistentWhilePaymentsArrive(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	ledger.Fill(t, w.Ledger, 2000)
 	stop := make(chan struct{})
@@ -73,6 +74,7 @@ func TestBackupIsConsistentWhilePaymentsArrive(t *testing.T) {
 }
 
 func TestBackupHidesItsTemporaryFile(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	if err := w.Backup(t.Context(), writerFunc(func(p []byte) (int, error) {
 		found, err := filepath.Glob(w.Path() + ".backup-*")
@@ -96,6 +98,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestRestoreBackup(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	exported := w.export(t)
@@ -130,6 +133,7 @@ func TestRestoreBackup(t *testing.T) {
 }
 
 func TestRestoreIntoARunningLedger(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	w.pay(t, payment("later"))
@@ -143,6 +147,7 @@ func TestRestoreIntoARunningLedger(t *testing.T) {
 }
 
 func TestRestoreRefusesALedgerInUse(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	inode, err := os.Stat(w.Path())
@@ -161,6 +166,7 @@ func TestRestoreRefusesALedgerInUse(t *testing.T) {
 }
 
 func TestRestoreWhereNoLedgerIs(t *testing.T) {
+	t.Parallel()
 	backup := newFilled(t, onSQLite).backup(t)
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	for _, stale := range []string{"-wal", "-shm"} { // of a ledger that was deleted
@@ -178,6 +184,7 @@ func TestRestoreWhereNoLedgerIs(t *testing.T) {
 }
 
 func TestRestoreOverADamagedLedger(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	w.Close()
@@ -202,6 +209,7 @@ func TestRestoreOverADamagedLedger(t *testing.T) {
 }
 
 func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
+	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
 	other := newFilled(t, onSQLite).backup(t)
@@ -246,6 +254,7 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 
 // A node that was behind when the backup was made must not take its newest change for an ordinary one.
 func TestAfterARestoreEveryPositionIsUnknown(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	id := w.pay(t, payment("cs_1", "pay_1"))
 	positions := []ledger.Position{w.poll(t, ledger.Position{}).Position}

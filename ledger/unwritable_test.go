@@ -22,61 +22,61 @@ func (w world) until(t testing.TB, what string, holds func() bool) {
 }
 
 // D4: a ledger that takes some writes but no payments is not sold from.
-func TestD4WhatCannotBeStoredIsNotSold(t *testing.T) { onEach(t, testD4WhatCannotBeStoredIsNotSold) }
-
-func testD4WhatCannotBeStoredIsNotSold(t *testing.T, on backend) {
-	refuse := `CREATE TRIGGER refused BEFORE INSERT ON payments BEGIN SELECT RAISE(ABORT, 'refused'); END`
-	allow := `DROP TRIGGER refused`
-	if on.name == onPostgres.name {
-		refuse = `ALTER TABLE payments ADD CONSTRAINT refused CHECK (false) NOT VALID`
-		allow = `ALTER TABLE payments DROP CONSTRAINT refused`
-	}
-	w := newWorld(t, on)
-	id := w.pay(t, payment("a"))
-	if err := w.Exec(t.Context(), refuse); err != nil {
-		t.Fatal(err)
-	}
-	_, err := w.RecordPayment(t.Context(), payment("b"))
-	wantError(t, "a payment", err, ledger.ErrUnavailable)
-	for i := range 20 {
-		w.poll(t, ledger.Position{})
-		if err := w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}); err != nil {
+func TestD4WhatCannotBeStoredIsNotSold(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		refuse := `CREATE TRIGGER refused BEFORE INSERT ON payments BEGIN SELECT RAISE(ABORT, 'refused'); END`
+		allow := `DROP TRIGGER refused`
+		if on.name == onPostgres.name {
+			refuse = `ALTER TABLE payments ADD CONSTRAINT refused CHECK (false) NOT VALID`
+			allow = `ALTER TABLE payments DROP CONSTRAINT refused`
+		}
+		w := newWorld(t, on)
+		id := w.pay(t, payment("a"))
+		if err := w.Exec(t.Context(), refuse); err != nil {
 			t.Fatal(err)
 		}
-		if w.Err() == nil {
-			t.Fatal("it may be sold from")
+		_, err := w.RecordPayment(t.Context(), payment("b"))
+		wantError(t, "a payment", err, ledger.ErrUnavailable)
+		for i := range 20 {
+			w.poll(t, ledger.Position{})
+			if err := w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}); err != nil {
+				t.Fatal(err)
+			}
+			if w.Err() == nil {
+				t.Fatal("it may be sold from")
+			}
+			time.Sleep(5 * time.Millisecond)
 		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err := w.Exec(t.Context(), allow); err != nil {
-		t.Fatal(err)
-	}
-	w.until(t, "it may be sold from", func() bool { return w.Err() == nil })
-	before := w.export(t)
-	w.poll(t, ledger.Position{})
-	if w.export(t) != before || w.status(t, "b") != "none" {
-		t.Error("a trial is left")
-	}
+		if err := w.Exec(t.Context(), allow); err != nil {
+			t.Fatal(err)
+		}
+		w.until(t, "it may be sold from", func() bool { return w.Err() == nil })
+		before := w.export(t)
+		w.poll(t, ledger.Position{})
+		if w.export(t) != before || w.status(t, "b") != "none" {
+			t.Error("a trial is left")
+		}
+	})
 }
 
 // Visitors who hang up, or wait too long, say nothing about the database.
-func TestD3WhoHangsUpStopsNoSales(t *testing.T) { onEach(t, testD3WhoHangsUpStopsNoSales) }
-
-func testD3WhoHangsUpStopsNoSales(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	w.poll(t, ledger.Position{})
-	for i := range 300 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
-		_, _ = w.HoldingOfSession(ctx, "unknown")
-		cancel()
-		if err := w.Err(); err != nil {
-			t.Fatal(err)
+func TestD3WhoHangsUpStopsNoSales(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.poll(t, ledger.Position{})
+		for i := range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+			_, _ = w.HoldingOfSession(ctx, "unknown")
+			cancel()
+			if err := w.Err(); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
+	})
 }
 
 // A node with much to write lets others write in between.
 func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
+	t.Parallel()
 	busy := newWorld(t, onPostgres)
 	other := openWorld(t, busy.location)
 	var writes sync.WaitGroup
@@ -94,6 +94,7 @@ func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
 
 // An upgrade that would wait for a reader makes nobody wait for itself.
 func TestAMigrationYieldsToReaders(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	id := w.pay(t, payment("a"))
@@ -123,6 +124,7 @@ func TestAMigrationYieldsToReaders(t *testing.T) {
 
 // A server that may not be used any more is left, as another one may have taken its place.
 func TestAReadOnlyServerIsLeft(t *testing.T) {
+	t.Parallel()
 	server := pgtest.New(t)
 	w := openWorld(t, ledger.Options{URL: server.NewDatabase(t)})
 	w.pay(t, payment("a"))
