@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/caddy-axra/paywall/internal/pgtest"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -322,4 +325,230 @@ func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
 			}
 		}
 	})
+}
+
+// until polls, as a node does, until a condition holds.
+func (w world) until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 seconds: %s", what)
+		}
+		_, _ = w.Poll(t.Context(), ledger.Position{})
+	}
+}
+
+// D4: a ledger that takes some writes but no payments is not sold from.
+func TestD4WhatCannotBeStoredIsNotSold(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		refuse := `CREATE TRIGGER refused BEFORE INSERT ON payments BEGIN SELECT RAISE(ABORT, 'refused'); END`
+		allow := `DROP TRIGGER refused`
+		if on.name == onPostgres.name {
+			refuse = `ALTER TABLE payments ADD CONSTRAINT refused CHECK (false) NOT VALID`
+			allow = `ALTER TABLE payments DROP CONSTRAINT refused`
+		}
+		w := newWorld(t, on)
+		id := w.pay(t, payment("a"))
+		if err := w.Exec(t.Context(), refuse); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.RecordPayment(t.Context(), payment("b"))
+		wantError(t, "a payment", err, ledger.ErrUnavailable)
+		for i := range 20 {
+			w.poll(t, ledger.Position{})
+			if err := w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}); err != nil {
+				t.Fatal(err)
+			}
+			if w.Err() == nil {
+				t.Fatal("it may be sold from")
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if err := w.Exec(t.Context(), allow); err != nil {
+			t.Fatal(err)
+		}
+		w.until(t, "it may be sold from", func() bool { return w.Err() == nil })
+		before := w.export(t)
+		w.poll(t, ledger.Position{})
+		if w.export(t) != before || w.status(t, "b") != "none" {
+			t.Error("a trial is left")
+		}
+	})
+}
+
+// Visitors who hang up, or wait too long, say nothing about the database.
+func TestD3WhoHangsUpStopsNoSales(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.poll(t, ledger.Position{})
+		for i := range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+			_, _ = w.HoldingOfSession(ctx, "unknown")
+			cancel()
+			if err := w.Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// A node with much to write lets others write in between.
+func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
+	t.Parallel()
+	busy := newWorld(t, onPostgres)
+	other := openWorld(t, busy.location)
+	var writes sync.WaitGroup
+	for range 26 {
+		writes.Go(func() { wantError(t, "a write", busy.Hold(t.Context(), 100*time.Millisecond), nil) })
+	}
+	time.Sleep(300 * time.Millisecond)
+	for range 3 {
+		if _, err := other.RecordPayment(t.Context(), payment("a")); err != nil {
+			t.Errorf("a payment on the other node: %v", err)
+		}
+	}
+	writes.Wait()
+}
+
+// An upgrade that would wait for a reader makes nobody wait for itself.
+func TestAMigrationYieldsToReaders(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	w := newWorld(t, onPostgres)
+	id := w.pay(t, payment("a"))
+	release := server.Read(t, w.location.URL, `SELECT * FROM axra.purchases`)
+	newer := ledger.New(ledger.WithMigration(w.location, `ALTER TABLE purchases ADD COLUMN coupon TEXT NOT NULL DEFAULT '';`, 1))
+	defer newer.Close()
+	opened := make(chan error, 1)
+	go func() {
+		_, err := newer.Open(t.Context())
+		opened <- err
+	}()
+	for ended := false; !ended; {
+		select {
+		case err := <-opened:
+			wantError(t, "opening", err, ledger.ErrUnavailable)
+			ended = true
+		default:
+		}
+		if _, err := w.Holding(t.Context(), id); err != nil {
+			t.Fatalf("a look-up: %v", err)
+		}
+	}
+	release()
+	_, err := newer.Open(t.Context())
+	wantError(t, "opening afterwards", err, nil)
+}
+
+// timedLog keeps the messages of a logger with the time of a clock.
+type timedLog struct {
+	clock *clock
+	mu    sync.Mutex
+	lines []timedLine
+}
+
+type timedLine struct {
+	at   time.Time
+	text string
+}
+
+func (l *timedLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, text, _ := strings.Cut(string(line), `msg="`)
+	text, _, _ = strings.Cut(text, `"`)
+	l.lines = append(l.lines, timedLine{l.clock.now(), text})
+	return len(line), nil
+}
+
+// A database that comes and goes every second is logged once a minute, and the last line is true.
+func TestADatabaseThatFlapsIsLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	databaseURL := server.NewDatabase(t)
+	clock := newClock()
+	log := &timedLog{clock: clock}
+	l := ledger.New(ledger.Options{URL: databaseURL, Now: clock.now, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	defer l.Close()
+	if _, err := l.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	name := pgtest.Name(databaseURL)
+	flap := func(isDown bool) {
+		t.Helper()
+		server.Exec(t, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %v", name, !isDown))
+		if isDown {
+			server.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+		}
+		clock.advance(time.Second)
+		for range 200 { // a connection is not made again at once
+			if _, err := l.Poll(t.Context(), ledger.Position{}); (err != nil) == isDown {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		t.Fatalf("down: %v, and it is not noticed", isDown)
+	}
+	for range 4 {
+		flap(true)
+		flap(false)
+	}
+	clock.advance(50 * time.Second)
+	for range 5 { // it stays away
+		flap(true)
+	}
+	log.wantLast(t, "cannot be used")
+	flap(false)
+	clock.advance(time.Minute)
+	flap(false)
+	log.wantLast(t, "can be used again")
+	log.wantOnceAMinute(t)
+	if len(log.lines) != 4 {
+		t.Errorf("%d lines: %v", len(log.lines), log.lines)
+	}
+}
+
+func (l *timedLog) wantLast(t *testing.T, phrase string) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.lines) == 0 || !strings.Contains(l.lines[len(l.lines)-1].text, phrase) {
+		t.Errorf("the last line is not %q: %v", phrase, l.lines)
+	}
+}
+
+func (l *timedLog) wantOnceAMinute(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := make(map[string]time.Time)
+	for _, line := range l.lines {
+		if before, ok := last[line.text]; ok && line.at.Sub(before) < time.Minute {
+			t.Errorf("%q again after %s", line.text, line.at.Sub(before))
+		}
+		last[line.text] = line.at
+	}
+}
+
+// A write that fails now and then is logged once a minute, too.
+func TestWritesThatFlapAreLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	log := &timedLog{clock: clock}
+	l := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: clock.now, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	defer l.Close()
+	if _, err := l.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		l.NoteWrite(errors.New("disk full"))
+		clock.advance(time.Second)
+		l.NoteWrite(nil)
+		clock.advance(time.Second)
+	}
+	log.wantOnceAMinute(t)
+	clock.advance(time.Minute)
+	if _, err := l.Poll(t.Context(), ledger.Position{}); err != nil {
+		t.Fatal(err)
+	}
+	log.wantLast(t, "can be written again")
 }

@@ -280,12 +280,8 @@ func payUntilKilled(l *ledger.Ledger) error {
 
 func TestK1AKillLosesNoAcknowledgedPayment(t *testing.T) {
 	onEach(t, func(t *testing.T, on backend) {
-		rounds := 6
-		if testing.Short() {
-			rounds = 2
-		}
 		w := newWorld(t, on)
-		for round := range rounds {
+		for round := range 4 {
 			c := startChild(t, "payments", w.location)
 			c.proceed()
 			if !c.lines.Scan() {

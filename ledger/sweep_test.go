@@ -69,65 +69,32 @@ func TestSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T) {
 // tokenLife is how long a token may live.
 const tokenLife = 400 * day
 
-func TestAClosedPurchaseOutlivesItsTokens(t *testing.T) {
-	onEachWorld(t, func(t *testing.T, w world) {
-		w.pay(t, lifelong("a"))
-		w.tell(t, event(ledger.EventRefunded, "a"))
-		w.clock.advance(tokenLife)
-		if swept := w.sweep(t, start.Add(99*day)); swept.Purchases != 0 {
-			t.Errorf("%+v", swept)
-		}
-		w.clock.advance(time.Second)
-		if swept := w.sweep(t, start.Add(99*day)); swept.Purchases != 1 {
-			t.Errorf("%+v", swept)
-		}
-	})
-}
-
 func TestSweepOfEachKind(t *testing.T) {
-	onEach(t, func(t *testing.T, on backend) {
-		for name, test := range map[string]struct {
-			make  func(t *testing.T, w world)
-			swept bool // 60 days later
-		}{
-			"ended":          {func(t *testing.T, w world) { w.pay(t, payment("a")) }, true},
-			"without expiry": {func(t *testing.T, w world) { w.pay(t, lifelong("a")) }, false},
-			"lasting": {func(t *testing.T, w world) {
-				w.pay(t, payment("a"))
-				w.pay(t, extension("b", "a"))
-				w.pay(t, extension("c", "a"))
-			}, false},
-			"refunded, without expiry": {func(t *testing.T, w world) {
-				w.pay(t, lifelong("a"))
-				w.tell(t, event(ledger.EventRefunded, "a"))
-			}, true},
-			"lost": {func(t *testing.T, w world) {
-				w.pay(t, lifelong("a"))
-				w.tell(t, event(ledger.EventDisputeLost, "a"))
-			}, true},
-			"revoked": {func(t *testing.T, w world) {
-				if _, err := w.Decide(t.Context(), w.pay(t, lifelong("a")), ledger.Revoke, ""); err != nil {
-					t.Fatal(err)
-				}
-			}, true},
-			"refunded lately": {func(t *testing.T, w world) {
-				w.pay(t, payment("a"))
-				w.tellAt(t, 60*day, event(ledger.EventRefunded, "a"))
-			}, false},
-			"disputed": {func(t *testing.T, w world) {
-				w.pay(t, lifelong("a"))
-				w.tell(t, event(ledger.EventDisputed, "a"))
-			}, false},
-			"mismatched": {func(t *testing.T, w world) { w.pay(t, underpaid(t, "a")) }, true},
+	onEachWorld(t, func(t *testing.T, w world) {
+		for _, session := range []string{"refunded", "lost", "disputed", "revoked"} {
+			w.pay(t, lifelong(session))
+		}
+		w.tell(t, event(ledger.EventRefunded, "refunded"))
+		w.tell(t, event(ledger.EventDisputeLost, "lost"))
+		w.tell(t, event(ledger.EventDisputed, "disputed"))
+		if _, err := w.Decide(t.Context(), ledger.PurchaseID("revoked"), ledger.Revoke, ""); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []ledger.Payment{
+			payment("ended"), lifelong("without expiry"), payment("lasting"), extension("more", "lasting"), extension("still more", "lasting"),
+			payment("refunded lately"), underpaid(t, "mismatched"),
 		} {
-			w := newWorld(t, on)
-			test.make(t, w)
-			w.clock.advance(tokenLife + 50*day)
-			if swept := w.sweep(t, start.Add(60*day)); (swept.Purchases == 1) != test.swept {
-				t.Errorf("%s: %+v", name, swept)
-			}
-			if left := w.rowsOf(t)["payments"]; (left == 0) != test.swept {
-				t.Errorf("%s: %d payments are left", name, left)
+			w.pay(t, p)
+		}
+		w.tellAt(t, 60*day, event(ledger.EventRefunded, "refunded lately"))
+		w.clock.advance(tokenLife - 10*day)
+		w.sweep(t, start.Add(60*day))
+		for session, isSwept := range map[string]bool{
+			"ended": true, "without expiry": false, "lasting": false, "refunded": true, "lost": true, "revoked": true,
+			"refunded lately": false, "disputed": false, "mismatched": true,
+		} {
+			if got := w.status(t, session); (got == "none") != isSwept {
+				t.Errorf("%s: %s", session, got)
 			}
 		}
 	})

@@ -132,20 +132,6 @@ func TestRestoreBackup(t *testing.T) {
 	}
 }
 
-func TestRestoreIntoARunningLedger(t *testing.T) {
-	t.Parallel()
-	w := newFilled(t, onSQLite)
-	backup := w.backup(t)
-	w.pay(t, payment("later"))
-	if _, err := w.Restore(t.Context(), backup); err != nil {
-		t.Fatal(err)
-	}
-	if status := w.status(t, "later"); status != "none" {
-		t.Errorf("after the restore: %s", status)
-	}
-	w.pay(t, payment("afterwards"))
-}
-
 func TestRestoreRefusesALedgerInUse(t *testing.T) {
 	t.Parallel()
 	w := newFilled(t, onSQLite)
@@ -253,7 +239,7 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 }
 
 // A node that was behind when the backup was made must not take its newest change for an ordinary one.
-func TestAfterARestoreEveryPositionIsUnknown(t *testing.T) {
+func TestRestoreIntoARunningLedgerMakesEveryPositionUnknown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, onSQLite)
 	id := w.pay(t, payment("cs_1", "pay_1"))
@@ -269,8 +255,12 @@ func TestAfterARestoreEveryPositionIsUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	positions = append(positions, w.poll(t, positions[0]).Position)
+	w.pay(t, payment("later"))
 	if _, err := w.Restore(t.Context(), backup); err != nil {
 		t.Fatal(err)
+	}
+	if status := w.status(t, "later"); status != "none" {
+		t.Errorf("a payment after the backup is %s", status)
 	}
 	for _, since := range positions {
 		if changes := w.poll(t, since); !changes.All {
