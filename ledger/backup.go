@@ -83,7 +83,6 @@ func (d *sqliteDatabase) copy(ctx context.Context, f func(path string) error) er
 	return f(file.Name())
 }
 
-// temporaryBeside creates an empty file with mode 0600 in the directory of path.
 func temporaryBeside(path, purpose string) (*os.File, error) {
 	return os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"."+purpose+"-*")
 }

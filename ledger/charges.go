@@ -83,12 +83,10 @@ func markRepeated(t *tx, sessionID string) int {
 	return len(charges)
 }
 
-// repeatedIDs are the ids of the charges beside the first one.
 func repeatedIDs(t *tx, sessionID string) []string {
 	return t.texts(`SELECT payment_id FROM payment_ids WHERE session_id = $1 AND repeated_at IS NOT NULL ORDER BY payment_id`, sessionID)
 }
 
-// happened is an event about a payment.
 type happened struct {
 	kind   EventKind
 	charge string // that it names; empty: it names no id

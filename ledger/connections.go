@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// openPool makes a pool that keeps its connections.
 func openPool(connector driver.Connector, size int) *sql.DB {
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(size)
@@ -23,7 +22,6 @@ func openPool(connector driver.Connector, size int) *sql.DB {
 	return pool
 }
 
-// warmUp makes so many connections of a pool.
 func warmUp(ctx context.Context, pool *sql.DB, n int) error {
 	for range n {
 		conn, err := pool.Conn(ctx)

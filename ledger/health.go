@@ -24,14 +24,12 @@ type health struct {
 	use, writing notice
 }
 
-// fault is why the database cannot be trusted.
 func (h *health) fault() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.faulty
 }
 
-// lastWrite is why the last write failed.
 func (h *health) lastWrite() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -129,7 +127,6 @@ func (l *Ledger) Err() error {
 // probeTimeout bounds how long a trial waits in the queue.
 const probeTimeout = 2 * time.Second
 
-// errTrial takes back what a trial has stored.
 var errTrial = errors.New("only a trial")
 
 // probe tries to store a payment after a write has failed, so that Err notices when the ledger is right again. Other
@@ -151,7 +148,6 @@ func (l *Ledger) probe() {
 	}()
 }
 
-// storeTrial stores a payment, a device and a refund, and takes them back.
 func (l *Ledger) storeTrial(t *tx) {
 	id := randomHex(16)
 	p := Payment{

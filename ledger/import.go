@@ -17,7 +17,6 @@ import (
 	"time"
 )
 
-// Errors of Import.
 var (
 	// ErrNotExport means that what was read is no export, or not all of one. Nothing was imported.
 	ErrNotExport = errors.New("not a complete export of a ledger")
@@ -86,7 +85,6 @@ func checkEmpty(t *tx) error {
 	return nil
 }
 
-// checkExport reads an export to its end and checks that it is complete.
 func checkExport(r io.Reader) (Imported, error) {
 	var head exportHead
 	var end exportEnd
@@ -157,7 +155,6 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 	}
 }
 
-// importer inserts rows in batches.
 type importer struct {
 	t      *tx
 	list   string // of the dialect

@@ -65,7 +65,6 @@ func readKeys(t *tx) (set KeySet) {
 	return set
 }
 
-// storeKeys replaces all keys.
 func storeKeys(t *tx, keys []Key) {
 	t.exec(`DELETE FROM keys`)
 	for _, k := range keys {

@@ -26,12 +26,16 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 			at.paidAt = f.To.Unix()
 		}
 		for isLast := false; !isLast; {
-			page, err := read(ctx, l, func(t *tx) (page, error) { return readPage(t, f, at, l.options.Now()), nil })
+			var end cursor
+			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
+				page, end, isLast = readPage(t, f, at, l.options.Now())
+				return page, nil
+			})
 			if err != nil {
 				yield(Listed{}, err)
 				return
 			}
-			for _, listed := range page.listed {
+			for _, listed := range page {
 				if !yield(listed, nil) {
 					return
 				}
@@ -39,7 +43,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 					return
 				}
 			}
-			isLast, at = page.isLast, page.end
+			at = end
 		}
 	}
 }
@@ -48,12 +52,6 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 type cursor struct {
 	paidAt    int64
 	sessionID string
-}
-
-type page struct {
-	listed []Listed
-	end    cursor
-	isLast bool
 }
 
 // listQuery lists payments from the newest on, each with its purchase if that matches and has no later payment.
@@ -83,7 +81,7 @@ var (
 	foundQuery = strings.Replace(listQuery, "{payments}", `SELECT * FROM payments WHERE purchase_id IN (`+findQuery+`)`, 1)
 )
 
-func readPage(t *tx, f Filter, at cursor, now time.Time) (p page) {
+func readPage(t *tx, f Filter, at cursor, now time.Time) (page []Listed, end cursor, isLast bool) {
 	within := spanOf(f.From, f.To)
 	size := listPage
 	if f.Limit > 0 {
@@ -104,15 +102,14 @@ func readPage(t *tx, f Filter, at cursor, now time.Time) (p page) {
 	t.each(query, with, append(purchase.columns(), &last.SessionID, &last.Source, &outcome, &minor, &currency, &last.PaidRaw,
 		unix(&last.PaidAt), &last.Note, null(&ids), &count, &isGiven), func() {
 		rows++
-		p.end = cursor{last.PaidAt.Unix(), last.SessionID}
+		end = cursor{last.PaidAt.Unix(), last.SessionID}
 		if purchase.ID == "" {
 			return
 		}
 		last.Paid, last.Mismatch, last.PaymentIDs = priceOf(minor, currency), outcome == mismatch, strings.Fields(ids)
-		p.listed = append(p.listed, Listed{Purchase: purchase, LastPayment: last, Payments: count, Given: isGiven})
+		page = append(page, Listed{Purchase: purchase, LastPayment: last, Payments: count, Given: isGiven})
 	})
-	p.isLast = rows < size
-	return p
+	return page, end, rows < size
 }
 
 // Find returns the ids of the purchases that a text means: the beginning of a purchase id, in any case, or a session id,

@@ -18,7 +18,6 @@ type migration struct {
 	oldest int // schema version whose programs may still use the database
 }
 
-// migrations are run in order, each once.
 var migrations = []migration{
 	{name: "0001_initial", script: initialSchema, oldest: 1},
 }

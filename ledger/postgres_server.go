@@ -53,7 +53,6 @@ var (
 )
 
 // CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and password. It
-// connects to nothing. Where it cannot be read, it returns ErrURL; a certificate that it names may be missing, too.
 func CheckURL(rawURL string) (location string, err error) {
 	config, err := parseURL(rawURL)
 	if err != nil {
@@ -138,7 +137,6 @@ func VerifiesServer(rawURL string) (bool, error) {
 	return !isWeak, nil
 }
 
-// isHere reports whether a host is a socket's directory or a loopback address.
 func isHere(host string) bool {
 	if network, _ := pgconn.NetworkAddress(host, 0); network == "unix" || strings.EqualFold(host, "localhost") {
 		return true

@@ -104,7 +104,6 @@ const (
 	allEvents = `SELECT id, kind, session_id, occurred_at FROM events ORDER BY id`
 )
 
-// readEvents reads the events that a query lists.
 func readEvents(t *tx, query string, args ...any) (events []Event) {
 	var e Event
 	var id string

@@ -131,29 +131,34 @@ func (r reportLines) addSales(t *tx, within span) {
 	var body, currency string
 	var sales Sum
 	t.each(salesQuery, args{within.from, within.to}, into{&body, &currency, &sales.Count, &sales.Minor}, func() {
-		r.of(t, body, currency).Sales.add(sales)
+		line := r.of(t, body, currency)
+		line.Sales.Count += sales.Count
+		line.Sales.Minor += sales.Minor
 	})
 }
 
 func (r reportLines) addReturns(t *tx, within span) {
 	var body, currency string
+	var minor int64
 	var refunded, disputed, lost sql.NullInt64
-	payment := Sum{Count: 1}
-	t.each(returnsQuery, args{within.from, within.to}, into{&body, &currency, &payment.Minor, &refunded, &disputed, &lost}, func() {
-		if refunded.Valid && lost.Valid {
+	t.each(returnsQuery, args{within.from, within.to}, into{&body, &currency, &minor, &refunded, &disputed, &lost}, func() {
+		if refunded.Valid && lost.Valid { // money goes back once
 			isRefund := refunded.Int64 <= lost.Int64
 			refunded.Valid, lost.Valid = isRefund, !isRefund
 		}
 		line := r.of(t, body, currency)
-		for _, part := range []struct {
-			sum *Sum
-			at  sql.NullInt64
-		}{{&line.Refunds, refunded}, {&line.Disputes, disputed}, {&line.DisputesLost, lost}} {
-			if within.contains(part.at) {
-				part.sum.add(payment)
-			}
-		}
+		line.Refunds.addIn(within, refunded, minor)
+		line.Disputes.addIn(within, disputed, minor)
+		line.DisputesLost.addIn(within, lost, minor)
 	})
+}
+
+// addIn adds a payment that something happened to within a time.
+func (s *Sum) addIn(within span, at sql.NullInt64, minor int64) {
+	if at.Valid && at.Int64 >= within.from && at.Int64 < within.to {
+		s.Count++
+		s.Minor += minor
+	}
 }
 
 // sorted are the lines in which something happened.
@@ -168,11 +173,6 @@ func (r reportLines) sorted() []ReportLine {
 		return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.Product, b.Product), cmp.Compare(a.Currency, b.Currency))
 	})
 	return lines
-}
-
-func (s *Sum) add(other Sum) {
-	s.Count += other.Count
-	s.Minor += other.Minor
 }
 
 // Net is what the sales brought in, less refunds and less disputes that were lost, in minor units.

@@ -25,7 +25,6 @@ const (
 	readBusyTimeout = 500 * time.Millisecond
 )
 
-// sqliteDialect is that of the scripts, which are written for SQLite.
 var sqliteDialect = dialect{
 	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
 	migrate: func(script string) string { return script },

@@ -66,7 +66,6 @@ func accessSeconds(a terms.Access) sql.NullInt64 {
 	return sql.NullInt64{Int64: int64(a.Length() / time.Second), Valid: a != terms.Forever}
 }
 
-// fractionDigits is the number of decimal digits of a currency.
 func fractionDigits(currency string) int32 {
 	_, fraction, _ := strings.Cut(money.Price{Currency: currency}.Digits(), ".")
 	return int32(len(fraction)) //nolint:gosec // a few

@@ -100,7 +100,6 @@ func storable(values args) args {
 	return values
 }
 
-// waitUpTo sets how long each of the following statements may take.
 func (t *tx) waitUpTo(limit time.Duration) {
 	if t.deadline != nil {
 		t.deadline.limit = limit

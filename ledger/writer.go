@@ -32,7 +32,6 @@ func write[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, er
 	return result, outcome
 }
 
-// change is write for an f that returns nothing else.
 func change(ctx context.Context, l *Ledger, f func(*tx) error) error {
 	_, err := write(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, f(t) })
 	return err
@@ -161,7 +160,6 @@ func (j *job) runIn(t *tx) {
 	j.run(t)
 }
 
-// ownershipQuery returns the installation, empty where there is none, and the oldest schema version that may be used.
 const ownershipQuery = `
 	SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`
 
