@@ -77,7 +77,7 @@ func (d *sqliteDatabase) copy(ctx context.Context, f func(path string) error) er
 	if _, err := db.ExecContext(ctx, `VACUUM INTO $1`, file.Name()); err != nil {
 		return fmt.Errorf("copying: %w", err)
 	}
-	if _, err := d.files.checkIdentity(); err != nil {
+	if err := d.files.check(d.lookup(ctx)); err != nil {
 		return err // it may be a copy of another file
 	}
 	return f(file.Name())

@@ -92,29 +92,21 @@ func findFiles(path string) (*files, error) {
 	return f, nil
 }
 
-// checkIdentity checks that the paths lead to the files that were opened, and returns the size of the database file. It
-// opens none of them: closing one would drop SQLite's locks.
-func (f *files) checkIdentity() (size int64, err error) {
+// check checks that the paths lead to the files that were opened, and that the database file was not truncated. It opens
+// none of them: closing one would drop SQLite's locks.
+func (f *files) check(t *tx) error {
+	var size int64
 	for i, suffix := range fileSuffixes {
 		info, err := os.Stat(f.path + suffix)
 		if err != nil {
-			return 0, foreign(err.Error())
+			return foreign(err.Error())
 		}
 		if !os.SameFile(info, f.infos[i]) {
-			return 0, foreign(f.path + suffix + " was replaced")
+			return foreign(f.path + suffix + " was replaced")
 		}
 		if i == 0 {
 			size = info.Size()
 		}
-	}
-	return size, nil
-}
-
-// check also notices that the database file was truncated.
-func (f *files) check(t *tx) error {
-	size, err := f.checkIdentity()
-	if err != nil {
-		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

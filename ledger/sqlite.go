@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
@@ -55,17 +54,28 @@ func openSQLite(ctx context.Context, path string, pragmas []string, migrate func
 			_ = db.close()
 		}
 	}()
-	if err := retryBusy(ctx, func() error { return db.connectWriter(ctx, pragmas) }); err != nil {
+	if db.writing, err = openFile(1, dsn(path, busyTimeout, pragmas...)); err != nil {
 		return nil, err
 	}
+	err = retryBusy(ctx, func() (err error) {
+		db.writer, err = db.writing.Conn(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	db.writes = &prepared{on: db.writer}
 	if err := db.commit(migrate); err != nil {
 		return nil, err
 	}
-	// The files are known before the readers connect, so that no reader opens another file unnoticed.
 	if db.files, err = findFiles(path); err != nil {
 		return nil, err
 	}
-	if err := retryBusy(ctx, func() error { return db.connectReaders(ctx) }); err != nil {
+	if db.reading, err = openFile(readers, dsn(path, readBusyTimeout, "query_only(1)")); err != nil {
+		return nil, err
+	}
+	db.lookups = &prepared{on: db.reading}
+	if err := retryBusy(ctx, func() error { return warmUp(ctx, db.reading, readers) }); err != nil {
 		return nil, err
 	}
 	return db, db.check(ctx)
@@ -97,50 +107,12 @@ func plainDSN(path string, options url.Values) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
 }
 
-func (d *sqliteDatabase) connectWriter(ctx context.Context, pragmas []string) (err error) {
-	if d.writing == nil {
-		if d.writing, err = sql.Open("sqlite", dsn(d.path, busyTimeout, pragmas...)); err != nil {
-			return err
-		}
+func openFile(connections int, dsn string) (*sql.DB, error) {
+	pool, err := sql.Open("sqlite", dsn)
+	if err == nil {
+		setSize(pool, connections)
 	}
-	if d.writer, err = d.writing.Conn(ctx); err == nil {
-		d.writes = &prepared{on: d.writer}
-	}
-	return err
-}
-
-// connectReaders opens all connections at once: one that is opened later might open another file.
-func (d *sqliteDatabase) connectReaders(ctx context.Context) error {
-	base, err := sqlite.NewConnector(dsn(d.path, readBusyTimeout, "query_only(1)"))
-	if err != nil {
-		return err
-	}
-	pool := openPool(checkedConnector{base, d.files}, readers)
-	if err := warmUp(ctx, pool, readers); err != nil {
-		pool.Close()
-		return err
-	}
-	d.reading, d.lookups = pool, &prepared{on: pool}
-	return nil
-}
-
-// checkedConnector refuses to connect once the path leads to another file. A reader whose query was interrupted is
-// replaced by a new one at any time.
-type checkedConnector struct {
-	driver.Connector
-	files *files
-}
-
-func (c checkedConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.files.checkIdentity(); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return pool, err
 }
 
 // close closes all connections and waits for those in use.
