@@ -24,9 +24,7 @@ func (w world) backup(t testing.TB) string {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := w.Backup(context.Background(), file); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.Backup(context.Background(), file))
 	return path
 }
 
@@ -156,9 +154,7 @@ func TestRestoreWhereNoLedgerIs(t *testing.T) {
 	backup := newFilled(t, onSQLite).backup(t)
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	for _, stale := range []string{"-wal", "-shm"} { // of a ledger that was deleted
-		if err := os.WriteFile(path+stale, []byte("stale"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path+stale, []byte("stale"), 0o600))
 	}
 	restored, err := ledger.RestoreBackup(t.Context(), backup, path, start)
 	if err != nil || restored.Kept != "" {
@@ -175,9 +171,7 @@ func TestRestoreOverADamagedLedger(t *testing.T) {
 	backup := w.backup(t)
 	w.Close()
 	for name, content := range map[string]string{"no database": strings.Repeat("x", 8192), "empty": ""} {
-		if err := os.WriteFile(w.Path(), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(w.Path(), []byte(content), 0o600))
 		restored, err := ledger.RestoreBackup(t.Context(), backup, w.Path(), start)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -214,9 +208,7 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 		"text": []byte("no database"), "nothing": nil, "cut off": whole[:len(whole)/2], "damaged": damaged,
 	} {
 		path := filepath.Join(t.TempDir(), "backup.db")
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, content, 0o600))
 		_, err := ledger.RestoreBackup(t.Context(), path, w.Path(), start)
 		wantError(t, name, err, ledger.ErrNotBackup)
 	}
@@ -225,9 +217,7 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 	if _, err = ledger.RestoreBackup(t.Context(), backup+".missing", w.Path(), start); err == nil {
 		t.Error("a missing file")
 	}
-	if err := os.WriteFile(backup+"-wal", []byte("more"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(backup+"-wal", []byte("more"), 0o600))
 	_, err = ledger.RestoreBackup(t.Context(), backup, w.Path(), start)
 	wantError(t, "without its WAL", err, ledger.ErrNotBackup)
 	if after, err := os.Stat(w.Path()); err != nil || !os.SameFile(before, after) {
@@ -245,20 +235,14 @@ func TestRestoreIntoARunningLedgerMakesEveryPositionUnknown(t *testing.T) {
 	id := w.pay(t, payment("cs_1", "pay_1"))
 	positions := []ledger.Position{w.poll(t, ledger.Position{}).Position}
 	for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
-		if _, err := w.Decide(t.Context(), id, kind, ""); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Decide(t.Context(), id, kind, "")))
 		positions = append(positions, w.poll(t, positions[0]).Position)
 	}
 	backup := w.backup(t)
-	if _, err := w.Decide(t.Context(), id, ledger.Revoke, ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(w.Decide(t.Context(), id, ledger.Revoke, "")))
 	positions = append(positions, w.poll(t, positions[0]).Position)
 	w.pay(t, payment("later"))
-	if _, err := w.Restore(t.Context(), backup); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(w.Restore(t.Context(), backup)))
 	if status := w.status(t, "later"); status != "none" {
 		t.Errorf("a payment after the backup is %s", status)
 	}

@@ -92,9 +92,7 @@ func TestFigures(t *testing.T) {
 	month := ledger.FillStart.AddDate(0, 5, 0)
 	report := func(from, to time.Time) func() {
 		return func() {
-			if _, err := w.Report(t.Context(), from, to); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errorOf(w.Report(t.Context(), from, to)))
 		}
 	}
 	took(t, "month's report, first", report(month, month.AddDate(0, 1, 0)))

@@ -185,3 +185,14 @@ func Fill(t testing.TB, l *Ledger, n int) {
 
 // NoteWrite notes the outcome of a write.
 func (l *Ledger) NoteWrite(err error) { l.health.wrote(err) }
+
+// NoteCheck notes the outcome of a check.
+func (l *Ledger) NoteCheck(err error) { l.health.checked(err) }
+
+// PollPlan explains the poll as PostgreSQL runs it.
+func (l *Ledger) PollPlan(ctx context.Context) (string, error) {
+	return lookUp(ctx, l, func(t *tx) (string, error) {
+		lines := t.texts("EXPLAIN " + strings.NewReplacer("$1", "0", "$2", "1000").Replace(pollQuery))
+		return strings.Join(lines, "\n"), nil
+	})
+}

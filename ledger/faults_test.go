@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,9 +23,7 @@ func copyOf(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	to := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(to, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(to, raw, 0o600))
 	return to
 }
 
@@ -45,9 +42,7 @@ func reopenedWith(t *testing.T) (w world, older string) {
 
 func rename(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(from, to))
 }
 
 func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
@@ -67,9 +62,7 @@ func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
 			func(t *testing.T, path string) { rename(t, path+".away", path+"-wal") }},
 		{"with an empty -shm", func(t *testing.T, path, _ string) {
 			rename(t, path+"-shm", path+".away")
-			if err := os.WriteFile(path+"-shm", nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(path+"-shm", nil, 0o600))
 		}, func(t *testing.T, path string) { rename(t, path+".away", path+"-shm") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -131,9 +124,7 @@ func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 			w.Close()
 			w = openWorld(t, ledger.Options{Path: w.Path()})
 			position := w.poll(t, ledger.Position{}).Position
-			if err := os.Truncate(w.Path(), size); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Truncate(w.Path(), size))
 			for i := range 300 {
 				if _, err := w.HoldingOfSession(t.Context(), fmt.Sprint("p", i)); errors.Is(err, ledger.ErrNotFound) {
 					t.Fatalf("payment %d is not found", i)
@@ -154,9 +145,7 @@ func TestD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T) {
 				w := newWorld(t, on)
 				w.pay(t, payment("old"))
 				position := w.poll(t, ledger.Position{}).Position
-				if err := w.Exec(t.Context(), statement); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Exec(t.Context(), statement))
 				_, err := w.HoldingOfSession(t.Context(), "never")
 				wantError(t, "a look-up", err, ledger.ErrForeign)
 				w.wantStopped(t, position)
@@ -229,9 +218,7 @@ func TestOneFailureInABatchFailsOnlyItself(t *testing.T) {
 		if w.location.URL != "" {
 			fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
 		}
-		if err := w.Exec(t.Context(), fails); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Exec(t.Context(), fails))
 		var payers sync.WaitGroup
 		for i := range 64 {
 			session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
@@ -305,9 +292,7 @@ func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
 		id := w.pay(t, payment("a"))
 		for range 5 {
 			cold := ledger.New(w.location)
-			if _, err := cold.Open(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errorOf(cold.Open(t.Context())))
 			var all sync.WaitGroup
 			start := make(chan struct{})
 			for range 32 {
@@ -349,24 +334,18 @@ func TestD4WhatCannotBeStoredIsNotSold(t *testing.T) {
 		}
 		w := newWorld(t, on)
 		id := w.pay(t, payment("a"))
-		if err := w.Exec(t.Context(), refuse); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Exec(t.Context(), refuse))
 		_, err := w.RecordPayment(t.Context(), payment("b"))
 		wantError(t, "a payment", err, ledger.ErrUnavailable)
 		for i := range 20 {
 			w.poll(t, ledger.Position{})
-			if err := w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}))
 			if w.Err() == nil {
 				t.Fatal("it may be sold from")
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
-		if err := w.Exec(t.Context(), allow); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Exec(t.Context(), allow))
 		w.until(t, "it may be sold from", func() bool { return w.Err() == nil })
 		before := w.export(t)
 		w.poll(t, ledger.Position{})
@@ -384,9 +363,7 @@ func TestD3WhoHangsUpStopsNoSales(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
 			_, _ = w.HoldingOfSession(ctx, "unknown")
 			cancel()
-			if err := w.Err(); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Err())
 		}
 	})
 }
@@ -439,116 +416,28 @@ func TestAMigrationYieldsToReaders(t *testing.T) {
 	wantError(t, "opening afterwards", err, nil)
 }
 
-// timedLog keeps the messages of a logger with the time of a clock.
-type timedLog struct {
-	clock *clock
-	mu    sync.Mutex
-	lines []timedLine
-}
-
-type timedLine struct {
-	at   time.Time
-	text string
-}
-
-func (l *timedLog) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, text, _ := strings.Cut(string(line), `msg="`)
-	text, _, _ = strings.Cut(text, `"`)
-	l.lines = append(l.lines, timedLine{l.clock.now(), text})
-	return len(line), nil
-}
-
 // A database that comes and goes every second is logged once a minute, and the last line is true.
-func TestADatabaseThatFlapsIsLoggedOnceAMinute(t *testing.T) {
-	t.Parallel()
-	server := pgtest.Shared(t)
-	databaseURL := server.NewDatabase(t)
-	clock := newClock()
-	log := &timedLog{clock: clock}
-	l := ledger.New(ledger.Options{URL: databaseURL, Now: clock.now, Logger: slog.New(slog.NewTextHandler(log, nil))})
-	defer l.Close()
-	if _, err := l.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	name := pgtest.Name(databaseURL)
-	flap := func(isDown bool) {
-		t.Helper()
-		server.Exec(t, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %v", name, !isDown))
-		if isDown {
-			server.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-		}
-		clock.advance(time.Second)
-		for range 200 { // a connection is not made again at once
-			if _, err := l.Poll(t.Context(), ledger.Position{}); (err != nil) == isDown {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		t.Fatalf("down: %v, and it is not noticed", isDown)
-	}
-	for range 4 {
-		flap(true)
-		flap(false)
-	}
-	clock.advance(50 * time.Second)
-	for range 5 { // it stays away
-		flap(true)
-	}
-	log.wantLast(t, "cannot be used")
-	flap(false)
-	clock.advance(time.Minute)
-	flap(false)
-	log.wantLast(t, "can be used again")
-	log.wantOnceAMinute(t)
-	if len(log.lines) != 4 {
-		t.Errorf("%d lines: %v", len(log.lines), log.lines)
-	}
-}
-
-func (l *timedLog) wantLast(t *testing.T, phrase string) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.lines) == 0 || !strings.Contains(l.lines[len(l.lines)-1].text, phrase) {
-		t.Errorf("the last line is not %q: %v", phrase, l.lines)
-	}
-}
-
-func (l *timedLog) wantOnceAMinute(t *testing.T) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	last := make(map[string]time.Time)
-	for _, line := range l.lines {
-		if before, ok := last[line.text]; ok && line.at.Sub(before) < time.Minute {
-			t.Errorf("%q again after %s", line.text, line.at.Sub(before))
-		}
-		last[line.text] = line.at
-	}
-}
-
-// A write that fails now and then is logged once a minute, too.
 func TestWritesThatFlapAreLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
-	log := &timedLog{clock: clock}
-	l := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: clock.now, Logger: slog.New(slog.NewTextHandler(log, nil))})
-	defer l.Close()
-	if _, err := l.Open(t.Context()); err != nil {
-		t.Fatal(err)
+	for name, note := range map[string]func(*ledger.Ledger, error){"used": (*ledger.Ledger).NoteCheck, "written": (*ledger.Ledger).NoteWrite} {
+		w := newWorld(t, onSQLite)
+		for range 100 {
+			note(w.Ledger, errors.New("disk full"))
+			w.clock.advance(time.Second)
+			note(w.Ledger, nil)
+			w.clock.advance(time.Second)
+		}
+		w.clock.advance(time.Minute)
+		w.poll(t, ledger.Position{})
+		last := make(map[string]time.Time)
+		for _, line := range w.log.lines {
+			if before, ok := last[line.text]; ok && line.at.Sub(before) < time.Minute {
+				t.Errorf("%q again after %s", line.text, line.at.Sub(before))
+			}
+			last[line.text] = line.at
+		}
+		if n := len(w.log.lines); n == 0 || !strings.Contains(w.log.lines[n-1].text, "can be "+name+" again") {
+			t.Errorf("%s: logged %v", name, w.log.lines)
+		}
 	}
-	for range 30 {
-		l.NoteWrite(errors.New("disk full"))
-		clock.advance(time.Second)
-		l.NoteWrite(nil)
-		clock.advance(time.Second)
-	}
-	log.wantOnceAMinute(t)
-	clock.advance(time.Minute)
-	if _, err := l.Poll(t.Context(), ledger.Position{}); err != nil {
-		t.Fatal(err)
-	}
-	log.wantLast(t, "can be written again")
 }

@@ -90,15 +90,11 @@ func TestListFilters(t *testing.T) {
 		w.tell(t, event(ledger.EventDisputed, "lost"))
 		w.tell(t, event(ledger.EventDisputeLost, "lost"))
 		w.tell(t, event(ledger.EventDisputed, "", "pay_open dispute"))
-		if _, err := w.Decide(t.Context(), id, ledger.Revoke, "why"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Decide(t.Context(), id, ledger.Revoke, "why")))
 		given := payment("")
 		given.Source, given.SessionID, given.Note = ledger.FromOperator, "given", "review copy"
 		given.PaidAt = start.Add(24 * day)
-		if _, err := w.Give(t.Context(), given); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Give(t.Context(), given)))
 		w.clock.advance(17 * day)
 		for name, test := range map[string]struct {
 			filter ledger.Filter
@@ -138,9 +134,7 @@ func TestListTellsOfTheLastPayment(t *testing.T) {
 		w.payAt(t, day, extension("more", "base"))
 		given := payment("given")
 		given.Source, given.Note, given.PaidAt = ledger.FromOperator, "review copy", start.Add(2*day)
-		if _, err := w.Give(t.Context(), given); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Give(t.Context(), given)))
 		var all []ledger.Listed
 		for listed, err := range w.List(t.Context(), ledger.Filter{}) {
 			if err != nil {
@@ -226,9 +220,7 @@ func TestReferencesAreAsLongAsTheyMustBe(t *testing.T) {
 			VALUES ($1, 's', 'p', '*', 'active', 1, 1, 0, 1, 1)`
 		ids := []string{strings.Repeat("a", 32), strings.Repeat("a", 12) + strings.Repeat("b", 20), strings.Repeat("c", 32)}
 		for _, id := range ids {
-			if err := w.Exec(t.Context(), query, id); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Exec(t.Context(), query, id))
 		}
 		for i, want := range []string{ids[0][:13], ids[1][:13], ids[2][:10]} {
 			got, err := w.Reference(t.Context(), ids[i])
@@ -255,21 +247,13 @@ func TestDetails(t *testing.T) {
 		w.tellAt(t, 2*day, event(ledger.EventDisputed, "", "pay_more", "ch_more"))
 		w.tellAt(t, 3*day, event(ledger.EventDisputeWon, "more"))
 		for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
-			if _, err := w.Decide(t.Context(), id, kind, "by "+string(kind)); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errorOf(w.Decide(t.Context(), id, kind, "by "+string(kind))))
 		}
 		for _, device := range []string{"d1", "d2"} {
-			if err := w.AddDevice(t.Context(), id, ledger.Device{ID: device, Label: "Firefox"}); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: device, Label: "Firefox"}))
 		}
-		if err := w.RemoveDevice(t.Context(), id, "d1"); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d2"}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.RemoveDevice(t.Context(), id, "d1"))
+		must(t, w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d2"}))
 		d, err := w.Details(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)
@@ -345,9 +329,7 @@ func TestReport(t *testing.T) {
 		w.payAt(t, within+time.Hour, again)
 		given := sold(t, "given", "book", "12.50", "usd")
 		given.Source, given.PaidAt = ledger.FromOperator, start.Add(within)
-		if _, err := w.Give(t.Context(), given); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Give(t.Context(), given)))
 		// After.
 		w.payAt(t, after, sold(t, "late", "book", "12.50", "usd"))
 

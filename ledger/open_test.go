@@ -33,18 +33,14 @@ func TestALedgerThatIsNotOpenIsUnavailable(t *testing.T) {
 func TestOpeningMayBeRetried(t *testing.T) {
 	t.Parallel()
 	directory := filepath.Join(t.TempDir(), "taken")
-	if err := os.WriteFile(directory, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(directory, nil, 0o600))
 	l := ledger.New(ledger.Options{Path: filepath.Join(directory, "ledger.db")})
 	defer l.Close()
 	_, err := l.Open(t.Context())
 	wantError(t, "opening below a file", err, ledger.ErrUnavailable)
 	_, err = l.Holding(t.Context(), "a")
 	wantError(t, "a look-up", err, ledger.ErrUnavailable)
-	if err := os.Remove(directory); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(directory))
 	created, err := l.Open(t.Context())
 	if err != nil || !created {
 		t.Fatalf("opening again: %v, %v", created, err)
@@ -74,9 +70,7 @@ func TestWhatOpenRefuses(t *testing.T) {
 		makeLedger := func(statement string) func(*testing.T, string) {
 			return func(t *testing.T, path string) {
 				w := openWorld(t, ledger.Options{Path: path})
-				if err := w.Exec(t.Context(), statement); err != nil {
-					t.Fatal(err)
-				}
+				must(t, w.Exec(t.Context(), statement))
 				w.Close()
 			}
 		}
@@ -243,9 +237,7 @@ func TestCheckLocation(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	file := filepath.Join(root, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(file, nil, 0o600))
 	for path, want := range map[string]string{
 		file:                              "",
 		filepath.Join(root, "ledger.db"):  "",

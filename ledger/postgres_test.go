@@ -92,12 +92,11 @@ func TestARefundAndItsPaymentOnTwoNodes(t *testing.T) {
 // A server that was restarted has closed all connections. Nobody notices.
 func TestClosedConnectionsAreReplaced(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Shared(t)
 	w := newWorld(t, onPostgres)
 	id := w.pay(t, payment("a"))
 	position := w.poll(t, ledger.Position{}).Position
 	for i := range 20 {
-		server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, pgtest.Name(w.location.URL))
+		w.disconnect(t)
 		var err error
 		switch i % 4 {
 		case 0:
@@ -435,5 +434,14 @@ func TestAServerThatIsDownIsPassedOver(t *testing.T) {
 			w.poll(t, since)
 			w.pay(t, payment(test.name))
 		})
+	}
+}
+
+// PostgreSQL compiles what it thinks is expensive, and the poll runs once a second on each node.
+func TestThePollIsNotCompiled(t *testing.T) {
+	t.Parallel()
+	plan, err := openWorld(t, onPostgres.empty(t)).PollPlan(t.Context())
+	if err != nil || strings.Contains(plan, "JIT:") {
+		t.Errorf("%v\n%s", err, plan)
 	}
 }

@@ -38,9 +38,7 @@ func startChild(t testing.TB, role string, location ledger.Options) *child {
 		t.Fatal(err)
 	}
 	c.lines = bufio.NewScanner(stdout)
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.cmd.Start())
 	t.Cleanup(func() {
 		c.cmd.Process.Kill()
 		c.cmd.Wait()
@@ -206,17 +204,11 @@ func TestTwoProcessesRaceSixtyFourFold(t *testing.T) {
 func prepareRace(t *testing.T, l *ledger.Ledger) {
 	t.Helper()
 	ctx := context.Background()
-	if _, err := l.Open(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.ChangeKeys(ctx, noChange); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(l.Open(ctx)))
+	must(t, errorOf(l.ChangeKeys(ctx, noChange)))
 	p := payment("a")
 	p.PaidAt, p.Terms.Downloads = time.Now(), 5
-	if _, err := l.RecordPayment(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(l.RecordPayment(ctx, p)))
 }
 
 // checkRace looks at what the ledger says afterwards.

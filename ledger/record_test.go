@@ -108,9 +108,7 @@ func TestAHalfDeliveryIsHealed(t *testing.T) {
 		for _, statement := range []string{
 			`DELETE FROM payment_ids`, `DELETE FROM purchases`, `DELETE FROM event_ids`,
 		} {
-			if err := w.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
-			}
+			must(t, w.Exec(t.Context(), statement))
 			w.tell(t, event(ledger.EventRefunded, "", "q"))
 			w.pay(t, payment("a", "p", "q"))
 			if got := w.status(t, "a"); got != ledger.Refunded {
@@ -362,9 +360,7 @@ func (w world) addChanges(t *testing.T, n int) {
 			SELECT seq + i, 'nonce ' || (seq + i), 'purchase ' || (seq + i), 0 FROM feed CROSS JOIN numbers`, n),
 		fmt.Sprintf(`UPDATE feed SET seq = seq + %d, nonce = 'nonce ' || (seq + %d)`, n, n),
 	} {
-		if err := w.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Exec(t.Context(), statement))
 	}
 }
 
@@ -394,9 +390,7 @@ func holdWriteLock(t *testing.T, location ledger.Options) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := held.Exec(lock); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(held.Exec(lock)))
 	release = sync.OnceFunc(func() {
 		held.Rollback() //nolint:errcheck // nothing was written
 		db.Close()      //nolint:errcheck // a test
@@ -478,9 +472,7 @@ func TestD4OperatorsReadNoDeletedFile(t *testing.T) {
 	w := openWorld(t, ledger.Options{Path: path})
 	w.pay(t, payment("a"))
 	w.poll(t, ledger.Position{})
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(path))
 	if _, err := w.Poll(t.Context(), ledger.Position{}); err == nil {
 		t.Fatal("the poll succeeds")
 	}
@@ -497,9 +489,7 @@ func TestD4OperatorsReadNoDeletedFile(t *testing.T) {
 func TestT7ASweptPurchaseOpensNothing(t *testing.T) {
 	onEachWorld(t, func(t *testing.T, w world) {
 		w.pay(t, payment("a"))
-		if _, err := w.Decide(t.Context(), ledger.PurchaseID("a"), ledger.Revoke, ""); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Decide(t.Context(), ledger.PurchaseID("a"), ledger.Revoke, "")))
 		for _, step := range []struct{ days, swept int }{{300, 0}, {101, 1}} {
 			w.clock.advance(time.Duration(step.days) * 24 * time.Hour)
 			swept, err := w.Sweep(t.Context(), w.clock.now().Add(-60*24*time.Hour))

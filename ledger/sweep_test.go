@@ -40,16 +40,10 @@ func TestSweepDeletesEverythingOfAPurchaseThatEnded(t *testing.T) {
 		w.payAt(t, day, other)
 		w.tell(t, event(ledger.EventDisputed, "", "pi_a", "ch_a"))
 		w.tell(t, event(ledger.EventDisputeWon, "a"))
-		if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d"}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: "d"}))
+		must(t, w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "d"}))
 		for _, kind := range []ledger.DecisionKind{ledger.Revoke, ledger.Restore} {
-			if _, err := w.Decide(t.Context(), id, kind, ""); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errorOf(w.Decide(t.Context(), id, kind, "")))
 		}
 		end := start.Add(60 * day)
 		if swept := w.sweep(t, end); swept.Purchases != 0 || swept.Events != 0 {
@@ -77,9 +71,7 @@ func TestSweepOfEachKind(t *testing.T) {
 		w.tell(t, event(ledger.EventRefunded, "refunded"))
 		w.tell(t, event(ledger.EventDisputeLost, "lost"))
 		w.tell(t, event(ledger.EventDisputed, "disputed"))
-		if _, err := w.Decide(t.Context(), ledger.PurchaseID("revoked"), ledger.Revoke, ""); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(w.Decide(t.Context(), ledger.PurchaseID("revoked"), ledger.Revoke, "")))
 		for _, p := range []ledger.Payment{
 			payment("ended"), lifelong("without expiry"), payment("lasting"), extension("more", "lasting"), extension("still more", "lasting"),
 			payment("refunded lately"), underpaid(t, "mismatched"),
@@ -159,9 +151,7 @@ func TestSweepWorksInBatches(t *testing.T) {
 		for i := range 1200 {
 			events = append(events, fmt.Sprintf("('none %d', 'refunded', 'nobody', 1, 1)", i))
 		}
-		if err := w.Exec(t.Context(), `INSERT INTO events (id, kind, session_id, occurred_at, received_at) VALUES `+strings.Join(events, ", ")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, w.Exec(t.Context(), `INSERT INTO events (id, kind, session_id, occurred_at, received_at) VALUES `+strings.Join(events, ", ")))
 		// All but the lifelong ones: one in a hundred.
 		w.clock.advance(10 * 365 * day)
 		if swept := w.sweep(t, ledger.FillStart.AddDate(5, 0, 0)); swept.Purchases != 2970 || swept.Events != 1200 {

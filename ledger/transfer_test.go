@@ -36,18 +36,10 @@ func newFilled(t testing.TB, on backend) world {
 	w.pay(t, lifelong("lifelong"))
 	w.tell(t, event(ledger.EventRefunded, "b", "pay_b", "pi_b"))
 	w.tell(t, event(ledger.EventRefunded, "", "pay_nobody"))
-	if err := w.AddDevice(t.Context(), id, ledger.Device{ID: "d1", Label: "Firefox"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.RemoveDevice(t.Context(), id, "d1"); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Claim(t.Context(), id, ledger.ClaimGift, ledger.Device{ID: "d2"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Decide(t.Context(), id, ledger.Revoke, "why"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: "d1", Label: "Firefox"}))
+	must(t, w.RemoveDevice(t.Context(), id, "d1"))
+	must(t, w.Claim(t.Context(), id, ledger.ClaimGift, ledger.Device{ID: "d2"}))
+	must(t, errorOf(w.Decide(t.Context(), id, ledger.Revoke, "why")))
 	return w
 }
 
@@ -187,9 +179,7 @@ func TestImportHeedsEventsThatCameBefore(t *testing.T) {
 		other := newWorld(t, on)
 		other.tell(t, event(ledger.EventRefunded, "a"))
 		other.tell(t, event(ledger.EventRefunded, "", "pay_b"))
-		if _, err := other.Import(t.Context(), strings.NewReader(exported)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(other.Import(t.Context(), strings.NewReader(exported))))
 		for _, session := range []string{"a", "b"} {
 			if status := other.status(t, session); status != ledger.Refunded {
 				t.Errorf("%s is %s", session, status)
@@ -203,12 +193,8 @@ func TestImportIntoALedgerWithoutInstallation(t *testing.T) {
 		exported := newFilled(t, on).export(t)
 		l := ledger.New(on.location(t))
 		t.Cleanup(func() { l.Close() })
-		if _, err := l.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := l.Import(t.Context(), strings.NewReader(exported)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errorOf(l.Open(t.Context())))
+		must(t, errorOf(l.Import(t.Context(), strings.NewReader(exported))))
 		var again bytes.Buffer
 		if _, err := l.Export(t.Context(), &again); err != nil || again.String() != exported {
 			t.Errorf("%v:\n%s", err, again.String())
