@@ -218,7 +218,7 @@ func settleOld(ctx context.Context, path string) (installation string, err error
 	case code == sqlite3.SQLITE_BUSY, t.err == nil && mode != "delete":
 		return "", ErrInUse
 	case code == sqlite3.SQLITE_CORRUPT, code == sqlite3.SQLITE_NOTADB, code == sqlite3.SQLITE_ERROR:
-		return "", nil // for this people restore
+		return "", nil // which is why people restore
 	}
 	return installation, t.err
 }

@@ -28,12 +28,18 @@ func setSize(pool *sql.DB, size int) {
 }
 
 func warmUp(ctx context.Context, pool *sql.DB, n int) error {
+	var made []*sql.Conn
+	defer func() {
+		for _, conn := range made {
+			conn.Close() // it goes back to the pool
+		}
+	}()
 	for range n {
 		conn, err := pool.Conn(ctx)
 		if err != nil {
 			return err
 		}
-		defer conn.Close() // it goes back to the pool when all are made
+		made = append(made, conn)
 	}
 	return nil
 }
@@ -46,8 +52,8 @@ func closeIdle(pool *sql.DB, size int) {
 
 func (d *postgresDatabase) dropIdle() { closeIdle(d.reading, readers) }
 
-// refill replaces the connections that were lost, by a fault or as somebody hung up amid a query: the next visitors
-// would wait for them.
+// refill replaces lost connections, so that the next visitors do not wait for them. A query that is cancelled loses its
+// connection, too.
 func (d *postgresDatabase) refill() {
 	stats := d.reading.Stats()
 	if stats.OpenConnections >= readers || !d.refilling.CompareAndSwap(false, true) {
@@ -61,13 +67,13 @@ func (d *postgresDatabase) refill() {
 	}()
 }
 
-// readOnlyTransaction is what a server says that became a standby: another one may take its place.
+// readOnlyTransaction is the error of a server that became a standby: another one may have taken its place.
 const readOnlyTransaction = "25006"
 
 // lostErrors are those of connections that are closed.
 var lostErrors = []error{driver.ErrBadConn, sql.ErrConnDone, pgconn.ErrConnClosed, net.ErrClosed, io.EOF, io.ErrUnexpectedEOF, context.Canceled}
 
-// kindOf takes values that are none for PostgreSQL, or too long, for the statement's own error.
+// kindOf counts values that PostgreSQL cannot store, or that are too long, as the statement's own error.
 func (d *postgresDatabase) kindOf(err error) errorKind {
 	var refused *pgconn.PgError
 	var failed *pgconn.ConnectError
@@ -89,11 +95,10 @@ func (d *postgresDatabase) kindOf(err error) errorKind {
 	return ownError
 }
 
-// dialPause is how long no connection is tried after one could not be made. Without it a server that was stopped was
-// dialled hundreds of times a second.
+// dialPause is the pause after a failed connection. Without it, a stopped server was dialled hundreds of times a second.
 const dialPause = 500 * time.Millisecond
 
-// pausingConnector does not connect for a while after a connection could not be made.
+// pausingConnector pauses after a connection could not be made.
 type pausingConnector struct {
 	driver.Connector
 	last atomic.Pointer[failedDial]

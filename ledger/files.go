@@ -28,7 +28,7 @@ func CheckLocation(path string) error {
 	return checkFileSystem(directory)
 }
 
-// ExistingDirectory is the nearest directory above a path that exists.
+// ExistingDirectory is the nearest existing directory above a path.
 func ExistingDirectory(path string) (string, error) {
 	for directory := filepath.Dir(path); ; directory = filepath.Dir(directory) {
 		info, err := os.Stat(directory)

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// health says whether the database can be trusted and written.
+// health knows whether the database can be trusted and written.
 type health struct {
 	options *Options
 	probing atomic.Bool // a probe is under way
@@ -76,8 +76,8 @@ func (h *health) noteStepBack(p Position) (isNew bool) {
 // noticeEvery is how often a message is logged at most: a database may come and go every second.
 const noticeEvery = time.Minute
 
-// notice logs trouble and its end, each at most once a minute. What it could not say within the minute, it says when it
-// is told later, if it still holds: the last line is about the present.
+// notice logs trouble and its end, each at most once a minute. A state that was not logged in time is logged later if it
+// persists, so the last line always describes the present.
 type notice struct {
 	began, ended string // messages
 	said         string // the kind of trouble that was logged last; empty: none
@@ -109,14 +109,14 @@ func (n *notice) tell(o *Options, err error) {
 	o.Logger.Error(n.began, "database", o.location(), "error", err)
 }
 
-// PolledAt is the start of the last successful Poll. Everything that was remembered is as fresh as that.
+// PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.
 func (l *Ledger) PolledAt() time.Time {
 	l.health.mu.Lock()
 	defer l.health.mu.Unlock()
 	return l.health.polled
 }
 
-// Err is nil, or why nothing may be sold: the database is not open, the last poll failed, or the last write.
+// Err is why nothing may be sold: the database is not open, or the last poll or write failed.
 func (l *Ledger) Err() error {
 	if _, err := l.writable(); err != nil {
 		return err
@@ -129,8 +129,8 @@ const probeTimeout = 2 * time.Second
 
 var errTrial = errors.New("only a trial")
 
-// probe tries to store a payment after a write has failed, so that Err notices when the ledger is right again. Other
-// writes say nothing: a ledger may be writable in part.
+// probe tries to store a payment after a write has failed, so that Err recovers. Other writes prove nothing: a ledger
+// may be writable in part.
 func (l *Ledger) probe() {
 	if l.health.lastWrite() == nil || !l.health.probing.CompareAndSwap(false, true) {
 		return

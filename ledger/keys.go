@@ -26,7 +26,7 @@ func (l *Ledger) ChangeKeys(ctx context.Context, edit func(KeySet) ([]Key, error
 	set, outcome := write(ctx, l, func(t *tx) (KeySet, error) {
 		set := readKeys(t)
 		if t.err != nil {
-			return KeySet{}, nil
+			return KeySet{}, t.err
 		}
 		if set.Installation == "" {
 			set.Installation = randomHex(8)

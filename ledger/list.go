@@ -112,7 +112,7 @@ func readPage(t *tx, f Filter, at cursor, now time.Time) (page []Listed, end cur
 	return page, end, rows < size
 }
 
-// Find returns the ids of the purchases that a text means: the beginning of a purchase id, in any case, or a session id,
+// Find returns the ids of the purchases that match a text: the beginning of a purchase id, in any case, or a session id,
 // or a payment id. It returns at most 100 of them, and none without an error where nothing is found.
 func (l *Ledger) Find(ctx context.Context, text string) ([]string, error) {
 	return read(ctx, l, func(t *tx) ([]string, error) { return t.texts(findQuery, findArgs(text)...), nil })

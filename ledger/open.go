@@ -24,7 +24,7 @@ const (
 type Options struct {
 	// Path is the absolute path of the SQLite file.
 	Path string
-	// URL says that the ledger is in a PostgreSQL database instead, and which, such as
+	// URL is the PostgreSQL database to use instead, such as
 	// postgres://user:password@db.example.com/shop?sslmode=verify-full.
 	URL string
 	// Now returns the current time. The default is time.Now.
@@ -32,8 +32,8 @@ type Options struct {
 	// OnChange is called after a commit of this process and before its callers are answered, with the purchases whose
 	// Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
-	// Logger receives an error when the ledger becomes unusable, and a line when that is over, each at most once a
-	// minute. The default discards.
+	// Logger receives an error when the ledger becomes unusable and a line when it recovers, each at most once a minute.
+	// The default discards.
 	Logger *slog.Logger
 
 	// For tests.
@@ -69,10 +69,10 @@ type database interface {
 	lookup(ctx context.Context) *tx
 	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
 	snapshot(ctx context.Context, f func(*tx)) error
-	// check reports why the database may not be used. Each poll asks, and every "not found".
+	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
 	check(ctx context.Context) error
 	kindOf(err error) errorKind
-	// dropIdle closes the connections that nobody uses.
+	// dropIdle closes the idle connections.
 	dropIdle()
 	close() error
 }
@@ -81,8 +81,8 @@ type database interface {
 type errorKind int
 
 const (
-	ownError       errorKind = iota // of this statement, or none
-	databaseError                   // others would fail, too
+	ownError       errorKind = iota // concerns this statement only; also no error
+	databaseError                   // others would fail as well
 	lostConnection                  // it says nothing about the statement
 )
 
@@ -211,7 +211,7 @@ func (l *Ledger) isClosed() bool {
 	return l.closed
 }
 
-// Exists reports whether there is a ledger at its place. It makes none.
+// Exists reports whether there is a ledger. It creates none.
 func (l *Ledger) Exists(ctx context.Context) (bool, error) {
 	if l.options.URL != "" {
 		ctx, cancel := context.WithTimeout(ctx, openTimeout)
@@ -225,7 +225,7 @@ func (l *Ledger) Exists(ctx context.Context) (bool, error) {
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
 func (l *Ledger) Path() string { return l.options.Path }
 
-// Location says for people where the ledger is: its path, or server and database without user and password.
+// Location is where the ledger is, for people: its path, or server and database without user and password.
 func (l *Ledger) Location() string { return l.options.location() }
 
 func (o *Options) location() string {

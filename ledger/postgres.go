@@ -27,15 +27,15 @@ const (
 	// 0.2 s.
 	planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
 		set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
-	// forgetAfter ends a transaction whose node says nothing for so long: its machine may have stopped or lost its
-	// network, and without this every other node would wait for its lock for hours.
+	// forgetAfter ends a transaction whose node went silent: its machine may have stopped or lost its network, and every
+	// other node would wait for its lock for hours.
 	forgetAfter = `set_config('idle_in_transaction_session_timeout', '5s', true)`
 	// perTransaction are the settings of a transaction, joined so that they are one column.
 	perTransaction = planByIndex + ` || ` + forgetAfter
-	// yieldToReaders gives up a migration that would wait for somebody who reads, such as an export: every other
-	// look-up would wait behind it. It is tried again a second later.
+	// yieldToReaders gives up a migration that waits for a reader, such as an export: every other look-up would wait
+	// behind it. It is tried again a second later.
 	yieldToReaders = `set_config('lock_timeout', '500ms', true)`
-	// forSnapshots waits for whoever reads a snapshot slowly.
+	// forSnapshots is patient with slow readers.
 	forSnapshots = `set_config('idle_in_transaction_session_timeout', '10min', true)`
 )
 
@@ -153,7 +153,7 @@ func (d *postgresDatabase) read(ctx context.Context, f func(*tx)) error {
 	return d.readFrom(ctx, d.reading, perTransaction, f)
 }
 
-// snapshot has a connection of its own, since whoever reads it may be slow.
+// snapshot has a connection of its own, since its reader may be slow.
 func (d *postgresDatabase) snapshot(ctx context.Context, f func(*tx)) error {
 	pool := openPool(d.connector, 1)
 	defer pool.Close()

@@ -44,7 +44,7 @@ var (
 	errStandby  = &Fault{"the server is a standby, so its rows may be old", "name the primary in the URL"}
 	errReadOnly = &Fault{"the server is read-only", "turn default_transaction_read_only off for this database and user"}
 	errAsync    = &Fault{
-		"synchronous_commit is off, so that a payment which was acknowledged could be lost",
+		"synchronous_commit is off, so an acknowledged payment could be lost",
 		"turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`",
 	}
 	errNotUTF8      = &Fault{"the database is not in UTF-8", "create one with ENCODING 'UTF8'"}
@@ -64,7 +64,7 @@ func CheckURL(rawURL string) (location string, err error) {
 	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
 }
 
-// MayHoldPassword reports whether a URL holds a password, or cannot be told not to.
+// MayHoldPassword reports whether a URL holds a password, or might.
 func MayHoldPassword(rawURL string) bool {
 	parsed, err := url.Parse(rawURL)
 	if err != nil || hasUnescapedPassword(rawURL) {
@@ -153,7 +153,7 @@ type ServerState struct {
 	HasPayments  bool     // something was sold
 }
 
-// CheckServer looks at a PostgreSQL server as a ledger would use it. It only reads. The error says why it could not.
+// CheckServer checks a PostgreSQL server for use by a ledger. It only reads. The error is why it cannot be checked.
 func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 	config, err := parseURL(rawURL)
 	if err != nil {
@@ -178,7 +178,7 @@ func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 	return state, t.err
 }
 
-// explainConnect leaves out of an error what is said for each address of the server.
+// explainConnect reduces an error to one cause: pgx repeats it for each address of the server.
 func explainConnect(err error) error {
 	var refused *pgconn.PgError
 	switch {

@@ -39,7 +39,7 @@ func (l *Ledger) recompute(t *tx, purchaseID string) Recorded {
 	return Recorded{Purchase: computed, Before: before}
 }
 
-// announce tells who remembers a purchase that it changed.
+// announce invalidates what nodes remember of a purchase that changed.
 func (l *Ledger) announce(t *tx, stored, computed Purchase) {
 	switch {
 	case stored.ID == "":
@@ -72,7 +72,7 @@ func compute(p *Purchase, payments []paidRow, decision DecisionKind) {
 	}
 	p.Status = strongest(statuses)
 	if len(counted) == 0 {
-		counted = payments // what was sold, though it is closed
+		counted = payments // describe what was sold
 	}
 	if decision == Revoke {
 		p.Status = Revoked

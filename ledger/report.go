@@ -15,9 +15,9 @@ import (
 // reportTimeout is for a report on all payments of a large ledger.
 const reportTimeout = time.Minute
 
-// Report adds up what happened from a time on until before another; a zero time is no bound. Events do not say how much
-// was refunded, so the whole payment counts. Money goes back once: what a dispute took is no refund, and the other way
-// round. What was given is no sale, and a double charge is in no sum.
+// Report sums up the time from one moment until before another; a zero time is no bound. Events do not state the refunded
+// amount, so the whole payment counts. Money goes back once, by a refund or by a dispute. Given access is no sale, and
+// double charges are in no sum.
 func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error) {
 	within := spanOf(from, to)
 	return readWithin(ctx, l, reportTimeout, func(t *tx) (report Report, err error) {
@@ -44,10 +44,6 @@ func spanOf(from, to time.Time) span {
 		s.to = to.Unix()
 	}
 	return s
-}
-
-func (s span) contains(at sql.NullInt64) bool {
-	return at.Valid && at.Int64 >= s.from && at.Int64 < s.to
 }
 
 const (

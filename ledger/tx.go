@@ -21,8 +21,8 @@ type (
 	into = []any // the variables that take the columns of a row
 )
 
-// tx runs the statements of one transaction, or look-ups without one. After a statement has failed the others do
-// nothing, as in PostgreSQL. Whoever runs the transaction looks at err when it ends.
+// tx runs the statements of one transaction, or look-ups without one. After one statement has failed, the others do
+// nothing, as in PostgreSQL; err is checked once, at the end.
 type tx struct {
 	ctx      context.Context
 	db       queries
@@ -36,7 +36,7 @@ type tx struct {
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
-// fail undoes the transaction.
+// fail makes the transaction roll back.
 func (t *tx) fail(err error) { t.err = cmp.Or(t.err, err) }
 
 // exec runs a statement and returns the number of rows that it changed.
@@ -53,7 +53,7 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 	return affected
 }
 
-// each runs a query and calls row for every row, with its columns in the variables. row must not run statements.
+// each runs a query, scans each row into the variables and calls row. row must not run statements.
 func (t *tx) each(query string, args args, into into, row func()) {
 	if t.err != nil {
 		return
@@ -75,7 +75,7 @@ func (t *tx) each(query string, args args, into into, row func()) {
 	t.fail(rows.Err())
 }
 
-// get runs a query for at most one row and reports whether there is one.
+// get reads at most one row and reports whether there is one.
 func (t *tx) get(query string, args args, into ...any) (found bool) {
 	t.each(query, args, into, func() { found = true })
 	return found && t.err == nil
@@ -118,7 +118,7 @@ func (d *statementDeadline) restart() {
 	}
 }
 
-// nullable takes a column that may be NULL, which is the zero value.
+// nullable scans a column that may be NULL into the zero value.
 type nullable[T any] struct{ into *T }
 
 func null[T any](into *T) sql.Scanner { return nullable[T]{into} }
@@ -133,7 +133,7 @@ func (n nullable[T]) Scan(value any) error {
 // seconds is a time as it is stored: NULL for the zero time.
 func seconds(t time.Time) sql.NullInt64 { return sql.NullInt64{Int64: t.Unix(), Valid: !t.IsZero()} }
 
-// storedTime takes a column that seconds has stored.
+// storedTime scans a column that seconds has stored.
 type storedTime struct{ into *time.Time }
 
 func unix(into *time.Time) sql.Scanner { return storedTime{into} }
@@ -148,8 +148,8 @@ func (s storedTime) Scan(value any) error {
 	return err
 }
 
-// read runs f in a transaction that sees one state of the database. It ends after readTimeout, so f reads at most some
-// thousand rows. f may run twice.
+// read runs f in a transaction that sees one state of the database. f may run twice. It has to finish within
+// readTimeout, so it reads a few thousand rows at most.
 func read[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, error) {
 	return readWithin(ctx, l, readTimeout, f)
 }
@@ -179,8 +179,8 @@ func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (resu
 	return result, err
 }
 
-// ask runs f with a deadline, and once more if its connection was lost. It believes ErrNotFound only of a database
-// that is known to be ours.
+// ask runs f with a deadline, and once more if its connection was lost. It believes ErrNotFound
+// only if the database is known to be ours.
 func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {
@@ -190,7 +190,7 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	defer cancel()
 	err = f(within, db)
 	if db.kindOf(err) == lostConnection && ctx.Err() == nil {
-		db.dropIdle() // a server that does not answer on one connection does not on the others either
+		db.dropIdle() // the other connections lead to the same server
 		if within.Err() == nil {
 			err = f(within, db)
 		}
@@ -203,7 +203,7 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 		return fault
 	}
 	if fault := unavailable(db.check(within)); fault != nil {
-		if within.Err() == nil { // whoever hangs up, or waited too long, has learnt nothing
+		if within.Err() == nil { // an impatient caller says nothing about the database
 			l.health.checked(fault)
 		}
 		return fault
@@ -211,8 +211,8 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	return err
 }
 
-// ours checks the installation that a look-up returned. A database without one is not ours, so it cannot say "not
-// found". The first ChangeKeys may have made one since the look-up began.
+// ours checks the installation that a look-up returned. A database without one cannot say "not found". The first
+// ChangeKeys may have made one since the look-up began.
 func (l *Ledger) ours(t *tx, installation string) error {
 	if t.err != nil {
 		return t.err

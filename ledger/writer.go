@@ -13,13 +13,12 @@ import (
 const (
 	// maxBatch bounds the writes of one transaction.
 	maxBatch = 256
-	// batchTime is how long a transaction takes further writes: other nodes wait for its lock, and give up after two
-	// seconds.
+	// batchTime is how long a transaction accepts further writes. Other nodes wait for its lock for two seconds at most.
 	batchTime = 500 * time.Millisecond
 )
 
 // write runs f in a transaction, which it shares with other writes, and returns after the commit what f has returned.
-// An error that f returns undoes nothing; tx.fail does.
+// An error that f returns does not roll back; tx.fail does.
 //
 // f may run twice and must not act on anything but its tx. ctx bounds the wait in the queue; after that the caller may
 // stop waiting, but the write goes on. ErrUnavailable leaves the outcome unknown.
@@ -76,7 +75,7 @@ func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	}
 }
 
-// runWriter turns what has gathered in the queue into transactions until the queue is closed.
+// runWriter turns the queue into transactions until it is closed.
 func (l *Ledger) runWriter() {
 	defer close(l.stopped)
 	for first := range l.queue {
@@ -110,8 +109,8 @@ func (l *Ledger) runBatch(batch []*job) {
 	}
 }
 
-// runTransaction runs the first jobs of a batch, as many as there is time for, and commits them. failed says that a
-// job failed and nothing was committed.
+// runTransaction runs and commits as many jobs of a batch as there is time for. failed means that a job failed and
+// nothing was committed.
 func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -145,7 +144,7 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 		l.installation.Store(&current.adopted)
 	}
 	if current != nil && (len(current.changed) > 0 || current.keys) {
-		l.options.OnChange(current.changed, current.keys) // also where the outcome is unknown
+		l.options.OnChange(current.changed, current.keys) // also if the outcome is unknown
 	}
 	return ran, false, err
 }
@@ -163,8 +162,8 @@ func (j *job) runIn(t *tx) {
 const ownershipQuery = `
 	SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`
 
-// checkOwner makes sure that a transaction writes to the ledger that this process opened, and that no newer program has
-// changed it too much meanwhile.
+// checkOwner makes sure that this is still the ledger that this process opened, and that no newer program has migrated
+// it too far.
 func (l *Ledger) checkOwner(t *tx) {
 	var id string
 	var oldest int

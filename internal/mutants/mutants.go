@@ -343,7 +343,7 @@ var mutants = []mutant{
 	{"W7 a transaction sees what was there before it had the lock", "ledger/postgres.go", `sql.LevelReadCommitted}`, `sql.LevelRepeatableRead}`, "./ledger", "TestARefundAnd"},
 	{"D1 acknowledged by a server that may lose it", "ledger/postgres.go", `if synchronous == "off" {`, `if synchronous == "none" {`, "./ledger", "TestNothingIsAcknowledged"},
 	{"D3 sold from a read-only server", "ledger/postgres_server.go", `current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery()`, `false`, "./ledger", "TestCheckServer|TestAServerThat"},
-	{"a payment whose id is no text is refused for ever", "ledger/tx.go", `strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")`, `text`, "./ledger", "TestAnyText"},
+	{"a payment whose id is no text is refused for ever", "ledger/tx.go", `strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")`, `strings.ReplaceAll(text, "\x00", "\uFFFD")`, "./ledger", "TestAnyText"},
 	{"the tables of another program are taken for ours", "ledger/postgres.go", `"$1 axra.$2"`, `"$1 $2"`, "./ledger", "TestAnotherProgram"},
 	{"a closed connection fails a webhook", "ledger/postgres.go", `if ctx.Err() == nil && d.kindOf(err) == lostConnection {`, `if ctx.Err() != nil && d.kindOf(err) == lostConnection {`, "./ledger", "TestClosedConnections"},
 	{"an old program writes to a schema that it does not know", "ledger/writer.go", `t.fail(l.checkSchema(oldest))`, `t.fail(l.checkSchema(0))`, "./ledger", "TestAnOldProgram"},
