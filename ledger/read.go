@@ -10,29 +10,30 @@ func (l *Ledger) Holding(ctx context.Context, purchaseID string) (Holding, error
 	return l.holding(ctx, holdingQuery, purchaseID)
 }
 
-// HoldingOfSession reads the purchase that the payment of a session counts for. If that payment is a mismatched one, the
-// status is Mismatched even where other payments keep the purchase open.
+// HoldingOfSession reads the purchase that the payment of a session counts for. If that payment is a mismatched one, or
+// paid for something else, the status is Mismatched even where other payments keep the purchase open.
 func (l *Ledger) HoldingOfSession(ctx context.Context, sessionID string) (Holding, error) {
 	return l.holding(ctx, sessionQuery, sessionID)
 }
 
 const (
 	holdingQuery = `
-		SELECT i.id, '', d.device_id, ` + purchaseColumns + `
+		SELECT i.id, '', '', d.device_id, ` + purchaseColumns + `
 		FROM installation i LEFT JOIN purchases p ON p.id = $1
 		LEFT JOIN devices d ON d.purchase_id = p.id AND d.removed_at IS NULL
 		ORDER BY d.added_at, d.device_id`
 	sessionQuery = `
-		SELECT i.id, m.outcome, d.device_id, ` + purchaseColumns + `
-		FROM installation i LEFT JOIN payments m ON m.session_id = $1 LEFT JOIN purchases p ON p.id = m.purchase_id
+		SELECT i.id, m.outcome, t.body, d.device_id, ` + purchaseColumns + `
+		FROM installation i LEFT JOIN payments m ON m.session_id = $1 LEFT JOIN terms t ON t.hash = m.terms_hash
+		LEFT JOIN purchases p ON p.id = m.purchase_id
 		LEFT JOIN devices d ON d.purchase_id = p.id AND d.removed_at IS NULL
 		ORDER BY d.added_at, d.device_id`
 )
 
 func (l *Ledger) holding(ctx context.Context, query, id string) (Holding, error) {
 	return lookUp(ctx, l, func(t *tx) (h Holding, err error) {
-		var installation, outcome, device string
-		t.each(query, args{id}, append(into{&installation, null(&outcome), null(&device)}, h.columns()...), func() {
+		var installation, outcome, body, device string
+		t.each(query, args{id}, append(into{&installation, null(&outcome), null(&body), null(&device)}, h.columns()...), func() {
 			if device != "" {
 				h.DeviceIDs = append(h.DeviceIDs, device)
 			}
@@ -44,7 +45,7 @@ func (l *Ledger) holding(ctx context.Context, query, id string) (Holding, error)
 			err = fmt.Errorf("the purchase of session %s is missing", id)
 		case h.ID == "":
 			err = ErrNotFound
-		case outcome == mismatch:
+		case outcome == mismatch, outcome != "" && parseTerms(t, body).scope() != scope{h.Site, h.Product, h.Resource}:
 			h.Status = Mismatched
 		}
 		return h, err

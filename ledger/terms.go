@@ -36,7 +36,7 @@ func (s soldTerms) scope() scope { return scope{s.Site, s.Product, s.Resource} }
 // storeTerms stores what was sold and returns its key.
 func storeTerms(t *tx, sold terms.Terms) (hash string) {
 	raw, err := json.Marshal(soldTerms{
-		Installation: sold.Installation, Site: sold.Site, Product: sold.Pass, Resource: sold.Resource,
+		Installation: sold.Installation, Site: storable(sold.Site), Product: storable(sold.Pass), Resource: storable(sold.Resource),
 		Access: sold.Access.String(), Downloads: sold.Downloads, Devices: sold.Devices, Claim: sold.Claim,
 	})
 	t.fail(err)

@@ -45,7 +45,7 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 		return 0
 	}
 	t.deadline.restart()
-	result, err := t.db.ExecContext(t.ctx, query, storable(args)...)
+	result, err := t.db.ExecContext(t.ctx, query, storableArgs(args)...)
 	if err == nil {
 		affected, err = result.RowsAffected()
 	}
@@ -59,7 +59,7 @@ func (t *tx) each(query string, args args, into into, row func()) {
 		return
 	}
 	t.deadline.restart()
-	rows, err := t.db.QueryContext(t.ctx, query, storable(args)...)
+	rows, err := t.db.QueryContext(t.ctx, query, storableArgs(args)...)
 	if err != nil {
 		t.fail(err)
 		return
@@ -90,11 +90,15 @@ func (t *tx) texts(query string, args ...any) (all []string) {
 
 // storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
 // the same, so that an export fits both.
-func storable(values args) args {
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func storableArgs(values args) args {
 	values = slices.Clone(values)
 	for i, value := range values {
 		if text, ok := value.(string); ok {
-			values[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+			values[i] = storable(text)
 		}
 	}
 	return values
