@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,9 @@ var lookUpQueries = map[string]string{
 
 // Plans explains the queries that must use indexes.
 func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
-	return l.explainAll(ctx, lookUpQueries, explain)
+	queries := operatorQueries()
+	maps.Copy(queries, lookUpQueries)
+	return l.explainAll(ctx, queries, explain)
 }
 
 // Hold keeps the write lock for a while, beside other writes of the same transaction.
@@ -99,11 +102,6 @@ func IsExported(table string) bool {
 		}
 	}
 	return false
-}
-
-// OperatorPlans explains the queries of the operators' work.
-func (l *Ledger) OperatorPlans(ctx context.Context) (map[string]string, error) {
-	return l.explainAll(ctx, operatorQueries(), explain)
 }
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
