@@ -17,14 +17,9 @@ import (
 
 func openPool(connector driver.Connector, size int) *sql.DB {
 	pool := sql.OpenDB(connector)
-	setSize(pool, size)
-	return pool
-}
-
-// setSize lets a pool make so many connections, and keep them.
-func setSize(pool *sql.DB, size int) {
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
+	return pool
 }
 
 func warmUp(ctx context.Context, pool *sql.DB, n int) error {

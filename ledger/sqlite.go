@@ -108,11 +108,11 @@ func plainDSN(path string, options url.Values) string {
 }
 
 func openFile(connections int, dsn string) (*sql.DB, error) {
-	pool, err := sql.Open("sqlite", dsn)
-	if err == nil {
-		setSize(pool, connections)
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, err
 	}
-	return pool, err
+	return openPool(connector, connections), nil
 }
 
 // close closes all connections and waits for those in use.
