@@ -231,7 +231,7 @@ var mutants = []mutant{
 	{"the sweep takes what is extended", "ledger/sweep.go", `WHERE status = 'active' AND ends_at < $1`, `WHERE status = 'active' AND starts_at < $1`, "./ledger", "TestSweep"},
 	{"the sweep takes what has no end", "ledger/sweep.go", `WHERE status = 'active' AND ends_at < $1`, `WHERE status = 'active' AND (ends_at < $1 OR ends_at IS NULL)`, "./ledger", "TestSweep"},
 	{"the sweep takes a known refund", "ledger/sweep.go", `NOT EXISTS (SELECT 1 FROM payments WHERE session_id = e.session_id)`, `1 = 1`, "./ledger", "TestSweep"},
-	{"an export that was changed is whole", "ledger/import.go", `case end.Rows != rows || end.SHA256 != hex.EncodeToString(sum.Sum(nil)):`, `case end.Rows < 0:`, "./ledger", "Import"},
+	{"an export that was changed is whole", "ledger/import.go", `case end.Rows != rows || end.SHA256 != hex.EncodeToString(sum.Sum(nil)):`, `case end.Rows != rows && end.SHA256 != hex.EncodeToString(sum.Sum(nil)):`, "./ledger", "Import"},
 	{"a refund counts at the time of the sale", "ledger/report.go", `MIN(CASE WHEN h.kind = 'refunded' THEN h.occurred_at END)`, `MIN(CASE WHEN h.kind = 'refunded' THEN p.paid_at END)`, "./ledger", "TestReport"},
 	{"W6 an old event opens what was swept", "webhook.go", `if a.mayBeSwept(event.Timestamp) {`, `if a.mayBeSwept(event.Timestamp) && a.ledger == nil {`, ".", "TestW6AnEvent"},
 	{"strangers' requests are trusted together", "internal/cli/webhook.go", `case trust && len(requests) > 1:`, `case trust && len(requests) > 1000:`, "./internal/cli", "TestAReplay"},
