@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// ownAs gives a file the owner of another, or of its directory where that does not exist: root restores a
-// ledger for another user.
+// ownAs gives a file the owner of another, or of its directory where that does not exist: root restores a ledger for
+// another user.
 func ownAs(path, like string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -23,10 +23,7 @@ func ownAs(path, like string) error {
 	if err != nil {
 		return err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
+	owner := info.Sys().(*syscall.Stat_t)
 	return os.Chown(path, int(owner.Uid), int(owner.Gid))
 }
 

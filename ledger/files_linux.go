@@ -6,14 +6,8 @@ import (
 )
 
 // networkFileSystems are those on which SQLite's locks and its shared memory do not work.
-var networkFileSystems = map[uint32]string{
-	0x6969:     "NFS",
-	0x517b:     "SMB",
-	0xfe534d42: "SMB",
-	0xff534d42: "CIFS",
-}
+var networkFileSystems = map[uint32]string{0x6969: "NFS", 0x517b: "SMB", 0xfe534d42: "SMB", 0xff534d42: "CIFS"}
 
-// checkFileSystem refuses network file systems.
 func checkFileSystem(directory string) error {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(directory, &stat); err != nil {
