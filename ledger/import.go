@@ -27,8 +27,8 @@ const maxExportLine = 1 << 20
 
 // Imported is what an import has done.
 type Imported struct {
-	Installation string // that the ledger has adopted, with its keys
-	Rows         int
+	Installation string `json:"installation"` // that the ledger has adopted, with its keys
+	Rows         int    `json:"rows"`
 }
 
 // Import reads an export into a ledger without payments, which adopts its installation and keys. Cookies

@@ -39,10 +39,10 @@ Caddy keeps it only if it is told to:
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var kept []webhook.Captured
-			err := run(cmd, admin.RejectedWebhooks, admin.None{}, func(p printer, requests []webhook.Captured) {
-				kept = requests
-				printRejected(p, requests)
-			})
+			err := get(cmd, admin.RejectedWebhooks, nil, &kept)
+			if err == nil {
+				err = printAnswer(cmd, kept, printRejected)
+			}
 			if err == nil && len(kept) == 0 && !wantsJSON(cmd) {
 				err = errors.New("no refused webhook is kept: write `axra_webhook /webhooks/axra { keep_refused }`, reload, and have Axra send one again")
 			}
@@ -146,7 +146,7 @@ func replay(cmd *cobra.Command, file string, requests []admin.ReplayRequest, tru
 	results, taken, useful := make([]replayResult, 0, len(requests)), 0, 0
 	for _, request := range requests {
 		var result replayResult
-		err := get(cmd, admin.ReplayWebhook, request, nil, &result.Replayed)
+		err := get(cmd, admin.ReplayWebhook, request, &result.Replayed)
 		switch {
 		case err != nil && len(requests) == 1:
 			return err
