@@ -275,7 +275,7 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 	if w.creations() != 0 {
 		t.Errorf("%d sessions", w.creations())
 	}
-	if out := w.run("list"); !strings.Contains(out, "given") {
+	if out := w.run("list"); !strings.Contains(out, "operator") {
 		t.Errorf("the list says %s", out)
 	}
 	if out := w.run("report"); strings.Contains(out, "member") {

@@ -77,7 +77,7 @@ var Operations = []Operation{
 	{
 		Command: "list", Method: http.MethodPost, Path: "purchases", Form: Lines,
 		endpoint: endpoint{newRequest[ListRequest], (*API).listPurchases},
-		Columns:  "paid_at status ends_at paid payments pass resource reference payment_ids",
+		Columns:  "paid_at status ends_at paid source payments pass resource reference payment_ids",
 		Short:    "Lists purchases, the newest payment first",
 		Long: `--search finds the beginning of a reference, a session id or a payment id. --status mismatched lists all payments in
 another amount or currency than asked. With --json it prints one JSON object per line.
