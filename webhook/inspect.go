@@ -231,7 +231,7 @@ func couldSign(name, value string) bool {
 func couldBeTimestamp(value string) bool {
 	_, err := time.Parse(time.RFC3339, value)
 	_, errHTTP := http.ParseTime(value)
-	return len(value) <= maxTimestamp && (err == nil || errHTTP == nil || isDigits(value) && len(value) >= 10)
+	return err == nil || errHTTP == nil || isDigits(value) && len(value) >= 10 && len(value) <= 19
 }
 
 // parts splits a value such as `t=1,v1=ab` or `v1,ab v1,cd`.

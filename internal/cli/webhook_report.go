@@ -82,8 +82,11 @@ func printFit(p printer, fit webhook.Fit) {
 	}
 	line := "It fits: scheme " + fit.Scheme + ", " + fit.Algorithm
 	for _, part := range []struct{ label, value string }{
-		{"header ", fit.Header}, {"timestamp header ", fit.TimestampHeader}, {"id header ", fit.IDHeader},
-		{"with the secret decoded from ", fit.SecretEncoding}, {"for the body ", fit.Body},
+		{"header ", fit.Header},
+		{"timestamp header ", fit.TimestampHeader},
+		{"id header ", fit.IDHeader},
+		{"with the secret decoded from ", fit.SecretEncoding},
+		{"for the body ", fit.Body},
 	} {
 		if part.value != "" {
 			line += ", " + part.label + part.value
