@@ -29,9 +29,6 @@ func TestAReplayReadsTheBodyAsInspectDoes(t *testing.T) {
 	if _, _, err := w.operateWith(changed, "webhook", "replay", "-"); err == nil || !strings.Contains(err.Error(), "X-Axra-Signature") {
 		t.Errorf("a body that nobody signed: %v", err)
 	}
-	if _, _, err := w.operateWith(strings.Repeat("x", 1<<20+1), "webhook", "replay", "-"); err == nil || !strings.Contains(err.Error(), "larger than") {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
@@ -61,7 +58,7 @@ func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
 		"an unknown event":    {without(func(event, _ map[string]any) { event["event"] = "payment.sent" }), "unknown", "compare its name"},
 		"terms cut off":       {without(func(_, data map[string]any) { delete(metadataOf(t, data), "paywall_pass") }), "malformed", "its metadata cannot be read"},
 		"a refund of nothing": {`{"event":"payment.refunded","data":{}}`, "unmatched", "neither a session nor a payment"},
-		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded, and opens nothing"},
+		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded and opens nothing"},
 	} {
 		out, err := replay(c.input)
 		if err == nil || !strings.Contains(err.Error(), "nobody gets or loses access") {

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -103,79 +106,101 @@ func TestAMisspeltCommandIsAnError(t *testing.T) {
 	}
 }
 
-// Configuration, a file and the environment may each hold secrets, and each may be wrong.
-func TestWhichSecretsAreTried(t *testing.T) {
-	wrong := errors.New("the configuration is wrong")
+// withSecrets is a plugin whose configuration holds secrets.
+func withSecrets(err error, secrets ...string) Plugin {
+	return Plugin{WebhookSecrets: func(string, string) (configured [][]byte, _ *webhook.Verifier, _ error) {
+		for _, secret := range secrets {
+			configured = append(configured, []byte(secret))
+		}
+		return configured, nil, err
+	}}
+}
+
+func hmacOf(secret, message string) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(message))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
+	const body = `{"event":"payment.refunded","data":{"reference":"x","\u001b[31m":1}}`
+	ofFile, plugin := writeFile(t, "of-file\n"), withSecrets(nil, "old", "PLANTED")
 	for name, test := range map[string]struct {
-		env, file  string
-		configured []string
-		err        error
-		args       []string
-		want       []string
-		phrase     string
+		plugin Plugin
+		head   string
+		args   []string
+		want   []string // parts of the report
+		failed string   // the error; "" if something fits
 	}{
-		"none":                            {phrase: "there is no secret to try"},
-		"all, each once":                  {env: "e", file: "f\n", configured: []string{"c", "e"}, want: []string{"f", "c", "e"}},
-		"a wrong configuration is named":  {env: "e", err: wrong, args: []string{"--config", "x"}, phrase: "is wrong"},
-		"a wrong one nobody named":        {env: "e", err: wrong, want: []string{"e"}},
-		"a wrong one, and nothing else":   {err: wrong, phrase: "is wrong"},
-		"a secret of the service, a file": {file: "f", err: ErrEmptySecret, args: []string{"--config", "x"}, want: []string{"f"}},
-		"a secret of the service":         {env: "e", err: ErrEmptySecret, args: []string{"--config", "x"}, phrase: "is empty"},
+		"the default": {plugin, "X-Axra-Signature: " + hmacOf("PLANTED", body), nil,
+			[]string{"It fits: scheme body, HMAC-SHA256, header X-Axra-Signature, webhook secret 2.", "That is the default", "The event is payment.refunded"}, ""},
+		"another header": {plugin, "X-Sig: " + hmacOf("old", body), nil, []string{"\t\tsignature {\n\t\t\theader X-Sig\n\t\t}", "webhook secret 1."}, ""},
+		"the secret of a file": {withSecrets(errors.New("wrong")), "X-Sig: " + hmacOf("of-file", body), []string{"--secret-file", ofFile},
+			[]string{"header X-Sig, webhook secret 1."}, ""},
+		"another secret": {plugin, "X-Axra-Signature: " + hmacOf("other", body), nil,
+			[]string{"Nothing fits", "X-Axra-Signature", "another secret", "it says that it is payment.refunded", "data.reference", "not found: the event counts from its arrival"}, "nothing that this version can verify fits"},
+		"no signature":                  {plugin, "Content-Type: application/json", nil, []string{"Nothing fits", "none", "It is not from Axra", "A proxy in front of Caddy"}, "fits"},
+		"the secret itself":             {plugin, "Verif-Hash: PLANTED", nil, []string{"The header Verif-Hash holds the webhook secret itself", "please report it"}, "fits"},
+		"a masked token":                {plugin, "X-Hook-Token: ***", nil, []string{"masked", "X-Hook-Token"}, "fits"},
+		"no secret":                     {withSecrets(nil), "X-Sig: 00", nil, nil, "there is no secret to try"},
+		"an empty secret":               {plugin, "X-Sig: 00", []string{"--secret-file", writeFile(t, "\n")}, nil, "there is no secret to try"},
+		"a configuration that is wrong": {withSecrets(errors.New("is wrong")), "X-Sig: 00", nil, nil, "is wrong"},
+		"a file that is not there":      {plugin, "X-Sig: 00", []string{"--secret-file", ofFile + "x"}, nil, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("AXRA_WEBHOOK_SECRET", test.env)
-			plugin := Plugin{WebhookSecrets: func(string, string) (secrets [][]byte, _ *webhook.Verifier, err error) {
-				for _, secret := range test.configured {
-					secrets = append(secrets, []byte(secret))
-				}
-				return secrets, nil, test.err
-			}}
-			args := append([]string{"webhook", "inspect", writeFile(t, "X-Sig: 00\n\n{}"), "--json"}, test.args...)
-			if test.file != "" {
-				args = append(args, "--secret-file", writeFile(t, test.file))
+			file := writeFile(t, test.head+"\n\n"+body)
+			out, _, err := execute(t, test.plugin, append([]string{"webhook", "inspect", file}, test.args...)...)
+			if test.failed != "" {
+				wantError(t, err, test.failed)
+			} else if err != nil {
+				t.Error(err)
 			}
-			out, _, err := execute(t, plugin, args...)
-			if test.phrase != "" {
-				wantError(t, err, test.phrase)
-				return
-			}
-			var reports []struct {
-				Tried []string `json:"secrets_tried"`
-			}
-			if jsonErr := json.Unmarshal([]byte(out), &reports); jsonErr != nil || len(reports[0].Tried) != len(test.want) {
-				t.Errorf("tried %+v, want %v: %v", reports, test.want, err)
+			wantParts(t, out, test.want...)
+			if strings.Contains(out, "PLANTED") || strings.ContainsRune(out, 0x1b) {
+				t.Errorf("the secret is printed, or the sender steers the terminal: %q", out)
 			}
 		})
 	}
 }
 
-func TestAReplayTakesEachRequestOfAFile(t *testing.T) {
+func TestInspectReportsToPrograms(t *testing.T) {
+	file := writeFile(t, "X-Sig: "+hmacOf("s", "[]")+"\n\n[]\n")
+	verifier := &webhook.Verifier{Secrets: [][]byte{[]byte("s")}, Header: "X-Sig", Scheme: webhook.SchemeBody}
+	plugin := Plugin{WebhookSecrets: func(string, string) ([][]byte, *webhook.Verifier, error) { return verifier.Secrets, verifier, nil }}
+	out, _, err := execute(t, plugin, "webhook", "inspect", "--json", file)
+	var report webhookReport
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &report)); err != nil {
+		t.Fatal(err)
+	}
+	if !report.Verifiable || !report.Configured || report.Signature["header"] != "X-Sig" || !strings.Contains(report.Fits[0].Body, "line break") || report.EventError == "" {
+		t.Errorf("%s", out)
+	}
+	out, _, err = execute(t, plugin, "webhook", "inspect", file)
+	wantParts(t, out, "The configuration verifies it.", "The body is not an event")
+	_, _, errBody := execute(t, plugin, "webhook", "inspect", writeFile(t, "{}"))
+	wantError(t, errBody, "not a captured request")
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReplayIsAcceptedOrExplained(t *testing.T) {
 	c := newCaddy(t)
-	c.answers["POST webhook/replay"] = func(w http.ResponseWriter, _ *http.Request) {
-		if len(c.calls) == 1 {
-			http.Error(w, `{"error":"no good signature"}`, http.StatusForbidden)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(admin.Replayed{Event: "payment.completed", Outcome: "paid", Session: "cs_1"})
-	}
-	two := writeFile(t, `[{"headers":{"X-Sig":["0"]},"body_base64":"e30="},{"headers":{"X-Sig":["1"]},"body_base64":"e30="}]`)
-	out, aside, err := c.run(t, "webhook", "replay", two)
-	if err != nil || len(c.calls) != 2 {
-		t.Errorf("%v, %d calls", err, len(c.calls))
-	}
-	wantParts(t, out, "payment.completed of cs_1: paid: the payment is recorded")
-	wantParts(t, aside, "not taken: no good signature")
-	_, _, err = c.run(t, "webhook", "replay", two, "--trust")
-	wantError(t, err, "holds 2 requests")
-	_, _, err = c.run(t, "webhook", "replay", writeFile(t, "[]"))
-	wantError(t, err, "no request in it")
 	for outcome := range outcomes {
-		answer(c, admin.ReplayWebhook, admin.Replayed{Event: "payment.completed", Outcome: outcome})
-		out, _, err := c.run(t, "webhook", "replay", writeFile(t, "{}"), "--trust")
-		if (err != nil) != outcomes[outcome].idle || !strings.Contains(out, outcomes[outcome].words) {
+		answer(c, admin.ReplayWebhook, admin.Replayed{Event: "payment.completed", Session: "cs_1", Outcome: outcome})
+		out, _, err := c.run(t, "webhook", "replay", writeFile(t, "X-Sig: 00\n\n{}"))
+		if (err != nil) != outcomes[outcome].idle || !strings.Contains(out, "payment.completed of cs_1: "+outcome+": "+outcomes[outcome].words) {
 			t.Errorf("%s: %v %s", outcome, err, out)
 		}
 	}
+	if request := c.calls[0]; !strings.Contains(request, `"X-Sig":["00"]`) || !strings.Contains(request, `"e30="`) {
+		t.Errorf("sent %s", request)
+	}
+	c.answers["POST webhook/replay"] = func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, `{"error":"no good signature"}`, http.StatusForbidden)
+	}
+	_, _, err := c.run(t, "webhook", "replay", writeFile(t, "{}"))
+	wantError(t, err, "no good signature")
 }
 
 func TestTheRejectedWebhookIsPrinted(t *testing.T) {
@@ -187,7 +212,7 @@ func TestTheRejectedWebhookIsPrinted(t *testing.T) {
 	if err != nil || !strings.HasPrefix(out, "POST /hook HTTP/1.1\r\n") {
 		t.Errorf("%v %q", err, out)
 	}
-	wantParts(t, aside, "refused at 2026-11-30 12:00:00 UTC: bad", "--json also shows another one")
+	wantParts(t, aside, "refused at 2026-11-30 12:00:00 UTC: bad")
 	answer(c, admin.RejectedWebhooks, []webhook.Captured{})
 	_, _, err = c.run(t, "webhook", "refused")
 	wantError(t, err, "no refused webhook is kept")
