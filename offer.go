@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
@@ -232,14 +232,10 @@ func parsePrice(p Price) (money.Price, error) {
 }
 
 func parseAccess(value string) (terms.Access, error) {
-	if value == "" || value == "forever" {
+	if value == "" {
 		return terms.Forever, nil
 	}
-	length, err := caddy.ParseDuration(value)
-	if err != nil || length < time.Second {
-		return 0, fmt.Errorf("access %q is not a length of time: write for example `access 12h`, `access 30d` or `access forever`", value)
-	}
-	return terms.Access(length), nil
+	return admin.ParseAccess(value)
 }
 
 func checkPassName(name string) error {

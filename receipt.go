@@ -117,11 +117,8 @@ func (v *visit) tellDevices(view *page.View, bought ledger.Details) (err error) 
 	return err
 }
 
-// referenceDigits is how much of a purchase's id people see. caddy axra show takes it.
-const referenceDigits = 10
-
-// reference names a purchase to people.
-func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
+// reference names a purchase to people. caddy axra show takes it.
+func reference(purchaseID string) string { return ledger.Reference(purchaseID) }
 
 // referenceOf names the purchase that a checkout makes, once it is paid. The session's id itself is a credential.
 func referenceOf(entry session.Pending) string {
