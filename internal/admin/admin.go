@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,25 +58,19 @@ type Webhooks interface {
 
 // ServeHTTP serves one call; an error is for Caddy to write.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	path, allow := strings.TrimPrefix(r.URL.Path, Base), ""
-	for _, o := range Operations {
-		if o.Path != path {
-			continue
-		}
-		if o.Method == r.Method {
-			// Caddy's admin endpoint cancels a request after ten seconds, also while it is answered.
-			if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-				a.Logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
-			}
-			return apiError(o.serve(a, w, r))
-		}
-		allow = o.Method
+	i := slices.IndexFunc(Operations, func(o Operation) bool { return o.Path() == r.URL.Path })
+	switch {
+	case i < 0:
+		return refuse(http.StatusNotFound, "there is no %s", r.URL.Path)
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		return refuse(http.StatusMethodNotAllowed, "%s takes POST", r.URL.Path)
 	}
-	if allow != "" {
-		w.Header().Set("Allow", allow)
-		return refuse(http.StatusMethodNotAllowed, "%s takes %s", r.URL.Path, allow)
+	// Caddy's admin endpoint cancels a request after ten seconds, also while it is answered.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		a.Logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
 	}
-	return refuse(http.StatusNotFound, "there is no %s", r.URL.Path)
+	return apiError(Operations[i].serve(a, w, r))
 }
 
 // maxBody bounds a JSON request in bytes.

@@ -23,12 +23,12 @@ func TestTheAPISaysWhatItDoesNotKnow(t *testing.T) {
 	}{
 		{http.MethodGet, "nothing", "", http.StatusNotFound},
 		{http.MethodGet, "revoke", "", http.StatusMethodNotAllowed},
-		{http.MethodPost, "keys", "", http.StatusMethodNotAllowed},
-		{http.MethodGet, "purchase?id=x", "", http.StatusMethodNotAllowed},
+		{http.MethodGet, "keys/list", "", http.StatusMethodNotAllowed},
+		{http.MethodGet, "show?id=x", "", http.StatusMethodNotAllowed},
 		{http.MethodPost, "revoke", `{"unknown":1}`, http.StatusBadRequest},
-		{http.MethodPost, "purchases", `{"unknown":1}`, http.StatusBadRequest},
-		{http.MethodPost, "purchase", `{"id":"x"}{}`, http.StatusBadRequest},
-		{http.MethodPost, "purchase", `{"id":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusBadRequest},
+		{http.MethodPost, "list", `{"unknown":1}`, http.StatusBadRequest},
+		{http.MethodPost, "show", `{"purchase":"x"}{}`, http.StatusBadRequest},
+		{http.MethodPost, "show", `{"purchase":"` + strings.Repeat("x", maxBody) + `"}`, http.StatusBadRequest},
 		{http.MethodPost, "report", "", http.StatusOK},
 	} {
 		w := r.send(test.method, test.path, strings.NewReader(test.body))
@@ -71,17 +71,17 @@ func TestErrorsHaveAStatus(t *testing.T) {
 func TestKeysAreRotatedAndRemoved(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	if keys := call[[]token.KeyInfo](r, "keys", nil); len(keys) != 0 {
+	if keys := call[[]token.KeyInfo](r, "keys list", nil); len(keys) != 0 {
 		t.Errorf("at first %v", keys)
 	}
-	r.post("keys/rotate", nil)
-	if keys := call[[]token.KeyInfo](r, "keys/rotate", nil); len(keys) != 2 {
+	r.post("keys rotate", nil)
+	if keys := call[[]token.KeyInfo](r, "keys rotate", nil); len(keys) != 2 {
 		t.Errorf("%v", keys)
 	}
-	if keys := call[[]token.KeyInfo](r, "keys/remove", RemoveKeyRequest{ID: "k0"}); len(keys) != 1 || keys[0].ID != "k1" {
+	if keys := call[[]token.KeyInfo](r, "keys remove", RemoveKeyRequest{Key: "k0"}); len(keys) != 1 || keys[0].ID != "k1" {
 		t.Errorf("%v", keys)
 	}
-	r.refused("keys/remove", RemoveKeyRequest{ID: "k0"}, http.StatusNotFound, "no signing key has this id")
+	r.refused("keys remove", RemoveKeyRequest{Key: "k0"}, http.StatusNotFound, "no signing key has this id")
 }
 
 func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
@@ -89,8 +89,8 @@ func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
 	r := newRig(t)
 	body := `{"event":"payment.completed","data":{}}`
 	signed := http.Header{"X-Sig": {body}}
-	r.refused("webhook/replay", ReplayRequest{Body: []byte(body)}, http.StatusForbidden, "add --trust")
-	r.refused("webhook/replay", ReplayRequest{Body: []byte("words"), Trust: true}, http.StatusBadRequest, "")
+	r.refused("webhook replay", ReplayRequest{Body: []byte(body)}, http.StatusForbidden, "add --trust")
+	r.refused("webhook replay", ReplayRequest{Body: []byte("words"), Trust: true}, http.StatusBadRequest, "")
 	if len(r.hooks.taken) != 0 {
 		t.Fatalf("taken: %v", r.hooks.taken)
 	}
@@ -102,19 +102,19 @@ func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
 		"with a line break after it": {ReplayRequest{Body: []byte(body + "\n"), Header: signed}, true},
 		"trusted":                    {ReplayRequest{Body: []byte(body), Trust: true}, false},
 	} {
-		if done := call[Replayed](r, "webhook/replay", test.request); done.Outcome != "paid" || done.Event != "payment.completed" || done.Signed != test.signed {
+		if done := call[Replayed](r, "webhook replay", test.request); done.Outcome != "paid" || done.Event != "payment.completed" || done.Signed != test.signed {
 			t.Errorf("%s: %+v", name, done)
 		}
 	}
 	r.hooks.err = errors.New("not stored")
-	r.refused("webhook/replay", ReplayRequest{Body: []byte(body), Header: signed}, http.StatusServiceUnavailable, "not stored")
+	r.refused("webhook replay", ReplayRequest{Body: []byte(body), Header: signed}, http.StatusServiceUnavailable, "not stored")
 }
 
 func TestRejectedWebhooksAreListed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.hooks.rejected = []webhook.Captured{{Reason: "bad"}}
-	if kept := call[[]webhook.Captured](r, "webhook/refused", nil); len(kept) != 1 || kept[0].Reason != "bad" {
+	if kept := call[[]webhook.Captured](r, "webhook refused", nil); len(kept) != 1 || kept[0].Reason != "bad" {
 		t.Errorf("%+v", kept)
 	}
 }

@@ -49,7 +49,7 @@ const MaxDevices = 1000
 
 // GiveRequest asks for access without a payment.
 type GiveRequest struct {
-	URL     string `json:"url" arg:"address"` // the page it opens; its origin is the site
+	URL     string `json:"address"` // the page it opens; its origin is the site
 	Pass    string `json:"pass,omitempty" help:"Name of the pass, if several open the address"`
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
@@ -59,8 +59,8 @@ type GiveRequest struct {
 
 // LinkRequest asks for a link that opens a purchase.
 type LinkRequest struct {
-	ID     string `json:"id" arg:"purchase"`
-	URL    string `json:"url" arg:"address"` // the page it leads to
+	ID     string `json:"purchase"`
+	URL    string `json:"address"` // the page it leads to
 	Direct bool   `json:"direct,omitempty" help:"Make a private link, which works without a click and a cookie"`
 	For    string `json:"for,omitempty" help:"How long the link works (default 7d)"`
 }

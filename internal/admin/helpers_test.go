@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,18 +108,8 @@ func (r *rig) send(method, path string, body io.Reader) *httptest.ResponseRecord
 	return w
 }
 
-// operation finds the operation of a path.
-func operation(t *testing.T, path string) Operation {
-	t.Helper()
-	i := slices.IndexFunc(Operations, func(o Operation) bool { return o.Path == path })
-	if i < 0 {
-		t.Fatalf("no operation %s", path)
-	}
-	return Operations[i]
-}
-
 // post calls an operation; a request that is no reader is sent as JSON.
-func (r *rig) post(path string, request any) *httptest.ResponseRecorder {
+func (r *rig) post(name string, request any) *httptest.ResponseRecorder {
 	r.t.Helper()
 	body, isReader := request.(io.Reader)
 	if !isReader {
@@ -128,7 +117,7 @@ func (r *rig) post(path string, request any) *httptest.ResponseRecorder {
 		r.must(err)
 		body = bytes.NewReader(raw)
 	}
-	return r.send(operation(r.t, path).Method, path, body)
+	return r.send(http.MethodPost, strings.ReplaceAll(name, " ", "/"), body)
 }
 
 // call calls an operation, which must go well.
@@ -145,7 +134,7 @@ func call[Answer any](r *rig, path string, request any) (answer Answer) {
 // show shows a purchase.
 func (r *rig) show(name string) Details {
 	r.t.Helper()
-	return call[Details](r, "purchase", PurchaseRequest{ID: name})
+	return call[Details](r, "show", PurchaseRequest{ID: name})
 }
 
 // refused calls an operation, which must be refused.

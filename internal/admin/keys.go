@@ -8,7 +8,7 @@ import (
 
 // RemoveKeyRequest names a signing key.
 type RemoveKeyRequest struct {
-	ID string `json:"kid" arg:"key"`
+	Key string `json:"key"`
 }
 
 func (a *API) listKeys(context.Context, None) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
@@ -19,6 +19,6 @@ func (a *API) rotateKeys(ctx context.Context, _ None) ([]token.KeyInfo, error) {
 }
 
 func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
-	err := a.Keys.Remove(ctx, request.ID)
+	err := a.Keys.Remove(ctx, request.Key)
 	return a.Keys.List(), err
 }

@@ -52,7 +52,7 @@ func TestOneSweepImportOrRestoreAtATime(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.Maintenance.Lock()
-	for _, path := range []string{"sweep", "import", "backup/restore"} {
+	for _, path := range []string{"sweep", "import", "restore-backup"} {
 		body := strings.NewReader("{}")
 		r.refused(path, body, http.StatusConflict, "is under way")
 		if body.Len() > 0 {
@@ -86,12 +86,12 @@ func TestTheLedgerIsBackedUpAndRestored(t *testing.T) {
 	r.pay("cs_1")
 	backup := r.post("backup", nil).Body.Bytes()
 	r.pay("cs_2")
-	restored := call[ledger.Restored](r, "backup/restore", bytes.NewReader(backup))
+	restored := call[ledger.Restored](r, "restore-backup", bytes.NewReader(backup))
 	if _, err := os.Stat(restored.Kept); err != nil || restored.Payments != 1 || !restored.LastPayment.Equal(r.at) || r.reloads != 1 {
 		t.Errorf("%+v, %v, %d reloads", restored, err, r.reloads)
 	}
-	r.refused("purchase", PurchaseRequest{ID: "cs_2"}, http.StatusNotFound, "no such purchase")
-	r.refused("backup/restore", strings.NewReader("words"), http.StatusBadRequest, "not a usable backup")
+	r.refused("show", PurchaseRequest{ID: "cs_2"}, http.StatusNotFound, "no such purchase")
+	r.refused("restore-backup", strings.NewReader("words"), http.StatusBadRequest, "not a usable backup")
 	if left, _ := filepath.Glob(r.Ledger.Path() + ".upload-*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -101,7 +101,7 @@ func TestALedgerWithoutAFileHasNoBackups(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.Ledger = ledger.New(ledger.Options{URL: "postgres://localhost/none", Now: r.Now})
-	for _, path := range []string{"backup", "backup/restore"} {
+	for _, path := range []string{"backup", "restore-backup"} {
 		r.refused(path, strings.NewReader("body"), http.StatusConflict, "pg_dump")
 	}
 }

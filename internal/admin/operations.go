@@ -3,20 +3,20 @@ package admin
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// Base begins the paths of all operations.
+// Base begins the paths of all operations. None has a query, as Caddy logs it.
 const Base = "/axra/"
 
-// Operation is a call of the API, and the command of `caddy axra` that makes it.
+// Operation is a call of the API, `POST /axra/NAME`, and a command, `caddy axra NAME`.
 type Operation struct {
-	Method, Path string // below Base; what looks something up by an id uses POST, since Caddy logs addresses
-	Form         Form
+	Name string // such as "keys list"; the path has a slash between the words
+	Form Form
 
-	Command              string // such as "keys list"; empty: the command is written by hand
-	Short, Long, Example string
+	Short, Long, Example string // help; without Short, the command is written by hand
 	Columns              string // of the answer's table, separated by spaces; empty: all
 	CSV                  bool   // the answer's table may be had as CSV
 	Confirm              string // why the command needs --yes
@@ -24,6 +24,9 @@ type Operation struct {
 
 	endpoint
 }
+
+// Path is the path of the operation.
+func (o Operation) Path() string { return Base + strings.ReplaceAll(o.Name, " ", "/") }
 
 // Form is what passes between the API and who calls it.
 type Form int
@@ -38,8 +41,8 @@ const (
 
 // endpoint serves an operation.
 type endpoint struct {
-	// NewRequest returns a pointer to an empty request, whose fields have the tags `arg`, for arguments of the
-	// command, or `help` and `default`, for its flags.
+	// NewRequest returns a pointer to an empty request. Its fields are arguments of the command, or flags, which have
+	// the tags `help` and `default`.
 	NewRequest func() any
 	serve      func(*API, http.ResponseWriter, *http.Request) error
 }
@@ -75,7 +78,7 @@ const (
 // Operations are all operations, in the order of `caddy axra help`.
 var Operations = []Operation{
 	{
-		Command: "list", Method: http.MethodPost, Path: "purchases", Form: Lines,
+		Name: "list", Form: Lines,
 		endpoint: endpoint{newRequest[ListRequest], (*API).listPurchases},
 		Columns:  "paid_at status ends_at paid source payments pass resource reference payment_ids",
 		Short:    "Lists purchases, the newest payment first",
@@ -84,43 +87,43 @@ another amount or currency than asked. With --json it prints one JSON object per
 ` + namesTimes,
 	},
 	{
-		Command: "show", Method: http.MethodPost, Path: "purchase", endpoint: answers((*API).showPurchase),
+		Name: "show", endpoint: answers((*API).showPurchase),
 		Short: "Shows all that is known about one purchase",
 		Long: `Shows payments, refunds, disputes, decisions, devices and downloads of one purchase. ` + namesPurchase + `
 Session ids are shown here only: whoever has one may be able to open the purchase. Refund double charges in Axra.`,
 	},
 	{
-		Command: "revoke", Method: http.MethodPost, Path: "revoke", endpoint: answers(decide(ledger.Revoke)),
+		Name: "revoke", endpoint: answers(decide(ledger.Revoke)),
 		Short: "Withdraws the access of a purchase",
 		Long: `Withdraws access on every node within about a second. No money is refunded: do that in Axra, which closes the
 purchase by itself. ` + namesPurchase,
 	},
 	{
-		Command: "restore", Method: http.MethodPost, Path: "restore", endpoint: answers(decide(ledger.Restore)),
+		Name: "restore", endpoint: answers(decide(ledger.Restore)),
 		Short: "Gives back access that was revoked",
 		Long:  `It undoes no refund and no dispute: for those, give access anew. ` + namesPurchase,
 	},
 	{
-		Command: "remove-device", Method: http.MethodPost, Path: "device/remove", endpoint: answers((*API).removeDevice),
+		Name: "remove-device", endpoint: answers((*API).removeDevice),
 		Short: "Ends the use of a purchase on one device",
 		Long: `Ends the use on every node within about a second, and makes room for another device. caddy axra show lists the
 devices with their ids. ` + namesPurchase,
 	},
 	{
-		Command: "give", Method: http.MethodPost, Path: "give", endpoint: answers((*API).give), Note: linkNote,
+		Name: "give", endpoint: answers((*API).give), Note: linkNote,
 		Short: "Gives access without a payment, and prints the link to it",
 		Long: `Gives access to what is sold at an address, for reviewers, prizes and support. The link works for 7 days; the access
 lasts as long as the pass does, or as --for says.`,
 		Example: `  caddy axra give https://example.com/premium/ --for 30d --note "review copy"`,
 	},
 	{
-		Command: "link", Method: http.MethodPost, Path: "link", endpoint: answers((*API).makeLink), Note: linkNote,
+		Name: "link", endpoint: answers((*API).makeLink), Note: linkNote,
 		Short: "Makes a link by which a purchase is opened or downloaded elsewhere",
 		Long: `The link opens the purchase at an address of its site in one more browser; the page there asks first. With --direct it
 opens that one address by itself: for download managers and podcast players. The gate must have links on.`,
 	},
 	{
-		Command: "report", Method: http.MethodPost, Path: "report", endpoint: answers((*API).report), CSV: true,
+		Name: "report", endpoint: answers((*API).report), CSV: true,
 		Short: "Adds up sales, refunds and disputes by pass and currency",
 		Long: `Each is added up at its own time: a refund counts when it was made, and as the whole payment, since Axra's events do
 not say how much it was. Net is sales less refunds and less disputes lost: what is in an open dispute is in it until
@@ -129,7 +132,7 @@ refund, are not included. ` + namesTimes,
 		Example: "  caddy axra report --from 2026-01 --to 2026-02 --csv",
 	},
 	{
-		Command: "backup", Method: http.MethodGet, Path: "backup", Form: Download,
+		Name: "backup", Form: Download,
 		endpoint: endpoint{newRequest[None], (*API).backup}, Note: holdsKeys,
 		Short: "Writes a backup of the ledger to a file, while Caddy runs",
 		Long: `Writes a copy of the ledger's SQLite file, as it is at one moment; - is the standard output. ` + holdsKeys + `
@@ -137,7 +140,7 @@ To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_du
 		Example: "  caddy axra backup /var/backups/axra-$(date +%F).db",
 	},
 	{
-		Command: "restore-backup", Method: http.MethodPost, Path: "backup/restore", Form: Upload,
+		Name: "restore-backup", Form: Upload,
 		endpoint: endpoint{newRequest[None], (*API).restoreBackup},
 		Note:     "Delete the ledger that was kept when all is well: it holds the signing keys.",
 		Short:    "Puts a backup in place of the ledger",
@@ -146,35 +149,35 @@ beside it. What was paid since the backup is missing afterwards: have Axra send 
 copy the backup to the path of the ledger before Caddy starts for the first time.`,
 	},
 	{
-		Command: "export", Method: http.MethodGet, Path: "export", Form: Download,
+		Name: "export", Form: Download,
 		endpoint: endpoint{newRequest[None], (*API).export}, Note: holdsKeys,
 		Short: "Writes the ledger to a file, as JSON lines",
 		Long: `Writes the whole ledger, to read it or to move it to another database; - is the standard output. ` + holdsKeys + `
 For backups, caddy axra backup is faster.`,
 	},
 	{
-		Command: "import", Method: http.MethodPost, Path: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
+		Name: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
 		Short: "Reads an export into a ledger without payments",
 		Long: `Reads an export into the ledger of the running Caddy; - is the standard input. All of it is imported, or nothing. The
 ledger adopts the signing keys of the export, so nobody is logged out. Restart other nodes that use the same database.`,
 	},
 	{
-		Command: "sweep", Method: http.MethodPost, Path: "sweep", endpoint: answers((*API).sweep),
+		Name: "sweep", endpoint: answers((*API).sweep),
 		Short: "Deletes purchases whose access ended longer ago than `keep`",
 		Long: `Deletes what the ledger knows about such purchases, and events without a payment that are as old. Caddy does so by
 itself once a day.`,
 	},
 	{
-		Command: "keys list", Method: http.MethodGet, Path: "keys", endpoint: answers((*API).listKeys),
+		Name: "keys list", endpoint: answers((*API).listKeys),
 		Short: "Lists the signing keys, without their secrets",
 	},
 	{
-		Command: "keys rotate", Method: http.MethodPost, Path: "keys/rotate", endpoint: answers((*API).rotateKeys),
+		Name: "keys rotate", endpoint: answers((*API).rotateKeys),
 		Short: "Adds a key that takes over in three minutes; nobody is logged out",
 		Long:  `The key signs after three minutes, when every node has read it. Old keys still verify what they have signed.`,
 	},
 	{
-		Command: "keys remove", Method: http.MethodPost, Path: "keys/remove", endpoint: answers((*API).removeKey),
+		Name: "keys remove", endpoint: answers((*API).removeKey),
 		Confirm: "everybody whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
 		Short:   "Removes a leaked key and voids what it has signed",
 		Long: `All that the key has signed is void at once on this node, and within a second or two on others: visitors with its
@@ -186,6 +189,6 @@ cookies have to be let in anew. To change keys without that, rotate.`,
 
 // Operations whose commands are written by hand.
 var (
-	ReplayWebhook    = Operation{Method: http.MethodPost, Path: "webhook/replay", endpoint: answers((*API).replayWebhook)}
-	RejectedWebhooks = Operation{Method: http.MethodGet, Path: "webhook/refused", endpoint: answers((*API).rejectedWebhooks)}
+	ReplayWebhook    = Operation{Name: "webhook replay", endpoint: answers((*API).replayWebhook)}
+	RejectedWebhooks = Operation{Name: "webhook refused", endpoint: answers((*API).rejectedWebhooks)}
 )

@@ -18,19 +18,19 @@ import (
 
 // PurchaseRequest names a purchase.
 type PurchaseRequest struct {
-	ID string `json:"id" arg:"purchase"` // the beginning of its id, a session id or a payment id
+	ID string `json:"purchase"` // the beginning of its id, a session id or a payment id
 }
 
 // DecideRequest revokes or restores a purchase.
 type DecideRequest struct {
-	ID   string `json:"id" arg:"purchase"`
+	ID   string `json:"purchase"`
 	Note string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
 }
 
 // RemoveDeviceRequest names a device of a purchase.
 type RemoveDeviceRequest struct {
-	ID     string `json:"id" arg:"purchase"`
-	Device string `json:"device" arg:"device"`
+	ID     string `json:"purchase"`
+	Device string `json:"device"`
 }
 
 // ListRequest chooses the purchases to list; an empty field chooses all.

@@ -28,7 +28,7 @@ func TestAPurchaseIsFoundAndShown(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "cs_2", "zz"} {
-		r.refused("purchase", PurchaseRequest{ID: name}, http.StatusNotFound, "no such purchase")
+		r.refused("show", PurchaseRequest{ID: name}, http.StatusNotFound, "no such purchase")
 	}
 	r.at = r.at.Add(31 * day)
 	if found := r.show(id); found.Status != ledger.Expired {
@@ -75,7 +75,7 @@ func TestPayments(t *testing.T) {
 // list returns the ids of a list.
 func (r *rig) list(request ListRequest) (ids []string) {
 	r.t.Helper()
-	w := r.post("purchases", request)
+	w := r.post("list", request)
 	if w.Code != http.StatusOK || strings.Contains(w.Body.String(), `"session"`) {
 		r.t.Fatalf("%+v: %d %s", request, w.Code, w.Body)
 	}
@@ -121,7 +121,7 @@ func TestPurchasesAreListed(t *testing.T) {
 		"the first must be the earlier":   {From: "2026-12", To: "2026-11"},
 		"the first must be the earlier o": {From: "2026-12", To: "2026-12"},
 	} {
-		r.refused("purchases", request, http.StatusBadRequest, phrase)
+		r.refused("list", request, http.StatusBadRequest, phrase)
 	}
 }
 
@@ -151,8 +151,8 @@ func TestADeviceIsRemoved(t *testing.T) {
 	r := newRig(t)
 	id := r.pay("cs_1")
 	r.must(r.Ledger.AddDevice(t.Context(), id, ledger.Device{ID: "d"}))
-	r.refused("device/remove", RemoveDeviceRequest{ID: id, Device: "other"}, http.StatusNotFound, "no such device")
-	left := call[Details](r, "device/remove", RemoveDeviceRequest{ID: id, Device: "d"})
+	r.refused("remove-device", RemoveDeviceRequest{ID: id, Device: "other"}, http.StatusNotFound, "no such device")
+	left := call[Details](r, "remove-device", RemoveDeviceRequest{ID: id, Device: "d"})
 	if len(left.Devices) != 1 || left.Devices[0].RemovedAt.IsZero() {
 		t.Errorf("devices are %+v", left.Devices)
 	}

@@ -28,11 +28,11 @@ func get(cmd *cobra.Command, o admin.Operation, request, into any) error {
 	return json.NewDecoder(response.Body).Decode(into)
 }
 
-// call calls an operation; an answer that is no success is an error. A request that is no reader is sent as JSON, and
-// not at all with GET. The caller closes the body of the answer.
+// call calls an operation; an answer that is no success is an error. A request that is no reader is sent as JSON. The
+// caller closes the body of the answer.
 func call(cmd *cobra.Command, o admin.Operation, request any) (*http.Response, error) {
 	body, isReader := request.(io.Reader)
-	if !isReader && o.Method != http.MethodGet {
+	if !isReader {
 		raw, err := json.Marshal(request)
 		if err != nil {
 			return nil, err
@@ -43,7 +43,7 @@ func call(cmd *cobra.Command, o admin.Operation, request any) (*http.Response, e
 	if err != nil {
 		return nil, err
 	}
-	response, err := caddycmd.AdminAPIRequest(address, o.Method, admin.Base+o.Path, nil, body)
+	response, err := caddycmd.AdminAPIRequest(address, http.MethodPost, o.Path(), nil, body)
 	if err != nil && strings.HasPrefix(err.Error(), "performing request") {
 		return nil, fmt.Errorf("the admin API at %s cannot be reached: is Caddy running? If its address is another, add --address or --config: %w", address, err)
 	}

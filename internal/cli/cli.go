@@ -68,9 +68,9 @@ func (p Plugin) Fill(cmd *cobra.Command) {
 	group(cmd, keys, p.webhookCommand(), p.checkCommand())
 	for _, o := range admin.Operations {
 		switch {
-		case strings.HasPrefix(o.Command, "keys "):
+		case strings.HasPrefix(o.Name, "keys "):
 			keys.AddCommand(operationCommand(o))
-		case o.Command != "":
+		case o.Short != "":
 			cmd.AddCommand(operationCommand(o))
 		}
 	}

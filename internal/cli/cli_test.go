@@ -196,7 +196,7 @@ func TestAReplayIsAcceptedOrExplained(t *testing.T) {
 	if request := c.calls[0]; !strings.Contains(request, `"X-Sig":["00"]`) || !strings.Contains(request, `"e30="`) {
 		t.Errorf("sent %s", request)
 	}
-	c.answers["POST webhook/replay"] = func(w http.ResponseWriter, _ *http.Request) {
+	c.answers["webhook replay"] = func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, `{"error":"no good signature"}`, http.StatusForbidden)
 	}
 	_, _, err := c.run(t, "webhook", "replay", writeFile(t, "{}"))

@@ -19,7 +19,7 @@ import (
 // fakeCaddy is an admin API that answers as it is told and keeps what it is asked.
 type fakeCaddy struct {
 	address string
-	answers map[string]http.HandlerFunc // by method and path
+	answers map[string]http.HandlerFunc // by the name of the operation
 	calls   []string                    // method, address and body
 }
 
@@ -35,7 +35,7 @@ func newCaddy(t *testing.T) *fakeCaddy {
 func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	c.calls = append(c.calls, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
-	answer := c.answers[r.Method+" "+strings.TrimPrefix(r.URL.Path, admin.Base)]
+	answer := c.answers[strings.ReplaceAll(strings.TrimPrefix(r.URL.Path, admin.Base), "/", " ")]
 	if answer == nil {
 		http.Error(w, `{"error":"nothing there"}`, http.StatusNotFound)
 		return
@@ -43,14 +43,14 @@ func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
-// says makes a call answer with lines of text.
-func (c *fakeCaddy) says(call string, lines ...string) {
-	c.answers[call] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") }
+// says makes an operation answer with lines of text.
+func (c *fakeCaddy) says(name string, lines ...string) {
+	c.answers[name] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") }
 }
 
 // answer makes an operation answer with JSON.
 func answer(c *fakeCaddy, o admin.Operation, value any) {
-	c.answers[o.Method+" "+o.Path] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
+	c.answers[o.Name] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
 }
 
 // run runs `caddy axra` against the admin API.

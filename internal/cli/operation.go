@@ -12,9 +12,9 @@ import (
 	"github.com/caddy-axra/paywall/internal/admin"
 )
 
-// operationCommand makes the command of an operation. Its name is the last word of o.Command.
+// operationCommand makes the command of an operation. It is called by the last word of the name.
 func operationCommand(o admin.Operation) *cobra.Command {
-	cmd := &cobra.Command{Use: o.Command[strings.LastIndexByte(o.Command, ' ')+1:], Short: o.Short, Long: o.Long, Example: o.Example}
+	cmd := &cobra.Command{Use: o.Name[strings.LastIndexByte(o.Name, ' ')+1:], Short: o.Short, Long: o.Long, Example: o.Example}
 	request := o.NewRequest()
 	arguments := bind(cmd, request)
 	var file string
@@ -48,7 +48,7 @@ func operationCommand(o admin.Operation) *cobra.Command {
 	return cmd
 }
 
-// bind makes arguments and flags of the fields of a request.
+// bind makes flags of the fields of a request, and arguments of those without help.
 func bind(cmd *cobra.Command, request any) (arguments []*string) {
 	fields := reflect.ValueOf(request).Elem()
 	for i := range fields.NumField() {
@@ -56,8 +56,8 @@ func bind(cmd *cobra.Command, request any) (arguments []*string) {
 		name, _, _ := strings.Cut(tag.Get("json"), ",")
 		switch target := fields.Field(i).Addr().Interface().(type) {
 		case *string:
-			if argument := tag.Get("arg"); argument != "" {
-				cmd.Use += " <" + argument + ">"
+			if tag.Get("help") == "" {
+				cmd.Use += " <" + name + ">"
 				arguments = append(arguments, target)
 				continue
 			}

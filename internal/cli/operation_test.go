@@ -14,29 +14,29 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
 	for _, test := range []struct{ command, call string }{
-		{"list", `POST /axra/purchases {"limit":50}`},
+		{"list", `POST /axra/list {"limit":50}`},
 		{
 			"list --search cs_1 --pass p --site https://example.com --status active --from 2026 --to 2027 --limit 0",
-			`POST /axra/purchases {"search":"cs_1","pass":"p","site":"https://example.com","status":"active","from":"2026","to":"2027"}`,
+			`POST /axra/list {"search":"cs_1","pass":"p","site":"https://example.com","status":"active","from":"2026","to":"2027"}`,
 		},
-		{"show cs_1", `POST /axra/purchase {"id":"cs_1"}`},
-		{"revoke cs_1 --note why", `POST /axra/revoke {"id":"cs_1","note":"why"}`},
-		{"restore cs_1", `POST /axra/restore {"id":"cs_1"}`},
-		{"remove-device cs_1 d", `POST /axra/device/remove {"id":"cs_1","device":"d"}`},
-		{"give https://example.com/a", `POST /axra/give {"url":"https://example.com/a","devices":1}`},
+		{"show cs_1", `POST /axra/show {"purchase":"cs_1"}`},
+		{"revoke cs_1 --note why", `POST /axra/revoke {"purchase":"cs_1","note":"why"}`},
+		{"restore cs_1", `POST /axra/restore {"purchase":"cs_1"}`},
+		{"remove-device cs_1 d", `POST /axra/remove-device {"purchase":"cs_1","device":"d"}`},
+		{"give https://example.com/a", `POST /axra/give {"address":"https://example.com/a","devices":1}`},
 		{
 			"give https://example.com/a --pass p --for 1d --devices 2 --key k --note why",
-			`POST /axra/give {"url":"https://example.com/a","pass":"p","key":"k","for":"1d","devices":2,"note":"why"}`,
+			`POST /axra/give {"address":"https://example.com/a","pass":"p","key":"k","for":"1d","devices":2,"note":"why"}`,
 		},
-		{"link cs_1 https://example.com/a --direct --for 1h", `POST /axra/link {"id":"cs_1","url":"https://example.com/a","direct":true,"for":"1h"}`},
+		{"link cs_1 https://example.com/a --direct --for 1h", `POST /axra/link {"purchase":"cs_1","address":"https://example.com/a","direct":true,"for":"1h"}`},
 		{"report --from 2026-01 --to 2026-02", `POST /axra/report {"from":"2026-01","to":"2026-02"}`},
 		{"sweep", `POST /axra/sweep {}`},
-		{"export -", `GET /axra/export`},
-		{"backup -", `GET /axra/backup`},
-		{"keys list", `GET /axra/keys`},
+		{"export -", `POST /axra/export null`},
+		{"backup -", `POST /axra/backup null`},
+		{"keys list", `POST /axra/keys/list {}`},
 		{"keys rotate", `POST /axra/keys/rotate {}`},
-		{"keys remove k --yes", `POST /axra/keys/remove {"kid":"k"}`},
-		{"webhook refused", `GET /axra/webhook/refused`},
+		{"keys remove k --yes", `POST /axra/keys/remove {"key":"k"}`},
+		{"webhook refused", `POST /axra/webhook/refused null`},
 	} {
 		c.calls = nil
 		_, _, err := c.run(t, strings.Fields(test.command)...)
@@ -60,7 +60,7 @@ const listedLine = `{"reference":"0123456789","id":"0123456789abcdef","status":"
 func TestAListIsATable(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
-	c.says("POST purchases", listedLine, `{"reference":"1123456789","ends_at":"2026-12-30T12:00:00Z"}`)
+	c.says("list", listedLine, `{"reference":"1123456789","ends_at":"2026-12-30T12:00:00Z"}`)
 	out, aside, err := c.run(t, "list", "--limit", "2")
 	if err != nil || strings.ContainsRune(out, 0x1b) || strings.Contains(out, "0123456789abcdef") {
 		t.Errorf("%v %q", err, out)
@@ -75,11 +75,11 @@ func TestAListIsATable(t *testing.T) {
 	if out, aside, err := c.run(t, "list", "--json"); err != nil || strings.Count(out, "\n") != 2 || !strings.HasPrefix(out, listedLine) || aside != "" {
 		t.Errorf("for programs: %v %q %q", err, out, aside)
 	}
-	c.says("POST purchases")
+	c.says("list")
 	if out, _, err := c.run(t, "list"); err != nil || out != "none\n" {
 		t.Errorf("of nothing: %v %q", err, out)
 	}
-	c.says("POST purchases", "words")
+	c.says("list", "words")
 	_, _, err = c.run(t, "list")
 	wantError(t, err, "reading the answer")
 }
@@ -87,7 +87,7 @@ func TestAListIsATable(t *testing.T) {
 func TestAnAnswerIsShownInItsOrder(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
-	c.says("POST purchase", `{"reference":"0123456789","status":"refunded","devices":[{"id":"d1"},{"id":"d2","label":"Firefox"}],`+
+	c.says("show", `{"reference":"0123456789","status":"refunded","devices":[{"id":"d1"},{"id":"d2","label":"Firefox"}],`+
 		`"downloads":1,"claims":{"gift":"d2"},"double_charges":["p1","p2"],"events":[],"ends_at":null}`)
 	out, _, err := c.run(t, "show", "0123456789")
 	const want = `reference: 0123456789
@@ -106,7 +106,7 @@ d2  Firefox
 	if lines := strings.ReplaceAll(out, " \n", "\n"); err != nil || lines != want {
 		t.Errorf("%v\n%s", err, out)
 	}
-	c.says("GET keys", `[{"kid":"old","signs_access":false},{"kid":"new","signs_access":true}]`)
+	c.says("keys list", `[{"kid":"old","signs_access":false},{"kid":"new","signs_access":true}]`)
 	out, _, err = c.run(t, "keys", "list")
 	if want := "kid  signs_access\nold  false\nnew  true\n"; err != nil || out != want {
 		t.Errorf("%v %q", err, out)
@@ -116,7 +116,7 @@ d2  Firefox
 func TestTheReportForSpreadsheets(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
-	c.says("POST report", `{"double_charges":1,"lines":[{"site":"https://example.com","pass":"=cmd()","sales_amount":10.00,"net":-5.00}]}`)
+	c.says("report", `{"double_charges":1,"lines":[{"site":"https://example.com","pass":"=cmd()","sales_amount":10.00,"net":-5.00}]}`)
 	out, aside, err := c.run(t, "report", "--csv")
 	if want := "site,pass,sales_amount,net\nhttps://example.com,'=cmd(),10.00,-5.00\n"; err != nil || out != want {
 		t.Errorf("%v %s", err, out)
@@ -133,7 +133,7 @@ func TestAnAnswerThatIsCutOffIsAnError(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	c.answers["GET backup"], c.answers["GET export"], c.answers["POST purchases"] = breakOff, breakOff, breakOff
+	c.answers["backup"], c.answers["export"], c.answers["list"] = breakOff, breakOff, breakOff
 	file := writeFile(t, "an older one")
 	for _, args := range [][]string{{"backup", file}, {"export", file}, {"export", "-"}, {"list"}, {"list", "--json"}} {
 		_, _, err := c.run(t, args...)
@@ -150,7 +150,7 @@ func TestAnAnswerThatIsCutOffIsAnError(t *testing.T) {
 func TestADownloadIsPutInPlace(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
-	c.says("GET export", "one", "two")
+	c.says("export", "one", "two")
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("an older one"), 0o644); err != nil {
 		t.Fatal(err)
@@ -175,7 +175,7 @@ func TestADownloadIsPutInPlace(t *testing.T) {
 func TestAFileIsUploadedAsItIs(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
-	c.says("POST import", `{"installation":"inst","rows":2}`)
+	c.says("import", `{"installation":"inst","rows":2}`)
 	file := writeFile(t, "rows")
 	out, _, err := c.run(t, "import", file)
 	if err != nil || out != "installation: inst\nrows: 2\n" || !slices.Equal(c.calls, []string{"POST /axra/import rows"}) {

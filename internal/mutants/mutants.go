@@ -281,7 +281,7 @@ var mutants = []mutant{
 	{"check: warnings and errors end well", "internal/cli/cli.go", `failed > 0 || *strict &&`, `failed > 1000 || *strict &&`, "./internal/cli", "TestTheExitCode"},
 	{"check: a refused key is good", "session/probe.go", `if errors.Is(err, ErrRefused) {`, `if errors.Is(err, ErrRefused) || errors.Is(err, ErrCredentials) {`, ".", "TestCheckLive"},
 	{"check: any 405 is the webhook's", "check_live.go", `status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost:`, `status == http.StatusMethodNotAllowed:`, ".", "TestCheckLive"},
-	{"whole ids are logged", "internal/cli/call.go", `admin.Base+o.Path, nil, body)`, `admin.Base+o.Path+"?"+strings.ReplaceAll(fmt.Sprint(request), " ", "+"), nil, body)`, ".", "TestNoCommandLeaves"},
+	{"whole ids are logged", "internal/cli/call.go", `o.Path(), nil, body)`, `o.Path()+"?"+strings.ReplaceAll(fmt.Sprint(request), " ", "+"), nil, body)`, ".", "TestNoCommandLeaves"},
 	{"K2 the admin API looks into a configuration in the making", "admin.go", `running := caddy.ActiveContext()`, `running := caddy.Context{}`, ".", "TestTheOperatorFinds"},
 
 	{"W7 a lost dispute is won again", "ledger/charges.go", `case c.kinds[EventRefunded], c.kinds[EventDisputeLost]:`, `case c.kinds[EventRefunded], c.kinds[EventDisputeLost] && !c.kinds[EventDisputeWon]:`, "./ledger", "TestW7Every"},
