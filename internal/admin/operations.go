@@ -89,13 +89,13 @@ another amount or currency than asked. With --json it prints one JSON object per
 	{
 		Name: "show", endpoint: answers((*API).showPurchase),
 		Short: "Shows all that is known about one purchase",
-		Long: `Shows payments, refunds, disputes, decisions, devices and downloads of one purchase. ` + namesPurchase + `
-Session ids are shown here only: whoever has one may be able to open the purchase. Refund double charges in Axra.`,
+		Long: `Session ids are shown here only: whoever has one may be able to open the purchase. Refund double charges in Axra.
+` + namesPurchase,
 	},
 	{
 		Name: "revoke", endpoint: answers(decide(ledger.Revoke)),
 		Short: "Withdraws the access of a purchase",
-		Long: `Withdraws access on every node within about a second. No money is refunded: do that in Axra, which closes the
+		Long: `Every node withdraws it within about a second. No money is refunded: do that in Axra, which closes the
 purchase by itself. ` + namesPurchase,
 	},
 	{
@@ -106,13 +106,13 @@ purchase by itself. ` + namesPurchase,
 	{
 		Name: "remove-device", endpoint: answers((*API).removeDevice),
 		Short: "Ends the use of a purchase on one device",
-		Long: `Ends the use on every node within about a second, and makes room for another device. caddy axra show lists the
+		Long: `Every node ends it within about a second, and another device has room. caddy axra show lists the
 devices with their ids. ` + namesPurchase,
 	},
 	{
 		Name: "give", endpoint: answers((*API).give), Note: linkNote,
 		Short: "Gives access without a payment, and prints the link to it",
-		Long: `Gives access to what is sold at an address, for reviewers, prizes and support. The link works for 7 days; the access
+		Long: `It opens what is sold at the address, for reviewers, prizes and support. The link works for 7 days; the access
 lasts as long as the pass does, or as --for says.`,
 		Example: `  caddy axra give https://example.com/premium/ --for 30d --note "review copy"`,
 	},
@@ -135,7 +135,7 @@ refund, are not included. ` + namesTimes,
 		Name: "backup", Form: Download,
 		endpoint: endpoint{newRequest[None], (*API).backup}, Note: holdsKeys,
 		Short: "Writes a backup of the ledger to a file, while Caddy runs",
-		Long: `Writes a copy of the ledger's SQLite file, as it is at one moment; - is the standard output. ` + holdsKeys + `
+		Long: `It is a copy of the ledger's SQLite file as of one moment; - is the standard output. ` + holdsKeys + `
 To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_dump and pg_restore.`,
 		Example: "  caddy axra backup /var/backups/axra-$(date +%F).db",
 	},
@@ -144,7 +144,7 @@ To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_du
 		endpoint: endpoint{newRequest[None], (*API).restoreBackup},
 		Note:     "Delete the ledger that was kept when all is well: it holds the signing keys.",
 		Short:    "Puts a backup in place of the ledger",
-		Long: `Puts a backup in place of the ledger of the running Caddy; nothing is sold at that moment. The ledger before is kept
+		Long: `This is for a running Caddy; nothing is sold at that moment. The ledger before is kept
 beside it. What was paid since the backup is missing afterwards: have Axra send those events again. On a new machine,
 copy the backup to the path of the ledger before Caddy starts for the first time.`,
 	},
@@ -152,20 +152,19 @@ copy the backup to the path of the ledger before Caddy starts for the first time
 		Name: "export", Form: Download,
 		endpoint: endpoint{newRequest[None], (*API).export}, Note: holdsKeys,
 		Short: "Writes the ledger to a file, as JSON lines",
-		Long: `Writes the whole ledger, to read it or to move it to another database; - is the standard output. ` + holdsKeys + `
+		Long: `It is for reading, or for moving to another database; - is the standard output. ` + holdsKeys + `
 For backups, caddy axra backup is faster.`,
 	},
 	{
 		Name: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
 		Short: "Reads an export into a ledger without payments",
-		Long: `Reads an export into the ledger of the running Caddy; - is the standard input. All of it is imported, or nothing. The
+		Long: `This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The
 ledger adopts the signing keys of the export, so nobody is logged out. Restart other nodes that use the same database.`,
 	},
 	{
 		Name: "sweep", endpoint: answers((*API).sweep),
 		Short: "Deletes purchases whose access ended longer ago than `keep`",
-		Long: `Deletes what the ledger knows about such purchases, and events without a payment that are as old. Caddy does so by
-itself once a day.`,
+		Long:  `Events without a payment that are as old go, too. Caddy does so by itself once a day.`,
 	},
 	{
 		Name: "keys list", endpoint: answers((*API).listKeys),

@@ -102,36 +102,49 @@ func (p printer) value(value any, columns []string) {
 		p.line("%s: %s", m.name, textOf(m.value))
 	}
 	for _, m := range tables {
-		p.line("")
-		p.line("%s:", m.name)
+		if !p.csv {
+			p.line("")
+			p.line("%s:", m.name)
+		}
 		p.value(m.value, nil)
 	}
 }
 
 // tableOf returns the rows of a list of objects, the heads first; nil of anything else. Without columns it has all
 // members.
-func tableOf(value any, columns []string) (rows [][]string) {
+func tableOf(value any, columns []string) [][]string {
 	list, _ := value.([]any)
-	isFixed := len(columns) > 0
+	if len(columns) == 0 {
+		columns = namesIn(list)
+	}
+	if len(list) == 0 || len(columns) == 0 {
+		return nil
+	}
+	rows := [][]string{columns}
 	for _, each := range list {
-		object, isObject := each.([]member)
-		if !isObject {
-			return nil
-		}
+		object, _ := each.([]member)
 		row := make([]string, len(columns))
 		for _, m := range object {
 			if i := slices.Index(columns, m.name); i >= 0 {
 				row[i] = textOf(m.value)
-			} else if !isFixed {
-				columns, row = append(columns, m.name), append(row, textOf(m.value))
 			}
 		}
 		rows = append(rows, row)
 	}
-	if rows == nil {
-		return nil
+	return rows
+}
+
+// namesIn are the names of all members of the objects in a list.
+func namesIn(list []any) (names []string) {
+	for _, each := range list {
+		object, _ := each.([]member)
+		for _, m := range object {
+			if !slices.Contains(names, m.name) {
+				names = append(names, m.name)
+			}
+		}
 	}
-	return slices.Insert(rows, 0, columns)
+	return names
 }
 
 // textOf is a value in one line.

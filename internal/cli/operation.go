@@ -14,7 +14,9 @@ import (
 
 // operationCommand makes the command of an operation. It is called by the last word of the name.
 func operationCommand(o admin.Operation) *cobra.Command {
-	cmd := &cobra.Command{Use: o.Name[strings.LastIndexByte(o.Name, ' ')+1:], Short: o.Short, Long: o.Long, Example: o.Example}
+	cmd := &cobra.Command{
+		Use: o.Name[strings.LastIndexByte(o.Name, ' ')+1:], Short: o.Short, Long: o.Short + ".\n\n" + o.Long, Example: o.Example,
+	}
 	request := o.NewRequest()
 	arguments := bind(cmd, request)
 	var file string

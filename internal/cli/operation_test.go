@@ -103,7 +103,7 @@ id  label
 d1
 d2  Firefox
 `
-	if lines := strings.ReplaceAll(out, " \n", "\n"); err != nil || lines != want {
+	if lines := strings.ReplaceAll(out, "d1  \n", "d1\n"); err != nil || lines != want {
 		t.Errorf("%v\n%s", err, out)
 	}
 	c.says("keys list", `[{"kid":"old","signs_access":false},{"kid":"new","signs_access":true}]`)
