@@ -101,6 +101,7 @@ func TestALedgerWithoutAFileHasNoBackups(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.Ledger = ledger.New(ledger.Options{URL: "postgres://localhost/none", Now: r.Now})
+	r.Maintenance.Lock() // the refusal comes before anything is received
 	for _, path := range []string{"backup", "restore-backup"} {
 		r.refused(path, strings.NewReader("body"), http.StatusConflict, "pg_dump")
 	}
