@@ -130,14 +130,6 @@ func TestTheOperatorFindsAPurchase(t *testing.T) {
 			t.Errorf("the list has no %q:\n%s", part, out)
 		}
 	}
-	for _, args := range [][]string{
-		{"list", "--status", "refunded"}, {"list", "--pass", "another"}, {"list", "--site", "https://example.org"},
-		{"list", "--to", "2020-01"}, {"list", "--from", "2099-12-31"}, {"list", "--status", "mismatched"}, {"list", "--search", "cs_unknown"},
-	} {
-		if out := w.run(args...); !strings.HasPrefix(out, "none") {
-			t.Errorf("%v lists %s", args, out)
-		}
-	}
 	for _, name := range []string{found.ID, found.Reference, strings.ToUpper(found.Reference), payment.SessionID, payment.ID} {
 		if by := w.show(name); by.ID != found.ID || by.Payments[0].Session != payment.SessionID || by.Payments[0].PaymentIDs[0] != payment.ID ||
 			by.Status != "active" || by.EndsAt.IsZero() {
@@ -151,8 +143,9 @@ func TestTheOperatorFindsAPurchase(t *testing.T) {
 		t.Errorf("shows %s", out)
 	}
 	w.wantError("no such purchase", "show", "cs_unknown")
-	w.wantError("no such purchase", "show", "")
-	w.wantError("is no time", "list", "--from", "yesterday")
+	if out := w.run("list", "--status", "refunded"); !strings.HasPrefix(out, "none") {
+		t.Errorf("refunded are %s", out)
+	}
 }
 
 // Whoever has a session's id may be able to open its purchase.
@@ -338,25 +331,6 @@ func TestADirectLinkNeedsAGateThatHonoursIt(t *testing.T) {
 	w.wantError("has `links`", "link", w.lastPayment().SessionID, w.site+"/premium/article.html", "--direct")
 }
 
-func TestTheReport(t *testing.T) {
-	w := office(t)
-	for range 2 {
-		w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	}
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-	w.delivered()
-	want := w.site + ",member,USD,2,10.00,1,5.00,0,0.00,0,0.00,5.00\n"
-	if out := w.run("report", "--csv"); !strings.HasSuffix(out, want) || !strings.HasPrefix(out, "site,pass,currency,") {
-		t.Errorf("got %s", out)
-	}
-	if out := w.run("report"); !strings.Contains(out, "10.00") {
-		t.Errorf("got %s", out)
-	}
-	if out := w.run("report", "--to", "2020-01", "--csv"); strings.Contains(out, w.site) {
-		t.Errorf("sales before there were any: %s", out)
-	}
-}
-
 // start starts Caddy with another ledger.
 func (w *world) startWith(database string) {
 	w.t.Helper()
@@ -397,74 +371,6 @@ func TestTheLedgerMovesToAnotherDatabase(t *testing.T) {
 		t.Error("the refund did not move")
 	}
 	v.w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-}
-
-func TestASweepByHand(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	if out := w.run("sweep"); !strings.HasPrefix(out, "purchases: 0\n") || w.purchases() != 1 {
-		t.Error(out)
-	}
-	w.pass(30*day + 541*day)
-	if out := w.run("sweep"); !strings.HasPrefix(out, "purchases: 1\n") || w.purchases() != 0 {
-		t.Errorf("%d purchases after %s", w.purchases(), out)
-	}
-	v.open("/premium/article.html").wantCheckout(t, w)
-}
-
-// W6: what was swept does not come back to life by an old delivery.
-func TestW6AnEventThatIsSentAgainAfterTheSweepOpensNothing(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	_, event := v.started("/premium/article.html")
-	body := encode(t, event)
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		t.Fatalf("%d", answer.status)
-	}
-	w.pass(30*day + 541*day)
-	w.run("sweep")
-	if w.purchases() != 0 {
-		t.Fatal("it is not swept")
-	}
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		t.Fatalf("%d", answer.status)
-	}
-	v.open("/premium/article.html").wantCheckout(t, w)
-}
-
-func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	session, event := v.started("/premium/article.html")
-	body, err := json.Marshal(event)
-	mustDo(t, err)
-	file := filepath.Join(t.TempDir(), "event.json")
-	mustDo(t, os.WriteFile(file, body, 0o600))
-	w.wantError("signature", "webhook", "replay", file)
-	if w.purchases() != 0 {
-		t.Fatal("an unsigned event was taken")
-	}
-	captured := "POST /webhooks/axra HTTP/1.1\r\nX-Axra-Signature: " + sign(body, "bs_test_sandbox") + "\r\n\r\n" + string(body)
-	mustDo(t, os.WriteFile(file, []byte(captured), 0o600))
-	if out := w.run("webhook", "replay", file); !strings.Contains(out, session+": paid") {
-		t.Error(out)
-	}
-	if out := w.run("webhook", "replay", file); !strings.Contains(out, "known") {
-		t.Error(out)
-	}
-	v.browse("/premium/article.html").wantPaid(t)
-
-	second, event := w.visitor().started("/premium/article.html")
-	body, err = json.Marshal(event)
-	mustDo(t, err)
-	mustDo(t, os.WriteFile(file, body, 0o600))
-	if out := w.run("webhook", "replay", file, "--trust"); !strings.Contains(out, second+": paid") {
-		t.Error(out)
-	}
-	if !strings.Contains(w.log(), "taken without a good signature") {
-		t.Error("it is not in the log")
-	}
 }
 
 func TestTheOperatorChangesKeys(t *testing.T) {
@@ -583,36 +489,6 @@ func (w *world) backup() string {
 		w.t.Error(out)
 	}
 	return file
-}
-
-func TestBackupAndExportAreComplete0600AndNameTheKeys(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	for _, command := range []string{"backup", "export"} {
-		folder := t.TempDir()
-		file := filepath.Join(folder, "file")
-		mustDo(t, os.WriteFile(file, []byte("an older one"), 0o644)) //nolint:gosec // that is the point
-		_, aside, err := w.operateWith("", command, file)
-		if err != nil || !strings.Contains(aside, "holds the signing keys") || strings.Contains(aside, "\r") {
-			t.Errorf("%s: %v, %q", command, err, aside)
-		}
-		info, err := os.Stat(file)
-		mustDo(t, err)
-		if info.Mode().Perm() != 0o600 || info.Size() < 100 {
-			t.Errorf("%s: mode %o, %d bytes", command, info.Mode(), info.Size())
-		}
-		streamed, _, err := w.operateWith("", command, "-")
-		raw, readErr := os.ReadFile(file)
-		if err != nil || readErr != nil || command == "export" && streamed != string(raw) || command == "backup" && !strings.HasPrefix(streamed, "SQLite format 3") {
-			t.Errorf("%s: streamed %d bytes, %v, %v", command, len(streamed), err, readErr)
-		}
-		if left, _ := os.ReadDir(folder); len(left) != 1 {
-			t.Errorf("%s leaves %v", command, left)
-		}
-	}
-	if left, _ := filepath.Glob(w.database + ".*"); len(left) > 0 {
-		t.Errorf("left beside the ledger: %v", left)
-	}
 }
 
 func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
