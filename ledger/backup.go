@@ -89,10 +89,10 @@ func temporaryBeside(path, purpose string) (*os.File, error) {
 
 // Restored is what a restored backup holds.
 type Restored struct {
-	Installation string
-	Payments     int
-	LastPayment  time.Time // zero: there is none
-	Kept         string    // where the ledger that was replaced is now; empty: there was none
+	Installation string    `json:"installation"`
+	Payments     int       `json:"payments"`
+	LastPayment  time.Time `json:"last_payment,omitzero"` // zero: there is none
+	Kept         string    `json:"kept,omitempty"`        // where the ledger that was replaced is now; empty: there was none
 }
 
 // Restore puts a backup in place of the ledger while it is open. Meanwhile nothing is sold.

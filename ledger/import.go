@@ -35,8 +35,8 @@ const (
 
 // Imported is what an import has done.
 type Imported struct {
-	Installation string // that the ledger has adopted, with its keys
-	Rows         int
+	Installation string `json:"installation"` // that the ledger has adopted, with its keys
+	Rows         int    `json:"rows"`
 }
 
 // Import reads an export into a ledger without payments, which adopts its installation and keys. Cookies and links of

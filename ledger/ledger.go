@@ -45,20 +45,20 @@ const (
 
 // Purchase is what a buyer owns.
 type Purchase struct {
-	ID        string // 32 hex digits, derived from the session of the first payment
-	Site      string // origin, "https://example.com"
-	Product   string
-	Resource  string    // what it opens within the product; terms.WholePass is all
-	Status    Status    // as stored; StatusAt adds Expired
-	StartsAt  time.Time // of the first payment that stands
-	EndsAt    time.Time // zero: no expiry
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID        string    `json:"id"`   // 32 hex digits, derived from the session of the first payment
+	Site      string    `json:"site"` // origin, "https://example.com"
+	Product   string    `json:"pass"`
+	Resource  string    `json:"resource"`         // what it opens within the product; terms.WholePass is all
+	Status    Status    `json:"status"`           // as stored; StatusAt adds Expired
+	StartsAt  time.Time `json:"starts_at"`        // of the first payment that stands
+	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
+	CreatedAt time.Time `json:"-"`
+	UpdatedAt time.Time `json:"-"`
 
-	DeviceLimit          int
-	DownloadLimit        int // 0: not limited
-	DownloadsUsed        int
-	DownloadWindowEndsAt time.Time // zero: none was opened
+	DeviceLimit          int       `json:"device_limit"`
+	DownloadLimit        int       `json:"download_limit,omitempty"` // 0: not limited
+	DownloadsUsed        int       `json:"downloads"`
+	DownloadWindowEndsAt time.Time `json:"downloads_until,omitzero"` // zero: none was opened
 }
 
 // StatusAt is the status at a time.
@@ -81,16 +81,16 @@ const (
 
 // Payment is money received for a purchase, or access that was given.
 type Payment struct {
-	SessionID  string   // Axra's checkout session; for access that was given, the ledger's own id
-	PaymentIDs []string // provider payment ids that the event names; may be empty
-	Source     Source
-	Terms      terms.Terms       // what was sold, from the signed metadata
-	Paid       money.Price       // zero Currency: the event states no amount that can be read
-	PaidRaw    string            // amount and currency as the event states them
-	Mismatch   bool              // another amount or currency than asked: it opens nothing
-	PaidAt     time.Time         // fixed by the first delivery
-	Metadata   map[string]string // the owner's own
-	Note       string            // of access that was given
+	SessionID  string            `json:"session,omitempty"`     // Axra's checkout session; for access that was given, the ledger's own id
+	PaymentIDs []string          `json:"payment_ids,omitempty"` // provider payment ids that the event names; may be empty
+	Source     Source            `json:"source"`
+	Terms      terms.Terms       `json:"-"`                  // what was sold, from the signed metadata
+	Paid       money.Price       `json:"-"`                  // zero Currency: the event states no amount that can be read
+	PaidRaw    string            `json:"-"`                  // amount and currency as the event states them
+	Mismatch   bool              `json:"mismatch,omitempty"` // another amount or currency than asked: it opens nothing
+	PaidAt     time.Time         `json:"paid_at"`            // fixed by the first delivery
+	Metadata   map[string]string `json:"metadata,omitempty"` // the owner's own
+	Note       string            `json:"note,omitempty"`     // of access that was given
 }
 
 // EventKind is what happened to a payment.
@@ -107,10 +107,10 @@ const (
 
 // Event is a verified webhook about a payment. It is stored whether its payment is known or not.
 type Event struct {
-	Kind       EventKind
-	SessionID  string   // empty: the event names none
-	PaymentIDs []string // every payment id that the event names
-	OccurredAt time.Time
+	Kind       EventKind `json:"kind"`
+	SessionID  string    `json:"-"`                     // empty: the event names none
+	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
+	OccurredAt time.Time `json:"at"`
 }
 
 // Recorded is what became of a payment or an event.
@@ -124,10 +124,10 @@ type Recorded struct {
 
 // Device is a browser or a program that uses a purchase.
 type Device struct {
-	ID        string
-	Label     string
-	AddedAt   time.Time
-	RemovedAt time.Time // zero: it is in use
+	ID        string    `json:"id"`
+	Label     string    `json:"label,omitempty"`
+	AddedAt   time.Time `json:"added_at"`
+	RemovedAt time.Time `json:"removed_at,omitzero"` // zero: it is in use
 }
 
 // Holding is a purchase with the devices in use: what a node remembers of it.
@@ -147,9 +147,9 @@ const (
 
 // Decision is one decision of the site's operator.
 type Decision struct {
-	Kind      DecisionKind
-	Note      string
-	DecidedAt time.Time
+	Kind      DecisionKind `json:"kind"`
+	Note      string       `json:"note,omitempty"`
+	DecidedAt time.Time    `json:"at"`
 }
 
 // ClaimKind is what may be taken once of a purchase.
@@ -213,12 +213,12 @@ type Listed struct {
 // Details is all that is known about one purchase.
 type Details struct {
 	Purchase
-	Payments      []Payment
-	Events        []Event
-	Decisions     []Decision
-	Devices       []Device
-	Claims        map[ClaimKind]string // by device id
-	DoubleCharges []string             // payment ids that were charged beside the first ones
+	Payments      []Payment            `json:"-"`
+	Events        []Event              `json:"events,omitempty"`
+	Decisions     []Decision           `json:"decisions,omitempty"`
+	Devices       []Device             `json:"devices,omitempty"`
+	Claims        map[ClaimKind]string `json:"claims,omitempty"`         // by device id
+	DoubleCharges []string             `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
 // ReportLine sums up one product in one currency.

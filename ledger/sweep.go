@@ -15,9 +15,9 @@ const tokenLife = 400 * 24 * time.Hour
 
 // Swept is how many rows a sweep has deleted.
 type Swept struct {
-	Purchases int // with all that belongs to them
-	Events    int // that matched no payment
-	Changes   int // of the change feed
+	Purchases int `json:"purchases"` // with all that belongs to them
+	Events    int `json:"events"`    // that matched no payment
+	Changes   int `json:"-"`         // of the change feed
 }
 
 // Sweep deletes the purchases whose access ended before a time, or that were closed before it and have not changed since,

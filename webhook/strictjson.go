@@ -8,11 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// readObject reads one JSON object and nothing after it. Keys named in watched
-// may occur once only, counting those that differ in case; with "*" every key may
-// occur once, and those that differ in case are different ones. encoding/json
-// alone takes the last of several and ignores case, so that two readers of one
-// signed body could see two different payments.
+// readObject reads one JSON object and nothing after it. A key named in watched may
+// occur only once, in any case of its letters; with "*" no key may be repeated.
+// encoding/json takes the last of several keys and ignores case, so two readers of
+// one signed body could see two different payments.
 func readObject(raw []byte, watched ...string) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
@@ -23,8 +22,8 @@ func readObject(raw []byte, watched ...string) (map[string]json.RawMessage, erro
 	return split(raw, watched...)
 }
 
-// split is readObject for bytes that are known to be one JSON value. It goes through them
-// once, where a json.Decoder reads each value twice and allocates for each token.
+// split is readObject for bytes that are known to be one JSON value. It reads them once,
+// where a json.Decoder reads each value twice and allocates for each token.
 func split(raw []byte, watched ...string) (map[string]json.RawMessage, error) {
 	at := skipSpace(raw, 0)
 	if raw[at] != '{' {
@@ -59,7 +58,7 @@ func skipSpace(raw []byte, at int) int {
 	return at
 }
 
-// endOfString is behind the string that begins there.
+// endOfString returns the index after the string that begins at an index.
 func endOfString(raw []byte, at int) int {
 	for at++; raw[at] != '"'; at++ {
 		if raw[at] == '\\' {
@@ -69,7 +68,7 @@ func endOfString(raw []byte, at int) int {
 	return at + 1
 }
 
-// endOfValue is behind the value that begins there, within an object.
+// endOfValue returns the index after the value that begins at an index of an object.
 func endOfValue(raw []byte, at int) int {
 	for depth := 0; ; at++ {
 		switch c := raw[at]; {
@@ -80,7 +79,7 @@ func endOfValue(raw []byte, at int) int {
 			continue
 		case depth > 0 && (c == '}' || c == ']'):
 			depth--
-		case depth == 0: // of a number, or of true, false, null
+		case depth == 0: // a number, true, false or null
 			for next := raw[at+1]; next != ',' && next != '}' && !isSpace(next); next = raw[at+1] {
 				at++
 			}
@@ -91,7 +90,7 @@ func endOfValue(raw []byte, at int) int {
 	}
 }
 
-// unquote is the text of a string of valid JSON.
+// unquote decodes a string of valid JSON.
 func unquote(quoted []byte) (string, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1]), nil
@@ -105,25 +104,19 @@ func unquote(quoted []byte) (string, error) {
 
 func ambiguous(object map[string]json.RawMessage, name string, watched []string) error {
 	for _, field := range watched {
+		_, repeated := object[name]
 		switch {
-		case field == "*":
-			if _, repeated := object[name]; repeated {
-				return fmt.Errorf("%w: key %q is repeated", ErrMalformed, name)
-			}
-		case !strings.EqualFold(field, name):
-			continue
-		case field != name:
+		case field != "*" && !strings.EqualFold(field, name):
+		case field != "*" && field != name:
 			return fmt.Errorf("%w: key %q is written in another case", ErrMalformed, field)
-		default:
-			if _, repeated := object[name]; repeated {
-				return fmt.Errorf("%w: key %q is repeated", ErrMalformed, name)
-			}
+		case repeated:
+			return fmt.Errorf("%w: key %q is repeated", ErrMalformed, name)
 		}
 	}
 	return nil
 }
 
-// readString reads a string; null and absence leave it empty.
+// readString reads a string; it leaves the target empty for null and an absent field.
 func readString(object map[string]json.RawMessage, name string, into *string) error {
 	raw, ok := object[name]
 	if !ok || string(raw) == "null" {
@@ -137,8 +130,8 @@ func readString(object map[string]json.RawMessage, name string, into *string) er
 	return err
 }
 
-// readNumber reads the digits of a number, or of a string that holds one: the
-// documentation shows numbers, some payment APIs send strings. Null and absence
+// readNumber returns the digits of a number, or of a string that holds one: Axra
+// documents numbers, but some payment APIs send strings. Null and an absent field
 // give "".
 func readNumber(object map[string]json.RawMessage, name string) (string, error) {
 	raw, ok := object[name]

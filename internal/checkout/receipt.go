@@ -69,7 +69,7 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 		return v.showUnreadable(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: reference(details.ID),
+		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: ledger.Reference(details.ID),
 		Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(), Price: pricesPaid(details.Payments),
 		Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
 	}

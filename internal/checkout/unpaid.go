@@ -195,7 +195,7 @@ func hasGateCookie(r *http.Request) bool {
 }
 
 func (v *Visit) showClosed(status ledger.Status, purchaseID string) error {
-	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: reference(purchaseID)}
+	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: ledger.Reference(purchaseID)}
 	switch status {
 	case ledger.Disputed:
 		view.Kind, view.NextURL = page.Disputed, ""
@@ -272,7 +272,7 @@ func (v *Visit) handleUsedUp(entry *access.Token) error {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
-		Kind: page.DownloadsUsed, Downloads: limit, Reference: reference(entry.Purchase), NextURL: v.restartURL(),
+		Kind: page.DownloadsUsed, Downloads: limit, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
 	})
 }
 
