@@ -57,7 +57,7 @@ func TestCheckLiveExplainsWhatAxraAnswers(t *testing.T) {
 		"another clock": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 			w.WriteHeader(http.StatusBadRequest)
-		}, "warning", "Axra: its clock and this machine's are 1h0m"},
+		}, "warning", "Axra: its clock and this machine's differ by 1h0m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			axra := httptest.NewServer(c.answer)
@@ -117,7 +117,7 @@ func TestCheckLiveExplainsWhatAnswersForTheWebhook(t *testing.T) {
 		"nobody listens":          {nothing: true, phrase: "no connection"},
 		"no TLS":                  {answer: status(405), scheme: "https", phrase: "does not speak TLS"},
 		"another's certificate":   {answer: status(405), scheme: "https", host: "127.0.0.1", tls: true, phrase: "from an authority that Axra does not know"},
-		"a certificate of others": {answer: status(405), scheme: "https", tls: true, phrase: "the certificate does not hold"},
+		"a certificate of others": {answer: status(405), scheme: "https", tls: true, phrase: "the certificate is not valid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewUnstartedServer(c.answer)

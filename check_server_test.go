@@ -89,7 +89,7 @@ func TestCheckOnlyReadsFromTheServer(t *testing.T) {
 			t.Errorf("want %q: %v %+v", phrase, read.err, read.Findings)
 		}
 	}
-	want("new: Caddy makes it when it starts")
+	want("new: Caddy creates it when it starts")
 	if ledger, err := hasLedger(t, databaseURL); err != nil || ledger {
 		t.Errorf("there is a ledger: %v, %v", ledger, err)
 	}
@@ -99,7 +99,7 @@ func TestCheckOnlyReadsFromTheServer(t *testing.T) {
 	t.Setenv("AXRA_API_KEY", "bk_test_sandbox")
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
 	d = newDesk(t)
-	want("with payments")
+	want("has payments")
 }
 
 func TestCheckFindsAURLThatIsEmpty(t *testing.T) {

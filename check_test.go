@@ -226,7 +226,7 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 		{"none here", nil, strings.Replace(site(rest), "axra {", "axra {\n database sqlite STORAGE/ledger.db", 1), good, "warning", "webhook", "until another Caddy hears of it", "axra_webhook /webhooks/axra"},
 		{"inside handle", nil,
 			site("handle /hooks/* {\n axra_webhook /webhooks/axra\n }\n" + rest), good,
-			"error", "webhook", "what stands around it does not match", "take it out"},
+			"error", "webhook", "what is around it does not match", "take it out"},
 		{"in a handle of other paths", nil,
 			site("root ROOT\n handle /webhooks/* {\n file_server\n }\n handle {\n" + hook + gate + "file_server\n}"), good,
 			"error", "webhook", "file_server answers before it", "outside `route` and `handle`"},
@@ -251,7 +251,7 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 		{"on a host of the office", nil,
 			setup + "example.com {\n" + rest + "}\nhooks.internal {\n" + hook + "}\n",
 			setup + "example.com {\n" + rest + "}\nhooks.example.com {\n" + hook + "}\n",
-			"warning", "webhook", "Axra cannot reach hooks.internal", "that the internet can reach"},
+			"warning", "webhook", "Axra cannot reach hooks.internal", "be reached from the internet"},
 	})
 }
 
@@ -261,7 +261,7 @@ func TestCheckFindsAKeySetInPlaceOfTheSite(t *testing.T) {
 	}
 	repaired := with("axra_jwks /.well-known/jwks.json\n")
 	run(t, []faultCase{
-		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "key set", "axra_jwks has no path, so that it answers every request", "axra_jwks /.well-known/jwks.json"},
+		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "key set", "axra_jwks has no path, so it answers every request", "axra_jwks /.well-known/jwks.json"},
 		{"for all paths", nil, with("axra_jwks /*\n"), repaired, "error", "key set", "axra_jwks has no path", ""},
 		{"inside a handle of all paths", nil, with("handle {\n axra_jwks\n }\n"), with("handle /keys {\n axra_jwks\n }\n"), "error", "key set", "axra_jwks has no path", ""},
 		{"by a regular expression", nil, with("axra_jwks\n"), with("@keys path_regexp ^/keys$\n axra_jwks @keys\n"), "error", "key set", "axra_jwks has no path", ""},
@@ -378,7 +378,7 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 			"warning", "files", "it covers /premium only; below it is free: example.com/premium/article.html (and ", "write `/premium/*`"},
 		{"a page in place of a section, in its handle", func(d *desk) { d.write("issues/one.html", marker) }, handled("/issues"), handled("/issues/*"),
 			"warning", "files", "it covers /issues only; below it is free: example.com/issues/one.html", "write `/issues/*`"},
-		{"a gate before nothing", nil, strings.Replace(good, "/premium/*", "/premum/*", 1), good, "warning", "files", "no file lies behind it", "correct the path"},
+		{"a gate before nothing", nil, strings.Replace(good, "/premium/*", "/premum/*", 1), good, "warning", "files", "no file is behind it", "correct the path"},
 		{"no folder", nil, strings.Replace(good, "root ROOT", "root ROOT/none", 1), good, "warning", "files", "cannot be read", "correct `root`"},
 	})
 }
@@ -444,7 +444,7 @@ func TestCheckFindsFaultsOfTheLedger(t *testing.T) {
 		cases = append(cases, faultCase{"a root shell has made it", func(d *desk) {
 			d.makeLedger()
 			mustDo(d.t, os.Chown(filepath.Dir(d.ledgerFile()), 1234, -1))
-		}, good, "", "error", "ledger", "was it made by a root shell?", "chown"})
+		}, good, "", "error", "ledger", "was it created by a root shell?", "chown"})
 		t.Log("a directory without rights " + anyone)
 	} else {
 		cases = append(cases, faultCase{"a directory without rights", func(d *desk) {

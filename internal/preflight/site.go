@@ -1,0 +1,231 @@
+package preflight
+
+import (
+	"iter"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+)
+
+// site is a host name of a server.
+type site struct {
+	server    *caddyhttp.Server
+	host      string // "" for any
+	locations []*location
+	describe  func(caddyhttp.MiddlewareHandler) any
+	known     []*trace
+}
+
+// location is where a handler stands in a site.
+type location struct {
+	*site
+	handler  any                     // described, if it is the plugin's
+	matchers []caddyhttp.MatcherSets // around it, its own last
+}
+
+// sitesOf finds the sites of all servers.
+func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.MiddlewareHandler) any) []*site {
+	var sites []*site
+	for _, name := range slices.Sorted(maps.Keys(servers)) {
+		byHost := make(map[string]*site)
+		visit(servers[name], servers[name].Routes, nil, nil, func(handler caddyhttp.MiddlewareHandler, matchers []caddyhttp.MatcherSets) {
+			described := describe(handler)
+			switch kind := described.(type) {
+			case *Gate:
+				matchers = append(slices.Clip(matchers), kind.Matchers)
+			case *Webhook:
+				matchers = append(slices.Clip(matchers), kind.Matchers)
+			case nil:
+				described = handler
+			}
+			for _, host := range hostsOf(matchers) {
+				if byHost[host] == nil {
+					byHost[host] = &site{server: servers[name], host: host, describe: describe}
+					sites = append(sites, byHost[host])
+				}
+				byHost[host].locations = append(byHost[host].locations, &location{byHost[host], described, matchers})
+			}
+		})
+	}
+	return sites
+}
+
+// visit calls a function for every handler, with the matchers that lead to it from the outside in.
+func visit(server *caddyhttp.Server, routes caddyhttp.RouteList, around []caddyhttp.MatcherSets, invoked []string,
+	do func(caddyhttp.MiddlewareHandler, []caddyhttp.MatcherSets),
+) {
+	for _, route := range routes {
+		matchers := append(slices.Clip(around), route.MatcherSets)
+		for _, handler := range route.Handlers {
+			switch h := handler.(type) {
+			case *caddyhttp.Subroute:
+				visit(server, h.Routes, matchers, invoked, do)
+			case *caddyhttp.Invoke:
+				if named := server.NamedRoutes[h.Name]; named != nil && !slices.Contains(invoked, h.Name) {
+					visit(server, caddyhttp.RouteList{*named}, matchers, append(slices.Clip(invoked), h.Name), do)
+				}
+			default:
+				do(handler, matchers)
+			}
+		}
+	}
+}
+
+// handlers are the locations of handlers of one type, once for each site.
+func handlers[T any](sites []*site) iter.Seq2[*location, T] {
+	return func(yield func(*location, T) bool) {
+		for _, site := range sites {
+			for _, at := range site.locations {
+				if handler, ok := at.handler.(T); ok && !yield(at, handler) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hostsOf are the host names that the innermost host matcher names. A star is replaced by a name.
+func hostsOf(around []caddyhttp.MatcherSets) []string {
+	for _, sets := range slices.Backward(around) {
+		var hosts []string
+		for matcher := range each(sets) {
+			if m, ok := matcher.(*caddyhttp.MatchHost); ok {
+				hosts = append(hosts, *m...)
+			}
+		}
+		for i, host := range hosts {
+			hosts[i] = strings.TrimSuffix(strings.ToLower(strings.ReplaceAll(resolve(host), "*", sample)), ".")
+		}
+		if hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" || host == sample }); len(hosts) > 0 {
+			return hosts
+		}
+	}
+	return []string{""}
+}
+
+func each(sets caddyhttp.MatcherSets) iter.Seq[any] { return slices.Values(slices.Concat(sets...)) }
+
+// patternsOf are those of the path matchers. They do not hold patterns for all paths.
+func patternsOf(sets caddyhttp.MatcherSets) []string {
+	var patterns []string
+	for matcher := range each(sets) {
+		if m, ok := matcher.(*caddyhttp.MatchPath); ok {
+			patterns = append(patterns, *m...)
+		}
+	}
+	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || strings.Contains(p, "{") })
+}
+
+// sample stands for a star in a pattern.
+const sample = "axra-check"
+
+// samplesOf are paths that a pattern of Caddy's path matcher matches.
+func samplesOf(pattern string) []string {
+	path := strings.ReplaceAll(pattern, "*", sample)
+	if strings.HasPrefix(pattern, "*") {
+		path = "/" + path
+	}
+	if prefix, isPrefix := strings.CutSuffix(pattern, "/*"); isPrefix && !strings.Contains(prefix, "*") {
+		return []string{path, prefix + "/"}
+	}
+	return []string{path}
+}
+
+// maxSamples bounds how many requests are traced for a site.
+const maxSamples = 2000
+
+// samples are paths for every pattern in the site: as it is, behind the prefixes that are stripped, and, where it begins
+// with a star, in every folder.
+func (s *site) samples() []string {
+	var names, prefixes []string
+	for _, at := range s.locations {
+		names = append(names, at.samples()...)
+		if r, ok := at.handler.(*rewrite.Rewrite); ok {
+			prefixes = append(prefixes, strippedBy(r)...)
+		}
+	}
+	names = distinct(append(names, "/"+sample, "/"))
+	all := slices.Clone(names)
+	for _, name := range names {
+		for _, prefix := range distinct(prefixes) {
+			all = append(all, prefix+name)
+		}
+		if !strings.HasPrefix(name, "/"+sample+".") {
+			continue
+		}
+		for _, folder := range names {
+			if strings.HasSuffix(folder, "/") {
+				all = append(all, folder+name[1:])
+			}
+		}
+	}
+	all = distinct(all)
+	return all[:min(len(all), maxSamples)]
+}
+
+// strippedBy is the prefix that handle_path and `uri strip_prefix` remove.
+func strippedBy(r *rewrite.Rewrite) []string {
+	if r.StripPathPrefix == "" || strings.Contains(r.StripPathPrefix, "{") {
+		return nil
+	}
+	return []string{"/" + strings.Trim(r.StripPathPrefix, "/")}
+}
+
+// traces are those of all samples of the site.
+func (s *site) traces() []*trace {
+	if s.known == nil {
+		for _, path := range s.samples() {
+			s.known = append(s.known, s.trace(http.MethodGet, path))
+		}
+	}
+	return s.known
+}
+
+// samples are paths for all patterns around the handler, its own first.
+func (l *location) samples() []string {
+	var samples []string
+	for _, sets := range slices.Backward(l.matchers) {
+		for _, pattern := range patternsOf(sets) {
+			samples = append(samples, samplesOf(pattern)...)
+		}
+	}
+	return samples
+}
+
+// isPathOnly reports whether no matcher around the handler looks at more than host, path and method.
+func (l *location) isPathOnly() bool {
+	for matcher := range each(slices.Concat(l.matchers...)) {
+		switch matcher.(type) {
+		case *caddyhttp.MatchHost, *caddyhttp.MatchPath, *caddyhttp.MatchMethod, *caddyhttp.MatchProtocol:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// takesAll reports whether the handler gets all requests of the site.
+func (l *location) takesAll() bool { return l.isPathOnly() && len(l.samples()) == 0 }
+
+// matches reports whether all matchers around the handler match a path.
+func (l *location) matches(method, path string) bool {
+	request := NewRequest(l.server, method, l.host, path)
+	return !slices.ContainsFunc(l.matchers, func(sets caddyhttp.MatcherSets) bool {
+		match, err := sets.AnyMatchWithError(request)
+		return err != nil || !match
+	})
+}
+
+// distinct drops repetitions and keeps the order.
+func distinct(all []string) []string {
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(slices.Clone(all), func(one string) bool {
+		known := seen[one]
+		seen[one] = true
+		return known
+	})
+}
