@@ -12,9 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
@@ -22,7 +22,6 @@ import (
 // Bounds of the search for open files.
 const (
 	maxFiles = 20000
-	maxDepth = 32
 	maxWalk  = 20 * time.Second
 )
 
@@ -68,8 +67,7 @@ func (c *checker) checkFiles(r *report) {
 		}
 		s.walk(ctx, root, "", nil)
 	}
-	s.reportOpen(r)
-	s.reportListed(r)
+	s.reportFiles(r)
 	s.reportSinglePages(r)
 	switch {
 	case s.isCut:
@@ -91,9 +89,7 @@ func (c *checker) roots() (roots []string, servesFiles bool) {
 		roots = append(roots, root)
 	}
 	for i, root := range roots {
-		if root = resolve(root); root != "" {
-			roots[i], _ = filepath.Abs(root) // it fails only where the working directory is gone
-		}
+		roots[i] = caddy.NewReplacer().ReplaceKnown(root, "")
 	}
 	return slices.DeleteFunc(distinct(roots), func(root string) bool { return root == "" || strings.Contains(root, "{") }), servesFiles
 }
@@ -101,7 +97,7 @@ func (c *checker) roots() (roots []string, servesFiles bool) {
 // walk asks for everything in a folder. It follows links to folders, but not in circles.
 func (s *fileSearch) walk(ctx context.Context, folder, relative string, above []string) {
 	genuine, err := filepath.EvalSymlinks(folder)
-	if err != nil || slices.Contains(above, genuine) || len(above) > maxDepth {
+	if err != nil || slices.Contains(above, genuine) {
 		return
 	}
 	entries, err := os.ReadDir(folder)
@@ -151,8 +147,8 @@ func addressesOf(file string) []string {
 func (s *fileSearch) ask(addresses []string) {
 	for _, at := range s.sites {
 		prefixes := []string{""}
-		for _, r := range handlers[*rewrite.Rewrite]([]*site{at}) {
-			prefixes = append(prefixes, strippedBy(r)...)
+		for _, location := range at.locations {
+			prefixes = append(prefixes, location.strippedPrefixes()...)
 		}
 		for _, prefix := range distinct(prefixes) {
 			for _, address := range addresses {
@@ -219,44 +215,17 @@ func (f *servedFile) leak() (gate *Gate, message, fix string) {
 	return nil, "", ""
 }
 
-// more is said of the files beside an example.
-func more(count int) string {
-	if count == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (and %d more like it)", count)
-}
-
-// reportOpen reports one file of each gate and fix, and how many more there are.
-func (s *fileSearch) reportOpen(r *report) {
-	type group struct {
-		gate *Gate
-		fix  string
-	}
-	var order []group
-	messages := make(map[group][]string)
+// reportFiles reports one file for each gate and fix, and one for each folder.
+func (s *fileSearch) reportFiles(r *report) {
+	told := make(map[string]bool)
 	for _, file := range s.files {
-		gate, message, fix := file.leak()
-		if gate == nil {
-			continue
+		if gate, message, fix := file.leak(); gate != nil && !told[gate.Name+fix] {
+			told[gate.Name+fix] = true
+			r.fail(gate.subject(), fix, "%s", message)
 		}
-		key := group{gate, fix}
-		if messages[key] == nil {
-			order = append(order, key)
-		}
-		messages[key] = append(messages[key], message)
-	}
-	for _, key := range order {
-		r.fail(key.gate.subject(), key.fix, "%s%s", messages[key][0], more(len(messages[key])-1))
-	}
-}
-
-// reportListed reports folders that list the names of files that are sold.
-func (s *fileSearch) reportListed(r *report) {
-	for _, file := range s.files {
 		folder := filepath.Dir(file.name)
-		if address := s.listed[folder]; file.gate != nil && address != "" {
-			delete(s.listed, folder)
+		if address := s.listed[folder]; file.gate != nil && address != "" && !told[folder] {
+			told[folder] = true
 			r.warn(file.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", address)
 		}
 	}
@@ -267,15 +236,10 @@ func (s *fileSearch) reportSinglePages(r *report) {
 	told := make(map[string]bool)
 	for at, gate := range handlers[*Gate](s.sites) {
 		for _, path := range at.singlePages() {
-			var free []string
-			for _, file := range s.files {
-				if file.gate == nil && strings.HasPrefix(file.free, at.host+path+"/") {
-					free = append(free, file.free)
-				}
-			}
-			if len(free) > 0 && !told[gate.Name+"\n"+path] {
-				told[gate.Name+"\n"+path] = true
-				r.warn(gate.subject(), "write `"+path+"/*` if the section is meant", "it covers %s only; below it is free: %s%s", path, free[0], more(len(free)-1))
+			below := slices.IndexFunc(s.files, func(f *servedFile) bool { return f.gate == nil && strings.HasPrefix(f.free, at.host+path+"/") })
+			if key := gate.Name + "\n" + path; below >= 0 && !told[key] {
+				told[key] = true
+				r.warn(gate.subject(), "write `"+path+"/*` if the section is meant", "it covers %s only; below it is free: %s", path, s.files[below].free)
 			}
 		}
 	}

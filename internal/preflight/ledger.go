@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -64,54 +65,61 @@ func (c *checker) checkServer(r *report, url, location string) {
 	}
 }
 
+// checkLedgerFile is about an SQLite database, and the files that SQLite keeps beside it.
 func checkLedgerFile(r *report, path string) {
-	if err := ledger.CheckLocation(path); err != nil {
-		r.fail(path, "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db", "no ledger can be there: %s", err)
+	existing, err := ledger.ExistingDirectory(path)
+	if located := ledger.CheckLocation(path); located != nil || err != nil {
+		r.fail(path, "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db", "no ledger can be there: %s", cmp.Or(located, err))
 		return
 	}
 	directory := filepath.Dir(path)
-	_, err := os.Stat(path)
+	_, err = os.Stat(path)
 	isNew := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !isNew {
-		r.fail(path, "let Caddy's user read its directory", "it cannot be read: %s", err)
-		return
-	}
-	existing, _ := ledger.ExistingDirectory(path) // CheckLocation has found it
 	switch {
+	case err != nil && !isNew:
+		r.fail(path, "let Caddy's user read its directory", "it cannot be read: %s", err)
 	case isNew && !isWritable(existing):
 		r.fail(path, "create "+directory+", and let Caddy's user own it", "it does not exist yet, and this user may not create it below %s", existing)
-		return
 	case !isWritable(existing):
 		r.fail(directory, "let Caddy's user own it", "this user may not write there, and SQLite keeps files beside the ledger")
 	}
-	// Caddy creates missing directories with mode 0700.
-	if info, err := os.Stat(directory); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && info.Mode()&os.ModeSticky == 0 {
+	if mode := modeOf(directory); mode&0o022 != 0 && mode&os.ModeSticky == 0 {
 		r.warn(directory, "chmod go-w "+directory, "other users of this machine may replace files there")
 	}
-	if isNew {
-		r.ok(path, "new: it does not exist yet, and Caddy creates it when it starts. If there should be purchases, the path is wrong")
-		return
-	}
 	for _, name := range []string{path, path + "-wal", path + "-shm"} {
-		if info, err := os.Stat(name); err == nil {
-			checkRights(r, name, info)
+		if _, err := os.Stat(name); err == nil {
+			checkRights(r, name)
 		}
 	}
-	if len(r.findings) == 0 {
-		r.ok(path, "it exists, and can be read and written")
+	switch {
+	case isNew && isWritable(existing):
+		r.ok(path, "new: it does not exist yet, and Caddy creates it when it starts. If there should be purchases, the path is wrong")
+	case !isNew:
+		if len(r.findings) == 0 {
+			r.ok(path, "it exists, and can be read and written")
+		}
 	}
 }
 
-func checkRights(r *report, name string, info fs.FileInfo) {
+// modeOf are the rights of a file, 0 if there is none, or on Windows.
+func modeOf(name string) fs.FileMode {
+	info, err := os.Stat(name)
+	if err != nil || runtime.GOOS == "windows" {
+		return 0
+	}
+	return info.Mode()
+}
+
+func checkRights(r *report, name string) {
 	switch {
 	case !isReadable(name), !isWritable(name):
 		r.fail(name, "run this as Caddy's user; if it is, chown the file to that user", "this user may not read and write it")
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+	case modeOf(name)&0o077 != 0:
 		r.warn(name, "chmod 600 "+name, "other users of this machine may read it, and it holds the signing keys")
 	}
 	owner, ok := ownerOf(name)
-	expected, _ := ownerOf(filepath.Dir(name))
-	if ok && owner != expected && expected != 0 { // root may write to any
-		r.fail(name, "chown it to the owner of its directory", "it belongs to user %d and its directory to user %d, so Caddy may not write it: was it created by a root shell?", owner, expected)
+	if expected, _ := ownerOf(filepath.Dir(name)); ok && owner != expected && expected != 0 { // root may write to any
+		r.fail(name, "chown it to the owner of its directory",
+			"it belongs to user %d and its directory to user %d, so Caddy may not write it: was it created by a root shell?", owner, expected)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"regexp"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -52,18 +52,11 @@ func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Dia
 // modulesBefore matches Caddy's list of modules before a message of this plugin.
 var modulesBefore = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
 
-var (
-	errNoConfig = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
-	errNoAxra   = errors.New("the configuration has no global option axra, so there is no paywall to check")
-)
-
+// unusable reports a configuration that does not load. The message names the fix.
 func unusable(err error) *Diagnosis {
-	r, fix := report{check: "configuration"}, ""
-	if errors.Is(err, errNoAxra) {
-		fix = "add the global option axra, or name the paywall's configuration with --config"
+	return &Diagnosis{
+		[]Finding{{Level: "error", Check: "configuration", Message: err.Error()}}, []string{"everything else: the configuration does not load"},
 	}
-	r.fail("", fix, "%s", err)
-	return &Diagnosis{r.findings, []string{"everything else: the configuration does not load"}}
 }
 
 func load(file, adapter string) (*caddy.Config, error) {
@@ -72,33 +65,12 @@ func load(file, adapter string) (*caddy.Config, error) {
 	case err != nil:
 		return nil, err
 	case len(raw) == 0:
-		return nil, errNoConfig
+		return nil, errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
+	case !bytes.Contains(raw, []byte(`"axra`)):
+		return nil, errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
 	}
 	config := new(caddy.Config)
-	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config); err != nil {
-		return nil, err
-	}
-	if config.AppsRaw["axra"] == nil && !bytes.Contains(raw, []byte(`"axra_`)) {
-		return nil, errNoAxra
-	}
-	return config, nil
-}
-
-// missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
-func missingSecrets(secrets []Secret) []Finding {
-	r := report{check: "secrets"}
-	for _, secret := range secrets {
-		path, isFile := strings.CutPrefix(strings.TrimSuffix(secret.Placeholder, "}"), "{file.")
-		switch {
-		case secret.Value != "":
-		case isFile:
-			r.fail(secret.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", path)
-		default:
-			r.fail(secret.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
-				"%s is empty in the environment of this command, which may differ from the service's", secret.Placeholder)
-		}
-	}
-	return r.findings
+	return config, caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config)
 }
 
 func (p Plugin) newChecker(ctx caddy.Context, logging *caddy.Logging, proxied map[string]bool) (*checker, error) {
@@ -180,18 +152,14 @@ func captureLogs(config *caddy.Config) {
 	if config.Logging == nil {
 		config.Logging = new(caddy.Logging)
 	}
-	config.Logging.Sink = nil
-	if config.Logging.Logs == nil {
-		config.Logging.Logs = make(map[string]*caddy.CustomLog)
-	}
-	if config.Logging.Logs[caddy.DefaultLoggerName] == nil {
-		config.Logging.Logs[caddy.DefaultLoggerName] = new(caddy.CustomLog) // Caddy adds it
-	}
-	for _, log := range config.Logging.Logs {
+	logs := map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {}} // Caddy adds it
+	maps.Copy(logs, config.Logging.Logs)
+	for _, log := range logs {
 		if !bytes.Contains(log.WriterRaw, []byte(`"discard"`)) {
 			log.WriterRaw, log.CoreRaw, log.Sampling = json.RawMessage(`{"output":"`+inspectorName+`"}`), nil, nil
 		}
 	}
+	config.Logging.Logs, config.Logging.Sink = logs, nil
 }
 
 // capture is a log writer that keeps what is logged in memory.

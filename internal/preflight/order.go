@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -90,12 +91,14 @@ func Overlaps(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Midd
 
 func overlaps(sites []*site) []Overlap {
 	var found []Overlap
+	told := make(map[[2]*Gate]bool)
 	for _, site := range sites {
 		for _, t := range site.traces() {
 			for n := 1; n < len(t.gates); n++ {
-				two := Overlap{t.gates[n-1], t.gates[n], t.host, t.path}
-				if !two.sellsTheSame() && !slices.ContainsFunc(found, two.isOf) {
-					found = append(found, two)
+				outer, inner := t.gates[n-1], t.gates[n]
+				if !told[[2]*Gate{outer, inner}] && !maps.Equal(setOf(outer.Products), setOf(inner.Products)) {
+					told[[2]*Gate{outer, inner}] = true
+					found = append(found, Overlap{outer, inner, t.host, t.path})
 				}
 			}
 		}
@@ -103,11 +106,12 @@ func overlaps(sites []*site) []Overlap {
 	return found
 }
 
-func (o Overlap) isOf(other Overlap) bool { return o.Outer == other.Outer && o.Inner == other.Inner }
-
-func (o Overlap) sellsTheSame() bool {
-	outer, inner := slices.Sorted(slices.Values(o.Outer.Products)), slices.Sorted(slices.Values(o.Inner.Products))
-	return o.Outer == o.Inner || slices.Equal(outer, inner)
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool)
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 func (c *checker) checkOverlap(r *report) {

@@ -4,12 +4,10 @@ package preflight
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -128,97 +126,3 @@ func (c *checker) run(live bool) *Diagnosis {
 	result.Unchecked = c.unchecked
 	return result
 }
-
-// Levels of a finding.
-const (
-	levelOK      = "ok"
-	levelWarning = "warning"
-	levelError   = "error"
-)
-
-// Finding is the result of one check. It never quotes a secret.
-type Finding struct {
-	Level   string `json:"level"`
-	Check   string `json:"check"`
-	Subject string `json:"subject,omitempty"`
-	Message string `json:"message"`
-	Fix     string `json:"fix,omitempty"`
-}
-
-// report collects the findings of one check.
-type report struct {
-	check    string
-	findings []Finding
-}
-
-func (r *report) add(level, subject, fix, format string, args []any) {
-	r.findings = append(r.findings, Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix})
-}
-
-func (r *report) ok(subject, format string, args ...any) { r.add(levelOK, subject, "", format, args) }
-
-func (r *report) warn(subject, fix, format string, args ...any) {
-	r.add(levelWarning, subject, fix, format, args)
-}
-
-func (r *report) fail(subject, fix, format string, args ...any) {
-	r.add(levelError, subject, fix, format, args)
-}
-
-// orOK reports that all is well where nothing else was found.
-func (r *report) orOK(format string, args ...any) {
-	if len(r.findings) == 0 {
-		r.ok("", format, args...)
-	}
-}
-
-// Diagnosis is the outcome of `caddy axra check`.
-type Diagnosis struct {
-	Findings  []Finding `json:"findings"`
-	Unchecked []string  `json:"unchecked"` // what cannot be checked from here
-}
-
-// Errors counts the errors.
-func (d *Diagnosis) Errors() int { return d.count(levelError) }
-
-// Warnings counts the warnings.
-func (d *Diagnosis) Warnings() int { return d.count(levelWarning) }
-
-func (d *Diagnosis) count(level string) (count int) {
-	for _, finding := range d.Findings {
-		if finding.Level == level {
-			count++
-		}
-	}
-	return count
-}
-
-// WriteText writes the diagnosis for people, grouped by check, with each fix below its finding.
-func (d *Diagnosis) WriteText(out io.Writer) error {
-	check := ""
-	for _, finding := range d.Findings {
-		if finding.Check != check {
-			check = finding.Check
-			fmt.Fprintln(out, check)
-		}
-		subject := finding.Subject
-		if subject != "" {
-			subject += ": "
-		}
-		fmt.Fprintf(out, "  %-8s %s%s\n", finding.Level, subject, finding.Message)
-		if finding.Fix != "" {
-			fmt.Fprintf(out, "           fix: %s\n", finding.Fix)
-		}
-	}
-	if len(d.Unchecked) > 0 {
-		fmt.Fprintln(out, "not checked")
-	}
-	for _, note := range d.Unchecked {
-		fmt.Fprintf(out, "  -        %s\n", note)
-	}
-	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Errors(), d.Warnings())
-	return err
-}
-
-// resolve replaces the placeholders that are known without a request.
-func resolve(text string) string { return caddy.NewReplacer().ReplaceKnown(text, "") }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/caddy-axra/paywall/money"
 )
 
@@ -26,6 +28,31 @@ func (c *checker) checkSecrets(r *report) {
 	r.orOK("%d are set", len(c.Secrets))
 }
 
+// missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
+func missingSecrets(secrets []Secret) []Finding {
+	r := report{check: "secrets"}
+	for _, secret := range secrets {
+		switch path := secret.file(); {
+		case secret.Value != "":
+		case path != "":
+			r.fail(secret.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", path)
+		default:
+			r.fail(secret.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
+				"%s is empty in the environment of this command, which may differ from the service's", secret.Placeholder)
+		}
+	}
+	return r.findings
+}
+
+// file is where the secret is read from, "" for the environment.
+func (s Secret) file() string {
+	path, isFile := strings.CutPrefix(strings.TrimSuffix(s.Placeholder, "}"), "{file.")
+	if !isFile {
+		return ""
+	}
+	return path
+}
+
 // secret is the value of the first secret of a name.
 func (c *checker) secret(name string) string {
 	for _, secret := range c.Secrets {
@@ -37,10 +64,8 @@ func (c *checker) secret(name string) string {
 }
 
 func checkSecret(r *report, s Secret) {
-	if path, isFile := strings.CutPrefix(strings.TrimSuffix(s.Placeholder, "}"), "{file."); isFile && runtime.GOOS != "windows" {
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
-			r.warn(s.Name, "chmod 600 "+path, "%s can be read by every user of this machine", path)
-		}
+	if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+		r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
 	}
 	switch {
 	case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
@@ -54,10 +79,10 @@ func checkSecret(r *report, s Secret) {
 
 // worldOf is where a key or secret belongs, "" if that cannot be told.
 func worldOf(credential string) string {
-	switch _, kind, _ := strings.Cut(credential, "_"); {
-	case strings.HasPrefix(kind, "live_"):
+	switch {
+	case strings.HasPrefix(credential, "bk_live_"), strings.HasPrefix(credential, "bs_live_"):
 		return "live"
-	case strings.HasPrefix(kind, "test_"):
+	case strings.HasPrefix(credential, "bk_test_"), strings.HasPrefix(credential, "bs_test_"):
 		return "sandbox"
 	}
 	return ""
@@ -67,28 +92,25 @@ func (c *checker) isLive() bool { return worldOf(c.secret("api_key")) == "live" 
 
 // checkEndpoint compares key, secrets and endpoint. Caddy has refused what cannot work at all.
 func (c *checker) checkEndpoint(r *report) {
-	world := worldOf(c.secret("api_key"))
-	if c.secret("api_key") == "" {
+	key := c.secret("api_key")
+	if key == "" {
 		return
 	}
+	world := worldOf(key)
 	for _, secret := range c.Secrets {
-		other := worldOf(secret.Value)
-		if secret.Name == "webhook_secret" && strings.HasPrefix(secret.Value, "bs_") && world != "" && other != "" && other != world {
-			r.fail("webhook_secret", "take key and secret from the same page of Axra's dashboard",
+		if other := worldOf(secret.Value); world != "" && other != "" && other != world {
+			r.fail(secret.Name, "take key and secret from the same page of Axra's dashboard",
 				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, world)
 		}
 	}
-	host := c.Endpoint
-	if parsed, err := url.Parse(host); err == nil {
-		host = parsed.Host
-	}
+	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
 	switch {
 	case world == "sandbox":
-		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", host)
+		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
 	case !c.IsAxra:
-		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", host)
+		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
 	}
-	r.orOK("key, secrets and %s belong together", host)
+	r.orOK("key, secrets and %s belong together", endpoint.Host)
 }
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
@@ -96,11 +118,12 @@ func (c *checker) checkPrices(r *report) {
 	const fix = "set it in the environment of the service, or add --envfile FILE if it is there"
 	for _, p := range c.Pricing {
 		price := strings.TrimSpace(p.Amount + " " + p.Currency)
-		resolved := resolve(price)
+		resolved := caddy.NewReplacer().ReplaceKnown(price, "")
 		if unset := unsetIn(price); len(unset) > 0 {
 			r.fail(p.Subject, fix, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
 		} else if price != resolved && !strings.Contains(resolved, "{") {
-			if _, err := money.Parse(strings.TrimSpace(resolve(p.Amount)), strings.TrimSpace(resolve(p.Currency))); err != nil {
+			amount, currency, _ := strings.Cut(resolved, " ")
+			if _, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency)); err != nil {
 				r.fail(p.Subject, "write an amount and a currency there, such as 5.00 and usd", "the price %s: %v", price, err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
@@ -98,7 +99,7 @@ func hostsOf(around []caddyhttp.MatcherSets) []string {
 			}
 		}
 		for i, host := range hosts {
-			hosts[i] = strings.TrimSuffix(strings.ToLower(strings.ReplaceAll(resolve(host), "*", sample)), ".")
+			hosts[i] = strings.TrimSuffix(strings.ToLower(strings.ReplaceAll(caddy.NewReplacer().ReplaceKnown(host, ""), "*", sample)), ".")
 		}
 		if hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" || host == sample }); len(hosts) > 0 {
 			return hosts
@@ -138,38 +139,38 @@ func samplesOf(pattern string) []string {
 // maxSamples bounds how many requests are traced for a site.
 const maxSamples = 2000
 
-// samples are paths for every pattern in the site: as it is, behind the prefixes that are stripped, and, where it begins
-// with a star, in every folder.
+// samples are paths for every pattern in the site: as it is, behind each prefix that is stripped, and, if it begins with
+// a star, in every folder.
 func (s *site) samples() []string {
-	var names, prefixes []string
+	names, prefixes, folders := []string{}, []string{}, []string{}
 	for _, at := range s.locations {
 		names = append(names, at.samples()...)
-		if r, ok := at.handler.(*rewrite.Rewrite); ok {
-			prefixes = append(prefixes, strippedBy(r)...)
+		prefixes = append(prefixes, at.strippedPrefixes()...)
+	}
+	names = append(names, "/"+sample, "/")
+	for _, name := range names {
+		if folder, isFolder := strings.CutSuffix(name, "/"); isFolder {
+			folders = append(folders, folder)
 		}
 	}
-	names = distinct(append(names, "/"+sample, "/"))
 	all := slices.Clone(names)
-	for _, name := range names {
-		for _, prefix := range distinct(prefixes) {
-			all = append(all, prefix+name)
+	for _, name := range distinct(names) {
+		around := prefixes
+		if strings.HasPrefix(name, "/"+sample+".") {
+			around = slices.Concat(prefixes, folders)
 		}
-		if !strings.HasPrefix(name, "/"+sample+".") {
-			continue
-		}
-		for _, folder := range names {
-			if strings.HasSuffix(folder, "/") {
-				all = append(all, folder+name[1:])
-			}
+		for _, folder := range distinct(around) {
+			all = append(all, folder+name)
 		}
 	}
 	all = distinct(all)
 	return all[:min(len(all), maxSamples)]
 }
 
-// strippedBy is the prefix that handle_path and `uri strip_prefix` remove.
-func strippedBy(r *rewrite.Rewrite) []string {
-	if r.StripPathPrefix == "" || strings.Contains(r.StripPathPrefix, "{") {
+// strippedPrefixes is the prefix that handle_path or `uri strip_prefix` removes, if the handler is one of them.
+func (l *location) strippedPrefixes() []string {
+	r, ok := l.handler.(*rewrite.Rewrite)
+	if !ok || r.StripPathPrefix == "" || strings.Contains(r.StripPathPrefix, "{") {
 		return nil
 	}
 	return []string{"/" + strings.Trim(r.StripPathPrefix, "/")}

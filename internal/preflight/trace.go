@@ -176,7 +176,7 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 		}
 		return true
 	}
-	switch name := nameOf(handler); name {
+	switch name := caddy.GetModuleName(handler); name {
 	case "static_response", "error", "axra_webhook", "axra_jwks", "metrics", "acme_server", "copy_response":
 		return true
 	case "templates", "encode", "push", "request_body", "tracing", "log_append", "intercept", "copy_response_headers", "timeouts":
@@ -188,14 +188,6 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 		}
 	}
 	return false
-}
-
-// nameOf is the name of a handler module, such as static_response.
-func nameOf(handler caddyhttp.MiddlewareHandler) string {
-	if module, ok := handler.(caddy.Module); ok {
-		return strings.TrimPrefix(string(module.CaddyModule().ID), "http.handlers.")
-	}
-	return ""
 }
 
 // isFree reports whether anybody gets the answer.
@@ -210,10 +202,10 @@ func (t *trace) answerer() string {
 		return "nothing"
 	case t.redirects():
 		return "redir"
-	case nameOf(t.answer) == "static_response":
+	case caddy.GetModuleName(t.answer) == "static_response":
 		return "respond"
 	}
-	return nameOf(t.answer)
+	return caddy.GetModuleName(t.answer)
 }
 
 func (t *trace) redirects() bool {
