@@ -12,10 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
-
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
@@ -51,8 +47,8 @@ func (c *checker) checkFiles(r *report) {
 	if len(c.Gates) == 0 {
 		return
 	}
-	roots, servesFiles := c.roots()
-	if !servesFiles {
+	roots := c.roots()
+	if len(roots) == 0 {
 		c.note("what an application behind the gates answers under other addresses")
 		return
 	}
@@ -78,20 +74,17 @@ func (c *checker) checkFiles(r *report) {
 	r.orOK("%d files were requested by all their addresses: none that is sold is free", s.count)
 }
 
-// roots are the folders that file servers serve.
-func (c *checker) roots() (roots []string, servesFiles bool) {
-	for _, server := range handlers[*fileserver.FileServer](c.sites) {
-		servesFiles = true
-		roots = append(roots, server.Root)
+// roots are the folders of the file servers that answer.
+func (c *checker) roots() []string {
+	var roots []string
+	for _, site := range c.sites {
+		for _, t := range site.traces(http.MethodGet) {
+			if t.root != "" {
+				roots = append(roots, t.root)
+			}
+		}
 	}
-	for _, vars := range handlers[*caddyhttp.VarsMiddleware](c.sites) {
-		root, _ := (*vars)["root"].(string)
-		roots = append(roots, root)
-	}
-	for i, root := range roots {
-		roots[i] = caddy.NewReplacer().ReplaceKnown(root, "")
-	}
-	return slices.DeleteFunc(distinct(roots), func(root string) bool { return root == "" || strings.Contains(root, "{") }), servesFiles
+	return distinct(roots)
 }
 
 // walk asks for everything in a folder. It follows links to folders, but not in circles.
@@ -263,11 +256,8 @@ func (l *location) singlePages() []string {
 // reportIdle reports gates before a file server that cover none of its files.
 func (s *fileSearch) reportIdle(r *report) {
 	for at, gate := range handlers[*Gate](s.sites) {
-		isBeforeFiles := slices.ContainsFunc(at.traces(), func(t *trace) bool {
-			_, ok := t.answer.(*fileserver.FileServer)
-			return ok && slices.Contains(t.gates, gate)
-		})
-		if isBeforeFiles && !s.covering[gate] {
+		t := at.find(http.MethodGet, func(t *trace) bool { return t.isFile() && slices.Contains(t.gates, gate) })
+		if t != nil && !s.covering[gate] {
 			s.covering[gate] = true
 			r.warn(gate.subject(), "correct the path of the gate, or `root`", "no file is behind it")
 		}

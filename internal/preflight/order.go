@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
@@ -21,60 +20,41 @@ const (
 // checkOrder finds gates that come too late.
 func (c *checker) checkOrder(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		isReached := slices.ContainsFunc(at.traces(), func(t *trace) bool { return slices.Contains(t.gates, gate) })
+		if at.behind(gate) == nil {
+			c.explainUnreached(r, at, gate)
+			continue
+		}
 		told := make(map[string]bool)
-		for _, t := range at.traces() {
+		for _, t := range at.traces(http.MethodGet) {
 			name := t.answerer()
-			switch {
-			case t.isGated() || !slices.Contains(t.shadows, any(gate)) || told[name], !isReached && len(told) > 0:
+			if !slices.Contains(t.shadows, any(gate)) || !t.isFree() || t.redirects() || t.describe(t.answer) != nil || told[name] {
 				continue
-			case !isReached:
-				r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, name)
-			case !t.isFree() || t.redirects() || t.isPublic():
-				continue
-			case t.servesContent():
-				r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", name, at.host, t.path)
-			default:
-				r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
-					"%s answers %s%s before it", name, at.host, t.path)
 			}
 			told[name] = true
-		}
-		if !isReached && len(told) == 0 {
-			c.explainUnreached(r, at, gate)
+			if _, isProxy := t.answer.(*reverseproxy.Handler); isProxy || t.isFile() {
+				r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", name, at.host, t.path)
+				continue
+			}
+			r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
+				"%s answers %s%s before it", name, at.host, t.path)
 		}
 	}
 	r.orOK("every gate comes before what it protects")
 }
 
-// servesContent reports whether the answer may hold what is sold.
-func (t *trace) servesContent() bool {
-	switch t.answer.(type) {
-	case *fileserver.FileServer, *reverseproxy.Handler:
-		return true
-	}
-	return false
-}
-
-// isPublic reports whether a handler of the plugin answers that nobody pays for.
-func (t *trace) isPublic() bool {
-	switch t.describe(t.answer).(type) {
-	case *Webhook, *KeySet:
-		return true
-	}
-	return false
-}
-
 // explainUnreached is about a gate that no sample reaches.
 func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
-	path := append(at.samples(), "/"+sample)[0]
+	t := at.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.shadows, any(gate)) })
+	if t == nil {
+		t = at.trace(http.MethodGet, append(at.samples(), "/"+sample)[0])
+	}
 	switch {
 	case !at.isPathOnly():
 		c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
-	case !at.matches(http.MethodGet, path):
-		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, path)
+	case !at.matches(t.original()):
+		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
 	default:
-		r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, path, at.trace(http.MethodGet, path).answerer())
+		r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
 	}
 }
 
@@ -93,7 +73,7 @@ func overlaps(sites []*site) []Overlap {
 	var found []Overlap
 	told := make(map[[2]*Gate]bool)
 	for _, site := range sites {
-		for _, t := range site.traces() {
+		for _, t := range site.traces(http.MethodGet) {
 			for n := 1; n < len(t.gates); n++ {
 				outer, inner := t.gates[n-1], t.gates[n]
 				if !told[[2]*Gate{outer, inner}] && !maps.Equal(setOf(outer.Products), setOf(inner.Products)) {
@@ -125,11 +105,10 @@ func (c *checker) checkOverlap(r *report) {
 // checkCaches finds what could store a paid page and serve it to others.
 func (c *checker) checkCaches(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		first := slices.IndexFunc(at.traces(), func(t *trace) bool { return slices.Contains(t.gates, gate) })
-		if first < 0 {
+		t := at.behind(gate)
+		if t == nil {
 			continue
 		}
-		t := at.traces()[first]
 		if len(t.caches) > 0 {
 			r.warn(gate.subject(), "write `order "+t.caches[0]+" after axra_paywall` in the global options, or put it behind the gate in a `route`",
 				"%s stands before it: paid pages stay private only as long as it respects `Cache-Control: private`", t.caches[0])

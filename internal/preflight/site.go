@@ -18,7 +18,7 @@ type site struct {
 	host      string // "" for any
 	locations []*location
 	describe  func(caddyhttp.MiddlewareHandler) any
-	known     []*trace
+	known     map[string][]*trace // by method
 }
 
 // location is where a handler stands in a site.
@@ -45,7 +45,7 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 			}
 			for _, host := range hostsOf(matchers) {
 				if byHost[host] == nil {
-					byHost[host] = &site{server: servers[name], host: host, describe: describe}
+					byHost[host] = &site{server: servers[name], host: host, describe: describe, known: make(map[string][]*trace)}
 					sites = append(sites, byHost[host])
 				}
 				byHost[host].locations = append(byHost[host].locations, &location{byHost[host], described, matchers})
@@ -176,14 +176,29 @@ func (l *location) strippedPrefixes() []string {
 	return []string{"/" + strings.Trim(r.StripPathPrefix, "/")}
 }
 
-// traces are those of all samples of the site.
-func (s *site) traces() []*trace {
-	if s.known == nil {
+// traces are those of requests for all samples of the site.
+func (s *site) traces(method string) []*trace {
+	if s.known[method] == nil {
 		for _, path := range s.samples() {
-			s.known = append(s.known, s.trace(http.MethodGet, path))
+			s.known[method] = append(s.known[method], s.trace(method, path))
 		}
 	}
-	return s.known
+	return s.known[method]
+}
+
+// find returns the first request that a condition is true of, nil if there is none.
+func (s *site) find(method string, is func(*trace) bool) *trace {
+	for _, t := range s.traces(method) {
+		if is(t) {
+			return t
+		}
+	}
+	return nil
+}
+
+// behind returns the first request that a gate covers before anything answers.
+func (s *site) behind(gate *Gate) *trace {
+	return s.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.gates, gate) })
 }
 
 // samples are paths for all patterns around the handler, its own first.
@@ -212,11 +227,10 @@ func (l *location) isPathOnly() bool {
 // takesAll reports whether the handler gets all requests of the site.
 func (l *location) takesAll() bool { return l.isPathOnly() && len(l.samples()) == 0 }
 
-// matches reports whether all matchers around the handler match a path.
-func (l *location) matches(method, path string) bool {
-	request := NewRequest(l.server, method, l.host, path)
+// matches reports whether all matchers around the handler match a request.
+func (l *location) matches(r *http.Request) bool {
 	return !slices.ContainsFunc(l.matchers, func(sets caddyhttp.MatcherSets) bool {
-		match, err := sets.AnyMatchWithError(request)
+		match, err := sets.AnyMatchWithError(r)
 		return err != nil || !match
 	})
 }

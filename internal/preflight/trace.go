@@ -27,7 +27,8 @@ type trace struct {
 	gates   []*Gate // that cover it, before anything answers
 	refused bool    // by a gate, as ambiguous
 	answer  caddyhttp.MiddlewareHandler
-	file    string // that the answering file server has; a folder where it lists names
+	root    string // of the file server
+	file    string // that it has for the request; a folder where it lists names
 	served  bool   // to anybody: a file server may also hide the file, or redirect
 	shadows []any  // gates and webhooks that come after the answer, and would take the request
 
@@ -48,6 +49,11 @@ func (s *site) trace(method, path string) *trace {
 	t := &trace{site: s, path: path, request: NewRequest(s.server, method, s.host, path), groups: make(map[string]bool)}
 	t.follow(s.server.Routes)
 	return t
+}
+
+// original is the request as it was sent.
+func (t *trace) original() *http.Request {
+	return NewRequest(t.server, t.request.Method, t.host, t.path)
 }
 
 // NewRequest is an anonymous visitor's request, prepared as Caddy does for its routes.
@@ -190,6 +196,12 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 	return false
 }
 
+// isFile reports whether a file server answers.
+func (t *trace) isFile() bool {
+	_, ok := t.answer.(*fileserver.FileServer)
+	return ok
+}
+
 // isFree reports whether anybody gets the answer.
 func (t *trace) isFree() bool { return !t.isGated() && t.answer != nil && len(t.guards) == 0 }
 
@@ -216,7 +228,8 @@ func (t *trace) redirects() bool {
 // fileOf is the file that a file server would serve, or the folder whose names it would list, "" for none.
 func (t *trace) fileOf(server *fileserver.FileServer) string {
 	replacer, _ := t.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	name := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(replacer.ReplaceAll(server.Root, "."), t.request.URL.Path), "/")
+	t.root = replacer.ReplaceAll(server.Root, ".")
+	name := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(t.root, t.request.URL.Path), "/")
 	info, err := os.Stat(name)
 	if err != nil {
 		return ""

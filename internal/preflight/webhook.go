@@ -115,22 +115,16 @@ func (c *checker) checkDelivery(r *report, at *location, webhook *Webhook) strin
 		r.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so it answers every request of the site")
 		return ""
 	}
-	var delivery *trace
-	for _, path := range at.site.samples() {
-		t := at.trace(http.MethodPost, path)
-		isReached := t.answer != nil && t.describe(t.answer) == any(webhook)
-		if isReached || delivery == nil && slices.Contains(t.shadows, any(webhook)) {
-			delivery = t
-		}
-		if isReached {
-			break
-		}
+	delivery := at.find(http.MethodPost, func(t *trace) bool { return t.describe(t.answer) == any(webhook) })
+	if delivery == nil {
+		delivery = at.find(http.MethodPost, func(t *trace) bool { return slices.Contains(t.shadows, any(webhook)) })
 	}
-	if delivery == nil && !at.isPathOnly() {
+	switch {
+	case delivery != nil:
+	case !at.isPathOnly():
 		c.note("whether the webhook of %s is reached: not all matchers before it are about paths", at.host)
 		return ""
-	}
-	if delivery == nil {
+	default:
 		delivery = at.trace(http.MethodPost, at.samples()[0])
 	}
 	c.explainDelivery(r, at, webhook, delivery)
@@ -143,14 +137,13 @@ func (c *checker) checkDelivery(r *report, at *location, webhook *Webhook) strin
 func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *trace) {
 	const first = "write `axra_webhook` at the level of the site, outside `route` and `handle`, where it comes first"
 	subject := at.host + t.path
-	isReached := t.answer != nil && t.describe(t.answer) == any(webhook)
 	switch {
 	case t.isGated():
 		r.fail(subject, first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 	case len(t.guards) > 0:
 		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
-	case isReached:
-	case !at.matches(http.MethodPost, t.path):
+	case t.describe(t.answer) == any(webhook):
+	case !at.matches(t.original()):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")
 	case t.redirects():
 		r.fail(subject, first+", or exempt its path from the redirect", "a redirect answers before the webhook, and deliveries do not follow redirects")
