@@ -116,5 +116,6 @@ func (h *Handler) describe() *preflight.Gate {
 		gate.Products = append(gate.Products, sale.pass)
 		gate.HasLinks = gate.HasLinks || sale.Devices != 1
 	}
+	slices.Sort(gate.Products)
 	return gate
 }

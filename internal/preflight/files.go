@@ -139,11 +139,7 @@ func addressesOf(file string) []string {
 // ask notes whether a gate covers the files that addresses lead to.
 func (s *fileSearch) ask(addresses []string) {
 	for _, at := range s.sites {
-		prefixes := []string{""}
-		for _, location := range at.locations {
-			prefixes = append(prefixes, location.strippedPrefixes()...)
-		}
-		for _, prefix := range distinct(prefixes) {
+		for _, prefix := range append(at.strippedPrefixes(), "") {
 			for _, address := range addresses {
 				s.record(at.trace(http.MethodGet, prefix+address))
 			}

@@ -18,18 +18,18 @@ const serverTimeout = 3 * time.Second
 
 // checkLedger looks at where the ledger is. It opens no file, and only reads from a server.
 func (c *checker) checkLedger(r *report) {
-	switch at := c.Ledger; {
-	case at.URL != "":
+	at := c.Ledger
+	if at.URL != "" {
 		c.checkServer(r, at.URL, at.Location)
-	default:
-		if !at.Named {
-			c.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of whoever runs Caddy, here %s", at.Path)
-		}
-		if os.Geteuid() == 0 {
-			c.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(at.Path))
-		}
-		checkLedgerFile(r, at.Path)
+		return
 	}
+	if !at.Named {
+		c.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of whoever runs Caddy, here %s", at.Path)
+	}
+	if os.Geteuid() == 0 {
+		c.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(at.Path))
+	}
+	checkLedgerFile(r, at.Path)
 }
 
 func (c *checker) checkServer(r *report, url, location string) {
@@ -94,10 +94,8 @@ func checkLedgerFile(r *report, path string) {
 	switch {
 	case isNew && isWritable(existing):
 		r.ok(path, "new: it does not exist yet, and Caddy creates it when it starts. If there should be purchases, the path is wrong")
-	case !isNew:
-		if len(r.findings) == 0 {
-			r.ok(path, "it exists, and can be read and written")
-		}
+	case len(r.findings) == 0:
+		r.ok(path, "it exists, and can be read and written")
 	}
 }
 

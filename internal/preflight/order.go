@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
 	switch {
 	case !at.isPathOnly():
 		c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
-	case !at.matches(t.original()):
+	case !at.matches(http.MethodGet, t.path):
 		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
 	default:
 		r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
@@ -76,7 +75,7 @@ func overlaps(sites []*site) []Overlap {
 		for _, t := range site.traces(http.MethodGet) {
 			for n := 1; n < len(t.gates); n++ {
 				outer, inner := t.gates[n-1], t.gates[n]
-				if !told[[2]*Gate{outer, inner}] && !maps.Equal(setOf(outer.Products), setOf(inner.Products)) {
+				if !told[[2]*Gate{outer, inner}] && !slices.Equal(outer.Products, inner.Products) {
 					told[[2]*Gate{outer, inner}] = true
 					found = append(found, Overlap{outer, inner, t.host, t.path})
 				}
@@ -84,14 +83,6 @@ func overlaps(sites []*site) []Overlap {
 		}
 	}
 	return found
-}
-
-func setOf(names []string) map[string]bool {
-	set := make(map[string]bool)
-	for _, name := range names {
-		set[name] = true
-	}
-	return set
 }
 
 func (c *checker) checkOverlap(r *report) {

@@ -56,7 +56,7 @@ type Gate struct {
 	Name     string
 	Matchers caddyhttp.MatcherSets
 	SiteURL  string
-	Products []string
+	Products []string // sorted
 	// HasLinks reports that whoever reads a visitor's address can use the purchase.
 	HasLinks bool
 	// Covers reports whether a request is the gate's business, and whether it is refused as ambiguous.

@@ -142,38 +142,38 @@ const maxSamples = 2000
 // samples are paths for every pattern in the site: as it is, behind each prefix that is stripped, and, if it begins with
 // a star, in every folder.
 func (s *site) samples() []string {
-	names, prefixes, folders := []string{}, []string{}, []string{}
+	var names, folders []string
 	for _, at := range s.locations {
 		names = append(names, at.samples()...)
-		prefixes = append(prefixes, at.strippedPrefixes()...)
 	}
-	names = append(names, "/"+sample, "/")
+	names = distinct(append(names, "/"+sample, "/"))
 	for _, name := range names {
 		if folder, isFolder := strings.CutSuffix(name, "/"); isFolder {
 			folders = append(folders, folder)
 		}
 	}
-	all := slices.Clone(names)
-	for _, name := range distinct(names) {
+	all, prefixes := slices.Clone(names), s.strippedPrefixes()
+	for _, name := range names {
 		around := prefixes
 		if strings.HasPrefix(name, "/"+sample+".") {
 			around = slices.Concat(prefixes, folders)
 		}
-		for _, folder := range distinct(around) {
+		for _, folder := range around {
 			all = append(all, folder+name)
 		}
 	}
-	all = distinct(all)
 	return all[:min(len(all), maxSamples)]
 }
 
-// strippedPrefixes is the prefix that handle_path or `uri strip_prefix` removes, if the handler is one of them.
-func (l *location) strippedPrefixes() []string {
-	r, ok := l.handler.(*rewrite.Rewrite)
-	if !ok || r.StripPathPrefix == "" || strings.Contains(r.StripPathPrefix, "{") {
-		return nil
+// strippedPrefixes are what handle_path and `uri strip_prefix` remove.
+func (s *site) strippedPrefixes() []string {
+	var prefixes []string
+	for _, at := range s.locations {
+		if r, ok := at.handler.(*rewrite.Rewrite); ok && r.StripPathPrefix != "" && !strings.Contains(r.StripPathPrefix, "{") {
+			prefixes = append(prefixes, "/"+strings.Trim(r.StripPathPrefix, "/"))
+		}
 	}
-	return []string{"/" + strings.Trim(r.StripPathPrefix, "/")}
+	return distinct(prefixes)
 }
 
 // traces are those of requests for all samples of the site.
@@ -227,8 +227,9 @@ func (l *location) isPathOnly() bool {
 // takesAll reports whether the handler gets all requests of the site.
 func (l *location) takesAll() bool { return l.isPathOnly() && len(l.samples()) == 0 }
 
-// matches reports whether all matchers around the handler match a request.
-func (l *location) matches(r *http.Request) bool {
+// matches reports whether all matchers around the handler match a path.
+func (l *location) matches(method, path string) bool {
+	r := NewRequest(l.server, method, l.host, path)
 	return !slices.ContainsFunc(l.matchers, func(sets caddyhttp.MatcherSets) bool {
 		match, err := sets.AnyMatchWithError(r)
 		return err != nil || !match

@@ -51,11 +51,6 @@ func (s *site) trace(method, path string) *trace {
 	return t
 }
 
-// original is the request as it was sent.
-func (t *trace) original() *http.Request {
-	return NewRequest(t.server, t.request.Method, t.host, t.path)
-}
-
 // NewRequest is an anonymous visitor's request, prepared as Caddy does for its routes.
 func NewRequest(server *caddyhttp.Server, method, host, path string) *http.Request {
 	address := &url.URL{Path: path}

@@ -3,91 +3,10 @@ package preflight
 import (
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 )
-
-// checkAddresses finds out where visitors return to after the checkout.
-func (c *checker) checkAddresses(r *report) {
-	if c.StartError != nil {
-		r.fail("", "", "Caddy would not start: %s", c.StartError) // it names the fix
-		return
-	}
-	if len(c.Gates) == 0 {
-		r.warn("", "add `axra_paywall /premium/* { price 5.00 usd }` to a site, unless this Caddy only receives webhooks", "there is no gate")
-	}
-	seen := make(map[string]bool)
-	for at, gate := range handlers[*Gate](c.sites) {
-		origin := c.originOf(at.site, gate.SiteURL)
-		if key := origin + "\n" + at.host; !seen[key] {
-			seen[key] = true
-			c.checkOrigin(r, at.site, origin, gate.SiteURL != "" || c.SiteURL != "" && at.host == "")
-		}
-	}
-	r.orOK("visitors return by https to a host that the configuration names")
-}
-
-// originOf is the public address of a site, where a gate's site_url may name another.
-func (c *checker) originOf(s *site, siteURL string) string {
-	switch {
-	case siteURL != "":
-		return siteURL
-	case s.host == "":
-		return c.SiteURL
-	}
-	return c.Origin(s.server, s.host)
-}
-
-func (c *checker) checkOrigin(r *report, s *site, origin string, isConfigured bool) {
-	host := hostname(origin)
-	switch {
-	case isLoopback(host) && c.isLive():
-		r.fail(origin, "give the site its public host name, or set `site_url https://…`", "the key is live, and visitors are sent back to this machine")
-		return
-	case isLoopback(host):
-		r.warn(origin, "before going live, give the site its public host name", "only this machine can buy there")
-		return
-	}
-	if isConfigured && s.host != "" && s.host != host {
-		r.warn(origin, "make sure that whatever serves it passes requests on to "+s.host+", or correct site_url",
-			"visitors of %s are sent back to another host", s.host)
-	}
-	if len(s.server.TLSConnPolicies) > 0 {
-		return
-	}
-	if !isConfigured && c.SiteURL == "" {
-		r.warn(s.host, "remove `http://` from the site address, so that Caddy gets a certificate; behind a proxy that handles TLS, set `site_url "+origin+"`",
-			"it is served over plain HTTP, but visitors are sent back to %s, since the cookies need https", origin)
-	}
-	if !c.proxied[s.server] {
-		r.warn(origin, "name the proxy in the global option `servers { trusted_proxies static 10.0.0.0/8 }`",
-			"something in front handles TLS, and no trusted_proxies are set: all visitors would share one limit_per_client")
-	}
-}
-
-func hostname(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return parsed.Hostname()
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
-}
-
-// isPrivate reports whether Axra cannot reach a host.
-func isPrivate(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsPrivate() || addr.IsLoopback()
-	}
-	return isLoopback(host) || !strings.Contains(host, ".") ||
-		slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".test"}, func(end string) bool { return strings.HasSuffix(host, end) })
-}
 
 // checkWebhooks follows deliveries to the webhooks.
 func (c *checker) checkWebhooks(r *report) {
@@ -143,7 +62,7 @@ func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *
 	case len(t.guards) > 0:
 		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
 	case t.describe(t.answer) == any(webhook):
-	case !at.matches(t.original()):
+	case !at.matches(http.MethodPost, t.path):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")
 	case t.redirects():
 		r.fail(subject, first+", or exempt its path from the redirect", "a redirect answers before the webhook, and deliveries do not follow redirects")
