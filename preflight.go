@@ -3,7 +3,6 @@ package paywall
 import (
 	"cmp"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,10 +58,6 @@ func (a *App) describe() *preflight.Config {
 		},
 		StartError: a.checkGates(),
 		Describe:   describer(),
-		Origin: func(server *caddyhttp.Server, host string) string {
-			ports := append(listenPorts(server), "")
-			return origin(preflight.NewRequest(server, http.MethodGet, host, "/"), host, ports[0])
-		},
 	}
 	for name, offer := range a.Passes {
 		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
@@ -89,12 +84,12 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 		switch h := handler.(type) {
 		case *Handler:
 			if gates[h] == nil {
-				gates[h] = h.describe()
+				gates[h] = &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst}
 			}
 			return gates[h]
 		case *Webhook:
 			if webhooks[h] == nil {
-				webhooks[h] = &preflight.Webhook{Matchers: h.matcher.sets}
+				webhooks[h] = &preflight.Webhook{Matchers: h.matcher.Sets()}
 			}
 			return webhooks[h]
 		case *JWKS:
@@ -102,20 +97,4 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 		}
 		return nil
 	}
-}
-
-func (h *Handler) describe() *preflight.Gate {
-	gate := &preflight.Gate{
-		Name: h.label(), Matchers: h.matcher.sets, SiteURL: h.siteURL, HasLinks: h.Links != nil || h.Claim != "",
-		Covers: func(r *http.Request) (isCovered, isRefused bool) {
-			found, err := h.matcher.coverage(r)
-			return err == nil && found == covered, err != nil || found == ambiguous
-		},
-	}
-	for _, sale := range h.sales {
-		gate.Products = append(gate.Products, sale.pass)
-		gate.HasLinks = gate.HasLinks || sale.Devices != 1
-	}
-	slices.Sort(gate.Products)
-	return gate
 }

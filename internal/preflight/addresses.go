@@ -1,10 +1,12 @@
 package preflight
 
 import (
+	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // checkAddresses finds out where visitors return to after the checkout.
@@ -35,16 +37,17 @@ func (c *checker) originOf(s *site, siteURL string) string {
 	case s.host == "":
 		return c.SiteURL
 	}
-	return c.Origin(s.server, s.host)
+	ports := append(gate.ListenPorts(s.server), "")
+	return gate.OriginOf(NewRequest(s.server, http.MethodGet, s.host, "/"), s.host, ports[0])
 }
 
 func (c *checker) checkOrigin(r *report, s *site, origin string, isConfigured bool) {
-	host := hostname(origin)
+	host := gate.HostOf(origin)
 	switch {
-	case isLoopback(host) && c.isLive():
+	case gate.IsLoopback(host) && c.isLive():
 		r.fail(origin, "give the site its public host name, or set `site_url https://…`", "the key is live, and visitors are sent back to this machine")
 		return
-	case isLoopback(host):
+	case gate.IsLoopback(host):
 		r.warn(origin, "before going live, give the site its public host name", "only this machine can buy there")
 		return
 	}
@@ -65,24 +68,11 @@ func (c *checker) checkOrigin(r *report, s *site, origin string, isConfigured bo
 	}
 }
 
-func hostname(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return parsed.Hostname()
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.IsLoopback()
-}
-
 // isPrivate reports whether Axra cannot reach a host.
 func isPrivate(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsPrivate() || addr.IsLoopback()
 	}
-	return isLoopback(host) || !strings.Contains(host, ".") ||
+	return gate.IsLoopback(host) || !strings.Contains(host, ".") ||
 		slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".test"}, func(end string) bool { return strings.HasSuffix(host, end) })
 }

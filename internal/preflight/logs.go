@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
@@ -16,7 +17,7 @@ import (
 func (c *checker) checkLogs(r *report) {
 	told := make(map[string]bool)
 	for at, gate := range handlers[*Gate](c.sites) {
-		if !gate.HasLinks || told[at.host] {
+		if !gate.givesAddresses() || told[at.host] {
 			continue
 		}
 		if field := c.loggedSecret(loggersOf(at.server.Logs, at.host)); field != "" {
@@ -26,6 +27,11 @@ func (c *checker) checkLogs(r *report) {
 		}
 	}
 	r.orOK("no log keeps an address that opens a purchase")
+}
+
+// givesAddresses reports whether whoever reads a visitor's address can use the purchase.
+func (g *Gate) givesAddresses() bool {
+	return g.HasLinks || g.Takeover || slices.ContainsFunc(g.Products, func(p *gate.Product) bool { return p.Config.Devices != 1 })
 }
 
 // loggersOf names the loggers of requests for a host, as Caddy chooses them.

@@ -8,6 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // Fixes that several findings name.
@@ -75,7 +77,7 @@ func overlaps(sites []*site) []Overlap {
 		for _, t := range site.traces(http.MethodGet) {
 			for n := 1; n < len(t.gates); n++ {
 				outer, inner := t.gates[n-1], t.gates[n]
-				if !told[[2]*Gate{outer, inner}] && !slices.Equal(outer.Products, inner.Products) {
+				if !told[[2]*Gate{outer, inner}] && !outer.sellsSameAs(inner) {
 					told[[2]*Gate{outer, inner}] = true
 					found = append(found, Overlap{outer, inner, t.host, t.path})
 				}
@@ -83,6 +85,11 @@ func overlaps(sites []*site) []Overlap {
 		}
 	}
 	return found
+}
+
+func (g *Gate) sellsSameAs(other *Gate) bool {
+	return len(g.Products) == len(other.Products) &&
+		!slices.ContainsFunc(g.Products, func(p *gate.Product) bool { return other.Product(p.Name) == nil })
 }
 
 func (c *checker) checkOverlap(r *report) {

@@ -4,13 +4,13 @@ package preflight
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/session"
 )
 
@@ -29,9 +29,7 @@ type Config struct {
 	StartError error
 	// Describe returns the *Gate, *Webhook or *KeySet of a handler, nil for a handler of others.
 	Describe func(caddyhttp.MiddlewareHandler) any
-	// Origin is the public address of a host of a server.
-	Origin func(server *caddyhttp.Server, host string) string
-	Now    func() time.Time
+	Now      func() time.Time
 }
 
 // Secret is a secret as configured, such as {env.AXRA_API_KEY}, and its value.
@@ -53,14 +51,10 @@ type Pricing struct {
 
 // Gate describes an axra_paywall handler.
 type Gate struct {
+	*gate.Gate
 	Name     string
-	Matchers caddyhttp.MatcherSets
 	SiteURL  string
-	Products []string // sorted
-	// HasLinks reports that whoever reads a visitor's address can use the purchase.
-	HasLinks bool
-	// Covers reports whether a request is the gate's business, and whether it is refused as ambiguous.
-	Covers func(*http.Request) (covered, refused bool)
+	Takeover bool // another browser may take over a checkout
 }
 
 func (g *Gate) subject() string { return "gate " + g.Name }

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // site is a host name of a server.
@@ -37,7 +38,7 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 			described := describe(handler)
 			switch kind := described.(type) {
 			case *Gate:
-				matchers = append(slices.Clip(matchers), kind.Matchers)
+				matchers = append(slices.Clip(matchers), kind.Matcher.Sets())
 			case *Webhook:
 				matchers = append(slices.Clip(matchers), kind.Matchers)
 			case nil:
@@ -92,16 +93,11 @@ func handlers[T any](sites []*site) iter.Seq2[*location, T] {
 // hostsOf are the host names that the innermost host matcher names. A star is replaced by a name.
 func hostsOf(around []caddyhttp.MatcherSets) []string {
 	for _, sets := range slices.Backward(around) {
-		var hosts []string
-		for matcher := range each(sets) {
-			if m, ok := matcher.(*caddyhttp.MatchHost); ok {
-				hosts = append(hosts, *m...)
-			}
-		}
+		hosts := gate.HostsOf(sets)
 		for i, host := range hosts {
-			hosts[i] = strings.TrimSuffix(strings.ToLower(strings.ReplaceAll(caddy.NewReplacer().ReplaceKnown(host, ""), "*", sample)), ".")
+			hosts[i] = strings.ReplaceAll(host, "*", sample)
 		}
-		if hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" || host == sample }); len(hosts) > 0 {
+		if len(hosts) > 0 {
 			return hosts
 		}
 	}

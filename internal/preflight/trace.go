@@ -16,6 +16,8 @@ import (
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // trace is what one request meets on its way through the routes of a server. Caddy's own matchers are asked, and
@@ -140,19 +142,20 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 	return false
 }
 
-func (t *trace) meetGate(gate *Gate) (ended bool) {
-	covered, refused := gate.Covers(t.request)
+func (t *trace) meetGate(at *Gate) (ended bool) {
+	found, err := at.Matcher.Coverage(t.request)
 	switch {
 	case t.answer != nil:
-		if covered {
-			t.shadows = append(t.shadows, gate)
+		if err == nil && found == gate.Covered {
+			t.shadows = append(t.shadows, at)
 		}
 		return false
-	case covered:
-		t.gates = append(t.gates, gate)
+	case err != nil || found == gate.Ambiguous:
+		t.refused = true
+	case found == gate.Covered:
+		t.gates = append(t.gates, at)
 	}
-	t.refused = refused
-	return refused
+	return t.refused
 }
 
 // answers reports whether a handler answers the request, and notes what it does otherwise.

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // checkWebhooks follows deliveries to the webhooks.
@@ -72,12 +74,12 @@ func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *
 	for _, name := range t.unknown {
 		c.note("whether the handler %s lets Axra's deliveries to %s pass", name, subject)
 	}
-	if isLoopback(hostname(c.Endpoint)) {
+	if endpoint, err := url.Parse(c.Endpoint); err == nil && gate.IsLoopback(endpoint.Hostname()) {
 		return // a sandbox on this machine
 	}
 	origin := c.webhookOrigin(at)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"))
-	switch host := hostname(origin); {
+	switch host := gate.HostOf(origin); {
 	case origin == "":
 		c.note("the public address of the webhook: its site has no host name")
 	case isPrivate(host):
@@ -89,9 +91,9 @@ func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *
 
 // webhookOrigin is the public address of a webhook's site, as a gate there knows it.
 func (c *checker) webhookOrigin(at *location) string {
-	for other, gate := range handlers[*Gate]([]*site{at.site}) {
+	for _, gate := range handlers[*Gate]([]*site{at.site}) {
 		if gate.SiteURL != "" {
-			return c.originOf(other.site, gate.SiteURL)
+			return gate.SiteURL
 		}
 	}
 	return c.originOf(at.site, "")
