@@ -73,8 +73,8 @@ func Overlaps(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Midd
 func overlaps(sites []*site) []Overlap {
 	var found []Overlap
 	told := make(map[[2]*Gate]bool)
-	for _, site := range sites {
-		for _, t := range site.traces(http.MethodGet) {
+	for at := range handlers[*Gate](sites) {
+		for _, t := range at.traces(http.MethodGet) {
 			for n := 1; n < len(t.gates); n++ {
 				outer, inner := t.gates[n-1], t.gates[n]
 				if !told[[2]*Gate{outer, inner}] && !outer.sellsSameAs(inner) {
