@@ -39,40 +39,6 @@ func TestCheckEndsWhereRoutesInvokeThemselves(t *testing.T) {
 	}
 }
 
-func TestCheckIsStrictWhenAsked(t *testing.T) {
-	d := newDesk(t)
-	warned := good + "http://other.example.com {\n" + gate + "}\n"
-	if read := d.check(warned); read.err != nil || len(read.bad()) == 0 {
-		t.Errorf("%v %+v", read.err, read.bad())
-	}
-	if read := d.check(warned, "--strict"); read.err == nil {
-		t.Error("warnings pass")
-	}
-	if read := d.check(good, "--strict"); read.err != nil {
-		t.Error(read.err)
-	}
-}
-
-func TestCheckReadsEnvironmentFiles(t *testing.T) {
-	d := newDesk(t)
-	for _, name := range []string{"FROM_FILE_KEY", "FROM_FILE_SECRET"} {
-		t.Setenv(name, "") // so that it is restored
-		mustDo(t, os.Unsetenv(name))
-	}
-	file := filepath.Join(t.TempDir(), "env")
-	mustDo(t, os.WriteFile(file, []byte("FROM_FILE_KEY=bk_live_good\n# a comment\nFROM_FILE_SECRET=\"bs_live_good\"\n"), 0o600))
-	config := strings.NewReplacer("AXRA_API_KEY", "FROM_FILE_KEY", "AXRA_WEBHOOK_SECRET", "FROM_FILE_SECRET").Replace(good)
-	if read := d.check(config); read.err == nil {
-		t.Error("empty secrets pass")
-	}
-	if read := d.check(config, "--envfile", file); len(read.bad()) > 0 {
-		t.Errorf("%+v", read.bad())
-	}
-	if _, err := axra(t, "check", "--config", d.config, "--envfile", file+".none"); err == nil || !strings.Contains(err.Error(), "environment") {
-		t.Errorf("a file that is not there: %v", err)
-	}
-}
-
 func TestCheckSpeaksToPeople(t *testing.T) {
 	d := newDesk(t)
 	d.check(site(hook + "root ROOT\n route {\n file_server\n" + gate + "}"))
