@@ -237,7 +237,7 @@ var mutants = []mutant{
 	{"strangers' requests are trusted together", "internal/cli/webhook.go", `case trust && len(requests) > 1:`, `case trust && len(requests) > 1000:`, "./internal/cli", "TestAReplay"},
 	{"a replay takes the first request only", "internal/cli/webhook.go", `for _, request := range requests {`, `for _, request := range requests[:1] {`, "./internal/cli", "TestAReplay"},
 	{"a replay reads the body in one way only", "internal/admin/webhooks.go", `Body: request.Body}).Bodies() {`, `Body: request.Body}).Bodies()[:1] {`, "./internal/admin", "TestAReplay"},
-	{"check: a key set answers the whole site", "internal/preflight/site.go", `return l.isPathOnly() && len(l.samples()) == 0`, `return false`, "./internal/preflight", "TestCheckFindsAKeySet"},
+	{"check: a key set answers the whole site", "internal/preflight/site.go", `return l.isPathOnly(method) && len(l.samples()) == 0`, `return false`, "./internal/preflight", "TestCheckFindsAKeySet"},
 	{"an unsigned event is replayed", "internal/admin/webhooks.go", `if unsigned != nil && !request.Trust {`, `if unsigned != nil && request.Body == nil {`, "./internal/admin", "TestAReplay"},
 
 	{"conformance: the sandbox takes less than Axra", "sandbox/money.go", `if value.Cmp(least) < 0 {`, `if value.Cmp(least) < -1 {`, "./sandbox", "TestConformance$"},

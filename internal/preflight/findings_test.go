@@ -3,6 +3,7 @@ package preflight_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -52,6 +53,24 @@ func TestCheckFindsFaultsOfTheOrder(t *testing.T) {
 			site(hook + "header Cache-Control \"public, max-age=600\"\n" + gate + rest),
 			"warning", "caches", "deferred `header` sets Cache-Control \"public, max-age=600\"", "without `>`"},
 	})
+}
+
+// What depends on more than paths cannot be told, and is not called a fault.
+func TestCheckNotesWhatItCannotTell(t *testing.T) {
+	rest := hook + "root ROOT\n file_server\n"
+	for name, config := range map[string]string{
+		"a header":      site(rest + "@members header X-Member yes\n handle @members {\n" + gate + "}"),
+		"a method":      site(rest + "@posts method POST\n axra_paywall @posts {\n price 5.00 usd\n }"),
+		"a placeholder": site(rest + "@section path {env.TEST_SECTION}\n axra_paywall @section {\n price 5.00 usd\n }"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			read := newDesk(t).check(config)
+			isNoted := slices.ContainsFunc(read.Unchecked, func(note string) bool { return strings.Contains(note, "example.com is reached") })
+			if !isNoted || len(read.bad()) > 0 {
+				t.Errorf("%+v\n%q", read.bad(), read.Unchecked)
+			}
+		})
+	}
 }
 
 func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {

@@ -50,7 +50,7 @@ func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
 		t = at.trace(http.MethodGet, append(at.samples(), "/"+sample)[0])
 	}
 	switch {
-	case !at.isPathOnly():
+	case !at.isPathOnly(http.MethodGet):
 		c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
 	case !at.matches(http.MethodGet, t.path):
 		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
@@ -140,7 +140,7 @@ func (c *checker) checkKeySets(r *report) {
 	found := false
 	for at := range handlers[*KeySet](c.sites) {
 		found = true
-		if at.takesAll() {
+		if at.takesAll(http.MethodGet) {
 			r.fail(at.host, "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks has no path, so it answers every request of the site")
 		}
 	}

@@ -114,7 +114,7 @@ func patternsOf(sets caddyhttp.MatcherSets) []string {
 			patterns = append(patterns, *m...)
 		}
 	}
-	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || strings.Contains(p, "{") })
+	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) })
 }
 
 // sample stands for a star in a pattern.
@@ -208,11 +208,19 @@ func (l *location) samples() []string {
 	return samples
 }
 
-// isPathOnly reports whether no matcher around the handler looks at more than host, path and method.
-func (l *location) isPathOnly() bool {
+// isPathOnly reports whether all matchers around the handler ask for hosts and known paths, for requests of a method.
+func (l *location) isPathOnly(method string) bool {
 	for matcher := range each(slices.Concat(l.matchers...)) {
-		switch matcher.(type) {
-		case *caddyhttp.MatchHost, *caddyhttp.MatchPath, *caddyhttp.MatchMethod, *caddyhttp.MatchProtocol:
+		switch m := matcher.(type) {
+		case *caddyhttp.MatchHost, *caddyhttp.MatchProtocol:
+		case *caddyhttp.MatchMethod:
+			if !slices.Contains(*m, method) {
+				return false
+			}
+		case *caddyhttp.MatchPath:
+			if slices.ContainsFunc(*m, hasPlaceholder) {
+				return false
+			}
 		default:
 			return false
 		}
@@ -220,8 +228,10 @@ func (l *location) isPathOnly() bool {
 	return true
 }
 
+func hasPlaceholder(pattern string) bool { return strings.Contains(pattern, "{") }
+
 // takesAll reports whether the handler gets all requests of the site.
-func (l *location) takesAll() bool { return l.isPathOnly() && len(l.samples()) == 0 }
+func (l *location) takesAll(method string) bool { return l.isPathOnly(method) && len(l.samples()) == 0 }
 
 // matches reports whether all matchers around the handler match a path.
 func (l *location) matches(method, path string) bool {

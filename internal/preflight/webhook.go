@@ -32,7 +32,7 @@ func (c *checker) checkWebhooks(r *report) {
 
 // checkDelivery returns the address of a webhook, "" where none can be found.
 func (c *checker) checkDelivery(r *report, at *location, webhook *Webhook) string {
-	if at.takesAll() {
+	if at.takesAll(http.MethodPost) {
 		r.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so it answers every request of the site")
 		return ""
 	}
@@ -42,7 +42,7 @@ func (c *checker) checkDelivery(r *report, at *location, webhook *Webhook) strin
 	}
 	switch {
 	case delivery != nil:
-	case !at.isPathOnly():
+	case !at.isPathOnly(http.MethodPost):
 		c.note("whether the webhook of %s is reached: not all matchers before it are about paths", at.host)
 		return ""
 	default:
