@@ -96,9 +96,9 @@ func (o adminGates) DeviceLink(page admin.Page, purchase ledger.Purchase, expire
 	return checkout.DeviceLink(o.app.tokens(), gate.NewSite(page.Site), purchase, page.Target, expires)
 }
 
-// PrivateLink opens a page to whoever has the link.
-func (o adminGates) PrivateLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
-	return o.app.tokens().PrivateLink(gate.NewSite(page.Site), token.Access{
+// PrivateAddress opens a page to whoever has the link.
+func (o adminGates) PrivateAddress(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return o.app.tokens().PrivateAddress(gate.NewSite(page.Site), token.Access{
 		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
 		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
 	}, page.Target, expires)

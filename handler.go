@@ -238,7 +238,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
-		h.admission.Links = &admission.LinkPlaceholders{Address: h.flow.PrivateLink, LogLimited: h.logLimited}
+		h.admission.Links = &admission.LinkPlaceholders{Address: h.flow.PrivateAddress, LogLimited: h.logLimited}
 	}
 }
 
@@ -429,7 +429,7 @@ func (h *Handler) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return visit.HandleProgram()
 		case checkout.IsPoll(r):
 			return visit.HandlePoll()
-		case verdict == access.Open && token.Link == "" && checkout.IsReturn(r): // a private link stays as it is, in a browser too
+		case verdict == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
 			return visit.HandleReturn(token)
 		}
 	}

@@ -124,7 +124,7 @@ func TestT7APrivateAddressEndsWithThePayment(t *testing.T) {
 	if answer := player.do(http.MethodGet, address, nil, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its hour: %d", answer.status)
 	}
-	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private link has ended")
+	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has ended")
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
@@ -286,7 +286,7 @@ func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
 	ended := program.open(address)
 	ended.wantPage(t, http.StatusPaymentRequired, "copy a fresh address from the receipt")
 	program.open(link(t, ended, "Go to the page")).wantCheckout(t, w)
-	if answer := program.do(http.MethodGet, address, nil, nil); !strings.Contains(answer.body, "private link has ended") {
+	if answer := program.do(http.MethodGet, address, nil, nil); !strings.Contains(answer.body, "private address has ended") {
 		t.Errorf("a program is told %s", answer.body)
 	}
 	v.browse(address).wantPaid(t) // it is theirs

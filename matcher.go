@@ -49,7 +49,7 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // MatchWithError reports whether the visitor has paid. What cannot be told is not
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
-	// Behind a gate, the address no longer shows a private link.
+	// Behind a gate, the address no longer shows a private address.
 	if token := admission.TokenOf(r); token != nil && m.wants(token.Pass) {
 		return true, nil
 	}

@@ -99,7 +99,7 @@ func userID(purchaseID string) string {
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
-// LinkPlaceholders makes `{http.axra.link./feed/1.mp3}` the private link to that path, for feeds that name their
+// LinkPlaceholders makes `{http.axra.link./feed/1.mp3}` the private address to that path, for feeds that name their
 // episodes.
 type LinkPlaceholders struct {
 	Address    func(site *gate.Site, token *access.Token, target string) (string, error)
@@ -119,7 +119,7 @@ func (l *LinkPlaceholders) Add(r *http.Request, site *gate.Site, token *access.T
 		}
 		address, err := l.Address(site, token, urlpath.EscapeTarget(target))
 		if err != nil {
-			l.LogLimited("a private link could not be signed", zap.Error(err))
+			l.LogLimited("a private address could not be signed", zap.Error(err))
 			return "", true
 		}
 		return address, true

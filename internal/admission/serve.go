@@ -27,15 +27,14 @@ type Admission struct {
 	Tokens         *gate.Tokens
 	Ledger         Ledger
 	RequestHeaders RequestHeaders
-	Links          *LinkPlaceholders // nil without private links
+	Links          *LinkPlaceholders // nil without private addresses
 	DownloadWindow time.Duration
 	LogLimited     func(message string, fields ...zap.Field)
 }
 
 // Serve runs the handlers behind the gate. A *RefusedDownload error means that nothing was sent.
 func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
-	isLink := token.Link != ""
-	if !isLink {
+	if token.Link == "" {
 		a.renew(w, r, site, token)
 	}
 	SetToken(r, token)
@@ -43,17 +42,8 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if a.Links != nil {
 		a.Links.Add(r, site, token)
 	}
-	stream := &eventStream{admission: a, r: r, token: token}
+	stream := &eventStream{tokens: a.Tokens, r: r, token: token}
 	defer stream.close()
-	var private *response.PrivateWriter
-	private = response.NewPrivateWriter(w, func(int) {
-		if isLink {
-			w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn its address
-		}
-		if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
-			private.StopWhen(stream.open())
-		}
-	})
 	if lastsAsLongAsTheClient(r) {
 		ctx, release := a.Tokens.Cache.Stream(r.Context(), token, a.Tokens.Bounds)
 		defer release()
@@ -62,7 +52,7 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if token.DownloadLimit() > 0 {
 		next = a.counted(token, next)
 	}
-	return private.Serve(r, next)
+	return response.NewPrivateWriter(w, stream).Serve(r, next)
 }
 
 // renew replaces a token that ends before its access does.
@@ -87,17 +77,22 @@ func lastsAsLongAsTheClient(r *http.Request) bool {
 // eventStream stops an event stream once its token opens the gate no more: at the next event, if its request did not
 // ask for a stream, or if the handler does not heed the request's context.
 type eventStream struct {
-	admission *Admission
-	r         *http.Request
-	token     *access.Token
-	release   func()
+	tokens  *gate.Tokens
+	r       *http.Request
+	token   *access.Token
+	release func() // nil if the answer is no event stream
 }
 
-// open returns a function that returns an error once the stream must stop.
-func (s *eventStream) open() (stopped func() error) {
-	ctx, release := s.admission.Tokens.Cache.Stream(s.r.Context(), s.token, s.admission.Tokens.Bounds)
-	s.release = release
-	return ctx.Err
+// BeforeHeader finds out what the answer is.
+func (s *eventStream) BeforeHeader(w *response.PrivateWriter, _ int) {
+	if s.token.Link != "" {
+		w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn its address
+	}
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+		ctx, release := s.tokens.Cache.Stream(s.r.Context(), s.token, s.tokens.Bounds)
+		s.release = release
+		w.StopWhen(ctx.Err)
+	}
 }
 
 func (s *eventStream) close() {

@@ -102,7 +102,7 @@ type Config struct {
 	Previews  *session.Limiter // of visitors without a preview cookie
 	Receipt   bool             // shown after each payment
 	Takeover  bool             // another browser may take a purchase, once
-	Links     *Links           // nil without private links
+	Links     *Links           // nil without private addresses
 	Order     OrderConfig
 	SiteURL   string // as configured for the gate
 	AppURL    string // as configured for the app

@@ -122,10 +122,15 @@ func (v *Visit) servePreview() (done bool, err error) {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
 	}
-	private := response.NewPrivateWriter(v.w, func(status int) {
-		if cookie != nil && (status < 300 || status == http.StatusNotModified) { // a page that is missing was not read
-			http.SetCookie(v.w, cookie)
-		}
-	})
-	return true, private.Serve(v.r, v.next)
+	return true, response.NewPrivateWriter(v.w, pageCounter{cookie}).Serve(v.r, v.next)
+}
+
+// pageCounter sets the preview cookie with a page that was found; a missing page was not read.
+type pageCounter struct{ cookie *http.Cookie }
+
+// BeforeHeader sets the cookie.
+func (c pageCounter) BeforeHeader(w *response.PrivateWriter, status int) {
+	if c.cookie != nil && (status < 300 || status == http.StatusNotModified) {
+		http.SetCookie(w, c.cookie)
+	}
 }

@@ -47,7 +47,7 @@ type programQuote struct {
 const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
 	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
 
-const linkEnded = "This private link has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
+const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
 	"the page with ?axra_receipt. Nothing was charged."
 
 // paymentRequired answers 402 and creates nothing.

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Links gives buyers private links, which open one page, file or feed each without a
+// Links gives buyers private addresses, which open one page, file or feed each without a
 // cookie: for download managers, feed readers and podcast players. Whoever has such a
 // link uses the purchase until it ends or is refunded.
 type Links struct {
@@ -51,9 +51,9 @@ func (l *Links) life() time.Duration {
 	return time.Duration(l.For)
 }
 
-// PrivateLink returns the private link to a target of the site.
-func (f *Flow) PrivateLink(site *gate.Site, entry *access.Token, target string) (string, error) {
-	return f.services.Tokens.PrivateLink(site, entry.Access, target, f.now().Add(f.config.Links.life()))
+// PrivateAddress returns the private address to a target of the site.
+func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
+	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.now().Add(f.config.Links.life()))
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
@@ -137,9 +137,9 @@ func (v *Visit) describeLink(view *page.View, entry *access.Token) {
 	if links == nil {
 		return
 	}
-	address, err := v.flow.PrivateLink(v.site, entry, v.target)
+	address, err := v.flow.PrivateAddress(v.site, entry, v.target)
 	if err != nil {
-		v.flow.services.LogLimited("a private link could not be signed", zap.Error(err))
+		v.flow.services.LogLimited("a private address could not be signed", zap.Error(err))
 		return
 	}
 	view.LinkURL = address

@@ -16,7 +16,7 @@ type Gate struct {
 	Matcher    *Matcher
 	Products   []*Product // what opens the gate, in the order in which it is offered
 	Sites      *Sites
-	HasLinks   bool // private links open it
+	HasLinks   bool // private addresses open it
 	SellsPaths bool // some product is sold per path
 
 	sellsKeys    bool // some product is sold by a key

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// linkClaims are the claims of a private link's token.
+// linkClaims are the claims of a private address's token.
 type linkClaims struct {
 	jwt.RegisteredClaims
 	Scope    string `json:"o"` // site, product and address
@@ -27,8 +27,8 @@ func linkScope(origin, product, target string) string {
 	return session.Scope(origin, product, "link "+urlpath.PageTarget(target))
 }
 
-// PrivateLink returns an address that opens one target of a site to whoever has it, until it expires or access ends.
-func (t *Tokens) PrivateLink(site *Site, granted token.Access, target string, expires time.Time) (string, error) {
+// PrivateAddress returns an address that opens one target of a site to whoever has it, until it expires or access ends.
+func (t *Tokens) PrivateAddress(site *Site, granted token.Access, target string, expires time.Time) (string, error) {
 	target = urlpath.Local(target)
 	raw, err := t.Keys.Sign(token.Link, linkClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
@@ -41,7 +41,7 @@ func (t *Tokens) PrivateLink(site *Site, granted token.Access, target string, ex
 	return site.Origin + urlpath.WithParams(target, urlpath.ParamLink, raw), nil
 }
 
-// byLink returns the token of the private link that a request came by; nil if it came by none. A private link opens
+// byLink returns the token of the private address that a request came by; nil if it came by none. A private address opens
 // its one address, for reading.
 func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -23,7 +23,7 @@ func (c *checker) checkLogs(r *report) {
 		if field := c.loggedSecret(loggersOf(at.server.Logs, at.host)); field != "" {
 			told[at.host] = true
 			r.warn(at.host, "add the filter of docs/reference.md, \"Logs\", to the global option `log` and to each `log` with a `format` or `output` of its own",
-				"its logs keep secret addresses, of private links, other devices and returns from the checkout, in %s", field)
+				"its logs keep secret addresses (private addresses, links for other devices, returns from the checkout) in %s", field)
 		}
 	}
 	r.orOK("no log keeps an address that opens a purchase")

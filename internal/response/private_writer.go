@@ -14,15 +14,20 @@ import (
 type PrivateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 
-	beforeHeader func(status int)
+	hook         HeaderHook
 	stopped      func() error
 	wroteHeader  bool
 	lines        privateLines
 }
 
-// NewPrivateWriter returns a writer that calls beforeHeader, unless it is nil, before the final header is sent.
-func NewPrivateWriter(w http.ResponseWriter, beforeHeader func(status int)) *PrivateWriter {
-	return &PrivateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, beforeHeader: beforeHeader}
+// HeaderHook is called before the final header of an answer is sent.
+type HeaderHook interface {
+	BeforeHeader(w *PrivateWriter, status int)
+}
+
+// NewPrivateWriter returns a writer that calls a hook, unless it is nil.
+func NewPrivateWriter(w http.ResponseWriter, hook HeaderHook) *PrivateWriter {
+	return &PrivateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook}
 }
 
 // StopWhen makes writes fail with the error that stopped returns, once it returns one.
@@ -42,8 +47,8 @@ func (w *PrivateWriter) WriteHeader(status int) {
 	if !w.wroteHeader && isFinal(status) {
 		w.wroteHeader = true
 		w.lines.makePrivate(w.Header())
-		if w.beforeHeader != nil {
-			w.beforeHeader(status)
+		if w.hook != nil {
+			w.hook.BeforeHeader(w, status)
 		}
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
