@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
@@ -153,7 +154,7 @@ func productsOf(gates []*Handler) map[string]admin.Product {
 
 // strangerAt is a stranger's request for the address.
 func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
-	r := strangersRequest(server, http.MethodGet, host, address.Path)
+	r := preflight.NewRequest(server, http.MethodGet, host, address.Path)
 	r.URL.RawQuery = address.RawQuery
 	return r
 }

@@ -198,7 +198,7 @@ var mutants = []mutant{
 	{"a missing page is a free sample", "preview.go", `if status < 300 || status`, `if status < 600 || status`, ".", "TestAFreeSample"},
 	{"S3 an old payment is claimed", "claim.go", `now().Sub(purchase.CreatedAt) > claimLife:`, `now().Sub(purchase.CreatedAt) < 0:`, ".", "TestS3AnOld"},
 	{"S3 a form is as good as its place", "device.go", `age <= formLife`, `age <= 1000*formLife`, ".", "TestS3AFormIsNot"},
-	{"an access log of secrets is found well", "check_logs.go", `strings.Contains(line(address, "", ""), sampleValue)`, `address == ""`, ".", "TestCheckFinds"},
+	{"an access log of secrets is found well", "internal/preflight/logs.go", `if strings.Contains(c.logged.take(), "="+sample) {`, `if strings.Contains(c.logged.take(), "none") {`, "./internal/preflight", "TestCheckFinds"},
 	{"an address of its own stands in a Referer", "original.go", `r.Header["Referer"][i] = urlpath.CleanAddress(referer)`, `r.Header["Referer"][i] = referer`, ".", "TestPrivateAddressesStay"},
 	{"a private page tells its address", "handler.go", `w.Header().Set("Referrer-Policy", "no-referrer") // or`, `_ = 0 // or`, ".", "TestPrivateAddressesStay"},
 	{"another pass than was named is sold", "checkout.go", "\t\tif name != \"\" {\n\t\t\treturn nil", "\t\tif name == \"x\" {\n\t\t\treturn nil", ".", "TestAnotherPass"},
@@ -237,7 +237,7 @@ var mutants = []mutant{
 	{"strangers' requests are trusted together", "internal/cli/webhook.go", `case trust && len(requests) > 1:`, `case trust && len(requests) > 1000:`, "./internal/cli", "TestAReplay"},
 	{"a replay takes the first request only", "internal/cli/webhook.go", `for _, request := range requests {`, `for _, request := range requests[:1] {`, "./internal/cli", "TestAReplay"},
 	{"a replay reads the body in one way only", "internal/admin/webhooks.go", `Body: request.Body}).Bodies() {`, `Body: request.Body}).Bodies()[:1] {`, "./internal/admin", "TestAReplay"},
-	{"check: a key set answers the whole site", "check_sites.go", `return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) > 0`, `return len(samplesOfSets(caddyhttp.MatcherSets{{matcher}})) >= 0`, ".", "TestCheckFindsAKeySet"},
+	{"check: a key set answers the whole site", "internal/preflight/site.go", `return l.isPathOnly(method) && len(l.samples()) == 0`, `return false`, "./internal/preflight", "TestCheckFindsAKeySet"},
 	{"an unsigned event is replayed", "internal/admin/webhooks.go", `if unsigned != nil && !request.Trust {`, `if unsigned != nil && request.Body == nil {`, "./internal/admin", "TestAReplay"},
 
 	{"conformance: the sandbox takes less than Axra", "sandbox/money.go", `if value.Cmp(least) < 0 {`, `if value.Cmp(least) < -1 {`, "./sandbox", "TestConformance$"},
@@ -266,23 +266,19 @@ var mutants = []mutant{
 	h.app.register(h)`, ".", "TestAFunnelBegins"},
 	{"the debug log has whole ids", "events.go", `json.Marshal(shorten(string(id)))`, `json.Marshal(string(id))`, ".", "TestEventsTell"},
 
-	{"check: a gate that comes late is not missed", "check_order.go", `		if slices.Contains(t.gates, gate) {
-			return true`, `		if !slices.Contains(t.gates, nil) {
-			return true`, ".", "TestCheckFindsFaultsOfTheOrder"},
-	{"check: a gate before the webhook is not seen", "check_sites.go", `	case t.gated():
-		found.fail`, `	case t.gated() && path == "":
-		found.fail`, ".", "TestCheckFindsAWebhook"},
-	{"check: links are files of their own", "check_files.go", `if os.SameFile(file.info, info) {`, `if file.name == name {`, ".", "TestCheckFindsOpenFiles"},
-	{"check: compressed copies are files of their own", "check_files.go", `if file.by = o.identify(original); file.by != nil {`, `if file.by = o.identify(original + "/"); file.by != nil {`, ".", "TestCheckFindsOpenFiles"},
-	{"check: a hidden file counts as free", "check_files.go", `case file.free == "" && t.serves(server):`, `case file.free == "":`, ".", "TestCheckFindsOpenFiles"},
-	{"check: free files below a page are not seen", "check_files.go", `if file.gate != nil || !strings.HasPrefix(file.free, folder) {`, `if file.gate == nil || !strings.HasPrefix(file.free, folder) {`, ".", "TestCheckFindsOpenFiles"},
+	{"check: a gate that comes late is not missed", "internal/preflight/order.go", `if at.behind(gate) == nil {`, `if len(at.traces(http.MethodGet)) == 0 {`, "./internal/preflight", "TestCheckFindsFaultsOfTheOrder"},
+	{"check: a gate before the webhook is not seen", "internal/preflight/webhook.go", `case t.isGated():`, `case t.isGated() && subject == "":`, "./internal/preflight", "TestCheckFindsAWebhook"},
+	{"check: links are files of their own", "internal/preflight/files.go", `if os.SameFile(file.info, info) {`, `if file.name == name {`, "./internal/preflight", "TestCheckFindsOpenFiles"},
+	{"check: compressed copies are files of their own", "internal/preflight/files.go", `s.identify(original)`, `s.identify(original + "/")`, "./internal/preflight", "TestCheckFindsOpenFiles"},
+	{"check: a hidden file counts as free", "internal/preflight/trace.go", `len(t.guards) == 0 && t.serves(h)`, `len(t.guards) == 0`, "./internal/preflight", "TestCheckFindsOpenFiles"},
+	{"check: free files below a page are not seen", "internal/preflight/files.go", `return f.gate == nil && strings.HasPrefix(f.free`, `return f.gate != nil && strings.HasPrefix(f.free`, "./internal/preflight", "TestCheckFindsOpenFiles"},
 	{"a replay that changes nothing succeeds", "internal/cli/webhook.go", `if !outcomes[result.Outcome].idle {`, `if result.Outcome != "" {`, "./internal/cli", "TestAReplay"},
 	{"a payment that does not fit seems to open", "internal/cli/purchases.go", `	if p.Mismatch {`, `	if p.Mismatch && p.Note != "" {`, "./internal/cli", "TestPrices"},
 	{"times in the wrong order find nothing", "internal/admin/purchases.go", `if !to.IsZero() && !from.Before(to) {`, `if to.IsZero() && !from.Before(from) && from.Year() > 9999 {`, "./internal/admin", "TestPurchasesAreListed"},
-	{"check: a test secret passes beside a live key", "check_secrets.go", `other != "" && other != mode {`, `other == mode {`, ".", "TestCheckFindsFaultsOfSecrets"},
+	{"check: a test secret passes beside a live key", "internal/preflight/secrets.go", `other != "" && other != world {`, `other == world && secret.Name == "" {`, "./internal/preflight", "TestCheckFindsFaultsOfSecrets"},
 	{"check: warnings and errors end well", "internal/cli/cli.go", `failed > 0 || *strict &&`, `failed > 1000 || *strict &&`, "./internal/cli", "TestTheExitCode"},
 	{"check: a refused key is good", "session/probe.go", `if errors.Is(err, ErrRefused) {`, `if errors.Is(err, ErrRefused) || errors.Is(err, ErrCredentials) {`, ".", "TestCheckLive"},
-	{"check: any 405 is the webhook's", "check_live.go", `status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost:`, `status == http.StatusMethodNotAllowed:`, ".", "TestCheckLive"},
+	{"check: any 405 is the webhook's", "internal/preflight/live.go", `status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost:`, `status == http.StatusMethodNotAllowed:`, "./internal/preflight", "TestCheckLive"},
 	{"whole ids are logged", "internal/cli/call.go", `path = admin.Base + o.Path`, `path = admin.Base + o.Path + "?" + url.QueryEscape(fmt.Sprint(request))`, ".", "TestNoCommandLeaves"},
 	{"K2 the admin API looks into a configuration in the making", "admin.go", `running := caddy.ActiveContext()`, `running := caddy.Context{}`, ".", "TestTheOperatorFinds"},
 
