@@ -123,7 +123,7 @@ func (v *visit) askDevice() error {
 	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
 	if used >= limit {
 		countLimit(limitDevices)
-		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: used, DevicesLimit: limit})
+		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit}})
 	}
 	bought, err := v.app.ledger.Details(v.r.Context(), purchase.ID)
 	if err != nil {
@@ -134,7 +134,7 @@ func (v *visit) askDevice() error {
 		kind = page.Gift
 	}
 	return v.showView(page.View{
-		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
+		Kind: kind, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
 		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.params.Get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormDeviceID()),
 	})
 }
@@ -148,7 +148,7 @@ func (v *visit) takeDevice(deviceID string) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		countLimit(limitDevices)
-		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit})
+		return v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}})
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
 		return v.showView(page.View{Kind: page.DeviceRefused, NextURL: v.target})
 	case err != nil:

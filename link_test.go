@@ -124,7 +124,7 @@ func TestT7APrivateAddressEndsWithThePayment(t *testing.T) {
 	if answer := player.do(http.MethodGet, address, nil, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its hour: %d", answer.status)
 	}
-	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has ended")
+	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has expired")
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}

@@ -101,9 +101,9 @@ func (v *visit) showOffers(offers []offered, how mode) error {
 	if conf.template != nil {
 		return v.ownPage(conf, offers, how)
 	}
-	view := page.View{Kind: page.Offer, Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text)}
+	view := page.View{Kind: page.Offer, Sale: page.Sale{Title: replaced(v.r, conf.Title), Text: replaced(v.r, conf.Text)}}
 	for _, o := range offers {
-		view.Offers = append(view.Offers, page.Offered{
+		view.Offers = append(view.Offers, page.Quote{
 			Name: o.pass, Description: o.description, Price: o.price.String(),
 			Access: o.access.Length(), ThisOnly: o.PerPath && o.Key == "", Fetches: o.Downloads,
 			URL: v.checkoutAddress(o, how),

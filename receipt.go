@@ -28,8 +28,11 @@ func (v *visit) receipt(known *access.Token) error {
 	}
 	view := page.View{
 		Kind: page.Receipt, NextURL: v.target, Description: v.describe(bought.Product), Reference: reference(bought.ID),
-		Bought: bought.CreatedAt, Until: bought.EndsAt, Forever: bought.EndsAt.IsZero(), Price: pricesOf(bought.Payments),
-		Downloads: bought.DownloadsUsed, DownloadsLimit: bought.DownloadLimit,
+		Price: pricesOf(bought.Payments),
+		Purchase: page.Purchase{
+			Bought: bought.CreatedAt, Until: bought.EndsAt, Forever: bought.EndsAt.IsZero(),
+			Downloads: bought.DownloadsUsed, DownloadsLimit: bought.DownloadLimit,
+		},
 	}
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}

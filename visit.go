@@ -302,7 +302,7 @@ func (v *visit) addDevice(purchase ledger.Holding, deviceID string) (done bool, 
 		return false, nil
 	case errors.Is(err, ledger.ErrNoneLeft):
 		countLimit(limitDevices)
-		return true, v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit})
+		return true, v.showView(page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}})
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
 		return true, v.showView(page.View{Kind: page.DeviceRefused, NextURL: urlpath.WithParams(v.target, urlpath.ParamRestart, "1"), Reference: reference(purchase.ID)})
 	}
@@ -515,7 +515,7 @@ func (v *visit) usedUp(known *access.Token, limit int) error {
 		return err // bought again already
 	}
 	return v.showView(page.View{
-		Kind: page.DownloadsUsed, Downloads: limit, Reference: reference(known.Purchase),
+		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit}, Reference: reference(known.Purchase),
 		NextURL: urlpath.WithParams(v.target, urlpath.ParamRestart, "1"),
 	})
 }

@@ -105,7 +105,7 @@ var mutants = []mutant{
 	{"FA1 an app's browser is taken for a script", "navigation.go", `case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):`, `case r.Header.Get("X-Requested-With") != "":`, ".", "TestFA1FA2"},
 	{"FA2 a service worker's navigation is taken for a script", "navigation.go", `	case "empty":`, `	case "nothing":`, ".", "TestFA1FA2"},
 	{"FA3 a form is no way to pay", "navigation.go", `isNavigation(v.r) || isPurchaseForm(v.r) && !v.isFromAnotherSite()`, `isNavigation(v.r)`, ".", "TestFA3Who"},
-	{"FA3 a page's policy keeps its form from the checkout", "page/page.go", `append([]string{"'self'"}, v.FormTargets...)`, `append([]string{"'self'"}, v.FormTargets[:0]...)`, "./page", "TestEveryKind"},
+	{"FA3 a page's policy keeps its form from the checkout", "page/headers.go", `append([]string{"'self'"}, v.FormTargets...)`, `append([]string{"'self'"}, v.FormTargets[:0]...)`, "./page", "TestEveryKind"},
 	{"FA3 a return is refused for its headers", "visit.go", `!isPageRequest(v.r) && !v.isOwnReturn()`, `!isNavigation(v.r)`, ".", "TestFA3AReturn"},
 	{"C2 a form of another site starts a checkout", "navigation.go", `isPurchaseForm(v.r) && !v.isFromAnotherSite()`, `isPurchaseForm(v.r)`, ".", "TestC2AForm"},
 	{"FB1 what follows a script is free", "internal/urlpath/aliases.go", "\t\troutes = append(routes, route)\n", "", "./internal/urlpath", "TestRoutes"},
