@@ -10,49 +10,47 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// PendingLife is how long after the end of its checkout a pending cookie is
-// kept, so that a payment that is confirmed late still finds its browser.
+// PendingLife is how long a pending cookie outlives its checkout, so that a payment
+// that is confirmed late still finds its browser.
 const PendingLife = 7 * 24 * time.Hour
 
-// maxPending is the size of a pending cookie's value in bytes. It is far below what
-// browsers keep; how many there may be in all is bounded by whoever sets them.
+// maxPending bounds the value of a pending cookie in bytes, far below what browsers
+// keep.
 const maxPending = 1200
 
-// State is what this browser is known to have done with a checkout.
+// State is what the browser has done with a checkout.
 type State string
 
 // The states of a pending entry.
 const (
 	Started   State = ""  // sent to the checkout
 	Returned  State = "r" // came back by the success URL: a payment is on its way
-	Cancelled State = "c" // came back by the cancel URL: not to be sent there again
+	Cancelled State = "c" // came back by the cancel URL: do not send it there again
 	Kept      State = "k" // paid, but another purchase opens the same for longer
 )
 
-// Pending is one checkout session that this browser started. Each has a cookie
-// of its own, so that tabs that start at the same time do not overwrite each
-// other's.
+// Pending is a checkout session that the browser started. Each has its own cookie, so
+// tabs that start at the same time do not overwrite each other's.
 type Pending struct {
 	Session     string
 	CheckoutURL string    // empty: do not send the browser there again
-	ExpiresAt   time.Time // end of the checkout, whole seconds
+	ExpiresAt   time.Time // end of the checkout, in whole seconds
 	Scope       string    // what it is for, see Scope
 	Price       string    // what was asked: "5.00 USD"
 	Extends     string    // id of the purchase that gets more time; empty for a new one
-	Device      string    // the place, among those of the purchase that is extended, of who extends it
+	Device      string    // id of the device that extends the purchase
 	State       State
 	ReturnedAt  time.Time // when the state became Returned, in milliseconds
 }
 
-// Scope names what a checkout is for in few bytes: the site, the pass and the
-// resource.
+// Scope is a short name for the site, the pass and the resource of a checkout.
 func Scope(site, pass, resource string) string {
 	sum := sha256.Sum256([]byte(site + "\n" + pass + "\n" + resource))
 	return hex.EncodeToString(sum[:6])
 }
 
-// pendingClaims has short names, and no claim that follows from another: cookies
-// travel with every request.
+// pendingClaims has short names and nothing redundant: cookies travel with every
+// request.
 type pendingClaims struct {
 	Session     string           `json:"s"`
 	CheckoutURL string           `json:"c,omitempty"`
@@ -88,8 +86,8 @@ type Signer interface {
 // Expires is when the pending cookie ends.
 func (p Pending) Expires() time.Time { return p.ExpiresAt.Add(PendingLife) }
 
-// Keep makes the entry one that lasts as long as the access that was paid; the zero time
-// is for ever, which no browser keeps.
+// Keep returns an entry that lasts as long as the access, but no longer than browsers
+// keep cookies. The zero time means no expiry.
 func (p Pending) Keep(until, now time.Time) Pending {
 	const longest = 400 * 24 * time.Hour
 	if end := now.Add(longest); until.IsZero() || until.After(end) {
@@ -99,7 +97,7 @@ func (p Pending) Keep(until, now time.Time) Pending {
 	return p
 }
 
-// CookieName is derived from the session: one session, one cookie.
+// CookieName is derived from the session, so a session has one cookie.
 func (p Pending) CookieName(prefix string) string {
 	sum := sha256.Sum256([]byte(p.Session))
 	return prefix + hex.EncodeToString(sum[:6])
@@ -110,8 +108,8 @@ func (p Pending) Reusable(now time.Time) bool {
 	return p.State == Started && p.CheckoutURL != "" && p.ExpiresAt.Sub(now) > 30*time.Second
 }
 
-// Encode signs the entry. Where the checkout URL makes it too long for a cookie
-// it is left out, and the checkout is then not reused.
+// Encode signs the entry. If it is too long for a cookie, it leaves out the checkout
+// URL, and the checkout is then not reused.
 func (p Pending) Encode(signer Signer) (string, error) {
 	raw, err := p.sign(signer)
 	if err == nil && len(raw) > maxPending {

@@ -147,10 +147,10 @@ var mutants = []mutant{
 	{"R2 the Host header's port is believed", "site.go", `if claimed == "" || slices.Contains(a.ports, claimed) || len(a.ports) == 0 {`, `if claimed != "0" {`, ".", "TestRRedirects"},
 
 	{"P4 tried again and again", "session/client.go", `maxTries = 3`, `maxTries = 30`, "./session", "."},
-	{"P5 an answer of any size is read", "session/client.go", `if len(raw) > maxAnswer {`, `if len(raw) < 0 {`, "./session", "."},
+	{"P5 an answer of any size is read", "session/http.go", `if len(raw) > maxAnswer {`, `if len(raw) < 0 {`, "./session", "."},
 	{"P6 redirects are followed", "module.go", `return http.ErrUseLastResponse // a redirect would carry our credentials along`, `return nil`, ".", "TestP1P10/redirect"},
-	{"P7 visitors are sent anywhere", "session/client.go", `if err != nil || !c.hosts.Allow(target) {`, `if err != nil {`, ".", "TestP1P10/wrong"},
-	{"P9 an expired session is used", "session/client.go", `case !expires.After(now):`, `case expires.IsZero():`, ".", "TestP1P10/expired"},
+	{"P7 visitors are sent anywhere", "session/create.go", `if err != nil || !c.hosts.Allow(target) {`, `if err != nil {`, ".", "TestP1P10/wrong"},
+	{"P9 an expired session is used", "session/create.go", `case !expires.After(now):`, `case expires.IsZero():`, ".", "TestP1P10/expired"},
 
 	{"H1 paid answers stay public", "response.go", "\t\tw.lines.makePrivate(w.Header())\n\t\tif w.before", "\t\tif w.before", ".", "TestH1"},
 	{"H2 a redirect may be stored", "response.go", `header.Set("Cache-Control", "no-store")`, `header.Set("Cache-Control", "private")`, ".", "TestVisitorPays"},
