@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -190,5 +191,17 @@ func TestDefaultsAllowAVisitorAndStopAFlood(t *testing.T) {
 	}
 	if total != DefaultTotal.Events {
 		t.Errorf("%d in all, want %d", total, DefaultTotal.Events)
+	}
+}
+
+func TestALimiterTellsWhichBoundRefused(t *testing.T) {
+	limiter := NewLimiter(Rate{Events: 1, Per: time.Minute}, Rate{Events: 2, Per: time.Minute}, newClock().now)
+	var told []Bound
+	limiter.OnLimit = func(by Bound) { told = append(told, by) }
+	for _, client := range []string{"192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		limiter.Allow(client)
+	}
+	if want := []Bound{PerClient, Total}; !reflect.DeepEqual(told, want) {
+		t.Errorf("told %v, want %v", told, want)
 	}
 }

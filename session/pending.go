@@ -52,6 +52,8 @@ func Scope(site, pass, resource string) string {
 // pendingClaims has short names and nothing redundant: cookies travel with every
 // request.
 type pendingClaims struct {
+	jwt.RegisteredClaims `json:"-"` // for their methods
+
 	Session     string           `json:"s"`
 	CheckoutURL string           `json:"c,omitempty"`
 	CheckoutEnd *jwt.NumericDate `json:"e"`
@@ -70,12 +72,6 @@ func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) {
 	}
 	return jwt.NewNumericDate(c.CheckoutEnd.Add(PendingLife)), nil
 }
-
-func (pendingClaims) GetIssuedAt() (*jwt.NumericDate, error)  { return nil, nil }
-func (pendingClaims) GetNotBefore() (*jwt.NumericDate, error) { return nil, nil }
-func (pendingClaims) GetIssuer() (string, error)              { return "", nil }
-func (pendingClaims) GetSubject() (string, error)             { return "", nil }
-func (pendingClaims) GetAudience() (jwt.ClaimStrings, error)  { return nil, nil }
 
 // Signer signs and verifies pending cookies; *token.Keyring is one.
 type Signer interface {
