@@ -80,35 +80,6 @@ func TestSignedIsVerified(t *testing.T) {
 	}
 }
 
-func TestForeverIsRenewedInTime(t *testing.T) {
-	c := newClock()
-	keyring := ensured(t, c, newMemory(), HS256)
-	sold := sample(c)
-	sold.Until = time.Time{}
-	start := c.now()
-	raw := signed(t, keyring, sold, HS256)
-	for visit := range 20 {
-		c.advance(150 * 24 * time.Hour)
-		access, err := keyring.VerifyAccess(raw, site)
-		if err != nil {
-			t.Fatalf("visit %d: a visitor who paid for ever is turned away: %v", visit, err)
-		}
-		if !access.Until.IsZero() {
-			t.Fatalf("for ever ends at %s", access.Until)
-		}
-		if access.Stale(c.now()) {
-			raw = signed(t, keyring, access, HS256)
-		}
-	}
-	if years := c.now().Sub(start) / (365 * 24 * time.Hour); years < 8 {
-		t.Fatalf("only %d years", years)
-	}
-	c.advance(longest)
-	if _, err := keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
-		t.Errorf("a token that was not renewed for 400 days: %v", err)
-	}
-}
-
 func TestATokenNeverOutlivesItsAccessOr400Days(t *testing.T) {
 	c := newClock()
 	keyring := ensured(t, c, newMemory(), HS256)
@@ -237,61 +208,6 @@ func TestK4NodesThatStartAtOnceMakeOneSet(t *testing.T) {
 	}
 }
 
-func TestRotation(t *testing.T) {
-	c := newClock()
-	store := newMemory()
-	oldKey := fixedKey("old", HS256, 1, c.now().Add(-time.Hour))
-	newKey := fixedKey("new", HS256, 2, c.now().Add(activation))
-	store.put(oldKey)
-	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
-	ofOld := signed(t, nodeA, sample(c), HS256)
-
-	store.put(oldKey, newKey)
-	if err := nodeA.Refresh(t.Context(), store); err != nil {
-		t.Fatal(err)
-	}
-	t.Run("the new key does not sign before its time", func(t *testing.T) {
-		raw := signed(t, nodeA, sample(c), HS256)
-		if kid, _ := kidAndAlgorithm(t, raw); kid != "old" {
-			t.Errorf("signed with %q", kid)
-		}
-		if _, err := nodeB.VerifyAccess(raw, site); err != nil {
-			t.Errorf("a node that has not heard of the new key: %v", err)
-		}
-	})
-	c.advance(activation)
-	if err := nodeB.Refresh(t.Context(), store); err != nil {
-		t.Fatal(err)
-	}
-	ofNew := signed(t, nodeA, sample(c), HS256)
-	t.Run("then it signs", func(t *testing.T) {
-		if kid, _ := kidAndAlgorithm(t, ofNew); kid != "new" {
-			t.Errorf("signed with %q", kid)
-		}
-	})
-	t.Run("and both are accepted everywhere", func(t *testing.T) {
-		for _, node := range []*Keyring{nodeA, nodeB} {
-			for _, raw := range []string{ofOld, ofNew} {
-				if _, err := node.VerifyAccess(raw, site); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
-	t.Run("until the old one is taken away", func(t *testing.T) {
-		store.put(newKey)
-		if err := nodeB.Refresh(t.Context(), store); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := nodeB.VerifyAccess(ofOld, site); !errors.Is(err, ErrInvalid) {
-			t.Errorf("T2 of a key that is gone: %v", err)
-		}
-		if _, err := nodeB.VerifyAccess(ofNew, site); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestSigner(t *testing.T) {
 	c := newClock()
 	past, future := c.now().Add(-time.Hour), c.now().Add(time.Hour)
@@ -321,34 +237,6 @@ func TestSigner(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestAChangeOfAlgorithmLocksNobodyOut(t *testing.T) {
-	c, store := newClock(), newMemory()
-	nodeA, nodeB := ensured(t, c, store, HS256), ensured(t, c, store, HS256)
-	before := signed(t, nodeA, sample(c), HS256)
-	if err := nodeA.Ensure(t.Context(), store, EdDSA); err != nil {
-		t.Fatal(err)
-	}
-	during := signed(t, nodeA, sample(c), EdDSA)
-	for _, raw := range []string{before, during} {
-		if _, err := nodeB.VerifyAccess(raw, site); err != nil {
-			t.Errorf("a node that has not heard of the new key: %v", err)
-		}
-	}
-	c.advance(activation)
-	after := signed(t, nodeA, sample(c), EdDSA)
-	if _, algorithm := kidAndAlgorithm(t, after); algorithm != EdDSA {
-		t.Errorf("signs with %s", algorithm)
-	}
-	if err := nodeB.Refresh(t.Context(), store); err != nil {
-		t.Fatal(err)
-	}
-	for _, raw := range []string{before, during, after} {
-		if _, err := nodeB.VerifyAccess(raw, site); err != nil {
-			t.Error(err)
-		}
 	}
 }
 

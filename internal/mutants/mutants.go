@@ -55,7 +55,6 @@ var mutants = []mutant{
 	{"W11 a brace in a string ends a value", "webhook/strictjson.go", `at = endOfString(raw, at) - 1`, `at++`, "./webhook", "FuzzReadObject"},
 
 	{"T1 any header leads to a key", "token/token.go", "\tif !complete || !known ||", "\tfor _, other := range snap.heads {\n\t\tif other.typ == typ && !known {\n\t\t\tsigned, known = other, true\n\t\t}\n\t}\n\tif !complete || !known ||", "./token", "."},
-	{"a bad signature is checked again and again", "token/token.go", "\t\tk.forged.add(raw)\n", "", "./token", "TestEachBadToken"},
 	{"T3 a number in quotes is an end", "token/token.go", `if len(raw) > 0 && raw[0] == '"' {`, `if len(raw) == 0 {`, "./token", "TestDenied"},
 	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, ".", "TestT3AToken"},
 	{"T4 a token opens other passes", "handler.go", `sale == nil || !sale.opens(entry.Resource, r)`, `sale != nil && !sale.opens(entry.Resource, r)`, ".", "TestS4|TestT4"},
@@ -335,7 +334,6 @@ var mutants = []mutant{
 	{"K4 nodes that start at once make two sets", "token/keyring.go", `if set.has(algorithm) { // another`, `if set.has("") { // another`, "./token", "TestK4Nodes"},
 	{"K4 the keys of the faster node are overwritten", "ledger/keys.go", "\t\tif set, err = readKeys(ctx, tx); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif set.Installation == \"\" {", "\t\tif set, err = readKeys(ctx, tx); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tset.Keys = nil\n\t\tif set.Installation == \"\" {", "./ledger", "TestK4|TestTwoProcesses"},
 	{"a buyer of an unknown key is sent to a checkout", "visit.go", `if v.hasTokenOfUnknownKey() {`, `if v.params == nil && v.hasTokenOfUnknownKey() {`, ".", "TestWhatARemoved"},
-	{"a token of an unknown key is refused for good", "token/token.go", `	if !complete || !known ||`, "\tif !complete {\n\t\tk.forged.add(raw)\n\t}\n\tif !known {\n\t\tk.forged.add(raw)\n\t}\n\tif !complete || !known ||", "./token", "TestATokenOfAKey"},
 
 	{"W7 a refund and its payment on two nodes miss each other", "ledger/postgres.go", "d.commit(countWrite+` RETURNING `+transactionSettings, nil, f)", "d.commit(`SELECT `+transactionSettings+` FROM feed`, nil, f)", "./ledger", "TestARefundAnd"},
 	{"W7 a transaction sees what was there before it had the lock", "ledger/postgres.go", `sql.LevelReadCommitted}`, `sql.LevelRepeatableRead}`, "./ledger", "TestARefundAnd"},
