@@ -16,6 +16,7 @@ type step func(n *node, known *Token)
 func request(n *node, known *Token) { n.judge(known) }
 func feedFails(n *node, _ *Token)   { n.ledger.failPolls(errDown) }
 func feedWorks(n *node, _ *Token)   { n.ledger.failPolls(nil); n.mustPoll() }
+func keysFail(n *node, _ *Token)    { n.ledger.tell(""); n.keysErr = errDown }
 func readsFail(n *node, _ *Token)   { n.ledger.failReads(errDown) }
 func readsWork(n *node, _ *Token)   { n.ledger.failReads(nil) }
 func changed(n *node, known *Token) { n.Drop([]string{known.Purchase}) }
@@ -91,6 +92,9 @@ func TestVerdicts(t *testing.T) {
 		{"the feed fails: the token has ended", []step{request, feedFails, func(n *node, _ *Token) { n.advance(year) }}, None},
 		{"the feed fails: never read, the token has ended", []step{feedFails, func(n *node, _ *Token) { n.advance(year) }}, None},
 
+		{"the keys cannot be read", []step{request, keysFail, grace}, Open},
+		{"the keys cannot be read, after grace", []step{request, keysFail, pastGrace}, Unknown},
+
 		{"readings fail", []step{readsFail}, Open},
 		{"readings fail, for grace", []step{readsFail, request, grace}, Open},
 		{"readings fail, after grace", []step{readsFail, request, pastGrace}, Unknown},
@@ -112,8 +116,7 @@ func TestVerdicts(t *testing.T) {
 		{"lost data: known as closed", []step{set(ledger.Refunded), request, lost, request, pastGrace}, Closed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			known := n.verify(n.sell("1", "phone"))
+			n, known := newSeller(t)
 			for _, step := range test.steps {
 				step(n, known)
 			}
@@ -183,8 +186,7 @@ func TestEachTokenHasItsOwnGrace(t *testing.T) {
 }
 
 func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
+	n, known := newSeller(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	release := n.ledger.holdReads()
@@ -211,8 +213,7 @@ func TestErrorsAreReported(t *testing.T) {
 		{"lost data is no purchase that was not found", lost, errLost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			known := n.verify(n.sell("1", "phone"))
+			n, known := newSeller(t)
 			test.step(n, known)
 			n.judge(known)
 			if len(n.errs) != 1 || !errors.Is(n.errs[0], test.want) || errors.Is(n.errs[0], ledger.ErrNotFound) {
@@ -245,8 +246,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 }
 
 func TestATokenTellsWhatIsKnownOfItsPurchase(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
+	n, known := newSeller(t)
 	opened := n.now().Add(24 * time.Hour)
 	known.SetDownloadWindow(opened) // of a purchase that was not read: nothing to note it at
 	if _, ok := known.Holding(); ok {

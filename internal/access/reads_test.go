@@ -24,9 +24,7 @@ func TestOneReadingServesAllWhoWait(t *testing.T) {
 		"waiting pages": func(n *node, _ *Token) error { _, err := n.OfSession(context.Background(), "cs_1"); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newBubbleNode(t)
-				known := n.verify(n.sell("1", "phone"))
+			inBubble(t, func(t *testing.T, n *node, known *Token) {
 				n.sell("of cs_1", "phone")
 				release := n.ledger.holdReads()
 				var all sync.WaitGroup
@@ -108,9 +106,7 @@ func TestNobodyWaitsLongForTheLedger(t *testing.T) {
 }
 
 func TestAReadingOutlivesWhoBeganIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		known := n.verify(n.sell("1", "phone"))
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
 		release := n.ledger.holdReads()
 		ctx, hangUp := context.WithCancel(t.Context())
 		var all sync.WaitGroup
@@ -134,9 +130,7 @@ func TestAStaleReadingIsNotKept(t *testing.T) {
 		"everything dropped": func(n *node) { n.ledger.all.Store(true); n.mustPoll() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newBubbleNode(t)
-				known := n.verify(n.sell("1", "phone"))
+			inBubble(t, func(t *testing.T, n *node, known *Token) {
 				release := n.ledger.holdReads()
 				var slow sync.WaitGroup
 				slow.Go(func() { n.wantVerdict("who asked before the refund", known, Open) })
@@ -154,9 +148,7 @@ func TestAStaleReadingIsNotKept(t *testing.T) {
 }
 
 func TestWhoAsksAfterAChangeDoesNotWaitForAReadingFromBeforeIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		known := n.verify(n.sell("1", "phone"))
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
 		release := n.ledger.holdReads()
 		var slow sync.WaitGroup
 		slow.Go(func() { n.judge(known) })
@@ -215,4 +207,22 @@ func TestReceiptsSayWhatTheLedgerSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One slow reading that is overtaken by a good one must not shut a buyer out after the grace.
+func TestAnOvertakenFailureIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
+		release := n.ledger.holdReads()
+		var all sync.WaitGroup
+		all.Go(func() { n.wantVerdict("the slow one", known, Open) })
+		time.Sleep(time.Second)
+		n.ledger.letReads()
+		n.ledger.set("1", ledger.Active) // anything about the purchase changes
+		n.mustPoll()
+		n.wantVerdict("the fast one", known, Open)
+		all.Wait() // the slow one gives up after 2 s
+		release()
+		n.pass(11 * time.Minute)
+		n.wantVerdict("eleven minutes later, with a healthy ledger", known, Open)
+	})
 }

@@ -71,7 +71,7 @@ var mutants = []mutant{
 	{"T4 a remembered token opens other sites", "internal/access/access.go", `case known.Site != site || known.Link != "":`, `case known.Link != "":`, ".", "TestT4"},
 	{"T6 one kind of token passes for the other", "token/token.go", `|| !known || signed.typ != typ {`, `|| !known {`, "./token", "."},
 	{"T7 a refund closes nothing", "internal/access/access.go", `if verdict := t.verdict(h, at); verdict != Open {`, `if verdict := t.verdict(h, at); verdict == None {`, ".", "TestT7Refund"},
-	{"T7 who hangs up is let in", "internal/access/access.go", `return Unknown // who hangs`, `return Open // who hangs`, "./internal/access", "TestWhoHangsUp"},
+	{"T7 who hangs up is let in", "internal/access/access.go", `return Unknown // the client`, `return Open // the client`, "./internal/access", "TestWhoHangsUp"},
 	{"who has not paid has a name", "identity.go", `if key == "http.auth.user.id" && t != nil {`, "if key == \"http.auth.user.id\" {\n\t\tt = cmp.Or(t, new(access.Token))", ".", "TestNobodyHasAName"},
 	{"T7 a won dispute stays closed", "ledger/charges.go", `case c.kinds[EventDisputed] && !c.kinds[EventDisputeWon]:`, `case c.kinds[EventDisputed]:`, "./ledger", "TestW7Every"},
 
