@@ -2,10 +2,8 @@ package session
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"sync"
 	"testing"
@@ -50,13 +48,7 @@ func TestTheExchangeAsksAsDocumented(t *testing.T) {
 		if len(exchanges) != 1 {
 			t.Fatalf("%d exchanges", len(exchanges))
 		}
-		var body map[string]string
-		if err := json.Unmarshal([]byte(exchanges[0].body), &body); err != nil {
-			t.Fatal(err)
-		}
-		if want := map[string]string{"apiKey": apiKey, "apiSecret": apiSecret}; !maps.Equal(body, want) {
-			t.Errorf("asked with %v", body)
-		}
+		wantJSON(t, exchanges[0].body, `{"apiKey":"`+apiKey+`","apiSecret":"`+apiSecret+`"}`)
 		create := w.calls(sessionPath)[0]
 		if got := create.header.Get("Authorization"); got != "Bearer TOKENTOKEN1" {
 			t.Errorf("Authorization: %q", got)

@@ -1,7 +1,7 @@
 package token
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -80,61 +80,31 @@ func TestSignedIsVerified(t *testing.T) {
 	}
 }
 
-func TestATokenNeverOutlivesItsAccessOr400Days(t *testing.T) {
+func TestHowLongATokenLivesAndWhenItIsStale(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	keyring := ensured(t, c, newMemory(), HS256)
-	for _, test := range []struct {
-		name  string
-		until time.Duration // 0: for ever
-		want  time.Duration
-	}{
-		{"a day", 24 * time.Hour, 24 * time.Hour},
-		{"400 days", longest, longest},
-		{"ten years", 10 * 365 * 24 * time.Hour, longest},
-		{"for ever", 0, longest},
+	const day = 24 * time.Hour
+	for name, test := range map[string]struct{ until, life, staleAfter time.Duration }{ // 0: no expiry, never
+		"a day":     {day, day, 0},
+		"400 days":  {longest, longest, 0},
+		"ten years": {3650 * day, longest, longest/2 + time.Second},
+		"no expiry": {0, longest, longest/2 + time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := sample(c)
-			a.Until = time.Time{}
-			if test.until != 0 {
-				a.Until = c.now().Add(test.until)
+		a := sample(c)
+		a.Until = time.Time{}
+		if test.until != 0 {
+			a.Until = c.now().Add(test.until)
+		}
+		_, given, err := keyring.SignAccess(a, HS256)
+		if life := given.Expires.Sub(c.now()); err != nil || life != test.life {
+			t.Errorf("%s: the token lives for %s, want %s: %v", name, life, test.life, err)
+		}
+		for _, at := range []time.Duration{0, longest / 2, longest/2 + time.Second, test.life - time.Second} {
+			if got, want := given.Stale(c.now().Add(at)), test.staleAfter != 0 && at >= test.staleAfter; got != want {
+				t.Errorf("%s: stale after %s: %t", name, at, got)
 			}
-			_, given, err := keyring.SignAccess(a, HS256)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := given.Expires.Sub(c.now()); got != test.want {
-				t.Errorf("the token lives for %s, want %s", got, test.want)
-			}
-		})
-	}
-}
-
-func TestStale(t *testing.T) {
-	now := newClock().now()
-	day := 24 * time.Hour
-	for _, test := range []struct {
-		name           string
-		until, expires time.Duration // until 0: for ever
-		want           bool
-	}{
-		{"ends with its access", 10 * day, 10 * day, false},
-		{"ends with its access, in a moment", time.Second, time.Second, false},
-		{"for ever, new", 0, longest, false},
-		{"for ever, half its life left", 0, longest / 2, false},
-		{"for ever, less than half left", 0, longest/2 - time.Second, true},
-		{"longer than the token, new", 3650 * day, longest, false},
-		{"longer than the token, old", 3650 * day, day, true},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := Access{Expires: now.Add(test.expires)}
-			if test.until != 0 {
-				a.Until = now.Add(test.until)
-			}
-			if got := a.Stale(now); got != test.want {
-				t.Errorf("stale: %t, want %t", got, test.want)
-			}
-		})
+		}
 	}
 }
 
@@ -143,6 +113,11 @@ func TestEnsureIsIdempotentAndWritesNothingForAnExistingKey(t *testing.T) {
 	first := ensured(t, c, store, HS256)
 	raw := signed(t, first, sample(c), HS256)
 	stored := store.stored()
+	other := newMemory()
+	ensured(t, c, other, HS256)
+	if a, b := stored.Keys[0], other.stored().Keys[0]; len(a.Secret) != 32 || bytes.Equal(a.Secret, b.Secret) || a.ID == b.ID {
+		t.Errorf("not random: %+v and %+v", a, b)
+	}
 
 	store.change <- struct{}{} // D5: a transaction that never ends
 	defer func() { <-store.change }()
@@ -301,23 +276,6 @@ func TestCorruptKeysAreNeverOverwrittenAndMemoryStaysInUse(t *testing.T) {
 	}
 }
 
-func TestKeysThatAreCorruptOnceTheTransactionBeginsAreNotOverwritten(t *testing.T) {
-	c := newClock()
-	store := newMemory()
-	store.onChange = func(s *memory) {
-		short := fixedKey("aaaa", HS256, 1, c.now())
-		short.Secret = short.Secret[:31]
-		s.put(short)
-	}
-	keyring := NewKeyring(c.now)
-	if err := keyring.Ensure(t.Context(), store, EdDSA); !errors.Is(err, ErrCorruptKeys) {
-		t.Errorf("got %v, want %v", err, ErrCorruptKeys)
-	}
-	if store.writes != 0 {
-		t.Error("the stored keys were overwritten")
-	}
-}
-
 func TestEnsureWhenTheStoreIsInTrouble(t *testing.T) {
 	trouble := errors.New("disk on fire")
 	for _, test := range []struct {
@@ -349,19 +307,6 @@ func TestEnsureWhenTheStoreIsInTrouble(t *testing.T) {
 				t.Errorf("afterwards there are %d keys: %v", len(store.stored().Keys), err)
 			}
 		})
-	}
-}
-
-func TestD5EnsureStopsWaitingForATransactionWhenItsContextEnds(t *testing.T) {
-	c, store := newClock(), newMemory()
-	store.change <- struct{}{}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := NewKeyring(c.now).Ensure(ctx, store, HS256); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want %v", err, context.Canceled)
-	}
-	if store.writes != 0 {
-		t.Error("it wrote outside a transaction")
 	}
 }
 
@@ -420,19 +365,4 @@ func TestK2KeysCanBeRefreshedUnderLoad(t *testing.T) {
 		})
 	}
 	work.Wait()
-}
-
-func TestSecretsAreRandomAndOfFullLength(t *testing.T) {
-	c := newClock()
-	seen := make(map[string]bool)
-	for range 20 {
-		store := newMemory()
-		ensured(t, c, store, HS256, EdDSA)
-		for _, key := range store.stored().Keys {
-			if len(key.Secret) != 32 || seen[string(key.Secret)] || seen[key.ID] {
-				t.Fatalf("key %+v", key)
-			}
-			seen[string(key.Secret)], seen[key.ID] = true, true
-		}
-	}
 }

@@ -211,8 +211,12 @@ func TestARemovedKeyIsVoid(t *testing.T) {
 			if nodeA.Knows(leaked) || !nodeA.Knows(kept) {
 				t.Error("what has been verified before is remembered for the wrong key")
 			}
-			ofLeaked.want(t, nodeB, true) // until it looks
-			refreshed(t, nodeB, store)
+			ofLeaked.want(t, nodeB, true) // until it looks, or removes the key itself
+			if algorithm == HS256 {
+				refreshed(t, nodeB, store)
+			} else if _, err := nodeB.Remove(t.Context(), store, leaked, algorithm); err != nil {
+				t.Error(err)
+			}
 			ofLeaked.want(t, nodeB, false)
 			ofKept.want(t, nodeB, true)
 			if set := store.stored(); len(set.Keys) != 1 || set.Keys[0].ID != kept {
@@ -225,22 +229,6 @@ func TestARemovedKeyIsVoid(t *testing.T) {
 				t.Errorf("removed from an empty store: %v", err)
 			}
 		})
-	}
-}
-
-func TestANodeForgetsAtOnceWhatAnotherHasRemoved(t *testing.T) {
-	c, store := newClock(), newMemory()
-	nodeA := ensured(t, c, store, HS256)
-	leaked := nodeA.List(HS256)[0].ID
-	rotated(t, nodeA, store, HS256)
-	nodeB := ensured(t, c, store, HS256)
-	for _, node := range []*Keyring{nodeA, nodeB} {
-		if _, err := node.Remove(t.Context(), store, leaked, HS256); err != nil {
-			t.Error(err)
-		}
-		if node.Knows(leaked) {
-			t.Error("it is still known")
-		}
 	}
 }
 
