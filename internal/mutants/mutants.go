@@ -56,7 +56,7 @@ var mutants = []mutant{
 
 	{"T1 any header leads to a key", "token/token.go", "\tif !complete || !known ||", "\tfor _, other := range snap.heads {\n\t\tif other.typ == typ && !known {\n\t\t\tsigned, known = other, true\n\t\t}\n\t}\n\tif !complete || !known ||", "./token", "."},
 	{"T3 a number in quotes is an end", "token/token.go", `if len(raw) > 0 && raw[0] == '"' {`, `if len(raw) == 0 {`, "./token", "TestDenied"},
-	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, ".", "TestT3AToken"},
+	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, "./internal/access", "TestVerdicts"},
 	{"T4 a token opens other passes", "handler.go", `sale == nil || !sale.opens(entry.Resource, r)`, `sale != nil && !sale.opens(entry.Resource, r)`, ".", "TestS4|TestT4"},
 	{"T4 a token of one path opens others", "offer.go", `if resource == pathResource(r) {`, `if resource != "" {`, ".", "TestT4APath"},
 	{"T4 a path that is sold may be obfuscated", "handler.go", `case !isUnambiguous(r), urlpath`, `case urlpath`, ".", "TestT4APath"},
