@@ -465,7 +465,7 @@ func isOversized(r *http.Request, server *caddyhttp.Server) bool {
 
 // decide finds the token that opens the gate, if the request carries one. Where
 // passes are named, it must be of one of these.
-func (h *Handler) decide(r *http.Request, site site, passes []string) (access.Verdict, *access.Token) {
+func (h *Handler) decide(r *http.Request, site site, passes []string) (access.Decision, *access.Token) {
 	best, known := access.None, (*access.Token)(nil)
 	at := arrived(r)
 	h.eachPresented(r, site, at, func(entry *access.Token) bool {

@@ -10,7 +10,7 @@ import (
 )
 
 // judge says whether a token still opens its resource.
-func (a *App) judge(ctx context.Context, t *access.Token, at time.Time) access.Verdict {
+func (a *App) judge(ctx context.Context, t *access.Token, at time.Time) access.Decision {
 	verdict := a.access.Judge(ctx, t, at, a.bounds)
 	if verdict == access.Open && !a.access.IsFresh(a.bounds.Recheck) {
 		graceVerdicts.Inc()

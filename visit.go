@@ -56,7 +56,7 @@ func (h *Handler) newVisit(w http.ResponseWriter, r *http.Request, site site, ne
 }
 
 // turnedAway answers a request whose tokens do not open the gate.
-func (v *visit) turnedAway(verdict access.Verdict, known *access.Token) error {
+func (v *visit) turnedAway(verdict access.Decision, known *access.Token) error {
 	switch {
 	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.params.Has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access

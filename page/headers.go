@@ -43,7 +43,7 @@ func addVary(h http.Header, names ...string) {
 	}
 }
 
-// contentSecurityPolicy allows what is on the page of a normal view, and nothing else.
+// contentSecurityPolicy allows only what the page of a normal view contains.
 func (v View) contentSecurityPolicy() string {
 	script, connect, form := "'none'", "'none'", "'none'"
 	if v.PollURL != "" {

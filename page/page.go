@@ -100,7 +100,7 @@ type View struct {
 	FormURL     string // target of the kind's button, which posts nothing else
 	// FormTargets are where forms may lead in the end, as source expressions of a Content-Security-Policy.
 	FormTargets []string
-	RetryAfter  time.Duration // > 0: Retry-After header in whole seconds (rounded up), also told in words
+	RetryAfter  time.Duration // > 0: Retry-After header in whole seconds (rounded up), also said in words
 
 	Polling
 	Sale
@@ -108,7 +108,7 @@ type View struct {
 	Links
 }
 
-// Polling makes a page look again by itself.
+// Polling makes a page check again automatically.
 type Polling struct {
 	Refresh time.Duration // in whole seconds (rounded up); 0: never, or after 5 s if PollURL is set
 	PollURL string        // same-origin address that a script asks for {"state": "…"} instead of reloading

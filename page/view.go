@@ -74,7 +74,7 @@ func safeURL(address string) string {
 	return ""
 }
 
-// personal reports whether the view is about one visitor, so that nobody else will be told the same.
+// personal reports whether the view is about one visitor only.
 func (v View) personal() bool {
 	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" && v.Kind != Required || v.DeviceURL != "" || v.LinkURL != "" ||
 		!v.Bought.IsZero() || !v.Until.IsZero()

@@ -122,11 +122,11 @@ func cause(err error) error {
 	if errors.As(err, &withURL) {
 		err = withURL.Err
 	}
-	said, _, quotes := strings.Cut(err.Error(), `"`)
+	text, _, quotes := strings.Cut(err.Error(), `"`)
 	if !quotes {
 		return err
 	}
-	return errors.New(strings.TrimSpace(said))
+	return errors.New(strings.TrimSpace(text))
 }
 
 // RetryAfter returns how long to wait before trying again after an error of

@@ -28,15 +28,15 @@ type Keys interface {
 	Knows(kid string) bool
 }
 
-// Verdict is what is known about a token.
-type Verdict int
+// Decision says whether a token opens its resource.
+type Decision int
 
-// The verdicts.
+// The decisions.
 const (
-	None    Verdict = iota // no valid token
-	Open                   // it opens its resource
-	Closed                 // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
-	Unknown                // the ledger could not be read for longer than the grace
+	None    Decision = iota // no valid token
+	Open                    // it opens its resource
+	Closed                  // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
+	Unknown                 // the ledger could not be read for longer than the grace
 )
 
 // Bounds limits how old the knowledge of a node may be, counted from the last poll of the feed.
@@ -148,7 +148,7 @@ func (c *Cache) find(raw string, at time.Time) *Token {
 }
 
 // Judge says whether a token opens its resource now.
-func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds) Verdict {
+func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds) Decision {
 	if !at.Before(t.Expires) {
 		return None
 	}
@@ -170,8 +170,8 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 			c.onError(err)
 		}
 	}
-	if verdict := t.verdict(h, at); verdict != Open {
-		return verdict
+	if decision := t.decision(h, at); decision != Open {
+		return decision
 	}
 	if since := t.failing.Load(); since != 0 && !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
 		age = max(age, at.Sub(time.Unix(0, since)))
@@ -182,8 +182,8 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 	return Open
 }
 
-// verdict judges a token by its purchase as last read. One that was never read does not count against it.
-func (t *Token) verdict(h *holding, at time.Time) Verdict {
+// decision judges a token by its purchase as last read. One that was never read does not count against it.
+func (t *Token) decision(h *holding, at time.Time) Decision {
 	if h == nil {
 		return Open
 	}

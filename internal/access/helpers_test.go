@@ -163,15 +163,15 @@ func (n *node) verifyLink(raw, site string) (*Token, error) {
 }
 
 // judge is a request.
-func (n *node) judge(known *Token) Verdict {
+func (n *node) judge(known *Token) Decision {
 	return n.Judge(context.Background(), known, n.now(), bounds)
 }
 
-// wantVerdict makes a request.
-func (n *node) wantVerdict(what string, known *Token, want Verdict) {
+// wantDecision makes a request.
+func (n *node) wantDecision(what string, known *Token, want Decision) {
 	n.t.Helper()
 	if got := n.judge(known); got != want {
-		n.t.Errorf("%s: verdict %s, want %s", what, names[got], names[want])
+		n.t.Errorf("%s: decision %s, want %s", what, names[got], names[want])
 	}
 }
 
@@ -183,7 +183,7 @@ func (n *node) wantReads(what string, want int64) {
 	}
 }
 
-var names = map[Verdict]string{None: "None", Open: "Open", Closed: "Closed", Unknown: "Unknown"}
+var names = map[Decision]string{None: "None", Open: "Open", Closed: "Closed", Unknown: "Unknown"}
 
 // fakeLedger is a Ledger in memory that counts, fails and waits on demand.
 type fakeLedger struct {

@@ -54,11 +54,11 @@ var (
 	pastGrace = pass(bounds.Grace + time.Second)
 )
 
-func TestVerdicts(t *testing.T) {
+func TestDecisions(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		steps []step
-		want  Verdict
+		want  Decision
 	}{
 		{"an active purchase", nil, Open},
 		{"without expiry", []step{func(n *node, known *Token) {
@@ -120,16 +120,16 @@ func TestVerdicts(t *testing.T) {
 			for _, step := range test.steps {
 				step(n, known)
 			}
-			n.wantVerdict("the last request", known, test.want)
+			n.wantDecision("the last request", known, test.want)
 		})
 	}
 }
 
-func TestVerdictsAboutAPrivateAddress(t *testing.T) {
+func TestDecisionsAboutAPrivateAddress(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		steps []step
-		want  Verdict
+		want  Decision
 	}{
 		{"an active purchase", nil, Open},
 		{"it belongs to no device", []step{request, deviceRemoved}, Open},
@@ -153,7 +153,7 @@ func TestVerdictsAboutAPrivateAddress(t *testing.T) {
 			for _, step := range test.steps {
 				step(n, known)
 			}
-			n.wantVerdict("the last request", known, test.want)
+			n.wantDecision("the last request", known, test.want)
 		})
 	}
 }
@@ -163,26 +163,26 @@ func TestNothingIsKnownBeforeTheFirstPoll(t *testing.T) {
 	raw := n.sell("1", "phone")
 	n.Cache = New(Options{Ledger: n.ledger, Keys: n.keyring, Now: n.now, OnKeys: func(context.Context) error { return nil }})
 	t.Cleanup(n.Close)
-	n.wantVerdict("before", n.verify(raw), Unknown)
+	n.wantDecision("before", n.verify(raw), Unknown)
 	if n.IsFresh(bounds.Recheck) {
 		t.Error("the feed is fresh before it was read")
 	}
 	n.mustPoll()
-	n.wantVerdict("after", n.verify(raw), Open)
+	n.wantDecision("after", n.verify(raw), Open)
 }
 
 func TestEachTokenHasItsOwnGrace(t *testing.T) {
 	n := newNode(t)
 	first, second := n.verify(n.sell("1", "phone")), n.verify(n.sell("2", "phone"))
 	n.ledger.failReads(errDown)
-	n.wantVerdict("the first token", first, Open)
+	n.wantDecision("the first token", first, Open)
 	n.pass(bounds.Grace / 2)
-	n.wantVerdict("the second token", second, Open)
+	n.wantDecision("the second token", second, Open)
 	n.pass(bounds.Grace/2 + time.Second)
-	n.wantVerdict("the first token, after grace", first, Unknown)
-	n.wantVerdict("the second token, in grace", second, Open)
+	n.wantDecision("the first token, after grace", first, Unknown)
+	n.wantDecision("the second token, in grace", second, Open)
 	n.pass(bounds.Grace / 2)
-	n.wantVerdict("the second token, after grace", second, Unknown)
+	n.wantDecision("the second token, after grace", second, Unknown)
 }
 
 func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
@@ -191,7 +191,7 @@ func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
 	cancel()
 	release := n.ledger.holdReads()
 	if got := n.Judge(ctx, known, n.now(), bounds); got != Unknown {
-		t.Errorf("verdict %s, want Unknown", names[got])
+		t.Errorf("decision %s, want Unknown", names[got])
 	}
 	if since := known.failing.Load(); since != 0 {
 		t.Error("the token counts as one that cannot be read")
@@ -200,7 +200,7 @@ func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
 	if n.ledger.letReads(); len(n.errs) > 0 {
 		t.Errorf("reported: %v", n.errs)
 	}
-	n.wantVerdict("the next request", known, Open)
+	n.wantDecision("the next request", known, Open)
 }
 
 func TestErrorsAreReported(t *testing.T) {
@@ -229,7 +229,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 	raws := make([]string, tokens)
 	for i := range raws {
 		raws[i] = n.sell(strconv.Itoa(i), "phone")
-		n.wantVerdict("the first request", n.verify(raws[i]), Open)
+		n.wantDecision("the first request", n.verify(raws[i]), Open)
 	}
 	n.wantReads("first requests", tokens)
 	n.ledger.polls.Store(0)
@@ -237,7 +237,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 		if i%100 == 99 {
 			n.pass(time.Second)
 		}
-		n.wantVerdict("a request", n.verify(raws[i%tokens]), Open)
+		n.wantDecision("a request", n.verify(raws[i%tokens]), Open)
 	}
 	n.wantReads("further requests", 0)
 	if got := n.ledger.polls.Load(); got != requests/100 {

@@ -71,7 +71,7 @@ func TestAStreamEndsOnceItsTokenOpensNoMore(t *testing.T) {
 				if test.link > 0 {
 					known, _ = n.verifyLink(n.linkOf("1", test.link), site)
 				}
-				n.wantVerdict("the request", known, Open)
+				n.wantDecision("the request", known, Open)
 				stream, release := n.Stream(t.Context(), known, bounds)
 				defer release()
 				synctest.Wait()
@@ -100,7 +100,7 @@ func TestAStreamEndsOnceItsTokenOpensNoMore(t *testing.T) {
 
 func TestAStreamIsJudgedOnceMoreWhenItBegins(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *node, known *Token) {
-		n.wantVerdict("the request", known, Open)
+		n.wantDecision("the request", known, Open)
 		n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
 		n.Drop([]string{"1"})
 		stream, release := n.Stream(t.Context(), known, bounds)

@@ -110,7 +110,7 @@ func TestATokenThatEndedWithItsAccessIsKnownAsLapsed(t *testing.T) {
 					}
 				}
 				if errors.Is(err, token.ErrLapsed) {
-					n.wantVerdict("a lapsed token", known, None)
+					n.wantDecision("a lapsed token", known, None)
 				}
 			}
 		})

@@ -56,7 +56,7 @@ var mutants = []mutant{
 
 	{"T1 any header leads to a key", "token/token.go", "\tif !complete || !known ||", "\tfor _, other := range snap.heads {\n\t\tif other.typ == typ && !known {\n\t\t\tsigned, known = other, true\n\t\t}\n\t}\n\tif !complete || !known ||", "./token", "."},
 	{"T3 a number in quotes is an end", "token/token.go", `if len(raw) > 0 && raw[0] == '"' {`, `if len(raw) == 0 {`, "./token", "TestDenied"},
-	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, "./internal/access", "TestVerdicts"},
+	{"T3 a token outlives its access", "internal/access/access.go", `if !at.Before(t.Expires) {`, `if at.IsZero() {`, "./internal/access", "TestDecisions"},
 	{"T4 a token opens other passes", "handler.go", `sale == nil || !sale.opens(entry.Resource, r)`, `sale != nil && !sale.opens(entry.Resource, r)`, ".", "TestS4|TestT4"},
 	{"T4 a token of one path opens others", "offer.go", `if resource == pathResource(r) {`, `if resource != "" {`, ".", "TestT4APath"},
 	{"T4 a path that is sold may be obfuscated", "handler.go", `case !isUnambiguous(r), urlpath`, `case urlpath`, ".", "TestT4APath"},
@@ -70,7 +70,7 @@ var mutants = []mutant{
 	{"T4 a token opens other sites", "token/token.go", `&claims, jwt.WithAudience(site), `, `&claims, `, "./token", "."},
 	{"T4 a remembered token opens other sites", "internal/access/access.go", `case known.Site != site || known.Link != "":`, `case known.Link != "":`, ".", "TestT4"},
 	{"T6 one kind of token passes for the other", "token/token.go", `|| !known || signed.typ != typ {`, `|| !known {`, "./token", "."},
-	{"T7 a refund closes nothing", "internal/access/access.go", `if verdict := t.verdict(h, at); verdict != Open {`, `if verdict := t.verdict(h, at); verdict == None {`, ".", "TestT7Refund"},
+	{"T7 a refund closes nothing", "internal/access/access.go", `if decision := t.decision(h, at); decision != Open {`, `if decision := t.decision(h, at); decision == None {`, ".", "TestT7Refund"},
 	{"T7 who hangs up is let in", "internal/access/access.go", `return Unknown // the client`, `return Open // the client`, "./internal/access", "TestWhoHangsUp"},
 	{"who has not paid has a name", "identity.go", `if key == "http.auth.user.id" && t != nil {`, "if key == \"http.auth.user.id\" {\n\t\tt = cmp.Or(t, new(access.Token))", ".", "TestNobodyHasAName"},
 	{"T7 a won dispute stays closed", "ledger/charges.go", `case c.kinds[EventDisputed] && !c.kinds[EventDisputeWon]:`, `case c.kinds[EventDisputed]:`, "./ledger", "TestW7Every"},
@@ -322,7 +322,7 @@ var mutants = []mutant{
 	{"T7 a node does not hear its own commits", "ledger/writer.go", `l.options.OnChange(current.changed, current.keys) // also`, `_ = l.options.OnChange // also`, ".", "TestT7Refund"},
 	{"T7 a node does not drop what it has changed", "database.go", `{ s.access.Drop(purchaseIDs) }`, `{ _ = purchaseIDs }`, ".", "TestT7Refund"},
 	{"T7 what another node has changed is not dropped", "internal/access/purchases.go", "\t\tp.counter(id).Add(1)\n", "\t\tp.counter(id).Add(0)\n", "./internal/faults", "TestT7FD6"},
-	{"D3 closed opens while the ledger cannot be read", "internal/access/access.go", `if verdict := t.verdict(h, at); verdict != Open {`, `if verdict := t.verdict(h, at); verdict != Open && age <= bounds.Recheck {`, "./internal/faults", "TestD3Nodes"},
+	{"D3 closed opens while the ledger cannot be read", "internal/access/access.go", `if decision := t.decision(h, at); decision != Open {`, `if decision := t.decision(h, at); decision != Open && age <= bounds.Recheck {`, "./internal/faults", "TestD3Nodes"},
 	{"D3 grace has no bound for who could never be read", "internal/access/access.go", "\t\tage = max(age, at.Sub(time.Unix(0, since)))\n", "\t\tage = min(age, at.Sub(time.Unix(0, since)))\n", ".", "TestAPurchaseThatIsLost"},
 	{"D3 freshness counts from the end of a poll", "internal/access/feed.go", `c.lastPoll.Store(began.UnixNano())`, `c.lastPoll.Store(max(began.UnixNano(), c.now().UnixNano()))`, "./internal/access", "TestFreshnessCounts"},
 
