@@ -1,14 +1,11 @@
 package page
 
 import (
-	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,8 +181,7 @@ type catalogues struct {
 	matcher language.Matcher
 }
 
-// load reads every messages/*.json in files. It does not check that they are complete: they are
-// embedded, so a test does.
+// load reads every messages/*.json. A test checks that they are complete.
 func load(files fs.FS) (*catalogues, error) {
 	names, err := fs.Glob(files, "messages/*.json")
 	if err != nil {
@@ -193,18 +189,16 @@ func load(files fs.FS) (*catalogues, error) {
 	}
 	var all catalogues
 	for _, name := range names {
-		c, err := loadOne(files, name)
-		if err != nil {
+		var c catalogue
+		raw, err := fs.ReadFile(files, name)
+		if err := errors.Join(err, json.Unmarshal(raw, &c)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if c.Lang == defaultLanguage {
-			all.list = slices.Insert(all.list, 0, c)
+			all.list = slices.Insert(all.list, 0, &c)
 		} else {
-			all.list = append(all.list, c)
+			all.list = append(all.list, &c)
 		}
-	}
-	if len(all.list) == 0 || all.list[0].Lang != defaultLanguage {
-		return nil, fmt.Errorf("messages/%s.json is missing", defaultLanguage)
 	}
 	tags := make([]language.Tag, len(all.list))
 	for i, c := range all.list {
@@ -212,26 +206,6 @@ func load(files fs.FS) (*catalogues, error) {
 	}
 	all.matcher = language.NewMatcher(tags)
 	return &all, nil
-}
-
-func loadOne(files fs.FS, name string) (*catalogue, error) {
-	raw, err := fs.ReadFile(files, name)
-	if err != nil {
-		return nil, err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields() // so that a misspelled key is an error
-	var c catalogue
-	if err := decoder.Decode(&c); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("text after the end of the catalogue")
-	}
-	if c.Lang != strings.TrimSuffix(path.Base(name), ".json") {
-		return nil, fmt.Errorf("lang %q differs from the file's name", c.Lang)
-	}
-	return &c, nil
 }
 
 // choose returns the catalogue that suits an Accept-Language header best.

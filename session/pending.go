@@ -32,15 +32,15 @@ const (
 // Pending is a checkout session that the browser started. Each has its own cookie, so
 // tabs that start at the same time do not overwrite each other's.
 type Pending struct {
-	Session     string
-	CheckoutURL string    // empty: do not send the browser there again
-	ExpiresAt   time.Time // end of the checkout, in whole seconds
-	Scope       string    // what it is for, see Scope
-	Price       string    // what was asked: "5.00 USD"
-	Extends     string    // id of the purchase that gets more time; empty for a new one
-	Device      string    // id of the device that extends the purchase
-	State       State
-	ReturnedAt  time.Time // when the state became Returned, in milliseconds
+	Session     string    `json:"s"`
+	CheckoutURL string    `json:"c,omitempty"` // empty: do not send the browser there again
+	ExpiresAt   time.Time `json:"e"`           // end of the checkout, in whole seconds
+	Scope       string    `json:"o"`           // what it is for, see Scope
+	Price       string    `json:"a"`           // what was asked: "5.00 USD"
+	Extends     string    `json:"x,omitempty"` // id of the purchase that gets more time; empty for a new one
+	Device      string    `json:"d,omitempty"` // id of the device that extends the purchase
+	State       State     `json:"m,omitempty"`
+	ReturnedAt  time.Time `json:"b,omitzero"` // when the state became Returned, in milliseconds
 }
 
 // Scope is a short name for the site, the pass and the resource of a checkout.
@@ -49,28 +49,19 @@ func Scope(site, pass, resource string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// pendingClaims has short names and nothing redundant: cookies travel with every
-// request.
+// pendingClaims are the claims of a pending cookie. Their names are short, as cookies travel
+// with every request.
 type pendingClaims struct {
+	Pending
 	jwt.RegisteredClaims `json:"-"` // for their methods
-
-	Session     string           `json:"s"`
-	CheckoutURL string           `json:"c,omitempty"`
-	CheckoutEnd *jwt.NumericDate `json:"e"`
-	Scope       string           `json:"o"`
-	Price       string           `json:"a"`
-	Extends     string           `json:"x,omitempty"`
-	Device      string           `json:"d,omitempty"`
-	State       State            `json:"m,omitempty"`
-	ReturnedAt  int64            `json:"b,omitempty"` // Unix milliseconds
 }
 
 // GetExpirationTime derives the cookie's end from the checkout's.
 func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) {
-	if c.CheckoutEnd == nil {
+	if c.Pending.ExpiresAt.IsZero() {
 		return nil, nil //nolint:nilnil // how jwt.Claims says "absent"
 	}
-	return jwt.NewNumericDate(c.CheckoutEnd.Add(PendingLife)), nil
+	return jwt.NewNumericDate(c.Pending.Expires()), nil
 }
 
 // Signer signs and verifies pending cookies; *token.Keyring is one.
@@ -116,14 +107,8 @@ func (p Pending) Encode(signer Signer) (string, error) {
 }
 
 func (p Pending) sign(signer Signer) (string, error) {
-	claims := pendingClaims{
-		Session: p.Session, CheckoutURL: p.CheckoutURL, CheckoutEnd: jwt.NewNumericDate(p.ExpiresAt),
-		Scope: p.Scope, Price: p.Price, Extends: p.Extends, Device: p.Device, State: p.State,
-	}
-	if !p.ReturnedAt.IsZero() {
-		claims.ReturnedAt = p.ReturnedAt.UnixMilli()
-	}
-	raw, err := signer.SignPending(claims)
+	p.ExpiresAt, p.ReturnedAt = p.ExpiresAt.UTC().Truncate(time.Second), p.ReturnedAt.UTC().Truncate(time.Millisecond)
+	raw, err := signer.SignPending(pendingClaims{Pending: p})
 	if err != nil {
 		return "", fmt.Errorf("pending cookie: %w", err)
 	}
@@ -136,15 +121,8 @@ func DecodePending(signer Signer, raw string) (Pending, error) {
 	if err := signer.VerifyPending(raw, &c); err != nil {
 		return Pending{}, fmt.Errorf("pending cookie: %w", err)
 	}
-	if c.Session == "" || c.CheckoutEnd == nil {
-		return Pending{}, errors.New("pending cookie: claims are missing")
+	if c.Session == "" {
+		return Pending{}, errors.New("pending cookie: it names no session")
 	}
-	p := Pending{
-		Session: c.Session, CheckoutURL: c.CheckoutURL, ExpiresAt: c.CheckoutEnd.Time,
-		Scope: c.Scope, Price: c.Price, Extends: c.Extends, Device: c.Device, State: c.State,
-	}
-	if c.ReturnedAt != 0 {
-		p.ReturnedAt = time.UnixMilli(c.ReturnedAt)
-	}
-	return p, nil
+	return c.Pending, nil
 }

@@ -178,15 +178,15 @@ func TestForeignPendingCookiesAreRefused(t *testing.T) {
 		return raw
 	}
 	head, rest, _ := strings.Cut(good, ".")
-	end := c.now().Add(time.Hour).Unix()
+	end := c.now().Add(time.Hour)
 	for _, test := range []struct{ name, raw string }{
 		{"S1 of another installation", mustEncode(t, signerOf(t, c, 2), started(c))},
 		{"T1 unsigned", good[:strings.LastIndex(good, ".")+1]},
-		{"T1 other claims under the same signature", head + "." + segmentOf(`{"s":"cs_2","e":4102444800}`) + rest[strings.Index(rest, "."):]},
+		{"T1 other claims under the same signature", head + "." + segmentOf(`{"s":"cs_2","e":"2099-12-31T00:00:00Z"}`) + rest[strings.Index(rest, "."):]},
 		{"T3 no end", otherClaims(jwt.MapClaims{"s": "cs_1"})},
 		{"T3 an end that is no time", otherClaims(jwt.MapClaims{"s": "cs_1", "e": "soon"})},
-		{"T3 the end of a JWT, but none of ours", otherClaims(jwt.MapClaims{"s": "cs_1", "exp": end})},
-		{"T3 ended long ago", otherClaims(jwt.MapClaims{"s": "cs_1", "e": 1})},
+		{"T3 the end of a JWT, but none of ours", otherClaims(jwt.MapClaims{"s": "cs_1", "exp": end.Unix()})},
+		{"T3 ended long ago", otherClaims(jwt.MapClaims{"s": "cs_1", "e": time.Unix(1, 0).UTC()})},
 		{"no session", otherClaims(jwt.MapClaims{"e": end})},
 		{"an empty session", otherClaims(jwt.MapClaims{"s": "", "e": end})},
 		{"a session of another type", otherClaims(jwt.MapClaims{"s": 1, "e": end})},
