@@ -54,10 +54,10 @@ func TestCataloguesAreComplete(t *testing.T) {
 	t.Parallel()
 	english := textsOf(t, texts().list[0])
 	for _, c := range texts().list {
-		if kinds := len(c.Pages); kinds != len(usualStatus) || c.Dir != "ltr" && c.Dir != "rtl" {
+		if kinds := len(c.Pages); kinds != len(usual) || c.Dir != "ltr" && c.Dir != "rtl" {
 			t.Errorf("%s: %d pages, direction %q", c.Lang, kinds, c.Dir)
 		}
-		for kind := range usualStatus {
+		for kind := range usual {
 			if m := c.Pages[kind]; (m.Button != "") != withButton[kind] || m.Title == "" {
 				t.Errorf("%s: page %s: %+v", c.Lang, kind, m)
 			}
@@ -176,7 +176,7 @@ func TestLanguagesThatAreShipped(t *testing.T) {
 // Every page that is shipped, in every language that is shipped.
 func TestEveryPageInEveryLanguage(t *testing.T) {
 	for _, c := range texts().list {
-		for kind := range usualStatus {
+		for kind := range usual {
 			t.Run(c.Lang+"/"+string(kind), func(t *testing.T) {
 				v, err := full(kind).normal()
 				if err != nil {

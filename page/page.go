@@ -45,39 +45,22 @@ const (
 	ClaimLater    Kind = "claim_later"    // not confirmed yet, or taken by another browser
 )
 
-// usualStatus lists every Kind with its status if View.Status is 0.
-var usualStatus = map[Kind]int{
-	Waiting:       http.StatusPaymentRequired,
-	StillWaiting:  http.StatusPaymentRequired,
-	Processing:    http.StatusPaymentRequired,
-	Failed:        http.StatusPaymentRequired,
-	Cancelled:     http.StatusPaymentRequired,
-	Expired:       http.StatusPaymentRequired,
-	NotYours:      http.StatusForbidden,
-	PaymentSafe:   http.StatusServiceUnavailable,
-	Unavailable:   http.StatusServiceUnavailable,
-	TooMany:       http.StatusTooManyRequests,
-	Refunded:      http.StatusPaymentRequired,
-	Disputed:      http.StatusPaymentRequired,
-	Revoked:       http.StatusPaymentRequired,
-	Mismatch:      http.StatusPaymentRequired,
-	Required:      http.StatusPaymentRequired,
+// statuses lists the kinds whose usual status is not 402.
+var statuses = map[Kind]int{
 	BadAddress:    http.StatusBadRequest,
 	TooLong:       http.StatusRequestURITooLong,
-	NoRoom:        http.StatusPaymentRequired,
+	TooMany:       http.StatusTooManyRequests,
+	NotYours:      http.StatusForbidden,
+	DeviceRefused: http.StatusForbidden,
+	DeviceFull:    http.StatusForbidden,
 	Misconfigured: http.StatusInternalServerError,
-	Offer:         http.StatusPaymentRequired,
-	DownloadsUsed: http.StatusPaymentRequired,
+	PaymentSafe:   http.StatusServiceUnavailable,
+	Unavailable:   http.StatusServiceUnavailable,
 	Receipt:       http.StatusOK,
 	Device:        http.StatusOK,
 	Gift:          http.StatusOK,
 	Given:         http.StatusOK,
-	DeviceRefused: http.StatusForbidden,
-	DeviceFull:    http.StatusForbidden,
-	LinkEnded:     http.StatusPaymentRequired,
 	ForProgram:    http.StatusOK,
-	Claim:         http.StatusPaymentRequired,
-	ClaimLater:    http.StatusPaymentRequired,
 }
 
 // withButton lists the kinds that have a button when there is a FormURL.

@@ -1,7 +1,9 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,12 +15,11 @@ const defaultRefresh = 5 * time.Second
 
 // normal returns the view with its defaults filled in and its unsafe URLs removed.
 func (v View) normal() (View, error) {
-	usual, known := usualStatus[v.Kind]
-	if !known {
+	if _, known := texts().list[0].Pages[v.Kind]; !known {
 		return v, fmt.Errorf("unknown kind of page %q", v.Kind)
 	}
 	if v.Status == 0 {
-		v.Status = usual
+		v.Status = cmp.Or(statuses[v.Kind], http.StatusPaymentRequired)
 	}
 	if v.Status < 200 || v.Status > 599 {
 		return v, fmt.Errorf("impossible status %d", v.Status)

@@ -61,7 +61,7 @@ func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) {
 	if c.Pending.ExpiresAt.IsZero() {
 		return nil, nil //nolint:nilnil // how jwt.Claims says "absent"
 	}
-	return jwt.NewNumericDate(c.Pending.Expires()), nil
+	return jwt.NewNumericDate(c.Expires()), nil
 }
 
 // Signer signs and verifies pending cookies; *token.Keyring is one.
