@@ -186,6 +186,9 @@ func (k *Keyring) has(algorithm string) bool {
 	return false
 }
 
+// anyAlgorithm makes signer prefer none.
+const anyAlgorithm = ""
+
 // signer returns the newest key that may sign, preferring the algorithm. keepUntil relies on
 // that it never returns an older key of an algorithm.
 func (s *keys) signer(algorithm string, now time.Time) *key {
@@ -200,17 +203,6 @@ func (s *keys) signer(algorithm string, now time.Time) *key {
 	}
 	if best == nil { // this clock is behind that of the node that made the first key
 		return s.ordered[0]
-	}
-	return best
-}
-
-// newest returns the newest key of any algorithm that may sign.
-func (s *keys) newest(now time.Time) *key {
-	best := s.ordered[0]
-	for _, candidate := range s.ordered {
-		if !candidate.signFrom.After(now) {
-			best = candidate
-		}
 	}
 	return best
 }

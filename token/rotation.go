@@ -77,7 +77,7 @@ func (k *Keyring) List(algorithm string) []KeyInfo {
 	if snap == nil {
 		return list
 	}
-	access, other := snap.signer(algorithm, k.now()), snap.newest(k.now())
+	access, other := snap.signer(algorithm, k.now()), snap.signer(anyAlgorithm, k.now())
 	for _, stored := range snap.ordered {
 		list = append(list, KeyInfo{
 			ID: stored.id, Algorithm: stored.algorithm, Created: stored.created, SignsFrom: stored.signFrom,

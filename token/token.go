@@ -197,7 +197,7 @@ func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
 	if snap == nil {
 		return "", ErrNoKeys
 	}
-	signer := snap.newest(k.now())
+	signer := snap.signer(anyAlgorithm, k.now())
 	return sign(HS256, signer.id, use.typ(), signer.derived[use], claims)
 }
 
