@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha1" //nolint:gosec // names what others sign with; nothing is trusted for it
 	"crypto/sha256"
@@ -130,7 +131,7 @@ func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bo
 			algorithm := algorithmOf(header.Get(v.Header), prepared.Secrets, message)
 			if known || algorithm != "" {
 				return Fit{
-					Known: known, Algorithm: algorithm, Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
+					Known: known, Algorithm: cmp.Or(algorithm, "HMAC-SHA256"), Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
 					IDHeader: v.IDHeader, SecretEncoding: encoding, Secret: i + 1,
 				}, true
 			}
