@@ -49,8 +49,8 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	}
 	for _, secret := range signing.placeholders() {
 		if _, err := resolveSecret(secret.name, secret.value); err != nil && secretIsPlaceholder(secret.name, secret.value) == nil {
-			return nil, nil, fmt.Errorf("%s %s %w: add --envfile FILE, or run it as the user of the service; or use --secret-file",
-				secret.name, secret.value, cli.ErrEmptySecret)
+			return nil, nil, fmt.Errorf("%s %s is empty or cannot be read by this command, whose environment may differ from that of the service: "+
+				"add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.name, secret.value)
 		}
 	}
 	secrets, err := signing.resolveSecrets()

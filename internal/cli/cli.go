@@ -3,7 +3,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,8 +18,7 @@ import (
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
-	// WebhookSecrets returns those of a configuration, and a verifier as it configures one.
-	// Without a configuration there are none. The error may wrap ErrEmptySecret.
+	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 
@@ -30,10 +28,6 @@ type Diagnosis interface {
 	Errors() int
 	Warnings() int
 }
-
-// ErrEmptySecret means that a secret of the configuration is missing in the environment of the command, which says
-// nothing about that of the service.
-var ErrEmptySecret = errors.New("is empty or cannot be read by this command, whose environment may differ from that of the service")
 
 // Command describes `caddy axra` to Caddy.
 func (p Plugin) Command() caddycmd.Command {
