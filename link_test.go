@@ -284,7 +284,7 @@ func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
 	address := v.privateAddress("/premium/article.html")
 	w.pass(2 * time.Hour)
 	ended := program.open(address)
-	ended.wantPage(t, http.StatusPaymentRequired, "copy a fresh address from the receipt")
+	ended.wantPage(t, http.StatusPaymentRequired, "copy a new address from the receipt")
 	program.open(link(t, ended, "Go to the page")).wantCheckout(t, w)
 	if answer := program.do(http.MethodGet, address, nil, nil); !strings.Contains(answer.body, "private address has ended") {
 		t.Errorf("a program is told %s", answer.body)
