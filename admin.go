@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
@@ -86,16 +88,16 @@ func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.store.reject
 type adminGates struct{ app *App }
 
 // KeyResource is what a purchase by a key opens.
-func (adminGates) KeyResource(key string) string { return keyResource(key) }
+func (adminGates) KeyResource(key string) string { return gate.KeyResource(key) }
 
 // DeviceLink opens a purchase in one more browser.
 func (o adminGates) DeviceLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
-	return o.app.deviceAddress(newSite(page.Site), purchase, page.Target, expires)
+	return checkout.DeviceLink(o.app.tokens(), gate.NewSite(page.Site), purchase, page.Target, expires)
 }
 
-// PrivateLink opens a page to whoever has the link.
-func (o adminGates) PrivateLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
-	return o.app.privateAddress(newSite(page.Site), token.Access{
+// PrivateAddress opens a page to whoever has the link.
+func (o adminGates) PrivateAddress(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return o.app.tokens().PrivateAddress(gate.NewSite(page.Site), token.Access{
 		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
 		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
 	}, page.Target, expires)
@@ -108,42 +110,42 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 		return admin.Page{}, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
 	}
 	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
-	host, _ := splitHostPort(parsed.Host)
+	host, _ := gate.SplitHostPort(parsed.Host)
 	var gates []*Handler
 	hasGate := false
-	for _, gate := range o.app.allGates() {
-		server := gate.serverOf(host, origin)
+	for _, h := range o.app.allGates() {
+		server := h.serverOf(host, origin)
 		if server == nil {
 			continue
 		}
 		hasGate = true
-		if found, err := gate.matcher.coverage(strangerAt(server, host, parsed)); err == nil && found == covered {
-			gates = append(gates, gate)
+		if found, err := h.gate.Matcher.Coverage(strangerAt(server, host, parsed)); err == nil && found == gate.Covered {
+			gates = append(gates, h)
 		}
 	}
 	page := admin.Page{Site: origin, Target: urlpath.OriginalTarget(parsed), Products: productsOf(gates)}
 	switch {
 	case !hasGate:
 		return page, fmt.Errorf("no gate stands at %s", origin)
-	case parsed.Scheme == "http" && !isLoopback(host) && o.app.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
+	case parsed.Scheme == "http" && !gate.IsLoopback(host) && o.app.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
 		return page, fmt.Errorf("visitors come to %s by https: write the address with https://", host)
 	case len(gates) == 0:
 		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
 	}
 	path, _, _ := strings.Cut(page.Target, "?")
 	unescaped, err := url.PathUnescape(path)
-	page.Resource = bounded(urlpath.Page(unescaped))
+	page.Resource = gate.ResourceOfPath(unescaped)
 	return page, err
 }
 
 // productsOf lists what gates sell, retired products too.
 func productsOf(gates []*Handler) map[string]admin.Product {
 	products := make(map[string]admin.Product)
-	for _, gate := range gates {
-		for _, sale := range gate.sales {
-			products[sale.pass] = admin.Product{
-				Access: sale.access, Downloads: sale.Downloads, PerPath: sale.PerPath, Key: sale.Key,
-				HasLinks: gate.Links != nil || products[sale.pass].HasLinks,
+	for _, h := range gates {
+		for _, p := range h.gate.Products {
+			products[p.Name] = admin.Product{
+				Access: p.Access, Downloads: p.Config.Downloads, PerPath: p.Config.PerPath, Key: p.Config.Key,
+				HasLinks: h.Links != nil || products[p.Name].HasLinks,
 			}
 		}
 	}
@@ -165,7 +167,7 @@ func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 	}
 	for _, name := range slices.Sorted(maps.Keys(servers.Servers)) {
 		server := servers.Servers[name]
-		if len(findGate(h, server)) == 0 {
+		if len(h.gate.Sites.HostsOn(server)) == 0 {
 			continue
 		}
 		switch {
@@ -173,9 +175,9 @@ func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 			if h.siteURL == origin {
 				return server
 			}
-		case slices.ContainsFunc(h.addresses(server), func(a address) bool { return a.matches(host) }):
+		case slices.ContainsFunc(h.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Matches(host) }):
 			return server
-		case len(h.addresses(server)) == 0 && h.app.siteURL == origin:
+		case len(h.gate.Sites.Addresses(server)) == 0 && h.app.siteURL == origin:
 			return server
 		}
 	}

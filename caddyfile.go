@@ -13,6 +13,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -162,7 +165,7 @@ func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
 		return d.Err("pass takes one name and a block: write `pass month { price 5.00 usd }`")
 	}
 	name, offer := args[0], new(Offer)
-	if err := checkPassName(name); err != nil {
+	if err := gate.CheckProductName(name); err != nil {
 		return d.WrapErr(err)
 	}
 	if a.Passes[name] != nil {
@@ -171,13 +174,13 @@ func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
 	begin := *d // so that an error about the whole names this line
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
-		if known, err := offer.unmarshalOption(d, option); err != nil {
+		if known, err := unmarshalProductOption(d, offer, option); err != nil {
 			return err
 		} else if !known {
 			return d.Errf("pass has no option %q: it takes price, description, access, per_path, downloads, devices and retired", option)
 		}
 	}
-	if _, err := newSale(name, *offer); err != nil {
+	if _, err := gate.NewProduct(name, *offer); err != nil {
 		return begin.Errf("pass %q: %v", name, err)
 	}
 	if a.Passes == nil {
@@ -188,15 +191,15 @@ func (a *App) unmarshalPass(d *caddyfile.Dispenser) error {
 }
 
 // unmarshalOption reads what gates and passes have in common.
-func (o *Offer) unmarshalOption(d *caddyfile.Dispenser, name string) (known bool, err error) {
+func unmarshalProductOption(d *caddyfile.Dispenser, o *Offer, name string) (known bool, err error) {
 	switch name {
 	case "price":
-		return true, o.unmarshalPrice(d)
+		return true, unmarshalPrice(d, o)
 	case "description":
 		return true, oneArg(d, &o.Description)
 	case "access":
 		return true, checkedArg(d, &o.Access, func(value string) error {
-			_, err := parseAccess(value)
+			_, err := gate.ParseAccess(value)
 			return err
 		})
 	case "per_path":
@@ -418,13 +421,13 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	gate := &Handler{routes: func(d *caddyfile.Dispenser) (json.RawMessage, error) {
+	handler := &Handler{caddyfile: gateCaddyfile{routes: func(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		handler, err := httpcaddyfile.ParseSegmentAsSubroute(h.WithDispenser(d.NewFromNextSegment()))
 		if err != nil {
 			return nil, err
 		}
 		return caddyconfig.JSONModuleObject(handler, "handler", "subroute", nil), nil
-	}}
+	}}}
 	matcherName := ""
 	if h.NextArg() {
 		matcherName = h.Val()
@@ -435,20 +438,20 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	if matchers != nil {
-		gate.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
+		handler.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
 	}
-	if err := gate.UnmarshalCaddyfile(h.Dispenser); err != nil {
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
-	if gate.Pass == "" && gate.sellsItself() && matchers != nil {
-		gate.Pass = matcherName
-		if err := checkPassName(gate.Pass); err != nil {
+	if handler.Pass == "" && handler.sellsItself() && matchers != nil {
+		handler.Pass = matcherName
+		if err := gate.CheckProductName(handler.Pass); err != nil {
 			h.Reset()
 			h.Next()
 			return nil, h.Errf("the matcher cannot be the name of the pass (%v): add `pass NAME`", err)
 		}
 	}
-	return amongOthers(h, gate), nil
+	return amongOthers(h, handler), nil
 }
 
 // routesParser reads a block of directives.
@@ -500,11 +503,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	if len(h.listed) > 0 {
+	if len(h.caddyfile.listed) > 0 {
 		if h.Offer != (Offer{}) {
-			return h.listed[0].Err("pass takes exactly one value beside a price: put a name with spaces in quotes, or write `passes` to name passes of the global option axra")
+			return h.caddyfile.listed[0].Err("pass takes exactly one value beside a price: put a name with spaces in quotes, or write `passes` to name passes of the global option axra")
 		}
-		h.listed = nil
+		h.caddyfile.listed = nil
 	}
 	if h.Pass != "" && h.Offer == (Offer{}) {
 		h.Passes, h.Pass = append([]string{h.Pass}, h.Passes...), "" // `pass month` without a price is one of the app's
@@ -512,7 +515,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if err := h.checkOwnOffer(); err != nil {
 		d.Reset() // so that the error names the line of the directive
 		d.Next()
-		if errors.Is(err, errNoPrice) {
+		if errors.Is(err, gate.ErrNoPrice) {
 			return d.Errf("axra_paywall %v", err)
 		}
 		return d.Errf("axra_paywall: %v", err)
@@ -525,9 +528,9 @@ func (h *Handler) checkOwnOffer() error {
 	if !h.sellsItself() {
 		return nil
 	}
-	_, err := newSale(h.Pass, h.Offer)
-	if errors.Is(err, errNoPrice) && len(h.Passes) > 0 {
-		return errOfPass
+	_, err := h.ownProduct()
+	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
+		return errOptionsOfPass
 	}
 	return err
 }
@@ -569,7 +572,7 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 	case "site_url":
 		return urlArg(d, &h.SiteURL, false)
 	default:
-		if known, err := h.Offer.unmarshalOption(d, name); known {
+		if known, err := unmarshalProductOption(d, &h.Offer, name); known {
 			return err
 		}
 		return d.Errf("axra_paywall has no option %q: it takes price, pass, passes, description, access, per_path, downloads, devices, retired, offer, "+
@@ -581,10 +584,10 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, name string) error {
 // app's passes.
 func (h *Handler) unmarshalPassNames(d *caddyfile.Dispenser) error {
 	if d.CountRemainingArgs() > 1 {
-		h.listed = append(h.listed, *d)
+		h.caddyfile.listed = append(h.caddyfile.listed, *d)
 		return appendNames(d, &h.Passes)
 	}
-	return checkedArg(d, &h.Pass, checkPassName)
+	return checkedArg(d, &h.Pass, gate.CheckProductName)
 }
 
 func appendNames(d *caddyfile.Dispenser, into *[]string) error {
@@ -594,7 +597,7 @@ func appendNames(d *caddyfile.Dispenser, into *[]string) error {
 		return d.Errf("%s needs names of passes: write `%s day month`", option, option)
 	}
 	for _, name := range names {
-		if err := checkPassName(name); err != nil || name == "" {
+		if err := gate.CheckProductName(name); err != nil || name == "" {
 			return d.Errf("%s %q is no name of a pass", option, name)
 		}
 	}
@@ -606,7 +609,7 @@ func (h *Handler) unmarshalOfferPage(d *caddyfile.Dispenser) error {
 	if h.OfferPage != nil {
 		return d.Err("offer is given twice: keep one")
 	}
-	h.OfferPage = new(OfferPage)
+	h.OfferPage = new(checkout.OfferPage)
 	if d.NextArg() {
 		return d.Errf("offer takes a block, not %q", d.Val())
 	}
@@ -633,7 +636,7 @@ func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
 	if h.Teaser != nil {
 		return d.Err("teaser is given twice: keep one")
 	}
-	h.Teaser = new(Teaser)
+	h.Teaser = new(checkout.Teaser)
 	segment := *d
 	for d.NextArg() {
 		switch {
@@ -641,7 +644,7 @@ func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
 			h.Teaser.Index = true
 		case h.Teaser.URI == "":
 			h.Teaser.URI = d.Val()
-			if err := checkTeaserURI(h.Teaser.URI); err != nil {
+			if err := checkout.CheckTeaserURI(h.Teaser.URI); err != nil {
 				return d.WrapErr(err)
 			}
 		default:
@@ -655,11 +658,11 @@ func (h *Handler) unmarshalTeaser(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	}
-	if h.routes == nil {
+	if h.caddyfile.routes == nil {
 		return d.Err("teaser takes a path here: write `teaser /teaser.html`")
 	}
 	var err error
-	if h.Teaser.HandlerRaw, err = h.routes(&segment); err != nil {
+	if h.Teaser.HandlerRaw, err = h.caddyfile.routes(&segment); err != nil {
 		return err
 	}
 	empty := true
@@ -681,59 +684,59 @@ func (h *Handler) unmarshalPreview(d *caddyfile.Dispenser) error {
 		return d.Err("preview is given twice: keep one")
 	}
 	if len(args) != 3 || args[1] != "per" {
-		return d.WrapErr(errPreviewSyntax)
+		return d.WrapErr(checkout.ErrPreviewSyntax)
 	}
 	pages, err := strconv.Atoi(args[0])
 	if err != nil {
-		return d.WrapErr(errPreviewSyntax)
+		return d.WrapErr(checkout.ErrPreviewSyntax)
 	}
 	per, err := caddy.ParseDuration(args[2])
 	if err != nil {
-		return d.WrapErr(errPreviewSyntax)
+		return d.WrapErr(checkout.ErrPreviewSyntax)
 	}
-	h.Preview = &Preview{Pages: pages, Per: caddy.Duration(per)}
-	return located(d, h.Preview.check())
+	h.Preview = &checkout.Preview{Pages: pages, Per: caddy.Duration(per)}
+	return located(d, h.Preview.Check())
 }
 
 func (h *Handler) unmarshalLinks(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if h.Links != nil || len(args) > 1 {
-		return d.WrapErr(errLinks)
+		return d.WrapErr(checkout.ErrLinksSyntax)
 	}
-	h.Links = new(Links)
+	h.Links = new(checkout.Links)
 	if len(args) == 0 {
 		return nil
 	}
 	length, err := caddy.ParseDuration(args[0])
 	if err != nil || length <= 0 {
-		return d.WrapErr(errLinks)
+		return d.WrapErr(checkout.ErrLinksSyntax)
 	}
 	h.Links.For = caddy.Duration(length)
-	return located(d, h.Links.check())
+	return located(d, h.Links.Check())
 }
 
 func (h *Handler) unmarshalRequestHeaders(d *caddyfile.Dispenser) error {
 	if d.CountRemainingArgs() == 0 {
-		h.RequestHeaders = DefaultRequestHeaders
+		h.RequestHeaders = admission.DefaultRequestHeaders
 		return nil
 	}
-	return checkedArg(d, &h.RequestHeaders, checkRequestHeaders)
+	return checkedArg(d, &h.RequestHeaders, func(value string) error { return admission.RequestHeaders(value).Check() })
 }
 
-func (o *Offer) unmarshalPrice(d *caddyfile.Dispenser) error {
+func unmarshalPrice(d *caddyfile.Dispenser, o *Offer) error {
 	args := d.RemainingArgs()
 	if len(args) != 2 {
 		return d.Err("price takes an amount and a currency: write `price 5.00 usd`")
 	}
-	if o.Price != (Price{}) {
+	if o.Price != (gate.Price{}) {
 		return d.Err("price is given twice: keep one")
 	}
-	o.Price = Price{Amount: args[0], Currency: args[1]}
+	o.Price = gate.Price{Amount: args[0], Currency: args[1]}
 	if strings.Contains(args[0]+args[1], "{") {
 		return nil // known only for a request
 	}
 	o.Price.Currency = strings.ToLower(args[1])
-	_, err := parsePrice(o.Price)
+	_, err := o.Price.Parse()
 	return located(d, err)
 }
 

@@ -358,9 +358,9 @@ func (o *openFiles) freeBelow(folder string) (example string, more int) {
 // singlePages are paths that the matchers of a gate name without anything below them; of a
 // gate without matchers those of the route around it.
 func (p spot) singlePages(gate *Handler) []string {
-	patterns := patternsOf(gate.matcher.sets)
+	patterns := patternsOf(gate.gate.Matcher.Sets())
 	for _, route := range slices.Backward(p.chain) {
-		if len(gate.matcher.sets) == 0 && len(samplesOfSets(route.MatcherSets)) > 0 { // and not all paths
+		if len(gate.gate.Matcher.Sets()) == 0 && len(samplesOfSets(route.MatcherSets)) > 0 { // and not all paths
 			patterns = patternsOf(route.MatcherSets)
 			break
 		}
@@ -378,7 +378,7 @@ func (o *openFiles) tellIdle(found *remarks) {
 		if o.covering[gate] {
 			continue
 		}
-		for _, path := range at.candidates(gate.matcher.sets) {
+		for _, path := range at.candidates(gate.gate.Matcher.Sets()) {
 			t := follow(at.server, http.MethodGet, at.host, path)
 			if _, ok := t.answer.(*fileserver.FileServer); ok && slices.Contains(t.gates, gate) {
 				found.warn("gate "+gate.label(), "correct the path of the gate, or `root`", "no file lies behind it")

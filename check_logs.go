@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
@@ -104,7 +106,7 @@ func (e *examination) checkLogs() []finding {
 		if field := e.leakedField(at.server.Logs, at.host); field != "" {
 			told[at.host] = true
 			found.warn(at.host, "add the filter of docs/reference.md, \"Logs\", to the global option `log` and to each `log` with a `format` or `output` of its own",
-				"its logs keep secret addresses, of private links, other devices and returns from the checkout, in %s", field)
+				"its logs keep secret addresses, of private addresses, other devices and returns from the checkout, in %s", field)
 		}
 	}
 	return found.orOK("no log keeps an address that opens what was paid for")
@@ -112,7 +114,7 @@ func (e *examination) checkLogs() []finding {
 
 // givesAddresses reports whether who reads an address of a visitor can use the purchase.
 func (h *Handler) givesAddresses() bool {
-	return h.Links != nil || h.Claim != "" || slices.ContainsFunc(h.sales, func(sale *sale) bool { return sale.Devices != 1 })
+	return h.Links != nil || h.Claim != "" || slices.ContainsFunc(h.gate.Products, func(p *gates.Product) bool { return p.Config.Devices != 1 })
 }
 
 // leakedField is where a log of requests for a host shows secrets.

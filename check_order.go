@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 )
@@ -26,7 +28,7 @@ func (e *examination) checkReached(found *remarks, at spot) bool {
 	gate, _ := at.handler.(*Handler)
 	var blocked *trail
 	path := ""
-	for _, candidate := range at.candidates(gate.matcher.sets) {
+	for _, candidate := range at.candidates(gate.gate.Matcher.Sets()) {
 		t := follow(at.server, http.MethodGet, at.host, candidate)
 		if slices.Contains(t.gates, gate) {
 			return true
@@ -55,8 +57,8 @@ const (
 
 // claims reports whether the gate's own matchers cover a path.
 func (h *Handler) claims(at spot, path string) bool {
-	found, err := h.matcher.coverage(strangersRequest(at.server, http.MethodGet, at.host, path))
-	return err == nil && found == covered
+	found, err := h.gate.Matcher.Coverage(strangersRequest(at.server, http.MethodGet, at.host, path))
+	return err == nil && found == gates.Covered
 }
 
 // checkShadows finds paths that the gate covers and that something else answers before.
@@ -98,8 +100,8 @@ func (e *examination) samples(server *caddyhttp.Server) []string {
 	collectSpots(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, chain []*caddyhttp.Route) {
 		all = append(all, samplesOfSets(chain[len(chain)-1].MatcherSets)...)
 		if gate, ok := handler.(*Handler); ok {
-			all = append(all, samplesOfSets(gate.matcher.sets)...)
-			if len(gate.matcher.sets) == 0 {
+			all = append(all, samplesOfSets(gate.gate.Matcher.Sets())...)
+			if len(gate.gate.Matcher.Sets()) == 0 {
 				all = append(all, "/axra-check", "/")
 			}
 		}
@@ -153,7 +155,7 @@ func (e *examination) checkCaches() []finding {
 	found := &remarks{check: "caches"}
 	for _, at := range e.spots(isGate) {
 		gate, _ := at.handler.(*Handler)
-		for _, path := range at.candidates(gate.matcher.sets) {
+		for _, path := range at.candidates(gate.gate.Matcher.Sets()) {
 			t := follow(at.server, http.MethodGet, at.host, path)
 			if !slices.Contains(t.gates, gate) {
 				continue

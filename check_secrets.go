@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/money"
@@ -83,7 +85,7 @@ func (e *examination) checkEndpoint() []finding {
 	if parsed, err := url.Parse(host); err == nil {
 		host = parsed.Host
 	}
-	switch at := endpointMode(hostOf("https://" + host)); {
+	switch at := endpointMode(gates.HostOf("https://" + host)); {
 	case mode == sandbox:
 		found.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", host)
 	case at == "":

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -57,18 +59,18 @@ func (e *examination) originOf(at spot, own string) string {
 	case at.host == "":
 		return e.app.siteURL
 	}
-	ports := listenPorts(at.server)
+	ports := gates.ListenPorts(at.server)
 	port := ""
 	if len(ports) > 0 {
 		port = ports[0]
 	}
-	return origin(strangersRequest(at.server, http.MethodGet, at.host, "/"), at.host, port)
+	return gates.OriginOf(strangersRequest(at.server, http.MethodGet, at.host, "/"), at.host, port)
 }
 
 func (e *examination) checkOrigin(found *remarks, at spot, origin string, configured bool) {
-	host := hostOf(origin)
+	host := gates.HostOf(origin)
 	plain := len(at.server.TLSConnPolicies) == 0
-	if isLoopback(host) {
+	if gates.IsLoopback(host) {
 		if e.isLive() {
 			found.fail(origin, "give the site its public host name, or set `site_url https://…`", "a live key, and visitors are sent back to this machine")
 		} else {
@@ -99,7 +101,7 @@ func (e *examination) isLive() bool {
 
 // isPrivate reports whether Axra cannot reach a host.
 func isPrivate(host string) bool {
-	if isLoopback(host) || slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".test"}, func(suffix string) bool { return strings.HasSuffix(host, suffix) }) {
+	if gates.IsLoopback(host) || slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".test"}, func(suffix string) bool { return strings.HasSuffix(host, suffix) }) {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
@@ -253,8 +255,8 @@ func (e *examination) explainDelivery(found *remarks, at spot, path string, t *t
 
 func (e *examination) checkReachability(found *remarks, at spot, subject string) {
 	origin := e.originOf(at, e.siteURLNear(at))
-	host := hostOf(origin)
-	if parsed, err := url.Parse(e.app.endpoint); err == nil && isLoopback(parsed.Hostname()) {
+	host := gates.HostOf(origin)
+	if parsed, err := url.Parse(e.app.endpoint); err == nil && gates.IsLoopback(parsed.Hostname()) {
 		return // a sandbox on this machine
 	}
 	if isPrivate(host) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	gates "github.com/caddy-axra/paywall/internal/gate"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
@@ -111,11 +113,11 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 	case *Handler:
 		return t.meetGate(h)
 	case *Webhook:
-		if match, err := h.matcher.sets.AnyMatchWithError(t.request); err == nil && !match {
+		if match, err := h.matcher.Sets().AnyMatchWithError(t.request); err == nil && !match {
 			return false
 		}
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
-		_ = h.ServeHTTP(nowhere{}, t.request, emptyHandler) // they change the request and no more
+		_ = h.ServeHTTP(nowhere{}, t.request, doNothing) // they change the request and no more
 		return false
 	case *headers.Handler:
 		if len(t.gates) == 0 {
@@ -144,12 +146,12 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 }
 
 func (t *trail) meetGate(gate *Handler) bool {
-	found, err := gate.matcher.coverage(t.request)
-	if err != nil || found == ambiguous {
+	found, err := gate.gate.Matcher.Coverage(t.request)
+	if err != nil || found == gates.Ambiguous {
 		t.refused = true
 		return true
 	}
-	if found == covered {
+	if found == gates.Covered {
 		t.gates = append(t.gates, gate)
 	}
 	return false
@@ -268,8 +270,8 @@ func collectSpotsOf(server *caddyhttp.Server, route *caddyhttp.Route, chain []*c
 ) {
 	chain = append(slices.Clip(chain), route)
 	for _, handler := range route.Handlers {
-		if webhook, ok := handler.(*Webhook); ok && len(webhook.matcher.sets) > 0 {
-			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matcher.sets})) // as good as one around it
+		if webhook, ok := handler.(*Webhook); ok && len(webhook.matcher.Sets()) > 0 {
+			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matcher.Sets()})) // as good as one around it
 			continue
 		}
 		visit(handler, chain)
@@ -290,7 +292,7 @@ func collectSpotsOf(server *caddyhttp.Server, route *caddyhttp.Route, chain []*c
 func hostsOfChain(chain []*caddyhttp.Route) []string {
 	hosts := []string{""}
 	for _, route := range chain {
-		if own := hostsOf(route.MatcherSets); len(own) > 0 {
+		if own := gates.HostsOf(route.MatcherSets); len(own) > 0 {
 			hosts = own
 		}
 	}
@@ -375,7 +377,7 @@ func (p spot) leadsTo(method, path string) bool {
 // strippedPrefixes are what handle_path and `uri strip_prefix` take away.
 func strippedPrefixes(server *caddyhttp.Server) []string {
 	var prefixes []string
-	walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, _ []string) {
+	gates.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []string) {
 		if h, ok := handler.(*rewrite.Rewrite); ok && h.StripPathPrefix != "" && !strings.Contains(h.StripPathPrefix, "{") {
 			prefixes = append(prefixes, "/"+strings.Trim(h.StripPathPrefix, "/"))
 		}
@@ -392,3 +394,5 @@ func distinct(all []string) []string {
 		return known
 	})
 }
+
+var doNothing = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })

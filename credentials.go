@@ -3,13 +3,12 @@ package paywall
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/session"
 )
 
@@ -165,7 +164,7 @@ func endpointMode(host string) string {
 	switch {
 	case host == liveHost:
 		return live
-	case host == sandboxHost, isLoopback(host):
+	case host == sandboxHost, gate.IsLoopback(host):
 		return sandbox
 	default:
 		return ""
@@ -190,7 +189,7 @@ func parseBaseURL(raw string, withPath bool) (*url.URL, error) {
 	if !withPath && parsed.Path != "" && parsed.Path != "/" {
 		return nil, errors.New("must not hold a path")
 	}
-	if parsed.Scheme == "http" && !isLoopback(parsed.Hostname()) {
+	if parsed.Scheme == "http" && !gate.IsLoopback(parsed.Hostname()) {
 		return nil, errInsecure
 	}
 	return parsed, nil
@@ -210,24 +209,4 @@ func resolveSiteURL(configured string) (string, error) {
 		return "", fmt.Errorf("axra: site_url %q: %w", resolved, err)
 	}
 	return strings.ToLower(parsed.Scheme + "://" + parsed.Host), nil
-}
-
-// isLoopback reports whether the host can only be this machine.
-func isLoopback(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLoopback()
-}
-
-// splitHostPort splits a Host header; the port may be absent.
-func splitHostPort(hostport string) (host, port string) {
-	host, port, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host, port = hostport, ""
-	}
-	host = strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
-	return host, port
 }

@@ -1,28 +1,23 @@
 package paywall_test
 
 import (
-	"go/ast"
-	"go/parser"
-	gotoken "go/token"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/webhook"
 )
-
-const ownPackage = "github.com/caddy-axra/paywall"
 
 func readDoc(t *testing.T, name string) string {
 	t.Helper()
@@ -31,273 +26,182 @@ func readDoc(t *testing.T, name string) string {
 	return string(raw)
 }
 
-var code = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
-
-// codeOf is what a document has between backticks and in blocks.
-func codeOf(document string) string { return strings.Join(code.FindAllString(document, -1), "\n") }
-
-// says reports whether a document has a word as code.
-func says(document, word string) bool {
-	return regexp.MustCompile(`(^|[^A-Za-z_-])` + regexp.QuoteMeta(word) + `($|[^A-Za-z_-])`).MatchString(codeOf(document))
-}
-
-// ownModules are the modules of this plugin by their ids, without those of tests.
-func ownModules() []caddy.ModuleInfo {
-	var own []caddy.ModuleInfo
-	for _, name := range caddy.Modules() {
-		info, err := caddy.GetModule(name)
-		if err != nil {
-			continue
-		}
-		if strings.Contains(name, "test_") {
-			continue
-		}
-		if of := reflect.TypeOf(info.New()); of.Kind() == reflect.Pointer && of.Elem().PkgPath() == ownPackage {
-			own = append(own, info)
+// documents returns the Markdown files of the project with their texts.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md"} {
+		names, err := filepath.Glob(pattern)
+		mustDo(t, err)
+		for _, name := range names {
+			texts[name] = readDoc(t, name)
 		}
 	}
-	return own
+	return texts
 }
 
-// fieldsOf collects the JSON fields of a configuration, by the type they stand in.
-func fieldsOf(found map[string][]reflect.StructField, of reflect.Type) {
+// blocks returns the code blocks of one language.
+func blocks(document, language string) (found []string) {
+	for _, block := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(document, -1) {
+		found = append(found, strings.ReplaceAll(block[1], "\n   ", "\n")) // those in a list are indented
+	}
+	return found
+}
+
+// configFields collects the JSON names of the configuration fields of a type of this module.
+func configFields(fields map[string]bool, seen map[reflect.Type]bool, of reflect.Type) {
 	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Map || of.Kind() == reflect.Slice {
 		of = of.Elem()
 	}
-	if of.Kind() != reflect.Struct || of.PkgPath() != ownPackage || found[of.Name()] != nil {
+	if of.Kind() != reflect.Struct || !strings.HasPrefix(of.PkgPath(), "github.com/caddy-axra/paywall") || seen[of] {
 		return
 	}
-	found[of.Name()] = []reflect.StructField{}
-	for i := range of.NumField() {
-		field := of.Field(i)
-		if field.Anonymous {
-			fieldsOf(found, field.Type)
-		}
+	seen[of] = true
+	for field := range of.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if field.IsExported() && name != "" && name != "-" {
-			found[of.Name()] = append(found[of.Name()], field)
-			fieldsOf(found, field.Type)
+			fields[name] = true
+		}
+		if field.IsExported() || field.Anonymous {
+			configFields(fields, seen, field.Type)
 		}
 	}
 }
 
-// docComments are the comments of the exported fields of the root package's structs, by
-// Type.Field.
-func docComments(t *testing.T) map[string]string {
-	t.Helper()
-	comments := make(map[string]string)
-	for _, file := range rootFiles(t) {
-		ast.Inspect(file, func(node ast.Node) bool {
-			spec, ok := node.(*ast.TypeSpec)
-			if !ok {
-				return true
-			}
-			if of, ok := spec.Type.(*ast.StructType); ok {
-				for _, field := range of.Fields.List {
-					for _, name := range field.Names {
-						comments[spec.Name.Name+"."+name.Name] = strings.TrimSpace(field.Doc.Text())
-					}
-				}
-			}
-			return true
-		})
-	}
-	return comments
-}
-
-func rootFiles(t *testing.T) (files []*ast.File) {
-	t.Helper()
-	names, err := filepath.Glob("*.go")
-	mustDo(t, err)
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(gotoken.NewFileSet(), name, nil, parser.ParseComments)
-		mustDo(t, err)
-		files = append(files, file)
-	}
-	return files
-}
-
+// Every configuration field is set by a Caddyfile in the reference.
 func TestEveryFieldIsDocumented(t *testing.T) {
-	reference := readDoc(t, "docs/reference.md")
-	fields := make(map[string][]reflect.StructField)
-	for _, module := range ownModules() {
-		if !says(reference, string(module.ID)) && !says(reference, module.ID.Name()) {
-			t.Errorf("docs/reference.md does not name module %s", module.ID)
-		}
-		fieldsOf(fields, reflect.TypeOf(module.New()))
-	}
-	if len(fields) < 10 {
-		t.Fatalf("only %d types", len(fields))
-	}
-	comments := docComments(t)
-	for of, list := range fields {
-		for _, field := range list {
-			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if !says(reference, name) {
-				t.Errorf("docs/reference.md does not have the JSON field %s of %s", name, of)
-			}
-			// Caddy's website renders these.
-			if comment := comments[of+"."+field.Name]; !strings.HasSuffix(comment, ".") {
-				t.Errorf("%s.%s has no comment of full sentences: %q", of, field.Name, comment)
-			}
-		}
-	}
-}
-
-// caddyfileWords are the options that the Caddyfile parser knows: all words that it
-// compares an option's name with.
-func caddyfileWords(t *testing.T) []string {
-	t.Helper()
-	file, err := parser.ParseFile(gotoken.NewFileSet(), "caddyfile.go", nil, 0)
-	mustDo(t, err)
-	var words []string
-	ast.Inspect(file, func(node ast.Node) bool {
-		of, ok := node.(*ast.CaseClause)
-		if !ok {
-			return true
-		}
-		for _, value := range of.List {
-			if literal, ok := value.(*ast.BasicLit); ok && literal.Kind == gotoken.STRING {
-				word, err := strconv.Unquote(literal.Value)
-				mustDo(t, err)
-				words = append(words, word)
-			}
-		}
-		return true
-	})
-	if len(words) < 40 {
-		t.Fatalf("only %d options", len(words))
-	}
-	return words
-}
-
-func TestEveryOptionIsDocumented(t *testing.T) {
-	reference := readDoc(t, "docs/reference.md")
-	words := caddyfileWords(t)
-	for _, word := range words {
-		if !says(reference, word) {
-			t.Errorf("docs/reference.md does not have the option %s", word)
-		}
-	}
-	source := readDoc(t, "caddyfile.go")
-	for _, registered := range regexp.MustCompile(`Register(?:Handler|Global)?(?:Directive|Option)\("([a-z_]+)"`).FindAllStringSubmatch(source, -1) {
-		if !says(reference, registered[1]) {
-			t.Errorf("docs/reference.md does not have the directive %s", registered[1])
-		}
-	}
-	// And nothing is documented that there is not.
-	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)[ A-Za-z<>]*` \\| `[a-z_.]+`").FindAllStringSubmatch(reference, -1) {
-		if strings.HasPrefix(row[1], "caddy_axra_") {
-			continue // a metric
-		}
-		if !slices.Contains(words, row[1]) {
-			t.Errorf("docs/reference.md documents the option %s, which there is not", row[1])
-		}
-	}
-}
-
-func TestEveryPlaceholderIsDocumented(t *testing.T) {
-	reference := readDoc(t, "docs/reference.md")
-	handler := readDoc(t, "handler.go")
-	for _, name := range regexp.MustCompile("\\| ?`\\{http\\.axra\\.[a-z.<>]+\\}`|^// `(\\{http\\.axra\\.[a-z.<>]+\\})`").FindAllString(handler, -1) {
-		name = strings.Trim(name, "|/ `")
-		if !strings.Contains(reference, name) {
-			t.Errorf("docs/reference.md does not have the placeholder %s", name)
-		}
-	}
-}
-
-// commands lists the commands with their flags, as `caddy axra …` has them.
-func commands(cmd *cobra.Command, visit func(path string, cmd *cobra.Command)) {
-	for _, sub := range cmd.Commands() {
-		visit(strings.TrimPrefix(sub.CommandPath(), "axra "), sub)
-		commands(sub, visit)
-	}
-}
-
-func TestEveryCommandIsDocumented(t *testing.T) {
-	operations := readDoc(t, "docs/operations.md") + readDoc(t, "docs/reference.md")
-	commands(paywall.NewCommand(), func(path string, cmd *cobra.Command) {
-		if cmd.Short == "" {
-			t.Errorf("caddy axra %s does not say what it does", path)
-		}
-		if !cmd.Runnable() {
-			return
-		}
-		if !strings.Contains(operations, "caddy axra "+path) {
-			t.Errorf("the documentation does not have caddy axra %s", path)
-		}
-		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(cmd.LocalNonPersistentFlags().FlagUsages(), -1) {
-			if flag != "--help" && !strings.Contains(operations, flag) {
-				t.Errorf("the documentation does not have %s of caddy axra %s", flag, path)
-			}
-		}
-	})
-}
-
-var caddyfileBlock = regexp.MustCompile("(?s)```caddyfile\n(.*?)```")
-
-// Every Caddyfile in the documentation adapts, alone or where it belongs.
-func TestEveryCaddyfileInTheDocumentationAdapts(t *testing.T) {
-	documents, err := filepath.Glob("docs/*.md")
-	mustDo(t, err)
-	blocks := 0
-	for _, document := range append(documents, "README.md") {
-		for _, block := range caddyfileBlock.FindAllStringSubmatch(readDoc(t, document), -1) {
-			if strings.Contains(block[1], "<") {
-				continue // a form, not an example
-			}
-			blocks++
-			if err := adaptsSomewhere(block[1]); err != nil {
-				t.Errorf("%s: %v\n%s", document, err, block[1])
-			}
-		}
-	}
-	if blocks < 2 {
-		t.Errorf("only %d blocks", blocks)
-	}
-}
-
-var jsonBlock = regexp.MustCompile("(?s)```json\n(.*?)```")
-
-// Every event in the runbook is one that opens something, for whoever copies its form.
-func TestEveryEventInTheRunbookIsUnderstood(t *testing.T) {
-	blocks := jsonBlock.FindAllStringSubmatch(readDoc(t, "docs/operations.md"), -1)
-	if len(blocks) == 0 {
-		t.Fatal("no event")
-	}
-	for _, block := range blocks {
-		event, err := webhook.Decode([]byte(block[1]))
+	t.Parallel()
+	set := make(map[string]bool)
+	for _, block := range blocks(readDoc(t, "docs/reference.md"), "caddyfile") {
+		adapted, err := adaptSomewhere(block)
 		mustDo(t, err)
-		sold, err := terms.FromMetadata(event.Metadata)
-		mustDo(t, err)
-		if !event.Type.Completes() || event.Session == "" || event.Payment == "" || event.Timestamp.IsZero() || !sold.Price.CoveredBy(event.Paid) {
-			t.Errorf("it opens nothing:\n%s", block[1])
+		for _, key := range regexp.MustCompile(`"([a-z_]+)":`).FindAllStringSubmatch(string(adapted), -1) {
+			set[key[1]] = true
 		}
 	}
-}
-
-const globalAxra = "{\n\taxra {\n\t\tapi_key {env.AXRA_API_KEY}\n\t\twebhook_secret {env.AXRA_WEBHOOK_SECRET}\n\t}\n}\n"
-
-// adaptsSomewhere tries a Caddyfile as it is, in a site, in the global options and in the
-// option axra, and returns the first error if it fits nowhere.
-func adaptsSomewhere(block string) error {
-	var first error
-	for _, whole := range []string{
-		block, "example.com {\n" + block + "\n}\n", "{\n" + block + "\n}\n", "{\n\taxra {\n" + block + "\n}\n}\n",
-		"example.com {\n\taxra_paywall {\n\t\tprice 5.00 usd\n" + block + "\n}\n}\n",
-		globalAxra + "example.com {\n" + block + "\n}\n",
+	fields := make(map[string]bool)
+	for _, id := range []string{
+		"axra", "http.handlers.axra_paywall", "http.handlers.axra_webhook", "http.handlers.axra_jwks", "http.matchers.axra_paid",
 	} {
-		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(whole), map[string]any{"filename": "Caddyfile"})
+		module, err := caddy.GetModule(id)
+		mustDo(t, err)
+		configFields(fields, make(map[reflect.Type]bool), reflect.TypeOf(module.New()))
+	}
+	if len(fields) < 40 {
+		t.Fatalf("only %d fields", len(fields))
+	}
+	for field := range fields {
+		if !set[field] {
+			t.Errorf("no Caddyfile in docs/reference.md sets the field %s", field)
+		}
+	}
+}
+
+func TestEveryCaddyfileInTheDocumentationAdapts(t *testing.T) {
+	t.Parallel()
+	for name, text := range documents(t) {
+		for _, block := range blocks(text, "caddyfile") {
+			if _, err := adaptSomewhere(block); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, block)
+			}
+		}
+	}
+}
+
+// adaptSomewhere adapts a Caddyfile as it is, in a site, or in the option axra.
+func adaptSomewhere(block string) (adapted []byte, err error) {
+	const global = "{\n\taxra {\n\t\tapi_key {env.AXRA_API_KEY}\n\t}\n}\n"
+	var first error
+	for _, whole := range []string{block, "{\n\taxra {\n" + block + "\n}\n}\n", global + "example.com {\n" + block + "\n}\n"} {
+		adapted, _, err = caddyconfig.GetAdapter("caddyfile").Adapt([]byte(whole), map[string]any{"filename": "Caddyfile"})
 		if err == nil {
-			return nil
+			return adapted, nil
 		}
 		if first == nil {
 			first = err
 		}
 	}
-	return first
+	return nil, first
+}
+
+// Every command is documented, and every command that is documented exists, with its flags.
+func TestCommandsAreDocumented(t *testing.T) {
+	t.Parallel()
+	root := &cobra.Command{Use: "axra"}
+	caddycmd.Commands()["axra"].CobraFunc(root)
+	reference := readDoc(t, "docs/reference.md")
+	eachCommand(root, func(cmd *cobra.Command) {
+		if path := "caddy " + cmd.CommandPath(); cmd.Runnable() && !strings.Contains(reference, path) {
+			t.Errorf("docs/reference.md does not have %s", path)
+		}
+	})
+	for name, text := range documents(t) {
+		for _, call := range regexp.MustCompile("caddy axra ([a-z][^`|;#\n]*)").FindAllStringSubmatch(text, -1) {
+			cmd, _, err := root.Find(strings.Fields(call[1]))
+			if err != nil || !cmd.HasParent() || cmd.HasSubCommands() {
+				t.Errorf("%s: there is no caddy axra %s", name, call[1])
+				continue
+			}
+			for _, flag := range regexp.MustCompile(`--([a-z-]+)`).FindAllStringSubmatch(call[1], -1) {
+				if cmd.Flag(flag[1]) == nil {
+					t.Errorf("%s: caddy axra %s has no flag --%s", name, call[1], flag[1])
+				}
+			}
+		}
+	}
+}
+
+func eachCommand(cmd *cobra.Command, visit func(*cobra.Command)) {
+	for _, sub := range cmd.Commands() {
+		visit(sub)
+		eachCommand(sub, visit)
+	}
+}
+
+func TestEveryLinkInTheDocumentationLeadsSomewhere(t *testing.T) {
+	t.Parallel()
+	texts := documents(t)
+	for name, text := range texts {
+		for _, link := range regexp.MustCompile(`(?s)\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
+			if strings.Contains(link[1], "://") {
+				continue
+			}
+			file, anchor, _ := strings.Cut(link[1], "#")
+			target := name
+			if file != "" {
+				target = filepath.Join(filepath.Dir(name), file)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if anchor != "" && !slices.Contains(anchors(texts[target]), anchor) {
+				t.Errorf("%s: %s has no heading #%s", name, target, anchor)
+			}
+		}
+	}
+}
+
+// anchors returns the names by which the headings of a document are linked to.
+func anchors(document string) (names []string) {
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(document, -1) {
+		name := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
+}
+
+// Whoever copies the event of the guide gets one that opens a gate.
+func TestTheEventInTheGuideOpensAGate(t *testing.T) {
+	t.Parallel()
+	events := blocks(readDoc(t, "docs/operations.md"), "json")
+	if len(events) != 1 || !json.Valid([]byte(events[0])) {
+		t.Fatalf("%d events", len(events))
+	}
+	event, err := webhook.Decode([]byte(events[0]))
+	mustDo(t, err)
+	sold, err := terms.FromMetadata(event.Metadata)
+	mustDo(t, err)
+	if !event.Type.Completes() || event.Session == "" || event.Payment == "" || !sold.Price.CoveredBy(event.Paid) {
+		t.Errorf("it opens nothing:\n%s", events[0])
+	}
 }

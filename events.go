@@ -169,7 +169,7 @@ type announcedID string
 func (id announcedID) String() string { return string(id) }
 
 // MarshalJSON is the id as it may be logged.
-func (id announcedID) MarshalJSON() ([]byte, error) { return json.Marshal(shorten(string(id))) }
+func (id announcedID) MarshalJSON() ([]byte, error) { return json.Marshal(webhook.ShortID(string(id))) }
 
 // announced is what an event says. All keys are always there, so that no placeholder
 // stays unreplaced. The ids are no plain strings: a handler written in Go that asserts

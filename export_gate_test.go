@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	gates "github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -19,7 +20,7 @@ type Gate struct {
 // OnlyGate is the gate that stands on a server.
 func OnlyGate(server *caddyhttp.Server) (Gate, error) {
 	gate := Gate{server: server}
-	walk(server, server.Routes, nil, make(map[*caddyhttp.Route]bool), func(handler caddyhttp.MiddlewareHandler, _ []string) {
+	gates.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []string) {
 		if h, ok := handler.(*Handler); ok {
 			gate.Handler = h
 		}
@@ -32,24 +33,27 @@ func OnlyGate(server *caddyhttp.Server) (Gate, error) {
 
 // Covers reports whether the gate covers a request that Caddy has prepared.
 func (g Gate) Covers(r *http.Request) bool {
-	found, err := g.matcher.coverage(r)
-	return err == nil && found == covered
+	found, err := g.gate.Matcher.Coverage(r)
+	return err == nil && found == gates.Covered
 }
 
 // Opens is the decision about a request that the gate covers.
 func (g Gate) Opens(r *http.Request) bool {
-	site, err := g.site(r)
+	site, err := g.gate.Sites.Of(r)
 	if err != nil {
 		return false
 	}
-	verdict, _ := g.decide(r, site, nil)
+	verdict, _ := g.gate.FindToken(r, site)
 	return verdict == access.Open
 }
 
 // Site is the origin of a request.
 func (g Gate) Site(r *http.Request) (string, error) {
-	site, err := g.site(r)
-	return site.origin, err
+	site, err := g.gate.Sites.Of(r)
+	if err != nil {
+		return "", err
+	}
+	return site.Origin, nil
 }
 
 // Read is what a token says.

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,6 +17,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -61,7 +63,7 @@ type Handler struct {
 	// `default`.
 	Pass string `json:"pass,omitempty"`
 
-	// Offer is what the gate itself sells. It may be left out where Passes are named.
+	// Offer is what the gate itself sells. It may be left out if Passes are named.
 	Offer
 
 	// Passes are the names of passes of the app that open the gate too, in the order
@@ -70,14 +72,14 @@ type Handler struct {
 
 	// OfferPage shows what is on sale before the checkout. A gate that sells several
 	// passes has one anyway.
-	OfferPage *OfferPage `json:"offer_page,omitempty"`
+	OfferPage *checkout.OfferPage `json:"offer_page,omitempty"`
 
 	// Teaser is what visitors who have not paid get in place of the checkout or the
 	// offer page.
-	Teaser *Teaser `json:"teaser,omitempty"`
+	Teaser *checkout.Teaser `json:"teaser,omitempty"`
 
 	// Preview lets visitors read some pages for free.
-	Preview *Preview `json:"preview,omitempty"`
+	Preview *checkout.Preview `json:"preview,omitempty"`
 
 	// RequestHeaders begins the names of request headers that tell an application
 	// behind the gate who has paid: with `X-Axra-` these are X-Axra-Paid (`true`),
@@ -92,12 +94,12 @@ type Handler struct {
 
 	// Claim lets another browser than the one that started a checkout take its purchase,
 	// as phones need whose banking app opens a browser of its own. With `first`, the
-	// first browser that comes with the session's unguessable id may, once. Without it
-	// nobody may.
+	// first browser that comes with the session's unguessable id may do so, once.
+	// Without it, none may.
 	Claim string `json:"claim,omitempty"`
 
 	// Links gives who has paid private addresses that work without cookies.
-	Links *Links `json:"links,omitempty"`
+	Links *checkout.Links `json:"links,omitempty"`
 
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
 	// advises 15m or more. The default is 30m.
@@ -123,24 +125,20 @@ type Handler struct {
 	// `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	routes       routesParser          // only while a Caddyfile is read
-	listed       []caddyfile.Dispenser // where `pass` names several; only while a Caddyfile is read
-	app          *App
-	logger       *zap.Logger
-	matcher      coverageMatcher
-	implicitPass bool             // nobody has chosen the name
-	sales        []*sale          // what opens the gate, in the order in which it is offered
-	sellsPaths   bool             // some sale is per path
-	sellsKeys    bool             // some sale is by a key
-	looksUpPaths bool             // some sale has a price or key that is looked up for each path
-	previews     *session.Limiter // of visitors without a preview cookie
-	freeParts    *session.Limiter // of what free pages are made of
-	covers       string           // the matchers as configured
-	siteURL      string
-	cookies      sync.Map // origin → *cookieNames
-	origins      atomic.Int64
-	stands       sync.Map // *caddyhttp.Server → *stand
-	lastStand    atomic.Pointer[stand]
+	caddyfile gateCaddyfile // only while a Caddyfile is read
+	app       *App
+	logger    *zap.Logger
+	siteURL   string // resolved
+	isNamed   bool   // the owner has chosen the name of the pass
+	gate      *gate.Gate
+	admission *admission.Admission
+	flow      *checkout.Flow
+}
+
+// gateCaddyfile is what the reading of a Caddyfile needs to remember.
+type gateCaddyfile struct {
+	routes routesParser
+	listed []caddyfile.Dispenser // where `pass` names several
 }
 
 // DefaultPass names the pass of a gate that says nothing else.
@@ -149,16 +147,18 @@ const DefaultPass = "default"
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	if err := h.provisionMatchers(ctx); err != nil {
+	covers, _ := json.Marshal(h.MatchersRaw) // it was read from JSON
+	matcher, err := h.loadMatcher(ctx)
+	if err != nil {
 		return err
 	}
-	if h.implicitPass = h.Pass == "" && h.sellsItself(); h.implicitPass {
+	h.isNamed = h.Pass != "" || !h.sellsItself()
+	if !h.isNamed {
 		h.Pass = DefaultPass
 	}
-	if err := h.Teaser.provision(ctx); err != nil {
+	if err := h.Teaser.Provision(ctx); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
-	var err error
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
 	}
@@ -168,79 +168,85 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.ExpiresIn == 0 {
 		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
 	}
-	if err := h.read(); err != nil {
+	products, err := h.products()
+	if err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
-	if h.Preview != nil {
-		gate := h.label() + "\n" + h.covers
-		h.previews, h.freeParts = h.Preview.limiter(h.app, gate), h.Preview.parts(h.app, gate)
+	if err := h.check(len(products)); err != nil {
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
+	if h.siteURL, err = resolveSiteURL(h.SiteURL); err != nil {
+		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
+	}
+	h.build(matcher, products, h.label()+"\n"+string(covers))
 	h.app.register(h)
 	return nil
 }
 
-func (h *Handler) provisionMatchers(ctx caddy.Context) error {
-	if len(h.MatchersRaw) == 0 {
-		return nil
-	}
-	if raw, err := json.Marshal(h.MatchersRaw); err == nil {
-		h.covers = string(raw)
-	}
-	loaded, err := ctx.LoadModule(h, "MatchersRaw")
-	if err != nil {
-		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
-	}
+func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 	var sets caddyhttp.MatcherSets
-	if err := sets.FromInterface(loaded); err != nil {
-		return fmt.Errorf("axra_paywall: loading matchers: %w", err)
+	if len(h.MatchersRaw) > 0 {
+		loaded, err := ctx.LoadModule(h, "MatchersRaw")
+		if err != nil {
+			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
+		}
+		if err := sets.FromInterface(loaded); err != nil {
+			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
+		}
 	}
-	h.matcher = newCoverageMatcher(sets)
+	return gate.NewMatcher(sets), nil
+}
+
+// check checks the options of a gate that sells so many passes; errors name the fix.
+func (h *Handler) check(passes int) error {
+	checks := []error{
+		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
+		admission.RequestHeaders(h.RequestHeaders).Check(), checkExpiresIn(h.ExpiresIn), checkCancelURL(h.CancelURL),
+	}
+	for name := range h.Metadata {
+		checks = append(checks, checkMetadataKey(name))
+	}
+	for _, err := range checks {
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// read checks what the configuration says; the errors name the fix.
-func (h *Handler) read() error {
-	if err := h.readSales(); err != nil {
-		return err
+// build makes the gate from its checked configuration; the id tells apart gates that sell the same.
+func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id string) {
+	tokens := h.app.tokens()
+	h.gate = gate.New(gate.Config{
+		Matcher: matcher, Products: products, Tokens: tokens, HasLinks: h.Links != nil,
+		Handler: h, SiteURL: h.siteURL, AppURL: h.app.siteURL,
+	})
+	config := checkout.Config{
+		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
+		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.siteURL,
+		Order: checkout.OrderConfig{
+			ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
+		},
 	}
-	if err := h.OfferPage.read(len(h.sales)); err != nil {
-		return err
+	if h.Preview != nil {
+		perClient, total := h.Preview.Rates()
+		config.Previews = h.app.limiter(checkout.LimitPreview, perClient, total, config.ID)
 	}
-	if err := h.Preview.check(); err != nil {
-		return err
+	h.flow = checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
+	h.admission = &admission.Admission{
+		Tokens: tokens, Ledger: h.app.ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
+		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
 	}
-	if err := h.Links.check(); err != nil {
-		return err
+	if h.Links != nil {
+		h.admission.Links = &admission.LinkPlaceholders{Address: h.flow.PrivateAddress, LogLimited: h.logLimited}
 	}
-	if h.Claim != "" {
-		if err := checkClaim(h.Claim); err != nil {
-			return err
-		}
-	}
-	if h.RequestHeaders != "" {
-		if err := checkRequestHeaders(h.RequestHeaders); err != nil {
-			return err
-		}
-	}
-	if err := checkExpiresIn(h.ExpiresIn); err != nil {
-		return err
-	}
-	if h.CancelURL != "" {
-		if err := checkCancelURL(h.CancelURL); err != nil {
-			return err
-		}
-	}
-	for name := range h.Metadata {
-		if err := checkMetadataKey(name); err != nil {
-			return err
-		}
-	}
-	var err error
-	h.siteURL, err = resolveSiteURL(h.SiteURL)
-	return err
 }
 
-// sellsItself reports whether the gate has an offer of its own.
+func (h *Handler) logLimited(message string, fields ...zap.Field) {
+	h.app.complain(h.logger, message, fields...)
+}
+
+// sellsItself reports whether the gate has a product of its own.
 func (h *Handler) sellsItself() bool { return h.Offer != (Offer{}) || len(h.Passes) == 0 }
 
 // label names the gate in errors.
@@ -251,52 +257,58 @@ func (h *Handler) label() string {
 	return strings.Join(h.Passes, " ")
 }
 
-// readSales collects what opens the gate.
-func (h *Handler) readSales() error {
+// products collects what opens the gate.
+func (h *Handler) products() ([]*gate.Product, error) {
+	var products []*gate.Product
 	if h.sellsItself() {
 		if h.app.passes[h.Pass] != nil {
-			return fmt.Errorf("pass %q is defined in the global option axra already: write `passes %s` without a price to sell that one, or choose another name", h.Pass, h.Pass)
+			return nil, fmt.Errorf("pass %q is defined in the global option axra already: write `passes %s` without a price to sell that one, or choose another name", h.Pass, h.Pass)
 		}
-		if err := h.checkOwnOffer(); err != nil {
-			return err
-		}
-		own, err := newSale(h.Pass, h.Offer)
+		own, err := h.ownProduct()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		h.sales = append(h.sales, own)
+		products = append(products, own)
 	}
 	for _, name := range h.Passes {
 		shared := h.app.passes[name]
 		if shared == nil {
-			return fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
+			return nil, fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
 				name, h.app.definedPasses(), name)
 		}
-		if slices.Contains(h.sales, shared) {
-			return fmt.Errorf("pass %q is named twice: keep one", name)
+		if slices.Contains(products, shared) {
+			return nil, fmt.Errorf("pass %q is named twice: keep one", name)
 		}
-		h.sales = append(h.sales, shared)
+		products = append(products, shared)
 	}
-	for _, sale := range h.sales {
-		h.sellsPaths = h.sellsPaths || sale.PerPath
-		h.sellsKeys = h.sellsKeys || sale.Key != ""
-		h.looksUpPaths = h.looksUpPaths || sale.dependsOnPath()
-	}
-	return nil
+	return products, nil
 }
 
-// saleOf finds the sale of a pass that opens the gate.
-func (h *Handler) saleOf(pass string) *sale {
-	for _, sale := range h.sales {
-		if sale.pass == pass {
-			return sale
-		}
+// errOptionsOfPass is about options of a product beside passes that have their own.
+var errOptionsOfPass = errors.New("description, access, per_path, downloads and devices belong to what has a price: " +
+	"write them into the pass in the global option axra, or add a `price` to sell something of this gate's own")
+
+// ownProduct is what the gate itself sells.
+func (h *Handler) ownProduct() (*gate.Product, error) {
+	own, err := gate.NewProduct(h.Pass, h.Offer)
+	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
+		err = errOptionsOfPass
+	}
+	return own, err
+}
+
+// claimFirst is the one value of Handler.Claim.
+const claimFirst = "first"
+
+func checkClaim(value string) error {
+	if value != claimFirst {
+		return errors.New("claim takes one word: write `claim first`")
 	}
 	return nil
 }
 
 func checkCancelURL(value string) error {
-	if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") {
+	if value == "" || strings.HasPrefix(value, "{") || strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") {
 		return nil
 	}
 	if parsed, err := url.Parse(value); err == nil && parsed.Host != "" && (parsed.Scheme == "https" || parsed.Scheme == "http") {
@@ -319,139 +331,75 @@ func checkMetadataKey(name string) error {
 	return nil
 }
 
-// maxHeaderBytes bounds the request headers where the owner allows more than Caddy's
-// own 16 KB.
-const maxHeaderBytes = 128 << 10
-
 // ServeHTTP decides whether a request is the gate's business.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	own := hasOwnParams(r)
-	h.stripHeaders(r)
-	came := r.URL.RawQuery
-	// From here on matchers, keys and the handlers behind see the query that the browser
-	// wanted; newVisit reads what the gate has added from originalURL.
-	r.URL.RawQuery, _ = urlpath.CleanQuery(came)
-	found, err := h.matcher.coverage(r)
-	if err != nil {
-		// Answered here: a `handle_errors` could serve the very file.
-		h.app.complain(h.logger, "a matcher of the gate failed; the request is refused", zap.Error(err))
-		return h.show(w, r, page.View{Kind: page.Misconfigured})
-	}
-	switch found {
-	case notCovered:
-		r.URL.RawQuery = came
-		cleanReferer(r)
-		setAdmission(r, nil)
+	hasParams := hasGateParams(r)
+	h.admission.RequestHeaders.Strip(r)
+	query := r.URL.RawQuery
+	// From here on, matchers, keys and the handlers behind see the query that the browser wanted. What the gate has
+	// added is read from the original address.
+	r.URL.RawQuery, _ = urlpath.CleanQuery(query)
+	coverage, err := h.gate.Matcher.Coverage(r)
+	switch {
+	case err != nil:
+		// It is answered here, because a `handle_errors` could serve the very file.
+		h.logLimited("a matcher of the gate failed; the request is refused", zap.Error(err))
+		return h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
+	case coverage == gate.NotCovered:
+		r.URL.RawQuery = query
+		admission.CleanReferer(r)
+		admission.SetToken(r, nil)
 		return next.ServeHTTP(w, r)
-	case ambiguous:
-		return h.show(w, r, page.View{Kind: page.BadAddress})
+	case coverage == gate.Ambiguous:
+		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	}
-	if own {
-		cleanPlaceholders(r) // for keys and prices that read it
+	if hasParams {
+		admission.CleanPlaceholders(r) // for keys and prices that read them
 	}
-	return h.guard(w, r, next, own)
+	site, done, err := h.prepare(w, r)
+	if done {
+		return err
+	}
+	return h.decide(w, r, next, site, hasParams)
 }
 
-// hasOwnParams reports whether the gate may have added something to an address of the
-// request.
-func hasOwnParams(r *http.Request) bool {
-	if urlpath.MayHaveParams(originalURL(r).RawQuery) {
+// hasGateParams reports whether the gate may have added something to an address of the request.
+func hasGateParams(r *http.Request) bool {
+	if urlpath.MayHaveParams(gate.OriginalURL(r).RawQuery) {
 		return true
 	}
-	referer := r.Header["Referer"] // Get would prepare the name
+	referer := r.Header["Referer"] // Get would canonicalise the name
 	return len(referer) > 0 && urlpath.MayHaveParams(referer[0])
 }
 
-// guard answers a request that the gate covers.
-func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, own bool) error {
-	if h.isUnsellable(r) {
-		return h.show(w, r, page.View{Kind: page.BadAddress})
+// prepare finds the site of a request that the gate covers, or answers one that cannot be decided.
+func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) (site *gate.Site, done bool, err error) {
+	switch {
+	case h.gate.IsAmbiguous(r):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	case isOversized(r):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
+	case !h.app.keysReady(r.Context()):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
 	}
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if isOversized(r, server) {
-		return h.show(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
-	}
-	if !h.app.keysReady(r.Context()) {
-		return h.show(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
-	}
-	site, err := h.siteOf(r, server)
+	site, err = h.gate.Sites.Of(r)
 	if err != nil {
-		h.app.complain(h.logger, "add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
-		return h.show(w, r, page.View{Kind: page.Misconfigured})
+		h.logLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
 	}
-	if clean := urlpath.Clean(originalURL(r).Path); h.looksUpPaths && clean != originalURL(r).Path && r.Method == http.MethodGet {
-		// Also for buyers: a key may be looked up by the address as it was sent.
-		goTo(w, urlpath.FullTarget(urlpath.WithPath(originalURL(r), clean)))
-		return nil
+	if address := h.gate.CleanAddress(r); address != nil {
+		response.Redirect(w, urlpath.FullTarget(address))
+		return nil, true, nil
 	}
-	verdict, known := h.decide(r, site, nil)
-	if h.isBehindScript(r) && (verdict != access.Open || known.Resource != terms.WholePass) {
-		return h.show(w, r, page.View{Kind: page.BadAddress})
-	}
-	if own {
-		if verdict == access.Open && known.Link == "" && h.newVisit(w, r, site, next).isForAnotherGate(known) {
-			return h.admit(w, r, next, site, known) // with the parameters, which a gate behind reads
-		}
-		behind := next
-		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return behind.ServeHTTP(w, withoutGateParams(r)) })
-		if handled, err := h.answerOwn(w, r, next, site); handled {
-			return err
-		}
-	}
-	switch {
-	case verdict != access.Open:
-		return h.newVisit(w, r, site, next).turnedAway(verdict, known)
-	case own && known.Link == "" && isReturn(r): // a private address stays one address, in a browser too
-		return h.newVisit(w, r, site, next).welcomeBack(known)
-	}
-	return h.admit(w, r, next, site, known)
+	return site, false, nil
 }
 
-// isUnsellable reports whether what a request would buy, or opens, cannot be told from its path.
-func (h *Handler) isUnsellable(r *http.Request) bool {
-	switch {
-	case !h.sellsPaths:
-		return false
-	case !isUnambiguous(r), urlpath.HasQueryRoute(originalURL(r)), urlpath.HasQueryRoute(r.URL), h.sellsKeys && !isWellFormed(r.URL.RawQuery):
-		return true
-	}
-	// The site's own rewriting has made another spelling of something that the visitor sent.
-	return h.looksUpPaths && isRewritten(r) && urlpath.Clean(r.URL.Path) != r.URL.Path
-}
+// maxHeaderBytes limits the request header if the owner allows more than Caddy's own 16 KB.
+const maxHeaderBytes = 128 << 10
 
-// isBehindScript reports whether a path that is sold by itself lies behind a script, so that another one may be
-// served: unless the gate's matchers name it, and the price is the same for all paths.
-func (h *Handler) isBehindScript(r *http.Request) bool {
-	if !h.sellsPaths || !urlpath.IsRouted(originalURL(r)) {
-		return false
-	}
-	direct, err := h.matcher.sets.AnyMatchWithError(r)
-	return h.looksUpPaths || err != nil || !direct && len(h.matcher.sets) > 0
-}
-
-// isReturn reports whether a browser comes with what leads back from a checkout.
-func isReturn(r *http.Request) bool {
-	return len(urlpath.Params(originalURL(r).RawQuery)) > 0 && isPageRequest(r)
-}
-
-// answerOwn answers what is about the purchase itself: what the gate has added to the
-// address says so.
-func (h *Handler) answerOwn(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site) (handled bool, err error) {
-	switch visit := h.newVisit(w, r, site, next); {
-	case isForm(r):
-		return true, visit.answerForm()
-	case isForPrograms(r):
-		return true, visit.answerProgram()
-	case strings.Contains(originalURL(r).RawQuery, urlpath.ParamSession) && visit.isPoll():
-		return true, visit.answerPoll()
-	}
-	return false, nil
-}
-
-// isOversized reports whether a request has more header than the gate reads. Few servers
-// let so much in.
-func isOversized(r *http.Request, server *caddyhttp.Server) bool {
-	if server != nil && server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
+// isOversized reports whether a request has a larger header than the gate reads. Few servers let so much in.
+func isOversized(r *http.Request) bool {
+	if server := gate.ServerOf(r); server != nil && server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
 		return false
 	}
 	total := 0
@@ -463,157 +411,51 @@ func isOversized(r *http.Request, server *caddyhttp.Server) bool {
 	return total > maxHeaderBytes
 }
 
-// decide finds the token that opens the gate, if the request carries one. Where
-// passes are named, it must be of one of these.
-func (h *Handler) decide(r *http.Request, site site, passes []string) (access.Decision, *access.Token) {
-	best, known := access.None, (*access.Token)(nil)
-	at := arrived(r)
-	h.eachPresented(r, site, at, func(entry *access.Token) bool {
-		if len(passes) > 0 && !slices.Contains(passes, entry.Pass) || !h.isFor(r, entry) {
-			return true
+// decide serves whoever has access, and hands everybody else to the flow.
+func (h *Handler) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
+	verdict, token := h.gate.FindToken(r, site)
+	if h.gate.IsBehindScript(r) && (verdict != access.Open || token.Resource != terms.WholePass) {
+		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	}
+	if hasParams {
+		if verdict == access.Open && token.Link == "" && h.flow.Visit(w, r, site, next).IsForAnotherGate(token) {
+			return h.serve(w, r, next, site, token) // with the parameters, which a gate behind reads
 		}
-		verdict := h.app.judge(r.Context(), entry, at)
-		switch {
-		case verdict == access.Open && entry.DownloadLimit() == 0:
-			best, known = access.Open, entry
-			return false
-		case verdict == access.Open, // another may open without counting downloads
-			verdict == access.Unknown && best != access.Open, // who may have paid is not told that all is over
-			verdict == access.Closed && best == access.None:
-			best, known = verdict, entry
+		next = withoutGateParams(next)
+		switch visit := h.flow.Visit(w, r, site, next); {
+		case checkout.IsForm(r):
+			return visit.HandleForm()
+		case checkout.IsForProgram(r):
+			return visit.HandleProgram()
+		case checkout.IsPoll(r):
+			return visit.HandlePoll()
+		case verdict == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
+			return visit.HandleReturn(token)
 		}
-		return true
+	}
+	if verdict != access.Open {
+		return h.flow.Visit(w, r, site, next).HandleUnpaid(verdict, token)
+	}
+	return h.serve(w, r, next, site, token)
+}
+
+// serve serves what is behind the gate.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
+	err := h.admission.Serve(w, r, next, site, token)
+	var refused *admission.RefusedDownload
+	switch {
+	case err == nil || !errors.As(err, &refused):
+		return err
+	case errors.Is(refused, admission.ErrPrefetch):
+		return response.Problem(w, r, http.StatusServiceUnavailable, "A prefetch does not count as a download. Open the file itself.", time.Second)
+	}
+	return h.flow.Visit(w, r, site, next).RefuseDownload(token, refused.Reason)
+}
+
+func withoutGateParams(next caddyhttp.Handler) caddyhttp.Handler {
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(w, admission.WithoutGateParams(r))
 	})
-	return best, known
-}
-
-// isFor reports whether what a token was given for is what the request asks for.
-func (h *Handler) isFor(r *http.Request, entry *access.Token) bool {
-	sale := h.saleOf(entry.Pass)
-	if sale == nil || !sale.opens(entry.Resource, r) {
-		return false
-	}
-	// It may have been bought by path when the gate still sold paths.
-	return entry.Resource == terms.WholePass || h.sellsPaths || isUnambiguous(r)
-}
-
-// eachPresented calls visit for the valid tokens of a request, whatever they open, until
-// it returns false.
-func (h *Handler) eachPresented(r *http.Request, site site, at time.Time, visit func(*access.Token) bool) {
-	more := true
-	h.eachToken(r, site, func(raw string) bool {
-		if entry, err := h.app.access.Verify(raw, site.origin, at); err == nil {
-			more = visit(entry)
-		}
-		return more
-	})
-	if !more {
-		return
-	}
-	if entry := h.linked(r, site); entry != nil {
-		visit(entry)
-	}
-}
-
-// maxCandidates bounds how many tokens of one request are looked at.
-const maxCandidates = 8
-
-// eachToken calls visit for the values that may be access tokens, until it returns false:
-// of our cookies, of which each may occur more than once (RFC 6265, section 5.4), and of
-// the Authorization header.
-func (h *Handler) eachToken(r *http.Request, site site, visit func(raw string) bool) {
-	names := h.names(site).access
-	if h.sellsKeys {
-		names = append(slices.Clip(names), h.keyNames(r, site)...)
-	}
-	seen, more := 0, true
-	eachAccessCookie(r.Header["Cookie"], func(name, value string) bool {
-		if slices.Contains(names, name) {
-			seen++
-			more = visit(value)
-		}
-		return more && seen < maxCandidates
-	})
-	if !more {
-		return
-	}
-	for _, value := range r.Header["Authorization"] {
-		scheme, credentials, _ := strings.Cut(value, " ")
-		if more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
-			seen++
-			more = visit(strings.TrimSpace(credentials))
-		}
-	}
-}
-
-// admit serves a paid request.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site site, v *access.Token) error {
-	if v.Link == "" {
-		h.renew(w, r, site, v)
-	}
-	private := newPrivateWriter(w)
-	private.follow = streamFollower{access: h.app.access, bounds: h.app.bounds, token: v, r: r}
-	defer func() { private.follow.end() }()
-	setAdmission(r, v)
-	h.identify(r, v)
-	h.offerLinks(r, site, v)
-	if v.Link != "" {
-		private.before = func(int) {
-			w.Header().Set("Referrer-Policy", "no-referrer") // or what the page loads would tell its address
-		}
-	}
-	if isStream(r) {
-		ctx, release := h.app.access.Stream(r.Context(), v, h.app.bounds)
-		defer release()
-		r = r.WithContext(ctx)
-	}
-	var err error
-	if v.DownloadLimit() > 0 {
-		counted := newDownload(private, r, h, v)
-		err = counted.serve(next)
-		if counted.refused != nil {
-			counted.restore()
-			return h.newVisit(w, r, site, next).refuseDownload(v, counted.refused)
-		}
-	} else {
-		err = next.ServeHTTP(private, r)
-	}
-	if !private.wroteHeader {
-		// An error, or nothing at all: whoever answers in the end answers a visitor
-		// who has paid.
-		makePrivate(w.Header())
-	}
-	return err
-}
-
-// renew replaces a token that ends before its access does.
-func (h *Handler) renew(w http.ResponseWriter, r *http.Request, site site, v *access.Token) {
-	if !endsEarly(v) {
-		return // as most do not: asking for the time would be a fifth of what the gate takes
-	}
-	renewed, isDue := renewal(v, now())
-	if !isDue {
-		return
-	}
-	if err := h.giveToken(w, r, site, renewed); err != nil {
-		h.app.complain(h.logger, "an access token could not be renewed", zap.Error(err))
-	}
-}
-
-// show sends a page, filling in what every page of the gate says; a program gets
-// problem details.
-func (h *Handler) show(w http.ResponseWriter, r *http.Request, v page.View) error {
-	if told, ok := plainly[v.Kind]; ok && !acceptsHTML(r) {
-		return sendProblem(w, r, cmp.Or(v.Status, told.status), told.detail, v.RetryAfter)
-	}
-	if v.Site == "" {
-		v.Site, _ = splitHostPort(r.Host)
-	}
-	v.FormTargets = h.app.formTargets
-	if err := page.Write(w, r, v); err != nil && r.Context().Err() == nil {
-		return caddyhttp.Error(http.StatusInternalServerError, err)
-	}
-	return nil
 }
 
 // Interface guards

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // MatchPaid matches requests of visitors who have paid: those to whom a gate of the
@@ -47,20 +49,20 @@ func (m MatchPaid) Match(r *http.Request) bool {
 // MatchWithError reports whether the visitor has paid. What cannot be told is not
 // paid.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
-	// Behind a gate the address no longer shows a private one.
-	if by := admission(r); by != nil && m.wants(by.Pass) {
+	// Behind a gate, the address no longer shows a private address.
+	if token := admission.TokenOf(r); token != nil && m.wants(token.Pass) {
 		return true, nil
 	}
-	for _, gate := range m.app.allGates() {
-		if len(m.Passes) > 0 && !slices.ContainsFunc(m.Passes, func(name string) bool { return gate.saleOf(name) != nil }) ||
-			gate.sellsPaths && !isUnambiguous(r) {
+	for _, h := range m.app.allGates() {
+		if len(m.Passes) > 0 && !slices.ContainsFunc(m.Passes, func(name string) bool { return h.gate.Product(name) != nil }) ||
+			h.gate.SellsPaths && !gate.IsUnambiguous(r) {
 			continue
 		}
-		site, err := gate.site(r)
+		site, err := h.gate.Sites.Of(r)
 		if err != nil {
 			continue // of another site
 		}
-		if verdict, _ := gate.decide(r, site, m.Passes); verdict == access.Open {
+		if verdict, _ := h.gate.FindToken(r, site, m.Passes...); verdict == access.Open {
 			return true, nil
 		}
 	}

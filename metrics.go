@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
@@ -155,22 +156,11 @@ func countStep(pass, step string) { funnel.WithLabelValues(pass, step).Inc() }
 
 // beginSteps lets the funnel of what is on sale begin at zero, once it is: a
 // configuration that is only tried sells nothing.
-func beginSteps(sales []*sale) {
-	for _, sale := range sales {
+func beginSteps(products []*gate.Product) {
+	for _, product := range products {
 		for _, step := range []string{stepShown, stepCheckout, stepPaid, stepUsed} {
-			funnel.WithLabelValues(sale.pass, step)
+			funnel.WithLabelValues(product.Name, step)
 		}
-	}
-}
-
-// countShown counts that a person was shown what is on sale, or was sent to its
-// checkout unasked. Who asks for a checkout has been shown before.
-func (v *visit) countShown(offers ...offered) {
-	if !isNavigation(v.r) {
-		return
-	}
-	for _, o := range offers {
-		countStep(o.pass, stepShown)
 	}
 }
 
@@ -242,3 +232,12 @@ func countOutcome(kind ledger.EventKind, sold ledger.Payment) {
 		disputedAmount.WithLabelValues(pass, currency, outcome).Add(amount)
 	}
 }
+
+// checkoutMetrics counts for the gates' flows.
+type checkoutMetrics struct{ app *App }
+
+func (checkoutMetrics) CountCheckout(outcome string)   { countCheckout(outcome) }
+func (checkoutMetrics) CountStep(product, step string) { countStep(product, step) }
+func (checkoutMetrics) CountLimit(limit string)        { countLimit(limit) }
+
+func (m checkoutMetrics) CountUsed(purchaseID, product string) { m.app.countUsed(purchaseID, product) }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
@@ -37,17 +38,6 @@ func now() time.Time {
 		return (*c)()
 	}
 	return time.Now()
-}
-
-// arrived is when Caddy received the request: what is decided about it, is decided as of
-// then. Asking for the time would be a third of the decision.
-func arrived(r *http.Request) time.Time {
-	if clock.Load() == nil {
-		if at, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok {
-			return at
-		}
-	}
-	return now()
 }
 
 // App holds what all gates and webhooks of a configuration share: the
@@ -134,14 +124,14 @@ type App struct {
 	formTargets  []string       // where forms of pages may lead, for their Content-Security-Policy
 	keyring      *token.Keyring // of the store
 	client       *session.Client
-	limiter      *session.Limiter
+	checkouts    *session.Limiter
 	claims       *session.Limiter
 	verifier     webhook.Verifier
 	credentials  [][]byte    // never kept with a refused request
 	keepsRefused atomic.Bool // some webhook does
 	siteURL      string
 	endpoint     string
-	passes       map[string]*sale
+	passes       map[string]*gate.Product
 	releases     []func()
 	stop         context.CancelFunc
 	stopped      chan struct{}
@@ -286,16 +276,16 @@ func (a *App) definedPasses() string {
 }
 
 func (a *App) provisionPasses() error {
-	a.passes = make(map[string]*sale, len(a.Passes))
+	a.passes = make(map[string]*gate.Product, len(a.Passes))
 	for name, offer := range a.Passes {
 		if name == "" || offer == nil {
 			return errors.New("axra: a pass needs a name and a price: write `pass month { price 5.00 usd }`")
 		}
-		sale, err := newSale(name, *offer)
+		product, err := gate.NewProduct(name, *offer)
 		if err != nil {
 			return fmt.Errorf("axra: pass %q: %w", name, err)
 		}
-		a.passes[name] = sale
+		a.passes[name] = product
 	}
 	return nil
 }
@@ -336,12 +326,8 @@ func (a *App) provisionShared(s secrets) error {
 	}
 	a.store = acquire(a, "store", func() *store { return newStore(where) }, where)
 	a.ledger, a.access, a.keyring = a.store.ledger, a.store.access, a.store.keyring
-	a.limiter = acquire(a, "limiter", func() *pooled[*session.Limiter] {
-		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, "")}
-	}, where, perClient, total).value
-	a.claims = acquire(a, "claims", func() *pooled[*session.Limiter] {
-		return &pooled[*session.Limiter]{value: newLimiter(session.DefaultPerClient, session.DefaultTotal, limitClaims)}
-	}, where).value
+	a.checkouts = a.limiter("", perClient, total, where)
+	a.claims = a.limiter(limitClaims, session.DefaultPerClient, session.DefaultTotal, where)
 	if s.key == "" {
 		return nil // a node that only receives webhooks
 	}
@@ -413,8 +399,8 @@ func (a *App) Start() error {
 		a.store.rejected.Clear()
 	}
 	a.started.Store(true)
-	for _, gate := range a.allGates() {
-		beginSteps(gate.sales)
+	for _, h := range a.allGates() {
+		beginSteps(h.gate.Products)
 	}
 	if a.axra != nil {
 		a.axra.logger.Store(a.logger)
@@ -504,6 +490,13 @@ func acquire[T caddy.Destructor](a *App, kind string, construct func() T, depend
 	value, _, _ := pool.LoadOrNew(key, func() (caddy.Destructor, error) { return construct(), nil })
 	a.releases = append(a.releases, func() { _, _ = pool.Delete(key) })
 	return value.(T) //nolint:forcetypeassert // the kind is part of the key
+}
+
+// limiter returns a limiter that outlives reloads, and counts its refusals under a name; empty: by the bound that refused.
+func (a *App) limiter(name string, perClient, total session.Rate, of any) *session.Limiter {
+	return acquire(a, "limiter", func() *pooled[*session.Limiter] {
+		return &pooled[*session.Limiter]{value: newLimiter(perClient, total, name)}
+	}, name, perClient, total, of).value
 }
 
 // pooled is a pool value that needs no clean-up.

@@ -6,49 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-
-	"github.com/caddy-axra/paywall/internal/access"
-	"github.com/caddy-axra/paywall/internal/urlpath"
-	"github.com/caddy-axra/paywall/ledger"
 )
-
-// A request that two gates cover needs both, and each sells by itself. That is probably a mistake,
-// so the owner is warned.
-
-// isForAnotherGate reports whether the parameters that a gate has added to the address name a
-// product or a checkout that is not this gate's. Programs send one token, so they buy nothing
-// behind a gate.
-func (v *visit) isForAnotherGate(known *access.Token) bool {
-	if !acceptsHTML(v.r) && !v.isPoll() {
-		return false
-	}
-	switch id := v.params.Get(urlpath.ParamSession); {
-	case v.params.Get(urlpath.ParamCheckout) != "":
-		return v.saleOf(v.params.Get(urlpath.ParamCheckout)) == nil
-	case v.params.Get(urlpath.ParamReceipt) != "":
-		return v.saleOf(v.params.Get(urlpath.ParamReceipt)) == nil
-	case v.params.Has(urlpath.ParamDevice):
-		pass := v.readDeviceLink().Pass
-		return pass != "" && v.saleOf(pass) == nil
-	case id != "":
-		return v.pendingFor(id) == nil && !v.hasToken(id)
-	case v.params.Has(urlpath.ParamCancelled):
-		return len(v.readPending(v.r, v.site).here) == 0
-	case v.params.Has(urlpath.ParamRestart):
-		return !v.isUsedUp(known)
-	}
-	return false
-}
-
-// hasToken reports whether the browser has an access token of this gate for a checkout session.
-func (v *visit) hasToken(session string) bool {
-	found := false
-	v.eachPresented(v.r, v.site, arrived(v.r), func(entry *access.Token) bool {
-		found = entry.Purchase == ledger.PurchaseID(session)
-		return !found
-	})
-	return found
-}
 
 // nestedGates are two gates that cover one request and sell different passes.
 type nestedGates struct {
@@ -73,8 +31,8 @@ func nested(server *caddyhttp.Server, host string, paths []string) []nestedGates
 func samePasses(one, other *Handler) bool {
 	names := func(h *Handler) map[string]bool {
 		passes := make(map[string]bool)
-		for _, sale := range h.sales {
-			passes[sale.pass] = true
+		for _, product := range h.gate.Products {
+			passes[product.Name] = true
 		}
 		return passes
 	}
@@ -90,7 +48,7 @@ func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
 	told := make(map[pair]bool)
 	for _, at := range (&examination{servers: servers}).spots(isGate) {
 		gate, _ := at.handler.(*Handler)
-		for _, two := range nested(at.server, at.host, at.candidates(gate.matcher.sets)) {
+		for _, two := range nested(at.server, at.host, at.candidates(gate.gate.Matcher.Sets())) {
 			if told[pair{two.outer, two.inner}] {
 				continue
 			}

@@ -224,7 +224,7 @@ func TestAPriceThatIsMissingOrWrongIsAnError(t *testing.T) {
 	if w.creations() != 0 {
 		t.Errorf("%d sessions for what has no price", w.creations())
 	}
-	if !strings.Contains(w.log(), "/files/unpriced.txt") {
+	if !strings.Contains(w.log(), "/files/free.txt") {
 		t.Error("the log does not say what has no price")
 	}
 	month := w.visitor()

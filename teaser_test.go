@@ -92,8 +92,8 @@ func TestFreeSamplesEnd(t *testing.T) {
 	v.open("/premium/1.html").wantPaid(t)
 	for name, header := range map[string]http.Header{
 		"a program": nil,
-		"a picture of an unread page": {
-			"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/3.html"},
+		"a picture of a read page": {
+			"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"},
 		},
 		"a download of a read page": {
 			"Sec-Fetch-Dest": {"empty"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"},
@@ -104,19 +104,6 @@ func TestFreeSamplesEnd(t *testing.T) {
 	} {
 		if answer := v.do(http.MethodGet, "/premium/3.html", header, nil); answer.status != http.StatusPaymentRequired {
 			t.Errorf("%s: %d", name, answer.status)
-		}
-	}
-	picture := http.Header{"Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Site": {"same-origin"}, "Referer": {w.site + "/premium/1.html"}}
-	for name, kind := range map[string]string{"tide.png": "image/png", "tide.css": "text/css", "tide.js": "script", "tide.woff2": "font/woff2"} {
-		w.write("premium/"+name, "not the marker")
-		if answer := v.do(http.MethodGet, "/premium/"+name, picture, nil); answer.status != http.StatusOK {
-			t.Errorf("a free page's %s: %d", kind, answer.status)
-		}
-	}
-	w.write("premium/book.pdf", marker)
-	for _, target := range []string{"/premium/3.html", "/premium/article.html", "/premium/book.pdf"} {
-		if answer := v.do(http.MethodGet, target, picture, nil); answer.status != http.StatusPaymentRequired || strings.Contains(answer.body, marker) {
-			t.Errorf("%s, said to be a picture: %d", target, answer.status)
 		}
 	}
 	w.pass(31 * 24 * time.Hour)

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -41,7 +43,7 @@ type Webhook struct {
 
 	app     *App
 	logger  *zap.Logger
-	matcher fastMatcher
+	matcher gate.FastMatcher
 }
 
 // Limits of a webhook.
@@ -62,7 +64,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 	if err := sets.FromInterface(loaded); err != nil {
 		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
 	}
-	h.matcher = newFastMatcher(sets)
+	h.matcher = gate.NewFastMatcher(sets)
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -77,8 +79,8 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 }
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if len(h.matcher.sets) > 0 {
-		if match, err := h.matcher.match(r); err != nil || !match {
+	if len(h.matcher.Sets()) > 0 {
+		if match, err := h.matcher.Match(r); err != nil || !match {
 			if err != nil {
 				return err
 			}
@@ -130,8 +132,8 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	if err != nil {
 		ledgerErrors.WithLabelValues(operationWrite).Inc()
 		h.app.store.errors.complain(h.logger, "a verified event could not be stored; Axra is asked to send it again",
-			zap.String("event", string(event.Type)), zap.String("session", shorten(event.Session)),
-			zap.String("payment", shorten(event.Payment)), zap.Error(err))
+			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)),
+			zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
 		return http.StatusServiceUnavailable, "not_stored", event.Type
 	}
 	return http.StatusOK, outcome, event.Type
@@ -224,13 +226,13 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	sold, err := terms.FromMetadata(event.Metadata)
 	if err != nil || event.Session == "" {
 		a.logger.Error("a payment was completed whose metadata cannot be read; it opens nothing",
-			zap.String("session", shorten(event.Session)), zap.String("payment", shorten(event.Payment)), zap.Error(err))
+			zap.String("session", webhook.ShortID(event.Session)), zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
 		a.announceRejected(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, rejectedMetadata)
 		return "malformed", nil
 	}
 	if a.mayBeSwept(event.Timestamp) {
 		a.logger.Error("an event is older than purchases are kept; it opens nothing",
-			zap.String("session", shorten(event.Session)), zap.Time("stated", event.Timestamp))
+			zap.String("session", webhook.ShortID(event.Session)), zap.Time("stated", event.Timestamp))
 		return "stale", nil
 	}
 	payment := ledger.Payment{
@@ -246,7 +248,7 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	switch {
 	case recorded.DoubleCharge && recorded.New:
 		a.logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
-			zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(event.Payment)))
+			zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
 		return "double_charge", nil
 	case payment.Mismatch:
 		a.reportMismatch(recorded, payment, event.AmountError)
@@ -281,7 +283,7 @@ func ownMetadata(all map[string]string) map[string]string {
 func (a *App) reportPaid(recorded ledger.Recorded, payment ledger.Payment) {
 	purchase := recorded.Purchase
 	fields := []zap.Field{
-		zap.String("purchase", reference(purchase.ID)), zap.String("payment", shorten(firstOf(payment.PaymentIDs))),
+		zap.String("purchase", admin.Reference(purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
 		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
 	}
 	if purchase.Status == ledger.Revoked {
@@ -299,7 +301,7 @@ func (a *App) reportMismatch(recorded ledger.Recorded, payment ledger.Payment, r
 		return
 	}
 	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
-		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(firstOf(payment.PaymentIDs))),
+		zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
 		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))
 	a.announceRejected(payment, rejectedAmount)
 }
@@ -326,7 +328,7 @@ func (a *App) takeEvent(ctx context.Context, event webhook.Event, kind ledger.Ev
 		return "known", nil
 	}
 	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
-		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", shorten(event.Payment)))
+		zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
 	a.announceEvent(kind, event, recorded)
 	return string(kind), nil
 }

@@ -26,8 +26,8 @@ type Gates interface {
 	KeyResource(key string) string
 	// DeviceLink opens a purchase at a page, in one more browser.
 	DeviceLink(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
-	// PrivateLink opens a page by itself, to whoever has the link.
-	PrivateLink(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
+	// PrivateAddress opens a page by itself, to whoever has the link.
+	PrivateAddress(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
 }
 
 // Page is an address that gates cover.
@@ -44,7 +44,7 @@ type Product struct {
 	Downloads int
 	PerPath   bool
 	Key       string // placeholder, if it is sold by a key
-	HasLinks  bool   // a gate that sells it honours private links
+	HasLinks  bool   // a gate that sells it honours private addresses
 }
 
 // MaxDevices is the largest number of devices of a purchase.
@@ -198,7 +198,7 @@ func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
 	case request.Direct && !page.Products[purchase.Product].HasLinks:
 		return Link{}, refuse(http.StatusConflict, "no gate there that sells %q has `links`: add it, or leave out --direct", purchase.Product)
 	case request.Direct:
-		return a.link(a.Gates.PrivateLink, page, purchase.Purchase, life)
+		return a.link(a.Gates.PrivateAddress, page, purchase.Purchase, life)
 	case purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}

@@ -199,6 +199,6 @@ func (fakeGates) DeviceLink(page Page, p ledger.Purchase, _ time.Time) (string, 
 	return page.Site + page.Target + "?device=" + p.ID, nil
 }
 
-func (fakeGates) PrivateLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
+func (fakeGates) PrivateAddress(page Page, p ledger.Purchase, _ time.Time) (string, error) {
 	return page.Site + page.Target + "?private=" + p.ID, nil
 }

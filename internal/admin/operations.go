@@ -180,7 +180,7 @@ type GiveRequest struct {
 type LinkRequest struct {
 	ID     string `json:"id"`
 	URL    string `json:"url,omitempty"`    // the page it leads to; empty: the path that was bought
-	Direct bool   `json:"direct,omitempty"` // a private link, which works without a click and a cookie
+	Direct bool   `json:"direct,omitempty"` // a private address, which works without a click and a cookie
 	For    string `json:"for,omitempty"`    // how long it works; empty: 7 days
 }
 

@@ -1,0 +1,126 @@
+package paywall
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/gate"
+)
+
+// checkGates refuses gates whose public address nothing tells, and gates of one
+// site that would sell different things under one name.
+func (a *App) checkGates() error {
+	a.gatesMu.Lock()
+	defer a.gatesMu.Unlock()
+	servers := a.httpServers()
+	if len(a.allGates()) > 0 {
+		a.warnNoWebhook(servers)
+		a.warnDeferredHeader(servers)
+		a.warnNested(servers)
+	}
+	for _, name := range a.expected {
+		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.gate.Product(name) != nil }) {
+			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
+				name, a.definedPasses())
+		}
+	}
+	sold := make(map[string]*Handler)
+	for _, h := range a.allGates() {
+		places := 0
+		for _, server := range servers {
+			for _, hosts := range h.gate.Sites.HostsOn(server) {
+				places++
+				if err := h.checkPlace(hosts, sold); err != nil {
+					return err
+				}
+				a.warnPlainHTTP(h, server, hosts)
+			}
+		}
+		if places == 0 && h.siteURL == "" && a.siteURL == "" {
+			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
+				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
+	switch {
+	case h.siteURL != "":
+		hosts = []string{h.siteURL}
+	case len(hosts) == 0 && h.app.siteURL != "":
+		hosts = []string{h.app.siteURL}
+	case len(hosts) == 0:
+		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
+			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
+	}
+	if !h.sellsItself() {
+		return nil // passes of the app are the same everywhere
+	}
+	for _, host := range hosts {
+		key := gate.HostOf(host) + "\n" + h.Pass
+		other := sold[key]
+		if other != nil && other != h && (!other.isNamed || !h.isNamed || !other.gate.Products[0].Same(h.gate.Products[0])) {
+			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
+				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
+		}
+		sold[key] = h
+	}
+	return nil
+}
+
+// warnNoWebhook tells the owner of gates that nothing would ever open. It is no
+// error: another node on the same ledger may receive the webhooks.
+func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
+	for _, server := range servers {
+		found := false
+		gate.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []string) {
+			_, isWebhook := handler.(*Webhook)
+			found = found || isWebhook
+		})
+		if found {
+			return
+		}
+	}
+	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so who pays will wait: " +
+		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same ledger has it")
+}
+
+// warnDeferredHeader tells the owner of a header directive that has the last word
+// on Cache-Control, after the gate: a shared cache would keep what was paid for.
+func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
+	for _, server := range servers {
+		gate.Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+			h, ok := handler.(*headers.Handler)
+			if !ok || h.Response == nil || !h.Response.Deferred || h.Response.HeaderOps == nil {
+				return
+			}
+			if h.Response.Set.Get("Cache-Control") != "" || h.Response.Add.Get("Cache-Control") != "" {
+				a.logger.Warn("a deferred `header` sets Cache-Control after the gate, so that shared caches may keep what was paid for: "+
+					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
+			}
+		})
+	}
+}
+
+// warnPlainHTTP tells the owner of a site that is served without TLS which
+// address visitors will be sent back to.
+func (a *App) warnPlainHTTP(h *Handler, server *caddyhttp.Server, hosts []string) {
+	if h.siteURL != "" || a.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || gate.IsLoopback(hosts[0]) {
+		return
+	}
+	a.logger.Warn("a gated site is served over plain HTTP; visitors are sent back to its https address: "+
+		"set site_url if a proxy in front of it uses another",
+		zap.String("pass", h.Pass), zap.String("back_to", "https://"+hosts[0]))
+}
+
+func (a *App) httpServers() map[string]*caddyhttp.Server {
+	if app := a.httpApp(); app != nil {
+		return app.Servers
+	}
+	return nil
+}

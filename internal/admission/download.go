@@ -1,0 +1,77 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/response"
+)
+
+// DefaultDownloadWindow is how long a download may be resumed and repeated.
+const DefaultDownloadWindow = 24 * time.Hour
+
+// openTimeout bounds how long a visitor waits for the ledger to open a download window.
+const openTimeout = 5 * time.Second
+
+// ErrPrefetch means that a browser fetches a counted file that nobody may have asked for.
+var ErrPrefetch = errors.New("a prefetch does not count as a download")
+
+// RefusedDownload is why a counted file was not sent.
+type RefusedDownload struct{ Reason error }
+
+func (e *RefusedDownload) Error() string { return fmt.Sprintf("download refused: %v", e.Reason) }
+
+// Unwrap returns the reason.
+func (e *RefusedDownload) Unwrap() error { return e.Reason }
+
+// counted wraps a handler whose downloads are limited. The first byte of content opens a download window. Within it
+// the purchase may fetch, resume and seek as often as it likes, on any node. Nothing else is counted.
+func (a *Admission) counted(token *access.Token, next caddyhttp.Handler) caddyhttp.Handler {
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		var reason error
+		_, err := response.ServeIf(w, r, next, func(status int, header http.Header) (int, bool) {
+			if hasContent(r, status, header) {
+				reason = a.openDownload(r, token)
+			}
+			return status, reason == nil
+		})
+		if reason != nil {
+			return &RefusedDownload{reason}
+		}
+		return err
+	})
+}
+
+// hasContent reports whether an answer carries content of the file.
+func hasContent(r *http.Request, status int, header http.Header) bool {
+	return r.Method != http.MethodHead && (status == http.StatusOK || status == http.StatusPartialContent) && header.Get("Content-Length") != "0"
+}
+
+// openDownload makes sure that a download window is open.
+func (a *Admission) openDownload(r *http.Request, token *access.Token) error {
+	if known, ok := token.Holding(); ok && a.Tokens.Clock.Now().Before(known.DownloadWindowEndsAt) {
+		return nil
+	}
+	if IsPrefetch(r) {
+		return ErrPrefetch
+	}
+	// An open window counts, even if the visitor has hung up meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), openTimeout)
+	defer cancel()
+	endsAt, err := a.Ledger.OpenDownload(ctx, token.Purchase, a.DownloadWindow)
+	if err == nil {
+		token.SetDownloadWindow(endsAt)
+	}
+	return err
+}
+
+// IsPrefetch reports whether a browser fetches what may be wanted next.
+func IsPrefetch(r *http.Request) bool {
+	return r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") != "" || r.Header.Get("X-Moz") != ""
+}

@@ -1,0 +1,102 @@
+// Package admission serves requests that a gate lets through: privately, with the placeholders and request headers
+// that tell who has paid, and with counted downloads.
+package admission
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+)
+
+// Ledger opens download windows.
+type Ledger interface {
+	// OpenDownload returns the end of the window that is open, or was opened now, for the given time.
+	OpenDownload(ctx context.Context, purchaseID string, window time.Duration) (endsAt time.Time, err error)
+}
+
+// Admission serves what is behind one gate.
+type Admission struct {
+	Tokens         *gate.Tokens
+	Ledger         Ledger
+	RequestHeaders RequestHeaders
+	Links          *LinkPlaceholders // nil without private addresses
+	DownloadWindow time.Duration
+	LogLimited     func(message string, fields ...zap.Field)
+}
+
+// Serve runs the handlers behind the gate. A *RefusedDownload error means that nothing was sent.
+func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
+	if token.Link == "" {
+		a.renew(w, r, site, token)
+	}
+	SetToken(r, token)
+	a.RequestHeaders.Set(r, token)
+	if a.Links != nil {
+		a.Links.Add(r, site, token)
+	}
+	stream := &eventStream{tokens: a.Tokens, r: r, token: token}
+	defer stream.close()
+	if lastsAsLongAsTheClient(r) {
+		ctx, release := a.Tokens.Cache.Stream(r.Context(), token, a.Tokens.Bounds)
+		defer release()
+		r = r.WithContext(ctx)
+	}
+	if token.DownloadLimit() > 0 {
+		next = a.counted(token, next)
+	}
+	return response.NewPrivateWriter(w, stream).Serve(r, next)
+}
+
+// renew replaces a token that ends before its access does.
+func (a *Admission) renew(w http.ResponseWriter, r *http.Request, site *gate.Site, token *access.Token) {
+	if !token.EndsEarly() {
+		return // as most do not; reading the clock would be a fifth of what the gate takes
+	}
+	renewed, isDue := token.Renewal(a.Tokens.Clock.Now())
+	if !isDue {
+		return
+	}
+	if err := a.Tokens.Give(w, r, site, renewed); err != nil {
+		a.LogLimited("an access token could not be renewed", zap.Error(err))
+	}
+}
+
+// lastsAsLongAsTheClient reports whether a request asks for a WebSocket or an event stream.
+func lastsAsLongAsTheClient(r *http.Request) bool {
+	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+}
+
+// eventStream stops an event stream once its token opens the gate no more: at the next event, if its request did not
+// ask for a stream, or if the handler does not heed the request's context.
+type eventStream struct {
+	tokens  *gate.Tokens
+	r       *http.Request
+	token   *access.Token
+	release func() // nil if the answer is no event stream
+}
+
+// BeforeHeader finds out what the answer is.
+func (s *eventStream) BeforeHeader(w *response.PrivateWriter, _ int) {
+	if s.token.Link != "" {
+		w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn its address
+	}
+	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+		ctx, release := s.tokens.Cache.Stream(s.r.Context(), s.token, s.tokens.Bounds)
+		s.release = release
+		w.StopWhen(ctx.Err)
+	}
+}
+
+func (s *eventStream) close() {
+	if s.release != nil {
+		s.release()
+	}
+}

@@ -1,0 +1,227 @@
+// Package checkout answers visitors who have no access to a gate: offers, checkouts, the return from them, waiting
+// pages, receipts and devices; and the same for programs.
+package checkout
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+)
+
+// Ledger reads purchases and adds devices to them.
+type Ledger interface {
+	Details(ctx context.Context, purchaseID string) (ledger.Details, error)
+	Devices(ctx context.Context, purchaseID string) ([]ledger.Device, error)
+	Payment(ctx context.Context, sessionID string) (ledger.Payment, error)
+	AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error
+	Claim(ctx context.Context, purchaseID string, kind ledger.ClaimKind, device ledger.Device) error
+}
+
+// Axra creates checkout sessions.
+type Axra interface {
+	// Ready returns the error of Create if it would fail at once.
+	Ready() error
+	Create(ctx context.Context, order session.Order) (session.Checkout, error)
+}
+
+// Metrics counts what happens to visitors.
+type Metrics interface {
+	CountCheckout(outcome string)
+	CountStep(product, step string)
+	// CountUsed counts the first use of a purchase.
+	CountUsed(purchaseID, product string)
+	CountLimit(limit string)
+}
+
+// Outcomes of checkouts.
+const (
+	OutcomeCreated  = "created"
+	OutcomeReused   = "reused"
+	OutcomeRedeemed = "redeemed"
+	OutcomeLimited  = "limited"
+	OutcomeFailed   = "failed"
+)
+
+// Steps from a page to its use.
+const (
+	StepShown    = "shown"    // a person was turned away and saw what there is to buy
+	StepCheckout = "checkout" // a checkout session was created
+	StepPaid     = "paid"     // the payment was confirmed
+	StepUsed     = "used"     // the buyer got in
+)
+
+// Limits that visitors meet, beside those of session.Limiter.
+const (
+	LimitConcurrent = "concurrent" // visitors who wait for Axra at the same time
+	LimitTakeovers  = "takeovers"
+	LimitPreview    = "preview"
+	LimitDownloads  = "downloads" // of one purchase
+	LimitDevices    = "devices"   // of one purchase
+)
+
+// Services are what all gates of an app share.
+type Services struct {
+	Ledger    Ledger
+	Tokens    *gate.Tokens
+	Axra      Axra
+	Checkouts *session.Limiter // how many are started
+	Takeovers *session.Limiter // how often a purchase is asked for by its session id
+	// CanSell returns an error if a payment could not be recorded now. Nothing is sold then.
+	CanSell func() error
+	// Progress returns what Axra last said about a checkout that is not paid: failed, processing, or nothing.
+	Progress    func(session.Pending) string
+	Metrics     Metrics
+	FormTargets []string // where forms of pages may lead, for their Content-Security-Policy
+	LogLimited  func(message string, fields ...zap.Field)
+}
+
+// What Progress may return.
+const (
+	Failed     = "failed"
+	Processing = "processing"
+)
+
+// Config is what the owner has configured for one gate.
+type Config struct {
+	ID        string // tells gates apart that sell the same
+	OfferPage *OfferPage
+	Teaser    *Teaser
+	Preview   *Preview
+	Previews  *session.Limiter // of visitors without a preview cookie
+	Receipt   bool             // shown after each payment
+	Takeover  bool             // another browser may take a purchase, once
+	Links     *Links           // nil without private addresses
+	Order     OrderConfig
+	SiteURL   string // as configured for the gate
+	AppURL    string // as configured for the app
+}
+
+// OrderConfig is what is sent to Axra with each checkout. Placeholders are replaced.
+type OrderConfig struct {
+	ExpiresIn     time.Duration
+	CustomerEmail string
+	Metadata      map[string]string
+	CancelURL     string
+}
+
+// Flow is what visitors of one gate see until they have access.
+type Flow struct {
+	gate     *gate.Gate
+	config   Config
+	services Services
+	logger   *zap.Logger
+}
+
+// New returns the flow of a gate.
+func New(g *gate.Gate, config Config, services Services, logger *zap.Logger) *Flow {
+	return &Flow{gate: g, config: config, services: services, logger: logger}
+}
+
+func (f *Flow) now() time.Time { return f.services.Tokens.Clock.Now() }
+
+// ShowPage answers with a page that says what happened. A program gets problem details.
+func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) error {
+	if problem, ok := problemByPage[view.Kind]; ok && !acceptsHTML(r) {
+		return response.Problem(w, r, cmp.Or(view.Status, problem.status), problem.detail, view.RetryAfter)
+	}
+	if view.Site == "" {
+		view.Site, _ = gate.SplitHostPort(r.Host)
+	}
+	view.FormTargets = f.services.FormTargets
+	if err := page.Write(w, r, view); err != nil && r.Context().Err() == nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	return nil
+}
+
+// Visit is one request that the flow may answer.
+type Visit struct {
+	flow    *Flow
+	w       http.ResponseWriter
+	r       *http.Request
+	next    caddyhttp.Handler // behind the gate
+	site    *gate.Site
+	address *url.URL // as the browser has it
+	params  url.Values
+	target  string // the page, without the gate's parameters
+}
+
+// Visit returns the visit of a request.
+func (f *Flow) Visit(w http.ResponseWriter, r *http.Request, site *gate.Site, next caddyhttp.Handler) *Visit {
+	address := gate.OriginalURL(r)
+	return &Visit{
+		flow: f, w: w, r: r, next: next, site: site, address: address,
+		params: urlpath.Params(address.RawQuery), target: urlpath.OriginalTarget(address),
+	}
+}
+
+func (v *Visit) has(param string) bool   { return v.params.Has(param) }
+func (v *Visit) get(param string) string { return v.params.Get(param) }
+
+// redirectToTarget sends the browser to the clean address of the page.
+func (v *Visit) redirectToTarget() error {
+	response.Redirect(v.w, v.target)
+	return nil
+}
+
+// restartURL leads to a new checkout of the page.
+func (v *Visit) restartURL() string { return urlpath.WithParams(v.target, urlpath.ParamRestart, "1") }
+
+func (v *Visit) showPage(view page.View) error {
+	view.Site = v.site.Host()
+	switch view.Kind {
+	case page.Receipt, page.Gift, page.Given: // which say what was paid, if anything
+	default:
+		if quotes, err := v.flow.gate.Quotes(v.r); err == nil && len(quotes) == 1 && len(view.Offers) == 0 && view.Price == "" {
+			view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
+		}
+	}
+	return v.flow.ShowPage(v.w, v.r, view)
+}
+
+// showSafe answers a visitor who may have paid, while that cannot be told.
+func (v *Visit) showSafe() error {
+	return v.showPage(page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second})
+}
+
+// showUnreadable answers a visitor who may have paid while the ledger cannot be read.
+func (v *Visit) showUnreadable(err error) error {
+	v.logUnreadable(err)
+	return v.showSafe()
+}
+
+func (v *Visit) logUnreadable(err error) {
+	v.flow.services.LogLimited("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
+}
+
+func (v *Visit) showMisconfigured(err error) error {
+	v.flow.services.LogLimited("nothing can be sold here: correct the price or the key in the configuration",
+		zap.String("path", v.r.URL.Path), zap.Error(err))
+	return v.showPage(page.View{Kind: page.Misconfigured})
+}
+
+// describePrice says what a product costs, and for how long.
+func (v *Visit) describePrice(quote gate.Quote) string {
+	return quote.Price.String() + " · " + v.describeAccess(quote.Product)
+}
+
+func (v *Visit) describeAccess(p *gate.Product) string {
+	return page.AccessInWords(v.r.Header.Get("Accept-Language"), p.Access.Length())
+}
+
+func clientIP(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
+}

@@ -1,0 +1,85 @@
+package checkout
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/mileusna/useragent"
+
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+)
+
+// isNavigation reports whether a person's browser is about to show the answer as a page. Prefetches, sub-resources,
+// programs and crawlers are not.
+func isNavigation(r *http.Request) bool {
+	if r.Method != http.MethodGet || !acceptsHTML(r) || !isFetchedAsPage(r) {
+		return false
+	}
+	switch {
+	case admission.IsPrefetch(r), r.Header.Get("Upgrade") != "":
+		return false
+	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
+		// Android browsers inside other apps send the app's package name, for every navigation.
+		return false
+	}
+	return !isCrawler(r.UserAgent())
+}
+
+// isFetchedAsPage reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
+// it. A service worker that calls fetch(event.request) navigates with the destination "empty".
+func isFetchedAsPage(r *http.Request) bool {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	switch dest {
+	case "", "document":
+		return mode == "" || mode == "navigate"
+	case "empty":
+		return mode == "navigate"
+	}
+	return false
+}
+
+// isPurchaseForm reports whether a request submits a checkout button.
+func isPurchaseForm(r *http.Request) bool {
+	return r.Method == http.MethodPost && acceptsHTML(r) && urlpath.Params(gate.OriginalURL(r).RawQuery).Has(urlpath.ParamCheckout)
+}
+
+// isPageRequest reports whether the answer may be a page for a person, whatever else the headers say.
+func isPageRequest(r *http.Request) bool {
+	return r.Method == http.MethodGet && acceptsHTML(r) || isPurchaseForm(r)
+}
+
+// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
+func (v *Visit) mayStartCheckout() bool {
+	return isNavigation(v.r) || isPurchaseForm(v.r) && !v.isFromAnotherSite()
+}
+
+// isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch
+// metadata name the origin, or "null" where a page's Referrer-Policy hides it.
+func (v *Visit) isFromAnotherSite() bool {
+	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" {
+		return from != "same-origin" && from != "none"
+	}
+	from := v.r.Header.Get("Origin")
+	return from != "" && from != "null" && gate.HostOf(from) != gate.HostOf(v.site.Origin)
+}
+
+// isCrawler errs on the side of people: a missed crawler costs one unpaid session, a person taken for one a click.
+func isCrawler(agent string) bool {
+	return len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot
+}
+
+func acceptsHTML(r *http.Request) bool {
+	navigates := r.Header.Get("Sec-Fetch-Mode") == "navigate"
+	for _, line := range r.Header.Values("Accept") {
+		for part := range strings.SplitSeq(line, ",") {
+			kind, _, _ := strings.Cut(part, ";")
+			kind = strings.ToLower(strings.TrimSpace(kind))
+			if kind == "text/html" || kind == "application/xhtml+xml" || navigates && kind == "*/*" {
+				return true
+			}
+		}
+	}
+	return false
+}

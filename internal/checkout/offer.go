@@ -1,0 +1,171 @@
+package checkout
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"html/template"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/page"
+)
+
+// OfferPage is what a visitor who has not paid sees before the checkout, with
+// status 402.
+type OfferPage struct {
+	// Title is the heading, in place of the built-in one. Placeholders are replaced.
+	Title string `json:"title,omitempty"`
+
+	// Text says what is sold, in place of the built-in sentence. Placeholders are
+	// replaced.
+	Text string `json:"text,omitempty"`
+
+	// Template is a file with a page of your own, in Go's html/template, read when
+	// the configuration is loaded. It sees Title, Text, Site, Address, Language and
+	// Passes, each of which has Name, Description, Price (`5.00 USD`), Amount,
+	// Currency, Access (`30 days`) and Checkout, the address of its checkout.
+	Template string `json:"template,omitempty"`
+
+	template *template.Template
+}
+
+// Provision reads the template, and tries it with that many passes.
+func (p *OfferPage) Provision(passes int) error {
+	if p == nil || p.Template == "" {
+		return nil
+	}
+	file, err := caddy.NewReplacer().ReplaceOrErr(p.Template, true, true)
+	if err != nil {
+		return fmt.Errorf("offer: template %s: %w", p.Template, err)
+	}
+	source, err := os.ReadFile(file) //nolint:gosec // the owner names it
+	if err != nil {
+		return fmt.Errorf("offer: template: %w: give the path of a file that Caddy can read, relative to where it is started or absolute", err)
+	}
+	if p.template, err = template.New(filepath.Base(file)).Parse(string(source)); err != nil {
+		return fmt.Errorf("offer: template: %w: correct the template", err)
+	}
+	// A field that does not exist is better found now than by a visitor.
+	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
+	for range passes {
+		trial.Passes = append(trial.Passes, OfferedPass{
+			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
+		})
+	}
+	if err := p.template.Execute(new(bytes.Buffer), trial); err != nil {
+		return fmt.Errorf("offer: template: %w: correct the template", err)
+	}
+	return nil
+}
+
+// OfferData is what the owner's own template sees.
+type OfferData struct {
+	Title, Text string // as configured, placeholders replaced
+	Site        string // the host name, as visitors know it
+	Address     string // path and query of the wanted page
+	Language    string // of the built-in texts that suit the visitor best, such as "en"
+	Passes      []OfferedPass
+}
+
+// OfferedPass is one pass on sale.
+type OfferedPass struct {
+	Name        string
+	Description string // may be empty
+	Price       string // "5.00 USD"
+	Amount      string // "5.00"
+	Currency    string // "usd"
+	Access      string // in words: "30 days"
+	Checkout    string // address that leads to the checkout: a path of this site
+}
+
+// showOffers shows what is on sale.
+func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
+	config := v.flow.config.OfferPage
+	if config == nil {
+		config = new(OfferPage)
+	}
+	if config.template != nil {
+		return v.writeOwnPage(config, quotes, req)
+	}
+	view := page.View{Kind: page.Offer, Sale: page.Sale{Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text)}}
+	for _, quote := range quotes {
+		product := quote.Product
+		view.Offers = append(view.Offers, page.Quote{
+			Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
+			Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
+			URL: v.checkoutAddress(quote, req),
+		})
+	}
+	return v.showPage(view)
+}
+
+// checkoutAddress leads to the checkout of a quote, and from there back to the wanted page.
+func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
+	params := []string{urlpath.ParamCheckout, quote.Product.Name}
+	if req.restart {
+		params = append(params, urlpath.ParamRestart, "1")
+	}
+	if req.extends != nil {
+		params = append(params, urlpath.ParamExtend, "1")
+	}
+	return urlpath.WithParams(v.target, params...)
+}
+
+// writeOwnPage writes the owner's template.
+func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkoutRequest) error {
+	data := OfferData{
+		Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text),
+		Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
+	}
+	for _, quote := range quotes {
+		data.Passes = append(data.Passes, OfferedPass{
+			Name: quote.Product.Name, Description: quote.Description,
+			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
+			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
+		})
+	}
+	var body bytes.Buffer
+	if err := config.template.Execute(&body, data); err != nil {
+		return v.showMisconfigured(fmt.Errorf("offer: template: %w", err))
+	}
+	header := v.w.Header()
+	response.NoStore(header)
+	response.AddVary(header, "Accept-Language")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Robots-Tag", "noindex")
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	response.Body(v.w, v.r, http.StatusPaymentRequired, body.Bytes())
+	return nil
+}
+
+// escapeAttribute escapes what would end an attribute of HTML: owners write these addresses into pages.
+var escapeAttribute = strings.NewReplacer("'", "%27", `"`, "%22", "<", "%3C", ">", "%3E")
+
+// setOfferPlaceholders sets the placeholders that describe what is on sale.
+func (v *Visit) setOfferPlaceholders(quotes []gate.Quote) {
+	replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	names := make([]string, 0, len(quotes))
+	for _, quote := range quotes {
+		name := quote.Product.Name
+		names = append(names, name)
+		for field, value := range map[string]string{
+			"price": quote.Price.String(), "amount": quote.Price.Digits(), "currency": quote.Price.Currency,
+			"description": quote.Description, "access": cmp.Or(quote.Product.Config.Access, "forever"),
+			"checkout": escapeAttribute.Replace(v.checkoutAddress(quote, checkoutRequest{})),
+		} {
+			replacer.Set("http.axra.offer."+name+"."+field, value)
+		}
+	}
+	replacer.Set("http.axra.offer.passes", strings.Join(names, " "))
+}

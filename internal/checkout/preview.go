@@ -1,0 +1,136 @@
+package checkout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Preview lets visitors read some pages for free. The pages are counted in a signed
+// cookie, so whoever clears cookies begins anew; new visitors from one client address
+// are limited to ten times the number within the same time, at least 30. Pictures and
+// styles that free pages load must not be covered by the gate: exclude them in its
+// matcher.
+type Preview struct {
+	// Pages is how many pages a visitor may read for free, 1 to 50.
+	Pages int `json:"pages"`
+
+	// Per is the time within which they may be read, from the first one on.
+	Per caddy.Duration `json:"per"`
+}
+
+const maxPreviewPages = 50
+
+// ErrPreviewSyntax says how a preview is written.
+var ErrPreviewSyntax = errors.New("preview takes a number of pages and a time: write `preview 3 per 30d`")
+
+// Check reports whether the numbers are within bounds; the error names the fix.
+func (p *Preview) Check() error {
+	if p != nil && (p.Pages < 1 || p.Pages > maxPreviewPages || p.Per <= 0) {
+		return fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
+	}
+	return nil
+}
+
+// Rates limit visitors who come without the cookie.
+func (p *Preview) Rates() (perClient, total session.Rate) {
+	return session.Rate{Events: max(30, 10*p.Pages), Per: time.Duration(p.Per)}, session.Rate{Events: 1_000_000, Per: time.Minute}
+}
+
+// previewClaims are the claims of the preview cookie: the pages that a visitor has read for free.
+type previewClaims struct {
+	jwt.RegisteredClaims
+	Scope string   `json:"o"` // site and gate
+	Pages []string `json:"p"` // hashes, in the order of reading
+}
+
+// hashPage makes fifty pages fit into a cookie.
+func hashPage(target string) string {
+	sum := sha256.Sum256([]byte(target))
+	return hex.EncodeToString(sum[:6])
+}
+
+func (v *Visit) previewScope() string {
+	return session.Scope(v.site.Origin, "preview", v.flow.config.ID)
+}
+
+func (v *Visit) previewCookie() string {
+	return v.site.CookiePrefix("/") + gate.CookieMark + "f_" + v.previewScope()
+}
+
+// readPreview returns what the preview cookie says; nil if there is no valid one.
+func (v *Visit) readPreview() *previewClaims {
+	var found *previewClaims
+	name := v.previewCookie()
+	gate.EachCookie(v.r.Header["Cookie"], func(cookie, raw string) bool {
+		if cookie != name {
+			return true
+		}
+		claims := new(previewClaims)
+		if err := v.flow.services.Tokens.Keys.Verify(token.Preview, raw, claims); err == nil && claims.Scope == v.previewScope() {
+			found = claims
+		}
+		return false
+	})
+	return found
+}
+
+// servePreview lets a visitor read a page for free, if any are left.
+func (v *Visit) servePreview() (done bool, err error) {
+	preview := v.flow.config.Preview
+	// The handlers behind must not take another page from this request.
+	if preview == nil || !gate.IsUnambiguous(v.r) {
+		return false, nil
+	}
+	claims := v.readPreview()
+	if claims == nil {
+		if _, ok := v.flow.config.Previews.Allow(clientIP(v.r)); !ok {
+			return false, nil
+		}
+		claims = &previewClaims{Scope: v.previewScope(), RegisteredClaims: jwt.RegisteredClaims{
+			ExpiresAt: jwt.NewNumericDate(v.flow.now().Add(time.Duration(preview.Per))),
+		}}
+	}
+	var cookie *http.Cookie
+	if this := hashPage(urlpath.PageTarget(urlpath.Target(v.address))); !slices.Contains(claims.Pages, this) {
+		if len(claims.Pages) >= preview.Pages {
+			return false, nil
+		}
+		claims.Pages = append(claims.Pages, this)
+		raw, err := v.flow.services.Tokens.Keys.Sign(token.Preview, claims)
+		if err != nil {
+			return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free page: %w", err))
+		}
+		cookie = v.site.Cookie(v.previewCookie(), raw, claims.ExpiresAt.Sub(v.flow.now()))
+	}
+	admission.SetToken(v.r, nil)
+	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		replacer.Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
+	}
+	return true, response.NewPrivateWriter(v.w, pageCounter{cookie}).Serve(v.r, v.next)
+}
+
+// pageCounter sets the preview cookie with a page that was found; a missing page was not read.
+type pageCounter struct{ cookie *http.Cookie }
+
+// BeforeHeader sets the cookie.
+func (c pageCounter) BeforeHeader(w *response.PrivateWriter, status int) {
+	if c.cookie != nil && (status < 300 || status == http.StatusNotModified) {
+		http.SetCookie(w, c.cookie)
+	}
+}

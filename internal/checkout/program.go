@@ -1,0 +1,359 @@
+package checkout
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// paymentProblem is what programs get that have not paid: problem details (RFC 9457).
+type paymentProblem struct {
+	Type          string         `json:"type"`
+	Title         string         `json:"title"`
+	Status        int            `json:"status"`
+	Detail        string         `json:"detail"`
+	*programQuote                // the first pass on sale
+	Passes        []programQuote `json:"passes,omitempty"`
+	StatusURL     string         `json:"statusUrl,omitempty"` // where a program asks for the state of its checkout
+}
+
+// paymentProblemType identifies it (RFC 9457, section 3.1.1).
+const paymentProblemType = "https://github.com/caddy-axra/paywall/blob/main/docs/programs.md#payment-required"
+
+// programQuote is a quote for programs.
+type programQuote struct {
+	Pass        string      `json:"pass"`
+	Amount      json.Number `json:"amount"`
+	Currency    string      `json:"currency"`
+	Description string      `json:"description,omitempty"`
+	Access      int64       `json:"access,omitempty"` // in seconds; absent for access without an end
+	Checkout    string      `json:"checkout"`         // where to POST for a checkout session
+}
+
+const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
+	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
+
+const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
+	"the page with ?axra_receipt. Nothing was charged."
+
+// paymentRequired answers 402 and creates nothing.
+func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
+	body := paymentProblem{
+		Type: paymentProblemType, Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired, Detail: detail,
+	}
+	for _, quote := range quotes {
+		each := programQuote{
+			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
+			Checkout: v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamCheckout, quote.Product.Name),
+		}
+		if length := quote.Product.Access.Length(); length > 0 {
+			each.Access = int64(length / time.Second)
+		}
+		body.Passes = append(body.Passes, each)
+	}
+	if len(body.Passes) > 0 {
+		body.programQuote = &body.Passes[0]
+		body.StatusURL = v.statusURL()
+	}
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+	return response.JSON(v.w, v.r, http.StatusPaymentRequired, response.ProblemType, body)
+}
+
+func (v *Visit) statusURL() string {
+	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
+}
+
+// problemByPage is what programs get in place of a page.
+var problemByPage = map[page.Kind]struct {
+	status int
+	detail string
+}{
+	page.BadAddress:    {http.StatusBadRequest, "The address can be read in more than one way, so it was refused."},
+	page.TooLong:       {http.StatusRequestURITooLong, "The request is too long to be paid for. Nothing was charged."},
+	page.TooMany:       {http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged."},
+	page.Misconfigured: {http.StatusInternalServerError, "The site's paywall is not set up properly. Nothing was charged."},
+	page.DeviceFull:    {http.StatusForbidden, "The purchase is in use on as many devices as it allows. Nothing was charged."},
+	page.DeviceRefused: {http.StatusForbidden, "This device was removed from the purchase, or the purchase is closed. Nothing was charged."},
+	page.Unavailable:   {http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged."},
+	page.PaymentSafe:   {http.StatusServiceUnavailable, "The records cannot be read right now. A payment that was made is safe; do not pay again."},
+}
+
+func (v *Visit) problem(status int, detail string) error {
+	return response.Problem(v.w, v.r, status, detail, 0)
+}
+
+// IsForProgram reports whether a program speaks to the gate itself.
+func IsForProgram(r *http.Request) bool {
+	query := gate.OriginalURL(r).RawQuery
+	switch r.Method {
+	case http.MethodPost:
+		return !acceptsHTML(r) && urlpath.Params(query).Has(urlpath.ParamCheckout) // a person's form is answered as a navigation is
+	case http.MethodGet:
+		return urlpath.Params(query).Has(urlpath.ParamStatus)
+	}
+	return false
+}
+
+// HandleProgram starts a program's checkout, or tells its state.
+func (v *Visit) HandleProgram() error {
+	if v.r.Method == http.MethodPost {
+		return v.startForProgram()
+	}
+	return v.writeStatus()
+}
+
+// programCheckout is the answer to a program that wants to buy.
+type programCheckout struct {
+	Session     string      `json:"session"`
+	CheckoutURL string      `json:"checkoutUrl"`
+	ExpiresAt   time.Time   `json:"expiresAt"`
+	Pass        string      `json:"pass"`
+	Amount      json.Number `json:"amount"`
+	Currency    string      `json:"currency"`
+	// StatusURL tells whether it is paid: GET, with StatusToken as a bearer token.
+	StatusURL   string `json:"statusUrl"`
+	StatusToken string `json:"statusToken"`
+}
+
+// startForProgram creates a checkout session and returns its address.
+func (v *Visit) startForProgram() error {
+	if v.isFromAnotherSite() {
+		return v.problem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
+	}
+	if v.flow.gate.CanonicalAddress(v.r) != nil {
+		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
+	}
+	quotes, err := v.flow.gate.Quotes(v.r)
+	if err != nil {
+		return v.showMisconfigured(err)
+	}
+	chosen := v.chosen(quotes)
+	if chosen == nil {
+		return v.paymentRequired(quotes, howToBuy) // which lists the passes
+	}
+	req, done, err := v.programRequest(*chosen)
+	if done {
+		return err
+	}
+	entry := v.reusable(*chosen, req)
+	if entry == nil {
+		started, refusal, err := v.start(*chosen, req)
+		switch {
+		case err != nil:
+			return err
+		case refusal != nil:
+			return v.showPage(*refusal)
+		}
+		entry = &started
+	}
+	statusToken, err := entry.Encode(v.flow.services.Tokens.Keys)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	return response.JSON(v.w, v.r, http.StatusCreated, "application/json", programCheckout{
+		Session: entry.Session, CheckoutURL: entry.CheckoutURL, ExpiresAt: entry.ExpiresAt.UTC(),
+		Pass: chosen.Product.Name, Amount: chosen.Price.Number(), Currency: chosen.Price.Currency,
+		StatusURL: v.statusURL(), StatusToken: statusToken,
+	})
+}
+
+// programRequest prepares a program's checkout, unless it has access, has paid already, or a payment is on its way.
+func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done bool, err error) {
+	req = checkoutRequest{pending: v.readPending(), forProgram: true}
+	if verdict, _ := v.flow.gate.FindToken(v.r, v.site, chosen.Product.Name); verdict == access.Unknown {
+		return req, true, v.showSafe()
+	}
+	renewed, err := v.extendedElsewhere()
+	if renewed != nil {
+		return req, true, v.problem(http.StatusConflict, "You have access to this already: ask statusUrl for a new access token. Nothing was charged.")
+	}
+	entry := v.openedBy(chosen.Product.Name)
+	found := v.lookUp(without(req.pending.here, entry))
+	switch {
+	case found.paid != nil:
+		return req, true, v.problem(http.StatusConflict, "This has been paid for. Ask statusUrl for the access token. Nothing was charged now.")
+	case found.err != nil:
+		return req, true, v.showUnreadable(found.err)
+	case err != nil:
+		return req, true, v.showUnreadable(err)
+	case v.expectedPayment(found.unpaid) != nil:
+		return req, true, v.problem(http.StatusConflict, "A payment is on its way. Ask statusUrl for its state. Nothing was charged now.")
+	}
+	req.unpaid = found.unpaid
+	if entry == nil {
+		return req, false, nil
+	}
+	// A new purchase goes on from the end of the one that is open.
+	req.device = entry.Device
+	if req.extends, err = v.extendable(entry); err != nil {
+		return req, true, v.showUnreadable(err)
+	}
+	if req.extends == nil && entry.DownloadLimit() == 0 {
+		return req, true, v.problem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
+	}
+	return req, false, nil
+}
+
+// programStatus is the state of a checkout.
+type programStatus struct {
+	// State is `waiting`, `processing`, `failed`, `unpaid` (the checkout has expired),
+	// `paid`, `expired` (access has ended), `refunded`, `disputed`, `revoked` or
+	// `mismatched`.
+	State string `json:"state"`
+	// AccessToken opens the resource, as a bearer token, if State is paid.
+	AccessToken string `json:"accessToken,omitempty"`
+	TokenType   string `json:"tokenType,omitempty"`
+	// ExpiresAt is the end of the token.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	// Until is the end of access; absent for access without an end.
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// writeStatus answers the program that started a checkout, and nobody else: its status token is the pending cookie's
+// value. An access token asks for a new one in its place.
+func (v *Visit) writeStatus() error {
+	raw, ok := bearer(v.r)
+	if !ok {
+		return v.unauthorized("", "Send the statusToken of the checkout as a bearer token.")
+	}
+	tokens := v.flow.services.Tokens
+	if entry, err := session.DecodePending(tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
+		purchase, err := tokens.Cache.OfSession(v.r.Context(), entry.Session)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return v.writeState(v.unpaidState(entry))
+		}
+		return v.writePurchase(purchase, err, entry.Device)
+	}
+	entry, err := tokens.Cache.Verify(raw, v.site.Origin, v.flow.now())
+	if v.mayAskForToken(entry, err) {
+		purchase, err := tokens.Cache.Of(v.r.Context(), entry.Purchase)
+		return v.writePurchase(purchase, err, entry.Device) // a purchase that was sold and is not found is lost data
+	}
+	return v.unauthorized(`, error="invalid_token"`, "This token is not valid for this resource.")
+}
+
+// mayAskForToken reports whether an access token may be replaced by a new one: it is valid, or its purchase has been
+// extended since it ended, or that cannot be told.
+func (v *Visit) mayAskForToken(entry *access.Token, err error) bool {
+	switch {
+	case err == nil && v.flow.gate.Product(entry.Pass) != nil:
+		return v.flow.services.Tokens.Judge(v.r.Context(), entry, v.flow.now()) != access.None
+	case errors.Is(err, token.ErrLapsed) && v.flow.gate.Product(entry.Pass) != nil:
+		renewed, err := v.renewLapsed(entry.Access)
+		return renewed != nil || err != nil
+	}
+	return false
+}
+
+func (v *Visit) unauthorized(reason, detail string) error {
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`+reason)
+	return v.problem(http.StatusUnauthorized, detail)
+}
+
+// writePurchase tells the state of a purchase, and gives the token of one that is open.
+func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID string) error {
+	switch {
+	case err != nil:
+		return v.showUnreadable(err)
+	case !v.opens(purchase):
+		return v.writeState("mismatched")
+	}
+	if status := purchase.StatusAt(v.flow.now()); status != ledger.Active {
+		return v.writeState(string(status))
+	}
+	err = v.addDevice(purchase.ID, deviceID)
+	if errors.Is(err, ledger.ErrInactive) { // since it was read
+		purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), purchase.ID)
+		if err != nil || purchase.StatusAt(v.flow.now()) == ledger.Active {
+			return v.showUnreadable(err)
+		}
+		return v.writeState(string(purchase.StatusAt(v.flow.now())))
+	}
+	refusal, err := v.deviceRefusal(purchase, err)
+	switch {
+	case err != nil:
+		return v.showUnreadable(err)
+	case refusal != nil:
+		return v.problem(http.StatusForbidden, problemByPage[refusal.Kind].detail)
+	}
+	granted := v.accessOf(purchase)
+	granted.Device = deviceID
+	signed, granted, err := v.flow.services.Tokens.Keys.SignAccess(granted, v.flow.services.Tokens.Algorithm)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, err)
+	}
+	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.flow.logger.Debug("access token given to a program", zap.String("purchase", reference(purchase.ID)))
+	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
+	if !granted.Until.IsZero() {
+		status.Until = new(granted.Until.UTC())
+	}
+	return response.JSON(v.w, v.r, http.StatusOK, "application/json", status)
+}
+
+func (v *Visit) writeState(state string) error {
+	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{State: state})
+}
+
+// unpaidState is the state of a checkout for which no payment has come.
+func (v *Visit) unpaidState(entry session.Pending) string {
+	if progress := v.flow.services.Progress(entry); progress != "" {
+		return progress
+	}
+	if v.flow.now().After(entry.ExpiresAt) {
+		return "unpaid"
+	}
+	return "waiting"
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	credentials = strings.TrimSpace(credentials)
+	return credentials, strings.EqualFold(scheme, "Bearer") && credentials != ""
+}
+
+// IsPoll reports whether the waiting page's script asks about a checkout.
+func IsPoll(r *http.Request) bool {
+	query := gate.OriginalURL(r).RawQuery
+	return r.Method == http.MethodGet && strings.Contains(query, urlpath.ParamSession) && urlpath.Params(query).Has(urlpath.ParamSession) &&
+		!acceptsHTML(r) && strings.Contains(r.Header.Get("Accept"), "application/json")
+}
+
+// HandlePoll tells the waiting page's script the state of a checkout that this browser started.
+func (v *Visit) HandlePoll() error {
+	return response.JSON(v.w, v.r, http.StatusOK, "application/json", map[string]string{"state": v.pollState()})
+}
+
+func (v *Visit) pollState() string {
+	entry := v.returnedTo(v.readPending().here)
+	if entry == nil {
+		return "unknown"
+	}
+	purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), entry.Session)
+	switch {
+	case err == nil && purchase.StatusAt(v.flow.now()) == ledger.Active:
+		return "paid"
+	case err == nil && purchase.Status == ledger.Mismatched:
+		return "mismatch"
+	case err == nil:
+		return "closed"
+	}
+	if progress := v.flow.services.Progress(*entry); errors.Is(err, ledger.ErrNotFound) && progress != "" {
+		return progress
+	}
+	return "waiting"
+}

@@ -1,0 +1,192 @@
+package checkout
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// Links gives buyers private addresses, which open one page, file or feed each without a
+// cookie: for download managers, feed readers and podcast players. Whoever has such a
+// link uses the purchase until it ends or is refunded.
+type Links struct {
+	// For is how long a link works, such as `1h` for downloads. The default is as
+	// long as access lasts, as feeds need it; ten years are the most.
+	For caddy.Duration `json:"for,omitempty"`
+}
+
+// ErrLinksSyntax says how links are written.
+var ErrLinksSyntax = errors.New("links is written once, with a length of time or without: write `links 1h`, or `links` for as long as access lasts")
+
+// Check reports whether links can last that long; the error names the fix.
+func (l *Links) Check() error {
+	switch {
+	case l == nil:
+		return nil
+	case l.For < 0:
+		return ErrLinksSyntax
+	case time.Duration(l.For) > token.LongestLife:
+		return fmt.Errorf("links last ten years at most: write `links` for as long as access lasts")
+	}
+	return nil
+}
+
+// life is how long a link works. The ledger knows when access ends before that.
+func (l *Links) life() time.Duration {
+	if l.For == 0 {
+		return token.LongestLife
+	}
+	return time.Duration(l.For)
+}
+
+// PrivateAddress returns the private address to a target of the site.
+func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
+	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.now().Add(f.config.Links.life()))
+}
+
+// showReceipt shows what the visitor has bought and the ways to use it.
+func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
+	if found := v.lookUp(without(pending.here, entry)); found.paid != nil {
+		return v.redeem(*found.paid) // an extension whose tab was closed
+	}
+	if chosen := v.openedBy(v.get(urlpath.ParamReceipt)); chosen != nil {
+		entry = chosen
+	}
+	details, err := v.flow.services.Ledger.Details(v.r.Context(), entry.Purchase)
+	if err != nil {
+		return v.showUnreadable(err)
+	}
+	view := page.View{
+		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: reference(details.ID),
+		Price: pricesPaid(details.Payments),
+		Purchase: page.Purchase{
+			Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(),
+			Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
+		},
+	}
+	if view.Price == "" {
+		view.Kind, view.Bought = page.Given, time.Time{}
+	}
+	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.flow.now().Before(details.DownloadWindowEndsAt) {
+		return v.showPage(view) // nothing is left for other devices or programs
+	}
+	if err := v.describeDevices(&view, details); err != nil {
+		return v.showUnreadable(err)
+	}
+	v.describeExtension(&view, entry)
+	v.describeLink(&view, entry)
+	return v.showPage(view)
+}
+
+// pricesPaid lists what was paid, in the order of payment; empty if nothing was.
+func pricesPaid(payments []ledger.Payment) string {
+	prices := make([]string, 0, len(payments))
+	for _, payment := range payments {
+		if payment.Source == ledger.FromAxra && !payment.Mismatch {
+			prices = append(prices, payment.Paid.String())
+		}
+	}
+	return strings.Join(prices, " + ")
+}
+
+func (v *Visit) describeProduct(name string) string {
+	if product := v.flow.gate.Product(name); product != nil && product.Config.Description != "" {
+		return gate.Replace(v.r, product.Config.Description)
+	}
+	return name
+}
+
+func (v *Visit) describeDevices(view *page.View, details ledger.Details) (err error) {
+	for _, device := range details.Devices {
+		if device.RemovedAt.IsZero() {
+			view.Devices++
+		}
+	}
+	view.DevicesLimit = details.DeviceLimit
+	if view.Devices < view.DevicesLimit {
+		view.DeviceUntil = v.flow.now().Add(deviceLinkLife)
+		view.DeviceURL, err = DeviceLink(v.flow.services.Tokens, v.site, details.Purchase, v.target, view.DeviceUntil)
+	}
+	return err
+}
+
+func (v *Visit) describeExtension(view *page.View, entry *access.Token) {
+	purchase, err := v.extendable(entry)
+	if err != nil || purchase == nil {
+		return
+	}
+	quote, err := v.flow.gate.Product(entry.Pass).Quote(v.r)
+	if err != nil {
+		return
+	}
+	view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
+	view.ExtendFor = v.describePrice(quote)
+}
+
+func (v *Visit) describeLink(view *page.View, entry *access.Token) {
+	links := v.flow.config.Links
+	if links == nil {
+		return
+	}
+	address, err := v.flow.PrivateAddress(v.site, entry, v.target)
+	if err != nil {
+		v.flow.services.LogLimited("a private address could not be signed", zap.Error(err))
+		return
+	}
+	view.LinkURL = address
+	if links.For > 0 {
+		view.LinkUntil = v.flow.now().Add(links.life())
+	}
+}
+
+// extendedToken returns the token of what the visitor asks more time of; nil if they do not.
+func (v *Visit) extendedToken() *access.Token {
+	if !v.has(urlpath.ParamExtend) {
+		return nil
+	}
+	return v.openedBy(v.get(urlpath.ParamCheckout))
+}
+
+// extendable returns the purchase of a token if more time for the very same thing is on sale; nil if not. The error
+// means that the ledger cannot tell.
+func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
+	product := v.flow.gate.Product(entry.Pass)
+	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || entry.Link != "" {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	if err != nil {
+		return nil, err
+	}
+	if !v.extends(product, purchase) {
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	return &purchase, nil
+}
+
+// extends reports whether a product is what was bought, and can go on from the end of that.
+func (v *Visit) extends(product *gate.Product, bought ledger.Holding) bool {
+	resource, err := product.Resource(v.r)
+	if err != nil || resource != bought.Resource || bought.StatusAt(v.flow.now()) != ledger.Active || bought.EndsAt.IsZero() || bought.DownloadLimit > 0 {
+		return false
+	}
+	// Terms that cannot be read back, such as an end beyond the year 9999, must not be sold.
+	sold := terms.Terms{
+		Installation: v.flow.services.Tokens.Keys.Installation(), Site: bought.Site, Pass: bought.Product, Resource: bought.Resource,
+		Price: product.FixedPrice(), Access: product.Access, Extends: bought.ID, From: bought.EndsAt,
+	}
+	_, err = terms.Unpriced(sold.Metadata())
+	return err == nil
+}

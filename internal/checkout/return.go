@@ -1,0 +1,263 @@
+package checkout
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// IsReturn reports whether a browser comes with the parameters of a return from a checkout.
+func IsReturn(r *http.Request) bool {
+	return len(urlpath.Params(gate.OriginalURL(r).RawQuery)) > 0 && isPageRequest(r)
+}
+
+// HandleReturn answers a visitor who has access and comes with the gate's parameters: back from a checkout, or
+// reloaded. The address bar gets the clean address, unless something more was bought, or is to be.
+func (v *Visit) HandleReturn(entry *access.Token) error {
+	pending := v.readPending()
+	if returned := v.returnedTo(pending.here); returned != nil {
+		found := v.lookUp([]session.Pending{*returned})
+		if found.paid != nil {
+			return v.redeem(*found.paid)
+		}
+		return v.answerUnpaid(pending, found)
+	}
+	extended := v.extendedToken()
+	req := checkoutRequest{pending: pending, restart: v.restarts()}
+	switch {
+	case v.has(urlpath.ParamReceipt):
+		return v.showReceipt(entry, pending)
+	case v.has(urlpath.ParamDevice) && v.isOfAnother(entry):
+		return v.askDevice()
+	case extended != nil:
+		purchase, err := v.extendable(extended)
+		if err != nil {
+			return v.showUnreadable(err)
+		}
+		if purchase == nil {
+			return v.redirectToTarget()
+		}
+		req.extends, req.device = purchase, extended.Device
+	case !v.wantsMore(entry):
+		return v.redirectToTarget()
+	}
+	unpaid, done, err := v.resolvePending(entry, pending)
+	if done {
+		return err
+	}
+	req.unpaid = unpaid
+	return v.sell(req)
+}
+
+// wantsMore reports whether a visitor who has access asks for another product, or to buy again what is used up.
+func (v *Visit) wantsMore(entry *access.Token) bool {
+	if name := v.get(urlpath.ParamCheckout); name != "" && name != entry.Pass {
+		verdict, _ := v.flow.gate.FindToken(v.r, v.site, name)
+		return verdict == access.None || verdict == access.Closed
+	}
+	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
+}
+
+// resolvePending gives a visitor, before anything more is sold, what has been paid beside the purchase of the token, or
+// waits for a payment that is on its way. It returns the checkouts that are still unpaid.
+func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unpaid []session.Pending, done bool, err error) {
+	found := v.lookUp(without(pending.here, entry))
+	if found.paid != nil {
+		return nil, true, v.redeem(*found.paid)
+	}
+	if found.err != nil {
+		return nil, true, v.showSafe()
+	}
+	if expected := v.expectedPayment(found.unpaid); expected != nil && !v.restarts() {
+		return nil, true, v.showWaiting(*expected)
+	}
+	return found.unpaid, false, nil
+}
+
+// redeem gives the browser its access token and the page it wanted.
+func (v *Visit) redeem(paid paidCheckout) error {
+	entry, purchase := paid.entry, paid.purchase
+	granted := v.accessOf(purchase)
+	granted.Device = entry.Device
+	if refusal, err := v.takeDevice(purchase, entry.Device); err != nil {
+		return v.showUnreadable(err)
+	} else if refusal != nil {
+		if refusal.Kind == page.DeviceRefused {
+			refusal.NextURL = v.restartURL()
+		}
+		return v.showPage(*refusal)
+	}
+	if known := v.openedBy(granted.Pass); known != nil && known.EndsAfter(granted) {
+		// It is kept in case the other purchase is refunded.
+		if err := v.keepPending(entry.Keep(purchase.EndsAt, v.flow.now())); err != nil {
+			v.flow.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
+		}
+	} else {
+		if err := v.give(granted); err != nil {
+			return v.showSafe()
+		}
+		v.dropPending(entry)
+	}
+	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	target := v.returnTo(entry)
+	if v.flow.config.Receipt || v.has(urlpath.ParamReceipt) {
+		target = urlpath.WithParams(target, urlpath.ParamReceipt, granted.Pass)
+	}
+	response.Redirect(v.w, target)
+	return nil
+}
+
+// accessOf returns what the token of a purchase says, but for the device.
+func (v *Visit) accessOf(purchase ledger.Holding) token.Access {
+	return token.Access{
+		Site: v.site.Origin, Pass: purchase.Product, Resource: purchase.Resource,
+		Purchase: purchase.ID, Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
+	}
+}
+
+// give sets the cookie with an access token.
+func (v *Visit) give(granted token.Access) error {
+	err := v.flow.services.Tokens.Give(v.w, v.r, v.site, granted)
+	if err != nil {
+		v.flow.services.LogLimited("an access token could not be signed", zap.Error(err))
+	}
+	return err
+}
+
+// openedBy returns the token that opens the gate by a product; nil if there is none.
+func (v *Visit) openedBy(product string) *access.Token {
+	if verdict, entry := v.flow.gate.FindToken(v.r, v.site, product); verdict == access.Open && entry.Link == "" {
+		return entry
+	}
+	return nil
+}
+
+// handleReturned answers the success URL of a checkout that this browser started, while no payment is known.
+func (v *Visit) handleReturned(entry session.Pending) error {
+	if entry.State != session.Returned {
+		entry = v.markPending(entry, session.Returned)
+	}
+	return v.showWaiting(entry)
+}
+
+// handleForeignReturn answers the success URL of all other checkouts, whatever their ids look like.
+func (v *Visit) handleForeignReturn() error {
+	switch {
+	case v.has(urlpath.ParamProgram):
+		return v.showPage(page.View{Kind: page.ForProgram})
+	case v.flow.config.Takeover:
+		return v.askTakeover()
+	}
+	return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
+}
+
+// handleCancelled answers the cancel URL. The browser is not sent to the checkouts under way again, but they are still
+// looked up: the visitor may have paid after all.
+func (v *Visit) handleCancelled(unpaid []session.Pending) error {
+	kind := page.Cancelled
+	for _, entry := range unpaid {
+		if entry.State != session.Started {
+			continue
+		}
+		if v.flow.now().After(entry.ExpiresAt) {
+			kind = page.Expired
+		}
+		v.markPending(entry, session.Cancelled)
+	}
+	return v.showPage(page.View{Kind: kind, NextURL: v.target})
+}
+
+// refreshes says how often the waiting page looks again by itself, before it leaves that to the visitor.
+var refreshes = []struct {
+	tries int
+	every time.Duration
+}{{5, 2 * time.Second}, {15, 5 * time.Second}, {30, 15 * time.Second}}
+
+func (v *Visit) showWaiting(entry session.Pending) error {
+	try, _ := strconv.Atoi(v.get(urlpath.ParamTry))
+	view := page.View{
+		Kind:     page.StillWaiting,
+		CheckURL: urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session),
+		NextURL:  v.restartURL(), Reference: purchaseReference(entry),
+	}
+	progress := v.flow.services.Progress(entry)
+	if progress == Failed {
+		view.Kind, view.CheckURL = page.Failed, ""
+		return v.showPage(view)
+	}
+	for _, stage := range refreshes {
+		if try < 0 || try >= stage.tries {
+			continue
+		}
+		view.Kind = page.Waiting
+		if progress == Processing {
+			view.Kind = page.Processing
+		}
+		// With JavaScript one page lasts through all its polls; the last reload ends it.
+		view.Refresh, view.PollURL = stage.every, view.CheckURL
+		view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session, urlpath.ParamTry, strconv.Itoa(try+1))
+		break
+	}
+	return v.showPage(view)
+}
+
+// referenceDigits is how much of a purchase's id people see. `caddy axra show` takes it.
+const referenceDigits = 10
+
+// reference names a purchase to people.
+func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
+
+// purchaseReference names the purchase that a checkout makes once it is paid. The session's id itself is a credential.
+func purchaseReference(entry session.Pending) string {
+	if entry.Extends != "" {
+		return reference(entry.Extends)
+	}
+	return reference(ledger.PurchaseID(entry.Session))
+}
+
+// maxReturnTo is the length in bytes of the longest target that is remembered.
+const maxReturnTo = 512
+
+func (v *Visit) returnToCookie() string { return v.site.CookiePrefix("/") + gate.CookieMark + "w" }
+
+// rememberReturnTo stores the page that the visitor wants now, when an open checkout is used again: Axra leads back to
+// the page for which it was created.
+func (v *Visit) rememberReturnTo(entry session.Pending) {
+	if len(v.target) > maxReturnTo {
+		return
+	}
+	value := entry.CookieName("") + "." + base64.RawURLEncoding.EncodeToString([]byte(v.target))
+	http.SetCookie(v.w, v.site.Cookie(v.returnToCookie(), value, entry.Expires().Sub(v.flow.now())))
+}
+
+// returnTo returns the page to go to after a checkout: the remembered one, once, or that of the request. Whoever set the
+// cookie, it leads to a page of this site.
+func (v *Visit) returnTo(entry session.Pending) string {
+	value := ""
+	gate.EachCookie(v.r.Header["Cookie"], func(name, found string) bool {
+		if name == v.returnToCookie() {
+			value = found
+		}
+		return value == ""
+	})
+	checkout, encoded, _ := strings.Cut(value, ".")
+	target, err := base64.RawURLEncoding.DecodeString(encoded)
+	if checkout != entry.CookieName("") || err != nil || len(target) > maxReturnTo {
+		return v.target
+	}
+	http.SetCookie(v.w, v.site.ExpiredCookie(v.returnToCookie()))
+	return urlpath.Local(string(target))
+}

@@ -1,0 +1,123 @@
+package checkout
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+)
+
+// A takeover gives a purchase to another browser than the one that started the checkout: the first that knows the
+// session's unguessable id, once. Phones need it whose banking app opens a browser of its own.
+
+// takeoverLife is how long after the payment a purchase may be taken over: as long as the browser that started the
+// checkout is waited for.
+const takeoverLife = session.PendingLife
+
+// maxSessionID is the length in bytes beyond which nothing is a session's id.
+const maxSessionID = 256
+
+// askTakeover explains to a visitor who returns from another browser's checkout, and offers to go on here. It says the
+// same whatever the id, and looks nothing up.
+func (v *Visit) askTakeover() error {
+	return v.showPage(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.takeoverForm()})
+}
+
+func (v *Visit) takeoverForm() string {
+	id := v.get(urlpath.ParamSession)
+	if len(id) > maxSessionID {
+		id = ""
+	}
+	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, newFormID(v.flow.now()))
+}
+
+// confirmTakeover answers the form of askTakeover.
+func (v *Visit) confirmTakeover(deviceID string) error {
+	if !v.flow.config.Takeover {
+		return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
+	}
+	// It has no link to the page, which would lead to another checkout.
+	later := page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}
+	id := v.get(urlpath.ParamSession)
+	if id == "" || len(id) > maxSessionID || url.QueryEscape(id) != id {
+		return v.showPage(later)
+	}
+	if wait, ok := v.flow.services.Takeovers.Allow(clientIP(v.r)); !ok { // each costs a look into the ledger
+		return v.showPage(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
+	}
+	purchase, err := v.takeOver(id, deviceID)
+	switch {
+	case errors.Is(err, errNoTakeover):
+		return v.showPage(later)
+	case errors.Is(err, errOpenAlready):
+		return v.redirectToTarget()
+	case err != nil:
+		return v.showUnreadable(err)
+	}
+	v.flow.services.Metrics.CountUsed(purchase.ID, purchase.Product)
+	v.flow.logger.Info("purchase taken over by another browser", zap.String("purchase", reference(purchase.ID)), zap.String("pass", purchase.Product))
+	return v.admitDevice(purchase, deviceID)
+}
+
+var (
+	errNoTakeover  = errors.New("nothing to take over")
+	errOpenAlready = errors.New("the gate is open already")
+)
+
+// takeOver makes this browser a device of the purchase of a session, if it was sold so and nobody has taken it.
+func (v *Visit) takeOver(sessionID, deviceID string) (ledger.Holding, error) {
+	purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), sessionID)
+	switch now := v.flow.now(); {
+	case errors.Is(err, ledger.ErrNotFound):
+		return purchase, errNoTakeover
+	case err != nil:
+		return purchase, err
+	case purchase.StatusAt(now) != ledger.Active, !v.opens(purchase), now.Sub(purchase.CreatedAt) > takeoverLife:
+		return purchase, errNoTakeover
+	case v.openedBy(purchase.Product) != nil:
+		return purchase, errOpenAlready
+	}
+	payment, err := v.flow.services.Ledger.Payment(v.r.Context(), sessionID)
+	switch {
+	case err != nil:
+		return purchase, err
+	case !payment.Terms.Claim:
+		return purchase, errNoTakeover
+	}
+	err = v.flow.services.Ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
+	if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
+		err = errNoTakeover
+	}
+	return purchase, err
+}
+
+// formLife is how long a form makes the same device when it is sent again. Its address must not be as good as the
+// device.
+const formLife = 10 * time.Minute
+
+// newFormID returns the id of the device that a form makes, with the time at its end.
+func newFormID(now time.Time) string { return rand.Text() + strconv.FormatInt(now.Unix(), 10) }
+
+// isFreshForm reports whether a form was made lately.
+func isFreshForm(id string, now time.Time) bool {
+	const digits = len("1796000000")
+	made, err := strconv.ParseInt(id[max(0, len(id)-digits):], 10, 64)
+	age := now.Sub(time.Unix(made, 0))
+	return err == nil && age >= -time.Minute && age <= formLife
+}
+
+// isFormID bounds the id of a device in a form. A browser that sends a form twice sends the same id, and is one device.
+func isFormID(id string) bool {
+	return len(id) >= 16 && len(id) <= 64 && !strings.ContainsFunc(id, func(c rune) bool {
+		return (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (c < '0' || c > '9')
+	})
+}

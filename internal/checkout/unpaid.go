@@ -1,0 +1,301 @@
+package checkout
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
+// nil if there is none.
+func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error {
+	switch {
+	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
+		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
+	case !isPageRequest(v.r) && !v.isOwnReturn():
+		return v.refuse(checkoutRequest{restart: v.restarts()})
+	case v.has(urlpath.ParamDevice):
+		return v.askDevice()
+	}
+	if verdict == access.Closed && entry.Status(v.flow.now()) == ledger.Active && v.addMissingDevice(entry) {
+		return v.redirectToTarget()
+	}
+	pending := v.readPending()
+	found := v.lookUp(pending.here)
+	if found.paid != nil {
+		return v.redeem(*found.paid)
+	}
+	renewed, err := v.extendedElsewhere()
+	if renewed != nil && v.give(*renewed) == nil {
+		return v.redirectToTarget()
+	}
+	if found.err == nil {
+		found.err = err
+	}
+	if verdict == access.Closed && found.closed == "" {
+		found.closed, found.closedID = entry.Status(v.flow.now()), entry.Purchase
+	}
+	return v.answerUnpaid(pending, found)
+}
+
+// answerUnpaid decides what visitors see who have paid for nothing here yet.
+func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
+	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
+	returned := v.returnedTo(found.unpaid)
+	switch {
+	case v.comesByOtherAddress():
+		return v.redirectToSite()
+	case found.err != nil:
+		return v.showUnreadable(found.err)
+	case req.restart:
+		return v.sell(req)
+	case returned != nil:
+		return v.handleReturned(*returned)
+	}
+	if expected := v.expectedPayment(found.unpaid); expected != nil {
+		return v.showWaiting(*expected)
+	}
+	switch { // only without a payment on its way: whoever has just bought again waits for that
+	case found.closed != "":
+		return v.showClosed(found.closed, found.closedID)
+	case found.mismatch != nil:
+		return v.showPage(page.View{Kind: page.Mismatch, Reference: purchaseReference(*found.mismatch)})
+	case v.has(urlpath.ParamSession):
+		return v.handleForeignReturn()
+	case v.has(urlpath.ParamCancelled):
+		return v.handleCancelled(found.unpaid)
+	case v.has(urlpath.ParamLink):
+		return v.showPage(page.View{Kind: page.LinkEnded, NextURL: v.target})
+	}
+	if v.mayStartCheckout() && !v.has(urlpath.ParamCheckout) {
+		if done, err := v.serveInstead(); done {
+			return err
+		}
+	}
+	return v.sell(req)
+}
+
+// serveInstead answers with a free page or the teaser, if the gate has them and there is reason to.
+func (v *Visit) serveInstead() (done bool, err error) {
+	if done, err := v.servePreview(); done {
+		return true, err
+	}
+	if done, err := v.serveTeaser(); done {
+		return true, err
+	}
+	if v.hasTokenOfUnknownKey() {
+		v.flow.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
+		return true, v.refuse(checkoutRequest{})
+	}
+	return false, nil
+}
+
+// addMissingDevice adds the device of a token to its purchase. It is missing after a backup was restored, or a webhook
+// replayed into a new ledger. A device that was removed stays removed.
+func (v *Visit) addMissingDevice(entry *access.Token) bool {
+	return entry.Device != "" && v.addDevice(entry.Purchase, entry.Device) == nil
+}
+
+// extendedElsewhere returns the new token for one that has ended with its access, if the purchase has been extended
+// since, on another device.
+func (v *Visit) extendedElsewhere() (renewed *token.Access, err error) {
+	v.flow.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		lapsed, lapsedErr := v.flow.services.Tokens.Cache.Verify(raw, v.site.Origin, v.flow.now())
+		if !errors.Is(lapsedErr, token.ErrLapsed) {
+			return true
+		}
+		var renewErr error
+		if renewed, renewErr = v.renewLapsed(lapsed.Access); renewErr != nil {
+			err = renewErr
+		}
+		return renewed == nil
+	})
+	return renewed, err
+}
+
+// renewLapsed returns the new token for one that has ended with its access; nil if its purchase was not extended.
+func (v *Visit) renewLapsed(lapsed token.Access) (*token.Access, error) {
+	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
+	switch {
+	case errors.Is(err, ledger.ErrNotFound):
+		return nil, nil //nolint:nilnil // nothing is wrong
+	case err != nil:
+		return nil, err
+	case purchase.StatusAt(v.flow.now()) != ledger.Active || !v.opens(purchase) || !slices.Contains(purchase.DeviceIDs, lapsed.Device):
+		return nil, nil //nolint:nilnil // nothing is wrong
+	}
+	lapsed.Until = purchase.EndsAt
+	return &lapsed, nil
+}
+
+// restarts reports whether the visitor asks for a new checkout. Another site cannot.
+func (v *Visit) restarts() bool {
+	return v.has(urlpath.ParamRestart) && v.r.Header.Get("Sec-Fetch-Site") != "cross-site"
+}
+
+// hasTokenOfUnknownKey reports whether the browser may have paid under a key that was lost or removed.
+func (v *Visit) hasTokenOfUnknownKey() bool {
+	found := false
+	v.flow.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		found = v.flow.services.Tokens.Keys.IsOfUnknownKey(raw)
+		return !found
+	})
+	return found
+}
+
+// comesByOtherAddress reports whether the browser has come by an address of the site from which its cookies would not
+// come back: another of its host names, or plain http. It is sent to the site's own address first, once, and before it
+// pays. Behind a proxy that rewrites the host, there is no difference to be seen from here.
+func (v *Visit) comesByOtherAddress() bool {
+	if v.has(urlpath.ParamHere) || v.has(urlpath.ParamSession) || v.has(urlpath.ParamCancelled) || hasGateCookie(v.r) {
+		return false // it has been here, and its cookies come back
+	}
+	if v.site.Secure && v.r.TLS == nil {
+		return v.flow.config.SiteURL == "" && v.flow.config.AppURL == ""
+	}
+	host, _ := gate.SplitHostPort(v.r.Host)
+	server := gate.ServerOf(v.r)
+	if v.flow.config.SiteURL == "" || server == nil || host == gate.HostOf(v.flow.config.SiteURL) {
+		return false
+	}
+	return slices.ContainsFunc(v.flow.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Pattern == host })
+}
+
+func (v *Visit) redirectToSite() error {
+	there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
+	if v.has(urlpath.ParamCheckout) {
+		there = urlpath.WithParams(there, urlpath.ParamCheckout, v.get(urlpath.ParamCheckout))
+	}
+	response.Redirect(v.w, v.site.Origin+there)
+	return nil
+}
+
+// hasGateCookie reports whether the browser has sent any cookie of a gate, valid or not.
+func hasGateCookie(r *http.Request) bool {
+	found := false
+	gate.EachCookie(r.Header["Cookie"], func(name, _ string) bool {
+		found = strings.Contains(name, gate.CookieMark)
+		return !found
+	})
+	return found
+}
+
+func (v *Visit) showClosed(status ledger.Status, purchaseID string) error {
+	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: reference(purchaseID)}
+	switch status {
+	case ledger.Disputed:
+		view.Kind, view.NextURL = page.Disputed, ""
+	case ledger.Revoked:
+		view.Kind, view.NextURL = page.Revoked, ""
+	case ledger.Active: // but not on this device
+		view.Kind = page.DeviceRefused
+	}
+	return v.showPage(view)
+}
+
+// refuse answers what is no page navigation of a person. It creates nothing. If a page is accepted, it gets one whose
+// button starts a checkout: it may be a person after all.
+func (v *Visit) refuse(req checkoutRequest) error {
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
+		if done, err := v.serveTeaser(); done {
+			return err
+		}
+	}
+	if v.r.Method == http.MethodGet && v.redirectToCanonicalPath() {
+		return nil
+	}
+	quotes, err := v.flow.gate.Quotes(v.r)
+	switch {
+	case err != nil:
+		return v.showMisconfigured(err)
+	case acceptsHTML(v.r):
+		return v.showButtons(quotes, req)
+	case v.has(urlpath.ParamLink):
+		return v.paymentRequired(quotes, linkEnded)
+	}
+	return v.paymentRequired(quotes, howToBuy)
+}
+
+// showButtons shows a page whose forms start the checkout of what is on sale, or of what the address names.
+func (v *Visit) showButtons(quotes []gate.Quote, req checkoutRequest) error {
+	chosen := v.chosen(quotes)
+	switch {
+	case chosen != nil:
+		return v.showPage(page.View{
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req),
+			Price: v.describePrice(*chosen), Description: chosen.Description,
+		})
+	case len(quotes) > 0:
+		return v.showOffers(quotes, req)
+	}
+	return v.showPage(page.View{Kind: page.Required})
+}
+
+// RefuseDownload answers in place of a file that is not sent, because of the ledger's error.
+func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
+	switch {
+	case errors.Is(reason, ledger.ErrNoneLeft):
+		return v.handleUsedUp(entry)
+	case errors.Is(reason, ledger.ErrInactive):
+		return v.showClosed(entry.Status(v.flow.now()), entry.Purchase)
+	}
+	return v.showUnreadable(reason) // also if a purchase that was sold is not found: its data are lost
+}
+
+// handleUsedUp answers a visitor who has fetched a purchase as often as it allows.
+func (v *Visit) handleUsedUp(entry *access.Token) error {
+	v.flow.services.Metrics.CountLimit(LimitDownloads)
+	limit := entry.DownloadLimit()
+	if !acceptsHTML(v.r) {
+		quotes, err := v.flow.gate.Quotes(v.r)
+		if err != nil {
+			return v.showMisconfigured(err)
+		}
+		return v.paymentRequired(quotes, "This purchase has been downloaded "+strconv.Itoa(limit)+
+			" times, which is as often as it allows. Nothing was charged now. It can be bought again.")
+	}
+	if _, done, err := v.resolvePending(entry, v.readPending()); done {
+		return err // bought again already
+	}
+	return v.showPage(page.View{
+		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit}, Reference: reference(entry.Purchase), NextURL: v.restartURL(),
+	})
+}
+
+// isUsedUp reports whether all downloads of a purchase are used, and no window is open.
+func (v *Visit) isUsedUp(entry *access.Token) bool {
+	if entry.DownloadLimit() == 0 {
+		return false
+	}
+	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	return err == nil && purchase.DownloadsUsed >= purchase.DownloadLimit && !v.flow.now().Before(purchase.DownloadWindowEndsAt)
+}
+
+// markPending keeps a pending cookie with a new state.
+func (v *Visit) markPending(entry session.Pending, state session.State) session.Pending {
+	entry.State = state
+	switch state {
+	case session.Returned:
+		entry.ReturnedAt = v.flow.now().Truncate(time.Millisecond)
+	case session.Cancelled:
+		entry.CheckoutURL = ""
+	}
+	if err := v.keepPending(entry); err != nil {
+		v.flow.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
+	}
+	return entry
+}

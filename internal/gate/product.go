@@ -1,0 +1,271 @@
+package gate
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// Limits of what one purchase may include.
+const (
+	DefaultDevices = 3
+	maxDevices     = 1000
+	maxDownloads   = 1000
+)
+
+// ProductConfig says what a product is and what it costs.
+type ProductConfig struct {
+	// Price is what the product costs. Placeholders in it are replaced for each
+	// request, so that a `map` can price files. A price that is missing or wrong
+	// for a request is a logged error 500: never free, and never a wrong charge.
+	Price Price `json:"price,omitzero"`
+
+	// Description says what is sold, on the offer page and on the checkout page.
+	// Placeholders are replaced for each request.
+	Description string `json:"description,omitempty"`
+
+	// Access is how long access lasts from the payment: a duration such as `12h` or
+	// `30d`, or `forever`, which is the default.
+	Access string `json:"access,omitempty"`
+
+	// PerPath sells each path separately: a payment opens the one address that it was
+	// made for. Without it, a payment opens everything behind the gates of the product.
+	PerPath bool `json:"per_path,omitempty"`
+
+	// Key names, with placeholders, what is sold by PerPath if that is not the path
+	// itself: a payment opens all addresses with the same key. A request without a
+	// key is a logged error 500.
+	Key string `json:"key,omitempty"`
+
+	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires
+	// PerPath. A download is a window of time, 24h by default, from the first byte of
+	// content: within it the file may be fetched, resumed and fetched again. Purchases
+	// keep the number they were sold with.
+	Downloads int `json:"downloads,omitempty"`
+
+	// Devices is how many devices may use one purchase, 1 to 1000, including the one
+	// that paid: the receipt has a link for the others. The default is 3. Purchases
+	// keep the number they were sold with.
+	Devices int `json:"devices,omitempty"`
+
+	// Retired takes the product off sale. Whoever has bought it keeps access.
+	Retired bool `json:"retired,omitempty"`
+}
+
+// Price is an amount of money.
+type Price struct {
+	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a
+	// placeholder.
+	Amount string `json:"amount"`
+
+	// Currency is the ISO 4217 code, in upper or lower case, or a placeholder.
+	Currency string `json:"currency"`
+}
+
+// ErrNoPrice means that a product has no price: an oversight, never a free route.
+var ErrNoPrice = errors.New("has no price: add `price 5.00 usd`")
+
+// Product is what gates sell: the checked form of a ProductConfig.
+type Product struct {
+	Name    string
+	Access  terms.Access
+	Config  ProductConfig // Devices is never 0
+	price   money.Price   // unless it depends on the request
+	perPath bool          // the price or the key is looked up for each path
+}
+
+// NewProduct checks the configuration of a product; errors name the fix.
+func NewProduct(name string, config ProductConfig) (*Product, error) {
+	p := &Product{Name: name, Config: config}
+	var err error
+	isOnSale := !config.Retired || config.Price != (Price{})
+	if isOnSale && !p.pricedByRequest() {
+		if p.price, err = config.Price.Parse(); err != nil {
+			return nil, err
+		}
+	}
+	if p.Access, err = ParseAccess(config.Access); err != nil {
+		return nil, err
+	}
+	if err := config.checkLimits(); err != nil {
+		return nil, err
+	}
+	if config.Devices == 0 {
+		p.Config.Devices = DefaultDevices
+	}
+	byQuery := strings.HasPrefix(config.Key, "{http.request.uri.query") && strings.Count(config.Key, "{") == 1
+	p.perPath = config.PerPath && (config.Key != "" && !byQuery || p.pricedByRequest())
+	return p, CheckProductName(name)
+}
+
+func (c ProductConfig) checkLimits() error {
+	switch {
+	case c.Key != "" && !c.PerPath:
+		return errors.New("key is of use with per_path only: write `per_path` too, or remove key")
+	case c.Key != "" && !strings.Contains(c.Key, "{"):
+		return fmt.Errorf("per_path %s: the key must hold a placeholder, or all paths would be sold as one: write for example `per_path {sku}`", c.Key)
+	case c.Downloads < 0 || c.Downloads > maxDownloads:
+		return fmt.Errorf("downloads takes a number from 1 to %d: write `downloads 5`", maxDownloads)
+	case c.Downloads > 0 && !c.PerPath:
+		return errors.New("downloads counts the fetches of one path: write `per_path` too, or remove downloads")
+	case c.Devices < 0 || c.Devices > maxDevices:
+		return fmt.Errorf("devices takes a number from 1 to %d: write `devices 3`", maxDevices)
+	}
+	return nil
+}
+
+// Parse reads a price that does not depend on the request; the error names the fix.
+func (p Price) Parse() (money.Price, error) {
+	if p == (Price{}) {
+		return money.Price{}, ErrNoPrice
+	}
+	price, err := money.Parse(p.Amount, p.Currency)
+	if err != nil {
+		return price, fmt.Errorf("price: %w: write for example `price 5.00 usd` or `price 500 jpy`", err)
+	}
+	return price, nil
+}
+
+// ParseAccess reads how long access lasts: a duration, `forever`, or nothing, which means forever.
+func ParseAccess(value string) (terms.Access, error) {
+	if value == "" || value == "forever" {
+		return terms.Forever, nil
+	}
+	length, err := caddy.ParseDuration(value)
+	if err != nil || length < time.Second {
+		return 0, fmt.Errorf("access %q is not a length of time: write for example `access 12h`, `access 30d` or `access forever`", value)
+	}
+	return terms.Access(length), nil
+}
+
+// CheckProductName refuses names that cannot travel to Axra and back.
+func CheckProductName(name string) error {
+	if len(name) > 128 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(c rune) bool { return c < 0x20 || c == 0x7f }) {
+		return fmt.Errorf("pass %q: a name has at most 128 bytes, no control characters, and no space at either end", name)
+	}
+	return nil
+}
+
+func (p *Product) pricedByRequest() bool {
+	return strings.Contains(p.Config.Price.Amount+p.Config.Price.Currency, "{")
+}
+
+// PriceFor returns the price for a request.
+func (p *Product) PriceFor(r *http.Request) (money.Price, error) {
+	if !p.pricedByRequest() {
+		return p.price, nil
+	}
+	amount, currency := Replace(r, p.Config.Price.Amount), Replace(r, p.Config.Price.Currency)
+	price, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency))
+	if err != nil {
+		return price, fmt.Errorf("pass %q: price %s %s: %w", p.Name, p.Config.Price.Amount, p.Config.Price.Currency, err)
+	}
+	return price, nil
+}
+
+// FixedPrice returns the price that does not depend on the request; zero if there is none.
+func (p *Product) FixedPrice() money.Price { return p.price }
+
+var errNoKey = errors.New("the key is empty")
+
+// Resource returns what a purchase made by this request opens.
+func (p *Product) Resource(r *http.Request) (string, error) {
+	switch {
+	case !p.Config.PerPath:
+		return terms.WholePass, nil
+	case p.Config.Key == "":
+		return PathResource(r), nil
+	}
+	key := p.keyFor(r)
+	if key == "" {
+		return "", fmt.Errorf("pass %q: per_path %s: %w", p.Name, p.Config.Key, errNoKey)
+	}
+	return KeyResource(key), nil
+}
+
+// keyFor returns the key of a request. A key from a table is looked up by the canonical path; a key that is part of
+// the path itself, as in {dir}, is taken as it is.
+func (p *Product) keyFor(r *http.Request) (key string) {
+	path := r.URL.Path
+	if !IsRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") {
+		path = urlpath.Canonical(path)
+	}
+	atPath(r, path, func() { key = strings.TrimSpace(Replace(r, p.Config.Key)) })
+	return key
+}
+
+// pricierPath returns another spelling of a folder's path under which the product costs more, or costs anything at
+// all; empty if there is none. A price table may list either spelling, and a visitor must not choose the cheaper one.
+func (p *Product) pricierPath(r *http.Request) string {
+	if !p.perPath || !p.pricedByRequest() || IsRewritten(r) {
+		return ""
+	}
+	highest, err := p.PriceFor(r)
+	pricier, page := "", urlpath.Page(r.URL.Path)
+	for _, path := range []string{page, strings.TrimSuffix(page, "/") + "/"} {
+		atPath(r, path, func() {
+			price, priceErr := p.PriceFor(r)
+			if priceErr == nil && (err != nil || costsMore(price, highest)) {
+				highest, err, pricier = price, nil, path
+			}
+		})
+	}
+	return pricier
+}
+
+// costsMore orders prices. Different currencies are ordered by name, so that all spellings lead to the same price.
+func costsMore(price, other money.Price) bool {
+	if price.Currency != other.Currency {
+		return price.Currency < other.Currency
+	}
+	return price.Amount.Compare(other.Amount) > 0
+}
+
+// Opens reports whether a purchase of the resource opens what the request asks for. What was bought as a whole stays
+// whole, and what was bought by path stays that path's, whatever the product sells today.
+func (p *Product) Opens(resource string, r *http.Request) bool {
+	if resource == terms.WholePass || resource == PathResource(r) {
+		return true
+	}
+	own, err := p.Resource(r)
+	return err == nil && resource == own
+}
+
+// Same reports whether two products sell the same on the same terms.
+func (p *Product) Same(other *Product) bool {
+	if p.pricedByRequest() && p.Config.Price != other.Config.Price {
+		return false
+	}
+	a, b := p.Config, other.Config
+	return p.price.Equal(other.price) && p.Access == other.Access && a.PerPath == b.PerPath && a.Key == b.Key &&
+		a.Downloads == b.Downloads && a.Devices == b.Devices
+}
+
+// Quote is a product priced for one request.
+type Quote struct {
+	Product     *Product
+	Price       money.Price
+	Resource    string
+	Description string
+}
+
+// Quote prices the product for a request.
+func (p *Product) Quote(r *http.Request) (Quote, error) {
+	price, err := p.PriceFor(r)
+	if err != nil {
+		return Quote{}, err
+	}
+	resource, err := p.Resource(r)
+	if err != nil {
+		return Quote{}, err
+	}
+	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, nil
+}

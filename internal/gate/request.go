@@ -1,0 +1,107 @@
+package gate
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-axra/paywall/internal/urlpath"
+)
+
+func isWellFormed(query string) bool {
+	_, err := url.ParseQuery(query)
+	return err == nil
+}
+
+// OriginalURL is the address as the client sent it, before any rewrite.
+func OriginalURL(r *http.Request) *url.URL {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL
+	}
+	return r.URL
+}
+
+// IsRewritten reports whether the site has changed more of a path than its beginning.
+func IsRewritten(r *http.Request) bool { return !strings.HasSuffix(OriginalURL(r).Path, r.URL.Path) }
+
+// IsUnambiguous reports whether every reader of the request's address finds the same page. Only then a page can be
+// sold by itself.
+func IsUnambiguous(r *http.Request) bool {
+	original := OriginalURL(r)
+	if r.URL.Opaque != "" || original.Opaque != "" {
+		return false
+	}
+	found := append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...)
+	if found = append(found, urlpath.Suspicious(original)...); len(found) == 0 {
+		return true
+	}
+	forms, ok := urlpath.Obfuscations(found)
+	here, before := urlpath.Page(r.URL.Path), urlpath.Page(original.Path)
+	return ok && !slices.ContainsFunc(forms, func(form string) bool {
+		page := urlpath.Page(form)
+		return page != here && page != before
+	})
+}
+
+// atPath calls f while the request has another path: Caddy's placeholders read it where it stands.
+func atPath(r *http.Request, path string, f func()) {
+	if path == r.URL.Path {
+		f()
+		return
+	}
+	address := *r.URL
+	defer func() { *r.URL = address }()
+	r.URL.Path, r.URL.RawPath = path, ""
+	f()
+}
+
+// Replace fills in the placeholders of a text that are known for the request; the others become empty.
+func Replace(r *http.Request, text string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return text
+	}
+	return replacer.ReplaceAll(text, "")
+}
+
+// ServerOf is the server that a request came to; nil if Caddy did not prepare the request.
+func ServerOf(r *http.Request) *caddyhttp.Server {
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	return server
+}
+
+// SplitHostPort splits a Host header into a host name in lower case and a port, which may be empty.
+func SplitHostPort(hostport string) (host, port string) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = hostport, ""
+	}
+	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), "."), port
+}
+
+// HostOf returns the host name of an origin or of a Host header.
+func HostOf(address string) string {
+	if _, host, ok := strings.Cut(address, "://"); ok {
+		address, _ = SplitHostPort(host)
+	}
+	return address
+}
+
+// IsLoopback reports whether the host can only be this machine.
+func IsLoopback(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLoopback()
+}

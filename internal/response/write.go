@@ -1,0 +1,95 @@
+package response
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// NoStore keeps an answer out of all caches, and its address out of the Referer of other sites.
+func NoStore(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	AddVary(header, "Cookie")
+}
+
+// Redirect sends the browser to a path of the same site.
+func Redirect(w http.ResponseWriter, target string) {
+	NoStore(w.Header())
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// RedirectToCheckout sends the browser to a checkout. The address is a secret, and Caddy's access log writes the
+// response header after the handler has returned, so it is replaced by then.
+func RedirectToCheckout(w http.ResponseWriter, checkoutURL string) {
+	NoStore(w.Header())
+	w.Header().Set("Location", checkoutURL)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(http.StatusSeeOther)
+	_, _ = io.WriteString(w, "To the checkout.\n") // `encode` holds the header back until the first byte
+	if http.NewResponseController(w).Flush() != nil || isBuffered(w) {
+		return // a header that is not sent yet must keep its address
+	}
+	scheme, rest, _ := strings.Cut(checkoutURL, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	w.Header().Set("Location", scheme+"://"+host+"/")
+}
+
+// isBuffered reports whether a handler around the gate holds the answer back, as `intercept` does.
+func isBuffered(w http.ResponseWriter) bool {
+	for {
+		if recorder, ok := w.(interface{ Buffered() bool }); ok && recorder.Buffered() {
+			return true
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
+// JSON answers a program.
+func JSON(w http.ResponseWriter, r *http.Request, status int, contentType string, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("encoding: %w", err))
+	}
+	NoStore(w.Header())
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	Body(w, r, status, encoded)
+	return nil
+}
+
+// Body writes a whole body, or only its header for HEAD.
+func Body(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client may be gone
+	}
+}
+
+// ProblemType is the media type of problem details (RFC 9457).
+const ProblemType = "application/problem+json"
+
+// Problem answers a program with problem details (RFC 9457).
+func Problem(w http.ResponseWriter, r *http.Request, status int, detail string, retryAfter time.Duration) error {
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10))
+	}
+	return JSON(w, r, status, ProblemType, struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{"about:blank", http.StatusText(status), status, detail})
+}
