@@ -23,7 +23,7 @@ var fieldPaths = []Field{
 	{"metadata", []string{"data.metadata"}},
 }
 
-// Bounds of what is listed.
+// Bounds of the lists.
 const (
 	maxOthers    = 60
 	maxDepth     = 4

@@ -109,7 +109,7 @@ func Decode(body []byte) (Event, error) {
 }
 
 func (e *Event) readData(raw json.RawMessage) error {
-	data, err := split(raw,
+	data, err := readObject(raw,
 		"amount", "currency", "paymentId", "id", "transactionId", "businessPaymentId", "sessionId", "metadata")
 	if err != nil {
 		return err
@@ -151,19 +151,16 @@ func (e *Event) readMetadata(raw json.RawMessage) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
-	values, err := split(raw, "*")
+	values, err := readObject(raw, "*")
 	if err != nil {
 		return err
 	}
 	e.HasMetadata = true
 	e.Metadata = make(map[string]string, len(values))
 	for name, value := range values {
-		if value[0] == '"' {
-			if e.Metadata[name], err = unquote(value); err != nil {
-				return err
-			}
-		} else if string(value) == "null" {
-			e.Metadata[name] = ""
+		var text string // null leaves it empty
+		if json.Unmarshal(value, &text) == nil {
+			e.Metadata[name] = text
 		}
 	}
 	return nil

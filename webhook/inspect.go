@@ -29,25 +29,18 @@ type Fit struct {
 	Body            string `json:"body,omitempty"` // how the body differs from the captured one
 }
 
-// Options are the lines of a `signature` block that make a Verifier check the fit, without the defaults.
-func (f Fit) Options() map[string]string {
-	options := make(map[string]string)
-	defaults, err := Verifier{Scheme: f.Scheme}.Prepare()
-	if err != nil || !f.Known {
-		return options
-	}
-	for name, value := range map[string][2]string{
-		"header":           {f.Header, defaults.Header},
-		"scheme":           {f.Scheme, Schemes[0]},
-		"timestamp_header": {f.TimestampHeader, defaults.TimestampHeader},
-		"id_header":        {f.IDHeader, defaults.IDHeader},
-		"secret_encoding":  {f.SecretEncoding, ""},
+// Options are the lines of a `signature` block that make a Verifier check the fit.
+func (f Fit) Options() []string {
+	lines := []string{"header " + f.Header, "scheme " + f.Scheme}
+	for name, value := range map[string]string{
+		"timestamp_header": f.TimestampHeader, "id_header": f.IDHeader, "secret_encoding": f.SecretEncoding,
 	} {
-		if value[0] != "" && !strings.EqualFold(value[0], value[1]) {
-			options[name] = value[0]
+		if value != "" {
+			lines = append(lines, name+" "+value)
 		}
 	}
-	return options
+	slices.Sort(lines)
+	return lines
 }
 
 // Looked lists the headers of a request that could take part in a signature.
@@ -84,8 +77,8 @@ func lookAt(header http.Header) Looked {
 	return looked
 }
 
-// Inspect tries every scheme with every header that could fit, every reading of the body and every secret. Fits that
-// a Verifier can check come first, those with the fewest options before others.
+// Inspect tries every scheme with every header that could fit, every reading of the body and every secret. A fit that
+// a Verifier can check comes first, if there is one.
 func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
 	looked := lookAt(request.Header)
 	for _, body := range request.Bodies() {
@@ -97,19 +90,13 @@ func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
 			}
 		}
 		if len(fits) > 0 {
-			slices.SortStableFunc(fits, func(a, b Fit) int { return cmp.Compare(a.distance(), b.distance()) })
+			if first := slices.IndexFunc(fits, func(f Fit) bool { return f.Known }); first > 0 {
+				fits[0], fits[first] = fits[first], fits[0]
+			}
 			return fits, looked
 		}
 	}
 	return plainSecrets(request.Header, secrets), looked
-}
-
-// distance is how far a fit is from the defaults.
-func (f Fit) distance() int {
-	if !f.Known {
-		return 100
-	}
-	return len(f.Options())
 }
 
 func (l Looked) verifiers() []Verifier {
@@ -144,7 +131,7 @@ func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bo
 			algorithm := algorithmOf(header.Get(v.Header), prepared.Secrets, message)
 			if known || algorithm != "" {
 				return Fit{
-					Known: known, Algorithm: algorithm, Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
+					Known: known, Algorithm: cmp.Or(algorithm, "HMAC-SHA256"), Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
 					IDHeader: v.IDHeader, SecretEncoding: encoding, Secret: i + 1,
 				}, true
 			}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -19,87 +20,21 @@ func readObject(raw []byte, watched ...string) (map[string]json.RawMessage, erro
 	if !json.Valid(raw) {
 		return nil, fmt.Errorf("%w: not one JSON value", ErrMalformed)
 	}
-	return split(raw, watched...)
-}
-
-// split is readObject for bytes that are known to be one JSON value. It reads them once,
-// where a json.Decoder reads each value twice and allocates for each token.
-func split(raw []byte, watched ...string) (map[string]json.RawMessage, error) {
-	at := skipSpace(raw, 0)
-	if raw[at] != '{' {
+	decoder := json.NewDecoder(bytes.NewReader(raw)) // which cannot fail from here on
+	if open, _ := decoder.Token(); open != json.Delim('{') {
 		return nil, fmt.Errorf("%w: not a JSON object", ErrMalformed)
 	}
 	object := make(map[string]json.RawMessage)
-	for at = skipSpace(raw, at+1); raw[at] != '}'; {
-		end := endOfString(raw, at)
-		name, err := unquote(raw[at:end])
-		if err != nil {
+	for decoder.More() {
+		var value json.RawMessage
+		token, _ := decoder.Token()
+		name, _ := token.(string)
+		if err := errors.Join(ambiguous(object, name, watched), decoder.Decode(&value)); err != nil {
 			return nil, err
 		}
-		at = skipSpace(raw, skipSpace(raw, end)+len(":"))
-		end = endOfValue(raw, at)
-		if err := ambiguous(object, name, watched); err != nil {
-			return nil, err
-		}
-		object[name] = raw[at:end]
-		if at = skipSpace(raw, end); raw[at] == ',' {
-			at = skipSpace(raw, at+1)
-		}
+		object[name] = value
 	}
 	return object, nil
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
-
-func skipSpace(raw []byte, at int) int {
-	for isSpace(raw[at]) {
-		at++
-	}
-	return at
-}
-
-// endOfString returns the index after the string that begins at an index.
-func endOfString(raw []byte, at int) int {
-	for at++; raw[at] != '"'; at++ {
-		if raw[at] == '\\' {
-			at++
-		}
-	}
-	return at + 1
-}
-
-// endOfValue returns the index after the value that begins at an index of an object.
-func endOfValue(raw []byte, at int) int {
-	for depth := 0; ; at++ {
-		switch c := raw[at]; {
-		case c == '"':
-			at = endOfString(raw, at) - 1
-		case c == '{' || c == '[':
-			depth++
-			continue
-		case depth > 0 && (c == '}' || c == ']'):
-			depth--
-		case depth == 0: // a number, true, false or null
-			for next := raw[at+1]; next != ',' && next != '}' && !isSpace(next); next = raw[at+1] {
-				at++
-			}
-		}
-		if depth == 0 {
-			return at + 1
-		}
-	}
-}
-
-// unquote decodes a string of valid JSON.
-func unquote(quoted []byte) (string, error) {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
-	}
-	var text string
-	if err := json.Unmarshal(quoted, &text); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return text, nil
 }
 
 func ambiguous(object map[string]json.RawMessage, name string, watched []string) error {
@@ -122,12 +57,10 @@ func readString(object map[string]json.RawMessage, name string, into *string) er
 	if !ok || string(raw) == "null" {
 		return nil
 	}
-	if raw[0] != '"' {
+	if json.Unmarshal(raw, into) != nil {
 		return fmt.Errorf("%w: %q is not a string", ErrMalformed, name)
 	}
-	text, err := unquote(raw)
-	*into = text
-	return err
+	return nil
 }
 
 // readNumber returns the digits of a number, or of a string that holds one: Axra

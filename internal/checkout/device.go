@@ -133,14 +133,14 @@ func (v *Visit) askDevice() error {
 		kind = page.Gift
 	}
 	return v.showPage(page.View{
-		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
+		Kind: kind, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
 		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormID(v.flow.now())),
 	})
 }
 
 func (v *Visit) devicesFull(purchase ledger.Holding) page.View {
 	v.flow.services.Metrics.CountLimit(LimitDevices)
-	return page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}
+	return page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}}
 }
 
 func (v *Visit) addDevice(purchaseID, deviceID string) error {

@@ -70,8 +70,11 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 	}
 	view := page.View{
 		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: ledger.Reference(details.ID),
-		Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(), Price: pricesPaid(details.Payments),
-		Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
+		Price: pricesPaid(details.Payments),
+		Purchase: page.Purchase{
+			Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(),
+			Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
+		},
 	}
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}

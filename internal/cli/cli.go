@@ -19,8 +19,7 @@ import (
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
-	// WebhookSecrets returns those of a configuration, and a verifier as it configures one.
-	// Without a configuration there are none.
+	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 

@@ -133,8 +133,8 @@ func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
 		failed string   // the error; "" if something fits
 	}{
 		"the default": {plugin, "X-Axra-Signature: " + hmacOf("PLANTED", body), nil,
-			[]string{"It fits: scheme body, HMAC-SHA256, header X-Axra-Signature, webhook secret 2.", "That is the default", "The event is payment.refunded"}, ""},
-		"another header": {plugin, "X-Sig: " + hmacOf("old", body), nil, []string{"\t\tsignature {\n\t\t\theader X-Sig\n\t\t}", "webhook secret 1."}, ""},
+			[]string{"It fits: scheme body, HMAC-SHA256, header X-Axra-Signature, webhook secret 2.", "\t\tsignature {\n\t\t\theader X-Axra-Signature\n\t\t\tscheme body\n\t\t}", "The event is payment.refunded"}, ""},
+		"another header": {plugin, "X-Sig: " + hmacOf("old", body), nil, []string{"\t\tsignature {\n\t\t\theader X-Sig\n\t\t\tscheme body\n\t\t}", "webhook secret 1."}, ""},
 		"the secret of a file": {withSecrets(errors.New("wrong")), "X-Sig: " + hmacOf("of-file", body), []string{"--secret-file", ofFile},
 			[]string{"header X-Sig, webhook secret 1."}, ""},
 		"another secret": {plugin, "X-Axra-Signature: " + hmacOf("other", body), nil,
@@ -172,7 +172,7 @@ func TestInspectReportsToPrograms(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal([]byte(out), &report)); err != nil {
 		t.Fatal(err)
 	}
-	if !report.Verifiable || !report.Configured || report.Signature["header"] != "X-Sig" || !strings.Contains(report.Fits[0].Body, "line break") || report.EventError == "" {
+	if !report.Verifiable || !report.Configured || report.Fits[0].Header != "X-Sig" || !strings.Contains(report.Fits[0].Body, "line break") || report.EventError == "" {
 		t.Errorf("%s", out)
 	}
 	out, _, err = execute(t, plugin, "webhook", "inspect", file)

@@ -30,7 +30,7 @@ Prints the last webhook that the running Caddy refused for its signature, as HTT
 sends it. A request that could be signed is preferred; with --json, the last one of
 each kind is printed. Headers with credentials are masked.
 
-Caddy keeps them only where it is told to:
+Caddy keeps them only with this option:
 
 	axra_webhook /webhooks/axra {
 		keep_refused
@@ -83,7 +83,7 @@ body alone. The signature must verify. With --trust an event without one is acce
 too, such as a body copied from Axra's dashboard: you answer for it. An event that is
 known already changes nothing.
 
-The exit code is 1 if nobody gets or loses access although the event should change that.`,
+The exit code is 1 if the event should give or close access but changes nothing.`,
 		Args: cobra.ExactArgs(1),
 	}
 	trust := cmd.Flags().Bool("trust", false, "Accept it without a valid signature")
@@ -102,7 +102,7 @@ The exit code is 1 if nobody gets or loses access although the event should chan
 		}
 		err = printAnswer(cmd, replayed, printReplayed)
 		if err == nil && outcomes[replayed.Outcome].idle {
-			err = errors.New("nobody gets or loses access by that")
+			err = errors.New("it changed nothing: nobody gets or loses access")
 		}
 		return err
 	}
@@ -134,7 +134,7 @@ var outcomes = map[string]struct {
 	"disputed":      {"the dispute is recorded and closes the purchase until it is decided", false},
 	"dispute_won":   {"the end of the dispute is recorded and opens the purchase again", false},
 	"dispute_lost":  {"the end of the dispute is recorded and closes the purchase", false},
-	"noted":         {"such an event is not recorded; a visitor who waits is told", false},
+	"noted":         {"such an event is not recorded; a waiting visitor is informed", false},
 	"foreign": {"it lacks the metadata of this installation (" + terms.MetadataPrefix + "…), so nothing was changed: " +
 		"use the event as Axra sent it, with data.metadata, or give access with `caddy axra give`", true},
 	"unknown":   {"Axra documents no such event, so nothing was changed: compare its name with the one in Axra's dashboard", true},

@@ -3,8 +3,6 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/caddy-axra/paywall/webhook"
@@ -14,12 +12,11 @@ import (
 type webhookReport struct {
 	webhook.Looked
 
-	Verifiable bool              `json:"verifiable"`           // a signature block can be written for it
-	Configured bool              `json:"configured"`           // the present one does
-	Signature  map[string]string `json:"signature,omitempty"`  // that block, without the defaults
-	Fits       []webhook.Fit     `json:"fits"`                 // the first is that of the block
-	Event      eventReport       `json:"event"`                // by the names of its fields
-	EventError string            `json:"event_error,omitzero"` // why the body is not an event
+	Verifiable bool          `json:"verifiable"` // a Verifier can check the first of the fits
+	Configured bool          `json:"configured"` // the configured one does
+	Fits       []webhook.Fit `json:"fits"`
+	Event      eventReport   `json:"event"`
+	EventError string        `json:"event_error,omitzero"` // why the body is not an event
 }
 
 type eventReport struct {
@@ -34,9 +31,7 @@ type eventReport struct {
 func inspect(request webhook.Captured, secrets [][]byte, configured *webhook.Verifier) webhookReport {
 	var report webhookReport
 	report.Fits, report.Looked = webhook.Inspect(request, secrets)
-	if len(report.Fits) > 0 {
-		report.Verifiable, report.Signature = report.Fits[0].Known, report.Fits[0].Options()
-	}
+	report.Verifiable = len(report.Fits) > 0 && report.Fits[0].Known
 	for _, body := range request.Bodies() {
 		report.Configured = report.Configured || configured != nil && configured.Verify(request.Header, body.Bytes) == nil
 	}
@@ -61,7 +56,9 @@ func printWebhookReport(p printer, r webhookReport) {
 	case r.Configured:
 		p.line("The configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
 	case r.Verifiable:
-		printSignatureBlock(p, r.Signature)
+		p.line("Write into the Caddyfile, in place of any other `signature`:")
+		lines := strings.Join(r.Fits[0].Options(), "\n\t\t\t") // header names and schemes only
+		fmt.Fprintf(p.out, "\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n", lines)
 	case len(r.Fits) > 0:
 		p.line("This version cannot verify that. See in Axra's settings whether webhooks can be signed in another way, and please report it.")
 	default:
@@ -93,19 +90,6 @@ func printFit(p printer, fit webhook.Fit) {
 		}
 	}
 	p.line("%s, webhook secret %d.", line, fit.Secret)
-}
-
-func printSignatureBlock(p printer, options map[string]string) {
-	if len(options) == 0 {
-		p.line("That is the default: leave `signature` out of the global option axra.")
-		return
-	}
-	p.line("Write into the Caddyfile, in place of any other `signature`:")
-	block := "\n{\n\taxra {\n\t\tsignature {\n"
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		block += "\t\t\t" + name + " " + options[name] + "\n"
-	}
-	fmt.Fprint(p.out, block+"\t\t}\n\t}\n}\n") // header names and schemes only
 }
 
 // printCauses lists what was tried, and what may be wrong.
