@@ -1,0 +1,63 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// BaseURL parses an absolute address to which others are appended.
+func BaseURL(raw string, withPath bool) (*url.URL, error) {
+	parsed, err := url.Parse(raw)
+	switch {
+	case err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http":
+		return nil, errors.New("not an absolute address: write it as https://example.com")
+	case parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "":
+		return nil, errors.New("must not hold a user, a query or a fragment")
+	case !withPath && parsed.Path != "" && parsed.Path != "/":
+		return nil, errors.New("must not hold a path")
+	case parsed.Scheme == "http" && !IsLoopback(parsed.Hostname()):
+		return nil, errors.New("plain http is accepted for localhost only: use https")
+	}
+	return parsed, nil
+}
+
+// SiteURL resolves the origin that site_url names; empty: none is configured.
+func SiteURL(configured string) (string, error) {
+	if configured == "" {
+		return "", nil
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+	if err != nil || resolved == "" {
+		return "", fmt.Errorf("axra: site_url %s is empty: set that variable or file before starting Caddy", configured)
+	}
+	parsed, err := BaseURL(resolved, false)
+	if err != nil {
+		return "", fmt.Errorf("axra: site_url %q: %w", resolved, err)
+	}
+	return strings.ToLower(parsed.Scheme + "://" + parsed.Host), nil
+}
+
+// IsLoopback reports whether the host can only be this machine.
+func IsLoopback(host string) bool {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && addr.IsLoopback()
+}
+
+// SplitHostPort splits a Host header, whose port may be absent. The host is in lower case, without a dot at its end.
+func SplitHostPort(hostport string) (host, port string) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host, port = hostport, ""
+	}
+	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), "."), port
+}
