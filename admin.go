@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
@@ -58,12 +59,13 @@ func runningApp() (*App, error) {
 // operations are what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.ledger, Database: a.ledger, Keys: adminKeys{a}, Gates: adminGates{a}, Webhooks: adminWebhooks{a},
-		Maintenance: &a.store.maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: now,
-		Reload: func(ctx context.Context) error {
-			return errors.Join(a.keyring.Refresh(ctx, keyStore{a.ledger}), a.access.Poll(ctx))
-		},
+		Ledger: a.shared.node.Ledger, Database: a.shared.node.Ledger, Keys: a.operatorKeys(), Gates: adminGates{a}, Webhooks: adminWebhooks{a},
+		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}
+}
+
+func (a *App) operatorKeys() node.OperatorKeys {
+	return node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}
 }
 
 // adminWebhooks replays webhooks for operators.
@@ -71,16 +73,17 @@ type adminWebhooks struct{ app *App }
 
 // Verify checks a signature.
 func (o adminWebhooks) Verify(header http.Header, body []byte) error {
-	return o.app.verifier.Verify(header, body)
+	return o.app.settings.verifier.Verify(header, body)
 }
 
 // Record takes a verified event.
 func (o adminWebhooks) Record(ctx context.Context, event webhook.Event) (outcome string, err error) {
-	return o.app.take(ctx, event)
+	recorded, err := o.app.recorder.Record(ctx, event)
+	return string(recorded), err
 }
 
 // Rejected returns the webhooks that were kept.
-func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.store.rejected.All() }
+func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.shared.rejected.All() }
 
 // adminGates tells operators what is sold where, and signs links for them.
 type adminGates struct{ app *App }
@@ -186,6 +189,6 @@ func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 var (
 	_ caddy.AdminRouter = (*adminAPI)(nil)
 	_ admin.Gates       = adminGates{}
-	_ admin.Keys        = adminKeys{}
+	_ admin.Keys        = node.OperatorKeys{}
 	_ admin.Webhooks    = adminWebhooks{}
 )

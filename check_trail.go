@@ -111,7 +111,7 @@ func (t *trail) meet(handler caddyhttp.MiddlewareHandler) bool {
 	case *Handler:
 		return t.meetGate(h)
 	case *Webhook:
-		if match, err := h.matcher.sets.AnyMatchWithError(t.request); err == nil && !match {
+		if match, err := h.matchers.AnyMatchWithError(t.request); err == nil && !match {
 			return false
 		}
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
@@ -268,8 +268,8 @@ func collectSpotsOf(server *caddyhttp.Server, route *caddyhttp.Route, chain []*c
 ) {
 	chain = append(slices.Clip(chain), route)
 	for _, handler := range route.Handlers {
-		if webhook, ok := handler.(*Webhook); ok && len(webhook.matcher.sets) > 0 {
-			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matcher.sets})) // as good as one around it
+		if webhook, ok := handler.(*Webhook); ok && len(webhook.matchers) > 0 {
+			visit(handler, append(slices.Clip(chain), &caddyhttp.Route{MatcherSets: webhook.matchers})) // as good as one around it
 			continue
 		}
 		visit(handler, chain)
