@@ -68,13 +68,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //		limit_per_client  <events> <duration>
 //		limit_total       <events> <duration>
 //		pass <name> {
-//			price       <amount> <currency>
-//			description <text>
-//			access      <duration>|forever
-//			per_path    [<key>]
-//			downloads   <number>
-//			devices     <number>
-//			retired
+//			price, description, access, per_path, downloads, devices, retired, as in axra_paywall
 //		}
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

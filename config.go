@@ -7,7 +7,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -98,36 +97,4 @@ func (r *Rate) or(byDefault session.Rate, name string) (session.Rate, error) {
 		return byDefault, fmt.Errorf("limit %s must allow at least one session within a time greater than zero", name)
 	}
 	return session.Rate{Events: r.Events, Per: time.Duration(r.Per)}, nil
-}
-
-// secrets are resolved once and kept out of every exported field.
-type secrets struct {
-	key, secret string
-	webhook     [][]byte
-}
-
-func (a *App) resolveSecrets() (s secrets, err error) {
-	if s.key, err = settings.Secret("api_key", a.APIKey); err != nil {
-		return s, err
-	}
-	if s.secret, err = settings.Secret("api_secret", a.APISecret); err != nil {
-		return s, err
-	}
-	if s.secret != "" && s.key == "" {
-		return s, errors.New("axra: api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`")
-	}
-	for _, value := range a.WebhookSecrets {
-		resolved, err := settings.Secret("webhook_secret", value)
-		if err != nil {
-			return s, err
-		}
-		if resolved == "" {
-			return s, errors.New("axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value")
-		}
-		s.webhook = append(s.webhook, []byte(resolved))
-	}
-	if len(s.webhook) == 0 && s.secret != "" {
-		s.webhook = [][]byte{[]byte(s.secret)}
-	}
-	return s, nil
 }

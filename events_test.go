@@ -258,7 +258,7 @@ func TestEventsThatWaitAreBounded(t *testing.T) {
 		}
 	}
 	close(hang)
-	w.wantNoAnnouncer()
+	w.wantNoEventGoroutine()
 	if n := len(w.told(1)); n != 1 {
 		t.Errorf("%d events are told of after the end", n)
 	}
@@ -282,21 +282,21 @@ func TestTheEndOfAConfigurationLosesNoEvent(t *testing.T) {
 	if n := len(w.told(3)); n != 3 {
 		t.Errorf("%d events", n)
 	}
-	w.wantNoAnnouncer()
+	w.wantNoEventGoroutine()
 	w.load(w.config) // and the next configuration tells, too
 	_, completed := w.visitor().started("/premium/article.html")
 	w.sure(completed)
 	w.told(4)
 }
 
-// wantNoAnnouncer waits for the goroutine that emits events to end.
-func (w *world) wantNoAnnouncer() {
+// wantNoEventGoroutine waits for the goroutine that emits events to end.
+func (w *world) wantNoEventGoroutine() {
 	w.t.Helper()
 	var stacks string
 	for range 500 {
 		all := make([]byte, 1<<20)
 		stacks = string(all[:runtime.Stack(all, true)])
-		if !strings.Contains(stacks, "paywall.(*announcer)") {
+		if !strings.Contains(stacks, "events.(*Queue)") {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/option"
@@ -34,8 +33,7 @@ func UseRealClock() {
 // HangingApp is an app that was started, whose event handlers and storage hang.
 func HangingApp() *App {
 	return &App{
-		background: background{stop: func() {}, stopped: make(chan struct{})},
-		events:     &eventQueue{logger: zap.NewNop(), done: make(chan struct{})},
+		background: background{stop: func() {}, stopped: make(chan struct{}), flush: func() { time.Sleep(2 * time.Second) }},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/events"
 	"github.com/caddy-axra/paywall/internal/loglimit"
 	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/payments"
@@ -106,7 +107,7 @@ type App struct {
 	settings   resolved
 	shared     shared
 	gates      gateList
-	events     *eventQueue
+	events     *events.Queue
 	recorder   *payments.Recorder
 	background background
 
@@ -140,6 +141,7 @@ type shared struct {
 type background struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
+	flush   func() // of events
 }
 
 // Defaults of the app.
@@ -158,7 +160,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionPasses(); err != nil {
 		return fmt.Errorf("axra: %w", err)
 	}
-	secrets, err := a.resolveSecrets()
+	secrets, err := settings.ResolveSecrets(a.APIKey, a.APISecret, a.WebhookSecrets)
 	if err != nil {
 		return err
 	}
@@ -168,7 +170,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionVerifier(secrets); err != nil {
 		return err
 	}
-	if a.events, err = newEventQueue(ctx, a.limit); err != nil {
+	if a.events, err = events.New(ctx, a.limit); err != nil {
 		return fmt.Errorf("axra: %w", err)
 	}
 	if err := a.provisionShared(secrets); err != nil {
@@ -179,7 +181,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.recorder = &payments.Recorder{
 		Ledger: a.shared.node.Ledger, Installation: a.shared.node.Installation, Progress: a.shared.progress,
-		Metrics: a.shared.metrics, Publish: a.events.publish, Keep: time.Duration(a.Keep), Now: a.now, Logger: a.logger,
+		Metrics: a.shared.metrics, Publish: a.events.Publish, Keep: time.Duration(a.Keep), Now: a.now, Logger: a.logger,
 	}
 	a.provisionUnmoved()
 	return nil
@@ -224,17 +226,17 @@ func (a *App) provisionPasses() error {
 	return nil
 }
 
-func (a *App) provisionVerifier(s secrets) error {
+func (a *App) provisionVerifier(s settings.Secrets) error {
 	var err error
-	if a.settings.verifier, err = a.Signature.verifier(s.webhook); err != nil {
+	if a.settings.verifier, err = a.Signature.verifier(s.Webhook); err != nil {
 		return fmt.Errorf("axra: signature: %w", err)
 	}
-	a.settings.credentials = append([][]byte{[]byte(s.key), []byte(s.secret)}, s.webhook...)
+	a.settings.credentials = append([][]byte{[]byte(s.Key), []byte(s.Secret)}, s.Webhook...)
 	return nil
 }
 
 // provisionShared acquires what outlives a reload. It opens no database.
-func (a *App) provisionShared(s secrets) error {
+func (a *App) provisionShared(s settings.Secrets) error {
 	perClient, total, err := a.Limits.rates()
 	if err != nil {
 		return fmt.Errorf("axra: %w", err)
@@ -255,19 +257,19 @@ func (a *App) provisionShared(s secrets) error {
 	a.shared.claims = acquireValue(a, "claims", func() *session.Limiter {
 		return a.newLimiter(session.DefaultPerClient, session.DefaultTotal, limitClaims)
 	}, location)
-	if s.key == "" {
+	if s.Key == "" {
 		return nil // this process only receives webhooks
 	}
-	endpoint, hosts, err := settings.Endpoint(a.Endpoint, s.key, s.secret, a.CheckoutHosts)
+	endpoint, hosts, err := settings.Endpoint(a.Endpoint, s.Key, s.Secret, a.CheckoutHosts)
 	if err != nil {
 		return err
 	}
 	a.settings.endpoint, a.settings.formTargets = endpoint, hosts.Sources()
 	a.shared.client = acquire(a, "client", func() *axraClient {
 		return newAxraClient(session.ClientConfig{
-			Endpoint: endpoint, Key: s.key, Secret: s.secret, CheckoutHosts: hosts, Now: a.now, OnCall: metrics.CountCall,
+			Endpoint: endpoint, Key: s.Key, Secret: s.Secret, CheckoutHosts: hosts, Now: a.now, OnCall: metrics.CountCall,
 		})
-	}, endpoint, s.key, s.secret, hosts)
+	}, endpoint, s.Key, s.Secret, hosts)
 	return nil
 }
 
@@ -309,7 +311,7 @@ func (a *App) Start() error {
 	}
 	a.shared.node.Start(a.logger)
 	ctx, cancel := context.WithCancel(a.ctx)
-	a.background = background{stop: cancel, stopped: make(chan struct{})}
+	a.background = background{stop: cancel, stopped: make(chan struct{}), flush: a.events.Flush}
 	go func() {
 		defer close(a.background.stopped)
 		var work sync.WaitGroup
@@ -331,7 +333,7 @@ func (a *App) Stop() error {
 	}
 	a.background.stop()
 	var waits sync.WaitGroup // both at once, since each may reach its timeout
-	waits.Go(a.events.flush)
+	waits.Go(a.background.flush)
 	waits.Go(func() {
 		select {
 		case <-a.background.stopped:

@@ -156,3 +156,13 @@ func keyMode(key, prefix string) string {
 const openTimeout = 5 * time.Second
 
 func (a *App) keysReady(ctx context.Context) bool { return a.shared.node.KeysReady(ctx) }
+
+type secrets struct {
+	key, secret string
+	webhook     [][]byte
+}
+
+func (a *App) resolveSecrets() (secrets, error) {
+	s, err := settings.ResolveSecrets(a.APIKey, a.APISecret, a.WebhookSecrets)
+	return secrets{s.Key, s.Secret, s.Webhook}, err
+}

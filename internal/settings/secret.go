@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -36,4 +37,37 @@ func CheckPlaceholder(name, value string) error {
 	}
 	return fmt.Errorf("%s must be a placeholder, so that the secret stays out of the configuration: "+
 		"write {env.NAME} or {file./path} (not {$NAME}, which Caddy expands into the configuration)", name)
+}
+
+// Secrets are those of an Axra business.
+type Secrets struct {
+	Key, Secret string   // of the API
+	Webhook     [][]byte // which may sign webhooks
+}
+
+// ResolveSecrets resolves the placeholders of all secrets. Without secrets for webhooks the API secret may sign them.
+func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error) {
+	if s.Key, err = Secret("api_key", key); err != nil {
+		return s, err
+	}
+	if s.Secret, err = Secret("api_secret", secret); err != nil {
+		return s, err
+	}
+	if s.Secret != "" && s.Key == "" {
+		return s, errors.New("axra: api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`")
+	}
+	for _, webhook := range webhooks {
+		resolved, err := Secret("webhook_secret", webhook)
+		if err != nil {
+			return s, err
+		}
+		if resolved == "" {
+			return s, errors.New("axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value")
+		}
+		s.Webhook = append(s.Webhook, []byte(resolved))
+	}
+	if len(s.Webhook) == 0 && s.Secret != "" {
+		s.Webhook = [][]byte{[]byte(s.Secret)}
+	}
+	return s, nil
 }

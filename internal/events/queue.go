@@ -1,4 +1,5 @@
-package paywall
+// Package events hands events to Caddy's events app.
+package events
 
 import (
 	"context"
@@ -14,14 +15,14 @@ import (
 )
 
 const (
-	maxQueuedEvents = 256
-	flushTimeout    = 2 * time.Second // a handler that hangs must not hold up a reload for longer
+	maxQueued    = 256
+	flushTimeout = 2 * time.Second // a handler that hangs must not hold up a reload for longer
 )
 
-// eventQueue emits events in their order, apart from the requests that cause them: Caddy runs event handlers
+// Queue emits events in their order, apart from the requests that cause them: Caddy runs event handlers
 // synchronously, and one that hangs or panics must not keep a webhook from its answer. Its goroutine runs only while
 // there are events.
-type eventQueue struct {
+type Queue struct {
 	app    *caddyevents.App
 	ctx    caddy.Context
 	logger *zap.Logger
@@ -29,17 +30,17 @@ type eventQueue struct {
 
 	mu        sync.Mutex
 	isStarted bool // all apps have started; before, handlers may not be subscribed
-	queued    []queuedEvent
+	queued    []event
 	done      chan struct{} // closed when the goroutine ends; nil if there is none
 }
 
-type queuedEvent struct {
+type event struct {
 	name string
 	data map[string]any
 }
 
-// newEventQueue loads the events app, which Caddy's TLS app loads in any case.
-func newEventQueue(ctx caddy.Context, limit *loglimit.Limiter) (*eventQueue, error) {
+// New loads the events app, which Caddy's TLS app loads in any case.
+func New(ctx caddy.Context, limit *loglimit.Limiter) (*Queue, error) {
 	module, err := ctx.App("events")
 	if err != nil {
 		return nil, err
@@ -48,13 +49,13 @@ func newEventQueue(ctx caddy.Context, limit *loglimit.Limiter) (*eventQueue, err
 	if !ok {
 		return nil, fmt.Errorf("app events is a %T", module)
 	}
-	q := &eventQueue{app: app, ctx: ctx, logger: ctx.Logger(), limit: limit}
+	q := &Queue{app: app, ctx: ctx, logger: ctx.Logger(), limit: limit}
 	q.ctx.Context = context.WithoutCancel(ctx.Context) // events of the last webhook are emitted after a reload
 	return q, app.On("started", q)
 }
 
 // Handle is called by Caddy once all apps have started, and so all handlers are subscribed.
-func (q *eventQueue) Handle(context.Context, caddy.Event) error {
+func (q *Queue) Handle(context.Context, caddy.Event) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.start()
@@ -62,7 +63,7 @@ func (q *eventQueue) Handle(context.Context, caddy.Event) error {
 }
 
 // start emits what is queued. The caller holds the lock.
-func (q *eventQueue) start() {
+func (q *Queue) start() {
 	q.isStarted = true
 	if q.done == nil && len(q.queued) > 0 {
 		q.done = make(chan struct{})
@@ -70,53 +71,53 @@ func (q *eventQueue) start() {
 	}
 }
 
-// publish queues an event and returns at once.
-func (q *eventQueue) publish(name string, data map[string]any) {
+// Publish queues an event and returns at once.
+func (q *Queue) Publish(name string, data map[string]any) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.isStarted && !q.app.ShouldEmit(name) {
 		return // no handler is subscribed, as on most sites
 	}
-	if len(q.queued) >= maxQueuedEvents {
+	if len(q.queued) >= maxQueued {
 		q.limit.Error(q.logger, "event handlers are too slow; events are dropped")
 		return
 	}
-	q.queued = append(q.queued, queuedEvent{name, data})
+	q.queued = append(q.queued, event{name, data})
 	if q.isStarted {
 		q.start()
 	}
 }
 
-func (q *eventQueue) run() {
-	for event, ok := q.next(); ok; event, ok = q.next() {
-		q.emit(event)
+func (q *Queue) run() {
+	for e, ok := q.next(); ok; e, ok = q.next() {
+		q.emit(e)
 	}
 }
 
-func (q *eventQueue) next() (event queuedEvent, ok bool) {
+func (q *Queue) next() (first event, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.queued) == 0 {
 		close(q.done)
 		q.done = nil
-		return queuedEvent{}, false
+		return event{}, false
 	}
-	event = q.queued[0]
+	first = q.queued[0]
 	q.queued = q.queued[1:]
-	return event, true
+	return first, true
 }
 
-func (q *eventQueue) emit(event queuedEvent) {
+func (q *Queue) emit(e event) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.logger.Error("an event handler panicked", zap.String("event", event.name), zap.Any("panic", p))
+			q.logger.Error("an event handler panicked", zap.String("event", e.name), zap.Any("panic", p))
 		}
 	}()
-	q.app.Emit(q.ctx, event.name, event.data)
+	q.app.Emit(q.ctx, e.name, e.data)
 }
 
-// flush waits until all queued events are emitted, for flushTimeout at most.
-func (q *eventQueue) flush() {
+// Flush waits until all queued events are emitted, for flushTimeout at most.
+func (q *Queue) Flush() {
 	q.mu.Lock()
 	q.start()
 	done := q.done
@@ -135,4 +136,4 @@ func (q *eventQueue) flush() {
 }
 
 // Interface guards
-var _ caddyevents.Handler = (*eventQueue)(nil)
+var _ caddyevents.Handler = (*Queue)(nil)
