@@ -2,6 +2,7 @@ package payments_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestW8W9EveryEventHasAnOutcome(t *testing.T) {
 		"every id":                  {event(completed, changes{"id": "lcoll_1", "businessPaymentId": "bp_1"}), payments.Paid, "payment cs_1 [bpay_1 lcoll_1 bp_1] map[order:7]"},
 		"unknown event":             {event("payout.paid", nil), payments.Unknown, ""},
 		"metadata missing":          {event(completed, changes{"metadata": nil}), payments.Foreign, ""},
+		"metadata null":             {event(completed, changes{"metadata": json.RawMessage("null")}), payments.Foreign, ""},
 		"metadata a string":         {event(completed, changes{"metadata": "x"}), payments.Foreign, ""},
 		"metadata a list":           {event(completed, changes{"metadata": []int{1}}), payments.Foreign, ""},
 		"another program's":         {event(completed, changes{"metadata": changes{"sessionId": "cs_1", "order": "7"}}), payments.Foreign, ""},
