@@ -353,7 +353,6 @@ var mutants = []mutant{
 
 	{"postgres: a password stands in the configuration", "internal/settings/database.go", `strings.Contains(url, "{") || ledger.MayHoldPassword(url) }`, `strings.Contains(url, "{") }`, "./internal/settings", "TestDatabases"},
 	{"postgres: a part of a password is taken for a database", "ledger/postgres_url.go", `return strings.Count(before, "@") > 1 || strings.Contains(after, "@")`, `return strings.Count(before, "@") > 1 && strings.Contains(after, "@")`, "./ledger", "TestAPasswordIsNot"},
-	{"postgres: Caddy waits for a database that hangs", "internal/node/open.go", `case <-time.After(startTimeout):`, `case <-time.After(10 * startTimeout):`, ".", "TestCaddyStartsWithout"},
 	{"postgres: a mistyped URL cannot be corrected", "internal/node/open.go", `if installation == "" {`, `if installation == "x" {`, ".", "TestAReloadCorrects"},
 	{"postgres: a backup is received beside no file", "internal/admin/maintenance.go", "\tif a.Database.Path() == \"\" {\n\t\treturn ledger.ErrNoFile\n\t}\n\tif !a.M", "\tif !a.M", "./internal/admin", "TestALedgerWithoutAFile"},
 	{"postgres: an unverified server is not warned of", "ledger/postgres_check.go", `way.TLSConfig.InsecureSkipVerify)`, `false)`, "./ledger", "TestVerifiesServer"},
