@@ -95,8 +95,8 @@ func (a *App) options() []option.Option {
 		option.Duration("grace", &a.Grace),
 		option.Duration("download_window", &a.DownloadWindow),
 		option.New("keep", a.readKeep),
-		a.limitOption("limit_per_client", func(l *LimitsConfig) **Rate { return &l.PerClient }),
-		a.limitOption("limit_total", func(l *LimitsConfig) **Rate { return &l.Total }),
+		a.limitOption("limit_per_client", func(l *settings.Limits) **settings.Rate { return &l.PerClient }),
+		a.limitOption("limit_total", func(l *settings.Limits) **settings.Rate { return &l.Total }),
 	}
 }
 
@@ -134,12 +134,12 @@ func (a *App) readSignature(d *caddyfile.Dispenser) error {
 		return d.Errf("signature takes a block, not the argument %q: open it with `signature {` and write `header %s` on a line of its own", d.Val(), webhook.DefaultHeader)
 	}
 	if a.Signature == nil {
-		a.Signature = new(SignatureConfig)
+		a.Signature = new(settings.Signature)
 	}
-	return option.ReadBlock(d, "signature", "", a.Signature.options())
+	return option.ReadBlock(d, "signature", "", signatureOptions(a.Signature))
 }
 
-func (c *SignatureConfig) options() []option.Option {
+func signatureOptions(c *settings.Signature) []option.Option {
 	return []option.Option{
 		option.Text("header", &c.Header),
 		option.OneOf("scheme", &c.Scheme, webhook.Schemes...),
@@ -159,7 +159,7 @@ func (a *App) readKeep(d *caddyfile.Dispenser) error {
 }
 
 // limitOption reads a limit of session creation into the field that pick returns.
-func (a *App) limitOption(name string, pick func(*LimitsConfig) **Rate) option.Option {
+func (a *App) limitOption(name string, pick func(*settings.Limits) **settings.Rate) option.Option {
 	write := ": write `" + name + " 30 10m`"
 	return option.ArgsN(name, 2, name+" takes a number and a time"+write, func(args []string) error {
 		count, err := strconv.Atoi(args[0])
@@ -171,9 +171,9 @@ func (a *App) limitOption(name string, pick func(*LimitsConfig) **Rate) option.O
 			return fmt.Errorf("%s: %q is not a time%s", name, args[1], write)
 		}
 		if a.Limits == nil {
-			a.Limits = new(LimitsConfig)
+			a.Limits = new(settings.Limits)
 		}
-		*pick(a.Limits) = &Rate{Events: count, Per: caddy.Duration(per)}
+		*pick(a.Limits) = &settings.Rate{Events: count, Per: caddy.Duration(per)}
 		return nil
 	})
 }

@@ -179,7 +179,7 @@ func (p *gateParser) passesOption(name string) option.Option {
 		}
 		for _, pass := range passes {
 			if err := checkPassName(pass); err != nil || pass == "" {
-				return fmt.Errorf("%s %q is no name of a pass", name, pass)
+				return fmt.Errorf("%s %q is not the name of a pass", name, pass)
 			}
 		}
 		p.gate.Passes = append(p.gate.Passes, passes...)
@@ -246,7 +246,7 @@ func (p *gateParser) readTeaserBlock(d, segment *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		isEmpty = false
 		if d.Val() == "axra_paywall" {
-			return d.Err("a teaser is what those see who have not paid: put no axra_paywall into it")
+			return d.Err("visitors who have not paid see the teaser: remove axra_paywall from it")
 		}
 	}
 	if isEmpty {

@@ -10,6 +10,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -57,11 +58,11 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
 	}
-	var signature SignatureConfig
+	var signature settings.Signature
 	if app.Signature != nil {
 		signature = *app.Signature
 	}
-	verifier, err := signature.verifier(secrets.webhook)
+	verifier, err := signature.Verifier(secrets.webhook)
 	if err != nil {
 		return secrets.webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}

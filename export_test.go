@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/option"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -72,7 +73,7 @@ func MetricNames() []string {
 func CaddyfileOptions() (names []string) {
 	parser := gateParser{gate: new(Handler)}
 	for _, block := range [][]option.Option{
-		new(App).options(), new(SignatureConfig).options(), new(Webhook).options(), parser.options(), new(OfferPage).options(),
+		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), parser.options(), new(OfferPage).options(),
 	} {
 		for _, o := range block {
 			names = append(names, o.Name)

@@ -84,7 +84,7 @@ func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("axra_jwks takes one matcher only, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
 	}
 	if d.NextBlock(0) {
-		return d.Err("axra_jwks takes no block: signing_algorithm stands in the global option axra")
+		return d.Err("axra_jwks takes no block: signing_algorithm is set in the global option axra")
 	}
 	return nil
 }

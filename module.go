@@ -68,7 +68,7 @@ type App struct {
 	Database *settings.Database `json:"database,omitempty"`
 
 	// Signature says how webhooks are signed; Axra's documentation leaves it open.
-	Signature *SignatureConfig `json:"signature,omitempty"`
+	Signature *settings.Signature `json:"signature,omitempty"`
 
 	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
 	// `EdDSA`. Tokens of the other one stay valid when it is changed. With EdDSA,
@@ -98,7 +98,7 @@ type App struct {
 	Passes map[string]*Offer `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
-	Limits *LimitsConfig `json:"limits,omitempty"`
+	Limits *settings.Limits `json:"limits,omitempty"`
 
 	ctx        caddy.Context
 	logger     *zap.Logger
@@ -228,7 +228,7 @@ func (a *App) provisionPasses() error {
 
 func (a *App) provisionVerifier(s settings.Secrets) error {
 	var err error
-	if a.settings.verifier, err = a.Signature.verifier(s.Webhook); err != nil {
+	if a.settings.verifier, err = a.Signature.Verifier(s.Webhook); err != nil {
 		return fmt.Errorf("axra: signature: %w", err)
 	}
 	a.settings.credentials = append([][]byte{[]byte(s.Key), []byte(s.Secret)}, s.Webhook...)
@@ -237,7 +237,7 @@ func (a *App) provisionVerifier(s settings.Secrets) error {
 
 // provisionShared acquires what outlives a reload. It opens no database.
 func (a *App) provisionShared(s settings.Secrets) error {
-	perClient, total, err := a.Limits.rates()
+	perClient, total, err := a.Limits.Rates()
 	if err != nil {
 		return fmt.Errorf("axra: %w", err)
 	}
@@ -286,7 +286,7 @@ func (a *App) newLimiter(perClient, total session.Rate, name string) *session.Li
 	return limiter
 }
 
-// Start checks the gates against the sites they stand in, opens the ledger, and loads the signing keys, creating
+// Start checks the gates against their sites, opens the ledger, and loads the signing keys, creating
 // them on the very first start.
 func (a *App) Start() error {
 	if err := a.checkGates(); err != nil {

@@ -219,7 +219,7 @@ func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("axra_webhook takes one matcher only, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
 	}
-	return option.ReadBlock(d, "axra_webhook", "; secrets and signature stand in the global option axra", h.options())
+	return option.ReadBlock(d, "axra_webhook", "; secrets and signature are set in the global option axra", h.options())
 }
 
 func (h *Webhook) options() []option.Option {

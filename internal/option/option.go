@@ -162,7 +162,7 @@ func Number(name string, target *int, example string) Option {
 		}
 		number, err := strconv.Atoi(args[0])
 		if err != nil || number < 1 {
-			return fmt.Errorf("%s %q is no number from 1 to 1000: write `%s %s`", name, args[0], name, example)
+			return fmt.Errorf("%s %q is not a number from 1 to 1000: write `%s %s`", name, args[0], name, example)
 		}
 		*target = number
 		return nil

@@ -81,7 +81,7 @@ func TestErrorsNameTheLineAndTheFix(t *testing.T) {
 		"wait 0s":                  "is not a length of time",
 		"wait 1d":                  "too long",
 		"wait 1s\nwait 2s":         "wait is given twice",
-		"count 0":                  "count \"0\" is no number from 1 to 1000: write `count 5`",
+		"count 0":                  "count \"0\" is not a number from 1 to 1000: write `count 5`",
 		"count 1 2":                "count takes one number: write `count 5`",
 		"count 1\ncount 1":         "count takes one number",
 		"on yes":                   "on takes no value",

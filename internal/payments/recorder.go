@@ -25,7 +25,7 @@ const (
 	Disputed     Outcome = "disputed"
 	DisputeWon   Outcome = "dispute_won"
 	DisputeLost  Outcome = "dispute_lost"
-	Known        Outcome = "known"     // an earlier delivery said the same
+	Known        Outcome = "known"     // an earlier delivery was recorded
 	Noted        Outcome = "noted"     // about a session that is not paid, or of no consequence
 	Foreign      Outcome = "foreign"   // about a session of another program or installation
 	Unknown      Outcome = "unknown"   // of a type that Axra does not document

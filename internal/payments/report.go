@@ -118,7 +118,7 @@ func (id providerID) String() string { return string(id) }
 func (id providerID) MarshalJSON() ([]byte, error) { return json.Marshal(webhook.ShortID(string(id))) }
 
 // eventData is the data of an event about a payment. All keys are always there, so that no placeholder stays
-// unreplaced. The ids are no plain strings: a handler written in Go reads them by fmt.Stringer.
+// unreplaced. The ids are not plain strings: a handler written in Go reads them by fmt.Stringer.
 func eventData(payment ledger.Payment) map[string]any {
 	purchaseID := ""
 	if payment.SessionID != "" {

@@ -88,12 +88,12 @@ func endpointAddress(configured, mode string) (string, error) {
 	}
 }
 
-// CheckCheckoutHosts returns an error if one of the names is no host.
+// CheckCheckoutHosts returns an error if one of the names is not a host.
 func CheckCheckoutHosts(hosts []string) error {
 	for _, host := range hosts {
 		name := strings.TrimPrefix(host, "*.")
 		if name == "" || strings.ContainsAny(name, "/*@? ;,'\"") {
-			return fmt.Errorf("checkout_hosts %s is no host: write it without https:// and path, such as pay.useaxra.com or *.useaxra.com", host)
+			return fmt.Errorf("checkout_hosts %s is not a host: write it without https:// and path, such as pay.useaxra.com or *.useaxra.com", host)
 		}
 	}
 	return nil

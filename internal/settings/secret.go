@@ -27,7 +27,7 @@ func Secret(name, value string) (string, error) {
 	return resolved, nil
 }
 
-// CheckPlaceholder returns an error if the value of a secret is no placeholder.
+// CheckPlaceholder returns an error if the value of a secret is not a placeholder.
 func CheckPlaceholder(name, value string) error {
 	inner, isOpened := strings.CutPrefix(value, "{")
 	inner, isClosed := strings.CutSuffix(inner, "}")

@@ -6,10 +6,13 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/internal/settings"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // planted is in every secret of these tests; no error may repeat it.
@@ -111,7 +114,7 @@ func TestEndpointsFollowFromTheKey(t *testing.T) {
 		"another scheme":             {endpoint: "gopher://api.useaxra.com", key: "bk_live_x", err: "axra: endpoint: not an absolute address: write it as https://example.com"},
 		"a password":                 {endpoint: "https://user:PLANTED@api.useaxra.com", key: "bk_live_x", err: "axra: endpoint: must not hold a user"},
 		"address as checkout host":   {key: "bk_live_x", hosts: []string{"https://pay.useaxra.com"}, err: "without https:// and path"},
-		"star as checkout host":      {key: "bk_live_x", hosts: []string{"*"}, err: "checkout_hosts * is no host"},
+		"star as checkout host":      {key: "bk_live_x", hosts: []string{"*"}, err: "checkout_hosts * is not a host"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			endpoint, hosts, err := settings.Endpoint(c.endpoint, c.key, c.secret, c.hosts)
@@ -229,5 +232,49 @@ func TestDatabasesAreParsed(t *testing.T) {
 	} {
 		_, err := settings.ParseDatabase(strings.Fields(args))
 		wantError(t, err, want)
+	}
+}
+
+func TestLimitsHaveDefaults(t *testing.T) {
+	t.Parallel()
+	minute := caddy.Duration(time.Minute)
+	for name, c := range map[string]struct {
+		limits           *settings.Limits
+		perClient, total session.Rate
+		err              string
+	}{
+		"none":       {nil, session.DefaultPerClient, session.DefaultTotal, ""},
+		"per client": {&settings.Limits{PerClient: &settings.Rate{Events: 1, Per: minute}}, session.Rate{Events: 1, Per: time.Minute}, session.DefaultTotal, ""},
+		"total":      {&settings.Limits{Total: &settings.Rate{Events: 2, Per: minute}}, session.DefaultPerClient, session.Rate{Events: 2, Per: time.Minute}, ""},
+		"of nothing": {&settings.Limits{Total: &settings.Rate{Per: minute}}, session.DefaultPerClient, session.DefaultTotal, "limit total must allow at least one session"},
+		"in no time": {&settings.Limits{PerClient: &settings.Rate{Events: 1}}, session.DefaultPerClient, session.DefaultTotal, "limit per_client must allow at least one session"},
+	} {
+		perClient, total, err := c.limits.Rates()
+		wantError(t, err, c.err)
+		if perClient != c.perClient || total != c.total {
+			t.Errorf("%s: %v and %v", name, perClient, total)
+		}
+	}
+}
+
+func TestSignaturesAreVerifiedAsConfigured(t *testing.T) {
+	t.Parallel()
+	secrets := [][]byte{[]byte("PLANTED")}
+	for name, c := range map[string]struct {
+		signature *settings.Signature
+		header    string
+		err       string
+	}{
+		"the default":         {nil, webhook.DefaultHeader, ""},
+		"another header":      {&settings.Signature{Header: "X-Hash"}, "X-Hash", ""},
+		"an unknown scheme":   {&settings.Signature{Scheme: "none"}, "", "unknown signature scheme"},
+		"an encoding":         {&settings.Signature{SecretEncoding: "none"}, "", `secret encoding "none" is unknown`},
+		"a secret of another": {&settings.Signature{SecretEncoding: "hex"}, "", "secret 1 is not hex"},
+	} {
+		verifier, err := c.signature.Verifier(secrets)
+		wantError(t, err, c.err)
+		if err == nil && verifier.Header != c.header {
+			t.Errorf("%s: header %s", name, verifier.Header)
+		}
 	}
 }

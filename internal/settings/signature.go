@@ -1,20 +1,11 @@
-package paywall
+package settings
 
-import (
-	"errors"
-	"fmt"
-	"time"
+import "github.com/caddy-axra/paywall/webhook"
 
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/caddy-axra/paywall/session"
-	"github.com/caddy-axra/paywall/webhook"
-)
-
-// SignatureConfig says how webhooks are signed: with an HMAC-SHA256, in hex or base64,
+// Signature says how webhooks are signed: with an HMAC-SHA256, in hex or base64,
 // with or without `sha256=` before it. `caddy axra webhook inspect` finds out what to
 // write here from a captured request.
-type SignatureConfig struct {
+type Signature struct {
 	// Header is the name of the header that carries the signature. The default is
 	// `X-Axra-Signature`, for the scheme `standard_webhooks` it is
 	// `Webhook-Signature`.
@@ -48,53 +39,13 @@ type SignatureConfig struct {
 	SecretEncoding string `json:"secret_encoding,omitempty"`
 }
 
-// LimitsConfig bounds how many checkout sessions are started. A visitor beyond a
-// limit sees a page that says when to try again.
-type LimitsConfig struct {
-	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies`
-	// applies); an IPv6 client is its /64 network. The default is 30 per 10m.
-	PerClient *Rate `json:"per_client,omitempty"`
-
-	// Total bounds all clients together. The default is 600 per 1m.
-	Total *Rate `json:"total,omitempty"`
-}
-
-// Rate is a number of events within a time.
-type Rate struct {
-	// Events is how many there may be.
-	Events int `json:"events"`
-
-	// Per is the time within which there may be so many.
-	Per caddy.Duration `json:"per"`
-}
-
-// verifier checks signatures under the secrets.
-func (c *SignatureConfig) verifier(secrets [][]byte) (webhook.Verifier, error) {
+// Verifier checks signatures under the secrets.
+func (c *Signature) Verifier(secrets [][]byte) (webhook.Verifier, error) {
 	if c == nil {
-		c = new(SignatureConfig)
+		c = new(Signature)
 	}
 	return webhook.Verifier{
 		Secrets: secrets, Header: c.Header, Scheme: c.Scheme, TimestampHeader: c.TimestampHeader,
 		IDHeader: c.IDHeader, SecretEncoding: c.SecretEncoding,
 	}.Prepare()
-}
-
-// rates are the configured limits, or their defaults.
-func (l *LimitsConfig) rates() (perClient, total session.Rate, err error) {
-	if l == nil {
-		l = new(LimitsConfig)
-	}
-	perClient, perClientErr := l.PerClient.or(session.DefaultPerClient, "per_client")
-	total, totalErr := l.Total.or(session.DefaultTotal, "total")
-	return perClient, total, errors.Join(perClientErr, totalErr)
-}
-
-func (r *Rate) or(byDefault session.Rate, name string) (session.Rate, error) {
-	switch {
-	case r == nil:
-		return byDefault, nil
-	case r.Events < 1 || r.Per <= 0:
-		return byDefault, fmt.Errorf("limit %s must allow at least one session within a time greater than zero", name)
-	}
-	return session.Rate{Events: r.Events, Per: time.Duration(r.Per)}, nil
 }
