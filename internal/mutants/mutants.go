@@ -257,9 +257,9 @@ var mutants = []mutant{
 	{"metrics end with a reload", "metrics.go", `err != nil && !errors.As(err, &known) {`, `err != nil && errors.As(err, &known) {`, ".", "TestMetrics"},
 	{"each status of a program counts as a use", "metrics.go", `_, isFirst := m.used.SetIfAbsent(purchaseID, new(struct{})); isFirst {`, `m != nil {`, ".", "TestAProgramUses"},
 	{"a crawler counts as shown", "shims.go", "\tif !isNavigation(v.r) {\n\t\treturn\n\t}\n\tfor", "\tfor", ".", "TestOffersAndTeasers"},
-	{"event handlers are waited for", "internal/events/queue.go", "\t\tgo q.run()", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()", ".", "TestEventHandlersCannot"},
-	{"events pile up without a bound", "internal/events/queue.go", `if len(q.queued) >= maxQueued {`, `if len(q.queued) >= maxQueued*1000 {`, ".", "TestEventsThatWait"},
-	{"the end of a configuration loses events", "module.go", "\twaits.Go(a.background.flush)\n", "", ".", "TestTheEndOfAConfiguration|TestEventsThatWait"},
+	{"event handlers are waited for", "internal/events/queue.go", "\t\tgo q.run()", "\t\tq.mu.Unlock()\n\t\tq.run()\n\t\tq.mu.Lock()", "./internal/events", "TestAHandler"},
+	{"events pile up without a bound", "internal/events/queue.go", `if len(q.queued) >= maxQueued {`, `if len(q.queued) >= maxQueued*1000 {`, "./internal/events", "TestAHandler"},
+	{"the end of a configuration loses events", "module.go", "\twaits.Go(a.background.flush)\n", "", ".", "TestTheEndOfAConfiguration"},
 	{"the end of a configuration waits twice", "module.go", `waits.Go(func() {`, `func(wait func()) { waits.Wait(); wait() }(func() {`, ".", "TestTheEndOfAConfigurationIs"},
 	{"a client that is gone stays suspended", "pool.go", `if client.isSuspended.Load() {`, `if client != nil {`, ".", "TestAClientThat|TestCallsThatFail"},
 	{"a configuration that is tried is counted", "handler.go", `	h.app.register(h)`, `	beginSteps(h.sales)
