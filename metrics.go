@@ -38,11 +38,13 @@ const maxUsed = 10_000
 
 func newMetrics() *metrics {
 	m := &metrics{used: cache.New[*struct{}](maxUsed)}
-	m.checkouts = m.counter("checkouts_total", "Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
+	m.checkouts = m.counter("checkouts_total",
+		"Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
 	m.funnel = m.counter("funnel_steps_total", "Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
 	m.paid = m.counter("paid_amount_total", "Money paid, in major units of the currency.", "pass", "currency")
-	m.refunded = m.counter("refunded_amount_total", "Money of payments that were refunded, in major units of the currency.", "pass", "currency")
+	m.refunded = m.counter("refunded_amount_total",
+		"Money of payments that were refunded, in major units of the currency.", "pass", "currency")
 	m.disputed = m.counter("disputed_amount_total",
 		"Money of payments in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
 	m.disputes = m.counter("disputes_total", "Disputes by outcome: opened, won, lost.", "pass", "outcome")
@@ -79,7 +81,8 @@ func (m *metrics) startAtZero() {
 		m.checkouts.WithLabelValues(outcome)
 	}
 	for _, limit := range []string{
-		string(session.PerClient), string(session.Total), limitConcurrent, limitClaims, limitPreview, limitPreviewParts, limitDownloads, limitDevices,
+		string(session.PerClient), string(session.Total), limitConcurrent, limitClaims,
+		limitPreview, limitPreviewParts, limitDownloads, limitDevices,
 	} {
 		m.limits.WithLabelValues(limit)
 	}
@@ -218,3 +221,9 @@ func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
 	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
 	m.disputed.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency, outcome).Add(payment.Paid.Amount.InexactFloat64())
 }
+
+// Interface guards
+var (
+	_ node.Metrics     = (*metrics)(nil)
+	_ payments.Metrics = (*metrics)(nil)
+)

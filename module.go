@@ -253,7 +253,9 @@ func (a *App) provisionShared(s settings.Secrets) error {
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
 	a.shared.rejected = acquireValue(a, "rejected", func() *webhook.Rejected { return new(webhook.Rejected) }, location)
-	a.shared.limiter = acquireValue(a, "limiter", func() *session.Limiter { return a.newLimiter(perClient, total, "") }, location, perClient, total)
+	a.shared.limiter = acquireValue(a, "limiter", func() *session.Limiter {
+		return a.newLimiter(perClient, total, "")
+	}, location, perClient, total)
 	a.shared.claims = acquireValue(a, "claims", func() *session.Limiter {
 		return a.newLimiter(session.DefaultPerClient, session.DefaultTotal, limitClaims)
 	}, location)

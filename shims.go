@@ -1,6 +1,7 @@
 package paywall
 
-// Everything in this file serves files that are moved to packages of their own. Whoever moves the last one deletes it.
+// Everything in this file, and the embedded field of App, serves files that are still to be moved to packages of
+// their own. It is deleted with the last of them.
 
 import (
 	"context"

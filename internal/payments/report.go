@@ -65,7 +65,8 @@ func (r *Recorder) reportMismatch(recorded ledger.Recorded, payment ledger.Payme
 	}
 	r.Logger.Error("a payment was completed in another amount or currency than asked; it grants no access",
 		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(first(payment.PaymentIDs))),
-		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))
+		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price),
+		zap.String("paid", payment.PaidRaw), zap.Error(reason))
 	r.Reject(payment, ReasonAmount)
 }
 
