@@ -48,7 +48,7 @@ func TestCaddyStartsWithoutItsDatabase(t *testing.T) {
 				t.Error("something is sold")
 			}
 			w.pass(time.Minute)
-			if seen := w.scrape(); seen["caddy_axra_feed_age_seconds"] < 60 || seen[`caddy_axra_ledger_errors_total{operation="poll"}`] == 0 {
+			if seen := w.scrape(); seen["caddy_axra_change_feed_age_seconds"] < 60 || seen[`caddy_axra_ledger_errors_total{operation="poll"}`] == 0 {
 				t.Errorf("the metrics do not show it: %v", seen)
 			}
 			began = time.Now()
