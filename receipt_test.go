@@ -262,6 +262,7 @@ func TestTheReceiptSaysWhatWasPaid(t *testing.T) {
 	w.load(strings.Replace(member(), "5.00 usd", "9.00 usd", 1))
 	v.open(receiptPage).wantPage(t, http.StatusOK, ">5.00 USD<")
 	v.open(receiptPage).wantPage(t, http.StatusOK, "Extend access: <bdi>9.00 USD · 30 days</bdi>")
+	w.pass(time.Minute) // payments are listed by the second
 	v.buyLonger("/premium/article.html").wantPaid(t)
 	receipt := v.open(receiptPage)
 	receipt.wantPage(t, http.StatusOK, "5.00 USD &#43; 9.00 USD")
