@@ -10,6 +10,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -18,8 +19,8 @@ func init() { caddycmd.RegisterCommand(commands.Command()) }
 // commands are `caddy axra`.
 var commands = cli.Plugin{
 	Check: func(ctx context.Context, config, adapter string, live bool) cli.Diagnosis {
-		caddy.BufferedLog() // what is logged until provisionFor discards logs
-		return examine(ctx, config, adapter, live)
+		caddy.BufferedLog() // for what is logged before the check captures logs
+		return checks.Check(ctx, config, adapter, live)
 	},
 	WebhookSecrets: configuredSecrets,
 }
@@ -47,23 +48,23 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if len(app.WebhookSecrets) == 0 {
 		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
 	}
-	for _, secret := range signing.placeholders() {
-		if _, err := resolveSecret(secret.name, secret.value); err != nil && secretIsPlaceholder(secret.name, secret.value) == nil {
-			return nil, nil, fmt.Errorf("%s %s %w: add --envfile FILE, or run it as the user of the service; or use --secret-file",
-				secret.name, secret.value, cli.ErrEmptySecret)
+	for _, secret := range signing.configuredSecrets() {
+		if secret.Value == "" {
+			return nil, nil, fmt.Errorf("%s %s is empty or cannot be read by this command, whose environment may differ from that of the service: "+
+				"add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.Name, secret.Placeholder)
 		}
 	}
-	secrets, err := signing.resolveSecrets()
+	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
 	}
-	var signature SignatureConfig
+	var signature settings.Signature
 	if app.Signature != nil {
 		signature = *app.Signature
 	}
-	verifier, err := signature.verifier(secrets.webhook)
+	verifier, err := signature.Verifier(secrets.Webhook)
 	if err != nil {
-		return secrets.webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
+		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}
-	return secrets.webhook, &verifier, nil
+	return secrets.Webhook, &verifier, nil
 }

@@ -124,7 +124,7 @@ func TestT7APrivateAddressEndsWithThePayment(t *testing.T) {
 	if answer := player.do(http.MethodGet, address, nil, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its hour: %d", answer.status)
 	}
-	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has ended")
+	player.open(address).wantPage(t, http.StatusPaymentRequired, "This private address has expired")
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
@@ -284,7 +284,7 @@ func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
 	address := v.privateAddress("/premium/article.html")
 	w.pass(2 * time.Hour)
 	ended := program.open(address)
-	ended.wantPage(t, http.StatusPaymentRequired, "copy a fresh address from the receipt")
+	ended.wantPage(t, http.StatusPaymentRequired, "copy a new address from the receipt")
 	program.open(link(t, ended, "Go to the page")).wantCheckout(t, w)
 	if answer := program.do(http.MethodGet, address, nil, nil); !strings.Contains(answer.body, "private address has ended") {
 		t.Errorf("a program is told %s", answer.body)

@@ -216,7 +216,7 @@ func TestNobodyPaysForWhatHasNoEnd(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(member(), "access 30d", "access forever", 1)})
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	if receipt := v.open(receiptPage); strings.Contains(receipt.body, "axra_extend") || !strings.Contains(receipt.body, "for ever") {
+	if receipt := v.open(receiptPage); strings.Contains(receipt.body, "axra_extend") || !strings.Contains(receipt.body, "no expiry") {
 		t.Errorf("the receipt says\n%s", receipt.body)
 	}
 	v.browse("/premium/article.html?axra_checkout=member&axra_extend=1").wantPaid(t)
@@ -262,6 +262,7 @@ func TestTheReceiptSaysWhatWasPaid(t *testing.T) {
 	w.load(strings.Replace(member(), "5.00 usd", "9.00 usd", 1))
 	v.open(receiptPage).wantPage(t, http.StatusOK, ">5.00 USD<")
 	v.open(receiptPage).wantPage(t, http.StatusOK, "Extend access: <bdi>9.00 USD · 30 days</bdi>")
+	w.pass(time.Minute) // payments are listed by the second
 	v.buyLonger("/premium/article.html").wantPaid(t)
 	receipt := v.open(receiptPage)
 	receipt.wantPage(t, http.StatusOK, "5.00 USD &#43; 9.00 USD")

@@ -72,7 +72,7 @@ func TestTheTokenThatCounts(t *testing.T) {
 		target   string
 		own      func(s *shop)
 		products []string // only these count
-		want     access.Verdict
+		want     access.Decision
 		product  string // of the token
 	}{
 		{"nothing", "/a", func(*shop) {}, nil, access.None, ""},
@@ -145,7 +145,7 @@ func TestT4AFileIsNoPassForAmbiguousAddresses(t *testing.T) {
 	n := accesstest.New(t)
 	g := gateOf(t, n, "", product(t, "file", ProductConfig{Price: fiveDollars}))
 	raw := n.Sell("file", "/a")
-	for target, want := range map[string]access.Verdict{
+	for target, want := range map[string]access.Decision{
 		"/a": access.Open, "/a/": access.Open, "/b": access.None, "/b;/../a": access.None, `/a\..\b`: access.None, "/a%00/../b": access.None, "/a%2f..%2fb": access.None,
 	} {
 		r := request(t, target, "Authorization: Bearer "+raw)
@@ -189,7 +189,7 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := strings.TrimPrefix(address, accesstest.Site+"/feed?id=1&axra_link=")
-	verdict := func(method, target string, lines ...string) access.Verdict {
+	verdict := func(method, target string, lines ...string) access.Decision {
 		r := request(t, target, append(lines, "X-None: 0")...)
 		r.Method = method
 		verdict, _ := s.FindToken(r, s.site)
@@ -197,7 +197,7 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, method, target string
-		want                 access.Verdict
+		want                 access.Decision
 	}{
 		{"itself", "GET", "/feed?id=1&axra_link=" + key, access.Open},
 		{"itself again", "GET", "/feed?id=1&axra_link=" + key, access.Open},
