@@ -63,7 +63,7 @@ var mutants = []mutant{
 	{"free samples do not end", "preview.go", `len(read.Pages) >= v.Preview.Pages`, `len(read.Pages) > 1000`, ".", "TestFreeSamplesEnd"},
 	{"T6 a sample counts for another gate", "preview.go", `read.Scope == v.previewScope()`, `read.Scope != ""`, ".", "TestT6APreview"},
 	{"downloads do not end", "internal/admission/serve.go", `if token.DownloadLimit() > 0 {`, `if token.DownloadLimit() > 5000 {`, "./internal/admission", "TestFC4"},
-	{"axra_paid matches who has not paid", "matcher.go", `verdict == access.Open {`, `verdict >= access.None {`, ".", "TestOneOf"},
+	{"axra_paid matches who has not paid", "matcher.go", `verdict == access.Open {`, `verdict >= access.None {`, ".", "TestWhoHasOne"},
 	{"a pass that is off sale is sold", "checkout.go", `if sale.Retired {`, `if sale.pass == "" {`, ".", "TestOneOf"},
 	{"G12 a client's headers stand", "internal/admission/headers.go", `if strings.HasPrefix(normalized(name), prefix) {`, `if strings.HasPrefix(name, prefix+"-") {`, "./internal/admission", "TestG12Headers"},
 	{"T4 a token opens other sites", "token/token.go", `&claims, jwt.WithAudience(site), `, `&claims, `, "./token", "."},
