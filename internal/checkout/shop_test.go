@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
@@ -150,22 +151,27 @@ func (s *shop) canSell() error {
 
 var bounds = access.Bounds{Recheck: 5 * time.Second, Grace: 10 * time.Minute}
 
-// pay records the payment of a checkout session as its webhook does, and returns the address that Axra leads back to.
+// pay records the payment of a checkout session, and returns the address that Axra leads back to.
 func (s *shop) pay(sessionID string) (back string) {
 	s.t.Helper()
-	order := s.axra.order(sessionID)
-	sold, err := terms.FromMetadata(order.Terms.Metadata())
+	s.record(sessionID, s.axra.order(sessionID).Terms.Price)
+	return s.back(sessionID)
+}
+
+// record records a payment as its webhook does.
+func (s *shop) record(sessionID string, paid money.Price) {
+	s.t.Helper()
+	sold, err := terms.FromMetadata(s.axra.order(sessionID).Terms.Metadata())
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	_, err = s.ledger.RecordPayment(s.t.Context(), ledger.Payment{
 		SessionID: sessionID, PaymentIDs: []string{"pay_" + sessionID}, Source: ledger.FromAxra,
-		Terms: sold, Paid: sold.Price, PaidRaw: sold.Price.String(), PaidAt: s.now(),
+		Terms: sold, Paid: paid, PaidRaw: paid.String(), PaidAt: s.now(), Mismatch: !sold.Price.CoveredBy(paid),
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return s.back(sessionID)
 }
 
 // back is where Axra leads to after the checkout.
@@ -176,7 +182,13 @@ func (s *shop) back(sessionID string) string {
 // refund gives the money of a checkout session back.
 func (s *shop) refund(sessionID string) {
 	s.t.Helper()
-	if _, err := s.ledger.RecordEvent(s.t.Context(), ledger.Event{Kind: ledger.EventRefunded, SessionID: sessionID, OccurredAt: s.now()}); err != nil {
+	s.happen(sessionID, ledger.EventRefunded)
+}
+
+// happen records an event about a payment.
+func (s *shop) happen(sessionID string, kind ledger.EventKind) {
+	s.t.Helper()
+	if _, err := s.ledger.RecordEvent(s.t.Context(), ledger.Event{Kind: kind, SessionID: sessionID, OccurredAt: s.now()}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -211,9 +223,10 @@ func (s *shop) progressOf(entry session.Pending) string {
 	return s.progress[entry.Session]
 }
 
-// axra is a payment provider that has never any trouble.
+// axra is a payment provider.
 type axra struct {
 	now    func() time.Time
+	err    error // of Create
 	mu     sync.Mutex
 	orders map[string]session.Order // by session id
 }
@@ -223,6 +236,9 @@ const checkouts = "https://pay.example/"
 func (*axra) Ready() error { return nil }
 
 func (a *axra) Create(_ context.Context, order session.Order) (session.Checkout, error) {
+	if a.err != nil {
+		return session.Checkout{}, a.err
+	}
 	id := "cs_" + rand.Text()
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -274,8 +274,15 @@ func text(node *html.Node) string {
 
 // plain is the text of an answer, for failures.
 func plain(r reply) string {
-	if document, err := html.Parse(strings.NewReader(r.body)); err == nil {
-		return strings.Join(strings.Fields(text(document)), " ")
+	document, err := html.Parse(strings.NewReader(r.body))
+	if err != nil {
+		return r.body
 	}
-	return r.body
+	var words []string
+	for node := range document.Descendants() {
+		if node.Type == html.TextNode && node.Parent.Data != "style" && node.Parent.Data != "script" {
+			words = append(words, strings.Fields(node.Data)...)
+		}
+	}
+	return strings.Join(words, " ")
 }

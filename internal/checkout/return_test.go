@@ -1,0 +1,121 @@
+package checkout_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/session"
+)
+
+// S6: whoever comes back is told how the payment stands, and is not sent to another checkout.
+func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
+	t.Parallel()
+	event := func(kind ledger.EventKind) func(s *shop, id string) {
+		return func(s *shop, id string) {
+			s.pay(id)
+			s.happen(id, kind)
+		}
+	}
+	for name, test := range map[string]struct {
+		before func(s *shop, id string)
+		phrase string
+		state  string // that the page's script is told
+	}{
+		"nothing is known": {func(*shop, string) {}, "Waiting for confirmation", "waiting"},
+		"processing":       {func(s *shop, id string) { s.say(id, checkout.Processing) }, "Your payment is on its way", "processing"},
+		"failed":           {func(s *shop, id string) { s.say(id, checkout.Failed) }, "The payment did not go through", "failed"},
+		"refunded":         {event(ledger.EventRefunded), "This payment was refunded", "closed"},
+		"in dispute":       {event(ledger.EventDisputed), "dispute", "closed"},
+		"revoked": {func(s *shop, id string) {
+			s.pay(id)
+			if _, err := s.ledger.Decide(s.t.Context(), ledger.PurchaseID(id), ledger.Revoke, ""); err != nil {
+				s.t.Fatal(err)
+			}
+		}, "Access was withdrawn", "closed"},
+		"another amount": {func(s *shop, id string) {
+			less, err := money.Parse("4.99", "usd")
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			s.record(id, less)
+		}, "The payment does not match", "mismatch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, member())
+			v := s.visitor()
+			id := v.start(article)
+			test.before(s, id)
+			if state := v.poll(s.back(id)); state != test.state {
+				t.Errorf("the page's script is told %q, want %q", state, test.state)
+			}
+			v.open(s.back(id)).wantPage(http.StatusPaymentRequired, test.phrase)
+			s.wantCreated(1)
+		})
+	}
+	s := newShop(t, member())
+	if state := s.visitor().poll(article + "?axra_session=cs_x"); state != "unknown" {
+		t.Errorf("a stranger's script is told %q", state)
+	}
+}
+
+// S6: the waiting page looks again by itself, less and less often, and not for ever.
+func TestS6TheWaitingPageEnds(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	back := s.back(v.start(article))
+	for try, refresh := range map[int]string{0: "2", 5: "5", 20: "15", 29: "15"} {
+		answer := v.open(fmt.Sprintf("%s&axra_try=%d", back, try))
+		answer.wantPage(http.StatusPaymentRequired, fmt.Sprintf("axra_try=%d", try+1))
+		answer.wantPage(http.StatusPaymentRequired, `http-equiv="refresh" content="`+refresh+`;`)
+	}
+	for _, try := range []string{"30", "-1", "99999999999999999999"} {
+		if answer := v.open(back + "&axra_try=" + try); strings.Contains(answer.body, `http-equiv="refresh"`) {
+			t.Errorf("try %s is refreshed", try)
+		}
+	}
+}
+
+func TestACheckoutThatCannotBeStarted(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err    error
+		target string
+		status int
+		phrase string
+	}{
+		"Axra has trouble": {session.ErrUnavailable, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
+		"too many at once": {session.ErrBusy, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
+		"a long address":   {nil, article + "?x=" + strings.Repeat("x", 8<<10), http.StatusRequestURITooLong, "too long"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, member())
+			s.axra.err = test.err
+			s.visitor().open(test.target).wantPage(test.status, test.phrase)
+			s.program().do(http.MethodPost, test.target+"&axra_checkout=member", nil).wantRefused(test.status)
+		})
+	}
+}
+
+func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
+	t.Parallel()
+	config := member(takeover)
+	config.flow.Order = checkout.OrderConfig{
+		ExpiresIn: time.Hour, CustomerEmail: "{http.request.uri.query.email}",
+		Metadata: map[string]string{"page": "{http.request.uri.path}"}, CancelURL: "/pricing",
+	}
+	s := newShop(t, config)
+	order := s.axra.order(s.visitor().start(article + "?email=a@b.example"))
+	if order.CustomerEmail != "a@b.example" || order.Metadata["page"] != article || order.CancelURL != origin+"/pricing" ||
+		order.ExpiresIn != time.Hour || order.Description != "shop.example · 30 days" || !order.Terms.Claim {
+		t.Errorf("the order is %+v", order)
+	}
+}
