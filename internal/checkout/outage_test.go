@@ -8,6 +8,10 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // exec changes the ledger behind the shop's back.
@@ -118,4 +122,78 @@ func TestAReplayedWebhookMendsALostPurchase(t *testing.T) {
 	v.open(article).wantPage(http.StatusServiceUnavailable, "Your payment is safe")
 	s.pay(id)
 	v.browse(article).wantPaid()
+}
+
+// The operator gives a buyer whose purchase was lost another one: its link opens what the lost one does not.
+func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	id := v.start(article)
+	v.browse(s.pay(id)).wantPaid()
+	s.exec(loseEverything)
+	s.restart(member())
+	v.open(article).wantPaid() // for the time of grace
+	s.pass(11 * time.Minute)
+	v.open(article).wantPage(http.StatusServiceUnavailable, "Your payment is safe")
+	given, err := s.ledger.Give(t.Context(), ledger.Payment{Terms: s.axra.order(id).Terms})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := checkout.DeviceLink(&gate.Tokens{Keys: s.keys, Clock: s.now}, gate.NewSite(origin), given, article, s.now().Add(day))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.openOnDevice(address).wantPaid()
+	v.open(receiptPage).wantPage(http.StatusOK, "1 of 3")
+}
+
+// What closed a purchase of forever is remembered longer than what is swept, also over a restart.
+func TestAClosedPurchaseStaysClosedWhenItIsSwept(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s *shop, id string){
+		"refunded": (*shop).refund,
+		"revoked":  (*shop).revoke,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, member(accessFor("forever")))
+			v := s.visitor()
+			id := v.start(article)
+			v.browse(s.pay(id)).wantPaid()
+			end(s, id)
+			v.open(article).wantRefused(http.StatusPaymentRequired)
+			for range 2 {
+				s.pass(61 * day)
+				s.sweep(60 * day)
+				s.restart(member(accessFor("forever")))
+				if answer := v.open(article); strings.Contains(answer.body, marker) {
+					t.Fatalf("swept and restarted: %d", answer.status)
+				}
+			}
+		})
+	}
+}
+
+// A dispute that is open longer than purchases are kept, and won: what was sold is honoured.
+func TestAnOpenDisputeIsNotSwept(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(accessFor("forever")))
+	v := s.visitor()
+	id := v.start(article)
+	v.browse(s.pay(id)).wantPaid()
+	s.happen(id, ledger.EventDisputed)
+	s.pass(61 * day)
+	s.sweep(60 * day)
+	s.happen(id, ledger.EventDisputeWon)
+	v.browse(article).wantPaid()
+	s.pass(11 * time.Minute)
+	v.browse(article).wantPaid()
+}
+
+func (s *shop) sweep(keep time.Duration) {
+	s.t.Helper()
+	if _, err := s.ledger.Sweep(s.t.Context(), s.now().Add(-keep)); err != nil {
+		s.t.Fatal(err)
+	}
 }

@@ -34,9 +34,7 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 		"in dispute":       {event(ledger.EventDisputed), "dispute", "closed"},
 		"revoked": {func(s *shop, id string) {
 			s.pay(id)
-			if _, err := s.ledger.Decide(s.t.Context(), ledger.PurchaseID(id), ledger.Revoke, ""); err != nil {
-				s.t.Fatal(err)
-			}
+			s.revoke(id)
 		}, "Access was withdrawn", "closed"},
 		"another amount": {func(s *shop, id string) {
 			less, err := money.Parse("4.99", "usd")

@@ -193,6 +193,14 @@ func (s *shop) happen(sessionID string, kind ledger.EventKind) {
 	}
 }
 
+// revoke is what the operator does.
+func (s *shop) revoke(sessionID string) {
+	s.t.Helper()
+	if _, err := s.ledger.Decide(s.t.Context(), ledger.PurchaseID(sessionID), ledger.Revoke, ""); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // bought is all that the ledger knows about the purchase of a checkout session.
 func (s *shop) bought(sessionID string) ledger.Details {
 	s.t.Helper()
