@@ -58,6 +58,7 @@ func TestAnotherDevice(t *testing.T) {
 	for _, device := range []*visitor{v, phone, tablet} {
 		device.open(article).wantRefused(http.StatusPaymentRequired)
 	}
+	s.visitor().open(address).wantPage(http.StatusPaymentRequired, "This payment was refunded")
 }
 
 func TestAnExtensionCountsOnEveryDevice(t *testing.T) {
@@ -100,6 +101,9 @@ func TestS3AFormSentTwiceAddsOneDevice(t *testing.T) {
 	if added := len(s.bought(id).Devices); added != 2 {
 		t.Errorf("%d devices", added)
 	}
+	stale := address + "&axra_place=" + s.formID()
+	s.pass(11 * time.Minute)
+	s.visitor().do(http.MethodPost, stale, navigation).wantPage(http.StatusForbidden, "All devices of this purchase are in use")
 }
 
 func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
@@ -201,6 +205,9 @@ func TestADeviceThatWasRemovedIsTold(t *testing.T) {
 	v.open(article).wantPaid()
 	phone.open(address).wantPage(http.StatusForbidden, deviceRefused)
 	phone.openOnDevice(v.deviceLink()).wantPaid()
+	gone := v.deviceLink()
+	s.exec(loseEverything)
+	s.visitor().open(gone).wantPage(http.StatusForbidden, deviceRefused)
 }
 
 // A checkout that was open before is no extension.

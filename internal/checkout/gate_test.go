@@ -143,10 +143,9 @@ func (s *shop) newGate(config gateConfig) *testGate {
 		perClient, total := config.flow.Preview.Rates()
 		config.flow.Previews = session.NewLimiter(perClient, total, s.now)
 	}
-	unlimited := session.NewLimiter(session.Rate{Events: 1e6, Per: time.Second}, session.Rate{Events: 1e6, Per: time.Second}, s.now)
 	logLimited := func(message string, fields ...zap.Field) {}
 	g.flow = checkout.New(g.gate, config.flow, checkout.Services{
-		Ledger: s.ledger, Tokens: tokens, Axra: s.axra, Checkouts: unlimited, Takeovers: unlimited, CanSell: s.canSell,
+		Ledger: s.ledger, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
 		Progress: s.progressOf, Metrics: uncounted{}, FormTargets: []string{checkouts}, LogLimited: logLimited,
 	}, zap.NewNop())
 	g.admission = &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}

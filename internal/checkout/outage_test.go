@@ -1,31 +1,15 @@
 package checkout_test
 
 import (
-	"database/sql"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 )
-
-// exec changes the ledger behind the shop's back.
-func (s *shop) exec(statements string) {
-	s.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+s.path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(statements); err != nil {
-		s.t.Fatal(err)
-	}
-}
 
 const loseEverything = "DELETE FROM payments; DELETE FROM purchases; DELETE FROM devices; DELETE FROM payment_ids"
 
@@ -195,5 +179,26 @@ func (s *shop) sweep(keep time.Duration) {
 	s.t.Helper()
 	if _, err := s.ledger.Sweep(s.t.Context(), s.now().Add(-keep)); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// D2: a program's checkout, too, is neither started nor told to be unpaid while the ledger cannot be read.
+func TestD2AProgramWhileTheLedgerFails(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	v.buy(article).wantPaid()
+	header := v.bearer(article)
+	started := s.startedByProgram(article)
+	s.pay(started.Session)
+	s.breakLedger()
+	for _, as := range []http.Header{nil, header, {"Cookie": {v.cookie(article, "axra_t_").String()}}} {
+		s.program().do(http.MethodPost, article+"?axra_checkout=member", as).wantRefused(http.StatusServiceUnavailable)
+	}
+	s.program().do(http.MethodGet, started.StatusURL, bearer(started.StatusToken)).wantRefused(http.StatusServiceUnavailable)
+	s.wantCreated(2)
+	s.mendLedger()
+	if status := s.status(started.StatusURL, bearer(started.StatusToken)); status.State != "paid" {
+		t.Errorf("afterwards %+v", status)
 	}
 }

@@ -89,14 +89,18 @@ func TestACheckoutThatCannotBeStarted(t *testing.T) {
 		status int
 		phrase string
 	}{
-		"Axra has trouble": {session.ErrUnavailable, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
-		"too many at once": {session.ErrBusy, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
-		"a long address":   {nil, article + "?x=" + strings.Repeat("x", 8<<10), http.StatusRequestURITooLong, "too long"},
+		"Axra has trouble":  {session.ErrUnavailable, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
+		"too many at once":  {session.ErrBusy, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
+		"Axra is suspended": {nil, article + "?x=1", http.StatusServiceUnavailable, "Nothing was charged"},
+		"a long address":    {nil, article + "?x=" + strings.Repeat("x", 8<<10), http.StatusRequestURITooLong, "too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, member())
 			s.axra.err = test.err
+			if name == "Axra is suspended" {
+				s.axra.down = session.ErrUnavailable
+			}
 			s.visitor().open(test.target).wantPage(test.status, test.phrase)
 			s.program().do(http.MethodPost, test.target+"&axra_checkout=member", nil).wantRefused(test.status)
 		})
@@ -116,4 +120,58 @@ func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
 		order.ExpiresIn != time.Hour || order.Description != "shop.example · 30 days" || !order.Terms.Claim {
 		t.Errorf("the order is %+v", order)
 	}
+}
+
+// S6: whoever cancels is not sent to the checkout again by itself.
+func TestS6ACancelledCheckoutIsNotResumed(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	id := v.start(article)
+	cancelled := v.open(s.axra.order(id).CancelURL)
+	cancelled.wantPage(http.StatusPaymentRequired, "Checkout was not completed")
+	again := v.open(article).wantCheckout() // who asks for the page starts anew
+	if again == id {
+		t.Error("the cancelled checkout is resumed")
+	}
+	s.pass(31 * time.Minute)
+	v.open(s.axra.order(again).CancelURL).wantPage(http.StatusPaymentRequired, "The checkout has expired")
+	v.browse(s.pay(id)).wantPaid() // it was paid after all
+}
+
+// A payment whose tab was closed is found by itself, while its access lasts.
+func TestAPaymentIsFoundWithoutAReturn(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(accessFor("1d")))
+	v, late := s.visitor(), s.visitor()
+	s.pay(v.start(article))
+	s.pay(late.start(other))
+	v.open(other).wantRedirect(other)
+	v.open(other).wantPaid()
+	s.pass(2 * day)
+	late.open(other).wantCheckout()
+}
+
+// C1: checkouts and takeovers are limited for each client.
+func TestC1LimitsHold(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(takeover))
+	few := session.Rate{Events: 2, Per: time.Hour}
+	s.checkouts, s.takeovers = session.NewLimiter(few, few, s.now), session.NewLimiter(few, few, s.now)
+	s.configure(member(takeover))
+	for range 2 {
+		s.visitor().start(article)
+		s.visitor().takeOver(article+"?axra_session=cs_x").wantPage(http.StatusPaymentRequired, notYet)
+	}
+	limited := []reply{s.visitor().open(article), s.visitor().takeOver(article + "?axra_session=cs_x")}
+	for _, answer := range limited {
+		answer.wantPage(http.StatusTooManyRequests, "Too many")
+		if answer.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	s.program().do(http.MethodPost, article+"?axra_checkout=member", nil).wantRefused(http.StatusTooManyRequests)
+	s.wantCreated(2)
+	s.pass(time.Hour)
+	s.visitor().start(article)
 }

@@ -3,6 +3,7 @@ package checkout_test
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"net/http"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	_ "modernc.org/sqlite"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -47,6 +50,8 @@ type shop struct {
 	server  *caddyhttp.Server
 	gates   []*testGate // the outermost first
 
+	checkouts, takeovers *session.Limiter
+
 	mu       sync.Mutex
 	progress map[string]string // by session id, what Axra has said about it
 }
@@ -56,6 +61,8 @@ func newShop(t testing.TB, gates ...gateConfig) *shop {
 	t.Helper()
 	s := &shop{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), content: serveContent, server: new(caddyhttp.Server), progress: map[string]string{}}
 	s.clock.Store(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).UnixNano())
+	unlimited := session.Rate{Events: 1e6, Per: time.Second}
+	s.checkouts, s.takeovers = session.NewLimiter(unlimited, unlimited, s.now), session.NewLimiter(unlimited, unlimited, s.now)
 	s.axra = &axra{now: s.now, orders: map[string]session.Order{}}
 	s.ledger = ledger.New(ledger.Options{Path: s.path, Now: s.now, OnChange: s.onChange})
 	t.Cleanup(func() { _ = s.ledger.Close() })
@@ -114,8 +121,10 @@ func (s *shop) pass(d time.Duration) {
 	_ = s.cache.Poll(s.t.Context()) // which fails while the ledger is broken
 }
 
-// breakLedger moves the ledger's files away.
+// breakLedger makes the ledger unreadable, and moves its files away.
 func (s *shop) breakLedger() {
+	s.t.Helper()
+	s.exec("ALTER TABLE purchases RENAME TO away")
 	s.moveLedger("", ".away")
 	if s.cache.Poll(s.t.Context()) == nil {
 		s.t.Fatal("the ledger can still be read")
@@ -124,7 +133,9 @@ func (s *shop) breakLedger() {
 
 // mendLedger undoes breakLedger.
 func (s *shop) mendLedger() {
+	s.t.Helper()
 	s.moveLedger(".away", "")
+	s.exec("ALTER TABLE away RENAME TO purchases")
 	if err := s.cache.Poll(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
@@ -136,6 +147,19 @@ func (s *shop) moveLedger(from, to string) {
 		if err := os.Rename(s.path+end+from, s.path+end+to); err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.t.Fatal(err)
 		}
+	}
+}
+
+// exec changes the ledger behind the shop's back.
+func (s *shop) exec(statements string) {
+	s.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+s.path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statements); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -235,13 +259,14 @@ func (s *shop) progressOf(entry session.Pending) string {
 type axra struct {
 	now    func() time.Time
 	err    error // of Create
+	down   error // of Ready
 	mu     sync.Mutex
 	orders map[string]session.Order // by session id
 }
 
 const checkouts = "https://pay.example/"
 
-func (*axra) Ready() error { return nil }
+func (a *axra) Ready() error { return a.down }
 
 func (a *axra) Create(_ context.Context, order session.Order) (session.Checkout, error) {
 	if a.err != nil {

@@ -41,6 +41,9 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 	v.browse(article).wantPaid() // who started it has paid, whoever has taken it over
 	s.pass(time.Minute)
 	bank.open(article).wantPaid()
+	owner := s.visitor()
+	owner.buy(article).wantPaid()
+	owner.do(http.MethodPost, s.back(id)+"&axra_place="+s.formID(), navigation).wantRefused(http.StatusSeeOther) // who has access needs none
 	s.refund(id)
 	bank.open(article).wantRefused(http.StatusPaymentRequired)
 }
