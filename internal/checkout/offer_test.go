@@ -27,12 +27,13 @@ func template(t *testing.T, source string) *checkout.OfferPage {
 func TestAnOfferPageOfTheOwners(t *testing.T) {
 	t.Parallel()
 	config := newGateConfig("/premium/*", []product{sold("a", "1.00"), sold("b", "2.00")})
-	config.flow.OfferPage = template(t, "{{.Title}} of {{.Site}}:{{range .Passes}} <a href={{.Checkout}}>{{.Name}} {{.Price}} for {{.Access}}</a>{{end}}")
+	config.flow.OfferPage = template(t, `{{.Title}} of {{.Site}}:{{range .Passes}} <a href="{{.Checkout}}">{{.Name}} {{.Price}} for {{.Access}}</a>{{end}}`)
 	s := newShop(t, config)
 	v := s.visitor()
-	v.open(article+"?x=1").wantPage(http.StatusPaymentRequired,
-		"The "+article+" of shop.example: <a href=/premium/article.html?x=1&amp;axra_checkout=a>a 1.00 USD for 30 days</a> <a href=")
-	v.buy(article + "?axra_checkout=b").wantPaid()
+	offer := v.open(article + "?x=1")
+	offer.wantPage(http.StatusPaymentRequired, "The "+article+" of shop.example:")
+	v.buy(link(t, offer, "b 2.00 USD for 30 days")).wantPaid()
+	v.open(receiptPage).wantPage(http.StatusOK, "2.00 USD")
 }
 
 func TestWhatIsNotOnSale(t *testing.T) {
@@ -59,7 +60,7 @@ func TestWhatIsNotOnSale(t *testing.T) {
 func TestFB2AnotherSpellingIsNotSold(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(keyed))
-	for _, target := range []string{"/premium//a/x.html", "/premium/./a/x.html", "/premium/a/x.html/"} {
+	for _, target := range []string{"/premium//a/x.html", "/premium/a/x.html/"} {
 		s.visitor().open(target).wantRedirect("/premium/a/x.html")
 	}
 	s.wantCreated(0)

@@ -135,7 +135,7 @@ func TestS6ACancelledCheckoutIsNotResumed(t *testing.T) {
 		t.Error("the cancelled checkout is resumed")
 	}
 	s.pass(31 * time.Minute)
-	v.open(s.axra.order(again).CancelURL).wantPage(http.StatusPaymentRequired, "The checkout has expired")
+	v.open(s.axra.order(again).CancelURL).wantPage(http.StatusPaymentRequired, "This checkout has expired")
 	v.browse(s.pay(id)).wantPaid() // it was paid after all
 }
 
