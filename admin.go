@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
@@ -60,7 +61,7 @@ func runningApp() (*App, error) {
 // operations are what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.ledger, Database: a.ledger, Keys: adminKeys{a}, Gates: adminGates{a}, Webhooks: adminWebhooks{a},
+		Ledger: a.ledger, Keys: adminKeys{a}, Gates: adminGates{a}, Webhooks: adminWebhooks{a},
 		Maintenance: &a.store.maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: now,
 		Reload: func(ctx context.Context) error {
 			return errors.Join(a.keyring.Refresh(ctx, keyStore{a.ledger}), a.access.Poll(ctx))
@@ -90,14 +91,13 @@ type adminGates struct{ app *App }
 // KeyResource is what a purchase by a key opens.
 func (adminGates) KeyResource(key string) string { return gate.KeyResource(key) }
 
-// DeviceLink opens a purchase in one more browser.
-func (o adminGates) DeviceLink(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
-	return checkout.DeviceLink(o.app.tokens(), gate.NewSite(page.Site), purchase, page.Target, expires)
-}
-
-// PrivateAddress opens a page to whoever has the link.
-func (o adminGates) PrivateAddress(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
-	return o.app.tokens().PrivateAddress(gate.NewSite(page.Site), token.Access{
+// Link opens a purchase in one more browser; a direct one opens the page to whoever has it.
+func (o adminGates) Link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
+	site := gate.NewSite(page.Site)
+	if !direct {
+		return checkout.DeviceLink(o.app.tokens(), site, purchase, page.Target, expires)
+	}
+	return o.app.tokens().PrivateAddress(site, token.Access{
 		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
 		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
 	}, page.Target, expires)
@@ -154,7 +154,7 @@ func productsOf(gates []*Handler) map[string]admin.Product {
 
 // strangerAt is a stranger's request for the address.
 func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
-	r := strangersRequest(server, http.MethodGet, host, address.Path)
+	r := preflight.NewRequest(server, http.MethodGet, host, address.Path)
 	r.URL.RawQuery = address.RawQuery
 	return r
 }

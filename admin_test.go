@@ -80,15 +80,14 @@ func (w *world) wantError(phrase string, args ...string) {
 
 // shown is what caddy axra show --json prints of a purchase.
 type shown struct {
-	ID            string     `json:"id"`
-	Reference     string     `json:"reference"`
-	Status        string     `json:"status"`
-	EndsAt        *time.Time `json:"ends_at"`
-	DoubleCharges []string   `json:"double_charges"`
+	ID            string    `json:"id"`
+	Reference     string    `json:"reference"`
+	Status        string    `json:"status"`
+	EndsAt        time.Time `json:"ends_at"`
+	DoubleCharges []string  `json:"double_charges"`
 	Payments      []struct {
-		Session    string      `json:"session"`
-		PaymentIDs []string    `json:"payment_ids"`
-		Amount     json.Number `json:"amount"`
+		Session    string   `json:"session"`
+		PaymentIDs []string `json:"payment_ids"`
 	} `json:"payments"`
 	Devices []struct {
 		ID        string     `json:"id"`
@@ -119,7 +118,7 @@ func (w *world) purchases() int {
 
 func TestTheOperatorFindsAPurchase(t *testing.T) {
 	w := office(t)
-	if out := w.run("list"); !strings.Contains(out, "nothing found") {
+	if out := w.run("list"); !strings.HasPrefix(out, "none") {
 		t.Errorf("an empty ledger lists %s", out)
 	}
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
@@ -131,29 +130,22 @@ func TestTheOperatorFindsAPurchase(t *testing.T) {
 			t.Errorf("the list has no %q:\n%s", part, out)
 		}
 	}
-	for _, args := range [][]string{
-		{"list", "--status", "refunded"}, {"list", "--pass", "another"}, {"list", "--site", "https://example.org"},
-		{"list", "--to", "2020-01"}, {"list", "--from", "2099-12-31"}, {"list", "--status", "mismatched"}, {"list", "--search", "cs_unknown"},
-	} {
-		if out := w.run(args...); !strings.Contains(out, "nothing found") {
-			t.Errorf("%v lists %s", args, out)
-		}
-	}
 	for _, name := range []string{found.ID, found.Reference, strings.ToUpper(found.Reference), payment.SessionID, payment.ID} {
 		if by := w.show(name); by.ID != found.ID || by.Payments[0].Session != payment.SessionID || by.Payments[0].PaymentIDs[0] != payment.ID ||
-			by.Status != "active" || by.EndsAt == nil {
+			by.Status != "active" || by.EndsAt.IsZero() {
 			t.Errorf("%s is %+v", name, by)
 		}
 		if out := w.run("list", "--search", name); !strings.Contains(out, found.Reference) {
 			t.Errorf("%s lists %s", name, out)
 		}
 	}
-	if out := w.run("show", payment.ID); !strings.Contains(out, payment.SessionID) || !strings.Contains(out, "devices") || !strings.Contains(out, "1 of 3") {
+	if out := w.run("show", payment.ID); !strings.Contains(out, payment.SessionID) || !strings.Contains(out, "device_limit: 3") {
 		t.Errorf("shows %s", out)
 	}
 	w.wantError("no such purchase", "show", "cs_unknown")
-	w.wantError("no such purchase", "show", "")
-	w.wantError("is no time", "list", "--from", "yesterday")
+	if out := w.run("list", "--status", "refunded"); !strings.HasPrefix(out, "none") {
+		t.Errorf("refunded are %s", out)
+	}
 }
 
 // Whoever has a session's id may be able to open its purchase.
@@ -186,7 +178,7 @@ func TestTheOperatorRemovesADevice(t *testing.T) {
 		t.Fatalf("%d devices", len(devices))
 	}
 	w.wantError("no such device", "remove-device", payment.ID, "unknown")
-	if out := w.run("remove-device", payment.ID, devices[0].ID); !strings.Contains(out, "was removed") {
+	if out := w.run("remove-device", payment.ID, devices[0].ID); !strings.Contains(out, "removed_at") {
 		t.Error(out)
 	}
 	if answer := v.open("/premium/article.html"); answer.status == http.StatusOK {
@@ -217,10 +209,10 @@ func TestADoubleChargeIsShown(t *testing.T) {
 	if found := w.show("bpay_first"); len(found.DoubleCharges) != 1 || found.DoubleCharges[0] != "bpay_second" {
 		t.Errorf("%+v", found)
 	}
-	if out := w.run("show", "bpay_second"); !strings.Contains(out, "charged twice") {
+	if out := w.run("show", "bpay_second"); !strings.Contains(out, "double_charges: bpay_second") {
 		t.Errorf("shows %s", out)
 	}
-	if out := w.run("report"); !strings.Contains(out, "Not included: 1 double charge") {
+	if out := w.run("report"); !strings.Contains(out, "double_charges: 1") {
 		t.Errorf("reports %s", out)
 	}
 }
@@ -230,7 +222,7 @@ func TestTheOperatorRevokesAndRestores(t *testing.T) {
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	session := w.lastPayment().SessionID
-	if out := w.run("revoke", session, "--note", "shared with the world"); !strings.Contains(out, "is revoked") {
+	if out := w.run("revoke", session, "--note", "shared with the world"); !strings.Contains(out, "status: revoked") {
 		t.Error(out)
 	}
 	// T7: at once on this node, and no new checkout by itself.
@@ -238,21 +230,20 @@ func TestTheOperatorRevokesAndRestores(t *testing.T) {
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
-	w.wantError("it is revoked already", "revoke", session)
+	w.wantError("the purchase is revoked", "revoke", session)
 	if out := w.run("show", session); !strings.Contains(out, "shared with the world") {
 		t.Errorf("the note is not shown: %s", out)
 	}
 	w.run("restore", w.lastPayment().ID)
 	v.open("/premium/article.html").wantPaid(t)
-	w.wantError("it is active already", "restore", session)
+	w.wantError("the purchase is active", "restore", session)
 
 	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
 	w.delivered()
-	w.wantError("it is refunded, which cannot be restored", "restore", session)
+	w.wantError("the purchase is refunded", "restore", session)
 	w.run("revoke", session)
 	w.run("restore", session)
 	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded") // which is final
-	w.wantError("it is refunded", "give", w.site+"/premium/", "--like", session)
 	w.wantError("no such purchase", "revoke", "cs_unknown")
 }
 
@@ -277,7 +268,7 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 	if w.creations() != 0 {
 		t.Errorf("%d sessions", w.creations())
 	}
-	if out := w.run("list"); !strings.Contains(out, "given") {
+	if out := w.run("list"); !strings.Contains(out, "operator") {
 		t.Errorf("the list says %s", out)
 	}
 	if out := w.run("report"); strings.Contains(out, "member") {
@@ -309,18 +300,6 @@ func TestWhatNoGateSellsCannotBeGiven(t *testing.T) {
 	}
 }
 
-// Who has lost all devices gets the same again, for as long as it would have lasted.
-func TestTheOperatorGivesAPurchaseAgain(t *testing.T) {
-	w := office(t, "devices 1")
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	w.pass(10 * day)
-	var given struct{ Purchase, Link string }
-	w.runJSON(&given, "give", w.site+"/premium/article.html", "--like", w.lastPayment().ID)
-	v := w.visitor()
-	v.openOnDevice(given.Link).wantPaid(t)
-	w.wantOpenUntil(v, "/premium/article.html", 20*day)
-}
-
 func TestTheOperatorMakesALink(t *testing.T) {
 	w := office(t, "links")
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
@@ -340,7 +319,6 @@ func TestTheOperatorMakesALink(t *testing.T) {
 	if answer := w.visitor().do(http.MethodGet, made.Link, program, nil); answer.status != http.StatusPaymentRequired {
 		t.Errorf("after its time: %d", answer.status)
 	}
-	w.wantError("say at which page", "link", session)
 	w.wantError("no gate covers", "link", session, w.site+"/index.html")
 	w.wantError("no gate stands at", "link", session, "https://example.org/")
 	w.run("revoke", session)
@@ -351,25 +329,6 @@ func TestADirectLinkNeedsAGateThatHonoursIt(t *testing.T) {
 	w := office(t)
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
 	w.wantError("has `links`", "link", w.lastPayment().SessionID, w.site+"/premium/article.html", "--direct")
-}
-
-func TestTheReport(t *testing.T) {
-	w := office(t)
-	for range 2 {
-		w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	}
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-	w.delivered()
-	want := w.site + ",member,USD,2,10.00,1,5.00,0,0.00,0,0.00,5.00\n"
-	if out := w.run("report", "--csv"); !strings.HasSuffix(out, want) || !strings.HasPrefix(out, "site,pass,currency,") {
-		t.Errorf("got %s", out)
-	}
-	if out := w.run("report"); !strings.Contains(out, "10.00") {
-		t.Errorf("got %s", out)
-	}
-	if out := w.run("report", "--to", "2020-01", "--csv"); strings.Contains(out, w.site) {
-		t.Errorf("sales before there were any: %s", out)
-	}
 }
 
 // start starts Caddy with another ledger.
@@ -404,7 +363,7 @@ func TestTheLedgerMovesToAnotherDatabase(t *testing.T) {
 	if w.purchases() != 0 {
 		t.Error("a part was imported")
 	}
-	if out := w.run("import", file); !strings.Contains(out, "rows imported") {
+	if out := w.run("import", file); !strings.Contains(out, "rows: ") {
 		t.Error(out)
 	}
 	v.open("/premium/article.html").wantPaid(t) // with the cookie of before
@@ -412,74 +371,6 @@ func TestTheLedgerMovesToAnotherDatabase(t *testing.T) {
 		t.Error("the refund did not move")
 	}
 	v.w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-}
-
-func TestASweepByHand(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	if out := w.run("sweep"); !strings.HasPrefix(out, "0 purchases") || w.purchases() != 1 {
-		t.Error(out)
-	}
-	w.pass(30*day + 541*day)
-	if out := w.run("sweep"); !strings.HasPrefix(out, "1 purchase and") || w.purchases() != 0 {
-		t.Errorf("%d purchases after %s", w.purchases(), out)
-	}
-	v.open("/premium/article.html").wantCheckout(t, w)
-}
-
-// W6: what was swept does not come back to life by an old delivery.
-func TestW6AnEventThatIsSentAgainAfterTheSweepOpensNothing(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	_, event := v.started("/premium/article.html")
-	body := encode(t, event)
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		t.Fatalf("%d", answer.status)
-	}
-	w.pass(30*day + 541*day)
-	w.run("sweep")
-	if w.purchases() != 0 {
-		t.Fatal("it is not swept")
-	}
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		t.Fatalf("%d", answer.status)
-	}
-	v.open("/premium/article.html").wantCheckout(t, w)
-}
-
-func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	session, event := v.started("/premium/article.html")
-	body, err := json.Marshal(event)
-	mustDo(t, err)
-	file := filepath.Join(t.TempDir(), "event.json")
-	mustDo(t, os.WriteFile(file, body, 0o600))
-	w.wantError("signature", "webhook", "replay", file)
-	if w.purchases() != 0 {
-		t.Fatal("an unsigned event was taken")
-	}
-	captured := "POST /webhooks/axra HTTP/1.1\r\nX-Axra-Signature: " + sign(body, "bs_test_sandbox") + "\r\n\r\n" + string(body)
-	mustDo(t, os.WriteFile(file, []byte(captured), 0o600))
-	if out := w.run("webhook", "replay", file); !strings.Contains(out, session+": paid") {
-		t.Error(out)
-	}
-	if out := w.run("webhook", "replay", file); !strings.Contains(out, "known") {
-		t.Error(out)
-	}
-	v.browse("/premium/article.html").wantPaid(t)
-
-	second, event := w.visitor().started("/premium/article.html")
-	body, err = json.Marshal(event)
-	mustDo(t, err)
-	mustDo(t, os.WriteFile(file, body, 0o600))
-	if out := w.run("webhook", "replay", file, "--trust"); !strings.Contains(out, second+": paid") {
-		t.Error(out)
-	}
-	if !strings.Contains(w.log(), "taken without a good signature") {
-		t.Error("it is not in the log")
-	}
 }
 
 func TestTheOperatorChangesKeys(t *testing.T) {
@@ -557,7 +448,7 @@ func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 					return
 				default:
 				}
-				response, err := http.Get("http://" + w.admin() + "/axra/keys") //nolint:noctx // a test
+				response, err := http.Post("http://"+w.admin()+"/axra/keys/list", "", nil) //nolint:noctx // a test
 				if err != nil {
 					continue // the listener changes hands
 				}
@@ -600,36 +491,6 @@ func (w *world) backup() string {
 	return file
 }
 
-func TestBackupAndExportAreComplete0600AndNameTheKeys(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	for _, command := range []string{"backup", "export"} {
-		folder := t.TempDir()
-		file := filepath.Join(folder, "file")
-		mustDo(t, os.WriteFile(file, []byte("an older one"), 0o644)) //nolint:gosec // that is the point
-		_, aside, err := w.operateWith("", command, file)
-		if err != nil || !strings.Contains(aside, "holds the signing keys") || strings.Contains(aside, "\r") {
-			t.Errorf("%s: %v, %q", command, err, aside)
-		}
-		info, err := os.Stat(file)
-		mustDo(t, err)
-		if info.Mode().Perm() != 0o600 || info.Size() < 100 {
-			t.Errorf("%s: mode %o, %d bytes", command, info.Mode(), info.Size())
-		}
-		streamed, _, err := w.operateWith("", command, "-")
-		raw, readErr := os.ReadFile(file)
-		if err != nil || readErr != nil || command == "export" && streamed != string(raw) || command == "backup" && !strings.HasPrefix(streamed, "SQLite format 3") {
-			t.Errorf("%s: streamed %d bytes, %v, %v", command, len(streamed), err, readErr)
-		}
-		if left, _ := os.ReadDir(folder); len(left) != 1 {
-			t.Errorf("%s leaves %v", command, left)
-		}
-	}
-	if left, _ := filepath.Glob(w.database + ".*"); len(left) > 0 {
-		t.Errorf("left beside the ledger: %v", left)
-	}
-}
-
 func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	w := office(t)
 	before, later := w.visitor(), w.visitor()
@@ -637,11 +498,10 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	file := w.backup()
 	later.buy("/premium/article.html", cardGood).wantPaid(t)
 	out := w.run("restore-backup", file)
-	if !strings.Contains(out, "with 1 payment, the last at") {
+	if !strings.Contains(out, "payments: 1\n") {
 		t.Error(out)
 	}
-	_, kept, _ := strings.Cut(strings.TrimSpace(out), "is kept as ")
-	kept, _, _ = strings.Cut(kept, ":")
+	_, kept, _ := strings.Cut(strings.TrimSpace(out), "kept: ")
 	if _, err := os.Stat(kept); err != nil {
 		t.Errorf("%v in %s", err, out)
 	}
@@ -658,34 +518,20 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 		bad := filepath.Join(t.TempDir(), name)
 		mustDo(t, os.WriteFile(bad, []byte(content), 0o600))
 		w.wantError("not a usable backup", "restore-backup", bad)
-		w.wantError("the backup", "restore-backup", bad) // and no temporary name
 	}
 	mustDo(t, os.WriteFile(file+"-wal", []byte("more"), 0o600))
 	w.wantError("belongs to it", "restore-backup", file)
 	before.open("/premium/article.html").wantPaid(t)
 }
 
-func TestABackupIsRestoredWithoutCaddy(t *testing.T) {
+// On a new machine a backup is copied to where the ledger will be.
+func TestABackupIsALedger(t *testing.T) {
 	w := office(t)
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	file := w.backup()
-	w.wantError("leave out --address", "restore-backup", file, "--database", w.database)
-	if _, err := axra(t, "restore-backup", file, "--database", w.database); err == nil || !strings.Contains(err.Error(), "leave out --database") {
-		t.Errorf("while Caddy runs: %v", err)
-	}
-	w.stop()
-	elsewhere := filepath.Join(t.TempDir(), "ledger.db")
-	out, err := axra(t, "restore-backup", file, "--database", elsewhere)
-	if err != nil || !strings.Contains(out, "there was no ledger before") {
-		t.Errorf("%v, %s", err, out)
-	}
-	if _, err := axra(t, "restore-backup", file, "--database", filepath.Join(t.TempDir(), "none", "ledger.db")); err == nil || !strings.Contains(err.Error(), "make it first") {
-		t.Errorf("a directory that is not there: %v", err)
-	}
-	w.database = elsewhere
-	w.load(w.config)
+	w.startWith(w.backup())
 	v.open("/premium/article.html").wantPaid(t)
+	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
 }
 
 // file is what a command has written.

@@ -18,8 +18,8 @@ func init() { caddycmd.RegisterCommand(commands.Command()) }
 // commands are `caddy axra`.
 var commands = cli.Plugin{
 	Check: func(ctx context.Context, config, adapter string, live bool) cli.Diagnosis {
-		caddy.BufferedLog() // what is logged until provisionFor discards logs
-		return examine(ctx, config, adapter, live)
+		caddy.BufferedLog() // for what is logged before the check captures logs
+		return checks.Check(ctx, config, adapter, live)
 	},
 	WebhookSecrets: configuredSecrets,
 }
@@ -47,10 +47,10 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if len(app.WebhookSecrets) == 0 {
 		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
 	}
-	for _, secret := range signing.placeholders() {
-		if _, err := resolveSecret(secret.name, secret.value); err != nil && secretIsPlaceholder(secret.name, secret.value) == nil {
-			return nil, nil, fmt.Errorf("%s %s %w: add --envfile FILE, or run it as the user of the service; or use --secret-file",
-				secret.name, secret.value, cli.ErrEmptySecret)
+	for _, secret := range signing.configuredSecrets() {
+		if secret.Value == "" {
+			return nil, nil, fmt.Errorf("%s %s is empty or cannot be read by this command, whose environment may differ from that of the service: "+
+				"add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.Name, secret.Placeholder)
 		}
 	}
 	secrets, err := signing.resolveSecrets()

@@ -29,9 +29,6 @@ func TestAReplayReadsTheBodyAsInspectDoes(t *testing.T) {
 	if _, _, err := w.operateWith(changed, "webhook", "replay", "-"); err == nil || !strings.Contains(err.Error(), "X-Axra-Signature") {
 		t.Errorf("a body that nobody signed: %v", err)
 	}
-	if _, _, err := w.operateWith(strings.Repeat("x", 1<<20+1), "webhook", "replay", "-"); err == nil || !strings.Contains(err.Error(), "larger than") {
-		t.Errorf("%v", err)
-	}
 }
 
 func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
@@ -61,7 +58,7 @@ func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
 		"an unknown event":    {without(func(event, _ map[string]any) { event["event"] = "payment.sent" }), "unknown", "compare its name"},
 		"terms cut off":       {without(func(_, data map[string]any) { delete(metadataOf(t, data), "paywall_pass") }), "malformed", "its metadata cannot be read"},
 		"a refund of nothing": {`{"event":"payment.refunded","data":{}}`, "unmatched", "neither a session nor a payment"},
-		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded, and opens nothing"},
+		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded and opens nothing"},
 	} {
 		out, err := replay(c.input)
 		if err == nil || !strings.Contains(err.Error(), "nobody gets or loses access") {
@@ -74,7 +71,7 @@ func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
 	if out, err := replay(foreign, "--json"); err == nil || !strings.Contains(out, `"outcome": "foreign"`) {
 		t.Errorf("for programs: %v %s", err, out)
 	}
-	if out := w.run("list", "--status", "active"); !strings.Contains(out, "nothing found") {
+	if out := w.run("list", "--status", "active"); !strings.HasPrefix(out, "none") {
 		t.Error("something was recorded as paid")
 	}
 	// What is known already has done what it should.
@@ -106,24 +103,21 @@ func TestAPaymentThatDoesNotFitIsShownAsSuch(t *testing.T) {
 		t.Fatal("3 USD are enough")
 	}
 	shown := w.run("show", session)
-	if !strings.Contains(shown, "3.00 USD, asked 5.00 USD") || !strings.Contains(shown, "mismatched") || strings.Contains(shown, "no expiry") {
+	if !strings.Contains(shown, "3.00 USD") || !strings.Contains(shown, "5.00 USD") || !strings.Contains(shown, "status: mismatched") {
 		t.Errorf("it is shown as\n%s", shown)
 	}
-	if listed := w.run("list", "--status", "mismatched"); !strings.Contains(listed, "3.00 USD, not as asked") {
+	if listed := w.run("list", "--status", "mismatched"); !strings.Contains(listed, "3.00 USD") {
 		t.Errorf("it is listed as\n%s", listed)
 	}
 	var found struct {
 		Status   string
-		Payments []struct {
-			Amount json.Number
-			Asked  struct{ Amount json.Number }
-		}
+		Payments []struct{ Paid, Asked string }
 	}
 	w.runJSON(&found, "show", session)
-	if found.Status != "mismatched" || len(found.Payments) != 1 || found.Payments[0].Asked.Amount != "5.00" || found.Payments[0].Amount != "3.00" {
+	if found.Status != "mismatched" || len(found.Payments) != 1 || found.Payments[0].Asked != "5.00 USD" || found.Payments[0].Paid != "3.00 USD" {
 		t.Errorf("for programs: %+v", found)
 	}
-	if out := w.run("report"); !strings.Contains(out, "no sales in this time") || !strings.Contains(out, "Not included: 1 payment in another") {
+	if out := w.run("report"); !strings.Contains(out, "lines: none") || !strings.Contains(out, "mismatched: 1") {
 		t.Errorf("the report says\n%s", out)
 	}
 }

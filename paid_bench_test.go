@@ -164,7 +164,7 @@ type decision struct {
 }
 
 // decisions are those about whoever shows an access cookie, or does not. A bad token
-// costs a digest and an error.
+// costs a digest, a signature check and an error.
 func decisions(name, raw string) []decision {
 	ours := &http.Cookie{Name: name, Value: raw}
 	garbage := &http.Cookie{Name: name, Value: raw[:len(raw)-8] + "AAAAAAAA"}
@@ -172,8 +172,8 @@ func decisions(name, raw string) []decision {
 		{"paid", []*http.Cookie{ours}, true, 1},
 		{"unpaid", nil, false, 1},
 		{"twice the same cookie", []*http.Cookie{ours, ours}, true, 1},
-		{"duplicate cookies", []*http.Cookie{garbage, ours}, true, 7},
-		{"garbage", []*http.Cookie{garbage}, false, 7},
+		{"duplicate cookies", []*http.Cookie{garbage, ours}, true, 16},
+		{"garbage", []*http.Cookie{garbage}, false, 16},
 	}
 }
 

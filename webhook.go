@@ -14,7 +14,6 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
-	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
@@ -248,7 +247,7 @@ func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, e
 	switch {
 	case recorded.DoubleCharge && recorded.New:
 		a.logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
-			zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+			zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
 		return "double_charge", nil
 	case payment.Mismatch:
 		a.reportMismatch(recorded, payment, event.AmountError)
@@ -283,7 +282,7 @@ func ownMetadata(all map[string]string) map[string]string {
 func (a *App) reportPaid(recorded ledger.Recorded, payment ledger.Payment) {
 	purchase := recorded.Purchase
 	fields := []zap.Field{
-		zap.String("purchase", admin.Reference(purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
+		zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
 		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
 	}
 	if purchase.Status == ledger.Revoked {
@@ -301,7 +300,7 @@ func (a *App) reportMismatch(recorded ledger.Recorded, payment ledger.Payment, r
 		return
 	}
 	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
-		zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
+		zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
 		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))
 	a.announceRejected(payment, rejectedAmount)
 }
@@ -328,7 +327,7 @@ func (a *App) takeEvent(ctx context.Context, event webhook.Event, kind ledger.Ev
 		return "known", nil
 	}
 	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
-		zap.String("purchase", admin.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+		zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
 	a.announceEvent(kind, event, recorded)
 	return string(kind), nil
 }

@@ -1,7 +1,7 @@
-// Package cache holds bounded memories. A read takes no lock that others wait on.
+// Package cache holds bounded caches whose readers do not wait for each other.
 //
-// All of them are one kind of otter.Cache: each further one would have the compiler
-// make its code once more, 140 kB of Caddy's binary.
+// They share one instance of the generic otter.Cache: each further one would add 140 kB
+// to Caddy's binary.
 package cache
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Cache remembers values by strings. V is a pointer. It is safe for concurrent use.
+// Cache maps strings to values. V is a pointer. It is safe for concurrent use.
 type Cache[V any] struct{ entries *otter.Cache[string, any] }
 
 // New returns a cache of at most size entries.
@@ -18,7 +18,7 @@ func New[V any](size int) Cache[V] {
 	return with[V](otter.Options[string, any]{MaximumSize: size})
 }
 
-// Expiring returns a cache of at most size entries that forgets each a lifetime after
+// Expiring returns a cache of at most size entries that drops each entry a lifetime after
 // it was written.
 func Expiring[V any](size int, lifetime time.Duration) Cache[V] {
 	return with[V](otter.Options[string, any]{
@@ -46,20 +46,20 @@ func (c Cache[V]) GetIfPresent(key string) (V, bool) {
 	return known, ok
 }
 
-// Set remembers the value in place of what the key had.
+// Set stores a value.
 func (c Cache[V]) Set(key string, value V) { c.entries.Set(key, value) }
 
-// SetIfAbsent remembers the value unless the key has one. It returns the one that the
-// key has now, and whether that is new.
+// SetIfAbsent stores a value unless the key has one. It returns the value of the key, and
+// whether it is new.
 func (c Cache[V]) SetIfAbsent(key string, value V) (V, bool) {
 	known, first := c.entries.SetIfAbsent(key, value)
 	return known.(V), first
 }
 
-// Invalidate forgets the key.
+// Invalidate drops a key.
 func (c Cache[V]) Invalidate(key string) { c.entries.Invalidate(key) }
 
-// InvalidateAll forgets every key.
+// InvalidateAll drops every key.
 func (c Cache[V]) InvalidateAll() { c.entries.InvalidateAll() }
 
 // EstimatedSize applies the bounds and returns the number of entries.
@@ -68,8 +68,8 @@ func (c Cache[V]) EstimatedSize() int {
 	return c.entries.EstimatedSize()
 }
 
-// Size returns the number of entries, with those that the bounds are about to remove.
+// Size returns the number of entries, including those about to be removed.
 func (c Cache[V]) Size() int { return c.entries.EstimatedSize() }
 
-// StopAllGoroutines ends the background work.
+// StopAllGoroutines stops the background work.
 func (c Cache[V]) StopAllGoroutines() { c.entries.StopAllGoroutines() }

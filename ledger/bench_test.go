@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,4 +60,88 @@ func BenchmarkPoll(b *testing.B) {
 	for b.Loop() {
 		since = w.poll(b, since).Position
 	}
+}
+
+// TestFigures prints how long operators wait with LEDGER_FIGURES payments, such as 1000000. With
+// LEDGER_FIGURES_DIR it keeps the ledger there, so a second run shows the first queries of a new process. With
+// LEDGER_FIGURES_URL the ledger is in that PostgreSQL database, and stays there.
+func TestFigures(t *testing.T) {
+	n, _ := strconv.Atoi(os.Getenv("LEDGER_FIGURES"))
+	if n == 0 {
+		t.Skip("set LEDGER_FIGURES to a number of payments")
+	}
+	dir := os.Getenv("LEDGER_FIGURES_DIR")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	location := ledger.Options{Path: filepath.Join(dir, "ledger.db"), URL: os.Getenv("LEDGER_FIGURES_URL"), Now: time.Now}
+	exists, err := ledger.New(location).Exists(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !exists {
+		w := openWorld(t, location)
+		took(t, "fill", func() { ledger.Fill(t, w.Ledger, n) })
+		w.Close()
+	}
+	if info, err := os.Stat(location.Path); err == nil {
+		t.Logf("%-28s %d bytes, %d a payment", "file", info.Size(), info.Size()/int64(n))
+	}
+	var w world
+	took(t, "open", func() { w = openWorld(t, location) })
+	month := ledger.FillStart.AddDate(0, 5, 0)
+	report := func(from, to time.Time) func() {
+		return func() {
+			must(t, errorOf(w.Report(t.Context(), from, to)))
+		}
+	}
+	took(t, "month's report, first", report(month, month.AddDate(0, 1, 0)))
+	took(t, "month's report, warm", report(month, month.AddDate(0, 1, 0)))
+	took(t, "year's report", report(ledger.FillStart, ledger.FillStart.AddDate(1, 0, 0)))
+	list := func(f ledger.Filter) func() { return func() { w.sessions(t, f) } }
+	took(t, "newest 50, first", list(ledger.Filter{Limit: 50}))
+	took(t, "newest 50, warm", list(ledger.Filter{Limit: 50}))
+	took(t, "newest 50 refunded", list(ledger.Filter{Limit: 50, Status: ledger.Refunded}))
+	took(t, "newest 50 of a product", list(ledger.Filter{Limit: 50, Product: "product 7"}))
+	took(t, "find a prefix", list(ledger.Filter{Query: "0123"}))
+	figureSweep(t, w)
+	if os.Getenv("LEDGER_FIGURES_ALL") != "" {
+		took(t, "list all", list(ledger.Filter{}))
+		took(t, "export", func() { w.export(t) })
+		if location.URL == "" {
+			took(t, "backup", func() { w.backup(t) })
+		}
+	}
+}
+
+// figureSweep sweeps one in a hundred while payments arrive.
+func figureSweep(t *testing.T, w world) {
+	stop := make(chan struct{})
+	var paying sync.WaitGroup
+	var longest time.Duration
+	paid := 0
+	paying.Go(func() {
+		for ; ; paid++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			begun := time.Now()
+			w.pay(t, payment(fmt.Sprintf("%d %d", begun.UnixNano(), paid)))
+			longest = max(longest, time.Since(begun))
+		}
+	})
+	var swept ledger.Swept
+	took(t, "sweep", func() { swept = w.sweep(t, ledger.FillStart) })
+	close(stop)
+	paying.Wait()
+	t.Logf("%-28s %+v, %d payments meanwhile, the longest waited %s", "", swept, paid, longest.Round(time.Millisecond))
+}
+
+func took(t *testing.T, what string, f func()) {
+	t.Helper()
+	begun := time.Now()
+	f()
+	t.Logf("%-28s %s", what, time.Since(begun).Round(10*time.Microsecond))
 }

@@ -1,162 +1,134 @@
 package ledger
 
 import (
-	"cmp"
-	"context"
 	"database/sql"
 	"slices"
 )
 
-// charge is money that was taken once for a session, with all ids that it is known by.
+// A charge is money that was taken once for a session. It has one or several payment ids, and is named by the smallest
+// of them. A buyer who was charged twice has two charges; the purchase is paid as long as one of them stands.
+
+// addPaymentIDs notes that all ids, which are sorted, are ids of one charge of a session. The outcome is that of a
+// completed payment; empty: an event named them.
+func addPaymentIDs(t *tx, sessionID string, ids []string, outcome string, at int64) {
+	var charges []string
+	for _, id := range ids {
+		var charge string
+		t.get(`
+			INSERT INTO payment_ids (session_id, payment_id, charge, outcome, at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (session_id, payment_id) DO UPDATE
+			SET outcome = CASE WHEN excluded.outcome = '' OR payment_ids.outcome = 'accepted' THEN payment_ids.outcome ELSE excluded.outcome END,
+				at = CASE WHEN payment_ids.outcome = '' THEN excluded.at ELSE payment_ids.at END
+			RETURNING charge`,
+			args{sessionID, id, ids[0], outcome, at}, &charge)
+		charges = append(charges, charge)
+	}
+	if charges = distinct(charges); len(charges) < 2 {
+		return
+	}
+	for _, charge := range charges { // the ids connect them
+		t.exec(`UPDATE payment_ids SET charge = $1, repeated_at = NULL WHERE session_id = $2 AND charge = $3`, charges[0], sessionID, charge)
+	}
+}
+
+// linkEvents finds the events about a session: those that name it, and those that share an id with it. The ids of such
+// an event become ids of the session, and lead to further events. It returns the number of accepted charges.
+func (l *Ledger) linkEvents(t *tx, sessionID string) (charges int) {
+	linked := map[string]bool{}
+	for isDone := false; !isDone; {
+		isDone = true
+		for _, event := range t.texts(eventsQuery, sessionID) {
+			if !linked[event] {
+				linked[event], isDone = true, false
+				addPaymentIDs(t, sessionID, t.texts(`SELECT external_id FROM event_ids WHERE event_id = $1 ORDER BY external_id`, event), "", l.now())
+			}
+		}
+	}
+	return markRepeated(t, sessionID)
+}
+
+// eventsQuery says the order of its joins, as SQLite would scan all events without statistics.
+const eventsQuery = `
+	SELECT id FROM events WHERE session_id = $1
+	UNION
+	SELECT x.event_id FROM payment_ids n CROSS JOIN event_ids x
+	WHERE n.session_id = $1 AND x.external_id = n.payment_id`
+
 type charge struct {
-	ids     []string
-	outcome string // of the completed payment; empty: only events named these ids
-	at      int64  // of the completed payment
-	kinds   map[EventKind]bool
+	name string
+	at   int64
 }
 
-// charges are the charges of one session, in the order of their payments. A buyer who was charged twice has
-// two; the purchase is paid as long as one of them stands.
-type charges []*charge
-
-// readCharges connects the ids of a session to charges.
-func readCharges(ctx context.Context, tx *tx, sessionID string) (charges, error) {
-	byID := map[string]*charge{}
-	err := scanAll(ctx, tx, func(rows *sql.Rows) error {
-		var id, sameAs, outcome string
-		var at int64
-		if err := rows.Scan(&id, &sameAs, &outcome, &at); err != nil {
-			return err
-		}
-		named := &charge{ids: []string{id}, outcome: outcome, at: at}
-		for _, other := range []*charge{byID[id], byID[sameAs]} {
-			named = named.merge(other)
-		}
-		if sameAs != "" && !slices.Contains(named.ids, sameAs) {
-			named.ids = append(named.ids, sameAs)
-		}
-		for _, id := range named.ids {
-			byID[id] = named
-		}
-		return nil
-	}, `SELECT payment_id, same_as, outcome, at FROM payment_ids WHERE session_id = $1`, sessionID)
-	if err != nil {
-		return nil, err
-	}
-	var all charges
-	for _, c := range byID {
-		if !slices.Contains(all, c) {
-			slices.Sort(c.ids)
-			all = append(all, c)
-		}
-	}
-	slices.SortFunc(all, func(a, b *charge) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ids[0], b.ids[0])) })
-	return all, nil
+// acceptedCharges are those of completed payments in the right amount and currency, the oldest first.
+func acceptedCharges(t *tx, sessionID string) (charges []charge) {
+	var c charge
+	t.each(`
+		SELECT charge, MIN(at) FROM payment_ids
+		WHERE session_id = $1 AND outcome <> ''
+		GROUP BY charge
+		HAVING MIN(outcome) = 'accepted'
+		ORDER BY MIN(at), charge`, args{sessionID}, into{&c.name, &c.at}, func() { charges = append(charges, c) })
+	return charges
 }
 
-// merge returns both as one charge. Completed payments say its outcome and its time.
-func (c *charge) merge(other *charge) *charge {
-	if other == nil || other == c {
-		return c
+// markRepeated notes which charges are beside the first one, and returns the number of charges.
+func markRepeated(t *tx, sessionID string) int {
+	charges := acceptedCharges(t, sessionID)
+	if len(charges) > 1 {
+		for i, c := range charges {
+			t.exec(`UPDATE payment_ids SET repeated_at = $1 WHERE session_id = $2 AND charge = $3`,
+				sql.NullInt64{Int64: c.at, Valid: i > 0}, sessionID, c.name)
+		}
 	}
-	merged := &charge{ids: distinct(append(slices.Clone(c.ids), other.ids...)), outcome: c.outcome, at: c.at}
+	return len(charges)
+}
+
+func repeatedIDs(t *tx, sessionID string) []string {
+	return t.texts(`SELECT payment_id FROM payment_ids WHERE session_id = $1 AND repeated_at IS NOT NULL ORDER BY payment_id`, sessionID)
+}
+
+type happened struct {
+	kind   EventKind
+	charge string // that it names; empty: it names no id
+}
+
+// closedStatus is Refunded or Disputed if events close a charge, else Active. Their order does not matter.
+func closedStatus(kinds map[EventKind]bool) Status {
 	switch {
-	case c.outcome == "" && other.outcome != "":
-		merged.outcome, merged.at = other.outcome, other.at
-	case other.outcome != "" || c.outcome == "":
-		merged.at = min(c.at, other.at)
-		if other.outcome == accepted {
-			merged.outcome = accepted
-		}
-	}
-	return merged
-}
-
-// completed are the charges that a completed payment has confirmed.
-func (all charges) completed() charges {
-	return slices.DeleteFunc(slices.Clone(all), func(c *charge) bool { return c.outcome == "" })
-}
-
-// accepted are the charges in the right amount and currency.
-func (all charges) accepted() charges {
-	return slices.DeleteFunc(slices.Clone(all), func(c *charge) bool { return c.outcome != accepted })
-}
-
-// doubles are the ids that were charged beside the first charge.
-func (all charges) doubles() []string {
-	var ids []string
-	for i, c := range all.accepted() {
-		if i > 0 {
-			ids = append(ids, c.ids...)
-		}
-	}
-	return ids
-}
-
-// isDouble reports whether the ids are those of a charge beside the first one.
-func (all charges) isDouble(ids []string) bool {
-	doubles := all.doubles()
-	return slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(doubles, id) })
-}
-
-// apply notes an event at the charges whose ids it names. If it names none that was completed, it is about
-// all of them.
-func (all charges) apply(kind EventKind, ids []string) {
-	isNamed := func(c *charge) bool {
-		return slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(c.ids, id) })
-	}
-	hit := all
-	if slices.ContainsFunc(all, isNamed) {
-		hit = slices.DeleteFunc(slices.Clone(all), func(c *charge) bool { return !isNamed(c) })
-	}
-	for _, c := range hit {
-		if c.kinds == nil {
-			c.kinds = map[EventKind]bool{}
-		}
-		c.kinds[kind] = true
-	}
-}
-
-// status is Active, Refunded or Disputed. The order of the events does not matter.
-func (c *charge) status() Status {
-	switch {
-	case c.kinds[EventRefunded], c.kinds[EventDisputeLost]:
+	case kinds[EventRefunded], kinds[EventDisputeLost]:
 		return Refunded
-	case c.kinds[EventDisputed] && !c.kinds[EventDisputeWon]:
+	case kinds[EventDisputed] && !kinds[EventDisputeWon]:
 		return Disputed
 	}
 	return Active
 }
 
-// paymentStatus is the status of a payment with these events: Active if it stands.
-func paymentStatus(ctx context.Context, tx *tx, sessionID, outcome string, events []paymentEvent) (Status, error) {
-	all, err := readCharges(ctx, tx, sessionID)
-	if err != nil {
-		return "", err
-	}
-	all = all.completed()
-	counted := slices.DeleteFunc(slices.Clone(all), func(c *charge) bool { return c.outcome != outcome })
-	if len(counted) == 0 {
-		// No id of the payment is known: all events are about it.
-		counted = charges{{outcome: outcome}}
-		all = append(all, counted...)
-	}
-	for _, e := range events {
-		ids, err := tx.texts(ctx, `SELECT external_id FROM event_ids WHERE event_id = $1`, e.id)
-		if err != nil {
-			return "", err
-		}
-		all.apply(e.kind, ids)
-	}
+// statusOf is the status of a payment: Active if one of its charges stands. completed are the outcomes of the charges
+// of its session by their names. An event that names none of them is about all.
+func statusOf(outcome string, completed map[string]string, events []happened) Status {
 	var statuses []Status
-	for _, c := range counted {
-		statuses = append(statuses, c.status())
+	add := func(name string) {
+		kinds := map[EventKind]bool{}
+		for _, e := range events {
+			if _, isNamed := completed[e.charge]; e.charge == name || !isNamed {
+				kinds[e.kind] = true
+			}
+		}
+		statuses = append(statuses, closedStatus(kinds))
+	}
+	for name, its := range completed {
+		if its == outcome {
+			add(name)
+		}
+	}
+	if len(statuses) == 0 {
+		add("") // no id of the payment is known
 	}
 	status := strongest(statuses)
 	if status == Active && outcome == mismatch {
-		return Mismatched, nil
+		return Mismatched
 	}
-	return status, nil
+	return status
 }
 
 // strongest is the status of several payments together: Active if one of them stands, or else why not.

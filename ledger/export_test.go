@@ -2,8 +2,14 @@ package ledger
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/bulk"
 )
 
 // WithPragmas sets pragmas of the writing connection.
@@ -23,63 +29,44 @@ func (l *Ledger) Swap(ctx context.Context, replace func(path string) error) erro
 	return l.swap(ctx, replace)
 }
 
-// SweepChanges sweeps the change feed.
-func (l *Ledger) SweepChanges(ctx context.Context, before int64, limit int) (deleted int64, err error) {
-	err = l.write(ctx, func(ctx context.Context, tx *tx) (err error) {
-		deleted, err = sweepChanges(ctx, tx, before, limit)
-		return err
-	})
-	return deleted, err
-}
-
 // Exec runs a statement on the writing connection, as nobody else may.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
-	return l.write(ctx, func(ctx context.Context, tx *tx) error {
-		_, err := tx.ExecContext(ctx, query, args...)
-		return err
-	})
+	return l.queueUp(ctx, func(t *tx) { t.exec(query, args...) })
 }
 
 // Dump returns every row of the tables that a purchase is computed from, and the purchase itself, without
 // the times at which rows were stored.
 func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
-	err = l.read(ctx, func(ctx context.Context, tx *tx) error {
-		dump = nil
+	return read(ctx, l, func(t *tx) (dump []string, err error) {
 		for _, query := range []string{
 			`SELECT 'purchase ' || id || ' ' || product || ' ' || resource || ' ' || status || ' ' || starts_at || ' ' ||
 				COALESCE(ends_at, 0) || ' ' || device_limit || ' ' || download_limit FROM purchases ORDER BY id`,
 			`SELECT 'payment ' || session_id || ' ' || purchase_id || ' ' || outcome || ' ' || paid_at FROM payments ORDER BY session_id`,
-			`SELECT 'id ' || session_id || ' ' || payment_id || ' ' || same_as || ' ' || outcome FROM payment_ids ORDER BY session_id, payment_id, same_as`,
+			`SELECT 'id ' || session_id || ' ' || payment_id || ' ' || charge || ' ' || outcome || ' ' || CASE WHEN repeated_at IS NULL THEN '' ELSE 'again' END FROM payment_ids ORDER BY session_id, payment_id`,
 			`SELECT 'event ' || kind || ' ' || session_id || ' ' || id FROM events ORDER BY id`,
 		} {
-			rows, err := tx.texts(ctx, query)
-			if err != nil {
-				return err
-			}
-			dump = append(dump, rows...)
+			dump = append(dump, t.texts(query)...)
 		}
-		return nil
+		return dump, nil
 	})
-	return dump, err
 }
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
 	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
-	"payments": paymentsQuery, "purchase events": purchaseEventsQuery, "extensions": extensionsQuery,
+	"payments": paymentsQuery, "purchase events": purchaseEventsQuery, "charges": chargesQuery,
 }
 
 // Plans explains the queries that must use indexes.
 func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
-	return l.explainAll(ctx, lookUpQueries, explain)
+	queries := operatorQueries()
+	maps.Copy(queries, lookUpQueries)
+	return l.explainAll(ctx, queries, explain)
 }
 
 // Hold keeps the write lock for a while, beside other writes of the same transaction.
 func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
-	return l.write(ctx, func(context.Context, *tx) error {
-		time.Sleep(d)
-		return nil
-	})
+	return l.queueUp(ctx, func(*tx) { time.Sleep(d) })
 }
 
 // HoldNext stops the next transaction before its commit: held is closed when it is there, and it goes on when release
@@ -92,4 +79,118 @@ func (l *Ledger) HoldNext() (held, release chan struct{}) {
 		<-release
 	}
 	return held, release
+}
+
+// CountRows counts the rows of every table.
+func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
+	return read(ctx, l, func(t *tx) (map[string]int, error) {
+		counts := make(map[string]int)
+		for _, table := range t.texts(l.options.dialect().tables) {
+			var n int
+			t.get(`SELECT COUNT(*) FROM `+table, nil, &n)
+			counts[table] = n
+		}
+		return counts, nil
+	})
+}
+
+// IsExported reports whether an export holds a table.
+func IsExported(table string) bool {
+	for _, exported := range exportTables {
+		if exported.name == table {
+			return true
+		}
+	}
+	return false
+}
+
+// PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
+func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
+	if err := l.Exec(ctx, l.options.dialect().analyze); err != nil {
+		return nil, err
+	}
+	return l.explainAll(ctx, lookUpQueries, func(t *tx, query string) string {
+		t.exec(`SET LOCAL plan_cache_mode = force_generic_plan; PREPARE q AS ` + query)
+		arguments := ""
+		if n := parameters(query); n > 0 {
+			arguments = "(" + strings.Repeat("'1', ", n-1) + "'1')"
+		}
+		lines := t.texts(`EXPLAIN EXECUTE q` + arguments)
+		t.exec(`DEALLOCATE q`)
+		return strings.Join(lines, "\n")
+	})
+}
+
+func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, explain func(*tx, string) string) (map[string]string, error) {
+	return read(ctx, l, func(t *tx) (map[string]string, error) {
+		plans := make(map[string]string)
+		for name, query := range queries {
+			plans[name] = explain(t, query)
+		}
+		return plans, nil
+	})
+}
+
+func operatorQueries() map[string]string {
+	queries := map[string]string{
+		"page": pageQuery, "found": foundQuery, "find": findQuery,
+		"sales": salesQuery, "returns": returnsQuery, "mismatched": countMismatched, "charged again": countRepeated,
+		"ended": endedPurchases, "closed": closedPurchases, "swept terms": sweptTerms, "unmatched": unmatchedQuery,
+	}
+	for i, query := range deleteSwept {
+		queries[fmt.Sprint("delete ", i)] = query
+	}
+	return queries
+}
+
+// parameters is the number of parameters of a query.
+func parameters(query string) int {
+	for i := 600; i > 0; i-- {
+		if strings.Contains(query, fmt.Sprintf("$%d", i)) {
+			return i
+		}
+	}
+	return 0
+}
+
+func explain(t *tx, query string) string {
+	var plan []string
+	var id, parent, unused int
+	var detail string
+	t.each(`EXPLAIN QUERY PLAN `+query, slices.Repeat([]any{1}, parameters(query)), into{&id, &parent, &unused, &detail}, func() {
+		plan = append(plan, detail)
+	})
+	return strings.Join(plan, "\n")
+}
+
+// FillStart is the time after which most payments of Fill lie.
+var FillStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Fill inserts n payments of as many purchases by SQL.
+func Fill(t testing.TB, l *Ledger, n int) {
+	t.Helper()
+	err := l.queueUp(context.Background(), func(t *tx) {
+		t.waitUpTo(time.Hour)
+		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
+			t.exec(statement)
+		}
+		t.exec(l.options.dialect().analyze)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// NoteWrite notes the outcome of a write.
+func (l *Ledger) NoteWrite(err error) { l.health.wrote(err) }
+
+// NoteCheck notes the outcome of a check.
+func (l *Ledger) NoteCheck(err error) { l.health.checked(err) }
+
+// PollPlan explains the poll as PostgreSQL runs it.
+func (l *Ledger) PollPlan(ctx context.Context) (string, error) {
+	return lookUp(ctx, l, func(t *tx) (string, error) {
+		lines := t.texts("EXPLAIN " + strings.NewReplacer("$1", "0", "$2", "1000").Replace(pollQuery))
+		return strings.Join(lines, "\n"), nil
+	})
 }

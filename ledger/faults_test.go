@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/caddy-axra/paywall/internal/pgtest"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -21,9 +23,7 @@ func copyOf(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	to := filepath.Join(t.TempDir(), "copy.db")
-	if err := os.WriteFile(to, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(to, raw, 0o600))
 	return to
 }
 
@@ -42,12 +42,11 @@ func reopenedWith(t *testing.T) (w world, older string) {
 
 func rename(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(from, to))
 }
 
 func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		harm    func(t *testing.T, path, older string)
@@ -63,9 +62,7 @@ func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
 			func(t *testing.T, path string) { rename(t, path+".away", path+"-wal") }},
 		{"with an empty -shm", func(t *testing.T, path, _ string) {
 			rename(t, path+"-shm", path+".away")
-			if err := os.WriteFile(path+"-shm", nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(path+"-shm", nil, 0o600))
 		}, func(t *testing.T, path string) { rename(t, path+".away", path+"-shm") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -117,6 +114,7 @@ func (w world) wantStopped(t *testing.T, since ledger.Position) {
 }
 
 func TestD4ATruncatedFileIsNoticed(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int64{0, 4096, 100_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			w := newWorld(t, onSQLite)
@@ -126,9 +124,7 @@ func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 			w.Close()
 			w = openWorld(t, ledger.Options{Path: w.Path()})
 			position := w.poll(t, ledger.Position{}).Position
-			if err := os.Truncate(w.Path(), size); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Truncate(w.Path(), size))
 			for i := range 300 {
 				if _, err := w.HoldingOfSession(t.Context(), fmt.Sprint("p", i)); errors.Is(err, ledger.ErrNotFound) {
 					t.Fatalf("payment %d is not found", i)
@@ -140,32 +136,29 @@ func TestD4ATruncatedFileIsNoticed(t *testing.T) {
 }
 
 func TestD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T) {
-	onEach(t, testD4AnEmptiedOrForeignDatabaseIsNoticed)
-}
-
-func testD4AnEmptiedOrForeignDatabaseIsNoticed(t *testing.T, on backend) {
-	for _, statement := range []string{
-		`UPDATE installation SET id = 'another'`,
-		`DELETE FROM installation`,
-	} {
-		t.Run(statement, func(t *testing.T) {
-			w := newWorld(t, on)
-			w.pay(t, payment("old"))
-			position := w.poll(t, ledger.Position{}).Position
-			if err := w.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
-			}
-			_, err := w.HoldingOfSession(t.Context(), "never")
-			wantError(t, "a look-up", err, ledger.ErrForeign)
-			w.wantStopped(t, position)
-			if lines := w.log.errors(); len(lines) != 1 {
-				t.Errorf("%d errors in the log: %q", len(lines), lines)
-			}
-		})
-	}
+	onEach(t, func(t *testing.T, on backend) {
+		for _, statement := range []string{
+			`UPDATE installation SET id = 'another'`,
+			`DELETE FROM installation`,
+		} {
+			t.Run(statement, func(t *testing.T) {
+				w := newWorld(t, on)
+				w.pay(t, payment("old"))
+				position := w.poll(t, ledger.Position{}).Position
+				must(t, w.Exec(t.Context(), statement))
+				_, err := w.HoldingOfSession(t.Context(), "never")
+				wantError(t, "a look-up", err, ledger.ErrForeign)
+				w.wantStopped(t, position)
+				if lines := w.log.errors(); len(lines) != 1 {
+					t.Errorf("%d errors in the log: %q", len(lines), lines)
+				}
+			})
+		}
+	})
 }
 
 func TestD1AFullDiskAcknowledgesNothingAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	w := openWorld(t, ledger.WithPragmas(ledger.Options{Path: path}, "max_page_count(60)"))
 	var stored []string
@@ -198,6 +191,7 @@ func TestD1AFullDiskAcknowledgesNothingAndLosesNothing(t *testing.T) {
 }
 
 func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, onSQLite)
 	w.pay(t, payment("old"))
 	w.Close()
@@ -218,40 +212,36 @@ func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
 }
 
 func TestOneFailureInABatchFailsOnlyItself(t *testing.T) {
-	onEach(t, testOneFailureInABatchFailsOnlyItself)
-}
-
-func testOneFailureInABatchFailsOnlyItself(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
-		BEGIN SELECT RAISE(ABORT, 'bad'); END`
-	if w.location.URL != "" {
-		fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
-	}
-	if err := w.Exec(t.Context(), fails); err != nil {
-		t.Fatal(err)
-	}
-	var payers sync.WaitGroup
-	for i := range 64 {
-		session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
-		payers.Go(func() {
-			_, err := w.RecordPayment(context.Background(), payment(session))
-			if strings.HasPrefix(session, "bad") {
-				wantError(t, session, err, ledger.ErrUnavailable)
-			} else {
-				wantError(t, session, err, nil)
-			}
-		})
-	}
-	payers.Wait()
-	for i := range 64 {
-		if i%8 != 7 && w.status(t, fmt.Sprint("good", i)) != ledger.Active {
-			t.Errorf("payment %d was acknowledged and is lost", i)
+	onEachWorld(t, func(t *testing.T, w world) {
+		fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
+			BEGIN SELECT RAISE(ABORT, 'bad'); END`
+		if w.location.URL != "" {
+			fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
 		}
-	}
+		must(t, w.Exec(t.Context(), fails))
+		var payers sync.WaitGroup
+		for i := range 64 {
+			session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
+			payers.Go(func() {
+				_, err := w.RecordPayment(context.Background(), payment(session))
+				if strings.HasPrefix(session, "bad") {
+					wantError(t, session, err, ledger.ErrUnavailable)
+				} else {
+					wantError(t, session, err, nil)
+				}
+			})
+		}
+		payers.Wait()
+		for i := range 64 {
+			if i%8 != 7 && w.status(t, fmt.Sprint("good", i)) != ledger.Active {
+				t.Errorf("payment %d was acknowledged and is lost", i)
+			}
+		}
+	})
 }
 
 func TestAFeedThatWentBackDropsEverything(t *testing.T) {
+	t.Parallel()
 	w, older := reopenedWith(t)
 	position := w.poll(t, ledger.Position{}).Position
 	err := w.Swap(t.Context(), func(path string) error {
@@ -283,6 +273,7 @@ func TestAFeedThatWentBackDropsEverything(t *testing.T) {
 }
 
 func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
+	t.Parallel()
 	w, other := newWorld(t, onSQLite), newWorld(t, onSQLite)
 	other.Close()
 	err := w.Swap(t.Context(), func(path string) error {
@@ -297,31 +288,156 @@ func TestARestoredLedgerOfAnotherInstallationIsRefused(t *testing.T) {
 
 // A node that has just started reads what nothing is prepared for yet.
 func TestD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T) {
-	onEach(t, testD3ABurstAfterTheStartDoesNotWaitForItself)
+	onEachWorld(t, func(t *testing.T, w world) {
+		id := w.pay(t, payment("a"))
+		for range 5 {
+			cold := ledger.New(w.location)
+			must(t, errorOf(cold.Open(t.Context())))
+			var all sync.WaitGroup
+			start := make(chan struct{})
+			for range 32 {
+				all.Go(func() {
+					<-start
+					if _, err := cold.Details(t.Context(), id); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(start)
+			all.Wait()
+			if err := cold.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
-func testD3ABurstAfterTheStartDoesNotWaitForItself(t *testing.T, on backend) {
-	w := newWorld(t, on)
+// until polls, as a node does, until a condition holds.
+func (w world) until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 20 seconds: %s", what)
+		}
+		_, _ = w.Poll(t.Context(), ledger.Position{})
+	}
+}
+
+// D4: a ledger that takes some writes but no payments is not sold from.
+func TestD4WhatCannotBeStoredIsNotSold(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		refuse := `CREATE TRIGGER refused BEFORE INSERT ON payments BEGIN SELECT RAISE(ABORT, 'refused'); END`
+		allow := `DROP TRIGGER refused`
+		if on.name == onPostgres.name {
+			refuse = `ALTER TABLE payments ADD CONSTRAINT refused CHECK (false) NOT VALID`
+			allow = `ALTER TABLE payments DROP CONSTRAINT refused`
+		}
+		w := newWorld(t, on)
+		id := w.pay(t, payment("a"))
+		must(t, w.Exec(t.Context(), refuse))
+		_, err := w.RecordPayment(t.Context(), payment("b"))
+		wantError(t, "a payment", err, ledger.ErrUnavailable)
+		for i := range 20 {
+			w.poll(t, ledger.Position{})
+			must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: []string{"x", "y"}[i%2]}))
+			if w.Err() == nil {
+				t.Fatal("it may be sold from")
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		must(t, w.Exec(t.Context(), allow))
+		w.until(t, "it may be sold from", func() bool { return w.Err() == nil })
+		before := w.export(t)
+		w.poll(t, ledger.Position{})
+		if w.export(t) != before || w.status(t, "b") != "none" {
+			t.Error("a trial is left")
+		}
+	})
+}
+
+// Visitors who hang up, or wait too long, say nothing about the database.
+func TestD3WhoHangsUpStopsNoSales(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.poll(t, ledger.Position{})
+		for i := range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+			_, _ = w.HoldingOfSession(ctx, "unknown")
+			cancel()
+			must(t, w.Err())
+		}
+	})
+}
+
+// A node with much to write lets others write in between.
+func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
+	t.Parallel()
+	busy := newWorld(t, onPostgres)
+	other := openWorld(t, busy.location)
+	var writes sync.WaitGroup
+	for range 26 {
+		writes.Go(func() { wantError(t, "a write", busy.Hold(t.Context(), 100*time.Millisecond), nil) })
+	}
+	time.Sleep(300 * time.Millisecond)
+	for range 3 {
+		if _, err := other.RecordPayment(t.Context(), payment("a")); err != nil {
+			t.Errorf("a payment on the other node: %v", err)
+		}
+	}
+	writes.Wait()
+}
+
+// An upgrade that would wait for a reader makes nobody wait for itself.
+func TestAMigrationYieldsToReaders(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Shared(t)
+	w := newWorld(t, onPostgres)
 	id := w.pay(t, payment("a"))
-	for range 5 {
-		cold := ledger.New(w.location)
-		if _, err := cold.Open(t.Context()); err != nil {
-			t.Fatal(err)
+	release := server.Read(t, w.location.URL, `SELECT * FROM axra.purchases`)
+	newer := ledger.New(ledger.WithMigration(w.location, `ALTER TABLE purchases ADD COLUMN coupon TEXT NOT NULL DEFAULT '';`, 1))
+	defer newer.Close()
+	opened := make(chan error, 1)
+	go func() {
+		_, err := newer.Open(t.Context())
+		opened <- err
+	}()
+	for ended := false; !ended; {
+		select {
+		case err := <-opened:
+			wantError(t, "opening", err, ledger.ErrUnavailable)
+			ended = true
+		default:
 		}
-		var all sync.WaitGroup
-		start := make(chan struct{})
-		for range 32 {
-			all.Go(func() {
-				<-start
-				if _, err := cold.Details(t.Context(), id); err != nil {
-					t.Error(err)
-				}
-			})
+		if _, err := w.Holding(t.Context(), id); err != nil {
+			t.Fatalf("a look-up: %v", err)
 		}
-		close(start)
-		all.Wait()
-		if err := cold.Close(); err != nil {
-			t.Error(err)
+	}
+	release()
+	_, err := newer.Open(t.Context())
+	wantError(t, "opening afterwards", err, nil)
+}
+
+// A database that comes and goes every second is logged once a minute, and the last line is true.
+func TestWritesThatFlapAreLoggedOnceAMinute(t *testing.T) {
+	t.Parallel()
+	for name, note := range map[string]func(*ledger.Ledger, error){"used": (*ledger.Ledger).NoteCheck, "written": (*ledger.Ledger).NoteWrite} {
+		w := newWorld(t, onSQLite)
+		for range 100 {
+			note(w.Ledger, errors.New("disk full"))
+			w.clock.advance(time.Second)
+			note(w.Ledger, nil)
+			w.clock.advance(time.Second)
+		}
+		w.clock.advance(time.Minute)
+		w.poll(t, ledger.Position{})
+		last := make(map[string]time.Time)
+		for _, line := range w.log.lines {
+			if before, ok := last[line.text]; ok && line.at.Sub(before) < time.Minute {
+				t.Errorf("%q again after %s", line.text, line.at.Sub(before))
+			}
+			last[line.text] = line.at
+		}
+		if n := len(w.log.lines); n == 0 || !strings.Contains(w.log.lines[n-1].text, "can be "+name+" again") {
+			t.Errorf("%s: logged %v", name, w.log.lines)
 		}
 	}
 }

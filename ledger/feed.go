@@ -2,78 +2,59 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
 
-const nonceBytes = 16
-
-// countWrite counts a transaction. It is the first statement of each.
-const countWrite = `UPDATE feed SET writes = writes + 1`
+const (
+	nonceBytes = 16
+	// maxChanges is the number of changes beyond which a poll says that everything may have changed.
+	maxChanges = 1000
+	// countWrite counts a transaction. It is the first statement of each.
+	countWrite = `UPDATE feed SET writes = writes + 1`
+)
 
 var errNoFeed = foreign("the change feed is empty")
 
-// maxChanges is the number of changes beyond which a poll says that everything may have changed.
-const maxChanges = 1000
+// touches notes that the Holding of a purchase changes. OnChange hears of it after the commit.
+func (t *tx) touches(purchaseID string) { t.changed = distinct(append(t.changed, purchaseID)) }
 
-// advanceFeed tells other nodes that a purchase changed.
-func (l *Ledger) advanceFeed(ctx context.Context, tx *tx, purchaseID string) error {
-	nonce, err := l.randomHex(nonceBytes)
-	if err != nil {
-		return err
+// advanceFeed tells other nodes that a purchase changed, or with an empty id that the keys did.
+func (l *Ledger) advanceFeed(t *tx, purchaseID string) {
+	if purchaseID == "" {
+		t.keys = true
+	} else {
+		t.touches(purchaseID)
 	}
-	var seq int64
-	if err := tx.QueryRowContext(ctx, `UPDATE feed SET seq = seq + 1, nonce = $1 RETURNING seq`, nonce).Scan(&seq); err != nil {
-		return fmt.Errorf("advancing the change feed: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO changes (seq, nonce, purchase_id, at) VALUES ($1, $2, $3, $4)`, seq, nonce, purchaseID, l.now())
-	return err
+	nonce := randomHex(nonceBytes)
+	t.exec(`UPDATE feed SET seq = seq + 1, nonce = $1`, nonce)
+	t.exec(`INSERT INTO changes (seq, nonce, purchase_id, at) SELECT seq, nonce, $1, CAST($2 AS BIGINT) FROM feed`, purchaseID, l.now())
 }
 
-// advanceKeys tells other nodes that the keys changed.
-func (l *Ledger) advanceKeys(ctx context.Context, tx *tx) error {
-	tx.keys = true
-	return l.advanceFeed(ctx, tx, "")
-}
-
-// sweepChanges deletes at most limit changes from before a time. The newest change always stays: it says
-// where the feed is.
-func sweepChanges(ctx context.Context, tx *tx, before int64, limit int) (deleted int64, err error) {
-	return tx.affects(ctx, `
-		DELETE FROM changes WHERE seq IN (
-			SELECT seq FROM changes WHERE at < $1 AND seq < (SELECT MAX(seq) FROM changes) ORDER BY seq LIMIT $2)`,
-		before, limit)
-}
-
-// Poll reads what changed since a position. It also checks that the database is still ours; after a failure
-// nothing is written and "not found" is not believed until a Poll succeeds.
-func (l *Ledger) Poll(ctx context.Context, since Position) (Changes, error) {
-	db, err := l.database()
-	if err != nil {
+// Poll reads what changed since a position. It also checks that the database is still ours; after a failure nothing is
+// written and "not found" is not believed until a Poll succeeds.
+func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err error) {
+	if _, err := l.database(); err != nil {
 		return Changes{}, err
 	}
 	start := l.options.Now()
-	deadline, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	changes, err := l.poll(deadline, db, since)
-	if err != nil && db.isLost(err) {
-		db.dropIdle() // a server that does not answer on one connection does not on the others either
-		if deadline.Err() == nil {
-			changes, err = l.poll(deadline, db, since)
+	err = l.ask(ctx, pollTimeout, func(ctx context.Context, db database) error {
+		t := db.lookup(ctx)
+		t.known = l.installation.Load()
+		changes = l.poll(t, since)
+		if t.err != nil {
+			return t.err
 		}
-	}
-	if err == nil {
-		err = db.check(deadline)
-	}
+		return db.check(ctx)
+	})
 	if err != nil {
-		err = unavailable(fmt.Errorf("polling: %w", err))
+		err = fmt.Errorf("polling: %w", err)
 		if !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
-			l.health.fail(l.options, err)
+			l.health.checked(err)
 		}
 		return Changes{}, err
 	}
-	l.health.succeed(l.options, start)
+	l.health.polledSince(start)
 	l.probe()
 	return changes, nil
 }
@@ -87,44 +68,35 @@ const pollQuery = `
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
-func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes Changes, err error) {
-	known := l.installation.Load() // before the query: the first ChangeKeys may make it meanwhile
-	var installation sql.NullString
-	var seq, oldest sql.NullInt64
-	var nonce, purchaseID sql.NullString
+func (l *Ledger) poll(t *tx, since Position) Changes {
+	var installation, nonce, purchaseID string
+	var oldest int
+	var seq int64
 	var last Position
-	rows := 0
-	isKnown := false
-	seen := map[string]bool{}
-	err = scanAll(ctx, db.lookup(), func(r *sql.Rows) error {
+	var changed []string
+	rows, isKnown, keys := 0, false, false
+	t.each(pollQuery, args{since.Seq, maxChanges + 2}, into{
+		null(&installation), null(&oldest), &last.Seq, &last.Nonce, &last.Writes, null(&seq), null(&nonce), null(&purchaseID),
+	}, func() {
 		rows++
-		if err := r.Scan(&installation, &oldest, &last.Seq, &last.Nonce, &last.Writes, &seq, &nonce, &purchaseID); err != nil {
-			return err
-		}
 		switch {
-		case seq.Int64 == since.Seq:
-			isKnown = nonce.String == since.Nonce
-		case purchaseID.String == "":
-			changes.Keys = true
-		case !seen[purchaseID.String]:
-			seen[purchaseID.String] = true
-			changes.PurchaseIDs = append(changes.PurchaseIDs, purchaseID.String)
+		case seq == since.Seq:
+			isKnown = nonce == since.Nonce
+		case purchaseID == "":
+			keys = true
+		default:
+			changed = append(changed, purchaseID)
 		}
-		return nil
-	}, pollQuery, since.Seq, maxChanges+2)
-	switch {
-	case err != nil:
-		return Changes{}, err
-	case rows == 0:
-		return Changes{}, errNoFeed
+	})
+	if rows == 0 {
+		t.fail(errNoFeed)
 	}
-	if err := l.checkSchema(int(oldest.Int64)); err != nil {
-		return Changes{}, err
+	t.fail(l.checkSchema(oldest))
+	if installation != "" || t.known != nil {
+		t.fail(l.checkInstallation(installation))
 	}
-	if installation.String != "" || known != nil {
-		if err := l.checkInstallation(installation.String); err != nil {
-			return Changes{}, err
-		}
+	if t.err != nil {
+		return Changes{}
 	}
 	isKnown = isKnown && last.Writes >= since.Writes
 	if !isKnown && since != (Position{}) && l.health.noteStepBack(last) {
@@ -132,8 +104,7 @@ func (l *Ledger) poll(ctx context.Context, db database, since Position) (changes
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}
 	if !isKnown || rows > maxChanges+1 {
-		return Changes{Position: last, Keys: true, All: true}, nil
+		return Changes{Position: last, Keys: true, All: true}
 	}
-	changes.Position = last
-	return changes, nil
+	return Changes{Position: last, PurchaseIDs: distinct(changed), Keys: keys}
 }

@@ -1,22 +1,84 @@
 package ledger
 
 import (
-	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
-// files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files
-// that were deleted or replaced, so their paths are checked before a commit is acknowledged.
+var fileSuffixes = [...]string{"", "-wal", "-shm"}
+
+// CheckLocation reports why a ledger cannot be at a path: a relative path, a directory that is none, or a network file
+// system. Open makes directories that are missing; then the nearest one that exists is looked at. It opens and creates
+// nothing.
+func CheckLocation(path string) error {
+	if !filepath.IsAbs(path) {
+		return errors.New("the path must be absolute")
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
+	}
+	directory, err := ExistingDirectory(path)
+	if err != nil {
+		return err
+	}
+	return checkFileSystem(directory)
+}
+
+// ExistingDirectory is the nearest existing directory above a path.
+func ExistingDirectory(path string) (string, error) {
+	for directory := filepath.Dir(path); ; directory = filepath.Dir(directory) {
+		info, err := os.Stat(directory)
+		switch {
+		case err == nil && !info.IsDir():
+			return "", fmt.Errorf("%s is not a directory", directory)
+		case err == nil:
+			return directory, nil
+		case !errors.Is(err, os.ErrNotExist), directory == filepath.Dir(directory):
+			return "", err
+		}
+	}
+}
+
+// prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing
+// it would drop the locks of another handle in this process.
+func prepareFile(path string) error {
+	if err := CheckLocation(path); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func fileExists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files that were
+// deleted or replaced, so their paths are checked before a commit is acknowledged.
 type files struct {
 	path  string
-	infos [3]os.FileInfo
+	infos [len(fileSuffixes)]os.FileInfo
 
 	mu   sync.Mutex
 	size int64 // the largest size of the database file; it shrinks only by VACUUM
 }
-
-var fileSuffixes = [...]string{"", "-wal", "-shm"}
 
 func findFiles(path string) (*files, error) {
 	f := &files{path: path}
@@ -30,50 +92,34 @@ func findFiles(path string) (*files, error) {
 	return f, nil
 }
 
-// checkIdentity reports whether the paths lead to the files that were opened. It opens none of them: closing
-// one would drop SQLite's locks.
-func (f *files) checkIdentity() error {
-	_, err := f.stat()
-	return err
-}
-
-func (f *files) stat() (size int64, err error) {
+// check checks that the paths lead to the files that were opened, and that the database file was not truncated. It opens
+// none of them: closing one would drop SQLite's locks.
+func (f *files) check(t *tx) error {
+	var size int64
 	for i, suffix := range fileSuffixes {
 		info, err := os.Stat(f.path + suffix)
 		if err != nil {
-			return 0, foreign(err.Error())
+			return foreign(err.Error())
 		}
 		if !os.SameFile(info, f.infos[i]) {
-			return 0, foreign(f.path + suffix + " was replaced")
+			return foreign(f.path + suffix + " was replaced")
 		}
 		if i == 0 {
 			size = info.Size()
 		}
 	}
-	return size, nil
-}
-
-// check is checkIdentity, and notices that the database file was truncated.
-func (f *files) check(ctx context.Context, tx *tx) error {
-	size, err := f.stat()
-	if err != nil {
-		return err
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if size >= f.size {
-		f.size = size
-		return nil
+	if size < f.size {
+		var pages, pageSize int64
+		t.get(`SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`, nil, &pages, &pageSize)
+		if t.err != nil {
+			return t.err
+		}
+		if size == 0 || size < pages*pageSize {
+			return foreign(f.path + " was truncated")
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	var pages, pageSize int64
-	if err := tx.QueryRowContext(ctx, `SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`).Scan(&pages, &pageSize); err != nil {
-		return unavailable(err)
-	}
-	if size == 0 || size < pages*pageSize {
-		return foreign(f.path + " was truncated")
-	}
-	f.size = size // by VACUUM
+	f.size = size
 	return nil
 }

@@ -50,9 +50,7 @@ var (
 			server.Configure(t, `search_path = 'elsewhere'`, `default_transaction_isolation = 'serializable'`)
 			template = server.NewDatabase(t)
 			l := ledger.New(ledger.Options{URL: template, Now: newClock().now})
-			if _, err := l.Open(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errorOf(l.Open(context.Background())))
 			l.Close()
 		})
 		return ledger.Options{URL: server.CopyDatabase(t, template)}
@@ -73,12 +71,19 @@ var (
 // onEach runs a test on each of the databases.
 func onEach(t *testing.T, test func(*testing.T, backend)) {
 	t.Helper()
+	t.Parallel()
 	for _, on := range []backend{onSQLite, onPostgres} {
 		t.Run(on.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, on)
 		})
 	}
+}
+
+// onEachWorld runs a test with a ledger in each of the databases.
+func onEachWorld(t *testing.T, test func(*testing.T, world)) {
+	t.Helper()
+	onEach(t, func(t *testing.T, on backend) { test(t, newWorld(t, on)) })
 }
 
 // start is when the clocks of the tests begin.
@@ -104,25 +109,35 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// errorLog counts the lines at the level of errors.
-type errorLog struct {
+// memoryLog keeps the lines that are logged.
+type memoryLog struct {
+	clock *clock
 	mu    sync.Mutex
-	lines []string
+	lines []logLine
 }
 
-func (e *errorLog) Write(line []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if strings.Contains(string(line), "level=ERROR") {
-		e.lines = append(e.lines, string(line))
-	}
+type logLine struct {
+	at   time.Time
+	text string
+}
+
+func (l *memoryLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, text, _ := strings.Cut(string(line), "level=")
+	l.lines = append(l.lines, logLine{l.clock.now(), text})
 	return len(line), nil
 }
 
-func (e *errorLog) errors() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return append([]string(nil), e.lines...)
+func (l *memoryLog) errors() (errors []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.HasPrefix(line.text, "ERROR") {
+			errors = append(errors, line.text)
+		}
+	}
+	return errors
 }
 
 // world is an open ledger with its installation.
@@ -130,7 +145,7 @@ type world struct {
 	*ledger.Ledger
 	location ledger.Options
 	clock    *clock
-	log      *errorLog
+	log      *memoryLog
 }
 
 func newWorld(t testing.TB, on backend) world {
@@ -140,7 +155,8 @@ func newWorld(t testing.TB, on backend) world {
 
 func openWorld(t testing.TB, o ledger.Options) world {
 	t.Helper()
-	w := world{location: ledger.Options{Path: o.Path, URL: o.URL}, clock: newClock(), log: &errorLog{}}
+	clock := newClock()
+	w := world{location: ledger.Options{Path: o.Path, URL: o.URL}, clock: clock, log: &memoryLog{clock: clock}}
 	if o.Now == nil {
 		o.Now = w.clock.now
 	}
@@ -235,3 +251,13 @@ func wantError(t testing.TB, what string, err, want error) {
 		t.Errorf("%s: %v, want %v", what, err, want)
 	}
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// errorOf drops the other result of a call.
+func errorOf[T any](_ T, err error) error { return err }

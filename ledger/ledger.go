@@ -1,6 +1,5 @@
-// Package ledger keeps purchases, payments, events and devices in a SQL database. A purchase is a
-// function of its rows: whatever is inserted, the purchase is computed anew from all of them in the same
-// transaction, so the order of events and their repetition cannot matter.
+// Package ledger keeps purchases, payments, events and devices in a SQL database. A purchase is a function of its rows:
+// every insert recomputes it from all of them in the same transaction, so neither order nor repetition matters.
 package ledger
 
 import (
@@ -11,15 +10,15 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// Errors, to be told apart with errors.Is.
+// Errors to check with errors.Is.
 var (
-	// ErrNotFound means that a query succeeded, in a database that is ours, and that nothing was there.
-	// No other error may lead to "not paid".
+	// ErrNotFound means that a query succeeded in the right database and found nothing. No other error may lead to "not
+	// paid".
 	ErrNotFound = errors.New("not in the ledger")
-	// ErrUnavailable wraps every failure of the database: what was asked is not known.
+	// ErrUnavailable wraps every failure of the database: the answer is unknown.
 	ErrUnavailable = errors.New("the ledger is unavailable")
-	// ErrForeign means that the database belongs to another installation, or was emptied or replaced. It
-	// comes with ErrUnavailable.
+	// ErrForeign means that the database belongs to another installation, or was emptied or replaced. It comes with
+	// ErrUnavailable.
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
 	// ErrNoneLeft means that all devices, claims or downloads of a purchase are taken.
 	ErrNoneLeft = errors.New("none is left")
@@ -27,39 +26,39 @@ var (
 	ErrRemoved = errors.New("the device was removed")
 	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched.
 	ErrInactive = errors.New("the purchase is not active")
-	// ErrUnchanged means that a decision changes nothing: the last one was the same.
+	// ErrUnchanged means that a decision repeats the last one.
 	ErrUnchanged = errors.New("the purchase is in that state already")
 )
 
-// Status says what a purchase opens.
+// Status is the state of a purchase.
 type Status string
 
 // The statuses of a purchase. Expired is computed from EndsAt and never stored.
 const (
 	Active     Status = "active"
 	Expired    Status = "expired"
-	Refunded   Status = "refunded"   // the money went back: by a refund, or a dispute that was lost
+	Refunded   Status = "refunded"   // by a refund or a lost dispute
 	Disputed   Status = "disputed"   // a dispute is open
 	Revoked    Status = "revoked"    // by the site's operator
-	Mismatched Status = "mismatched" // paid in another amount or currency than asked; it opens nothing
+	Mismatched Status = "mismatched" // paid in another amount or currency than asked, or for something else; it opens nothing
 )
 
 // Purchase is what a buyer owns.
 type Purchase struct {
-	ID        string // 32 hex digits, derived from the session of the first payment
-	Site      string // origin, "https://example.com"
-	Product   string
-	Resource  string    // what it opens within the product; terms.WholePass is all
-	Status    Status    // as stored; StatusAt adds Expired
-	StartsAt  time.Time // of the first payment that stands
-	EndsAt    time.Time // zero: no expiry
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID        string    `json:"id"`   // 32 hex digits, derived from the session of the first payment
+	Site      string    `json:"site"` // origin, "https://example.com"
+	Product   string    `json:"pass"`
+	Resource  string    `json:"resource"`         // what it opens within the product; terms.WholePass is all
+	Status    Status    `json:"status"`           // as stored; StatusAt adds Expired
+	StartsAt  time.Time `json:"starts_at"`        // of the first payment that stands
+	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
+	CreatedAt time.Time `json:"-"`
+	UpdatedAt time.Time `json:"-"`
 
-	DeviceLimit          int
-	DownloadLimit        int // 0: not limited
-	DownloadsUsed        int
-	DownloadWindowEndsAt time.Time // zero: none was opened
+	DeviceLimit          int       `json:"device_limit"`
+	DownloadLimit        int       `json:"download_limit,omitempty"` // 0: not limited
+	DownloadsUsed        int       `json:"downloads"`
+	DownloadWindowEndsAt time.Time `json:"downloads_until,omitzero"` // zero: none was opened
 }
 
 // StatusAt is the status at a time.
@@ -70,7 +69,7 @@ func (p Purchase) StatusAt(at time.Time) Status {
 	return p.Status
 }
 
-// Source says where a payment came from.
+// Source is where a payment came from.
 type Source string
 
 // The sources of payments. Those that are not Axra's have no amount and are outside the reports of money.
@@ -82,16 +81,16 @@ const (
 
 // Payment is money received for a purchase, or access that was given.
 type Payment struct {
-	SessionID  string   // Axra's checkout session; of what was given, an id of the ledger's own
-	PaymentIDs []string // provider payment ids that the event names; may be empty
-	Source     Source
-	Terms      terms.Terms       // what was sold, from the signed metadata
-	Paid       money.Price       // zero Currency: the event states no amount that can be read
-	PaidRaw    string            // amount and currency as the event states them
-	Mismatch   bool              // another amount or currency than asked: it opens nothing
-	PaidAt     time.Time         // fixed by the first delivery
-	Metadata   map[string]string // the owner's own
-	Note       string            // of what was given
+	SessionID  string            `json:"session,omitempty"`     // Axra's checkout session; for access that was given, the ledger's own id
+	PaymentIDs []string          `json:"payment_ids,omitempty"` // provider payment ids that the event names; may be empty
+	Source     Source            `json:"source"`
+	Terms      terms.Terms       `json:"-"`                  // what was sold, from the signed metadata
+	Paid       money.Price       `json:"-"`                  // zero Currency: the event states no amount that can be read
+	PaidRaw    string            `json:"-"`                  // amount and currency as the event states them
+	Mismatch   bool              `json:"mismatch,omitempty"` // another amount or currency than asked: it opens nothing
+	PaidAt     time.Time         `json:"paid_at"`            // fixed by the first delivery
+	Metadata   map[string]string `json:"metadata,omitempty"` // the owner's own
+	Note       string            `json:"note,omitempty"`     // of access that was given
 }
 
 // EventKind is what happened to a payment.
@@ -106,17 +105,17 @@ const (
 	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
 )
 
-// Event is a verified webhook about a payment. It is stored for good, whether its payment is known or not.
+// Event is a verified webhook about a payment. It is stored whether its payment is known or not.
 type Event struct {
-	Kind       EventKind
-	SessionID  string   // empty: the event names none
-	PaymentIDs []string // every payment id that the event names
-	OccurredAt time.Time
+	Kind       EventKind `json:"kind"`
+	SessionID  string    `json:"-"`                     // empty: the event names none
+	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
+	OccurredAt time.Time `json:"at"`
 }
 
 // Recorded is what became of a payment or an event.
 type Recorded struct {
-	New          bool     // no earlier delivery said the same
+	New          bool     // the first delivery
 	Purchase     Purchase // that it belongs to; zero ID: an event whose payment is not known yet
 	Before       Status   // of that purchase before, StatusAt the time of recording; empty: there was none
 	Payment      Payment  // that an event is about, where it is known
@@ -125,10 +124,10 @@ type Recorded struct {
 
 // Device is a browser or a program that uses a purchase.
 type Device struct {
-	ID        string
-	Label     string
-	AddedAt   time.Time
-	RemovedAt time.Time // zero: it is in use
+	ID        string    `json:"id"`
+	Label     string    `json:"label,omitempty"`
+	AddedAt   time.Time `json:"added_at"`
+	RemovedAt time.Time `json:"removed_at,omitzero"` // zero: it is in use
 }
 
 // Holding is a purchase with the devices in use: what a node remembers of it.
@@ -148,9 +147,9 @@ const (
 
 // Decision is one decision of the site's operator.
 type Decision struct {
-	Kind      DecisionKind
-	Note      string
-	DecidedAt time.Time
+	Kind      DecisionKind `json:"kind"`
+	Note      string       `json:"note,omitempty"`
+	DecidedAt time.Time    `json:"at"`
 }
 
 // ClaimKind is what may be taken once of a purchase.
@@ -186,12 +185,12 @@ type Position struct {
 	Writes int64 // transactions of the ledger so far
 }
 
-// Changes is what the feed says since a position.
+// Changes are the changes since a position of the feed.
 type Changes struct {
-	Position             // to ask from the next time
+	Position             // where the next poll starts
 	PurchaseIDs []string // that changed
 	Keys        bool     // the keys changed
-	All         bool     // too much changed, or the feed does not hold the position: everything may have changed
+	All         bool     // everything may have changed: too many changes, or the feed no longer holds the position
 }
 
 // Filter chooses purchases for List.
@@ -208,21 +207,21 @@ type Listed struct {
 	Purchase
 	LastPayment Payment // without Terms and Metadata
 	Payments    int
-	Given       bool // no payment of it is Axra's
+	Given       bool // none of its payments is Axra's
 }
 
 // Details is all that is known about one purchase.
 type Details struct {
 	Purchase
-	Payments      []Payment
-	Events        []Event
-	Decisions     []Decision
-	Devices       []Device
-	Claims        map[ClaimKind]string // by device id
-	DoubleCharges []string             // payment ids that were charged beside the first ones
+	Payments      []Payment            `json:"-"`
+	Events        []Event              `json:"events,omitempty"`
+	Decisions     []Decision           `json:"decisions,omitempty"`
+	Devices       []Device             `json:"devices,omitempty"`
+	Claims        map[ClaimKind]string `json:"claims,omitempty"`         // by device id
+	DoubleCharges []string             `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
-// ReportLine adds up what happened with one product in one currency within a time.
+// ReportLine sums up one product in one currency.
 type ReportLine struct {
 	Site, Product, Currency                string
 	Sales, Refunds, Disputes, DisputesLost Sum
@@ -234,7 +233,7 @@ type Sum struct {
 	Minor int64
 }
 
-// Report is what happened within a time, each thing at its own time.
+// Report sums up a period; each event counts at its own time.
 type Report struct {
 	Lines         []ReportLine
 	Mismatched    int // payments in another amount or currency than asked

@@ -3,11 +3,8 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"iter"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -19,24 +16,23 @@ const (
 	findLimit = 100
 )
 
-// paymentKey orders payments by time; the session id breaks ties.
-type paymentKey struct {
-	paidAt    int64
-	sessionID string
-}
-
-// List yields the purchases that match, newest payment first. It reads in pages, so a purchase that is
-// extended meanwhile may be left out. It stops at the first error.
+// List yields the purchases that match, newest payment first. It reads in pages, so a purchase that is extended
+// meanwhile may be left out. It stops at the first error.
 func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
-		list := l.listPages
-		if f.Query != "" {
-			list = l.listFound
-		}
 		left := f.Limit
-		for page, err := range list(ctx, f) {
+		at := cursor{paidAt: math.MaxInt64}
+		if !f.To.IsZero() {
+			at.paidAt = f.To.Unix()
+		}
+		for isLast := false; !isLast; {
+			var end cursor
+			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
+				page, end, isLast = readPage(t, f, at, l.options.Now())
+				return page, nil
+			})
 			if err != nil {
-				yield(Listed{}, fmt.Errorf("listing purchases: %w", err))
+				yield(Listed{}, err)
 				return
 			}
 			for _, listed := range page {
@@ -47,174 +43,117 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 					return
 				}
 			}
+			at = end
 		}
 	}
 }
 
-// listPages walks the payments by time. Each page is a transaction of its own.
-func (l *Ledger) listPages(ctx context.Context, f Filter) iter.Seq2[[]Listed, error] {
-	return func(yield func([]Listed, error) bool) {
-		upper := paymentKey{paidAt: math.MaxInt64}
-		if !f.To.IsZero() {
-			upper.paidAt = f.To.Unix()
-		}
-		size := listPage
-		if f.Limit > 0 {
-			size = min(size, f.Limit)
-		}
-		for more := true; more; size = listPage {
-			var page []Listed
-			var next paymentKey
-			err := l.read(ctx, func(ctx context.Context, tx *tx) error {
-				var lower paymentKey
-				var err error
-				if lower, more, err = pageEnd(ctx, tx, upper, size); err != nil {
-					return err
-				}
-				if !f.From.IsZero() && lower.paidAt < f.From.Unix() {
-					lower, more = paymentKey{paidAt: f.From.Unix()}, false
-				}
-				page, err = listBetween(ctx, tx, f, l.options.Now(), lower, upper)
-				next = lower
-				return err
-			})
-			upper = next
-			if !yield(page, err) || err != nil {
-				return
-			}
-		}
-	}
+// cursor is a place among the payments, ordered by time; the session id breaks ties.
+type cursor struct {
+	paidAt    int64
+	sessionID string
 }
 
-// pageEnd is the key of the last of the next size payments below upper.
-func pageEnd(ctx context.Context, tx *tx, upper paymentKey, size int) (end paymentKey, more bool, err error) {
-	const query = `
-		SELECT paid_at, session_id FROM payments
-		WHERE (paid_at, session_id) < ($1, $2)
+// listQuery lists payments from the newest on, each with its purchase if that matches and has no later payment.
+// {payments} are those to look at.
+const listQuery = `
+	SELECT ` + purchaseColumns + `,
+		last.session_id, last.source, last.outcome, last.paid_minor, last.paid_currency, last.paid_raw, last.paid_at, last.note,
+		(SELECT string_agg(payment_id, ' ') FROM payment_ids WHERE p.id IS NOT NULL AND session_id = last.session_id),
+		(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id),
+		NOT EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND source = 'axra')
+	FROM ({payments}) last LEFT JOIN purchases p ON p.id = last.purchase_id
+		AND NOT EXISTS (
+			SELECT 1 FROM payments later
+			WHERE later.purchase_id = last.purchase_id AND (later.paid_at, later.session_id) > (last.paid_at, last.session_id))
+		AND ($5 = '' OR p.site = $5) AND ($6 = '' OR p.product = $6)
+		AND ($7 = '' OR $7 = CASE WHEN p.status = 'active' AND p.ends_at <= CAST($8 AS BIGINT) THEN 'expired' ELSE p.status END
+			OR $7 = 'mismatched' AND EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND outcome = 'mismatch'))
+	WHERE last.paid_at >= $9 AND last.paid_at < $10
+	ORDER BY last.paid_at DESC, last.session_id DESC`
+
+var (
+	pageQuery = strings.Replace(listQuery, "{payments}", `
+		SELECT * FROM payments
+		WHERE (paid_at, session_id) < ($1, $2) AND paid_at >= $4
 		ORDER BY paid_at DESC, session_id DESC
-		LIMIT 1 OFFSET $3`
-	err = tx.QueryRowContext(ctx, query, upper.paidAt, upper.sessionID, size-1).Scan(&end.paidAt, &end.sessionID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return paymentKey{paidAt: math.MinInt64}, false, nil
+		LIMIT $3`, 1)
+	foundQuery = strings.Replace(listQuery, "{payments}", `SELECT * FROM payments WHERE purchase_id IN (`+findQuery+`)`, 1)
+)
+
+func readPage(t *tx, f Filter, at cursor, now time.Time) (page []Listed, end cursor, isLast bool) {
+	within := spanOf(f.From, f.To)
+	size := listPage
+	if f.Limit > 0 {
+		size = min(size, f.Limit)
 	}
-	return end, err == nil, err
-}
-
-// listColumns are a purchase p and its last payment.
-const listColumns = purchaseColumns + `,
-	last.session_id, last.source, last.outcome, last.paid_minor, last.paid_currency, last.paid_raw, last.paid_at, last.note,
-	(SELECT string_agg(payment_id, ' ')
-		FROM (SELECT DISTINCT payment_id FROM payment_ids WHERE session_id = last.session_id) ids),
-	(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id),
-	NOT EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND source = 'axra')`
-
-// isLast holds for the newest payment of a purchase.
-const isLast = `
-	NOT EXISTS (
-		SELECT 1 FROM payments later
-		WHERE later.purchase_id = last.purchase_id
-			AND (later.paid_at, later.session_id) > (last.paid_at, last.session_id))`
-
-// listBetween lists the purchases whose last payment lies in lower <= key < upper. CROSS JOIN keeps SQLite
-// from starting with the purchases.
-func listBetween(ctx context.Context, tx *tx, f Filter, now time.Time, lower, upper paymentKey) ([]Listed, error) {
-	where, args := f.conditions(now, []any{upper.paidAt, upper.sessionID, lower.paidAt, lower.sessionID})
-	return queryListed(ctx, tx, listQuery(where), args)
-}
-
-func listQuery(where string) string {
-	return `
-		SELECT ` + listColumns + `
-		FROM payments last CROSS JOIN purchases p
-		WHERE p.id = last.purchase_id
-			AND (last.paid_at, last.session_id) < ($1, $2)
-			AND (last.paid_at, last.session_id) >= ($3, $4)
-			AND ` + isLast + where + `
-		ORDER BY last.paid_at DESC, last.session_id DESC`
-}
-
-// listFound lists what Find finds.
-func (l *Ledger) listFound(ctx context.Context, f Filter) iter.Seq2[[]Listed, error] {
-	return func(yield func([]Listed, error) bool) {
-		var page []Listed
-		err := l.read(ctx, func(ctx context.Context, tx *tx) error {
-			ids, err := find(ctx, tx, f.Query)
-			if err != nil || len(ids) == 0 {
-				return err
-			}
-			list, args := inList(ids, findLimit)
-			where, args := f.conditions(l.options.Now(), args)
-			if !f.From.IsZero() {
-				args = append(args, f.From.Unix())
-				where += fmt.Sprintf(" AND last.paid_at >= $%d", len(args))
-			}
-			if !f.To.IsZero() {
-				args = append(args, f.To.Unix())
-				where += fmt.Sprintf(" AND last.paid_at < $%d", len(args))
-			}
-			page, err = queryListed(ctx, tx, foundQuery(list, where), args)
-			return err
-		})
-		yield(page, err)
+	query, with := pageQuery, args{at.paidAt, at.sessionID, size, within.from}
+	if f.Query != "" {
+		query, with, size = foundQuery, findArgs(f.Query), math.MaxInt // one page holds them all
 	}
+	with = append(with, f.Site, f.Product, string(f.Status), now.Unix(), within.from, within.to)
+	rows := 0
+	var purchase Purchase
+	var last Payment
+	var outcome, currency, ids string
+	var minor sql.NullInt64
+	var count int
+	var isGiven bool
+	t.each(query, with, append(purchase.columns(), &last.SessionID, &last.Source, &outcome, &minor, &currency, &last.PaidRaw,
+		unix(&last.PaidAt), &last.Note, null(&ids), &count, &isGiven), func() {
+		rows++
+		end = cursor{last.PaidAt.Unix(), last.SessionID}
+		if purchase.ID == "" {
+			return
+		}
+		last.Paid, last.Mismatch, last.PaymentIDs = priceOf(minor, currency), outcome == mismatch, strings.Fields(ids)
+		page = append(page, Listed{Purchase: purchase, LastPayment: last, Payments: count, Given: isGiven})
+	})
+	return page, end, rows < size
 }
 
-func foundQuery(ids, where string) string {
-	return `
-		SELECT ` + listColumns + `
-		FROM purchases p CROSS JOIN payments last
-		WHERE p.id IN (` + ids + `) AND last.purchase_id = p.id AND ` + isLast + where + `
-		ORDER BY last.paid_at DESC, last.session_id DESC`
+// Find returns the ids of the purchases that match a text: the beginning of a purchase id, in any case, or a session id,
+// or a payment id. It returns at most 100 of them, and none without an error where nothing is found.
+func (l *Ledger) Find(ctx context.Context, text string) ([]string, error) {
+	return read(ctx, l, func(t *tx) ([]string, error) { return t.texts(findQuery, findArgs(text)...), nil })
 }
 
-// conditions are those of the filter about the purchase, with their arguments added to args.
-func (f Filter) conditions(now time.Time, args []any) (where string, _ []any) {
-	add := func(condition string, arg any) {
-		args = append(args, arg)
-		where += " AND " + strings.ReplaceAll(condition, "?", "$"+strconv.Itoa(len(args)))
+const findQuery = `
+	SELECT id FROM purchases WHERE id >= $1 AND id < $2
+	UNION
+	SELECT purchase_id FROM payments WHERE session_id = $3
+	UNION
+	SELECT p.purchase_id
+	FROM payment_ids i CROSS JOIN payments p
+	WHERE i.payment_id = $3 AND p.session_id = i.session_id
+	ORDER BY 1
+	LIMIT $4`
+
+func findArgs(text string) args {
+	text = strings.TrimSpace(text)
+	prefix, above := "", "" // an empty range
+	if text != "" && strings.Trim(text, "0123456789abcdefABCDEF") == "" {
+		prefix = strings.ToLower(text)
+		above = prefix + "g" // after every hex digit
 	}
-	if f.Site != "" {
-		add("p.site = ?", f.Site)
-	}
-	if f.Product != "" {
-		add("p.product = ?", f.Product)
-	}
-	switch f.Status {
-	case "":
-	case Active:
-		add("p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > ?)", now.Unix())
-	case Expired:
-		add("p.status = 'active' AND p.ends_at <= ?", now.Unix())
-	case Mismatched: // also one that another payment opened
-		add("(p.status = ? OR EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND outcome = 'mismatch'))", string(f.Status))
-	default:
-		add("p.status = ?", string(f.Status))
-	}
-	return where, args
+	return args{prefix, above, text, findLimit}
 }
 
-func queryListed(ctx context.Context, tx *tx, query string, args []any) ([]Listed, error) {
-	var found []Listed
-	err := scanAll(ctx, tx, func(rows *sql.Rows) error {
-		listed, err := scanListed(rows)
-		found = append(found, listed)
-		return err
-	}, query, args...)
-	return found, err
-}
+// shortReference is the usual length of a reference that people see.
+const shortReference = 10
 
-func scanListed(rows *sql.Rows) (Listed, error) {
-	var purchase purchaseRow
-	var listed Listed
-	var outcome, currency string
-	var minor, paidAt sql.NullInt64
-	var ids sql.NullString
-	last := &listed.LastPayment
-	err := rows.Scan(append(purchase.targets(),
-		&last.SessionID, &last.Source, &outcome, &minor, &currency, &last.PaidRaw, &paidAt, &last.Note,
-		&ids, &listed.Payments, &listed.Given)...)
-	listed.Purchase = purchase.purchase()
-	last.Paid, last.PaidAt, last.Mismatch = priceOf(minor, currency), timeOf(paidAt), outcome == mismatch
-	last.PaymentIDs = strings.Fields(ids.String)
-	return listed, err
+// Reference returns the beginning of a purchase id that people see: ten digits, or more where another purchase begins
+// with the same ones.
+func (l *Ledger) Reference(ctx context.Context, purchaseID string) (string, error) {
+	return read(ctx, l, func(t *tx) (string, error) {
+		var before, after string
+		t.get(`
+			SELECT COALESCE((SELECT MAX(id) FROM purchases WHERE id < $1), ''),
+				COALESCE((SELECT MIN(id) FROM purchases WHERE id > $1), '')`, args{purchaseID}, &before, &after)
+		n := min(shortReference, len(purchaseID))
+		for n < len(purchaseID) && (strings.HasPrefix(before, purchaseID[:n]) || strings.HasPrefix(after, purchaseID[:n])) {
+			n++
+		}
+		return purchaseID[:n], nil
+	})
 }

@@ -1,15 +1,13 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,18 +24,16 @@ const (
 type Options struct {
 	// Path is the absolute path of the SQLite file.
 	Path string
-	// URL says that the ledger is in a PostgreSQL database instead, and which, such as
+	// URL is the PostgreSQL database to use instead, such as
 	// postgres://user:password@db.example.com/shop?sslmode=verify-full.
 	URL string
 	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
-	// Random is the source of ids and nonces. The default is crypto/rand.
-	Random io.Reader
-	// OnChange is called after a commit of this process and before its callers are answered, with the
-	// purchases whose Holding changed and whether the keys changed. It must not call the ledger.
+	// OnChange is called after a commit of this process and before its callers are answered, with the purchases whose
+	// Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
-	// Logger receives an error when the ledger becomes unusable, and a line when that is over, each at most once a
-	// minute. The default discards.
+	// Logger receives an error when the ledger becomes unusable and a line when it recovers, each at most once a minute.
+	// The default discards.
 	Logger *slog.Logger
 
 	// For tests.
@@ -49,6 +45,7 @@ type Options struct {
 // Ledger is a ledger in a database. Its methods may be called concurrently.
 type Ledger struct {
 	options Options
+	health  health
 
 	opening sync.Mutex   // serialises Open, Close and swap
 	mu      sync.RWMutex // guards closed; held for reading while a job enters the queue
@@ -58,26 +55,50 @@ type Ledger struct {
 	writing sync.Mutex    // held during a transaction, and by swap
 
 	db           atomic.Pointer[database] // nil: not open
-	openErr      atomic.Pointer[error]    // why Open failed last
+	openErr      atomic.Pointer[error]    // why there is none
 	installation atomic.Pointer[string]   // nil: the database had none yet
-
-	health health
-	sold   termsCache
 }
+
+// database is an opened database: an SQLite file, or a PostgreSQL server.
+type database interface {
+	// write runs f with the write lock of the whole database, and commits. Only one goroutine may call it at a time.
+	write(f func(*tx)) error
+	// read runs f in a transaction that sees one state of the database.
+	read(ctx context.Context, f func(*tx)) error
+	// lookup runs single queries, without a transaction.
+	lookup(ctx context.Context) *tx
+	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
+	snapshot(ctx context.Context, f func(*tx)) error
+	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
+	check(ctx context.Context) error
+	kindOf(err error) errorKind
+	// dropIdle closes the idle connections.
+	dropIdle()
+	close() error
+}
+
+// errorKind says what an error means for other statements.
+type errorKind int
+
+const (
+	ownError       errorKind = iota // concerns this statement only; also no error
+	databaseError                   // others would fail as well
+	lostConnection                  // it says nothing about the statement
+)
+
+var (
+	errClosed  = fmt.Errorf("%w: closed", ErrUnavailable)
+	errNotOpen = fmt.Errorf("%w: not open", ErrUnavailable)
+	errSwapped = fmt.Errorf("%w: the file is being replaced", ErrUnavailable)
+)
 
 // New returns a Ledger that Open has yet to open.
 func New(o Options) *Ledger {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Random == nil {
-		o.Random = rand.Reader
-	}
 	if o.OnChange == nil {
 		o.OnChange = func([]string, bool) {}
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.beforeCommit == nil {
 		o.beforeCommit = func() {}
@@ -85,109 +106,103 @@ func New(o Options) *Ledger {
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	return &Ledger{options: o, queue: make(chan *job, 4*maxBatch), health: newHealth()}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	l := &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
+	l.health.options = &l.options
+	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it is right again", ended: "the ledger can be used again"}
+	l.health.writing = notice{began: "the ledger cannot be written: nothing is sold until it can", ended: "the ledger can be written again"}
+	l.openErr.Store(&errNotOpen)
+	return l
 }
 
-// Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it
-// is. After an error it may be called again; until then every method returns ErrUnavailable.
+// Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it is. After an
+// error it may be called again; until then every method returns ErrUnavailable.
 func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
 	if l.isClosed() {
-		return false, fmt.Errorf("%w: closed", ErrUnavailable)
+		return false, errClosed
 	}
 	if l.db.Load() != nil {
 		return false, nil
 	}
+	if created, err = l.open(ctx); err == nil && l.stopped == nil {
+		l.stopped = make(chan struct{})
+		go l.runWriter()
+	}
+	return created, err
+}
+
+// open opens the database and checks that it belongs to the installation that this process knows.
+func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	created, err = l.open(ctx)
+	db, err := l.openDatabase(ctx, func(t *tx) { created = l.migrate(t) })
+	if err == nil {
+		t := db.lookup(ctx)
+		var id string
+		t.get(`SELECT id FROM installation`, nil, &id)
+		if err = cmp.Or(t.err, l.checkInstallation(id)); err != nil {
+			_ = db.close()
+		}
+	}
 	if err != nil {
 		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
 		l.openErr.Store(&err)
 		return false, err
 	}
-	if l.stopped == nil {
-		l.stopped = make(chan struct{})
-		go l.runWriter()
-	}
-	return created, nil
-}
-
-// open opens the database and checks that it belongs to the installation that this process knows.
-func (l *Ledger) open(ctx context.Context) (created bool, err error) {
-	db, created, err := l.openDatabase(ctx)
-	if err != nil {
-		return false, err
-	}
-	var id string
-	err = db.lookup().QueryRowContext(ctx, `SELECT id FROM installation`).Scan(&id)
-	if err = ignoreNoRows(err); err == nil {
-		err = l.checkInstallation(id)
-	}
-	if err != nil {
-		_ = db.close()
-		return false, err
-	}
 	l.db.Store(&db)
-	l.health.clear(l.options)
+	l.health.checked(nil)
 	return created, nil
 }
 
-func (l *Ledger) openDatabase(ctx context.Context) (database, bool, error) {
+func (l *Ledger) openDatabase(ctx context.Context, migrate func(*tx)) (database, error) {
 	if l.options.URL != "" {
-		return openPostgres(ctx, l.options.URL, l.migrate)
+		return openPostgres(ctx, l.options.URL, migrate)
 	}
-	return openSQLite(ctx, l.options.Path, l.options.pragmas, l.migrate)
+	return openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
 }
 
 // Close waits for the queue and closes the database. The ledger cannot be opened again.
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
+	if l.isClosed() {
 		return nil
 	}
+	l.mu.Lock()
 	l.closed = true
 	close(l.queue)
 	l.mu.Unlock()
 	if l.stopped != nil {
 		<-l.stopped
 	}
+	l.openErr.Store(&errClosed)
 	if db := l.db.Swap(nil); db != nil {
 		return (*db).close()
 	}
 	return nil
 }
 
-// swap closes the database, runs replace with its path, and opens what is there then. Meanwhile every
-// method returns ErrUnavailable. The next Poll notices whether the feed went backwards.
+// swap closes the database, runs replace with its path, and opens what is there then. Meanwhile every method returns
+// ErrUnavailable. The next Poll notices whether the feed went backwards.
 func (l *Ledger) swap(ctx context.Context, replace func(path string) error) error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if l.isClosed() {
-		return fmt.Errorf("%w: closed", ErrUnavailable)
+		return errClosed
 	}
-	err := fmt.Errorf("%w: the file is being replaced", ErrUnavailable)
-	l.openErr.Store(&err)
+	l.openErr.Store(&errSwapped)
 	if db := l.db.Swap(nil); db != nil {
 		if err := (*db).close(); err != nil {
 			return unavailable(err)
 		}
 	}
 	replaceErr := replace(l.options.Path)
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if _, err := l.open(ctx); err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
-		l.openErr.Store(&err)
-		return errors.Join(replaceErr, err)
-	}
-	return replaceErr
+	_, err := l.open(ctx)
+	return errors.Join(replaceErr, err)
 }
 
 func (l *Ledger) isClosed() bool {
@@ -196,13 +211,24 @@ func (l *Ledger) isClosed() bool {
 	return l.closed
 }
 
+// Exists reports whether there is a ledger. It creates none.
+func (l *Ledger) Exists(ctx context.Context) (bool, error) {
+	if l.options.URL != "" {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		state, err := CheckServer(ctx, l.options.URL)
+		return state.Exists, unavailable(err)
+	}
+	return fileExists(l.options.Path)
+}
+
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
 func (l *Ledger) Path() string { return l.options.Path }
 
-// Location says for people where the ledger is: its path, or server and database without user and password.
+// Location is where the ledger is, for people: its path, or server and database without user and password.
 func (l *Ledger) Location() string { return l.options.location() }
 
-func (o Options) location() string {
+func (o *Options) location() string {
 	if o.URL == "" {
 		return o.Path
 	}
@@ -218,14 +244,20 @@ func (l *Ledger) database() (database, error) {
 	if db := l.db.Load(); db != nil {
 		return *db, nil
 	}
-	if err := l.openErr.Load(); err != nil {
-		return nil, *err
-	}
-	return nil, fmt.Errorf("%w: not open", ErrUnavailable)
+	return nil, *l.openErr.Load()
 }
 
-// checkInstallation compares the installation of the database with the one that was seen first. An empty id
-// means that the database has none.
+// writable returns the database, or why nothing may be written.
+func (l *Ledger) writable() (database, error) {
+	db, err := l.database()
+	if err == nil {
+		err = l.health.fault()
+	}
+	return db, err
+}
+
+// checkInstallation compares the installation of the database with the one that was seen first. An empty id means that
+// the database has none.
 func (l *Ledger) checkInstallation(id string) error {
 	known := l.installation.Load()
 	switch {
@@ -245,17 +277,15 @@ func (l *Ledger) checkInstallation(id string) error {
 func (l *Ledger) now() int64 { return l.options.Now().Unix() }
 
 // randomHex returns n random bytes in hexadecimal.
-func (l *Ledger) randomHex(n int) (string, error) {
+func randomHex(n int) string {
 	raw := make([]byte, n)
-	if _, err := io.ReadFull(l.options.Random, raw); err != nil {
-		return "", fmt.Errorf("reading random bytes: %w", err)
-	}
-	return hex.EncodeToString(raw), nil
+	rand.Read(raw) // never fails
+	return hex.EncodeToString(raw)
 }
 
 // unavailable wraps err in ErrUnavailable unless callers can tell it already.
 func unavailable(err error) error {
-	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrNoneLeft, ErrRemoved, ErrUnchanged, ErrInactive} {
+	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrNoneLeft, ErrRemoved, ErrInactive, ErrNotExport} {
 		if err == nil || errors.Is(err, known) {
 			return err
 		}
@@ -265,18 +295,4 @@ func unavailable(err error) error {
 
 func foreign(reason string) error {
 	return fmt.Errorf("%w: %w: %s", ErrUnavailable, ErrForeign, reason)
-}
-
-// Exists reports whether there is a ledger at its place. It makes none.
-func (l *Ledger) Exists(ctx context.Context) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if l.options.URL != "" {
-		return postgresExists(ctx, l.options.URL)
-	}
-	_, err := os.Stat(l.options.Path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -38,9 +38,7 @@ func startChild(t testing.TB, role string, location ledger.Options) *child {
 		t.Fatal(err)
 	}
 	c.lines = bufio.NewScanner(stdout)
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.cmd.Start())
 	t.Cleanup(func() {
 		c.cmd.Process.Kill()
 		c.cmd.Wait()
@@ -160,63 +158,57 @@ func race(l *ledger.Ledger, role, process string) []string {
 	return got
 }
 
-func TestTwoProcessesRaceSixtyFourFold(t *testing.T) { onEach(t, testTwoProcessesRaceSixtyFourFold) }
-
-func testTwoProcessesRaceSixtyFourFold(t *testing.T, on backend) {
-	for _, test := range []struct {
-		role     string
-		want     int // successful callers
-		distinct int // different answers
-	}{
-		{"devices", 3, 3},
-		{"one device", 64, 64},
-		{"claim", 1, 1},
-		{"downloads", 5, 5},
-		{"window", 64, 1},
-		{"extensions", 64, 1},
-		{"payment", 64, 2},
-		{"keys", 64, 1}, // K4
-	} {
-		t.Run(test.role, func(t *testing.T) {
-			location := on.empty(t)
-			l := ledger.New(location)
-			defer l.Close()
-			if test.role != "keys" {
-				prepareRace(t, l)
-			}
-			c := startChild(t, test.role, location)
-			c.proceed()
-			got := race(l, test.role, "parent")
-			got = append(got, c.rest()...)
-			counts := map[string]int{}
-			for _, text := range got {
-				if strings.HasPrefix(text, "error") {
-					t.Error(text)
+func TestTwoProcessesRaceSixtyFourFold(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		for _, test := range []struct {
+			role     string
+			want     int // successful callers
+			distinct int // different answers
+		}{
+			{"devices", 3, 3},
+			{"one device", 64, 64},
+			{"claim", 1, 1},
+			{"downloads", 5, 5},
+			{"window", 64, 1},
+			{"extensions", 64, 1},
+			{"payment", 64, 2},
+			{"keys", 64, 1}, // K4
+		} {
+			t.Run(test.role, func(t *testing.T) {
+				location := on.empty(t)
+				l := ledger.New(location)
+				defer l.Close()
+				if test.role != "keys" {
+					prepareRace(t, l)
 				}
-				counts[text]++
-			}
-			if len(got) != test.want || len(counts) != test.distinct {
-				t.Errorf("%d callers got %d different answers, want %d and %d: %v", len(got), len(counts), test.want, test.distinct, counts)
-			}
-			checkRace(t, l, test.role, counts)
-		})
-	}
+				c := startChild(t, test.role, location)
+				c.proceed()
+				got := race(l, test.role, "parent")
+				got = append(got, c.rest()...)
+				counts := map[string]int{}
+				for _, text := range got {
+					if strings.HasPrefix(text, "error") {
+						t.Error(text)
+					}
+					counts[text]++
+				}
+				if len(got) != test.want || len(counts) != test.distinct {
+					t.Errorf("%d callers got %d different answers, want %d and %d: %v", len(got), len(counts), test.want, test.distinct, counts)
+				}
+				checkRace(t, l, test.role, counts)
+			})
+		}
+	})
 }
 
 func prepareRace(t *testing.T, l *ledger.Ledger) {
 	t.Helper()
 	ctx := context.Background()
-	if _, err := l.Open(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.ChangeKeys(ctx, noChange); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(l.Open(ctx)))
+	must(t, errorOf(l.ChangeKeys(ctx, noChange)))
 	p := payment("a")
 	p.PaidAt, p.Terms.Downloads = time.Now(), 5
-	if _, err := l.RecordPayment(ctx, p); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errorOf(l.RecordPayment(ctx, p)))
 }
 
 // checkRace looks at what the ledger says afterwards.
@@ -279,72 +271,62 @@ func payUntilKilled(l *ledger.Ledger) error {
 }
 
 func TestK1AKillLosesNoAcknowledgedPayment(t *testing.T) {
-	onEach(t, testK1AKillLosesNoAcknowledgedPayment)
-}
-
-func testK1AKillLosesNoAcknowledgedPayment(t *testing.T, on backend) {
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
-	w := newWorld(t, on)
-	for round := range rounds {
-		c := startChild(t, "payments", w.location)
-		c.proceed()
-		if !c.lines.Scan() {
-			t.Fatal("the second process acknowledged nothing")
-		}
-		acknowledged := []string{c.lines.Text()}
-		time.AfterFunc(time.Duration(37*round)*time.Millisecond, func() { c.cmd.Process.Kill() })
-		acknowledged = append(acknowledged, c.rest()...)
-		for _, session := range acknowledged {
-			if _, err := w.HoldingOfSession(t.Context(), session); err != nil {
-				t.Fatalf("%s was acknowledged: %v", session, err)
+	onEach(t, func(t *testing.T, on backend) {
+		w := newWorld(t, on)
+		for round := range 4 {
+			c := startChild(t, "payments", w.location)
+			c.proceed()
+			if !c.lines.Scan() {
+				t.Fatal("the second process acknowledged nothing")
+			}
+			acknowledged := []string{c.lines.Text()}
+			time.AfterFunc(time.Duration(37*round)*time.Millisecond, func() { c.cmd.Process.Kill() })
+			acknowledged = append(acknowledged, c.rest()...)
+			for _, session := range acknowledged {
+				if _, err := w.HoldingOfSession(t.Context(), session); err != nil {
+					t.Fatalf("%s was acknowledged: %v", session, err)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
-	t.Parallel()
-	onEach(t, testD5AnotherProgramHoldsTheWriteLock)
-}
+	onEachWorld(t, func(t *testing.T, w world) {
+		id := w.pay(t, payment("a"))
+		release := holdWriteLock(t, w.location)
 
-func testD5AnotherProgramHoldsTheWriteLock(t *testing.T, on backend) {
-	w := newWorld(t, on)
-	id := w.pay(t, payment("a"))
-	release := holdWriteLock(t, w.location)
-
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	_, err := w.RecordPayment(ctx, payment("b"))
-	wantError(t, "a webhook with a deadline", err, ledger.ErrUnavailable)
-	if took := time.Since(began); took > 1500*time.Millisecond {
-		t.Errorf("its error took %s", took)
-	}
-	began = time.Now()
-	for range 100 {
-		_, err = w.Holding(t.Context(), id)
-		wantError(t, "a look-up", err, nil)
-	}
-	w.poll(t, ledger.Position{})
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("100 look-ups and a poll took %s", took)
-	}
-	began = time.Now()
-	_, err = w.RecordPayment(t.Context(), payment("c"))
-	wantError(t, "a webhook without a deadline", err, ledger.ErrUnavailable)
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("its error took %s", took)
-	}
-	if w.Err() == nil {
-		t.Error("the ledger can be sold from")
-	}
-	release()
-	w.poll(t, ledger.Position{})
-	w.pay(t, payment("b"))
-	if err := w.Err(); err != nil {
-		t.Errorf("after a payment the ledger says %v", err)
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := w.RecordPayment(ctx, payment("b"))
+		wantError(t, "a webhook with a deadline", err, ledger.ErrUnavailable)
+		if took := time.Since(began); took > 1500*time.Millisecond {
+			t.Errorf("its error took %s", took)
+		}
+		began = time.Now()
+		for range 100 {
+			_, err = w.Holding(t.Context(), id)
+			wantError(t, "a look-up", err, nil)
+		}
+		w.poll(t, ledger.Position{})
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("100 look-ups and a poll took %s", took)
+		}
+		began = time.Now()
+		_, err = w.RecordPayment(t.Context(), payment("c"))
+		wantError(t, "a webhook without a deadline", err, ledger.ErrUnavailable)
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("its error took %s", took)
+		}
+		if w.Err() == nil {
+			t.Error("the ledger can be sold from")
+		}
+		release()
+		w.poll(t, ledger.Position{})
+		w.pay(t, payment("b"))
+		if err := w.Err(); err != nil {
+			t.Errorf("after a payment the ledger says %v", err)
+		}
+	})
 }

@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,95 +14,190 @@ import (
 type queries interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// statements are the queries of one of the databases. Queries should be constants, as what is prepared or
-// rewritten for one is kept.
-type statements interface {
-	queries
-	// runScript runs several statements without arguments.
-	runScript(ctx context.Context, script string) error
-	// waitUpTo sets how long each of the following statements may take.
-	waitUpTo(time.Duration)
-}
+type (
+	args = []any // of a query
+	into = []any // the variables that take the columns of a row
+)
 
-// tx runs statements of one transaction, or of a look-up without one.
+// tx runs the statements of one transaction, or look-ups without one. After one statement has failed, the others do
+// nothing, as in PostgreSQL; err is checked once, at the end.
 type tx struct {
-	statements
+	ctx      context.Context
+	db       queries
+	deadline *statementDeadline // nil: ctx has one
+	err      error
 
+	known   *string  // the installation that this process knew when a look-up began
 	changed []string // purchases whose Holding this transaction changes
 	keys    bool     // it changes the keys
 	paid    bool     // it stores a payment
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
-// affects runs a statement and returns the number of rows that it changed.
-func (t *tx) affects(ctx context.Context, query string, args ...any) (int64, error) {
-	result, err := t.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
+// fail makes the transaction roll back.
+func (t *tx) fail(err error) { t.err = cmp.Or(t.err, err) }
+
+// exec runs a statement and returns the number of rows that it changed.
+func (t *tx) exec(query string, args ...any) (affected int64) {
+	if t.err != nil {
+		return 0
 	}
-	return result.RowsAffected()
+	t.deadline.restart()
+	result, err := t.db.ExecContext(t.ctx, query, storableArgs(args)...)
+	if err == nil {
+		affected, err = result.RowsAffected()
+	}
+	t.fail(err)
+	return affected
+}
+
+// each runs a query, scans each row into the variables and calls row. row must not run statements.
+func (t *tx) each(query string, args args, into into, row func()) {
+	if t.err != nil {
+		return
+	}
+	t.deadline.restart()
+	rows, err := t.db.QueryContext(t.ctx, query, storableArgs(args)...)
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	defer rows.Close()
+	for t.err == nil && rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			t.fail(err)
+			return
+		}
+		row()
+	}
+	t.fail(rows.Err())
+}
+
+// get reads at most one row and reports whether there is one.
+func (t *tx) get(query string, args args, into ...any) (found bool) {
+	t.each(query, args, into, func() { found = true })
+	return found && t.err == nil
 }
 
 // texts runs a query for one column of text.
-func (t *tx) texts(ctx context.Context, query string, args ...any) ([]string, error) {
-	rows, err := t.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
+func (t *tx) texts(query string, args ...any) (all []string) {
+	var text string
+	t.each(query, args, into{&text}, func() { all = append(all, text) })
+	return all
+}
+
+// storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
+// the same, so that an export fits both.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func storableArgs(values args) args {
+	values = slices.Clone(values)
+	for i, value := range values {
+		if text, ok := value.(string); ok {
+			values[i] = storable(text)
 		}
-		all = append(all, text)
 	}
-	return all, rows.Err()
+	return values
 }
 
-// touches notes that the Holding of a purchase changes. OnChange will hear of it after the commit.
-func (t *tx) touches(purchaseID string) {
-	if !slices.Contains(t.changed, purchaseID) {
-		t.changed = append(t.changed, purchaseID)
+func (t *tx) waitUpTo(limit time.Duration) {
+	if t.deadline != nil {
+		t.deadline.limit = limit
 	}
 }
 
-// read runs f in a transaction that sees one state of the database. It ends after readTimeout, so f reads
-// at most some thousand rows.
-func (l *Ledger) read(ctx context.Context, f func(context.Context, *tx) error) error {
-	return l.readWithin(ctx, readTimeout, f)
+// statementDeadline gives every statement of a transaction its own time. A nil one does nothing.
+type statementDeadline struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+func (d *statementDeadline) restart() {
+	if d != nil {
+		d.timer.Reset(d.limit)
+	}
+}
+
+// nullable scans a column that may be NULL into the zero value.
+type nullable[T any] struct{ into *T }
+
+func null[T any](into *T) sql.Scanner { return nullable[T]{into} }
+
+func (n nullable[T]) Scan(value any) error {
+	var column sql.Null[T]
+	err := column.Scan(value)
+	*n.into = column.V
+	return err
+}
+
+// seconds is a time as it is stored: NULL for the zero time.
+func seconds(t time.Time) sql.NullInt64 { return sql.NullInt64{Int64: t.Unix(), Valid: !t.IsZero()} }
+
+// storedTime scans a column that seconds has stored.
+type storedTime struct{ into *time.Time }
+
+func unix(into *time.Time) sql.Scanner { return storedTime{into} }
+
+func (s storedTime) Scan(value any) error {
+	var column sql.NullInt64
+	err := column.Scan(value)
+	*s.into = time.Time{}
+	if column.Valid {
+		*s.into = time.Unix(column.Int64, 0).UTC()
+	}
+	return err
+}
+
+// read runs f in a transaction that sees one state of the database. f may run twice. It has to finish within
+// readTimeout, so it reads a few thousand rows at most.
+func read[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, error) {
+	return readWithin(ctx, l, readTimeout, f)
 }
 
 // readWithin is read with another deadline.
-func (l *Ledger) readWithin(ctx context.Context, timeout time.Duration, f func(context.Context, *tx) error) error {
+func readWithin[T any](ctx context.Context, l *Ledger, timeout time.Duration, f func(*tx) (T, error)) (result T, err error) {
 	if fault := l.health.fault(); fault != nil {
-		return fault // a file that was deleted can still be read
+		return result, fault // a file that was deleted can still be read
 	}
-	return l.lookUp(ctx, timeout, func(ctx context.Context, db database) error { return db.read(ctx, f) })
+	err = l.ask(ctx, timeout, func(ctx context.Context, db database) error {
+		var outcome error
+		err := db.read(ctx, func(t *tx) { result, outcome = f(t) })
+		return cmp.Or(err, outcome)
+	})
+	return result, err
 }
 
-// readOne is read for a single query, which needs no transaction.
-func (l *Ledger) readOne(ctx context.Context, f func(context.Context, *tx) error) error {
-	return l.lookUp(ctx, readTimeout, func(ctx context.Context, db database) error { return f(ctx, db.lookup()) })
+// lookUp is read for a single query, which needs no transaction.
+func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (result T, err error) {
+	err = l.ask(ctx, readTimeout, func(ctx context.Context, db database) error {
+		t := db.lookup(ctx)
+		t.known = l.installation.Load()
+		var outcome error
+		result, outcome = f(t)
+		return cmp.Or(t.err, outcome)
+	})
+	return result, err
 }
 
-// lookUp runs f with a deadline, and once more if the connection was lost, so f must reset what it fills. It
-// believes ErrNotFound only of a database that is known to be ours.
-func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
+// ask runs f with a deadline, and once more if its connection was lost. It believes ErrNotFound
+// only if the database is known to be ours.
+func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err = f(ctx, db)
-	if err != nil && ctx.Err() == nil && db.isLost(err) {
-		db.dropIdle()
-		err = f(ctx, db)
+	err = f(within, db)
+	if db.kindOf(err) == lostConnection && ctx.Err() == nil {
+		db.dropIdle() // the other connections lead to the same server
+		if within.Err() == nil {
+			err = f(within, db)
+		}
 	}
 	err = unavailable(err)
 	if !errors.Is(err, ErrNotFound) {
@@ -109,19 +206,27 @@ func (l *Ledger) lookUp(ctx context.Context, timeout time.Duration, f func(conte
 	if fault := l.health.fault(); fault != nil {
 		return fault
 	}
-	if fault := db.checkPlace(ctx); fault != nil {
-		fault = unavailable(fault)
-		if ctx.Err() == nil { // whoever hangs up, or waited too long, has learnt nothing
-			l.health.fail(l.options, fault)
+	if fault := unavailable(db.check(within)); fault != nil {
+		if within.Err() == nil { // an impatient caller says nothing about the database
+			l.health.checked(fault)
 		}
 		return fault
 	}
 	return err
 }
 
-func ignoreNoRows(err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil
+// ours checks the installation that a look-up returned. A database without one cannot say "not found". The first
+// ChangeKeys may have made one since the look-up began.
+func (l *Ledger) ours(t *tx, installation string) error {
+	if t.err != nil {
+		return t.err
+	}
+	if installation == "" && t.known == nil {
+		return errors.New("the database has no keys yet")
+	}
+	err := l.checkInstallation(installation)
+	if err != nil {
+		l.health.checked(err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -12,32 +13,42 @@ import (
 const (
 	// maxBatch bounds the writes of one transaction.
 	maxBatch = 256
-	// batchTime is how long a transaction takes further writes: other nodes wait for its lock, and give up after two
-	// seconds.
+	// batchTime is how long a transaction accepts further writes. Other nodes wait for its lock for two seconds at most.
 	batchTime = 500 * time.Millisecond
 )
 
+// write runs f in a transaction, which it shares with other writes, and returns after the commit what f has returned.
+// An error that f returns does not roll back; tx.fail does.
+//
+// f may run twice and must not act on anything but its tx. ctx bounds the wait in the queue; after that the caller may
+// stop waiting, but the write goes on. ErrUnavailable leaves the outcome unknown.
+func write[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, error) {
+	var result, none T
+	var outcome error
+	if err := l.queueUp(ctx, func(t *tx) { result, outcome = f(t) }); err != nil {
+		return none, err // f may still be running
+	}
+	return result, outcome
+}
+
+func change(ctx context.Context, l *Ledger, f func(*tx) error) error {
+	_, err := write(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, f(t) })
+	return err
+}
+
 // job is a write that waits in the queue.
 type job struct {
-	run   func(context.Context, *tx) error
+	run   func(*tx)
 	done  chan error // holds one
 	taken atomic.Bool
 }
 
-// write runs f in a transaction and returns after its commit. It shares the transaction with other writes.
-//
-// f may run twice and must not act on anything but its tx. An error of f undoes the transaction, so f
-// reports outcomes that undo nothing through a variable. ctx bounds the wait in the queue; after that the
-// caller may stop waiting, but the write goes on. An error that wraps ErrUnavailable leaves the outcome
-// unknown.
-func (l *Ledger) write(ctx context.Context, f func(context.Context, *tx) error) error {
-	if _, err := l.database(); err != nil {
+// queueUp runs a job in a transaction and returns after its commit.
+func (l *Ledger) queueUp(ctx context.Context, run func(*tx)) error {
+	if _, err := l.writable(); err != nil {
 		return err
 	}
-	if err := l.health.fault(); err != nil {
-		return err
-	}
-	j := &job{run: f, done: make(chan error, 1)}
+	j := &job{run: run, done: make(chan error, 1)}
 	if err := l.enqueue(ctx, j); err != nil {
 		return err
 	}
@@ -54,7 +65,7 @@ func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
-		return fmt.Errorf("%w: closed", ErrUnavailable)
+		return errClosed
 	}
 	select {
 	case l.queue <- j:
@@ -64,32 +75,17 @@ func (l *Ledger) enqueue(ctx context.Context, j *job) error {
 	}
 }
 
-// runWriter turns what has gathered in the queue into transactions until the queue is closed.
+// runWriter turns the queue into transactions until it is closed.
 func (l *Ledger) runWriter() {
 	defer close(l.stopped)
-	batch := make([]*job, 0, maxBatch)
 	for first := range l.queue {
-		batch = appendTaken(batch[:0], first)
-		for gathering := true; gathering && len(batch) < maxBatch; {
-			select {
-			case next, ok := <-l.queue:
-				if gathering = ok; ok {
-					batch = appendTaken(batch, next)
-				}
-			default:
-				gathering = false
-			}
+		batch := []*job{first}
+		for range min(len(l.queue), maxBatch-1) {
+			batch = append(batch, <-l.queue)
 		}
-		l.runBatch(batch)
-		clear(batch)
+		hasGone := func(j *job) bool { return !j.taken.CompareAndSwap(false, true) } // its caller
+		l.runBatch(slices.DeleteFunc(batch, hasGone))
 	}
-}
-
-func appendTaken(batch []*job, j *job) []*job {
-	if !j.taken.CompareAndSwap(false, true) {
-		return batch // its caller has gone
-	}
-	return append(batch, j)
 }
 
 // runBatch runs jobs as one transaction, or as several if they take long. If one of them fails, each runs in a
@@ -113,41 +109,33 @@ func (l *Ledger) runBatch(batch []*job) {
 	}
 }
 
-// runTransaction runs the first jobs of a batch, as many as there is time for, and commits them. failed says that a
-// job failed and nothing was committed.
+// runTransaction runs and commits as many jobs of a batch as there is time for. failed means that a job failed and
+// nothing was committed.
 func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
-	db, err := l.database()
+	db, err := l.writable()
 	if err != nil {
 		return 0, false, err
 	}
-	if err := l.health.fault(); err != nil {
-		return 0, false, err
-	}
 	var current *tx
-	err = db.transaction(func(ctx context.Context, tx *tx) error {
-		current = tx
-		if err := l.ownInstallation(ctx, tx); err != nil {
-			return err
-		}
-		for began := time.Now(); ran < len(batch) && (ran == 0 || time.Since(began) < batchTime); ran++ {
-			if err := runJob(ctx, tx, batch[ran]); err != nil {
-				failed = true
-				return err
-			}
+	err = db.write(func(t *tx) {
+		current = t
+		l.checkOwner(t)
+		for began := time.Now(); t.err == nil && ran < len(batch) && (ran == 0 || time.Since(began) < batchTime); ran++ {
+			batch[ran].runIn(t)
+			failed = t.err != nil
 		}
 		l.options.beforeCommit()
-		return nil
 	})
-	failed = failed && !db.isLost(err)    // without a connection, the others would fail as well
-	isFault := !failed || db.isFault(err) // a job's own error says nothing about the database
+	kind := db.kindOf(err)
+	failed = failed && kind != lostConnection // without a connection, the others would fail as well
 	err = unavailable(err)
 	switch {
 	case errors.Is(err, ErrForeign):
-		l.health.fail(l.options, err)
-	case err == nil && current.paid || err != nil && isFault && errors.Is(err, ErrUnavailable):
-		l.health.wrote(l.options, err)
+		l.health.checked(err)
+	case err == nil && current.paid, err != nil && (!failed || kind != ownError):
+		l.health.wrote(err)
 	}
 	if failed {
 		return 0, true, err
@@ -156,35 +144,31 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 		l.installation.Store(&current.adopted)
 	}
 	if current != nil && (len(current.changed) > 0 || current.keys) {
-		l.options.OnChange(current.changed, current.keys) // also where the outcome is unknown
+		l.options.OnChange(current.changed, current.keys) // also if the outcome is unknown
 	}
 	return ran, false, err
 }
 
-// ownershipQuery returns the installation, empty where there is none, and the oldest schema version that may be used.
+// runIn runs a job. A panic is an error: the writer belongs to all.
+func (j *job) runIn(t *tx) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.fail(fmt.Errorf("panic in a write: %v\n%s", r, debug.Stack()))
+		}
+	}()
+	j.run(t)
+}
+
 const ownershipQuery = `
 	SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`
 
-// ownInstallation makes sure that a transaction writes to the ledger that this process opened, and that no newer
-// program has changed it too much meanwhile.
-func (l *Ledger) ownInstallation(ctx context.Context, tx *tx) error {
+// checkOwner makes sure that this is still the ledger that this process opened, and that no newer program has migrated
+// it too far.
+func (l *Ledger) checkOwner(t *tx) {
 	var id string
 	var oldest int
-	if err := tx.QueryRowContext(ctx, ownershipQuery).Scan(&id, &oldest); err != nil {
-		return err
+	if t.get(ownershipQuery, nil, &id, &oldest) {
+		t.fail(l.checkSchema(oldest))
+		t.fail(l.checkInstallation(id))
 	}
-	if err := l.checkSchema(oldest); err != nil {
-		return err
-	}
-	return l.checkInstallation(id)
-}
-
-// runJob turns a panic into an error: the writer belongs to all.
-func runJob(ctx context.Context, tx *tx, j *job) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic in a write: %v\n%s", r, debug.Stack())
-		}
-	}()
-	return j.run(ctx, tx)
 }

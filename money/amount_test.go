@@ -23,4 +23,8 @@ func TestAnAmountComesThroughJSONAsItWas(t *testing.T) {
 	if _, err := ParseAmount("five"); err == nil {
 		t.Error("a word is an amount")
 	}
+	five, three := mustParse(t, "5", "usd").Amount, mustParse(t, "3", "usd").Amount
+	if sum, rest := five.Add(three), five.Sub(three); sum.String() != "8" || rest.String() != "2" || rest.InexactFloat64() != 2 {
+		t.Errorf("5 + 3 = %s, 5 - 3 = %s", sum, rest)
+	}
 }

@@ -1,5 +1,5 @@
-// Package money holds prices: a decimal amount in major units of an ISO 4217
-// currency. Nothing in it is ever a float.
+// Package money holds prices: a decimal amount in major units of an ISO 4217 currency,
+// never a float.
 package money
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Errors of Parse and ParsePaid, to be told apart with errors.Is.
+// Errors of Parse and ParsePaid.
 var (
 	ErrSyntax   = errors.New("not a plain decimal amount such as 5.00")
 	ErrCurrency = errors.New("not an ISO 4217 currency code")
@@ -22,16 +22,15 @@ var (
 	ErrTooSmall = errors.New("below the smallest amount Axra accepts, 0.50")
 )
 
-// Minimum is the smallest amount, in major units of any currency, that Axra
-// accepts for a checkout session [payments/checkout-sessions].
+// Minimum is the smallest amount of a checkout session, in major units of any currency
+// [payments/checkout-sessions].
 var Minimum = Amount(decimal.RequireFromString("0.50"))
 
-// plainAmount keeps out signs and exponents: a huge exponent would turn a
-// comparison of decimals into gigabytes of digits.
+// plainAmount excludes signs and exponents: comparing decimals with a huge exponent would
+// take gigabytes of memory.
 var plainAmount = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?$`) })
 
-// numberAmount is what a JSON number in an event may look like: like
-// plainAmount, with the short exponents some encoders write.
+// numberAmount also allows short exponents, which some JSON encoders write.
 var numberAmount = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9])?$`) })
 
 // Price is an amount in major units (25.00 means twenty-five) of a currency.
@@ -40,8 +39,8 @@ type Price struct {
 	Currency string // ISO 4217, lower case, as Axra's create call wants it
 }
 
-// Parse reads a price as a site owner writes it. It returns an error that
-// wraps ErrSyntax, ErrCurrency, ErrDigits or ErrTooSmall.
+// Parse reads a price as a site owner writes it. The error wraps ErrSyntax, ErrCurrency,
+// ErrDigits or ErrTooSmall.
 func Parse(amount, currency string) (Price, error) {
 	if !plainAmount().MatchString(amount) {
 		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
@@ -54,7 +53,7 @@ func Parse(amount, currency string) (Price, error) {
 	if err != nil {
 		return Price{}, fmt.Errorf("amount %q: %w", amount, ErrSyntax)
 	}
-	// "5.000" is 5.00: needless zeros do not travel on.
+	// Trailing zeros are dropped: "5.000" is 5.00.
 	rounded := value.Truncate(int32(known.Fraction)) //nolint:gosec // at most four digits
 	if !value.Equal(rounded) {
 		return Price{}, fmt.Errorf("amount %s %s: %w (%d)", amount, known.Code, ErrDigits, known.Fraction)
@@ -65,9 +64,8 @@ func Parse(amount, currency string) (Price, error) {
 	return Price{Amount: Amount(rounded), Currency: strings.ToLower(known.Code)}, nil
 }
 
-// ParsePaid reads the amount and currency of an event: any non-negative
-// amount, in whatever case the currency comes. Currencies outside ISO 4217
-// are kept as they are, so that a mismatch can be reported.
+// ParsePaid reads the amount and currency of an event: any non-negative amount, and a
+// currency in either case. It keeps unknown currencies, so that a mismatch can be reported.
 func ParsePaid(amount, currency string) (Price, error) {
 	if !numberAmount().MatchString(amount) {
 		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
@@ -89,7 +87,7 @@ func (p Price) Equal(other Price) bool {
 	return strings.EqualFold(p.Currency, other.Currency) && p.Amount.Compare(other.Amount) == 0
 }
 
-// Digits returns the amount with the currency's number of decimal digits: "5.00".
+// Digits returns the amount with at least the decimal digits of the currency: "5.00".
 func (p Price) Digits() string {
 	digits := int32(2)
 	if known := lookup(p.Currency); known != nil {
@@ -102,7 +100,7 @@ func (p Price) Digits() string {
 // Number returns the amount as a JSON number in major units.
 func (p Price) Number() json.Number { return json.Number(p.Digits()) }
 
-// String is the price as people read it: "5.00 USD".
+// String returns the price for people: "5.00 USD".
 func (p Price) String() string { return p.Digits() + " " + strings.ToUpper(p.Currency) }
 
 func lookup(code string) *gomoney.Currency {

@@ -1,14 +1,11 @@
 package page
 
 import (
-	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,10 +14,10 @@ import (
 	"golang.org/x/text/language"
 )
 
-// defaultLanguage is spoken to visitors whose languages we do not have.
+// defaultLanguage is for visitors who prefer a language that there is no catalogue for.
 const defaultLanguage = "en"
 
-// maxAcceptLanguage bounds, in bytes, the Accept-Language header that is worth parsing.
+// maxAcceptLanguage bounds the Accept-Language header in bytes; a longer one is ignored.
 const maxAcceptLanguage = 512
 
 //go:embed messages/*.json
@@ -46,47 +43,68 @@ type message struct {
 
 // labels holds the texts that pages share. {n} stands for a number.
 type labels struct {
-	Money          string `json:"money"`
-	Next           string `json:"next"`
-	Description    string `json:"description"`
-	Price          string `json:"price"`
-	Reference      string `json:"reference"`
-	Check          string `json:"check"`
-	ThisSite       string `json:"this_site"` // stands in for an unknown site name
+	Money       string `json:"money"`
+	Next        string `json:"next"`
+	Description string `json:"description"`
+	Price       string `json:"price"`
+	Reference   string `json:"reference"`
+	Check       string `json:"check"`
+	ThisSite    string `json:"this_site"` // stands in for an unknown site name
+
+	timeLabels
+	pollingLabels
+	saleLabels
+	purchaseLabels
+	linkLabels
+}
+
+type timeLabels struct {
+	RetrySeconds plural `json:"retry_seconds"`
+	RetryMinutes plural `json:"retry_minutes"`
+	Days         plural `json:"days"`
+	Hours        plural `json:"hours"`
+	Minutes      plural `json:"minutes"`
+	Forever      string `json:"forever"`
+}
+
+type pollingLabels struct {
 	Auto           string `json:"auto"`
 	LiveWaiting    string `json:"live_waiting"`
 	LiveProcessing string `json:"live_processing"`
 	LiveOffline    string `json:"live_offline"`
 	LiveElapsed    string `json:"live_elapsed"`
-	RetrySeconds   plural `json:"retry_seconds"`
-	RetryMinutes   plural `json:"retry_minutes"`
-	OnSale         string `json:"on_sale"`
-	Buy            string `json:"buy"` // {name} and {price} of a pass
-	Days           plural `json:"days"`
-	Hours          plural `json:"hours"`
-	Minutes        plural `json:"minutes"`
-	Forever        string `json:"forever"`
-	Access         string `json:"access"` // heads Forever
-	Bought         string `json:"bought"`
-	Until          string `json:"until"`
-	Of             string `json:"of"` // {n} of {m}
-	Devices        string `json:"devices"`
-	Downloads      string `json:"downloads"`
-	WorksUntil     string `json:"works_until"` // before the end of an address
-	ThisOnly       string `json:"this_only"`   // of what is sold by path
-	Fetches        plural `json:"fetches"`     // how often it may be fetched
-	Extend         string `json:"extend"`
-	DeviceTitle    string `json:"device_title"`
-	DeviceText     string `json:"device_text"`
-	DeviceLink     string `json:"device_link"`
-	DeviceScan     string `json:"device_scan"`
-	DeviceCode     string `json:"device_code"` // says what the QR code is
-	LinkTitle      string `json:"link_title"`
-	LinkText       string `json:"link_text"`
 }
 
-// plural has a text for exactly one and a text for every other number. A language with more
-// forms words Other so that it suits them all ("Seconds to wait: {n}").
+type saleLabels struct {
+	OnSale   string `json:"on_sale"`
+	Buy      string `json:"buy"`       // {name} and {price} of a product
+	ThisOnly string `json:"this_only"` // for a product sold by path
+	Fetches  plural `json:"fetches"`   // how often it may be downloaded
+}
+
+type purchaseLabels struct {
+	Access    string `json:"access"` // heads Forever
+	Bought    string `json:"bought"`
+	Until     string `json:"until"`
+	Of        string `json:"of"` // {n} of {m}
+	Devices   string `json:"devices"`
+	Downloads string `json:"downloads"`
+	Extend    string `json:"extend"`
+}
+
+type linkLabels struct {
+	WorksUntil  string `json:"works_until"`
+	DeviceTitle string `json:"device_title"`
+	DeviceText  string `json:"device_text"`
+	DeviceLink  string `json:"device_link"`
+	DeviceScan  string `json:"device_scan"`
+	DeviceCode  string `json:"device_code"` // describes the QR code
+	LinkTitle   string `json:"link_title"`
+	LinkText    string `json:"link_text"`
+}
+
+// plural has a text for exactly one and a text for every other number. In a language with more
+// forms, Other has to suit them all ("Seconds to wait: {n}").
 type plural struct {
 	One   string `json:"one"`
 	Other string `json:"other"`
@@ -100,8 +118,8 @@ func (p plural) format(n int64) string {
 	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
 }
 
-// wait tells in words how long to wait: seconds up to two minutes, whole minutes (rounded up) beyond.
-// It is empty when there is nothing to wait for.
+// wait says how long to wait: in seconds up to two minutes, else in minutes, rounded up. It is empty
+// if there is nothing to wait for.
 func (l labels) wait(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -113,7 +131,7 @@ func (l labels) wait(d time.Duration) string {
 	}
 }
 
-// access tells a length of access in words, in the largest unit that is exact.
+// access says a length of access in the largest unit that is exact.
 func (l labels) access(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -128,28 +146,28 @@ func (l labels) access(d time.Duration) string {
 	}
 }
 
-// bounds tells for how long, for what and how often an offer is.
-func (l labels) bounds(o Offered) string {
-	parts := []string{l.access(o.Access)}
-	if o.ThisOnly {
+// terms says for how long, for what and how often a product may be used.
+func (l labels) terms(q Quote) string {
+	parts := []string{l.access(q.Access)}
+	if q.ThisOnly {
 		parts = append(parts, l.ThisOnly)
 	}
-	if o.Fetches > 0 {
-		parts = append(parts, l.Fetches.format(int64(o.Fetches)))
+	if q.Fetches > 0 {
+		parts = append(parts, l.Fetches.format(int64(q.Fetches)))
 	}
 	return strings.Join(parts, " · ")
 }
 
-// some tells how many of how many; nothing without a limit.
-func (l labels) some(n, limit int) string {
+// Used says how many of how many are used; nothing without a limit.
+func (l labels) Used(n, limit int) string {
 	if limit <= 0 {
 		return ""
 	}
 	return strings.NewReplacer("{n}", strconv.Itoa(n), "{m}", strconv.Itoa(limit)).Replace(l.Of)
 }
 
-// about returns the message with the site's name and the number filled in.
-func (m message) about(site string, n int) message {
+// fill returns the message with the site's name and the number filled in.
+func (m message) fill(site string, n int) message {
 	fill := strings.NewReplacer("{site}", site, "{n}", strconv.Itoa(n))
 	for _, text := range []*string{&m.Title, &m.What, &m.Money, &m.Next, &m.Link, &m.Button} {
 		*text = fill.Replace(*text)
@@ -157,14 +175,13 @@ func (m message) about(site string, n int) message {
 	return m
 }
 
-// catalogues are the languages at hand; the default comes first.
+// catalogues holds the languages, the default first.
 type catalogues struct {
 	list    []*catalogue
 	matcher language.Matcher
 }
 
-// load reads every messages/*.json in files. That none lacks a text is for the tests:
-// nobody can put others in their place.
+// load reads every messages/*.json. A test checks that they are complete.
 func load(files fs.FS) (*catalogues, error) {
 	names, err := fs.Glob(files, "messages/*.json")
 	if err != nil {
@@ -172,18 +189,16 @@ func load(files fs.FS) (*catalogues, error) {
 	}
 	var all catalogues
 	for _, name := range names {
-		c, err := loadOne(files, name)
-		if err != nil {
+		var c catalogue
+		raw, err := fs.ReadFile(files, name)
+		if err := errors.Join(err, json.Unmarshal(raw, &c)); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		if c.Lang == defaultLanguage {
-			all.list = slices.Insert(all.list, 0, c)
+			all.list = slices.Insert(all.list, 0, &c)
 		} else {
-			all.list = append(all.list, c)
+			all.list = append(all.list, &c)
 		}
-	}
-	if len(all.list) == 0 || all.list[0].Lang != defaultLanguage {
-		return nil, fmt.Errorf("messages/%s.json is missing", defaultLanguage)
 	}
 	tags := make([]language.Tag, len(all.list))
 	for i, c := range all.list {
@@ -191,26 +206,6 @@ func load(files fs.FS) (*catalogues, error) {
 	}
 	all.matcher = language.NewMatcher(tags)
 	return &all, nil
-}
-
-func loadOne(files fs.FS, name string) (*catalogue, error) {
-	raw, err := fs.ReadFile(files, name)
-	if err != nil {
-		return nil, err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.DisallowUnknownFields() // a misspelt key would pass unseen otherwise
-	var c catalogue
-	if err := decoder.Decode(&c); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("text after the end of the catalogue")
-	}
-	if c.Lang != strings.TrimSuffix(path.Base(name), ".json") {
-		return nil, fmt.Errorf("lang %q differs from the file's name", c.Lang)
-	}
-	return &c, nil
 }
 
 // choose returns the catalogue that suits an Accept-Language header best.

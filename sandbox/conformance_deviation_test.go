@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -483,18 +482,12 @@ func TestConformanceReadsCapturedRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := json.Marshal(captured)
-	if err != nil {
-		t.Fatal(err)
-	}
 	head, body, _ := strings.Cut(wire, "\r\n\r\n")
 	_, headers, _ := strings.Cut(head, "\r\n")
 	for name, raw := range map[string]string{
-		"as on the wire":           wire,
-		"headers, from an editor":  strings.ReplaceAll(headers, "\r\n", "\n") + "\n\n" + body + "\n",
-		"without a length":         "X-Axra-Signature: " + captured[0].Header.Get("X-Axra-Signature") + "\n\n" + body + "\n",
-		"kept by Caddy, as JSON":   string(kept),
-		"in the chunks it came in": "Transfer-Encoding: chunked\n" + strings.ReplaceAll(headers, "\r\n", "\n") + fmt.Sprintf("\n\n%x\r\n%s\r\n0\r\n\r\n", len(body), body),
+		"as on the wire":          wire,
+		"headers, from an editor": strings.ReplaceAll(headers, "\r\n", "\n") + "\n\n" + body + "\n",
+		"without a length":        "X-Axra-Signature: " + captured.Header.Get("X-Axra-Signature") + "\n\n" + body + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := deliveryFrom(t, []byte(raw), byDefault)
@@ -504,7 +497,7 @@ func TestConformanceReadsCapturedRequests(t *testing.T) {
 			}
 		})
 	}
-	unsigned := deliveryFrom(t, []byte("Transfer-Encoding: chunked\n\n"+fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)), byDefault)
+	unsigned := deliveryFrom(t, []byte("Content-Type: application/json\n\n"+body), byDefault)
 	wantRefuted(t, examine(unsigned, deliveryAssumptions, unsigned.hide), "webhook-signature")
 }
 

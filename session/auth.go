@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// authorizer gives the headers that authenticate a call [authentication].
+// authorizer returns the headers that authenticate a call [authentication].
 type authorizer interface {
 	authorize(ctx context.Context) (http.Header, error)
-	// forget is told of credentials that Axra refused, and reports whether others
-	// can be had.
+	// forget drops credentials that Axra refused, and reports whether others can be
+	// obtained.
 	forget(http.Header) bool
 }
 
-// keyHeader is way 1: the key itself.
+// keyHeader sends the key itself.
 type keyHeader string
 
 func (k keyHeader) authorize(context.Context) (http.Header, error) {
@@ -27,9 +27,8 @@ func (k keyHeader) authorize(context.Context) (http.Header, error) {
 
 func (keyHeader) forget(http.Header) bool { return false }
 
-// exchange is way 2: key and secret are exchanged for an access token, which is
-// kept until shortly before its end. One exchange runs at a time, however many
-// visitors wait for it.
+// exchange exchanges key and secret for an access token, and keeps it until shortly
+// before its end. Visitors who wait share one exchange.
 type exchange struct {
 	client      *Client
 	key, secret string
@@ -40,8 +39,9 @@ type exchange struct {
 	renewAt time.Time
 }
 
-// early is how long before its end a token is renewed, as a part of its life.
-const early = 10 // a tenth: six minutes of the documented hour
+// early is the last part of a token's life in which it is renewed: a tenth, which is six
+// minutes of the documented hour.
+const early = 10
 
 func newExchange(c *Client, key, secret string) *exchange {
 	return &exchange{client: c, key: key, secret: secret}
@@ -54,14 +54,14 @@ func (e *exchange) authorize(ctx context.Context) (http.Header, error) {
 	return e.wait(ctx)
 }
 
-// wait joins the exchange that runs, or starts one.
+// wait joins the running exchange, or starts one.
 func (e *exchange) wait(ctx context.Context) (http.Header, error) {
 	flight := e.flight.DoChan("exchange", func() (any, error) {
-		// The one before may have ended just after this visitor looked.
+		// Another exchange may have ended since the caller looked.
 		if bearer := e.current(); bearer != "" {
 			return bearer, nil
 		}
-		// One visitor leaving must not fail the exchange for the others.
+		// A visitor who leaves must not fail the exchange for the others.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
 		defer cancel()
 		return e.renew(ctx)
@@ -111,7 +111,7 @@ func (e *exchange) renew(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if answer.AccessToken == "" {
-		return "", fmt.Errorf("%w: the exchange gave no access token", ErrUnavailable)
+		return "", fmt.Errorf("%w: the exchange returned no access token", ErrUnavailable)
 	}
 	life := time.Duration(min(max(answer.ExpiresIn, 60), 24*3600)) * time.Second
 	e.mu.Lock()

@@ -12,8 +12,8 @@ const (
 	pathToken   = "/business/auth/token" //nolint:gosec // no credential
 )
 
-// Call is one call of Axra's API that has ended. A checkout session may take
-// several: the exchange for an access token, and retries.
+// Call is a finished call of Axra's API. A checkout session may take several: the
+// exchange for an access token, and retries.
 type Call struct {
 	Name    string // one of CallNames
 	Outcome string // one of CallOutcomes
@@ -22,14 +22,14 @@ type Call struct {
 
 var callNames = map[string]string{pathSession: "session", pathToken: "token"}
 
-// CallNames lists the calls: to create a checkout session, and to exchange key and
-// secret for an access token.
+// CallNames lists the calls: creating a checkout session, and exchanging key and secret
+// for an access token.
 func CallNames() []string { return []string{"session", "token"} }
 
 // Outcomes of calls.
 const (
 	callOK          = "ok"
-	callUnavailable = "unavailable" // 5xx, no connection, or an answer that makes no sense
+	callUnavailable = "unavailable" // 5xx, no connection, or an unusable answer
 	callTimeout     = "timeout"     // no answer in time
 	callThrottled   = "throttled"   // 429
 	callCredentials = "credentials" // 401 or 403

@@ -3,12 +3,15 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +88,7 @@ type world struct {
 	mu    sync.Mutex
 	seen  []call
 	opens []bool // what OnBreaker was told
+	ended []Call // what OnCall was told
 }
 
 type option func(*ClientConfig, *httptest.Server)
@@ -94,6 +98,17 @@ func withSecret(c *ClientConfig, _ *httptest.Server) { c.Secret = apiSecret }
 func withTLS(c *ClientConfig, s *httptest.Server) {
 	c.Endpoint = strings.Replace(c.Endpoint, "http:", "https:", 1)
 	s.StartTLS()
+}
+
+// giving answers exchanges with a token, and all else by the handler.
+func giving(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == tokenPath {
+			giveToken(w, "TOKENTOKEN", 3600)
+			return
+		}
+		handler(w, r)
+	}
 }
 
 // inWorld runs the test with Axra answering by the handler.
@@ -122,6 +137,11 @@ func inWorld(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *worl
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				w.opens = append(w.opens, open)
+			},
+			OnCall: func(ended Call) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.ended = append(w.ended, ended)
 			},
 		}
 		for _, apply := range options {
@@ -182,20 +202,14 @@ func opened() fields {
 }
 
 func (f fields) with(name string, value any) fields {
-	changed := fields{}
-	for n, v := range f {
-		changed[n] = v
-	}
+	changed := maps.Clone(f)
 	changed[name] = value
 	return changed
 }
 
 func (f fields) without(names ...string) fields {
-	changed := f.with("", nil)
-	delete(changed, "")
-	for _, name := range names {
-		delete(changed, name)
-	}
+	changed := maps.Clone(f)
+	maps.DeleteFunc(changed, func(name string, _ any) bool { return slices.Contains(names, name) })
 	return changed
 }
 
@@ -205,15 +219,9 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	_ = json.NewEncoder(w).Encode(value)
 }
 
-// answers gives the fields to every create call, and a token to every exchange.
+// answers gives the fields to every call.
 func answers(f func() fields) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == tokenPath {
-			giveToken(w, "TOKENTOKEN", 3600)
-			return
-		}
-		writeJSON(w, http.StatusOK, f())
-	}
+	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, f()) }
 }
 
 func giveToken(w http.ResponseWriter, bearer string, expiresIn int) {
@@ -222,14 +230,9 @@ func giveToken(w http.ResponseWriter, bearer string, expiresIn int) {
 	})
 }
 
-// text gives one status and body to every create call, and a token to every
-// exchange.
+// text gives one status and body to every call.
 func text(status int, body string, headers ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == tokenPath {
-			giveToken(w, "TOKENTOKEN", 3600)
-			return
-		}
+	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
 		}
@@ -238,8 +241,7 @@ func text(status int, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// inTurn lets each create call be answered by the next handler, and all further
-// ones by the last.
+// inTurn answers each call by the next handler, and all further ones by the last.
 func inTurn(handlers ...http.HandlerFunc) http.HandlerFunc {
 	var mu sync.Mutex
 	n := 0
@@ -302,22 +304,23 @@ func mustCreate(t *testing.T, w *world) Checkout {
 	return checkout
 }
 
-// quoted returns which of our secrets a text holds, "" for none.
-func quoted(text string) string {
+// wantSecretFree fails the test if any form of the error holds a secret.
+func wantSecretFree(t *testing.T, err error) {
+	t.Helper()
+	said := fmt.Sprintf("%v %+v %#v", err, err, err)
 	for _, secret := range []string{"KEYKEY", "SECRETSECRET", "TOKENTOKEN", "QUERYQUERY"} {
-		if strings.Contains(text, secret) {
-			return secret
+		if strings.Contains(said, secret) {
+			t.Errorf("the error quotes %s…: %s", secret, said)
 		}
 	}
-	return ""
 }
 
-// checkQuotesNothing fails the test if any form of the error holds a secret.
-func checkQuotesNothing(t *testing.T, err error) {
+// wantError fails the test unless Create fails with the error, whose text holds no secret.
+func (w *world) wantError(t *testing.T, want error) {
 	t.Helper()
-	for _, form := range []string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
-		if secret := quoted(form); secret != "" {
-			t.Errorf("the error quotes %s…: %s", secret, form)
-		}
+	checkout, err := w.Create(t.Context(), order(t))
+	if !errors.Is(err, want) || checkout != (Checkout{}) {
+		t.Errorf("got %+v, %v, want %v", checkout, err, want)
 	}
+	wantSecretFree(t, err)
 }

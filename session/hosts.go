@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// CheckoutHosts says where a checkout URL may lead. A host that starts with
-// "*." stands for its subdomains; a host with a port allows just that port.
+// CheckoutHosts lists where a checkout URL may lead. A host that starts with "*."
+// stands for its subdomains. A host with a port allows only that port.
 type CheckoutHosts struct {
 	Hosts []string
-	// Insecure allows http as well: for an endpoint on the loopback interface.
+	// Insecure also allows http, for an endpoint on the loopback interface.
 	Insecure bool
 }
 
@@ -35,12 +35,12 @@ func (c CheckoutHosts) Allow(target *url.URL) bool {
 	return false
 }
 
-// Sources are source expressions for a Content-Security-Policy that let a form lead to
-// the checkout (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
+// Sources returns source expressions of a Content-Security-Policy that let a form lead
+// to the checkout (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
 func (c CheckoutHosts) Sources() []string {
 	scheme := "https:"
 	if c.Insecure {
-		scheme = "http:" // which stands for https as well
+		scheme = "http:" // includes https
 	}
 	sources := make([]string, 0, len(c.Hosts))
 	for _, host := range c.Hosts {

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-axra/paywall/cache"
 )
 
-// Rate is a number of events within a time.
+// Rate is a number of events per period.
 type Rate struct {
 	Events int
 	Per    time.Duration
@@ -22,8 +22,7 @@ var (
 	DefaultTotal     = Rate{Events: 600, Per: time.Minute}
 )
 
-// maxClients bounds how many clients are remembered, about 200 bytes each; the
-// one that was seen longest ago is forgotten first.
+// maxClients bounds how many clients are remembered, at about 200 bytes each.
 const maxClients = 50_000
 
 // Bound is one of the two bounds of a Limiter.
@@ -38,8 +37,8 @@ const (
 // Limiter bounds how many checkout sessions are started, per client and in all.
 // It is safe for concurrent use.
 type Limiter struct {
-	// OnLimit is told of each refusal; it must not call the limiter. It may be nil,
-	// and is set before the first use.
+	// OnLimit is called for each refusal and must not call the limiter. Set it before
+	// the first use; it may be nil.
 	OnLimit func(Bound)
 
 	mu        sync.Mutex
@@ -63,13 +62,12 @@ func (r Rate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(float64(r.Events)/r.Per.Seconds()), r.Events)
 }
 
-// Allow takes one from the budget of the client and one from that of all, or
-// none and returns how long to wait.
+// Allow takes one from the budget of the client and one from the total, or none and
+// returns how long to wait.
 func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 	client := l.client(network(clientIP).String())
-	// One at a time, the clock included: a rate.Limiter that is shown an earlier time
-	// than before refills the same moment twice, and gives back only part of
-	// reservations that overlap.
+	// The lock includes the clock: a rate.Limiter that sees an earlier time than before
+	// refills that time twice. Overlapping reservations are only partly given back.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -103,7 +101,8 @@ func (l *Limiter) refused(by Bound) {
 	}
 }
 
-// network is what one client can choose from: its IPv4 address or its IPv6 /64.
+// network is the IPv4 address of a client, or its IPv6 /64, within which it can choose
+// any address.
 func network(clientIP string) netip.Prefix {
 	addr, err := netip.ParseAddr(clientIP)
 	if err != nil {

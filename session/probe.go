@@ -7,21 +7,20 @@ import (
 	"time"
 )
 
-// Probe is what a harmless call has found out about Axra.
+// Probe is the outcome of a harmless call.
 type Probe struct {
-	// Exchanged: key and secret were exchanged for an access token. Otherwise the key
-	// alone was tried, with a session that Axra has to refuse.
+	// Exchanged says that key and secret were exchanged for an access token. Otherwise
+	// only the key was tried, with a session that Axra has to refuse.
 	Exchanged bool
-	// Created: Axra made the session all the same; it is unpaid and costs nothing.
+	// Created says that Axra made that session; it is unpaid and costs nothing.
 	Created bool
-	// Date is what Axra's clock said, zero if it did not say.
+	// Date is the time on Axra's clock; zero if it is not known.
 	Date time.Time
 }
 
-// Probe finds out whether Axra accepts the credentials, by a call that creates nothing:
-// the token exchange, or, without a secret, a session over the amount 0. An error is one
-// of those of Create; whether the call was refused as invalid, as it should be, is no
-// error.
+// Probe finds out whether Axra accepts the credentials by a call that creates nothing:
+// the token exchange or, without a secret, a session over the amount 0. Its errors are
+// those of Create. That Axra refuses the amount is not an error.
 func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -35,7 +34,7 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	// What is missing is missing on purpose.
+	// Axra refuses this, as fields are missing.
 	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, credentials, new(map[string]any))
 	probe := Probe{Date: dated.date, Created: err == nil}
 	if errors.Is(err, ErrRefused) {
@@ -44,7 +43,7 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	return probe, err
 }
 
-// lean is the client without its breaker and its limits.
+// lean returns the client without its breaker and limits.
 func (c *Client) lean(with Doer) *Client {
 	return &Client{http: with, endpoint: c.endpoint, now: c.now}
 }

@@ -1,7 +1,7 @@
-// Package terms holds what was agreed when a checkout session was created:
-// which pass was sold, for what, at what price, for how long. The terms travel
-// in the session's metadata and come back in the signed webhook, so that what
-// was sold is honoured whatever the configuration says by then.
+// Package terms holds what was agreed when a checkout session was created: which pass
+// was sold, for what, at what price, for how long. The terms travel in the session's
+// metadata and come back in the signed webhook, so what was sold is honoured even if
+// the configuration has changed by then.
 package terms
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/caddy-axra/paywall/money"
 )
 
-// MetadataPrefix marks the metadata keys that belong to the paywall; a site
-// owner's own metadata may not use it.
+// MetadataPrefix marks the metadata keys of the paywall. A site owner's metadata may not
+// use it.
 const MetadataPrefix = "paywall_"
 
 const (
@@ -39,7 +39,7 @@ const (
 // claimFirst is the one value of keyClaim.
 const claimFirst = "first"
 
-// Bounds of what may be sold. What lies beyond was not written by a paywall.
+// Bounds of what may be sold.
 const (
 	maxCount   = 1_000_000
 	maxExtends = 256 // bytes
@@ -47,37 +47,39 @@ const (
 
 // Errors of FromMetadata.
 var (
-	// ErrForeign: the metadata does not come from a paywall at all.
+	// ErrForeign means that the metadata does not come from a paywall.
 	ErrForeign = errors.New("metadata of another program")
-	// ErrMalformed: a paywall wrote it, but not one that this version reads.
+	// ErrMalformed means that it comes from a paywall, but this version cannot read it.
 	ErrMalformed = errors.New("malformed paywall metadata")
 )
 
 // Terms is what one checkout session sells.
 type Terms struct {
-	Installation string      // the keyring's installation id; other installations may share one Axra business
+	Installation string      // the keyring's installation id; several may share one Axra business
 	Site         string      // origin of the site: "https://example.com"
 	Pass         string      // name of the pass
 	Resource     string      // what the purchase opens within the pass; "*" is the whole pass
 	Price        money.Price // what was asked
 	Access       Access      // how long access lasts from the payment
-	Downloads    int         // how often the purchase may be fetched; 0: without a bound
-	Devices      int         // on how many devices it may be used; 0: not said (sold before this was recorded)
-	Claim        bool        // another browser may take the grant by the session's id, once
-	Extends      string      // session whose access this purchase extends; "" for none
-	From         time.Time   // end of that access as it was when sold, whole seconds UTC; zero without Extends; counts only where the extended purchase cannot be found or has no room
+	Downloads    int         // how often the purchase may be downloaded; 0: not limited
+	Devices      int         // on how many devices it may be used; 0: not stated
+	Claim        bool        // another browser may take the purchase by the session's id, once
+	Extends      string      // session whose purchase this one extends; "" for none
+	// From is the end of the extended access when this was sold, in whole seconds UTC; zero without Extends. It counts
+	// only if the extended purchase cannot be found or extended.
+	From time.Time
 }
 
-// WholePass is the resource of a purchase that opens all that its pass opens.
+// WholePass is the resource of a purchase that opens everything in its pass.
 const WholePass = "*"
 
-// Access is a length of access; Forever has no end.
+// Access is a length of access.
 type Access time.Duration
 
 // Forever is access without an end.
 const Forever Access = -1
 
-// Until returns when access that begins at start ends; the zero time for Forever.
+// Until returns when access ends that begins at start; the zero time for Forever.
 func (a Access) Until(start time.Time) time.Time {
 	if a == Forever {
 		return time.Time{}
@@ -88,7 +90,7 @@ func (a Access) Until(start time.Time) time.Time {
 // Length is the access as a duration, negative for Forever.
 func (a Access) Length() time.Duration { return time.Duration(a) }
 
-// String is "forever" or whole seconds: the form that travels in metadata.
+// String returns "forever" or whole seconds, as in metadata.
 func (a Access) String() string {
 	if a == Forever {
 		return "forever"
@@ -96,7 +98,7 @@ func (a Access) String() string {
 	return strconv.FormatInt(int64(time.Duration(a)/time.Second), 10)
 }
 
-// ParseAccess reads what String wrote. Lengths of zero or less are refused.
+// ParseAccess reads the result of String. It refuses lengths of zero or less.
 func ParseAccess(s string) (Access, error) {
 	if s == "forever" {
 		return Forever, nil
@@ -108,9 +110,7 @@ func ParseAccess(s string) (Access, error) {
 	return Access(time.Duration(seconds) * time.Second), nil
 }
 
-// Metadata returns the terms as flat strings for Axra's create call. What came
-// after the first release is written only where it is set: the version stays the
-// same, so that older nodes read what is sold now and this one what they sold.
+// Metadata returns the terms as flat strings for Axra's create call.
 func (t Terms) Metadata() map[string]string {
 	metadata := map[string]string{
 		keyVersion:      version,
@@ -154,8 +154,8 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 	return t, nil
 }
 
-// Unpriced reads terms without their price, as what was given and not sold has them.
-// What an event states is never read by it alone.
+// Unpriced reads terms without their price, for access that was given and not sold. Do
+// not use it for events.
 func Unpriced(metadata map[string]string) (Terms, error) {
 	switch metadata[keyVersion] {
 	case version:
@@ -194,9 +194,8 @@ func Unpriced(metadata map[string]string) (Terms, error) {
 	return t, nil
 }
 
-// count reads a number that may be absent. It is not more particular than it
-// must be about how the number is written: a payment whose terms are refused
-// opens nothing.
+// count reads a number that may be absent. It accepts every spelling of the number, since
+// a payment whose terms are refused opens nothing.
 func count(metadata map[string]string, name string) (int, error) {
 	text, ok := metadata[name]
 	if !ok {
@@ -209,8 +208,8 @@ func count(metadata map[string]string, name string) (int, error) {
 	return n, nil
 }
 
-// extension reads what is extended and from when: both or neither, as either
-// alone does not say when access ends.
+// extension reads what is extended and from when. Either alone is refused, as it does not
+// say when access ends.
 func extension(metadata map[string]string) (session string, from time.Time, err error) {
 	session = metadata[keyExtends]
 	text := metadata[keyFrom]
@@ -228,7 +227,7 @@ func extension(metadata map[string]string) (session string, from time.Time, err 
 	}
 	from = from.UTC().Truncate(time.Second)
 	if from.IsZero() {
-		// The zero time says that nothing is extended.
+		// The zero time means that nothing is extended.
 		return "", time.Time{}, fmt.Errorf("%w: %s is no time", ErrMalformed, keyFrom)
 	}
 	return session, from, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// head is what the header of a token leads to.
+// head is what a known header says about a token.
 type head struct {
 	kid       string
 	typ       string
@@ -17,7 +17,7 @@ type head struct {
 	verifying any
 }
 
-// headsOf are the headers under which a key signs, as they are written.
+// headsOf returns the encoded headers under which a key signs.
 func headsOf(k *key) (map[string]head, error) {
 	heads := make(map[string]head, 1+len(uses))
 	add := func(algorithm, typ string, verifying any) error {
@@ -38,7 +38,7 @@ func headsOf(k *key) (map[string]head, error) {
 	return heads, nil
 }
 
-// writeHeader is the first part of a token, as sign writes it.
+// writeHeader returns the first part of a token, as sign writes it.
 func writeHeader(algorithm, kid, typ string) (string, error) {
 	encoded, err := json.Marshal(headerOf(algorithm, kid, typ))
 	if err != nil {
@@ -47,13 +47,13 @@ func writeHeader(algorithm, kid, typ string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(encoded), nil
 }
 
-// headerOf is alg, kid and typ, nothing more (jku, jwk, x5c, crit).
+// headerOf holds alg, kid and typ, and none of jku, jwk, x5c and crit.
 func headerOf(algorithm, kid, typ string) map[string]any {
 	return map[string]any{"alg": algorithm, "kid": kid, "typ": typ}
 }
 
-// IsOfUnknownKey reports whether a text looks like an access token that a key signed which is not known here, as
-// one that was removed or belongs to another installation. It says nothing about the signature.
+// IsOfUnknownKey reports whether a text looks like an access token of a key that is not known, such as a removed
+// one or one of another installation. It does not check the signature.
 func (k *Keyring) IsOfUnknownKey(raw string) bool {
 	written, _, _ := strings.Cut(raw, ".")
 	if snap := k.snap.Load(); snap == nil || len(raw) > MaxSize || strings.Count(raw, ".") != 2 {

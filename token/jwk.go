@@ -15,9 +15,8 @@ type JWK struct {
 	Use       string `json:"use"`
 }
 
-// PublicKeys returns the public keys of all keys that access tokens may be signed with,
-// those that are still waiting to sign among them. HMAC keys have none. The error is
-// ErrNoKeys before the stored keys are loaded.
+// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign
+// yet. The error is ErrNoKeys before the stored keys are loaded.
 func (k *Keyring) PublicKeys() ([]JWK, error) {
 	snap := k.snap.Load()
 	if snap == nil {

@@ -21,12 +21,12 @@ const (
 
 // Errors of a Keyring.
 var (
-	// ErrNoKeys: the keys have not been loaded, or none have been made.
+	// ErrNoKeys means that no keys have been loaded, or that none exist.
 	ErrNoKeys = errors.New("no signing keys yet")
-	// ErrCorruptKeys: a stored key cannot be used. The set is never overwritten,
-	// since that would log out everybody who has paid.
+	// ErrCorruptKeys means that a stored key cannot be used. The set is never overwritten,
+	// since that would lock out everyone who has paid.
 	ErrCorruptKeys = errors.New("stored signing keys are corrupt")
-	// ErrUnknownKey: there is no key of that id.
+	// ErrUnknownKey means that there is no key with that id.
 	ErrUnknownKey = errors.New("no signing key has this id")
 )
 
@@ -50,20 +50,18 @@ type keys struct {
 	ordered      []*key          // oldest first
 }
 
-// Keyring holds the keys in memory. It is safe for concurrent use, and meant to outlive a
-// reload of the configuration.
+// Keyring holds the keys in memory. It is safe for concurrent use and outlives a reload of
+// the configuration.
 type Keyring struct {
-	now        func() time.Time
-	snap       atomic.Pointer[keys]
-	ready      chan struct{}
-	once       sync.Once
-	forged     *forgedTokens
-	generation atomic.Pointer[Generation]
+	now   func() time.Time
+	snap  atomic.Pointer[keys]
+	ready chan struct{}
+	once  sync.Once
 }
 
 // NewKeyring returns an empty keyring; Ensure fills it.
 func NewKeyring(now func() time.Time) *Keyring {
-	return &Keyring{now: now, ready: make(chan struct{}), forged: newForgedTokens()}
+	return &Keyring{now: now, ready: make(chan struct{})}
 }
 
 // Ready is closed once the stored keys are loaded.
@@ -78,8 +76,8 @@ func (k *Keyring) Installation() string {
 	return ""
 }
 
-// Refresh loads the stored keys: it adds those that other nodes have added, and voids those that
-// they have removed. It returns ErrNoKeys where none are stored, and then leaves the keys in memory.
+// Refresh loads the stored keys, as other nodes may have added and removed some. It returns
+// ErrNoKeys if none are stored, and then keeps the keys in memory.
 func (k *Keyring) Refresh(ctx context.Context, store Store) error {
 	for {
 		before := k.snap.Load()
@@ -93,11 +91,11 @@ func (k *Keyring) Refresh(ctx context.Context, store Store) error {
 	}
 }
 
-// Ensure loads the keys and makes sure that one of the algorithm is among them. It may wait for
-// a write transaction: never call it while serving a request.
+// Ensure loads the keys and adds one of the algorithm if there is none. It may wait for a write
+// transaction: never call it while serving a request.
 func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) error {
 	switch err := k.Refresh(ctx, store); {
-	case errors.Is(err, ErrNoKeys): // the first is made below
+	case errors.Is(err, ErrNoKeys):
 	case err != nil:
 		return err
 	case k.has(algorithm):
@@ -112,7 +110,7 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 	})
 }
 
-// change edits the stored keys in a transaction, and uses them. edit may be called twice.
+// change edits the stored keys in a transaction and loads them. edit may be called twice.
 func (k *Keyring) change(ctx context.Context, store Store, edit func(*KeySet) (changed bool, err error)) error {
 	var before *keys
 	set, err := store.ChangeKeys(ctx, func(set KeySet) ([]StoredKey, error) {
@@ -136,8 +134,8 @@ func (k *Keyring) change(ctx context.Context, store Store, edit func(*KeySet) (c
 	return k.Refresh(ctx, store)
 }
 
-// use takes over the stored keys, unless others have been taken over since before: the set may be
-// older than those, and a removed key must not come back. The caller then reads the set again.
+// use loads the stored keys, unless others have been loaded since before. The set may be older
+// than those, and a removed key must not come back: the caller reads the set again.
 func (k *Keyring) use(set KeySet, before *keys) (done bool, err error) {
 	snap, err := newKeys(set.withoutRemoved())
 	if err != nil {
@@ -188,8 +186,11 @@ func (k *Keyring) has(algorithm string) bool {
 	return false
 }
 
-// signer returns the newest key that may sign, preferring the algorithm. Of the keys
-// of one algorithm only the last that may sign is ever chosen: see keepUntil.
+// anyAlgorithm makes signer prefer none.
+const anyAlgorithm = ""
+
+// signer returns the newest key that may sign, preferring the algorithm. keepUntil relies on
+// that it never returns an older key of an algorithm.
 func (s *keys) signer(algorithm string, now time.Time) *key {
 	var best *key
 	for _, candidate := range s.ordered {
@@ -200,19 +201,8 @@ func (s *keys) signer(algorithm string, now time.Time) *key {
 			best = candidate
 		}
 	}
-	if best == nil { // the clock runs behind that of the node that made the first key
+	if best == nil { // this clock is behind that of the node that made the first key
 		return s.ordered[0]
-	}
-	return best
-}
-
-// newest returns the newest key of any algorithm that may sign.
-func (s *keys) newest(now time.Time) *key {
-	best := s.ordered[0]
-	for _, candidate := range s.ordered {
-		if !candidate.signFrom.After(now) {
-			best = candidate
-		}
 	}
 	return best
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// activation is how long a further key waits before it signs, so that every node knows it by then.
+// activation is how long a new key waits before it signs, so that every node knows it by then.
 const activation = 3 * time.Minute
 
 // secretSize is the length of an HMAC key and of an Ed25519 seed.
@@ -22,20 +22,19 @@ const secretSize = 32
 type Store interface {
 	// Keys returns ErrNoKeys where there are none yet.
 	Keys(ctx context.Context) (KeySet, error)
-	// ChangeKeys replaces the keys by those that edit returns, in one transaction that sees no
-	// other's changes; nil leaves them. edit may be called twice. It makes the installation where
-	// there is none.
+	// ChangeKeys replaces the keys by those that edit returns, in a serializable transaction;
+	// nil keeps them. edit may be called twice. It creates the installation if there is none.
 	ChangeKeys(ctx context.Context, edit func(KeySet) ([]StoredKey, error)) (KeySet, error)
 }
 
-// StoredKey is one key as stored, to the second. Its fields are those of ledger.Key, in the same order.
+// StoredKey is a key as stored, to the second. Its fields are those of ledger.Key, in the same order.
 type StoredKey struct {
 	ID        string
 	Algorithm string
 	Secret    []byte // 32 random bytes: the HMAC key, or the Ed25519 seed
 	CreatedAt time.Time
 	SignFrom  time.Time
-	RetiredAt time.Time // not used: keepUntil follows from the later keys
+	RetiredAt time.Time // not used: keepUntil derives it from later keys
 	RemovedAt time.Time // zero unless the key neither signs nor verifies
 }
 
@@ -80,8 +79,8 @@ func (s KeySet) has(algorithm string) bool {
 	return slices.ContainsFunc(s.Keys, func(stored StoredKey) bool { return stored.Algorithm == algorithm })
 }
 
-// add makes a key. The first key signs at once, a further one after activation. Each is dated later
-// than the one before: stores order keys by date, and the clocks of nodes differ.
+// add creates a key. The first key signs at once, others after activation. Each is dated later
+// than the previous one, as stores order keys by date and the clocks of nodes differ.
 func (s *KeySet) add(algorithm string, now time.Time) *StoredKey {
 	now = now.UTC().Truncate(time.Second)
 	added := StoredKey{
@@ -98,8 +97,8 @@ func (s *KeySet) add(algorithm string, now time.Time) *StoredKey {
 	return &s.Keys[len(s.Keys)-1]
 }
 
-// replace makes sure that a key may sign now, and that there is one of the algorithm. It
-// returns the id of a key that now signs before every node knows it, or "".
+// replace makes sure that a key may sign now and that there is one of the algorithm. It returns
+// the id of a key that signs before every node knows it, or "".
 func (s *KeySet) replace(algorithm string, now time.Time) string {
 	if slices.ContainsFunc(s.Keys, func(stored StoredKey) bool { return !stored.SignFrom.After(now) }) {
 		if !s.has(algorithm) {
@@ -116,7 +115,7 @@ func (s *KeySet) replace(algorithm string, now time.Time) string {
 	return s.Keys[at].ID
 }
 
-// prune drops the keys whose signatures have all ended.
+// prune drops the keys whose signatures have all expired.
 func (s *KeySet) prune(now time.Time) {
 	kept := make([]StoredKey, 0, len(s.Keys))
 	for i, stored := range s.Keys {
@@ -127,9 +126,9 @@ func (s *KeySet) prune(now time.Time) {
 	s.Keys = kept
 }
 
-// keepUntil is when everything has ended that the key can have signed; zero while it may
-// still sign. A key stops signing once a later key of its algorithm starts. A key of another
-// algorithm does not count, since the configuration may go back.
+// keepUntil is when everything that the key has signed has expired; zero while it may sign. A key
+// stops signing once a later key of its algorithm starts. A key of another algorithm does not
+// count, since the configuration may be changed back.
 func (s *KeySet) keepUntil(at int) time.Time {
 	var replaced time.Time
 	for _, later := range s.Keys[at+1:] {
@@ -153,7 +152,7 @@ func (s StoredKey) usable() (*key, error) {
 		private := ed25519.NewKeyFromSeed(s.Secret)
 		out.signing, out.verifying = private, private.Public()
 	}
-	// Each use has a key of its own, so that no kind of token can pass for another.
+	// Each use has its own key, so that no kind of token passes for another.
 	for _, use := range uses {
 		derived, err := hkdf.Key(sha256.New, s.Secret, nil, use.label(), 32)
 		if err != nil {

@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// keepFor is how long a key is kept after another one has taken its place: until
-// everything that it can have signed has ended, whatever that was, and some time more
-// for what is asked after its end and for nodes that were late to hear of the other.
+// keepFor is how long a replaced key is kept: until everything that it has signed has expired
+// and can no longer be exchanged.
 const keepFor = LongestLife + Lapse
 
 // Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when
-// every node knows it. The keys that it replaces go on verifying. Like Ensure it may wait for a
-// write transaction.
+// every node knows it. The keys that it replaces still verify. Like Ensure, it may wait for a write
+// transaction.
 func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (kid string, err error) {
 	err = k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
 		kid = set.add(algorithm, k.now()).ID
@@ -25,10 +24,10 @@ func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (ki
 	return kid, nil
 }
 
-// Remove voids a leaked key and everything that it has signed: here at once, on other nodes when
-// they Refresh. An older key, which all nodes know, signs in its place. Without one, a waiting or a
-// new key of the algorithm signs at once, and Remove returns its id: other nodes refuse what it
-// signs until they Refresh.
+// Remove revokes a leaked key and everything that it has signed: here at once, on other nodes when
+// they Refresh. An older key, which all nodes know, signs in its place. Without one, a waiting or
+// new key of the algorithm signs at once, and Remove returns its id: other nodes refuse its tokens
+// until they Refresh.
 //
 // If another node has removed the key already, this node forgets it at once. The error wraps
 // ErrUnknownKey. Like Ensure, Remove may wait for a write transaction.
@@ -63,11 +62,11 @@ type KeyInfo struct {
 	SignsFrom time.Time `json:"signs_from,omitzero"`
 	// SignsAccess says that the key signs new access tokens now.
 	SignsAccess bool `json:"signs_access"`
-	// SignsOther says that the key signs all else now: cookies of checkouts under way,
-	// links for other devices, private addresses.
+	// SignsOther says that the key signs everything else now: pending cookies, links for
+	// other devices, private addresses.
 	SignsOther bool `json:"signs_other"`
-	// KeepUntil is when everything has ended that the key can have signed; the next rotation
-	// then drops the key. It is zero while the key may sign.
+	// KeepUntil is when everything that the key has signed has expired; the next rotation then
+	// drops the key. It is zero while the key may sign.
 	KeepUntil time.Time `json:"keep_until,omitzero"`
 }
 
@@ -78,7 +77,7 @@ func (k *Keyring) List(algorithm string) []KeyInfo {
 	if snap == nil {
 		return list
 	}
-	access, other := snap.signer(algorithm, k.now()), snap.newest(k.now())
+	access, other := snap.signer(algorithm, k.now()), snap.signer(anyAlgorithm, k.now())
 	for _, stored := range snap.ordered {
 		list = append(list, KeyInfo{
 			ID: stored.id, Algorithm: stored.algorithm, Created: stored.created, SignsFrom: stored.signFrom,

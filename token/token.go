@@ -11,30 +11,30 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// ErrInvalid wraps every reason for which a token is not accepted.
+// ErrInvalid is wrapped by every reason to refuse a token.
 var ErrInvalid = errors.New("invalid token")
 
-// MaxSize is the length in bytes beyond which a token is refused unread; a
-// cookie could not hold more (RFC 6265, section 6.1).
+// MaxSize bounds a token in bytes; a cookie could not hold more (RFC 6265, section 6.1).
+// A longer one is refused unread.
 const MaxSize = 4096
 
-// Explicit types, so that one kind of token is never taken for the other
-// (RFC 8725, section 3.11).
+// typeAccess is explicit, so that no kind of token passes for another (RFC 8725, section
+// 3.11).
 const typeAccess = "paywall+jwt"
 
-// Use is what a token that is not an access token is for. Each use has a key and
-// a type of its own.
+// Use is the purpose of a token that is not an access token. Each use has its own key and
+// type.
 type Use string
 
 // The uses.
 const (
-	Pending Use = "pending" // the pending cookie: a checkout that this browser has started
-	Preview Use = "preview" // the cookie that counts free samples
+	Pending Use = "pending" // the pending cookie: a checkout that the browser has started
+	Preview Use = "preview" // the cookie that counts free pages
 	Device  Use = "device"  // an address that opens a purchase on another device
 	Link    Use = "link"    // an address that opens itself without a cookie
 )
 
-// uses lists all of them, for the keys to be derived once.
+// uses lists all uses.
 var uses = []Use{Pending, Preview, Device, Link}
 
 func (u Use) typ() string { return string(u) + "+jwt" }
@@ -47,12 +47,12 @@ func (u Use) label() string {
 	return "axra paywall " + string(u)
 }
 
-// longest is the lifetime of an access token without a nearer end: the longest
-// that browsers keep a cookie (RFC 6265bis, section 5.5). It is renewed in time.
+// longest bounds the lifetime of an access token: browsers keep no cookie longer (RFC
+// 6265bis, section 5.5). A token is renewed in time.
 const longest = 400 * 24 * time.Hour
 
-// LongestLife is how long anything lives that is signed: an address that opens itself
-// for as long as access lasts. Keys are kept for so long after they have signed.
+// LongestLife bounds the lifetime of everything that is signed, such as a private address.
+// Keys are kept for that long after they have stopped signing.
 const LongestLife = 10 * 365 * 24 * time.Hour
 
 // Access is what an access token says.
@@ -61,13 +61,13 @@ type Access struct {
 	Pass     string // name of the pass
 	Resource string // what the purchase opens within the pass
 	Purchase string // id of the purchase
-	Device   string // id of the device among those that use the purchase
+	Device   string // id of the device that uses the purchase
 	// Downloads is how many downloads the purchase allows; 0: not limited.
 	Downloads int
-	Until     time.Time // end of access; zero: for ever
+	Until     time.Time // end of access; zero: no expiry
 	Expires   time.Time // end of the token itself, never after Until
 	Issued    time.Time
-	Key       string // id of the key that has signed it
+	Key       string // id of the key that signed it
 }
 
 // Stale reports whether a token that ends before its access should be renewed.
@@ -95,8 +95,7 @@ func (c *accessClaims) GetExpirationTime() (*jwt.NumericDate, error) {
 	return &c.End.NumericDate, nil
 }
 
-// endOfLife is a number, as RFC 7519 wants it; the library takes a string of digits for
-// one as well.
+// endOfLife is a number, as RFC 7519 requires; the library also accepts a string.
 type endOfLife struct{ jwt.NumericDate }
 
 // UnmarshalJSON reads a number.
@@ -136,20 +135,20 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 	return signed, a, err
 }
 
-// Errors of VerifyAccess that are no reason to take a token for a forged one.
+// Errors of VerifyAccess for genuine tokens.
 var (
-	// ErrLapsed: the token has ended with the access that it carries, not longer than
-	// Lapse ago; the purchase may have been extended since. It wraps ErrInvalid.
+	// ErrLapsed means that the token ended together with its access, at most Lapse ago.
+	// The purchase may have been extended since. It wraps ErrInvalid.
 	ErrLapsed = fmt.Errorf("%w: it has ended with its access", ErrInvalid)
 	errEnded  = fmt.Errorf("%w: it has ended", ErrInvalid)
 )
 
-// Lapse is how long a token that has ended with its access may ask for a new one.
+// Lapse is how long a token that ended with its access can be exchanged for a new one.
 const Lapse = 30 * 24 * time.Hour
 
-// VerifyAccess checks a token's form, type, key, signature, issuer, audience and times.
-// The error wraps ErrInvalid, or is ErrNoKeys. With ErrLapsed it returns what the token
-// says; that opens nothing by itself.
+// VerifyAccess checks the form, type, key, signature, issuer, audience and times of a token.
+// The error wraps ErrInvalid, or is ErrNoKeys. With ErrLapsed it also returns the content of
+// the token, which opens nothing by itself.
 func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	var claims accessClaims
 	snap, kid, err := k.verify(raw, typeAccess, &claims, jwt.WithAudience(site), jwt.WithLeeway(Lapse))
@@ -174,7 +173,7 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	return a.ifLiving(k.now())
 }
 
-// ifLiving tells what has ended from what has not.
+// ifLiving returns an error if the token has ended.
 func (a Access) ifLiving(now time.Time) (Access, error) {
 	switch {
 	case now.Before(a.Expires):
@@ -185,57 +184,49 @@ func (a Access) ifLiving(now time.Time) (Access, error) {
 	return Access{}, errEnded
 }
 
-// HasLapsed reports whether a token has ended with the access that it carries, not longer
-// than Lapse ago.
+// HasLapsed reports whether the token ended together with its access, at most Lapse ago.
 func (a Access) HasLapsed(now time.Time) bool {
 	return !a.Until.IsZero() && a.Expires.Equal(a.Until) && !now.Before(a.Until) && now.Before(a.Expires.Add(Lapse))
 }
 
-// Sign signs claims for a use, with HS256 and a key derived from the newest stored one,
-// whatever the algorithm of that: so a rotation changes the keys of all uses. The claims
-// need an end (exp), of their own or derived, not later than LongestLife from now.
+// Sign signs claims for a use with HS256 and a key that is derived from the newest stored
+// key of any algorithm, so that a rotation replaces the keys of all uses. The claims need an
+// expiration time, at most LongestLife from now.
 func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
 	snap := k.snap.Load()
 	if snap == nil {
 		return "", ErrNoKeys
 	}
-	signer := snap.newest(k.now())
+	signer := snap.signer(anyAlgorithm, k.now())
 	return sign(HS256, signer.id, use.typ(), signer.derived[use], claims)
 }
 
-// Verify checks a token that Sign made for the use, and fills claims. The error
-// wraps ErrInvalid, or is ErrNoKeys.
+// Verify checks a token of Sign and fills claims. The error wraps ErrInvalid, or is
+// ErrNoKeys.
 func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
 	_, err := k.VerifyBy(use, raw, claims)
 	return err
 }
 
-// VerifyBy is Verify, and names the key that has signed the token.
+// VerifyBy is like Verify and also returns the id of the signing key.
 func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, err error) {
 	_, kid, err = k.verify(raw, use.typ(), claims)
 	return kid, err
 }
 
-// Knows reports whether tokens that the key has signed are still accepted. What has
-// been verified before may be remembered for as long as that.
+// Knows reports whether tokens of the key are accepted. A verified token may be remembered
+// for as long as its key is known.
 func (k *Keyring) Knows(kid string) bool {
 	snap := k.snap.Load()
 	return snap != nil && snap.byID[kid] != nil
 }
 
-// Generation is the keys that are known at a time: another one whenever they change. What
-// Knows says holds for as long as the generation is the same.
-type Generation struct{ stored *keys }
+// Generation identifies the known keys. It changes whenever they are loaded; until then,
+// what Knows says stays true.
+type Generation keys
 
-// Generation returns the present one.
-func (k *Keyring) Generation() *Generation {
-	stored, last := k.snap.Load(), k.generation.Load()
-	if last != nil && last.stored == stored {
-		return last
-	}
-	k.generation.Store(&Generation{stored}) // of several at once, the others are soon forgotten
-	return k.generation.Load()
-}
+// Generation returns the present generation; nil before the keys are loaded.
+func (k *Keyring) Generation() *Generation { return (*Generation)(k.snap.Load()) }
 
 // SignPending signs the claims of a pending cookie.
 func (k *Keyring) SignPending(claims jwt.Claims) (string, error) { return k.Sign(Pending, claims) }
@@ -255,9 +246,9 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 	return signed, nil
 }
 
-// verify lets our key, never the token's own header, choose the algorithm (RFC 8725,
-// section 3.1): only the very headers are known under which we sign, each leading to its
-// key. Nothing of the claims is read before the signature is known to be good.
+// verify lets the key choose the algorithm, never the token (RFC 8725, section 3.1): it
+// compares the header as text with those under which the known keys sign. It reads the claims
+// only after it has verified the signature.
 func (k *Keyring) verify(
 	raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption,
 ) (snap *keys, kid string, err error) {
@@ -273,7 +264,7 @@ func (k *Keyring) verify(
 	if !complete || !known || signed.typ != typ {
 		return nil, "", errHeader
 	}
-	if err := k.checkSignature(raw, raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
+	if err := checkSignature(raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
 		return nil, "", err
 	}
 	decoded, err := decodeSegment(payload)
@@ -290,31 +281,22 @@ func (k *Keyring) verify(
 	return snap, signed.kid, nil
 }
 
-// checkSignature checks the signature of one token once, as long as a bad one is
-// remembered.
-func (k *Keyring) checkSignature(raw, message, encoded string, with head) error {
+func checkSignature(message, encoded string, with head) error {
 	signature, err := decodeSegment(encoded)
 	if err != nil {
 		return err
 	}
-	if k.forged.has(raw) {
-		return errForged
-	}
 	if err := with.method.Verify(message, signature, with.verifying); err != nil {
-		k.forged.add(raw)
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
 }
 
-// Reasons to refuse a token without looking at its signature.
-var (
-	errHeader = fmt.Errorf("%w: not three parts, or a foreign header", ErrInvalid)
-	errForged = fmt.Errorf("%w: its signature has been refused before", ErrInvalid)
-)
+// errHeader means that a token was refused before its signature was checked.
+var errHeader = fmt.Errorf("%w: not three parts, or a foreign header", ErrInvalid)
 
-// decodeSegment takes no second spelling of the same bytes: neither line breaks, which
-// strict decoding skips, nor other unused bits.
+// decodeSegment accepts one spelling of the bytes only: without line breaks, which strict
+// decoding skips, and with zeros as unused bits.
 func decodeSegment(segment string) ([]byte, error) {
 	if strings.IndexByte(segment, '\n') >= 0 || strings.IndexByte(segment, '\r') >= 0 {
 		return nil, fmt.Errorf("%w: a line break", ErrInvalid)

@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-axra/paywall/money"
 )
 
-// ErrMalformed: the bytes are not an event. A signed but malformed event is
-// refused with 400.
+// ErrMalformed means that the bytes are not an event. A signed but malformed event
+// is refused with 400.
 var ErrMalformed = errors.New("malformed event")
 
 // Type is the name of an event [manage/webhooks, manage/disputes,
@@ -36,7 +36,7 @@ const (
 	CollectionExpired    Type = "collection.expired"
 )
 
-// known lists the documented events, for labels and logs that must stay few.
+// known holds the documented events.
 var known = map[Type]bool{
 	PaymentCompleted: true, LinkSessionCompleted: true, PaymentFailed: true, PaymentSettled: true,
 	PaymentRefunded: true, PaymentDisputed: true, DisputeWon: true, DisputeLost: true,
@@ -50,36 +50,36 @@ func (t Type) Known() bool { return known[t] }
 // Completes reports whether the event proves a payment.
 func (t Type) Completes() bool { return t == PaymentCompleted || t == LinkSessionCompleted }
 
-// Event is what one webhook said. Fields that were absent are zero.
+// Event is the content of one webhook. Absent fields are zero.
 type Event struct {
 	Type      Type
 	Timestamp time.Time // zero if absent or unreadable
 	Session   string    // metadata.sessionId, else data.sessionId
 	Payment   string    // the first of PaymentIDs
 
-	// PaymentIDs are all ids that data names for the payment, without repetition: paymentId,
-	// id, transactionId and businessPaymentId. A later refund may name any of them.
+	// PaymentIDs are all ids of the payment in data, each once: paymentId, id,
+	// transactionId and businessPaymentId. A later refund may name any of them.
 	PaymentIDs []string
 
-	// Paid is what arrived. AmountError is not nil where amount or currency were
-	// absent or no money.
+	// Paid is what was paid. AmountError is not nil if amount or currency were absent
+	// or invalid.
 	Paid        money.Price
 	PaidRaw     string // amount and currency as the event states them
 	AmountError error
 
-	// Metadata holds the string values that were given at creation, and those
-	// that Axra added. HasMetadata tells an absent object from an empty one.
+	// Metadata holds the strings given at creation and those that Axra added.
+	// HasMetadata tells an absent object from an empty one.
 	Metadata    map[string]string
 	HasMetadata bool
 }
 
-// maxID bounds ids in bytes; those of the documentation are about 30 long.
+// maxID bounds ids in bytes; the documented ones are about 30 long.
 const maxID = 256
 
-// Decode reads an event. Unknown fields are ignored; for the fields that are
-// read, JSON's ambiguities are refused: repeated keys, keys that differ in case
-// only, wrong types, trailing data, invalid UTF-8. Of an event that Axra does not
-// document only name and time are read. The error wraps ErrMalformed.
+// Decode reads an event and ignores unknown fields. For the fields it reads, it refuses
+// JSON's ambiguities: repeated keys, keys that differ only in case, wrong types,
+// trailing data, invalid UTF-8. It reads only the name and time of an event that Axra
+// does not document. The error wraps ErrMalformed.
 func Decode(body []byte) (Event, error) {
 	envelope, err := readObject(body, "event", "timestamp", "data")
 	if err != nil {
@@ -99,7 +99,7 @@ func Decode(body []byte) (Event, error) {
 	if parsed, err := time.Parse(time.RFC3339Nano, timestamp); err == nil {
 		event.Timestamp = parsed
 	}
-	// What the data of another event look like nobody knows.
+	// The data of undocumented events could have any form.
 	if raw, ok := envelope["data"]; ok && string(raw) != "null" && event.Type.Known() {
 		if err := event.readData(raw); err != nil {
 			return Event{}, err
@@ -109,7 +109,7 @@ func Decode(body []byte) (Event, error) {
 }
 
 func (e *Event) readData(raw json.RawMessage) error {
-	data, err := split(raw,
+	data, err := readObject(raw,
 		"amount", "currency", "paymentId", "id", "transactionId", "businessPaymentId", "sessionId", "metadata")
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (e *Event) readData(raw json.RawMessage) error {
 	if err := readString(data, "sessionId", &e.Session); err != nil {
 		return err
 	}
-	// The one in the metadata is the documented one.
+	// The id in the metadata is the documented one.
 	if id := e.Metadata["sessionId"]; id != "" {
 		e.Session = id
 	}
@@ -145,25 +145,22 @@ func (e *Event) readData(raw json.RawMessage) error {
 	return e.readAmount(data)
 }
 
-// readMetadata keeps the strings; a metadata of another type counts as none,
-// since it cannot come from a session of ours.
+// readMetadata keeps the strings. Metadata that is not an object counts as absent,
+// since a session of ours cannot have it.
 func (e *Event) readMetadata(raw json.RawMessage) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
-	values, err := split(raw, "*")
+	values, err := readObject(raw, "*")
 	if err != nil {
 		return err
 	}
 	e.HasMetadata = true
 	e.Metadata = make(map[string]string, len(values))
 	for name, value := range values {
-		if value[0] == '"' {
-			if e.Metadata[name], err = unquote(value); err != nil {
-				return err
-			}
-		} else if string(value) == "null" {
-			e.Metadata[name] = ""
+		var text string // null leaves it empty
+		if json.Unmarshal(value, &text) == nil {
+			e.Metadata[name] = text
 		}
 	}
 	return nil

@@ -1,6 +1,6 @@
 package webhook
 
-// ShortID makes an id fit for a log: enough to find it by, not enough to use.
+// ShortID shortens an id for a log: enough to find it by, not enough to use it.
 func ShortID(id string) string {
 	if len(id) <= 12 {
 		return id

@@ -1,8 +1,9 @@
 package webhook
 
 import (
+	"cmp"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // to name what others sign with; nothing is trusted for it
+	"crypto/sha1" //nolint:gosec // names what others sign with; nothing is trusted for it
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -11,169 +12,127 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 )
 
 // Fit is a way of signing that produces what a captured request carries.
 type Fit struct {
-	// Known says that a Verifier can be told to check it so.
-	Known bool `json:"known"`
-	// Algorithm is such as HMAC-SHA256; empty where a header holds the secret itself.
-	Algorithm string `json:"algorithm,omitempty"`
-	// Scheme is one of Schemes, or says in words what is signed.
+	Known           bool   `json:"known"`               // a Verifier can check it
+	Algorithm       string `json:"algorithm,omitempty"` // empty if the header holds the secret itself
 	Scheme          string `json:"scheme,omitempty"`
 	Header          string `json:"header"`
 	TimestampHeader string `json:"timestamp_header,omitempty"`
 	IDHeader        string `json:"id_header,omitempty"`
 	SecretEncoding  string `json:"secret_encoding,omitempty"`
-	// Secret and Body are indices into what was tried.
-	Secret int `json:"-"`
-	Body   int `json:"-"`
+	Secret          int    `json:"secret"`         // which of the secrets, from 1
+	Body            string `json:"body,omitempty"` // how the body differs from the captured one
 }
 
-// Option is a line of the `signature` block.
-type Option struct{ Name, Value string }
-
-// Options are those of the `signature` block that make a Verifier check the fit;
-// none where the defaults do.
-func (f Fit) Options() []Option {
-	defaults, err := Verifier{Scheme: f.Scheme}.Prepare()
-	if err != nil || !f.Known {
-		return nil
-	}
-	var options []Option
-	for _, option := range []struct{ name, value, standard string }{
-		{"header", f.Header, defaults.Header},
-		{"scheme", f.Scheme, Schemes[0]},
-		{"timestamp_header", f.TimestampHeader, defaults.TimestampHeader},
-		{"id_header", f.IDHeader, defaults.IDHeader},
-		{"secret_encoding", f.SecretEncoding, ""},
+// Options are the lines of a `signature` block that make a Verifier check the fit.
+func (f Fit) Options() []string {
+	lines := []string{"header " + f.Header, "scheme " + f.Scheme}
+	for name, value := range map[string]string{
+		"timestamp_header": f.TimestampHeader, "id_header": f.IDHeader, "secret_encoding": f.SecretEncoding,
 	} {
-		if option.value != "" && !strings.EqualFold(option.value, option.standard) {
-			options = append(options, Option{option.name, option.value})
+		if value != "" {
+			lines = append(lines, name+" "+value)
 		}
 	}
-	return options
+	slices.Sort(lines)
+	return lines
 }
 
-// Looked is what there was to try.
+// Looked lists the headers of a request that could take part in a signature.
 type Looked struct {
-	Signatures []string `json:"signature_headers"` // those that could carry one
+	Signatures []string `json:"signature_headers"`
 	Timestamps []string `json:"timestamp_headers"`
-	Repeated   []string `json:"repeated_headers,omitempty"` // which are refused
+	Masked     []string `json:"masked_headers"` // whose values were not kept
+	ids        []string
 }
 
-// maxTried bounds the headers of each kind that are tried, for all are tried with all.
-const maxTried = 12
+// maxTried bounds the headers of each kind, as all are tried with all.
+const maxTried = 8
 
-// Inspect tries every scheme with every header that could fit, every reading of the
-// body and every secret. Known fits come first, and among them the defaults. Of the
-// readings of the body, the first that fits is taken.
-func Inspect(header http.Header, bodies []Body, secrets [][]byte) ([]Fit, Looked) {
-	search := newSearch(header, secrets)
-	for i, body := range bodies {
-		if fits := search.known(body.Bytes, i); len(fits) > 0 {
-			return fits, search.looked
+func lookAt(header http.Header) Looked {
+	looked := Looked{Signatures: []string{}, Timestamps: []string{}, Masked: []string{}}
+	add := func(names *[]string, name string) {
+		if len(*names) < maxTried {
+			*names = append(*names, name)
 		}
 	}
-	for i, body := range bodies {
-		if fits := search.foreign(body.Bytes, i); len(fits) > 0 {
-			return fits, search.looked
-		}
-	}
-	return search.plainSecrets(), search.looked
-}
-
-// search is an inspection of one request.
-type search struct {
-	header  http.Header
-	secrets [][]byte
-	ids     []string // headers that could be the id of a message
-	looked  Looked
-}
-
-func newSearch(header http.Header, secrets [][]byte) *search {
-	s := &search{header: header, secrets: secrets, looked: Looked{Signatures: []string{}, Timestamps: []string{}}}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
-		values := header[name]
-		switch {
-		case !isHeaderName(name) || len(values) == 0:
-		case len(values) > 1 && couldSign(name, values):
-			s.looked.Repeated = append(s.looked.Repeated, name)
-		case couldBeTimestamp(values):
-			s.looked.Timestamps = append(s.looked.Timestamps, name)
-		case couldSign(name, values):
-			s.looked.Signatures = append(s.looked.Signatures, name)
-		}
-		if len(values) == 1 && len(values[0]) <= maxMessageID && isPlain(values[0]) {
-			s.ids = append(s.ids, name)
+		switch value := header.Get(name); {
+		case !headerName.MatchString(name):
+		case value == masked:
+			add(&looked.Masked, name)
+		case couldBeTimestamp(value):
+			add(&looked.Timestamps, name)
+		case couldSign(name, value):
+			add(&looked.Signatures, name)
+		case strings.HasSuffix(name, "-Id"):
+			add(&looked.ids, name)
 		}
 	}
-	// Of many, those whose names say what they are.
-	s.looked.Signatures = likeliest(s.looked.Signatures, "signature", "hmac", "hash", "sign")
-	s.looked.Timestamps = likeliest(s.looked.Timestamps, "timestamp", "time", "date")
-	s.ids = likeliest(s.ids, "webhook-id", "-id")
-	return s
+	return looked
 }
 
-// likeliest sorts names that hold one of the words to the front, and bounds them.
-func likeliest(names []string, words ...string) []string {
-	rank := func(name string) int {
-		for i, word := range words {
-			if strings.Contains(strings.ToLower(name), word) {
-				return i
+// Inspect tries every scheme with every header that could fit, every reading of the body and every secret. A fit that
+// a Verifier can check comes first, if there is one.
+func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
+	looked := lookAt(request.Header)
+	for _, body := range request.Bodies() {
+		var fits []Fit
+		for _, v := range looked.verifiers() {
+			if fit, ok := try(v, request.Header, body.Bytes, secrets); ok {
+				fit.Body = body.Note
+				fits = append(fits, fit)
 			}
 		}
-		return len(words)
-	}
-	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
-	return names[:min(len(names), maxTried)]
-}
-
-// known returns what a Verifier can be told to check: it is asked itself, so that
-// what is found will also verify.
-func (s *search) known(body []byte, number int) []Fit {
-	var fits []Fit
-	for _, verifier := range s.verifiers() {
-		if fit, ok := s.try(verifier, body); ok {
-			fit.Body = number
-			fits = append(fits, fit)
+		if len(fits) > 0 {
+			if first := slices.IndexFunc(fits, func(f Fit) bool { return f.Known }); first > 0 {
+				fits[0], fits[first] = fits[first], fits[0]
+			}
+			return fits, looked
 		}
 	}
-	sort.SliceStable(fits, func(i, j int) bool { return len(fits[i].Options()) < len(fits[j].Options()) })
-	return fits
+	return plainSecrets(request.Header, secrets), looked
 }
 
-func (s *search) verifiers() []Verifier {
+func (l Looked) verifiers() []Verifier {
 	var all []Verifier
-	for _, header := range s.looked.Signatures {
+	for _, header := range l.Signatures {
 		all = append(all, Verifier{Scheme: SchemeBody, Header: header}, Verifier{Scheme: SchemeTimestampV1, Header: header})
-		for _, timestamp := range s.looked.Timestamps {
+		for _, timestamp := range l.Timestamps {
 			all = append(all, Verifier{Scheme: SchemeTimestampBody, Header: header, TimestampHeader: timestamp})
-			for _, id := range s.ids {
+			for _, id := range l.ids {
 				all = append(all, Verifier{Scheme: SchemeStandard, Header: header, TimestampHeader: timestamp, IDHeader: id})
 			}
 		}
 	}
-	// What does not even read is not worth a computation for each secret.
-	return slices.DeleteFunc(all, func(v Verifier) bool {
-		_, err := v.read(s.header)
-		return err != nil
-	})
+	return all
 }
 
-// try looks for the secret, and for the way in which it is written.
-func (s *search) try(v Verifier, body []byte) (Fit, bool) {
-	for i, secret := range s.secrets {
+// try looks for a secret, and for the way it is written, that signs the request by the verifier's scheme.
+func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bool) {
+	prefix, ok := signedPrefix(v, header)
+	if !ok {
+		return Fit{}, false
+	}
+	message := slices.Concat([]byte(prefix), body)
+	for i, secret := range secrets {
 		for _, encoding := range slices.Concat([]string{""}, SecretEncodings) {
 			v.Secrets, v.SecretEncoding = [][]byte{secret}, encoding
 			prepared, err := v.Prepare()
-			if err == nil && prepared.Verify(s.header, body) == nil {
+			if err != nil {
+				continue
+			}
+			known := prepared.Verify(header, body) == nil
+			algorithm := algorithmOf(header.Get(v.Header), prepared.Secrets, message)
+			if known || algorithm != "" {
 				return Fit{
-					Known: true, Algorithm: "HMAC-SHA256", Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
-					IDHeader: v.IDHeader, SecretEncoding: encoding, Secret: i,
+					Known: known, Algorithm: cmp.Or(algorithm, "HMAC-SHA256"), Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
+					IDHeader: v.IDHeader, SecretEncoding: encoding, Secret: i + 1,
 				}, true
 			}
 		}
@@ -181,111 +140,67 @@ func (s *search) try(v Verifier, body []byte) (Fit, bool) {
 	return Fit{}, false
 }
 
-// algorithms are those that others sign with.
-var algorithms = []struct {
-	name string
-	hash func() hash.Hash
-}{
-	{"HMAC-SHA256", sha256.New}, {"HMAC-SHA512", sha512.New}, {"HMAC-SHA384", sha512.New384}, {"HMAC-SHA1", sha1.New},
+// signedPrefix returns what a scheme signs before the body; false if the request has no such thing.
+func signedPrefix(v Verifier, header http.Header) (prefix string, ok bool) {
+	switch timestamp := header.Get(v.TimestampHeader) + "."; v.Scheme {
+	case SchemeTimestampBody:
+		return timestamp, true
+	case SchemeStandard:
+		return header.Get(v.IDHeader) + "." + timestamp, true
+	case SchemeTimestampV1:
+		for _, part := range parts(header.Get(v.Header)) {
+			if at, found := strings.CutPrefix(part, "t="); found {
+				return at + ".", true
+			}
+		}
+		return "", false
+	}
+	return "", true
 }
 
-// message is something that may have been signed.
-type message struct {
-	words, timestampHeader, prefix string
+// algorithms are those that payment providers sign with.
+var algorithms = map[string]func() hash.Hash{
+	"HMAC-SHA256": sha256.New, "HMAC-SHA512": sha512.New, "HMAC-SHA384": sha512.New384, "HMAC-SHA1": sha1.New,
 }
 
-// foreign looks for ways of signing that a Verifier does not know, to be able to
-// name them.
-func (s *search) foreign(body []byte, number int) []Fit {
-	var fits []Fit
-	for _, header := range s.looked.Signatures {
-		given := possibleMACs(s.header[header][0])
-		for _, message := range s.messages(header) {
-			fit, ok := s.tryForeign(given, message, body)
-			if ok {
-				fit.Header, fit.Body = header, number
-				fits = append(fits, fit)
+// algorithmOf names the algorithm by which one of the keys makes a MAC in the header's value; "" if none does.
+func algorithmOf(value string, keys [][]byte, message []byte) string {
+	given := macsIn(value)
+	if len(given) == 0 {
+		return ""
+	}
+	for name, algorithm := range algorithms {
+		for _, key := range keys {
+			mac := hmac.New(algorithm, key)
+			mac.Write(message)
+			sum := mac.Sum(nil)
+			if len(key) > 0 && slices.ContainsFunc(given, func(mac []byte) bool { return hmac.Equal(mac, sum) }) {
+				return name
 			}
 		}
 	}
-	return fits
-}
-
-func (s *search) tryForeign(given [][]byte, signed message, body []byte) (Fit, bool) {
-	for i, secret := range s.secrets {
-		for _, encoding := range slices.Concat([]string{""}, SecretEncodings) {
-			key, ok := decodeSecret(string(secret), encoding)
-			if !ok || len(key) == 0 {
-				continue
-			}
-			for _, algorithm := range algorithms {
-				mac := hmac.New(algorithm.hash, key)
-				mac.Write([]byte(signed.prefix))
-				mac.Write(body)
-				sum := mac.Sum(nil)
-				if slices.ContainsFunc(given, func(mac []byte) bool { return hmac.Equal(mac, sum) }) {
-					return Fit{
-						Algorithm: algorithm.name, Scheme: signed.words, TimestampHeader: signed.timestampHeader, SecretEncoding: encoding, Secret: i,
-					}, true
-				}
-			}
-		}
-	}
-	return Fit{}, false
-}
-
-// messages are the body by itself and behind each time, in the ways of joining them
-// that are in use.
-func (s *search) messages(header string) []message {
-	all := []message{{words: "the body"}}
-	join := func(where, name, value string) {
-		all = append(all,
-			message{"the " + where + ", a dot and the body", name, value + "."},
-			message{"the " + where + ", a colon and the body", name, value + ":"},
-			message{"the " + where + " and the body", name, value})
-	}
-	for _, name := range s.looked.Timestamps {
-		join("timestamp header", name, s.header[name][0])
-	}
-	for name, value := range pairs(s.header[header][0]) {
-		if (name == "t" || name == "ts") && len(value) <= maxTimestamp {
-			join("time within the header", "", value)
-		}
-	}
-	for _, name := range s.ids[:min(len(s.ids), 3)] {
-		for _, timestamp := range s.looked.Timestamps[:min(len(s.looked.Timestamps), 3)] {
-			all = append(all, message{"the header " + name + ", the timestamp header and the body, with dots between", timestamp, s.header[name][0] + "." + s.header[timestamp][0] + "."})
-		}
-	}
-	return all
+	return ""
 }
 
 // plainSecrets finds headers that hold the secret itself, as some providers send it.
-func (s *search) plainSecrets() []Fit {
-	var fits []Fit
-	for _, name := range slices.Sorted(maps.Keys(s.header)) {
-		for _, value := range s.header[name] {
-			i := slices.IndexFunc(s.secrets, func(secret []byte) bool { return hmac.Equal(secret, []byte(value)) })
-			if value == maskedSecret {
-				i = 0
-			}
-			if i >= 0 && len(s.secrets) > 0 && isHeaderName(name) {
-				fits = append(fits, Fit{Scheme: "the secret itself", Header: name, Secret: i})
-			}
+func plainSecrets(header http.Header, secrets [][]byte) []Fit {
+	fits := []Fit{}
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		value := header.Get(name)
+		i := slices.IndexFunc(secrets, func(secret []byte) bool {
+			return len(secret) > 0 && (value == maskedSecret || hmac.Equal(secret, []byte(value)))
+		})
+		if i >= 0 && headerName.MatchString(name) {
+			fits = append(fits, Fit{Header: name, Secret: i + 1})
 		}
 	}
 	return fits
 }
 
-// couldBeSigned reports whether a header could carry a signature, be it under the
-// name that the verifier knows or under another.
-func (v Verifier) couldBeSigned(header http.Header) bool {
-	return len(possibleMACs(header.Get(v.Header))) > 0 || couldBeSigned(header)
-}
-
+// couldBeSigned reports whether a header could carry a signature.
 func couldBeSigned(header http.Header) bool {
 	for name, values := range header {
-		if couldSign(name, values) {
+		if slices.ContainsFunc(values, func(value string) bool { return couldSign(name, value) }) {
 			return true
 		}
 	}
@@ -293,77 +208,44 @@ func couldBeSigned(header http.Header) bool {
 }
 
 // couldSign reports whether a header is called a signature or its value could be one.
-func couldSign(name string, values []string) bool {
-	if isPrivate(name) {
-		return false
-	}
-	name = strings.ToLower(name)
-	for _, value := range values {
-		switch {
-		case value == "" || value == masked || len(value) > maxKeptHeader:
-		case len(possibleMACs(value)) > 0, len(value) >= sha1.Size && (strings.Contains(name, "signature") || strings.Contains(name, "hmac")):
-			return true
-		}
-	}
-	return false
+func couldSign(name, value string) bool {
+	isNamed := strings.Contains(strings.ToLower(name), "signature") && len(value) >= sha1.Size
+	return !isCredential(name) && (isNamed || len(macsIn(value)) > 0)
 }
 
-// couldBeTimestamp reports whether a header holds a time: in seconds or smaller units
-// since 1970, or as ISO 8601 or HTTP write it.
-func couldBeTimestamp(values []string) bool {
-	if len(values) != 1 || len(values[0]) > maxTimestamp {
-		return false
-	}
-	value := values[0]
-	if isDigits(value) {
-		return len(value) >= 10 && len(value) <= 19
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", http.TimeFormat, time.RFC1123Z} {
-		if _, err := time.Parse(layout, value); err == nil {
-			return true
-		}
-	}
-	return false
+// couldBeTimestamp reports whether a value is a time: since 1970 in seconds or smaller units, or as ISO 8601 or HTTP
+// write it.
+func couldBeTimestamp(value string) bool {
+	_, err := time.Parse(time.RFC3339, value)
+	_, errHTTP := http.ParseTime(value)
+	return err == nil || errHTTP == nil || isDigits(value) && len(value) >= 10 && len(value) <= 19
 }
 
-// pairs yields the parts of a value such as `t=1,v1=ab` or `v1,ab v1,cd`.
-func pairs(value string) func(yield func(name, value string) bool) {
-	return func(yield func(name, value string) bool) {
-		for _, part := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' }) {
-			name, given, found := strings.Cut(part, "=")
-			if !found || strings.Trim(given, "=") == "" { // an equals sign may be the padding of base64
-				name, given = "", part
-			}
-			if !yield(name, given) {
-				return
-			}
-		}
-	}
+// parts splits a value such as `t=1,v1=ab` or `v1,ab v1,cd`.
+func parts(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
 }
 
-// possibleMACs are the values in a header that are as long as an HMAC.
-func possibleMACs(value string) [][]byte {
-	var all [][]byte
-	add := func(raw []byte, err error) {
-		long := []int{sha1.Size, sha256.Size, sha512.Size384, sha512.Size}
-		if err == nil && slices.Contains(long, len(raw)) && len(all) < 2*maxCandidates {
-			all = append(all, raw)
-		}
-	}
+// macsIn returns what a header holds that is as long as an HMAC.
+func macsIn(value string) [][]byte {
+	var macs [][]byte
 	if len(value) > maxSignature {
 		return nil
 	}
-	for _, given := range pairs(value) {
-		raw, err := hex.DecodeString(given)
-		add(raw, err)
-		raw, err = decodeBase64(given)
-		add(raw, err)
+	for _, part := range parts(value) {
+		_, afterName, _ := strings.Cut(part, "=")
+		for _, text := range []string{part, afterName} {
+			for _, decode := range []func(string) ([]byte, error){hex.DecodeString, decodeBase64} {
+				mac, err := decode(text)
+				isLong := slices.Contains([]int{sha1.Size, sha256.Size, sha512.Size384, sha512.Size}, len(mac))
+				if err == nil && isLong && len(macs) < maxCandidates {
+					macs = append(macs, mac)
+				}
+			}
+		}
 	}
-	return all
+	return macs
 }
 
-var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
-// isHeaderName reports whether a name can be written into a Caddyfile and shown as it
-// is.
-func isHeaderName(name string) bool { return len(name) <= 64 && headerName.MatchString(name) }
+// headerName matches names that can be written into a Caddyfile.
+var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -24,8 +24,8 @@ func decodeMAC(value string) ([]byte, bool) {
 	return mac, err == nil && len(mac) == sha256.Size
 }
 
-// decodeBase64 reads both alphabets, padded or not, in the one spelling that each
-// of them has for some bytes.
+// decodeBase64 reads both alphabets, padded or not. It accepts only the canonical
+// spelling of the bytes.
 func decodeBase64(value string) ([]byte, error) {
 	encoding := base64.StdEncoding
 	if strings.ContainsAny(value, "-_") {

@@ -2,12 +2,11 @@ package webhook
 
 import "sync"
 
-// Rejected keeps the requests that were rejected last for their signature: one that could be signed, and one that
-// could not. Junk, which anybody can send, does not replace the first.
+// Rejected keeps the last two requests that were rejected for their signature: one that could be signed, and one that
+// could not. Junk, which anyone can send, does not replace the first.
 type Rejected struct {
-	mu       sync.Mutex
-	signed   *Captured
-	unsigned *Captured
+	mu               sync.Mutex
+	signed, unsigned []Captured // at most one each
 }
 
 // Keep replaces the request of the same kind.
@@ -15,9 +14,9 @@ func (r *Rejected) Keep(request Captured) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if request.Signed {
-		r.signed = &request
+		r.signed = []Captured{request}
 	} else {
-		r.unsigned = &request
+		r.unsigned = []Captured{request}
 	}
 }
 
@@ -28,15 +27,9 @@ func (r *Rejected) Clear() {
 	r.signed, r.unsigned = nil, nil
 }
 
-// All returns the requests that are kept, the one that could be signed first. It is never nil.
+// All returns the kept requests, the one that could be signed first. It is never nil.
 func (r *Rejected) All() []Captured {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	requests := []Captured{}
-	for _, request := range []*Captured{r.signed, r.unsigned} {
-		if request != nil {
-			requests = append(requests, *request)
-		}
-	}
-	return requests
+	return append(append([]Captured{}, r.signed...), r.unsigned...)
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -8,25 +9,25 @@ import (
 	"strings"
 )
 
-// Schemes of what is signed. Axra's documentation leaves it open, so it is
-// configuration: these are in use among payment providers.
+// Schemes of what is signed. Axra's documentation does not say which one it uses;
+// these are common among payment providers.
 const (
 	// SchemeBody: HMAC-SHA256 of the raw body, in hex or base64, an optional
 	// "sha256=" before it.
 	SchemeBody = "body"
-	// SchemeTimestampBody: the same of the timestamp header's value, a dot and the
+	// SchemeTimestampBody: the same over the timestamp header's value, a dot and the
 	// raw body.
 	SchemeTimestampBody = "timestamp.body"
-	// SchemeTimestampV1: one header `t=<unix>,v1=<mac>`; signed are the time, a dot
-	// and the raw body. There may be several v1, and other fields.
+	// SchemeTimestampV1: one header `t=<unix>,v1=<mac>` over the time, a dot and the
+	// raw body. There may be several v1, and other fields.
 	SchemeTimestampV1 = "t,v1"
-	// SchemeStandard is that of standardwebhooks.com: a header `v1,<mac>`, several
-	// of them separated by spaces; signed are the id header's value, a dot, the
-	// timestamp header's, a dot and the raw body.
+	// SchemeStandard is that of standardwebhooks.com: a header of one or more
+	// `v1,<mac>`, separated by spaces, over the id header's value, a dot, the
+	// timestamp header's value, a dot and the raw body.
 	SchemeStandard = "standard_webhooks"
 )
 
-// Schemes are those that a Verifier knows, the default first.
+// Schemes lists the schemes that a Verifier knows, the default first.
 var Schemes = []string{SchemeBody, SchemeTimestampBody, SchemeTimestampV1, SchemeStandard}
 
 // Encodings of secrets: the key is what they decode to.
@@ -35,7 +36,7 @@ const (
 	EncodingBase64 = "base64" // either alphabet, padded or not, an optional "whsec_" before it
 )
 
-// SecretEncodings are those that a Verifier knows. The default is none: the secret is
+// SecretEncodings lists the encodings that a Verifier knows. By default the secret is
 // the key as it is written.
 var SecretEncodings = []string{EncodingHex, EncodingBase64}
 
@@ -49,7 +50,7 @@ const (
 	StandardIDHeader        = "Webhook-Id"
 )
 
-// standardPrefix marks a secret of standardwebhooks.com, which is base64.
+// standardPrefix marks a base64 secret of standardwebhooks.com.
 const standardPrefix = "whsec_"
 
 // Errors of a Verifier's configuration.
@@ -72,9 +73,9 @@ func (v Verifier) Prepare() (Verifier, error) {
 	default:
 		return v, fmt.Errorf("%w %q: write %s", ErrScheme, v.Scheme, quoted(Schemes))
 	}
-	v.Header = orDefault(v.Header, header)
-	v.TimestampHeader = orDefault(v.TimestampHeader, timestamp)
-	v.IDHeader = orDefault(v.IDHeader, StandardIDHeader)
+	v.Header = cmp.Or(v.Header, header)
+	v.TimestampHeader = cmp.Or(v.TimestampHeader, timestamp)
+	v.IDHeader = cmp.Or(v.IDHeader, StandardIDHeader)
 	if v.SecretEncoding != "" && !slices.Contains(SecretEncodings, v.SecretEncoding) {
 		return v, fmt.Errorf("%w %q is unknown: write %s", ErrSecretEncoding, v.SecretEncoding, quoted(SecretEncodings))
 	}
@@ -83,14 +84,14 @@ func (v Verifier) Prepare() (Verifier, error) {
 	return v, err
 }
 
-// keys are the secrets as they sign.
+// keys decodes the secrets.
 func (v Verifier) keys() ([][]byte, error) {
 	keys := make([][]byte, 0, len(v.Secrets))
 	for i, secret := range v.Secrets {
 		key, ok := decodeSecret(string(secret), v.SecretEncoding)
 		if !ok {
 			if v.SecretEncoding == "" {
-				return nil, fmt.Errorf("%w: secret %d is only the beginning of one: correct it", ErrSecretEncoding, i+1)
+				return nil, fmt.Errorf("%w: secret %d is only the prefix of one: correct it", ErrSecretEncoding, i+1)
 			}
 			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding", ErrSecretEncoding, i+1, v.SecretEncoding)
 		}
@@ -104,8 +105,8 @@ func (v Verifier) keys() ([][]byte, error) {
 	return keys, nil
 }
 
-// decodeSecret returns the key that a secret stands for. An empty key is none: anybody
-// could sign with it, or with zeros, which an HMAC takes for the same.
+// decodeSecret returns the key that a secret stands for. It refuses an empty key and
+// zeros, which are the same to an HMAC: anyone could sign with them.
 func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 	var err error
 	switch encoding {
@@ -119,24 +120,8 @@ func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 	return key, err == nil && strings.Trim(string(key), "\x00") != ""
 }
 
-func orDefault(value, otherwise string) string {
-	if value == "" {
-		return otherwise
-	}
-	return value
-}
-
 // quoted lists words for an error.
 func quoted(words []string) string {
-	var out strings.Builder
-	for i, word := range words {
-		switch {
-		case i > 0 && i == len(words)-1:
-			out.WriteString(" or ")
-		case i > 0:
-			out.WriteString(", ")
-		}
-		fmt.Fprintf(&out, "%q", word)
-	}
-	return out.String()
+	last := len(words) - 1
+	return `"` + strings.Join(words[:last], `", "`) + `" or "` + words[last] + `"`
 }

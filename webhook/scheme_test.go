@@ -168,7 +168,7 @@ func TestAVerifierThatCannotVerifyIsRefused(t *testing.T) {
 		{"no hex", Verifier{SecretEncoding: EncodingHex, Secrets: [][]byte{[]byte("01"), []byte("planted")}}, ErrSecretEncoding, "secret encoding: secret 2 is not hex: correct it, or leave out secret_encoding"},
 		{"no base64", Verifier{SecretEncoding: EncodingBase64, Secrets: [][]byte{[]byte("planted!")}}, ErrSecretEncoding, "secret 1 is not base64"},
 		{"W2 zeros are no key", Verifier{SecretEncoding: EncodingHex, Secrets: [][]byte{[]byte("0000")}}, ErrSecretEncoding, "secret 1 is not hex"},
-		{"W2 only a prefix", Verifier{Scheme: SchemeStandard, Secrets: [][]byte{[]byte("whsec_")}}, ErrSecretEncoding, "secret 1 is only the beginning"},
+		{"W2 only a prefix", Verifier{Scheme: SchemeStandard, Secrets: [][]byte{[]byte("whsec_")}}, ErrSecretEncoding, "secret 1 is only the prefix"},
 		{"W2 empty when decoded", Verifier{SecretEncoding: EncodingBase64, Secrets: [][]byte{[]byte("whsec_")}}, ErrSecretEncoding, "secret 1 is not base64"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// ErrSignature: the event does not prove that it comes from Axra. The reason
-// within is for the operator's log, not for the sender.
+// ErrSignature means that an event does not prove that it comes from Axra. The
+// wrapped reason is for the operator's log, not for the sender.
 var ErrSignature = errors.New("webhook signature")
 
-// Bounds of what a stranger may have read and compared, in bytes. A Unix time in
-// nanoseconds or an ISO 8601 time fits into maxTimestamp.
+// Bounds of what an unauthenticated request may have read and compared, in bytes. A
+// Unix time in nanoseconds and an ISO 8601 time fit into maxTimestamp.
 const (
 	maxTimestamp  = 64
 	maxMessageID  = 256
@@ -24,8 +24,7 @@ const (
 	maxCandidates = 8 // signatures in one header: two secrets during a rotation, of a few versions
 )
 
-// Verifier checks signatures over the raw bytes of a body. Prepare makes one that
-// is ready for use.
+// Verifier checks signatures over the raw bytes of a body. Call Prepare before use.
 type Verifier struct {
 	Secrets         [][]byte // any of them may have signed; several during a rotation
 	Header          string   // carries the HMAC-SHA256
@@ -35,32 +34,32 @@ type Verifier struct {
 	SecretEncoding  string   // how the secrets are written; one of SecretEncodings, or as they are
 }
 
-// claim is what a request says about its signature.
-type claim struct {
-	prefix string   // is signed before the body
-	macs   [][]byte // one of them must fit
+// signature is what a request says about its signature.
+type signature struct {
+	prefix string   // signed before the body
+	macs   [][]byte // one of them must match
 }
 
 // Verify returns nil if one of the secrets signed the body, else an error that
 // wraps ErrSignature. There is no limit to an event's age: a genuine retry can
 // come late, and events are idempotent, so a replay changes nothing.
 func (v Verifier) Verify(header http.Header, body []byte) error {
-	claim, err := v.read(header)
+	given, err := v.read(header)
 	if err != nil {
 		return err
 	}
 	match := 0
 	for _, secret := range v.Secrets {
 		if len(secret) == 0 {
-			continue // anybody can sign with an empty secret
+			continue // anyone can sign with an empty secret
 		}
 		mac := hmac.New(sha256.New, secret)
-		mac.Write([]byte(claim.prefix))
+		mac.Write([]byte(given.prefix))
 		mac.Write(body)
 		sum := mac.Sum(nil)
 		// No early return: the time taken must not tell which secret matched.
-		for _, given := range claim.macs {
-			match |= subtle.ConstantTimeCompare(sum, given)
+		for _, candidate := range given.macs {
+			match |= subtle.ConstantTimeCompare(sum, candidate)
 		}
 	}
 	if match != 1 {
@@ -69,11 +68,11 @@ func (v Verifier) Verify(header http.Header, body []byte) error {
 	return nil
 }
 
-// read takes from the headers what the scheme needs.
-func (v Verifier) read(header http.Header) (claim, error) {
+// read reads the headers that the scheme needs.
+func (v Verifier) read(header http.Header) (signature, error) {
 	value, err := single(header, v.Header, maxSignature)
 	if err != nil {
-		return claim{}, err
+		return signature{}, err
 	}
 	switch v.Scheme {
 	case SchemeTimestampV1:
@@ -83,22 +82,22 @@ func (v Verifier) read(header http.Header) (claim, error) {
 	}
 	mac, ok := readMAC(value)
 	if !ok {
-		return claim{}, fmt.Errorf("%w: header %s does not hold 32 bytes in hex or base64", ErrSignature, v.Header)
+		return signature{}, fmt.Errorf("%w: header %s does not hold 32 bytes in hex or base64", ErrSignature, v.Header)
 	}
-	read := claim{macs: [][]byte{mac}}
+	read := signature{macs: [][]byte{mac}}
 	if v.Scheme == SchemeTimestampBody {
 		timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
 		if err != nil {
-			return claim{}, err
+			return signature{}, err
 		}
 		read.prefix = timestamp + "."
 	}
 	return read, nil
 }
 
-// readPairs reads `t=<unix>,v1=<mac>,…`. What is neither is for other versions.
-func (v Verifier) readPairs(value string) (claim, error) {
-	var read claim
+// readPairs reads `t=<unix>,v1=<mac>,…` and skips other versions.
+func (v Verifier) readPairs(value string) (signature, error) {
+	var read signature
 	timestamps := 0
 	for part := range strings.SplitSeq(value, ",") {
 		switch name, given, _ := strings.Cut(strings.TrimSpace(part), "="); name {
@@ -106,29 +105,29 @@ func (v Verifier) readPairs(value string) (claim, error) {
 			timestamps++
 			read.prefix = given + "."
 			if !isDigits(given) || len(given) > maxTimestamp {
-				return claim{}, fmt.Errorf("%w: t in header %s is no Unix time", ErrSignature, v.Header)
+				return signature{}, fmt.Errorf("%w: t in header %s is not a Unix time", ErrSignature, v.Header)
 			}
 		case "v1":
 			read.add(given)
 		}
 	}
 	if timestamps != 1 {
-		return claim{}, fmt.Errorf("%w: header %s does not hold t=<unix> once", ErrSignature, v.Header)
+		return signature{}, fmt.Errorf("%w: header %s does not hold t=<unix> exactly once", ErrSignature, v.Header)
 	}
 	return read, v.bounded(read)
 }
 
 // readStandard reads `v1,<mac> v1,<mac> …`, the scheme of standardwebhooks.com.
-func (v Verifier) readStandard(header http.Header, value string) (claim, error) {
+func (v Verifier) readStandard(header http.Header, value string) (signature, error) {
 	id, err := signedText(header, v.IDHeader, maxMessageID)
 	if err != nil {
-		return claim{}, err
+		return signature{}, err
 	}
 	timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
 	if err != nil {
-		return claim{}, err
+		return signature{}, err
 	}
-	read := claim{prefix: id + "." + timestamp + "."}
+	read := signature{prefix: id + "." + timestamp + "."}
 	for part := range strings.FieldsSeq(value) {
 		if version, given, _ := strings.Cut(part, ","); version == "v1" {
 			read.add(given)
@@ -137,14 +136,14 @@ func (v Verifier) readStandard(header http.Header, value string) (claim, error) 
 	return read, v.bounded(read)
 }
 
-// add keeps a candidate; what cannot be an HMAC-SHA256 cannot fit.
-func (c *claim) add(given string) {
+// add keeps a candidate, unless it cannot be an HMAC-SHA256.
+func (s *signature) add(given string) {
 	if mac, ok := decodeMAC(given); ok {
-		c.macs = append(c.macs, mac)
+		s.macs = append(s.macs, mac)
 	}
 }
 
-func (v Verifier) bounded(read claim) error {
+func (v Verifier) bounded(read signature) error {
 	switch {
 	case len(read.macs) == 0:
 		return fmt.Errorf("%w: header %s holds no v1 signature of 32 bytes in hex or base64", ErrSignature, v.Header)
@@ -168,16 +167,15 @@ func single(header http.Header, name string, limit int) (string, error) {
 	return values[0], nil
 }
 
-// signedText returns a header that is signed before the body. With a brace or a
-// quotation mark in it, a part of one signed body could pass for the header of
-// another.
+// signedText returns a header that is signed before the body. It refuses braces and
+// quotation marks, with which the start of a signed body could pass for the header.
 func signedText(header http.Header, name string, limit int) (string, error) {
 	value, err := single(header, name, limit)
 	if err != nil {
 		return "", err
 	}
 	if value == "" || !isPlain(value) {
-		return "", fmt.Errorf("%w: header %s is empty or holds other characters than letters, digits and -_.:+, and spaces", ErrSignature, name)
+		return "", fmt.Errorf("%w: header %s is empty or holds characters other than letters, digits, spaces and -_.:+,", ErrSignature, name)
 	}
 	return value, nil
 }

@@ -1,6 +1,6 @@
-// Package access answers whether the purchase behind an access token is still good. It remembers verified
-// tokens, and the purchase behind each, in bounded memory, and follows the ledger's change feed to know
-// which of them to read again. While the feed is fresh, a paid request reads nothing but memory.
+// Package access tells whether the purchase behind an access token is still good. It remembers verified tokens and
+// their purchases in bounded memory, and follows the ledger's change feed to know which purchases to read again.
+// While the feed is fresh, a paid request reads nothing but memory.
 package access
 
 import (
@@ -28,21 +28,21 @@ type Keys interface {
 	Knows(kid string) bool
 }
 
-// Verdict is what is known about a token.
-type Verdict int
+// Decision says whether a token opens its resource.
+type Decision int
 
-// The verdicts.
+// The decisions.
 const (
-	None    Verdict = iota // no valid token
-	Open                   // it opens its resource
-	Closed                 // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
-	Unknown                // cannot be told, and could not be for longer than the grace
+	None    Decision = iota // no valid token
+	Open                    // it opens its resource
+	Closed                  // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
+	Unknown                 // the ledger could not be read for longer than the grace
 )
 
-// Bounds says how old what a node knows may be.
+// Bounds limits how old the knowledge of a node may be, counted from the last poll of the feed.
 type Bounds struct {
-	Recheck time.Duration // since the last poll of the feed, before the node is in trouble
-	Grace   time.Duration // since the last poll, while known buyers are served
+	Recheck time.Duration // purchases are still read
+	Grace   time.Duration // known buyers are still served
 }
 
 // Cache remembers tokens and purchases. It outlives a reload, and is safe for concurrent use.
@@ -53,11 +53,11 @@ type Cache struct {
 	purchases purchases
 	streams   streams
 	now       func() time.Time
-	onError   func(err error) // told of every purchase that cannot be read
+	onError   func(err error)
 
 	polling  sync.Mutex
 	position ledger.Position
-	lastPoll atomic.Int64 // Unix nanoseconds; when the last poll that succeeded, keys included, began
+	lastPoll atomic.Int64 // Unix nanoseconds; start of the last poll that succeeded, keys included
 }
 
 // Options are what a Cache needs.
@@ -65,9 +65,9 @@ type Options struct {
 	Ledger Ledger
 	Keys   Keys
 	Now    func() time.Time
-	// OnKeys reads the signing keys anew: they have changed, or may have.
+	// OnKeys reloads the signing keys, which may have changed.
 	OnKeys func(context.Context) error
-	// OnError is told of every token whose purchase cannot be read.
+	// OnError is called for every token whose purchase cannot be read.
 	OnError func(error)
 }
 
@@ -79,14 +79,14 @@ func New(o Options) *Cache {
 	}
 }
 
-// Close ends the background work of the memory.
+// Close stops the background work of the memory.
 func (c *Cache) Close() { c.tokens.byEnd.StopAllGoroutines() }
 
-// Size is how many tokens are remembered.
+// Size returns how many tokens are remembered.
 func (c *Cache) Size() int { return c.tokens.byEnd.Size() }
 
-// Verify returns the token of a site, checking its signature only once while it is remembered. With
-// token.ErrLapsed it returns a token that has ended with its access, and may ask for another.
+// Verify returns the token of a site. It checks the signature only if the token is not remembered. With
+// token.ErrLapsed it returns a token that ended with its access and can be exchanged.
 func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
@@ -121,7 +121,7 @@ func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string
 			return nil, token.ErrInvalid
 		case known.Site == site:
 			return known, nil
-		} // Else it came by at another site first. Only verify can tell whose it is.
+		} // Otherwise it was used at another site first: only verify knows its site.
 	}
 	access, link, err := verify()
 	if err != nil {
@@ -148,7 +148,7 @@ func (c *Cache) find(raw string, at time.Time) *Token {
 }
 
 // Judge says whether a token opens its resource now.
-func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds) Verdict {
+func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds) Decision {
 	if !at.Before(t.Expires) {
 		return None
 	}
@@ -161,30 +161,29 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 			h = t.keep(read, seen)
 			t.failing.Store(0)
 		case ctx.Err() != nil:
-			return Unknown // who hangs up may still read what is answered
+			return Unknown // the client may still read the answer
 		default:
 			if errors.Is(err, ledger.ErrNotFound) {
-				err = errLost // a verified token of a purchase that is gone is lost data, not "not paid"
+				err = errLost // the purchase of a verified token is missing: lost data, not "not paid"
 			}
 			t.failing.CompareAndSwap(0, at.UnixNano())
 			c.onError(err)
 		}
 	}
-	if verdict := t.verdict(h, at); verdict != Open {
-		return verdict
+	if decision := t.decision(h, at); decision != Open {
+		return decision
 	}
 	if since := t.failing.Load(); since != 0 && !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
 		age = max(age, at.Sub(time.Unix(0, since)))
 	}
-	if age > bounds.Grace || h == nil && t.Link != "" { // a private address outlives its access; only the ledger knows
+	if age > bounds.Grace || h == nil && t.Link != "" { // a private address can outlive its access
 		return Unknown
 	}
 	return Open
 }
 
-// verdict is what a purchase, as last read, says about a token. A purchase that was never read says nothing
-// against it.
-func (t *Token) verdict(h *holding, at time.Time) Verdict {
+// decision judges a token by its purchase as last read. One that was never read does not count against it.
+func (t *Token) decision(h *holding, at time.Time) Decision {
 	if h == nil {
 		return Open
 	}
@@ -200,8 +199,7 @@ func (t *Token) verdict(h *holding, at time.Time) Verdict {
 	return Closed
 }
 
-// keep remembers a purchase as it was read, and returns what is remembered now. A reading that began later
-// may have been faster: then the earlier one is dropped.
+// keep remembers a reading of the purchase, unless a later reading was faster, and returns the remembered one.
 func (t *Token) keep(read ledger.Holding, seen version) *holding {
 	found := newHolding(t, read, seen)
 	for {
@@ -215,7 +213,7 @@ func (t *Token) keep(read ledger.Holding, seen version) *holding {
 	}
 }
 
-// Holding is the purchase behind a token as it was last read, without its devices; false where it never was.
+// Holding returns the purchase of a token as last read, without its devices; false if it never was.
 func (t *Token) Holding() (ledger.Holding, bool) {
 	if h := t.holding.Load(); h != nil {
 		return h.Holding, true
@@ -223,8 +221,7 @@ func (t *Token) Holding() (ledger.Holding, bool) {
 	return ledger.Holding{}, false
 }
 
-// End is when access ends; zero: no expiry. The purchase may have been extended, or an extension
-// refunded, since the token was signed.
+// End returns when access ends; zero: no expiry. It may have changed since the token was signed.
 func (t *Token) End() time.Time {
 	if h := t.holding.Load(); h != nil {
 		return h.EndsAt
@@ -232,7 +229,7 @@ func (t *Token) End() time.Time {
 	return t.Until
 }
 
-// DownloadLimit is how many downloads the purchase allows; 0: not limited.
+// DownloadLimit returns how many downloads the purchase allows; 0: not limited.
 func (t *Token) DownloadLimit() int {
 	if h := t.holding.Load(); h != nil {
 		return h.DownloadLimit
@@ -240,7 +237,7 @@ func (t *Token) DownloadLimit() int {
 	return t.Downloads
 }
 
-// SetDownloadWindow notes a download window that this node has opened.
+// SetDownloadWindow remembers a download window that this node has opened.
 func (t *Token) SetDownloadWindow(endsAt time.Time) {
 	if h := t.holding.Load(); h != nil {
 		updated := *h
@@ -249,14 +246,14 @@ func (t *Token) SetDownloadWindow(endsAt time.Time) {
 	}
 }
 
-// OfSession reads the purchase of a checkout session, once for all who ask at the same time.
+// OfSession reads the purchase of a checkout session. Concurrent callers share one reading.
 func (c *Cache) OfSession(ctx context.Context, sessionID string) (ledger.Holding, error) {
 	return c.purchases.once(ctx, "session "+sessionID, func(ctx context.Context) (ledger.Holding, error) {
 		return c.purchases.ledger.HoldingOfSession(ctx, sessionID)
 	})
 }
 
-// Of reads a purchase, once for all who ask at the same time.
+// Of reads a purchase. Concurrent callers share one reading.
 func (c *Cache) Of(ctx context.Context, purchaseID string) (ledger.Holding, error) {
 	h, _, err := c.purchases.read(ctx, purchaseID, "")
 	return h, err

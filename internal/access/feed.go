@@ -7,7 +7,7 @@ import (
 
 const pollEvery = time.Second
 
-// Follow polls the change feed once a second until the context ends. onPoll is told how each poll ended.
+// Follow polls the change feed once a second until the context ends. It calls onPoll after each poll.
 func (c *Cache) Follow(ctx context.Context, onPoll func(error)) {
 	for {
 		err := c.Poll(ctx)
@@ -23,7 +23,7 @@ func (c *Cache) Follow(ctx context.Context, onPoll func(error)) {
 	}
 }
 
-// Poll asks the change feed once: what other nodes have changed is read again. The ledger bounds its time.
+// Poll reads the change feed once and drops the purchases that other nodes have changed. The ledger limits its time.
 func (c *Cache) Poll(ctx context.Context) error {
 	c.polling.Lock()
 	defer c.polling.Unlock()
@@ -39,11 +39,11 @@ func (c *Cache) Poll(ctx context.Context) error {
 	}
 	if changes.Keys || changes.All {
 		if err := c.onKeys(ctx); err != nil {
-			return err // the position stays, so the next poll says so again
+			return err // the next poll repeats it, as the position stays
 		}
 	}
 	c.position = changes.Position
-	c.lastPoll.Store(began.UnixNano()) // before streams look: they read only while the feed is fresh
+	c.lastPoll.Store(began.UnixNano()) // before streams are woken: they read only while the feed is fresh
 	if changes.Keys || changes.All {
 		c.streams.recheckAll()
 	} else {
@@ -52,15 +52,14 @@ func (c *Cache) Poll(ctx context.Context) error {
 	return nil
 }
 
-// Drop makes purchases be read again, and ends the streams of those that have closed. The node's own commits
-// call it.
+// Drop has purchases read again and wakes their streams. The node calls it for its own changes.
 func (c *Cache) Drop(purchaseIDs []string) {
 	c.purchases.drop(purchaseIDs)
 	c.streams.recheck(purchaseIDs)
 }
 
-// IsFresh reports whether the feed, and the keys that it told of, were read within the time. Only then may a
-// checkout be created: its payment could not be stored otherwise.
+// IsFresh reports whether the feed was read within the time. Otherwise no checkout may be created, as its payment
+// could not be stored.
 func (c *Cache) IsFresh(within time.Duration) bool {
 	return c.now().Sub(time.Unix(0, c.lastPoll.Load())) <= within
 }

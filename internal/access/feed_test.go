@@ -31,8 +31,7 @@ func TestAChangeIsReadAgain(t *testing.T) {
 		{"the feed fails", func(n *node) { n.ledger.tell("1"); n.ledger.failPolls(errDown); _ = n.Poll(t.Context()) }, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			known := n.verify(n.sell("1", "phone"))
+			n, known := newSeller(t)
 			n.judge(known)
 			n.wantReads("before", 1)
 			test.change(n)
@@ -45,8 +44,7 @@ func TestAChangeIsReadAgain(t *testing.T) {
 }
 
 func TestAnUnrelatedChangeIsRarelyReadAgain(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
+	n, known := newSeller(t)
 	n.judge(known)
 	again := 0
 	for i := range 1000 {
@@ -128,19 +126,6 @@ func TestTheFeedStaysWhereTheKeysCouldNotBeRead(t *testing.T) {
 	}
 }
 
-// A removed key must not be good for longer than grace because the keys cannot be read.
-func TestKeysThatCannotBeReadAreBoundedByGrace(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
-	n.judge(known)
-	n.ledger.tell("")
-	n.keysErr = errDown
-	n.pass(bounds.Grace)
-	n.wantVerdict("in grace", known, Open)
-	n.pass(time.Second)
-	n.wantVerdict("after grace", known, Unknown)
-}
-
 func TestFollowPollsOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newBubbleNode(t)
@@ -174,9 +159,7 @@ func TestFollowPollsOnceASecond(t *testing.T) {
 
 // A stream that looks before the feed counts as fresh again would not read.
 func TestAStreamThatIsWokenByTheFeedReads(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		known := n.verify(n.sell("1", "phone"))
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
 		n.judge(known)
 		stream, release := n.Stream(t.Context(), known, bounds)
 		defer release()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -50,6 +51,21 @@ func newBubbleNode(t testing.TB) *node {
 	n := newNodeAt(t, time.Now, time.Sleep)
 	n.mustPoll()
 	return n
+}
+
+// newSeller returns a node that has polled once, and the token of a purchase that it has sold to a phone.
+func newSeller(t testing.TB) (*node, *Token) {
+	n := newNode(t)
+	return n, n.verify(n.sell("1", "phone"))
+}
+
+// inBubble runs a test of a seller in a bubble of synctest.
+func inBubble(t *testing.T, test func(t *testing.T, n *node, known *Token)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		n := newBubbleNode(t)
+		test(t, n, n.verify(n.sell("1", "phone")))
+	})
 }
 
 func newNodeAt(t testing.TB, now func() time.Time, advance func(time.Duration)) *node {
@@ -137,29 +153,25 @@ func (n *node) verifyLink(raw, site string) (*Token, error) {
 	return n.VerifyLink(raw, site, func() (token.Access, string, error) {
 		var claims jwt.RegisteredClaims
 		kid, err := n.keyring.VerifyBy(token.Link, raw, &claims)
+		if err != nil {
+			return token.Access{}, "", err
+		}
 		return token.Access{
-			Site: site, Pass: "premium", Resource: "*", Purchase: claims.ID, Key: kid, Expires: endOfClaims(claims),
-		}, claims.Subject, err
+			Site: site, Pass: "premium", Resource: "*", Purchase: claims.ID, Key: kid, Expires: claims.ExpiresAt.Time,
+		}, claims.Subject, nil
 	})
 }
 
-func endOfClaims(claims jwt.RegisteredClaims) time.Time {
-	if claims.ExpiresAt == nil {
-		return time.Time{}
-	}
-	return claims.ExpiresAt.Time
-}
-
 // judge is a request.
-func (n *node) judge(known *Token) Verdict {
+func (n *node) judge(known *Token) Decision {
 	return n.Judge(context.Background(), known, n.now(), bounds)
 }
 
-// wantVerdict makes a request.
-func (n *node) wantVerdict(what string, known *Token, want Verdict) {
+// wantDecision makes a request.
+func (n *node) wantDecision(what string, known *Token, want Decision) {
 	n.t.Helper()
 	if got := n.judge(known); got != want {
-		n.t.Errorf("%s: verdict %s, want %s", what, names[got], names[want])
+		n.t.Errorf("%s: decision %s, want %s", what, names[got], names[want])
 	}
 }
 
@@ -171,7 +183,7 @@ func (n *node) wantReads(what string, want int64) {
 	}
 }
 
-var names = map[Verdict]string{None: "None", Open: "Open", Closed: "Closed", Unknown: "Unknown"}
+var names = map[Decision]string{None: "None", Open: "Open", Closed: "Closed", Unknown: "Unknown"}
 
 // fakeLedger is a Ledger in memory that counts, fails and waits on demand.
 type fakeLedger struct {

@@ -16,6 +16,7 @@ type step func(n *node, known *Token)
 func request(n *node, known *Token) { n.judge(known) }
 func feedFails(n *node, _ *Token)   { n.ledger.failPolls(errDown) }
 func feedWorks(n *node, _ *Token)   { n.ledger.failPolls(nil); n.mustPoll() }
+func keysFail(n *node, _ *Token)    { n.ledger.tell(""); n.keysErr = errDown }
 func readsFail(n *node, _ *Token)   { n.ledger.failReads(errDown) }
 func readsWork(n *node, _ *Token)   { n.ledger.failReads(nil) }
 func changed(n *node, known *Token) { n.Drop([]string{known.Purchase}) }
@@ -53,11 +54,11 @@ var (
 	pastGrace = pass(bounds.Grace + time.Second)
 )
 
-func TestVerdicts(t *testing.T) {
+func TestDecisions(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		steps []step
-		want  Verdict
+		want  Decision
 	}{
 		{"an active purchase", nil, Open},
 		{"without expiry", []step{func(n *node, known *Token) {
@@ -91,6 +92,9 @@ func TestVerdicts(t *testing.T) {
 		{"the feed fails: the token has ended", []step{request, feedFails, func(n *node, _ *Token) { n.advance(year) }}, None},
 		{"the feed fails: never read, the token has ended", []step{feedFails, func(n *node, _ *Token) { n.advance(year) }}, None},
 
+		{"the keys cannot be read", []step{request, keysFail, grace}, Open},
+		{"the keys cannot be read, after grace", []step{request, keysFail, pastGrace}, Unknown},
+
 		{"readings fail", []step{readsFail}, Open},
 		{"readings fail, for grace", []step{readsFail, request, grace}, Open},
 		{"readings fail, after grace", []step{readsFail, request, pastGrace}, Unknown},
@@ -112,21 +116,20 @@ func TestVerdicts(t *testing.T) {
 		{"lost data: known as closed", []step{set(ledger.Refunded), request, lost, request, pastGrace}, Closed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			known := n.verify(n.sell("1", "phone"))
+			n, known := newSeller(t)
 			for _, step := range test.steps {
 				step(n, known)
 			}
-			n.wantVerdict("the last request", known, test.want)
+			n.wantDecision("the last request", known, test.want)
 		})
 	}
 }
 
-func TestVerdictsAboutAPrivateAddress(t *testing.T) {
+func TestDecisionsAboutAPrivateAddress(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		steps []step
-		want  Verdict
+		want  Decision
 	}{
 		{"an active purchase", nil, Open},
 		{"it belongs to no device", []step{request, deviceRemoved}, Open},
@@ -150,7 +153,7 @@ func TestVerdictsAboutAPrivateAddress(t *testing.T) {
 			for _, step := range test.steps {
 				step(n, known)
 			}
-			n.wantVerdict("the last request", known, test.want)
+			n.wantDecision("the last request", known, test.want)
 		})
 	}
 }
@@ -160,36 +163,35 @@ func TestNothingIsKnownBeforeTheFirstPoll(t *testing.T) {
 	raw := n.sell("1", "phone")
 	n.Cache = New(Options{Ledger: n.ledger, Keys: n.keyring, Now: n.now, OnKeys: func(context.Context) error { return nil }})
 	t.Cleanup(n.Close)
-	n.wantVerdict("before", n.verify(raw), Unknown)
+	n.wantDecision("before", n.verify(raw), Unknown)
 	if n.IsFresh(bounds.Recheck) {
 		t.Error("the feed is fresh before it was read")
 	}
 	n.mustPoll()
-	n.wantVerdict("after", n.verify(raw), Open)
+	n.wantDecision("after", n.verify(raw), Open)
 }
 
 func TestEachTokenHasItsOwnGrace(t *testing.T) {
 	n := newNode(t)
 	first, second := n.verify(n.sell("1", "phone")), n.verify(n.sell("2", "phone"))
 	n.ledger.failReads(errDown)
-	n.wantVerdict("the first token", first, Open)
+	n.wantDecision("the first token", first, Open)
 	n.pass(bounds.Grace / 2)
-	n.wantVerdict("the second token", second, Open)
+	n.wantDecision("the second token", second, Open)
 	n.pass(bounds.Grace/2 + time.Second)
-	n.wantVerdict("the first token, after grace", first, Unknown)
-	n.wantVerdict("the second token, in grace", second, Open)
+	n.wantDecision("the first token, after grace", first, Unknown)
+	n.wantDecision("the second token, in grace", second, Open)
 	n.pass(bounds.Grace / 2)
-	n.wantVerdict("the second token, after grace", second, Unknown)
+	n.wantDecision("the second token, after grace", second, Unknown)
 }
 
 func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
+	n, known := newSeller(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	release := n.ledger.holdReads()
 	if got := n.Judge(ctx, known, n.now(), bounds); got != Unknown {
-		t.Errorf("verdict %s, want Unknown", names[got])
+		t.Errorf("decision %s, want Unknown", names[got])
 	}
 	if since := known.failing.Load(); since != 0 {
 		t.Error("the token counts as one that cannot be read")
@@ -198,7 +200,7 @@ func TestWhoHangsUpLeavesNoTrace(t *testing.T) {
 	if n.ledger.letReads(); len(n.errs) > 0 {
 		t.Errorf("reported: %v", n.errs)
 	}
-	n.wantVerdict("the next request", known, Open)
+	n.wantDecision("the next request", known, Open)
 }
 
 func TestErrorsAreReported(t *testing.T) {
@@ -211,8 +213,7 @@ func TestErrorsAreReported(t *testing.T) {
 		{"lost data is no purchase that was not found", lost, errLost},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := newNode(t)
-			known := n.verify(n.sell("1", "phone"))
+			n, known := newSeller(t)
 			test.step(n, known)
 			n.judge(known)
 			if len(n.errs) != 1 || !errors.Is(n.errs[0], test.want) || errors.Is(n.errs[0], ledger.ErrNotFound) {
@@ -228,7 +229,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 	raws := make([]string, tokens)
 	for i := range raws {
 		raws[i] = n.sell(strconv.Itoa(i), "phone")
-		n.wantVerdict("the first request", n.verify(raws[i]), Open)
+		n.wantDecision("the first request", n.verify(raws[i]), Open)
 	}
 	n.wantReads("first requests", tokens)
 	n.ledger.polls.Store(0)
@@ -236,7 +237,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 		if i%100 == 99 {
 			n.pass(time.Second)
 		}
-		n.wantVerdict("a request", n.verify(raws[i%tokens]), Open)
+		n.wantDecision("a request", n.verify(raws[i%tokens]), Open)
 	}
 	n.wantReads("further requests", 0)
 	if got := n.ledger.polls.Load(); got != requests/100 {
@@ -245,8 +246,7 @@ func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
 }
 
 func TestATokenTellsWhatIsKnownOfItsPurchase(t *testing.T) {
-	n := newNode(t)
-	known := n.verify(n.sell("1", "phone"))
+	n, known := newSeller(t)
 	opened := n.now().Add(24 * time.Hour)
 	known.SetDownloadWindow(opened) // of a purchase that was not read: nothing to note it at
 	if _, ok := known.Holding(); ok {

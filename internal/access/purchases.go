@@ -15,24 +15,23 @@ import (
 )
 
 const (
-	// readTimeout bounds how long one request waits for the ledger.
+	// readTimeout bounds how long a request waits for the ledger.
 	readTimeout = 2 * time.Second
-	// maxReads bounds the reads at a time, so that a memory that was dropped is not refilled at once.
+	// maxReads bounds concurrent reads, so that dropping all purchases does not flood the database.
 	maxReads = 8
-	// changeCounters is how many counters tell which purchases changed. One change makes one in so
-	// many purchases be read again.
+	// changeCounters is the number of counters that purchases share. One change has one in so many purchases
+	// read again.
 	changeCounters = 1 << 14
 )
 
-// holding is a purchase as it was read for a token, and how much of the feed that reading has seen.
+// holding is a purchase as read for a token, and the changes that the reading includes.
 type holding struct {
 	ledger.Holding      // without DeviceIDs
-	hasDevice      bool // the token's device is one of those that use the purchase
+	hasDevice      bool // the token's device uses the purchase
 	seen           version
 }
 
-// newHolding keeps of a reading what its token does not say already: a purchase may have a thousand devices, and a
-// thousand tokens.
+// newHolding drops the devices and shares the texts with the token: a purchase may have a thousand of each.
 func newHolding(t *Token, read ledger.Holding, seen version) *holding {
 	h := &holding{Holding: read, hasDevice: slices.Contains(read.DeviceIDs, t.Device), seen: seen}
 	h.ID, h.DeviceIDs = t.Purchase, nil
@@ -46,21 +45,20 @@ func newHolding(t *Token, read ledger.Holding, seen version) *holding {
 	return h
 }
 
-// version says up to which changes a reading of a purchase is good.
+// version counts the changes that a reading of a purchase includes.
 type version struct{ all, one int64 }
 
-// isBefore reports whether something has changed since v that the other version has seen.
+// isBefore reports whether the other version includes changes that v does not.
 func (v version) isBefore(other version) bool {
 	return v != other && v.all <= other.all && v.one <= other.one
 }
 
-// purchases reads purchases, once for all who ask for one at the same time, and knows which of those that
-// were read have changed since.
+// purchases reads purchases, shares concurrent readings, and knows which purchases have changed since.
 type purchases struct {
 	ledger  Ledger
 	reads   singleflight.Group
 	slots   chan struct{}
-	all     atomic.Int64 // how often everything was dropped
+	all     atomic.Int64 // how often all were dropped
 	changed [changeCounters]atomic.Int64
 }
 
@@ -74,7 +72,7 @@ func (p *purchases) version(purchaseID string) version {
 	return version{all: p.all.Load(), one: p.counter(purchaseID).Load()}
 }
 
-// drop makes purchases be read again.
+// drop has purchases read again.
 func (p *purchases) drop(purchaseIDs []string) {
 	for _, id := range purchaseIDs {
 		p.counter(id).Add(1)
@@ -83,16 +81,16 @@ func (p *purchases) drop(purchaseIDs []string) {
 
 func (p *purchases) dropAll() { p.all.Add(1) }
 
-// isCurrent reports whether nothing about a purchase has changed since it was read.
+// isCurrent reports whether a purchase has not changed since it was read.
 func (p *purchases) isCurrent(purchaseID string, h *holding) bool {
 	return h != nil && h.seen == p.version(purchaseID)
 }
 
-// read reads a purchase for a device, and says up to which changes that is good. Who asks waits for readTimeout
-// at most; the reading goes on for others. Devices do not share a reading: the feed does not tell of a device
-// that another node has added, and a reading for others may have begun before that.
+// read reads a purchase for a device, and returns the changes that the reading includes. The caller waits for at most
+// readTimeout; the reading continues for others. Devices do not share readings: the feed does not report a device that
+// another node has added, and a reading for another device may have begun before that.
 func (p *purchases) read(ctx context.Context, purchaseID, device string) (ledger.Holding, version, error) {
-	seen := p.version(purchaseID) // before the reading, or a change in the middle of it would be missed
+	seen := p.version(purchaseID) // before the reading, which may miss a later change
 	key := fmt.Sprintf("purchase %s %q %d", purchaseID, device, seen)
 	found, err := p.once(ctx, key, func(ctx context.Context) (ledger.Holding, error) {
 		return p.ledger.Holding(ctx, purchaseID)
@@ -100,12 +98,12 @@ func (p *purchases) read(ctx context.Context, purchaseID, device string) (ledger
 	return found, seen, err
 }
 
-// once calls read once for all who ask with the same key at the same time.
+// once calls read once for all concurrent callers with the same key.
 func (p *purchases) once(ctx context.Context, key string, read func(context.Context) (ledger.Holding, error)) (ledger.Holding, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	flight := p.reads.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), readTimeout) // it does not end with who began it
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout) // it outlives the first caller
 		defer cancel()
 		select {
 		case p.slots <- struct{}{}:

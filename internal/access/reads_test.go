@@ -24,9 +24,7 @@ func TestOneReadingServesAllWhoWait(t *testing.T) {
 		"waiting pages": func(n *node, _ *Token) error { _, err := n.OfSession(context.Background(), "cs_1"); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newBubbleNode(t)
-				known := n.verify(n.sell("1", "phone"))
+			inBubble(t, func(t *testing.T, n *node, known *Token) {
 				n.sell("of cs_1", "phone")
 				release := n.ledger.holdReads()
 				var all sync.WaitGroup
@@ -61,7 +59,7 @@ func TestAtMostEightReadingsRunAtATime(t *testing.T) {
 		release := n.ledger.holdReads()
 		var all sync.WaitGroup
 		for _, each := range known {
-			all.Go(func() { n.wantVerdict("after everything was dropped", each, Open) })
+			all.Go(func() { n.wantDecision("after everything was dropped", each, Open) })
 		}
 		synctest.Wait()
 		if got := n.ledger.running.Load(); got != maxReads {
@@ -87,7 +85,7 @@ func TestNobodyWaitsLongForTheLedger(t *testing.T) {
 		var all sync.WaitGroup
 		began := n.now()
 		for _, each := range known {
-			all.Go(func() { n.wantVerdict("a known buyer", each, Open) })
+			all.Go(func() { n.wantDecision("a known buyer", each, Open) })
 		}
 		all.Wait()
 		if waited := n.now().Sub(began); waited != readTimeout {
@@ -108,15 +106,13 @@ func TestNobodyWaitsLongForTheLedger(t *testing.T) {
 }
 
 func TestAReadingOutlivesWhoBeganIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		known := n.verify(n.sell("1", "phone"))
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
 		release := n.ledger.holdReads()
 		ctx, hangUp := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() { n.Judge(ctx, known, n.now(), bounds) })
 		synctest.Wait()
-		all.Go(func() { n.wantVerdict("who waits with them", known, Open) })
+		all.Go(func() { n.wantDecision("who waits with them", known, Open) })
 		synctest.Wait()
 		hangUp()
 		synctest.Wait()
@@ -134,19 +130,17 @@ func TestAStaleReadingIsNotKept(t *testing.T) {
 		"everything dropped": func(n *node) { n.ledger.all.Store(true); n.mustPoll() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := newBubbleNode(t)
-				known := n.verify(n.sell("1", "phone"))
+			inBubble(t, func(t *testing.T, n *node, known *Token) {
 				release := n.ledger.holdReads()
 				var slow sync.WaitGroup
-				slow.Go(func() { n.wantVerdict("who asked before the refund", known, Open) })
+				slow.Go(func() { n.wantDecision("who asked before the refund", known, Open) })
 				synctest.Wait()
 				n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
 				drop(n)
 				release()
 				slow.Wait()
 				n.ledger.letReads()
-				n.wantVerdict("who asks after it", known, Closed)
+				n.wantDecision("who asks after it", known, Closed)
 				n.wantReads("both", 2)
 			})
 		})
@@ -154,9 +148,7 @@ func TestAStaleReadingIsNotKept(t *testing.T) {
 }
 
 func TestWhoAsksAfterAChangeDoesNotWaitForAReadingFromBeforeIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		known := n.verify(n.sell("1", "phone"))
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
 		release := n.ledger.holdReads()
 		var slow sync.WaitGroup
 		slow.Go(func() { n.judge(known) })
@@ -164,14 +156,14 @@ func TestWhoAsksAfterAChangeDoesNotWaitForAReadingFromBeforeIt(t *testing.T) {
 		n.ledger.letReads()
 		n.ledger.edit("1", func(h *ledger.Holding) { h.Status = ledger.Refunded })
 		n.Drop([]string{"1"})
-		n.wantVerdict("who asks after the refund", known, Closed)
+		n.wantDecision("who asks after the refund", known, Closed)
 		release() // what the slow reading finds does not replace what is newer
 		slow.Wait()
-		n.wantVerdict("after the slow reading", known, Closed)
+		n.wantDecision("after the slow reading", known, Closed)
 		n.wantReads("all", 2)
 		n.ledger.failPolls(errDown)
 		n.pass(bounds.Recheck + time.Second)
-		n.wantVerdict("the feed fails", known, Closed)
+		n.wantDecision("the feed fails", known, Closed)
 	})
 }
 
@@ -182,11 +174,11 @@ func TestANewDeviceDoesNotShareAReadingThatBeganBeforeIt(t *testing.T) {
 		phone := n.verify(n.sell("1", "phone"))
 		release := n.ledger.holdReads()
 		var slow sync.WaitGroup
-		slow.Go(func() { n.wantVerdict("the phone", phone, Open) })
+		slow.Go(func() { n.wantDecision("the phone", phone, Open) })
 		synctest.Wait()
 		n.ledger.letReads()
 		tablet := n.verify(n.sell("1", "tablet"))
-		slow.Go(func() { n.wantVerdict("the tablet", tablet, Open) })
+		slow.Go(func() { n.wantDecision("the tablet", tablet, Open) })
 		synctest.Wait()
 		release()
 		slow.Wait()
@@ -215,4 +207,22 @@ func TestReceiptsSayWhatTheLedgerSays(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One slow reading that is overtaken by a good one must not shut a buyer out after the grace.
+func TestAnOvertakenFailureIsForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *node, known *Token) {
+		release := n.ledger.holdReads()
+		var all sync.WaitGroup
+		all.Go(func() { n.wantDecision("the slow one", known, Open) })
+		time.Sleep(time.Second)
+		n.ledger.letReads()
+		n.ledger.set("1", ledger.Active) // anything about the purchase changes
+		n.mustPoll()
+		n.wantDecision("the fast one", known, Open)
+		all.Wait() // the slow one gives up after 2 s
+		release()
+		n.pass(11 * time.Minute)
+		n.wantDecision("eleven minutes later, with a healthy ledger", known, Open)
+	})
 }

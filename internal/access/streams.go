@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// streams are the WebSockets and event streams that are open by a purchase. Other requests end by themselves.
+// streams are the open WebSockets and event streams of purchases. Other requests end by themselves.
 type streams struct {
 	mu   sync.Mutex
 	open map[string]map[*stream]struct{} // by purchase id
@@ -14,21 +14,21 @@ type streams struct {
 
 type stream struct{ changed chan struct{} }
 
-// Stream returns a context for a request that lasts, which is cancelled once its token opens its resource no
-// more. Call release when the request has ended.
+// Stream returns a context for a long request, which is cancelled when the token no longer opens its resource. Call
+// release when the request has ended.
 func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming context.Context, release func()) {
 	streaming, cancel := context.WithCancel(ctx)
 	s := &stream{changed: make(chan struct{}, 1)}
 	c.streams.add(t.Purchase, s)
 	go func() {
 		defer cancel()
-		// It looks before it waits: a change since the request was judged has woken nobody.
+		// Judge before waiting: a change since the request was judged woke nobody.
 		for c.keys.Knows(t.Key) && c.Judge(streaming, t, c.now(), bounds) == Open {
 			select {
 			case <-streaming.Done():
 				return
 			case <-s.changed:
-			case <-time.After(c.untilNextLook(t)):
+			case <-time.After(c.untilNextCheck(t)):
 			}
 		}
 	}()
@@ -38,9 +38,9 @@ func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming 
 	}
 }
 
-// untilNextLook is when to look again at a stream of which no change is heard: soon where its purchase could
-// not be read, else at its end, and once a minute, since the grace may run out.
-func (c *Cache) untilNextLook(t *Token) time.Duration {
+// untilNextCheck is how long to wait for a change before a stream is judged again: a second if its purchase could not
+// be read, else until access ends, but at most a minute, as the grace may run out.
+func (c *Cache) untilNextCheck(t *Token) time.Duration {
 	if !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
 		return time.Second
 	}
@@ -95,6 +95,6 @@ func (s *streams) recheckAll() {
 func (s *stream) wake() {
 	select {
 	case s.changed <- struct{}{}:
-	default: // it looks already
+	default: // it is awake
 	}
 }

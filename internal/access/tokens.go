@@ -11,16 +11,15 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Bounds of the memory of tokens. Twelve times as many are known by a digest as are kept whole.
+// Bounds of the memory of tokens. Twelve times as many are known by a digest as are kept in full.
 const (
 	maxTokens      = 12 * maxRecent
 	maxTokenBytes  = 144 << 20
-	tokenOverhead  = 700     // bytes that an entry takes beside its texts
-	maxRecent      = 1 << 14 // tokens that are kept whole
+	tokenOverhead  = 700     // bytes of an entry without its texts
+	maxRecent      = 1 << 14 // tokens that are kept in full
 	maxRecentBytes = 800     // longer tokens are known by their digest alone
 
-	// promoteWithin is how soon a token has to come by again to be kept whole: the time in which a
-	// browser loads a page and its parts.
+	// Tokens seen twice within promoteWithin are kept in full. A browser loads a page and its parts in that time.
 	promoteWithin = 2 * time.Second
 )
 
@@ -30,15 +29,15 @@ type Token struct {
 	Link string // the one address that it opens; empty for an access token
 
 	digest   [sha256.Size]byte
-	seenAt   atomic.Int64                     // Unix nanoseconds; when it last came by without being kept whole
-	accepted atomic.Pointer[token.Generation] // of the keys among which the token's was last found
-	holding  atomic.Pointer[holding]          // its purchase, as last read; nil: not read yet
+	seenAt   atomic.Int64                     // Unix nanoseconds; when it was last found by its digest
+	accepted atomic.Pointer[token.Generation] // the last keys that included the token's
+	holding  atomic.Pointer[holding]          // its purchase as last read; nil: never
 	failing  atomic.Int64                     // Unix nanoseconds; since when its purchase cannot be read; 0: it can
 }
 
 // tokens remembers verified tokens in bounded memory.
 type tokens struct {
-	byEnd  cache.Cache[*Token] // by the end of the signature
+	byEnd  cache.Cache[*Token] // by endOf
 	recent recentTokens
 }
 
@@ -65,7 +64,7 @@ func (t *tokens) find(raw string, at time.Time) *Token {
 	return known
 }
 
-// add remembers a verified token, and returns the one that is remembered.
+// add remembers a verified token, and returns the remembered one.
 func (t *tokens) add(raw string, verified *Token) *Token {
 	verified.digest = digestOf(raw)
 	known, _ := t.byEnd.SetIfAbsent(strings.Clone(endOf(raw)), verified)
@@ -75,39 +74,40 @@ func (t *tokens) add(raw string, verified *Token) *Token {
 	return verified
 }
 
-// digestOf names a token; nobody can make another one of the same digest.
 func digestOf(raw string) [sha256.Size]byte {
-	var buffer [1024]byte // most tokens fit, and need no memory for it
+	var buffer [1024]byte // avoids an allocation for most tokens
 	return sha256.Sum256(append(buffer[:0], raw...))
 }
 
-// endOf is enough of a token to find it by: the end of its signature.
+// endOf is the end of the signature. It finds a token; the digest identifies it.
 func endOf(raw string) string { return raw[max(0, len(raw)-43):] }
 
-// recentTokens keeps tokens whole, since hashing one would take longer than all the rest of a paid
-// request. Each has a few places, from which others push it out.
+// recentTokens keeps tokens in full: comparing one is faster than hashing it, which takes longer than the rest of the
+// decision. A token may be in any slot of its bucket.
 type recentTokens struct {
-	places [maxRecent / ways][ways]atomic.Pointer[wholeToken]
-	pushed atomic.Uint32
+	buckets [maxRecent / ways]bucket
+	evicted atomic.Uint32
 }
+
+type bucket [ways]atomic.Pointer[fullToken]
 
 const ways = 4
 
-type wholeToken struct {
+type fullToken struct {
 	raw string
 	*Token
 }
 
 var recentSeed = maphash.MakeSeed()
 
-func (r *recentTokens) placesOf(raw string) *[ways]atomic.Pointer[wholeToken] {
-	return &r.places[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%(maxRecent/ways)]
+func (r *recentTokens) bucketOf(raw string) *bucket {
+	return &r.buckets[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%(maxRecent/ways)]
 }
 
 func (r *recentTokens) find(raw string) *Token {
-	places := r.placesOf(raw)
-	for i := range places {
-		if found := places[i].Load(); found != nil && found.raw == raw {
+	bucket := r.bucketOf(raw)
+	for i := range bucket {
+		if found := bucket[i].Load(); found != nil && found.raw == raw {
 			return found.Token
 		}
 	}
@@ -115,11 +115,11 @@ func (r *recentTokens) find(raw string) *Token {
 }
 
 func (r *recentTokens) keep(raw string, verified *Token) {
-	places, whole := r.placesOf(raw), &wholeToken{strings.Clone(raw), verified} // a header holds more than the token
-	for i := range places {
-		if places[i].CompareAndSwap(nil, whole) {
+	bucket, full := r.bucketOf(raw), &fullToken{strings.Clone(raw), verified} // raw may be a part of a larger header
+	for i := range bucket {
+		if bucket[i].CompareAndSwap(nil, full) {
 			return
 		}
 	}
-	places[r.pushed.Add(1)%ways].Store(whole)
+	bucket[r.evicted.Add(1)%ways].Store(full)
 }

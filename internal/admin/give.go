@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
@@ -24,10 +24,8 @@ type Gates interface {
 	Page(address string) (Page, error)
 	// KeyResource is what a purchase by a key opens.
 	KeyResource(key string) string
-	// DeviceLink opens a purchase at a page, in one more browser.
-	DeviceLink(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
-	// PrivateAddress opens a page by itself, to whoever has the link.
-	PrivateAddress(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
+	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
+	Link(page Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error)
 }
 
 // Page is an address that gates cover.
@@ -44,11 +42,33 @@ type Product struct {
 	Downloads int
 	PerPath   bool
 	Key       string // placeholder, if it is sold by a key
-	HasLinks  bool   // a gate that sells it honours private addresses
+	HasLinks  bool   // a gate that sells it honours private links
 }
 
-// MaxDevices is the largest number of devices of a purchase.
-const MaxDevices = 1000
+// GiveRequest asks for access without a payment.
+type GiveRequest struct {
+	URL     string `json:"address"` // the page it opens; its origin is the site
+	Pass    string `json:"pass,omitempty" help:"Name of the pass, if several open the address"`
+	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
+	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
+	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened" default:"1"`
+	Note    string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
+}
+
+// LinkRequest asks for a link that opens a purchase.
+type LinkRequest struct {
+	ID     string `json:"purchase"`
+	URL    string `json:"address"` // the page it leads to
+	Direct bool   `json:"direct,omitempty" help:"Make a private link, which works without a click and a cookie"`
+	For    string `json:"for,omitempty" help:"How long the link works (default 7d)"`
+}
+
+// Link opens a purchase.
+type Link struct {
+	Purchase string    `json:"purchase"`
+	Link     string    `json:"link"`
+	Expires  time.Time `json:"link_expires"`
+}
 
 func (a *API) keysReady(ctx context.Context) error {
 	if a.Keys.Ready(ctx) {
@@ -58,9 +78,6 @@ func (a *API) keysReady(ctx context.Context) error {
 }
 
 func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
-	if err := checkNote(request.Note); err != nil {
-		return Link{}, err
-	}
 	if err := a.keysReady(ctx); err != nil {
 		return Link{}, err
 	}
@@ -68,102 +85,40 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 	if err != nil {
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
-	given, err := a.termsToGive(ctx, request, page)
+	given, err := a.termsToGive(request, page)
 	if err != nil {
-		return Link{}, err
+		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
 	purchase, err := a.Ledger.Give(ctx, ledger.Payment{Terms: given, Note: request.Note})
 	if err != nil {
 		return Link{}, err
 	}
-	a.Logger.Info("access given by the operator", zap.String("purchase", Reference(purchase.ID)), zap.String("pass", given.Pass))
-	return a.link(a.Gates.DeviceLink, page, purchase, defaultLinkLife)
+	a.Logger.Info("access given by the operator", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", given.Pass))
+	return a.link(page, purchase, defaultLinkLife, false)
 }
 
-// termsToGive are those of another purchase, or of a product that opens the page.
-func (a *API) termsToGive(ctx context.Context, request GiveRequest, page Page) (given terms.Terms, err error) {
-	if request.Like != "" {
-		given, err = a.termsLike(ctx, request.Like, page)
-	} else if given, err = a.termsOnSale(request, page); err != nil {
-		err = refuse(http.StatusBadRequest, "%w", err)
-	}
-	if err != nil {
-		return given, err
-	}
-	given.Installation, given.Site = a.Keys.Installation(), page.Site
-	if request.For != "" {
-		if given.Access, err = parseAccess(request.For); err != nil {
-			return given, refuse(http.StatusBadRequest, "%w", err)
-		}
-	}
-	given.Devices = 1
-	if request.Devices != nil {
-		given.Devices = *request.Devices
-	}
-	if given.Devices < 1 || given.Devices > MaxDevices {
-		return given, refuse(http.StatusBadRequest, "a purchase can be used on 1 to %d devices", MaxDevices)
-	}
-	return given, nil
-}
-
-func parseAccess(text string) (terms.Access, error) {
-	if text == "forever" {
-		return terms.Forever, nil
-	}
-	length, err := caddy.ParseDuration(text)
-	if err != nil || length < time.Second {
-		return 0, fmt.Errorf("access %q is not a length of time: write 12h, 30d or forever", text)
-	}
-	return terms.Access(length), nil
-}
-
-// termsLike are what another purchase opens, for as long as it has left.
-func (a *API) termsLike(ctx context.Context, name string, page Page) (terms.Terms, error) {
-	like, err := a.holding(ctx, name)
+// termsToGive are those of a product that opens the page, as the request changes them.
+func (a *API) termsToGive(request GiveRequest, page Page) (terms.Terms, error) {
+	name, product, err := productToGive(request.Pass, page.Products)
 	if err != nil {
 		return terms.Terms{}, err
 	}
-	_, opens := page.Products[like.Product]
-	switch status := like.StatusAt(a.Now()); {
-	case like.Site != page.Site:
-		return terms.Terms{}, refuse(http.StatusBadRequest, "that purchase is of %s", like.Site)
-	case status != ledger.Active:
-		return terms.Terms{}, refuse(http.StatusConflict, "that purchase no longer opens anything: it is %s", status)
-	case !opens:
-		return terms.Terms{}, refuse(http.StatusBadRequest, "pass %q does not open that address", like.Product)
+	given := terms.Terms{
+		Installation: a.Keys.Installation(), Site: page.Site, Pass: name, Resource: terms.WholePass,
+		Access: product.Access, Downloads: product.Downloads, Devices: max(request.Devices, 1),
 	}
-	left := terms.Forever
-	if !like.EndsAt.IsZero() {
-		left = terms.Access(max(like.EndsAt.Sub(a.Now()).Truncate(time.Second), time.Second))
+	if request.For != "" {
+		if given.Access, err = gate.ParseAccess(request.For); err != nil {
+			return given, err
+		}
 	}
-	return terms.Terms{Pass: like.Product, Resource: like.Resource, Access: left, Downloads: like.DownloadLimit}, nil
-}
-
-// holding reads the purchase that an operator names, with the devices in use.
-func (a *API) holding(ctx context.Context, name string) (ledger.Holding, error) {
-	id, err := a.find(ctx, name)
-	if err != nil {
-		return ledger.Holding{}, err
-	}
-	return a.Ledger.Holding(ctx, id)
-}
-
-func (a *API) termsOnSale(request GiveRequest, page Page) (terms.Terms, error) {
-	names := slices.Sorted(maps.Keys(page.Products))
-	name := request.Pass
-	if name == "" && len(names) == 1 {
-		name = names[0]
-	}
-	product, found := page.Products[name]
-	if !found {
-		return terms.Terms{}, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
-	}
-	given := terms.Terms{Pass: name, Resource: terms.WholePass, Access: product.Access, Downloads: product.Downloads}
 	byKey := product.PerPath && product.Key != ""
 	switch {
+	case request.Devices < 0 || request.Devices > gate.MaxDevices:
+		return given, fmt.Errorf("a purchase can be used on 1 to %d devices", gate.MaxDevices)
 	case request.Key != "" && !byKey:
 		return given, fmt.Errorf("pass %q is not sold by a key", name)
-	case byKey && request.Key == "":
+	case request.Key == "" && byKey:
 		return given, fmt.Errorf("pass %q is sold by %s: name one with --key", name, product.Key)
 	case byKey:
 		given.Resource = a.Gates.KeyResource(request.Key)
@@ -171,6 +126,19 @@ func (a *API) termsOnSale(request GiveRequest, page Page) (terms.Terms, error) {
 		given.Resource = page.Resource
 	}
 	return given, nil
+}
+
+// productToGive finds the product of a name; an empty name is that of the only one.
+func productToGive(name string, products map[string]Product) (string, Product, error) {
+	names := slices.Sorted(maps.Keys(products))
+	if name == "" && len(names) == 1 {
+		name = names[0]
+	}
+	product, found := products[name]
+	if !found {
+		return name, product, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
+	}
+	return name, product, nil
 }
 
 // defaultLinkLife is how long a link works that an operator sends to somebody.
@@ -184,25 +152,31 @@ func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
 	if err != nil {
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
-	purchase, err := a.holding(ctx, request.ID)
+	id, err := a.find(ctx, request.ID)
+	if err != nil {
+		return Link{}, err
+	}
+	purchase, err := a.Ledger.Holding(ctx, id)
 	if err != nil {
 		return Link{}, err
 	}
 	if status := purchase.StatusAt(a.Now()); status != ledger.Active {
 		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
 	}
-	page, err := a.pageOf(request.URL, purchase.Purchase)
-	switch inUse := len(purchase.DeviceIDs); {
+	page, err := a.Gates.Page(request.URL)
+	product, opens := page.Products[purchase.Product]
+	inUse := len(purchase.DeviceIDs)
+	switch {
 	case err != nil:
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
-	case request.Direct && !page.Products[purchase.Product].HasLinks:
+	case page.Site != purchase.Site || !opens:
+		return Link{}, refuse(http.StatusBadRequest, "that purchase, of pass %q at %s, does not open that address", purchase.Product, purchase.Site)
+	case request.Direct && !product.HasLinks:
 		return Link{}, refuse(http.StatusConflict, "no gate there that sells %q has `links`: add it, or leave out --direct", purchase.Product)
-	case request.Direct:
-		return a.link(a.Gates.PrivateAddress, page, purchase.Purchase, life)
-	case purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
+	case !request.Direct && purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}
-	return a.link(a.Gates.DeviceLink, page, purchase.Purchase, life)
+	return a.link(page, purchase.Purchase, life, request.Direct)
 }
 
 func parseLinkLife(text string) (time.Duration, error) {
@@ -216,36 +190,12 @@ func parseLinkLife(text string) (time.Duration, error) {
 	return life, nil
 }
 
-// pageOf finds the page at which a purchase is to be opened. Without an address it is the path that was bought.
-func (a *API) pageOf(address string, p ledger.Purchase) (Page, error) {
-	// A resource with a space may be a path with one, or two paths.
-	if address == "" && strings.HasPrefix(p.Resource, "/") && !strings.Contains(p.Resource, " ") {
-		address = p.Site + (&url.URL{Path: p.Resource}).EscapedPath()
-	}
-	if address == "" {
-		return Page{}, fmt.Errorf("say at which page it is to be opened, such as %s/…: what was bought is %q", p.Site, p.Resource)
-	}
-	page, err := a.Gates.Page(address)
-	_, opens := page.Products[p.Product]
-	switch {
-	case err != nil:
-		return page, err
-	case page.Site != p.Site:
-		return page, fmt.Errorf("that purchase is of %s", p.Site)
-	case !opens:
-		return page, fmt.Errorf("pass %q does not open that address", p.Product)
-	}
-	return page, nil
-}
-
-type signLink func(Page, ledger.Purchase, time.Time) (string, error)
-
-func (a *API) link(sign signLink, page Page, purchase ledger.Purchase, life time.Duration) (Link, error) {
+func (a *API) link(page Page, purchase ledger.Purchase, life time.Duration, direct bool) (Link, error) {
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := sign(page, purchase, expires)
+	address, err := a.Gates.Link(page, purchase, expires, direct)
 	if err != nil {
 		return Link{}, err
 	}
-	a.Logger.Info("link to a purchase made by the operator", zap.String("purchase", Reference(purchase.ID)))
+	a.Logger.Info("link to a purchase made by the operator", zap.String("purchase", ledger.Reference(purchase.ID)))
 	return Link{Purchase: purchase.ID, Link: address, Expires: expires}, nil
 }

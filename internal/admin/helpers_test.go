@@ -30,7 +30,6 @@ type rig struct {
 	*API
 
 	t       *testing.T
-	ledger  *ledger.Ledger
 	keys    *fakeKeys
 	hooks   *fakeWebhooks
 	pages   map[string]Page // by address
@@ -44,15 +43,15 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, at: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC), keys: &fakeKeys{}, hooks: &fakeWebhooks{}, pages: make(map[string]Page)}
 	now := func() time.Time { return r.at }
-	r.ledger = ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: now})
-	t.Cleanup(func() { _ = r.ledger.Close() })
-	_, err := r.ledger.Open(t.Context())
+	book := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: now})
+	t.Cleanup(func() { _ = book.Close() })
+	_, err := book.Open(t.Context())
 	r.must(err)
-	set, err := r.ledger.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return nil, nil })
+	set, err := book.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return nil, nil })
 	r.must(err)
 	r.keys.installation = set.Installation
 	r.API = &API{
-		Ledger: r.ledger, Database: r.ledger, Keys: r.keys, Gates: fakeGates{r}, Webhooks: r.hooks,
+		Ledger: book, Keys: r.keys, Gates: fakeGates{r}, Webhooks: r.hooks,
 		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
 		Reload: func(context.Context) error {
 			r.reloads++
@@ -69,17 +68,25 @@ func (r *rig) must(err error) {
 	}
 }
 
+func price(t *testing.T, amount, currency string) money.Price {
+	t.Helper()
+	parsed, err := money.Parse(amount, currency)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
 // pay records a payment of a month and returns the id of its purchase.
 func (r *rig) pay(session string) string {
 	r.t.Helper()
-	price, err := money.Parse("5.00", "usd")
-	r.must(err)
+	five := price(r.t, "5.00", "usd")
 	sold := terms.Terms{
 		Installation: r.keys.installation, Site: site, Pass: "month", Resource: terms.WholePass,
-		Price: price, Access: terms.Access(30 * 24 * time.Hour), Devices: 1,
+		Price: five, Access: terms.Access(30 * 24 * time.Hour), Devices: 1,
 	}
-	recorded, err := r.ledger.RecordPayment(r.t.Context(), ledger.Payment{
-		SessionID: session, PaymentIDs: []string{"pay_" + session}, Source: ledger.FromAxra, Terms: sold, Paid: price, PaidRaw: "5.00 USD", PaidAt: r.at,
+	recorded, err := r.Ledger.RecordPayment(r.t.Context(), ledger.Payment{
+		SessionID: session, PaymentIDs: []string{"pay_" + session}, Source: ledger.FromAxra, Terms: sold, Paid: five, PaidRaw: "5.00 USD", PaidAt: r.at,
 	})
 	r.must(err)
 	return recorded.Purchase.ID
@@ -101,33 +108,41 @@ func (r *rig) send(method, path string, body io.Reader) *httptest.ResponseRecord
 	return w
 }
 
-// call calls an operation, which must go well.
-func call[Request, Answer any](r *rig, o Operation[Request, Answer], request Request) (answer Answer) {
+// post calls an operation; a request that is no reader is sent as JSON.
+func (r *rig) post(name string, request any) *httptest.ResponseRecorder {
 	r.t.Helper()
-	w := r.post(o.Endpoint, request)
+	body, isReader := request.(io.Reader)
+	if !isReader {
+		raw, err := json.Marshal(request)
+		r.must(err)
+		body = bytes.NewReader(raw)
+	}
+	return r.send(http.MethodPost, strings.ReplaceAll(name, " ", "/"), body)
+}
+
+// call calls an operation, which must go well.
+func call[Answer any](r *rig, path string, request any) (answer Answer) {
+	r.t.Helper()
+	w := r.post(path, request)
 	if w.Code != http.StatusOK {
-		r.t.Fatalf("%s: %d %s", o.Path, w.Code, w.Body)
+		r.t.Fatalf("%s: %d %s", path, w.Code, w.Body)
 	}
 	r.must(json.Unmarshal(w.Body.Bytes(), &answer))
 	return answer
 }
 
-// refused calls an operation, which must be refused.
-func refused[Request, Answer any](r *rig, o Operation[Request, Answer], request Request, status int, phrase string) {
+// show shows a purchase.
+func (r *rig) show(name string) Details {
 	r.t.Helper()
-	if w := r.post(o.Endpoint, request); w.Code != status || !strings.Contains(w.Body.String(), phrase) {
-		r.t.Errorf("%s %+v: %d %s, want %d %s", o.Path, request, w.Code, w.Body, status, phrase)
-	}
+	return call[Details](r, "show", PurchaseRequest{ID: name})
 }
 
-func (r *rig) post(o Endpoint, request any) *httptest.ResponseRecorder {
+// refused calls an operation, which must be refused.
+func (r *rig) refused(path string, request any, status int, phrase string) {
 	r.t.Helper()
-	if body, ok := request.(io.Reader); ok {
-		return r.send(o.Method, o.Path, body)
+	if w := r.post(path, request); w.Code != status || !strings.Contains(w.Body.String(), phrase) {
+		r.t.Errorf("%s %+v: %d %s, want %d %s", path, request, w.Code, w.Body, status, phrase)
 	}
-	raw, err := json.Marshal(request)
-	r.must(err)
-	return r.send(o.Method, o.Path, bytes.NewReader(raw))
 }
 
 type fakeKeys struct {
@@ -195,10 +210,6 @@ func (g fakeGates) Page(address string) (Page, error) {
 
 func (fakeGates) KeyResource(key string) string { return "key:" + key }
 
-func (fakeGates) DeviceLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
-	return page.Site + page.Target + "?device=" + p.ID, nil
-}
-
-func (fakeGates) PrivateAddress(page Page, p ledger.Purchase, _ time.Time) (string, error) {
-	return page.Site + page.Target + "?private=" + p.ID, nil
+func (fakeGates) Link(page Page, p ledger.Purchase, _ time.Time, direct bool) (string, error) {
+	return fmt.Sprintf("%s%s?direct=%t&purchase=%s", page.Site, page.Target, direct, p.ID), nil
 }

@@ -2,16 +2,13 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +16,37 @@ import (
 
 	"github.com/caddy-axra/paywall/ledger"
 )
+
+// ReportRequest is a span of time; an empty end leaves it open.
+type ReportRequest struct {
+	From string `json:"from,omitempty" help:"From this time on (default: the beginning)"`
+	To   string `json:"to,omitempty" help:"Before this time (default: now)"`
+}
+
+// Report adds up what happened within a time.
+type Report struct {
+	From          time.Time    `json:"from,omitzero"` // absent: the beginning
+	To            time.Time    `json:"to"`
+	Mismatched    int          `json:"mismatched"` // payments in another amount or currency than asked, which Lines lack
+	DoubleCharges int          `json:"double_charges"`
+	Lines         []ReportLine `json:"lines"`
+}
+
+// ReportLine adds up one pass in one currency: numbers of payments, and amounts in major units.
+type ReportLine struct {
+	Site               string      `json:"site"`
+	Pass               string      `json:"pass"`
+	Currency           string      `json:"currency"`
+	Sales              int         `json:"sales"`
+	SalesAmount        json.Number `json:"sales_amount"`
+	Refunds            int         `json:"refunds"`
+	RefundsAmount      json.Number `json:"refunds_amount"`
+	Disputes           int         `json:"disputes"`
+	DisputesAmount     json.Number `json:"disputes_amount"`
+	DisputesLost       int         `json:"disputes_lost"`
+	DisputesLostAmount json.Number `json:"disputes_lost_amount"`
+	Net                json.Number `json:"net"`
+}
 
 func (a *API) report(ctx context.Context, request ReportRequest) (Report, error) {
 	from, to, err := parseSpan(request.From, request.To)
@@ -33,15 +61,17 @@ func (a *API) report(ctx context.Context, request ReportRequest) (Report, error)
 		return Report{}, err
 	}
 	report := Report{
-		From: optionalTime(from), To: to.UTC(), Lines: []ReportLine{},
-		Mismatched: found.Mismatched, DoubleCharges: found.DoubleCharges,
+		From: from.UTC(), To: to.UTC(), Mismatched: found.Mismatched, DoubleCharges: found.DoubleCharges, Lines: []ReportLine{},
 	}
 	for _, line := range found.Lines {
-		sum := func(s ledger.Sum) Sum { return Sum{s.Count, line.Price(s.Minor).Number()} }
+		amount := func(minor int64) json.Number { return line.Price(minor).Number() }
 		report.Lines = append(report.Lines, ReportLine{
-			Site: line.Site, Pass: line.Product, Currency: line.Currency,
-			Sales: sum(line.Sales), Refunds: sum(line.Refunds), Disputes: sum(line.Disputes), DisputesLost: sum(line.DisputesLost),
-			Net: line.Price(line.Net()).Number(),
+			Site: line.Site, Pass: line.Product, Currency: strings.ToUpper(line.Currency),
+			Sales: line.Sales.Count, SalesAmount: amount(line.Sales.Minor),
+			Refunds: line.Refunds.Count, RefundsAmount: amount(line.Refunds.Minor),
+			Disputes: line.Disputes.Count, DisputesAmount: amount(line.Disputes.Minor),
+			DisputesLost: line.DisputesLost.Count, DisputesLostAmount: amount(line.DisputesLost.Minor),
+			Net: amount(line.Net()),
 		})
 	}
 	return report, nil
@@ -50,10 +80,7 @@ func (a *API) report(ctx context.Context, request ReportRequest) (Report, error)
 // ErrMaintenance means that a sweep, an import or a restore is under way.
 var ErrMaintenance = errors.New("a sweep or an import is under way: try again when it has ended")
 
-func (a *API) sweep(ctx context.Context, _ None) (Swept, error) {
-	swept, err := a.SweepLedger(ctx)
-	return Swept{Purchases: swept.Purchases, Events: swept.Events}, err
-}
+func (a *API) sweep(ctx context.Context, _ None) (ledger.Swept, error) { return a.SweepLedger(ctx) }
 
 // SweepLedger deletes purchases whose access ended longer ago than Keep.
 func (a *API) SweepLedger(ctx context.Context) (ledger.Swept, error) {
@@ -64,7 +91,7 @@ func (a *API) SweepLedger(ctx context.Context) (ledger.Swept, error) {
 		return ledger.Swept{}, ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
-	swept, err := a.Database.Sweep(ctx, a.Now().Add(-a.Keep))
+	swept, err := a.Ledger.Sweep(ctx, a.Now().Add(-a.Keep))
 	if swept.Purchases > 0 {
 		a.Logger.Info("ledger swept", zap.Int("purchases", swept.Purchases))
 	}
@@ -73,84 +100,62 @@ func (a *API) SweepLedger(ctx context.Context) (ledger.Swept, error) {
 
 // export writes the ledger as JSON lines, with the signing keys.
 func (a *API) export(w http.ResponseWriter, r *http.Request) error {
-	out := a.startDownload(w, "application/jsonl")
-	rows, err := a.Database.Export(r.Context(), out)
-	if err != nil {
-		a.Logger.Error("the ledger could not be exported", zap.Error(err))
-		return out.end(err)
-	}
-	a.Logger.Info("ledger exported", zap.Int("rows", rows))
-	w.Header().Set(HeaderRows, strconv.Itoa(rows))
-	return out.end(nil)
+	return a.stream(w, "application/jsonl", func(out io.Writer) error {
+		rows, err := a.Ledger.Export(r.Context(), out)
+		if err == nil {
+			a.Logger.Info("ledger exported", zap.Int("rows", rows))
+		}
+		return err
+	})
 }
 
 // backup writes a copy of the ledger's file, with the signing keys.
 func (a *API) backup(w http.ResponseWriter, r *http.Request) error {
-	if a.Database.Path() == "" {
+	if a.Ledger.Path() == "" {
 		return ledger.ErrNoFile
 	}
-	out := a.startDownload(w, "application/vnd.sqlite3")
-	if err := a.Database.Backup(r.Context(), out); err != nil {
-		a.Logger.Error("the ledger could not be backed up", zap.Error(err))
-		return out.end(err)
-	}
-	a.Logger.Info("ledger backed up", zap.Int64("bytes", out.written))
-	return out.end(nil)
+	return a.stream(w, "application/vnd.sqlite3", func(out io.Writer) error {
+		err := a.Ledger.Backup(r.Context(), out)
+		if err == nil {
+			a.Logger.Info("ledger backed up")
+		}
+		return err
+	})
 }
 
-// download is a body whose checksum follows it.
-type download struct {
-	w       http.ResponseWriter
-	sum     hash.Hash
-	written int64
-}
-
-func (a *API) startDownload(w http.ResponseWriter, contentType string) *download {
+// stream writes a long answer. An error after its beginning breaks the connection, which the client notices.
+func (a *API) stream(w http.ResponseWriter, contentType string, write func(io.Writer) error) error {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Trailer", HeaderChecksum+", "+HeaderRows)
-	if info, err := os.Stat(a.Database.Path()); err == nil { // PostgreSQL has no file
-		w.Header().Set(HeaderLedgerSize, strconv.FormatInt(info.Size(), 10))
+	out := &startedWriter{Writer: w}
+	err := write(out)
+	if err != nil && out.started {
+		a.Logger.Error("an answer of the admin API was cut off", zap.Error(err))
+		_ = http.NewResponseController(w).Flush() // or else the client would see no answer at all
+		panic(http.ErrAbortHandler)
 	}
-	return &download{w: w, sum: sha256.New()}
-}
-
-func (d *download) Write(p []byte) (int, error) {
-	n, err := d.w.Write(p)
-	d.sum.Write(p[:n])
-	d.written += int64(n)
-	return n, err
-}
-
-// end adds the checksum. An error after the first byte can no longer be reported: the missing checksum tells.
-func (d *download) end(err error) error {
-	if err == nil {
-		d.w.Header().Set(HeaderChecksum, hex.EncodeToString(d.sum.Sum(nil)))
-		return nil
-	}
-	if d.written > 0 {
-		return nil
-	}
-	d.w.Header().Del("Trailer")
-	d.w.Header().Del(HeaderLedgerSize)
 	return err
 }
 
-// drained reads the whole body, also if it is refused: a client that is still sending does not read the answer.
-func drained(serve handler) handler {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		err := serve(w, r)
-		_, _ = io.Copy(io.Discard, r.Body)
-		return err
-	}
+// startedWriter knows whether anything was written.
+type startedWriter struct {
+	io.Writer
+
+	started bool
+}
+
+func (w *startedWriter) Write(p []byte) (int, error) {
+	w.started = true
+	return w.Writer.Write(p)
 }
 
 // importRows reads an export into the ledger, if that has no payments.
 func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
+	defer drain(r.Body)
 	if !a.Maintenance.TryLock() {
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
-	done, err := a.Database.Import(r.Context(), r.Body)
+	done, err := a.Ledger.Import(r.Context(), r.Body)
 	if err != nil {
 		return err
 	}
@@ -158,44 +163,39 @@ func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Reload(r.Context()); err != nil {
 		return fmt.Errorf("%d rows were imported, but the keys cannot be read: restart Caddy: %w", done.Rows, err)
 	}
-	return writeJSON(w, Imported{Installation: done.Installation, Rows: done.Rows})
+	return writeJSON(w, done)
 }
+
+// drain reads the rest of an upload: a client that is still sending does not read the answer.
+func drain(body io.Reader) { _, _ = io.Copy(io.Discard, body) }
 
 // restoreBackup puts a backup, which is the body, in place of the ledger.
 func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
-	if a.Database.Path() == "" {
+	defer drain(r.Body)
+	if a.Ledger.Path() == "" {
 		return ledger.ErrNoFile
 	}
 	if !a.Maintenance.TryLock() {
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
-	backup, err := receiveBeside(a.Database.Path(), r.Body)
+	backup, err := receiveBeside(a.Ledger.Path(), r.Body)
 	if err != nil {
 		return fmt.Errorf("receiving the backup: %w", err)
 	}
 	defer os.Remove(backup)                   //nolint:errcheck // nothing to be done
 	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
-	restored, err := a.Database.Restore(ctx, backup)
+	restored, err := a.Ledger.Restore(ctx, backup)
 	if err != nil {
 		a.Logger.Error("the ledger could not be replaced by a backup", zap.Error(err))
-		return &renamedError{err, backup}
+		return err
 	}
 	a.Logger.Warn("the ledger was replaced by a backup", zap.Int("payments", restored.Payments), zap.String("kept", restored.Kept))
 	if err := a.Reload(ctx); err != nil {
 		return fmt.Errorf("the backup is in place, but cannot be read: restart Caddy: %w", err)
 	}
-	return writeJSON(w, RestoredFrom(restored))
+	return writeJSON(w, restored)
 }
-
-// renamedError leaves the name of a temporary file out of a message.
-type renamedError struct {
-	err  error
-	file string
-}
-
-func (e *renamedError) Error() string { return strings.ReplaceAll(e.err.Error(), e.file, "the backup") }
-func (e *renamedError) Unwrap() error { return e.err }
 
 // receiveBeside stores a body in a file with mode 0600 beside another file.
 func receiveBeside(path string, body io.Reader) (name string, err error) {

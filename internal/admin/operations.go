@@ -1,273 +1,193 @@
 package admin
 
 import (
-	"encoding/json"
-	"io"
+	"context"
 	"net/http"
-	"time"
+	"strings"
 
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/token"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Base begins the paths of all operations.
+// Base begins the paths of all operations. None has a query, as Caddy logs it.
 const Base = "/axra/"
 
-// Endpoint is where an operation is called; its path is below Base.
-type Endpoint struct{ Method, Path string }
+// Operation is a call of the API, `POST /axra/NAME`, and a command, `caddy axra NAME`.
+type Operation struct {
+	Name string // such as "keys list"; the path has a slash between the words
+	Form Form
 
-// Operation is an endpoint with the types of its request and its answer, both JSON. With GET the request is the
-// query. An io.Reader stands for a body that is no JSON.
-type Operation[Request, Answer any] struct{ Endpoint }
+	Short, Long, Example string // help; without Short, the command is written by hand
+	Columns              string // of the answer's table, separated by spaces; empty: all
+	CSV                  bool   // the answer's table may be had as CSV
+	Confirm              string // why the command needs --yes
+	Note                 string // printed after the answer
+
+	endpoint
+}
+
+// Path is the path of the operation.
+func (o Operation) Path() string { return Base + strings.ReplaceAll(o.Name, " ", "/") }
+
+// Form is what passes between the API and who calls it.
+type Form int
+
+// Forms of operations. A request is JSON unless it is a file.
+const (
+	JSON     Form = iota // one value
+	Lines                // streamed JSON lines
+	Download             // the answer is a file
+	Upload               // the request is a file, the answer is JSON
+)
+
+// endpoint serves an operation.
+type endpoint struct {
+	// NewRequest returns a pointer to an empty request. Its fields are arguments of the command, or flags, which have
+	// the tags `help` and `default`.
+	NewRequest func() any
+	serve      func(*API, http.ResponseWriter, *http.Request) error
+}
 
 // None is the request of an operation that takes none.
 type None struct{}
 
-// The operations of the API. Those that look something up by an id use POST, since Caddy logs addresses.
-var (
-	// ListPurchases answers JSON lines, the newest payment first; a ListEnd is the last.
-	ListPurchases = Operation[ListRequest, Listed]{Endpoint{http.MethodPost, "purchases"}}
-	ShowPurchase  = Operation[PurchaseRequest, Details]{Endpoint{http.MethodPost, "purchase"}}
-	Revoke        = Operation[DecideRequest, Purchase]{Endpoint{http.MethodPost, "revoke"}}
-	Restore       = Operation[DecideRequest, Purchase]{Endpoint{http.MethodPost, "restore"}}
-	RemoveDevice  = Operation[RemoveDeviceRequest, Details]{Endpoint{http.MethodPost, "device/remove"}}
-	Give          = Operation[GiveRequest, Link]{Endpoint{http.MethodPost, "give"}}
-	MakeLink      = Operation[LinkRequest, Link]{Endpoint{http.MethodPost, "link"}}
+// answers makes an endpoint that takes and answers JSON.
+func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
+	return endpoint{newRequest[Request], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		var request Request
+		if err := readRequest(w, r, &request); err != nil {
+			return err
+		}
+		answer, err := do(a, r.Context(), request)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, answer)
+	}}
+}
 
-	GetReport     = Operation[ReportRequest, Report]{Endpoint{http.MethodGet, "report"}}
-	Sweep         = Operation[None, Swept]{Endpoint{http.MethodPost, "sweep"}}
-	Export        = Operation[None, io.Reader]{Endpoint{http.MethodGet, "export"}}
-	Import        = Operation[io.Reader, Imported]{Endpoint{http.MethodPost, "import"}}
-	Backup        = Operation[None, io.Reader]{Endpoint{http.MethodGet, "backup"}}
-	RestoreBackup = Operation[io.Reader, Restored]{Endpoint{http.MethodPost, "backup/restore"}}
+func newRequest[Request any]() any { return new(Request) }
 
-	ListKeys   = Operation[None, []token.KeyInfo]{Endpoint{http.MethodGet, "keys"}}
-	RotateKeys = Operation[None, []token.KeyInfo]{Endpoint{http.MethodPost, "keys/rotate"}}
-	RemoveKey  = Operation[RemoveKeyRequest, []token.KeyInfo]{Endpoint{http.MethodPost, "keys/remove"}}
-
-	ReplayWebhook    = Operation[ReplayRequest, Replayed]{Endpoint{http.MethodPost, "webhook/replay"}}
-	RejectedWebhooks = Operation[None, []webhook.Captured]{Endpoint{http.MethodGet, "webhook/refused"}}
-)
-
-// Headers of exports and backups. Checksum and rows are trailers: whoever gets them has the whole body.
+// What several commands say.
 const (
-	HeaderLedgerSize = "Axra-Ledger-Size" // of the ledger's file in bytes, to show progress
-	HeaderChecksum   = "Axra-Sha256"
-	HeaderRows       = "Axra-Rows" // of an export
+	namesPurchase = "A purchase is named by its reference, or by the id of a session or a payment."
+	namesTimes    = "Times are days (2026-01-31), months (2026-01) or RFC 3339, in UTC; --to is not included."
+	holdsKeys     = "The file holds the signing keys: whoever has it can make access tokens. Keep it as safe as the ledger."
+	linkNote      = "Whoever has the link can use it."
 )
 
-// PurchaseRequest names a purchase by the beginning of its id, a session id or a payment id.
-type PurchaseRequest struct {
-	ID string `json:"id"`
+// Operations are all operations, in the order of `caddy axra help`.
+var Operations = []Operation{
+	{
+		Name: "list", Form: Lines,
+		endpoint: endpoint{newRequest[ListRequest], (*API).listPurchases},
+		Columns:  "paid_at status ends_at paid source payments pass resource reference payment_ids",
+		Short:    "Lists purchases, the newest payment first",
+		Long: `--search finds the beginning of a reference, a session id or a payment id. --status mismatched lists all payments in
+another amount or currency than asked. With --json it prints one JSON object per line.
+` + namesTimes,
+	},
+	{
+		Name: "show", endpoint: answers((*API).showPurchase),
+		Short: "Shows all that is known about one purchase",
+		Long: `Session ids are shown here only: whoever has one may be able to open the purchase. Refund double charges in Axra.
+` + namesPurchase,
+	},
+	{
+		Name: "revoke", endpoint: answers(decide(ledger.Revoke)),
+		Short: "Withdraws the access of a purchase",
+		Long: `Every node withdraws it within about a second. No money is refunded: do that in Axra, which closes the
+purchase by itself. ` + namesPurchase,
+	},
+	{
+		Name: "restore", endpoint: answers(decide(ledger.Restore)),
+		Short: "Gives back access that was revoked",
+		Long:  `It undoes no refund and no dispute: for those, give access anew. ` + namesPurchase,
+	},
+	{
+		Name: "remove-device", endpoint: answers((*API).removeDevice),
+		Short: "Ends the use of a purchase on one device",
+		Long: `Every node ends it within about a second, and another device has room. caddy axra show lists the
+devices with their ids. ` + namesPurchase,
+	},
+	{
+		Name: "give", endpoint: answers((*API).give), Note: linkNote,
+		Short: "Gives access without a payment, and prints the link to it",
+		Long: `It opens what is sold at the address, for reviewers, prizes and support. The link works for 7 days; the access
+lasts as long as the pass does, or as --for says.`,
+		Example: `  caddy axra give https://example.com/premium/ --for 30d --note "review copy"`,
+	},
+	{
+		Name: "link", endpoint: answers((*API).makeLink), Note: linkNote,
+		Short: "Makes a link by which a purchase is opened or downloaded elsewhere",
+		Long: `The link opens the purchase at an address of its site in one more browser; the page there asks first. With --direct it
+opens that one address by itself: for download managers and podcast players. The gate must have links on.`,
+	},
+	{
+		Name: "report", endpoint: answers((*API).report), CSV: true,
+		Short: "Adds up sales, refunds and disputes by pass and currency",
+		Long: `Each is added up at its own time: a refund counts when it was made, and as the whole payment, since Axra's events do
+not say how much it was. Net is sales less refunds and less disputes lost: what is in an open dispute is in it until
+that is decided. Payments in another amount or currency than asked (mismatched) and double charges, which you should
+refund, are not included. ` + namesTimes,
+		Example: "  caddy axra report --from 2026-01 --to 2026-02 --csv",
+	},
+	{
+		Name: "backup", Form: Download,
+		endpoint: endpoint{newRequest[None], (*API).backup}, Note: holdsKeys,
+		Short: "Writes a backup of the ledger to a file, while Caddy runs",
+		Long: `It is a copy of the ledger's SQLite file as of one moment; - is the standard output. ` + holdsKeys + `
+To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_dump and pg_restore.`,
+		Example: "  caddy axra backup /var/backups/axra-$(date +%F).db",
+	},
+	{
+		Name: "restore-backup", Form: Upload,
+		endpoint: endpoint{newRequest[None], (*API).restoreBackup},
+		Note:     "Delete the ledger that was kept when all is well: it holds the signing keys.",
+		Short:    "Puts a backup in place of the ledger",
+		Long: `This is for a running Caddy; nothing is sold at that moment. The ledger before is kept
+beside it. What was paid since the backup is missing afterwards: have Axra send those events again. On a new machine,
+copy the backup to the path of the ledger before Caddy starts for the first time.`,
+	},
+	{
+		Name: "export", Form: Download,
+		endpoint: endpoint{newRequest[None], (*API).export}, Note: holdsKeys,
+		Short: "Writes the ledger to a file, as JSON lines",
+		Long: `It is for reading, or for moving to another database; - is the standard output. ` + holdsKeys + `
+For backups, caddy axra backup is faster.`,
+	},
+	{
+		Name: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
+		Short: "Reads an export into a ledger without payments",
+		Long: `This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The
+ledger adopts the signing keys of the export, so nobody is logged out. Restart other nodes that use the same database.`,
+	},
+	{
+		Name: "sweep", endpoint: answers((*API).sweep),
+		Short: "Deletes purchases whose access ended longer ago than `keep`",
+		Long:  `Events without a payment that are as old go, too. Caddy does so by itself once a day.`,
+	},
+	{
+		Name: "keys list", endpoint: answers((*API).listKeys),
+		Short: "Lists the signing keys, without their secrets",
+	},
+	{
+		Name: "keys rotate", endpoint: answers((*API).rotateKeys),
+		Short: "Adds a key that takes over in three minutes; nobody is logged out",
+		Long:  `The key signs after three minutes, when every node has read it. Old keys still verify what they have signed.`,
+	},
+	{
+		Name: "keys remove", endpoint: answers((*API).removeKey),
+		Confirm: "everybody whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
+		Short:   "Removes a leaked key and voids what it has signed",
+		Long: `All that the key has signed is void at once on this node, and within a second or two on others: visitors with its
+cookies have to be let in anew. To change keys without that, rotate.`,
+	},
+	ReplayWebhook,
+	RejectedWebhooks,
 }
 
-// DecideRequest revokes or restores a purchase.
-type DecideRequest struct {
-	ID   string `json:"id"`
-	Note string `json:"note"`
-}
-
-// RemoveDeviceRequest names a device of a purchase.
-type RemoveDeviceRequest struct {
-	ID     string `json:"id"`
-	Device string `json:"device"`
-}
-
-// ListRequest chooses the purchases to list; an empty field chooses all.
-type ListRequest struct {
-	Site   string        `json:"site,omitempty"`
-	Pass   string        `json:"pass,omitempty"`
-	Status ledger.Status `json:"status,omitempty"`
-	From   string        `json:"from,omitempty"` // of the last payment
-	To     string        `json:"to,omitempty"`
-	Search string        `json:"search,omitempty"` // the beginning of a reference, a session id or a payment id
-	Limit  int           `json:"limit,omitempty"`  // number of purchases; 0: all
-}
-
-// Purchase is a purchase without its payments.
-type Purchase struct {
-	ID       string        `json:"id"`
-	Site     string        `json:"site"`
-	Pass     string        `json:"pass"`
-	Resource string        `json:"resource"`
-	Status   ledger.Status `json:"status"`
-	StartsAt time.Time     `json:"starts_at"`
-	EndsAt   *time.Time    `json:"ends_at"` // null: no expiry
-}
-
-// Listed is a purchase in a list.
-type Listed struct {
-	Purchase
-
-	Payments    int     `json:"payments"`
-	LastPayment Payment `json:"last_payment"`
-}
-
-// ListEnd is the last line of a list.
-type ListEnd struct {
-	End   bool   `json:"end"`
-	More  bool   `json:"more,omitempty"` // than the limit
-	Error string `json:"error,omitempty"`
-}
-
-// Payment is a payment, or access that was given.
-type Payment struct {
-	Session    string            `json:"session,omitempty"` // a credential: only Details has it
-	PaymentIDs []string          `json:"payment_ids"`
-	Source     ledger.Source     `json:"source"`
-	PaidAt     time.Time         `json:"paid_at"`
-	Amount     json.Number       `json:"amount,omitempty"` // absent if access was given
-	Currency   string            `json:"currency,omitempty"`
-	Mismatch   bool              `json:"mismatch,omitempty"` // another amount or currency than asked
-	Asked      *Price            `json:"asked,omitempty"`    // the price, if another amount came
-	Paid       string            `json:"paid,omitempty"`     // as the event states it, if the amount cannot be read
-	Note       string            `json:"note,omitempty"`
-	Metadata   map[string]string `json:"metadata,omitempty"`
-}
-
-// Price is an amount in major units of a currency.
-type Price struct {
-	Amount   json.Number `json:"amount"`
-	Currency string      `json:"currency"`
-}
-
-// Details is all that is known about one purchase.
-type Details struct {
-	Purchase
-
-	Reference      string            `json:"reference"` // what the buyer sees
-	Payments       []Payment         `json:"payments"`
-	DoubleCharges  []string          `json:"double_charges"` // payment ids to refund
-	Events         []Event           `json:"events"`
-	Decisions      []Event           `json:"decisions"`
-	Devices        []Device          `json:"devices"` // also those that were removed
-	DeviceLimit    int               `json:"device_limit"`
-	Claims         map[string]string `json:"claims,omitempty"` // claim or gift: the device that took it
-	Downloads      int               `json:"downloads"`
-	DownloadLimit  int               `json:"download_limit,omitempty"`  // 0: not limited
-	DownloadsUntil *time.Time        `json:"downloads_until,omitempty"` // end of the last download window
-}
-
-// Event is one thing that happened to a purchase.
-type Event struct {
-	Kind       string    `json:"kind"`
-	At         time.Time `json:"at"`
-	PaymentIDs []string  `json:"payment_ids,omitempty"`
-	Note       string    `json:"note,omitempty"`
-}
-
-// Device is a browser or a program that uses a purchase.
-type Device struct {
-	ID        string     `json:"id"`
-	Label     string     `json:"label,omitempty"`
-	AddedAt   time.Time  `json:"added_at"`
-	RemovedAt *time.Time `json:"removed_at,omitempty"`
-}
-
-// GiveRequest asks for access without a payment.
-type GiveRequest struct {
-	URL     string `json:"url"`               // the page it opens; its origin is the site
-	Pass    string `json:"pass,omitempty"`    // not needed if only one opens the page
-	Key     string `json:"key,omitempty"`     // which one, of a pass that is sold by a key
-	Like    string `json:"like,omitempty"`    // purchase whose terms are given, in place of Pass and Key
-	For     string `json:"for,omitempty"`     // 30d, 12h or forever; empty: as it is sold
-	Devices *int   `json:"devices,omitempty"` // absent: one
-	Note    string `json:"note,omitempty"`
-}
-
-// LinkRequest asks for a link that opens a purchase.
-type LinkRequest struct {
-	ID     string `json:"id"`
-	URL    string `json:"url,omitempty"`    // the page it leads to; empty: the path that was bought
-	Direct bool   `json:"direct,omitempty"` // a private address, which works without a click and a cookie
-	For    string `json:"for,omitempty"`    // how long it works; empty: 7 days
-}
-
-// Link opens a purchase.
-type Link struct {
-	Purchase string    `json:"purchase"`
-	Link     string    `json:"link"`
-	Expires  time.Time `json:"link_expires"`
-}
-
-// ReportRequest is a span of time; an empty end leaves it open.
-type ReportRequest struct {
-	From string `json:"from"`
-	To   string `json:"to"`
-}
-
-// Report adds up what happened within a time.
-type Report struct {
-	From          *time.Time   `json:"from,omitempty"` // absent: the beginning
-	To            time.Time    `json:"to"`
-	Lines         []ReportLine `json:"lines"`
-	Mismatched    int          `json:"mismatched"` // payments in another amount or currency than asked
-	DoubleCharges int          `json:"double_charges"`
-}
-
-// ReportLine adds up one pass in one currency.
-type ReportLine struct {
-	Site         string      `json:"site"`
-	Pass         string      `json:"pass"`
-	Currency     string      `json:"currency"`
-	Sales        Sum         `json:"sales"`
-	Refunds      Sum         `json:"refunds"`
-	Disputes     Sum         `json:"disputes"`
-	DisputesLost Sum         `json:"disputes_lost"`
-	Net          json.Number `json:"net"`
-}
-
-// Sum is a number of payments and their amount in major units.
-type Sum struct {
-	Count  int         `json:"count"`
-	Amount json.Number `json:"amount"`
-}
-
-// Swept counts what a sweep deleted.
-type Swept struct {
-	Purchases int `json:"purchases"` // with all that belongs to them
-	Events    int `json:"events"`    // that matched no payment
-}
-
-// Imported says what an import did.
-type Imported struct {
-	Installation string `json:"installation"` // that the ledger has adopted, with its keys
-	Rows         int    `json:"rows"`
-}
-
-// Restored describes a backup that was restored.
-type Restored struct {
-	Installation string     `json:"installation"`
-	Payments     int        `json:"payments"`
-	LastPayment  *time.Time `json:"last_payment,omitempty"`
-	Kept         string     `json:"kept,omitempty"` // where the ledger that was replaced is
-}
-
-// RestoredFrom describes what the ledger restored.
-func RestoredFrom(r ledger.Restored) Restored {
-	return Restored{Installation: r.Installation, Payments: r.Payments, LastPayment: optionalTime(r.LastPayment), Kept: r.Kept}
-}
-
-// RemoveKeyRequest names a signing key.
-type RemoveKeyRequest struct {
-	ID string `json:"kid"`
-}
-
-// ReplayRequest is an event that Axra sent, or should have sent.
-type ReplayRequest struct {
-	Body   []byte      `json:"body"`             // base64
-	Header http.Header `json:"header,omitempty"` // of the request, if known
-	Trust  bool        `json:"trust,omitempty"`  // takes a body without a good signature
-}
-
-// Replayed says what became of a replayed event.
-type Replayed struct {
-	Event   string `json:"event"`
-	Outcome string `json:"outcome"`
-	Session string `json:"session,omitempty"`
-	Signed  bool   `json:"signed"`
-}
-
-// Reference names a purchase to people.
-func Reference(purchaseID string) string { return purchaseID[:min(10, len(purchaseID))] }
+// Operations whose commands are written by hand.
+var (
+	ReplayWebhook    = Operation{Name: "webhook replay", endpoint: answers((*API).replayWebhook)}
+	RejectedWebhooks = Operation{Name: "webhook refused", endpoint: answers((*API).rejectedWebhooks)}
+)

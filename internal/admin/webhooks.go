@@ -9,6 +9,21 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
+// ReplayRequest is an event that Axra sent, or should have sent.
+type ReplayRequest struct {
+	Body   []byte      `json:"body"`             // base64
+	Header http.Header `json:"header,omitempty"` // of the request, if known
+	Trust  bool        `json:"trust,omitempty"`  // takes a body without a good signature
+}
+
+// Replayed says what became of a replayed event.
+type Replayed struct {
+	Event   string `json:"event"`
+	Outcome string `json:"outcome"`
+	Session string `json:"session,omitempty"`
+	Signed  bool   `json:"signed"`
+}
+
 func (a *API) rejectedWebhooks(context.Context, None) ([]webhook.Captured, error) {
 	return a.Webhooks.Rejected(), nil
 }

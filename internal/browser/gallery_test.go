@@ -20,9 +20,9 @@ var views = []struct {
 	name string
 	view page.View
 }{
-	{"waiting", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
+	{"waiting", page.View{Kind: page.Waiting, CheckURL: checkURL, NextURL: nextURL, Polling: page.Polling{Refresh: 30 * time.Second, PollURL: "/poll"}}},
 	{"still_waiting", page.View{Kind: page.StillWaiting, CheckURL: checkURL, NextURL: nextURL}},
-	{"processing", page.View{Kind: page.Processing, CheckURL: checkURL, NextURL: nextURL, Refresh: 30 * time.Second, PollURL: "/poll"}},
+	{"processing", page.View{Kind: page.Processing, CheckURL: checkURL, NextURL: nextURL, Polling: page.Polling{Refresh: 30 * time.Second, PollURL: "/poll"}}},
 	{"failed", page.View{Kind: page.Failed, NextURL: nextURL}},
 	{"cancelled", page.View{Kind: page.Cancelled, NextURL: nextURL}},
 	{"expired", page.View{Kind: page.Expired, NextURL: nextURL}},
@@ -39,30 +39,34 @@ var views = []struct {
 	{"no_room", page.View{Kind: page.NoRoom}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
 	{"misconfigured", page.View{Kind: page.Misconfigured}},
-	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Downloads: 3, DownloadsLimit: 3}},
+	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Purchase: page.Purchase{Downloads: 3, DownloadsLimit: 3}}},
 	{"receipt", page.View{
-		Kind: page.Receipt, NextURL: nextURL, ExtendURL: nextURL + "?axra_extend=month",
-		Bought: bought, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 3, Downloads: 2, DownloadsLimit: 10,
-		ExtendFor: "5.00 USD · 30 days", DeviceUntil: bought.Add(24 * time.Hour), LinkUntil: bought.Add(time.Hour),
-		DeviceURL: "https://example.com" + nextURL + "?axra_device=" + linkToken,
-		LinkURL:   "https://example.com/premium/feed.xml?axra_key=" + linkToken,
+		Kind: page.Receipt, NextURL: nextURL,
+		Purchase: page.Purchase{
+			Bought: bought, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 3, Downloads: 2, DownloadsLimit: 10,
+			ExtendURL: nextURL + "?axra_extend=month", ExtendFor: "5.00 USD · 30 days",
+		},
+		Links: page.Links{
+			DeviceURL: "https://example.com" + nextURL + "?axra_device=" + linkToken, DeviceUntil: bought.Add(24 * time.Hour),
+			LinkURL: "https://example.com/premium/feed.xml?axra_key=" + linkToken, LinkUntil: bought.Add(time.Hour),
+		},
 	}},
-	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Bought: bought, Forever: true}},
-	{"gift", page.View{Kind: page.Gift, NextURL: nextURL, FormURL: formURL, DevicesLimit: 2}},
-	{"given", page.View{Kind: page.Given, NextURL: nextURL, Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 2}},
-	{"device", page.View{Kind: page.Device, NextURL: nextURL, FormURL: formURL, Devices: 1, DevicesLimit: 3}},
+	{"receipt_for_ever", page.View{Kind: page.Receipt, NextURL: nextURL, Purchase: page.Purchase{Bought: bought, Forever: true}}},
+	{"gift", page.View{Kind: page.Gift, NextURL: nextURL, FormURL: formURL, Purchase: page.Purchase{DevicesLimit: 2}}},
+	{"given", page.View{Kind: page.Given, NextURL: nextURL, Purchase: page.Purchase{Until: bought.Add(30 * 24 * time.Hour), Devices: 1, DevicesLimit: 2}}},
+	{"device", page.View{Kind: page.Device, NextURL: nextURL, FormURL: formURL, Purchase: page.Purchase{Devices: 1, DevicesLimit: 3}}},
 	{"device_refused", page.View{Kind: page.DeviceRefused, NextURL: nextURL}},
-	{"device_full", page.View{Kind: page.DeviceFull, NextURL: nextURL, Devices: 3, DevicesLimit: 3}},
+	{"device_full", page.View{Kind: page.DeviceFull, NextURL: nextURL, Purchase: page.Purchase{Devices: 3, DevicesLimit: 3}}},
 	{"link_ended", page.View{Kind: page.LinkEnded, NextURL: nextURL}},
 	{"for_program", page.View{Kind: page.ForProgram}},
 	{"claim", page.View{Kind: page.Claim, NextURL: nextURL, FormURL: formURL}},
 	{"claim_later", page.View{Kind: page.ClaimLater, NextURL: nextURL, FormURL: formURL}},
-	{"offer", page.View{Kind: page.Offer, Offers: []page.Offered{
+	{"offer", page.View{Kind: page.Offer, Sale: page.Sale{Offers: []page.Quote{
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
 		{Name: "for good", Price: "49.00 USD", Access: -1, URL: nextURL + "?axra_checkout=for+good"},
 		{Name: "file", Description: "This table", Price: "1.50 EUR", Access: -1, ThisOnly: true, Fetches: 3, URL: nextURL + "?axra_checkout=file"},
-	}}},
+	}}}},
 }
 
 const (

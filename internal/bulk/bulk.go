@@ -55,12 +55,12 @@ var statements = []string{
 			CASE WHEN i % 100 = 11 THEN NULL ELSE at + 2592000 END, 3, 0, at, at
 		FROM made`,
 	`INSERT INTO payments (session_id, purchase_id, source, outcome, asked_minor, asked_currency, paid_minor, paid_currency,
-			paid_raw, access_seconds, extends, paid_at, terms_hash, metadata, note)
-		SELECT 'cs_' || session, id, 'axra', 'accepted', 500, 'usd', 500, 'usd', '5.00 usd', 2592000, '', at, {hash term}, '{}', ''
+			paid_raw, access_seconds, paid_at, terms_hash, metadata, note)
+		SELECT 'cs_' || session, id, 'axra', 'accepted', 500, 'usd', 500, 'usd', '5.00 usd', 2592000, at, {hash term}, '{}', ''
 		FROM made`,
-	`INSERT INTO payment_ids (session_id, payment_id, same_as, outcome, at)
-		SELECT 'cs_' || session, 'pay_' || session, '', 'accepted', at FROM made`,
-	`INSERT INTO payment_ids (session_id, payment_id, same_as, outcome, at)
+	`INSERT INTO payment_ids (session_id, payment_id, charge, outcome, at)
+		SELECT 'cs_' || session, 'pay_' || session, 'pay_' || session, 'accepted', at FROM made`,
+	`INSERT INTO payment_ids (session_id, payment_id, charge, outcome, at)
 		SELECT 'cs_' || session, 'pi_' || session, 'pay_' || session, 'accepted', at FROM made WHERE i % 10 = 0`,
 	`INSERT INTO devices (purchase_id, device_id, label, added_at) SELECT id, {random16}, 'Firefox on Linux', at FROM made`,
 	`INSERT INTO events (id, kind, session_id, occurred_at, received_at)

@@ -133,14 +133,14 @@ func (v *Visit) askDevice() error {
 		kind = page.Gift
 	}
 	return v.showPage(page.View{
-		Kind: kind, NextURL: v.target, Devices: used, DevicesLimit: limit,
+		Kind: kind, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
 		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormID(v.flow.now())),
 	})
 }
 
 func (v *Visit) devicesFull(purchase ledger.Holding) page.View {
 	v.flow.services.Metrics.CountLimit(LimitDevices)
-	return page.View{Kind: page.DeviceFull, NextURL: v.target, Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}
+	return page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}}
 }
 
 func (v *Visit) addDevice(purchaseID, deviceID string) error {
@@ -167,7 +167,7 @@ func (v *Visit) deviceRefusal(purchase ledger.Holding, err error) (*page.View, e
 		view := v.devicesFull(purchase)
 		return &view, nil
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
-		return &page.View{Kind: page.DeviceRefused, NextURL: v.target, Reference: reference(purchase.ID)}, nil
+		return &page.View{Kind: page.DeviceRefused, NextURL: v.target, Reference: ledger.Reference(purchase.ID)}, nil
 	}
 	return nil, err
 }
@@ -186,7 +186,7 @@ func (v *Visit) confirmDevice(deviceID string) error {
 		refusal.Reference = ""
 		return v.showPage(*refusal)
 	}
-	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", reference(purchase.ID)), zap.String("pass", purchase.Product))
+	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
 	return v.admitDevice(purchase, deviceID)
 }
 

@@ -149,7 +149,7 @@ func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
 	address := v.privateAddress(article)
 	s.pass(2 * time.Hour)
 	ended := stranger.open(address)
-	ended.wantPage(http.StatusPaymentRequired, "copy a fresh address from the receipt")
+	ended.wantPage(http.StatusPaymentRequired, "copy a new address from the receipt")
 	stranger.open(link(t, ended, "Go to the page")).wantCheckout()
 	v.browse(address).wantPaid() // it is theirs
 }

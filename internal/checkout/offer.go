@@ -95,10 +95,10 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 	if config.template != nil {
 		return v.writeOwnPage(config, quotes, req)
 	}
-	view := page.View{Kind: page.Offer, Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text)}
+	view := page.View{Kind: page.Offer, Sale: page.Sale{Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text)}}
 	for _, quote := range quotes {
 		product := quote.Product
-		view.Offers = append(view.Offers, page.Offered{
+		view.Offers = append(view.Offers, page.Quote{
 			Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
 			Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
 			URL: v.checkoutAddress(quote, req),

@@ -154,7 +154,7 @@ func (v *Visit) lookUp(entries []session.Pending) lookup {
 			return found // the database is in trouble: one attempt is enough
 		case !v.opens(purchase):
 			v.flow.services.LogLimited("a payment was made for something else than its pending cookie says",
-				zap.String("session", reference(ledger.PurchaseID(entry.Session))))
+				zap.String("session", ledger.Reference(ledger.PurchaseID(entry.Session))))
 			continue
 		}
 		switch status := purchase.StatusAt(v.flow.now()); status {

@@ -297,7 +297,7 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
-	v.flow.logger.Debug("access token given to a program", zap.String("purchase", reference(purchase.ID)))
+	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
 	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
 	if !granted.Until.IsZero() {
 		status.Until = new(granted.Until.UTC())

@@ -69,9 +69,12 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 		return v.showUnreadable(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: reference(details.ID),
-		Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(), Price: pricesPaid(details.Payments),
-		Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
+		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: ledger.Reference(details.ID),
+		Price: pricesPaid(details.Payments),
+		Purchase: page.Purchase{
+			Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(),
+			Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
+		},
 	}
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}

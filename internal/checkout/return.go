@@ -214,18 +214,12 @@ func (v *Visit) showWaiting(entry session.Pending) error {
 	return v.showPage(view)
 }
 
-// referenceDigits is how much of a purchase's id people see. `caddy axra show` takes it.
-const referenceDigits = 10
-
-// reference names a purchase to people.
-func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
-
 // purchaseReference names the purchase that a checkout makes once it is paid. The session's id itself is a credential.
 func purchaseReference(entry session.Pending) string {
 	if entry.Extends != "" {
-		return reference(entry.Extends)
+		return ledger.Reference(entry.Extends)
 	}
-	return reference(ledger.PurchaseID(entry.Session))
+	return ledger.Reference(ledger.PurchaseID(entry.Session))
 }
 
 // maxReturnTo is the length in bytes of the longest target that is remembered.

@@ -64,7 +64,7 @@ func (v *Visit) confirmTakeover(deviceID string) error {
 		return v.showUnreadable(err)
 	}
 	v.flow.services.Metrics.CountUsed(purchase.ID, purchase.Product)
-	v.flow.logger.Info("purchase taken over by another browser", zap.String("purchase", reference(purchase.ID)), zap.String("pass", purchase.Product))
+	v.flow.logger.Info("purchase taken over by another browser", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
 	return v.admitDevice(purchase, deviceID)
 }
 

@@ -22,7 +22,7 @@ import (
 
 // HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
-func (v *Visit) HandleUnpaid(verdict access.Verdict, entry *access.Token) error {
+func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error {
 	switch {
 	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
@@ -195,7 +195,7 @@ func hasGateCookie(r *http.Request) bool {
 }
 
 func (v *Visit) showClosed(status ledger.Status, purchaseID string) error {
-	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: reference(purchaseID)}
+	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: ledger.Reference(purchaseID)}
 	switch status {
 	case ledger.Disputed:
 		view.Kind, view.NextURL = page.Disputed, ""
@@ -272,7 +272,7 @@ func (v *Visit) handleUsedUp(entry *access.Token) error {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
-		Kind: page.DownloadsUsed, Downloads: limit, Reference: reference(entry.Purchase), NextURL: v.restartURL(),
+		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit}, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
 	})
 }
 

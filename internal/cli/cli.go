@@ -3,7 +3,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -19,8 +19,7 @@ import (
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
-	// WebhookSecrets returns those of a configuration, and a verifier as it configures one.
-	// Without a configuration there are none. The error may wrap ErrEmptySecret.
+	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 
@@ -30,10 +29,6 @@ type Diagnosis interface {
 	Errors() int
 	Warnings() int
 }
-
-// ErrEmptySecret means that a secret of the configuration is missing in the environment of the command, which says
-// nothing about that of the service.
-var ErrEmptySecret = errors.New("is empty or cannot be read by this command, whose environment may differ from that of the service")
 
 // Command describes `caddy axra` to Caddy.
 func (p Plugin) Command() caddycmd.Command {
@@ -51,7 +46,7 @@ configuration that --config names. Unlike caddy reload, they do not look for a
 Caddyfile in this folder.
 
 They print text for people; with --json one JSON document for programs, and list
-one JSON object per line. Long ones show their progress on a terminal.`,
+one JSON object per line.`,
 		CobraFunc: p.Fill,
 	}
 }
@@ -63,10 +58,16 @@ func (p Plugin) Fill(cmd *cobra.Command) {
 	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
 	flags.String("address", "", "Address of the admin API, if --config does not say it")
 	flags.Bool("json", false, "Print JSON, for programs")
-	group(cmd,
-		listCommand(), showCommand(), revokeCommand(), restoreCommand(), removeDeviceCommand(), giveCommand(), linkCommand(),
-		reportCommand(), backupCommand(), restoreBackupCommand(), exportCommand(), importCommand(), sweepCommand(),
-		keysCommand(), p.webhookCommand(), p.checkCommand())
+	keys := group(&cobra.Command{Use: "keys", Short: "Lists, rotates and removes signing keys"})
+	group(cmd, keys, p.webhookCommand(), p.checkCommand())
+	for _, o := range admin.Operations {
+		switch {
+		case strings.HasPrefix(o.Name, "keys "):
+			keys.AddCommand(operationCommand(o))
+		case o.Short != "":
+			cmd.AddCommand(operationCommand(o))
+		}
+	}
 }
 
 // group makes a command that only has subcommands. Without RunE, cobra would print help for a misspelled one.
@@ -82,13 +83,10 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 func offline(cmd *cobra.Command, configUsage string) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringP("config", "c", "", configUsage)
-	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
 	envFiles := flags.StringSlice("envfile", nil, "Environment file(s) to load")
-	flags.String("address", "", "")
-	_ = flags.MarkHidden("address") // it was defined a line above
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if cmd.Flags().Changed("address") {
+		if flag(cmd, "address") != "" {
 			return fmt.Errorf("%s does not talk to a running Caddy: leave out --address, and name the configuration with --config", cmd.Name())
 		}
 		if err := loadEnvironment(*envFiles); err != nil {
@@ -121,32 +119,21 @@ func loadEnvironment(files []string) error {
 
 func (p Plugin) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "check [--config <path>] [--adapter <name>] [--envfile <path>] [--live] [--strict]",
+		Use:   "check",
 		Short: "Checks a configuration before going live",
-		Long: `
-Reads a configuration as caddy validate does, without starting it, and reports what
-would keep visitors from paying or let them in for free, each with its fix.
+		Long: `Reads a configuration as caddy validate does, without starting it, and reports what would keep visitors from paying
+or let them in for free, each with its fix. Nothing is written, and nothing is called except a PostgreSQL server, for
+reading. With --live, Axra is sent one request that creates nothing, and the addresses of the webhooks are requested.
 
-Nothing is written, and nothing is called except a PostgreSQL server, for reading.
-(Caddy itself creates its local authority if a site needs one, as it does for caddy
-validate.) With --live, Axra is sent one request that creates nothing, and the
-addresses of the webhooks are requested.
-
-The exit code is 1 if there is an error; with --strict, also if there is a warning.
-Run it as the user and in the environment of the service: --envfile reads the file
-that EnvironmentFile of systemd names.`,
+The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in the
+environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
 		Args: cobra.NoArgs,
 	}
 	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
 	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
-		var err error
-		if wantsJSON(cmd) {
-			err = printJSON(cmd, diagnosis)
-		} else {
-			err = diagnosis.WriteText(cmd.OutOrStdout())
-		}
+		err := printAnswer(cmd, diagnosis, func(p printer, d Diagnosis) { _ = d.WriteText(p.out) }) // the terminal is gone
 		if failed, warned := diagnosis.Errors(), diagnosis.Warnings(); err == nil && (failed > 0 || *strict && warned > 0) {
 			err = fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
 		}
@@ -157,5 +144,10 @@ that EnvironmentFile of systemd names.`,
 
 func flag(cmd *cobra.Command, name string) string {
 	value, _ := cmd.Flags().GetString(name)
+	return value
+}
+
+func isSet(cmd *cobra.Command, name string) bool {
+	value, _ := cmd.Flags().GetBool(name)
 	return value
 }

@@ -19,13 +19,13 @@ import (
 // fakeCaddy is an admin API that answers as it is told and keeps what it is asked.
 type fakeCaddy struct {
 	address string
-	answers map[admin.Endpoint]http.HandlerFunc
-	calls   []string // method, address and body
+	answers map[string]http.HandlerFunc // by the name of the operation
+	calls   []string                    // method, address and body
 }
 
 func newCaddy(t *testing.T) *fakeCaddy {
 	t.Helper()
-	c := &fakeCaddy{answers: make(map[admin.Endpoint]http.HandlerFunc)}
+	c := &fakeCaddy{answers: make(map[string]http.HandlerFunc)}
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	c.address = server.Listener.Addr().String()
@@ -35,7 +35,7 @@ func newCaddy(t *testing.T) *fakeCaddy {
 func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	c.calls = append(c.calls, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
-	answer := c.answers[admin.Endpoint{Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, admin.Base)}]
+	answer := c.answers[strings.ReplaceAll(strings.TrimPrefix(r.URL.Path, admin.Base), "/", " ")]
 	if answer == nil {
 		http.Error(w, `{"error":"nothing there"}`, http.StatusNotFound)
 		return
@@ -43,16 +43,14 @@ func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, r)
 }
 
-// answer makes an operation answer with JSON.
-func answer[Request, Answer any](c *fakeCaddy, o admin.Operation[Request, Answer], value Answer) {
-	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
+// says makes an operation answer with lines of text.
+func (c *fakeCaddy) says(name string, lines ...string) {
+	c.answers[name] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") }
 }
 
-// lines makes an operation answer with text.
-func lines[Request, Answer any](c *fakeCaddy, o admin.Operation[Request, Answer], text ...string) {
-	c.answers[o.Endpoint] = func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, strings.Join(text, "\n")+"\n")
-	}
+// answer makes an operation answer with JSON.
+func answer(c *fakeCaddy, o admin.Operation, value any) {
+	c.answers[o.Name] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
 }
 
 // run runs `caddy axra` against the admin API.

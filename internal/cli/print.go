@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,38 +9,40 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
-func wantsJSON(cmd *cobra.Command) bool {
-	asked, _ := cmd.Flags().GetBool("json")
-	return asked
-}
-
-func printJSON(cmd *cobra.Command, value any) error {
-	encoder := json.NewEncoder(cmd.OutOrStdout())
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
+func wantsJSON(cmd *cobra.Command) bool { return isSet(cmd, "json") }
 
 // printAnswer prints JSON for programs, or else what show prints.
 func printAnswer[Answer any](cmd *cobra.Command, answer Answer, show func(printer, Answer)) error {
 	if wantsJSON(cmd) {
-		return printJSON(cmd, answer)
+		encoder := json.NewEncoder(cmd.OutOrStdout())
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(answer)
 	}
 	show(printerOf(cmd), answer)
 	return nil
 }
 
 // printer prints text for people. Control characters of strangers do not reach the terminal.
-type printer struct{ out, aside io.Writer }
+type printer struct {
+	out, aside io.Writer
+	csv        bool // prints tables as CSV, and all else aside
+}
 
-func printerOf(cmd *cobra.Command) printer { return printer{cmd.OutOrStdout(), cmd.ErrOrStderr()} }
+func printerOf(cmd *cobra.Command) printer {
+	return printer{cmd.OutOrStdout(), cmd.ErrOrStderr(), isSet(cmd, "csv")}
+}
 
 // line prints one line.
 func (p printer) line(format string, args ...any) {
+	if p.csv {
+		p.out = p.aside
+	}
 	fmt.Fprintln(p.out, clean(fmt.Sprintf(format, args...)))
 }
 
@@ -48,17 +51,34 @@ func (p printer) note(format string, args ...any) {
 	fmt.Fprintln(p.aside, clean(fmt.Sprintf(format, args...)))
 }
 
-// table prints rows with aligned columns.
+// table prints rows with aligned columns, or as CSV. If that fails, the reader is gone.
 func (p printer) table(rows [][]string) {
+	for _, row := range rows {
+		for i := range row {
+			row[i] = clean(row[i])
+			if p.csv {
+				row[i] = notFormula(row[i])
+			}
+		}
+	}
+	if p.csv {
+		_ = csv.NewWriter(p.out).WriteAll(rows)
+		return
+	}
 	table := tabwriter.NewWriter(p.out, 0, 8, 2, ' ', 0)
 	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			cells[i] = clean(cell)
-		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
-	_ = table.Flush() // the terminal is gone
+	_ = table.Flush()
+}
+
+// notFormula keeps a spreadsheet from calculating what begins like a formula.
+func notFormula(cell string) string {
+	_, err := strconv.ParseFloat(cell, 64)
+	if isNumber := err == nil; !isNumber && cell != "" && strings.ContainsAny(cell[:1], "=+-@") {
+		return "'" + cell
+	}
+	return cell
 }
 
 // clean replaces what could play tricks with a terminal.
@@ -71,39 +91,10 @@ func clean(text string) string {
 	}, text)
 }
 
-// inUTC formats a time; nil is the end of access that does not end.
-func inUTC(at *time.Time) string {
-	if at == nil {
-		return "no expiry"
-	}
-	return at.UTC().Format("2006-01-02 15:04")
-}
-
-// plural is a number of things.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return strconv.Itoa(n) + " " + thing + "s"
-}
-
 // FormatBytes formats a size.
-func FormatBytes(n int64) string {
-	switch {
-	case n < 1_000_000:
-		return fmt.Sprintf("%d kB", (n+999)/1000)
-	case n < 1_000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	default:
-		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
-	}
-}
+func FormatBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
 
 func isTerminal(out io.Writer) bool {
 	file, isFile := out.(*os.File)
-	if !isFile {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return isFile && term.IsTerminal(int(file.Fd()))
 }

@@ -107,10 +107,10 @@ func (p *program) fetchOften(path, bearer string) {
 func (p *program) removeDevice(c checkout) {
 	p.t.Helper()
 	var bought struct{ Devices []struct{ ID string } }
-	if err := json.Unmarshal(p.operate("purchase", `{"id":"`+c.Session+`"}`), &bought); err != nil || len(bought.Devices) != 1 {
+	if err := json.Unmarshal(p.operate("show", `{"purchase":"`+c.Session+`"}`), &bought); err != nil || len(bought.Devices) != 1 {
 		p.t.Fatal(bought, err)
 	}
-	p.operate("device/remove", `{"id":"`+c.Session+`","device":"`+bought.Devices[0].ID+`"}`)
+	p.operate("remove-device", `{"purchase":"`+c.Session+`","device":"`+bought.Devices[0].ID+`"}`)
 }
 
 // startManyCheckouts goes to the limit of one client.

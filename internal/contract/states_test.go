@@ -45,7 +45,7 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		}
 		if test.call != "" {
 			p.await(c, "paid")
-			p.operate(test.call, `{"id":"`+c.Session+`"}`)
+			p.operate(test.call, `{"purchase":"`+c.Session+`"}`)
 		}
 		p.await(c, test.state)
 		reached = append(reached, test.state)

@@ -52,8 +52,8 @@ func TestS3NodesHearOfDevices(t *testing.T) {
 
 // removeDevice ends the use of a purchase on a device, by the admin API.
 func (n *node) removeDevice(owner *visitor, device string) error {
-	a, err := n.administer(http.MethodPost, "/axra/device/remove", http.Header{"Content-Type": {"application/json"}},
-		fmt.Appendf(nil, `{"id":%q,"device":%q}`, owner.session.ID, device))
+	a, err := n.administer(http.MethodPost, "/axra/remove-device", http.Header{"Content-Type": {"application/json"}},
+		fmt.Appendf(nil, `{"purchase":%q,"device":%q}`, owner.session.ID, device))
 	if err == nil && a.status != http.StatusOK {
 		err = fmt.Errorf("removing a device is answered %s", a)
 	}

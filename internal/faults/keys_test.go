@@ -27,14 +27,14 @@ func (r *rig) replaceKey(changes, other *node) (took time.Duration) {
 	t.Helper()
 	v := r.buyer(changes)
 	r.mustRead(v, other)
-	before := other.keys(http.MethodGet, "keys", "")
-	added := changes.keys(http.MethodPost, "keys/rotate", "{}")
+	before := other.keys("keys/list", "")
+	added := changes.keys("keys/rotate", "{}")
 	if len(before) != 1 || len(added) != 2 {
 		t.Fatalf("%d keys, and %d after a rotation", len(before), len(added))
 	}
-	until(t, heardWithin, "the other node knows the new key", func() bool { return len(other.keys(http.MethodGet, "keys", "")) == 2 })
+	until(t, heardWithin, "the other node knows the new key", func() bool { return len(other.keys("keys/list", "")) == 2 })
 	r.mustRead(v, other)
-	changes.keys(http.MethodPost, "keys/remove", `{"kid":"`+before[0]+`"}`)
+	changes.keys("keys/remove", `{"key":"`+before[0]+`"}`)
 	took, err := v.shutWithin(t.Context(), other, heardWithin)
 	must(t, err)
 	for _, n := range []*node{changes, other} {
@@ -46,9 +46,9 @@ func (r *rig) replaceKey(changes, other *node) (took time.Duration) {
 }
 
 // keys calls the admin API and returns the ids of the signing keys.
-func (n *node) keys(method, path, body string) (ids []string) {
+func (n *node) keys(path, body string) (ids []string) {
 	n.t.Helper()
-	a, err := n.administer(method, "/axra/"+path, http.Header{"Content-Type": {"application/json"}}, []byte(body))
+	a, err := n.administer(http.MethodPost, "/axra/"+path, http.Header{"Content-Type": {"application/json"}}, []byte(body))
 	if err != nil || a.status != http.StatusOK {
 		n.t.Fatalf("%s is answered %s %v", path, a, err)
 	}

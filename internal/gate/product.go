@@ -17,7 +17,7 @@ import (
 // Limits of what one purchase may include.
 const (
 	DefaultDevices = 3
-	maxDevices     = 1000
+	MaxDevices     = 1000
 	maxDownloads   = 1000
 )
 
@@ -116,8 +116,8 @@ func (c ProductConfig) checkLimits() error {
 		return fmt.Errorf("downloads takes a number from 1 to %d: write `downloads 5`", maxDownloads)
 	case c.Downloads > 0 && !c.PerPath:
 		return errors.New("downloads counts the fetches of one path: write `per_path` too, or remove downloads")
-	case c.Devices < 0 || c.Devices > maxDevices:
-		return fmt.Errorf("devices takes a number from 1 to %d: write `devices 3`", maxDevices)
+	case c.Devices < 0 || c.Devices > MaxDevices:
+		return fmt.Errorf("devices takes a number from 1 to %d: write `devices 3`", MaxDevices)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func ParseAccess(value string) (terms.Access, error) {
 	}
 	length, err := caddy.ParseDuration(value)
 	if err != nil || length < time.Second {
-		return 0, fmt.Errorf("access %q is not a length of time: write for example `access 12h`, `access 30d` or `access forever`", value)
+		return 0, fmt.Errorf("access %q is not a length of time: write 12h, 30d or forever", value)
 	}
 	return terms.Access(length), nil
 }

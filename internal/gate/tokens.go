@@ -42,7 +42,7 @@ func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, grante
 }
 
 // Judge reports whether a token opens its resource.
-func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) access.Verdict {
+func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) access.Decision {
 	verdict := t.Cache.Judge(ctx, entry, at, t.Bounds)
 	if verdict == access.Open && !t.Cache.IsFresh(t.Bounds.Recheck) {
 		t.OnGrace()
@@ -52,7 +52,7 @@ func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) a
 
 // FindToken finds the token of a request that opens the gate; with names, only tokens of these products count. If none
 // opens the gate, it returns the token that says most about why not; nil with access.None if there is none.
-func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (access.Verdict, *access.Token) {
+func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (access.Decision, *access.Token) {
 	best, found := access.None, (*access.Token)(nil)
 	at := g.tokens.Clock.Of(r)
 	g.EachToken(r, site, at, func(entry *access.Token) bool {

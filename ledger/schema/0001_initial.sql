@@ -36,6 +36,7 @@ CREATE TABLE purchases (
 -- For the sweep.
 CREATE INDEX purchases_by_end ON purchases (ends_at) WHERE status = 'active';
 CREATE INDEX purchases_closed ON purchases (updated_at) WHERE status <> 'active';
+CREATE INDEX purchases_swept ON purchases (id) WHERE status = 'swept';
 
 -- What was sold; most payments share one row.
 CREATE TABLE terms (
@@ -46,7 +47,7 @@ CREATE TABLE terms (
 -- Money received, or access that an operator or a coupon gave.
 CREATE TABLE payments (
 	session_id     TEXT   NOT NULL PRIMARY KEY,
-	purchase_id    TEXT   NOT NULL,
+	purchase_id    TEXT   NOT NULL, -- an extension names another than that of its session
 	source         TEXT   NOT NULL, -- axra, operator or coupon
 	outcome        TEXT   NOT NULL, -- accepted or mismatch
 	asked_minor    BIGINT NOT NULL,
@@ -55,30 +56,28 @@ CREATE TABLE payments (
 	paid_currency  TEXT   NOT NULL,
 	paid_raw       TEXT   NOT NULL, -- as the event says it
 	access_seconds BIGINT,          -- NULL: no expiry
-	extends        TEXT   NOT NULL, -- the purchase that the buyer wanted to extend, or empty
 	paid_at        BIGINT NOT NULL,
 	terms_hash     TEXT   NOT NULL REFERENCES terms (hash),
 	metadata       TEXT   NOT NULL, -- JSON: the owner's own
-	note           TEXT   NOT NULL, -- of what was given
-	charged_again_at BIGINT         -- when another charge of the session was completed; NULL: there was none
+	note           TEXT   NOT NULL  -- of what was given
 );
 CREATE INDEX payments_by_purchase ON payments (purchase_id, paid_at);
-CREATE INDEX payments_by_extends ON payments (extends) WHERE extends <> '';
 CREATE INDEX payments_by_time ON payments (paid_at);
 -- What a report adds up, in the order of its sums.
 CREATE INDEX payments_by_terms ON payments (terms_hash, source, outcome, paid_currency, paid_at, paid_minor);
-CREATE INDEX payments_charged_again ON payments (charged_again_at) WHERE charged_again_at IS NOT NULL;
 
--- Every payment id that an event named for a session. A session that was charged twice has ids that same_as
--- does not connect.
+-- Every payment id that an event named for a session. The ids of one charge have the smallest of them in common; a
+-- session that was charged twice has two charges.
 CREATE TABLE payment_ids (
-	session_id TEXT   NOT NULL,
-	payment_id TEXT   NOT NULL,
-	same_as    TEXT   NOT NULL, -- another id of the same charge, or empty
-	outcome    TEXT   NOT NULL, -- accepted or mismatch: of a completed payment; empty: only an event named it
-	at         BIGINT NOT NULL, -- when it was first named
-	PRIMARY KEY (session_id, payment_id, same_as)
+	session_id  TEXT   NOT NULL,
+	payment_id  TEXT   NOT NULL,
+	charge      TEXT   NOT NULL,
+	outcome     TEXT   NOT NULL, -- accepted or mismatch: of a completed payment; empty: only an event named it
+	at          BIGINT NOT NULL, -- of the payment, or when an event first named it
+	repeated_at BIGINT,          -- of a charge beside the first one; NULL: it is not
+	PRIMARY KEY (session_id, payment_id)
 ) WITHOUT ROWID;
+CREATE INDEX payment_ids_repeated ON payment_ids (repeated_at) WHERE repeated_at IS NOT NULL;
 CREATE INDEX payment_ids_by_payment ON payment_ids (payment_id);
 
 -- Refunds, disputes and failures. A completed payment is its row in payments.
@@ -140,6 +139,10 @@ CREATE TABLE changes (
 	purchase_id TEXT   NOT NULL,
 	at          BIGINT NOT NULL
 );
+
+-- A position in the feed always names a row.
+INSERT INTO feed (seq, nonce, writes) VALUES (1, lower(hex(randomblob(16))), 0);
+INSERT INTO changes (seq, nonce, purchase_id, at) SELECT seq, nonce, '', 0 FROM feed;
 
 -- Numbered migrations that have run; oldest is the oldest schema version a program must know to use this file.
 CREATE TABLE schema_versions (

@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// shop fills the site with pages.
+func (r *rig) shop() {
+	month := Product{Access: terms.Access(30 * day), Downloads: 3}
+	r.pages = map[string]Page{
+		site + "/month": {Site: site, Target: "/month", Products: map[string]Product{"month": month}},
+		site + "/both":  {Site: site, Target: "/both", Products: map[string]Product{"month": month, "year": {Access: terms.Forever}}},
+		site + "/path":  {Site: site, Target: "/path", Resource: "/path", Products: map[string]Product{"page": {PerPath: true, Access: terms.Forever}}},
+		site + "/key": {Site: site, Target: "/key", Resource: "/key", Products: map[string]Product{
+			"item": {PerPath: true, Key: "{query.sku}", HasLinks: true, Access: terms.Forever},
+		}},
+		"https://example.org/month": {Site: "https://example.org", Target: "/month", Products: map[string]Product{"month": month}},
+	}
+}
+
+func TestAccessIsGiven(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.shop()
+	for name, test := range map[string]struct {
+		request  GiveRequest
+		pass     string
+		resource string
+		lasts    time.Duration // 0: forever
+		devices  int
+	}{
+		"the only pass": {GiveRequest{URL: site + "/month"}, "month", "*", 30 * day, 1},
+		"one of two":    {GiveRequest{URL: site + "/both", Pass: "year"}, "year", "*", 0, 1},
+		"for a time":    {GiveRequest{URL: site + "/month", For: "2d", Devices: 2}, "month", "*", 2 * day, 2},
+		"forever":       {GiveRequest{URL: site + "/month", For: "forever"}, "month", "*", 0, 1},
+		"a path":        {GiveRequest{URL: site + "/path"}, "page", "/path", 0, 1},
+		"a key":         {GiveRequest{URL: site + "/key", Key: "7"}, "item", "key:7", 0, 1},
+	} {
+		link := call[Link](r, "give", test.request)
+		given := r.show(link.Purchase)
+		if given.Product != test.pass || given.Resource != test.resource || given.DeviceLimit != test.devices {
+			t.Errorf("%s: %+v", name, given)
+		}
+		if given.EndsAt.IsZero() != (test.lasts == 0) || !given.EndsAt.IsZero() && !given.EndsAt.Equal(r.at.Add(test.lasts)) {
+			t.Errorf("%s: ends %v, want after %s", name, given.EndsAt, test.lasts)
+		}
+		if link.Link != test.request.URL+"?direct=false&purchase="+link.Purchase || !link.Expires.Equal(r.at.Add(7*day)) {
+			t.Errorf("%s: %+v", name, link)
+		}
+		if payment := given.Payments[0]; payment.Source != ledger.FromOperator || payment.Paid != "" {
+			t.Errorf("%s: it was paid: %+v", name, payment)
+		}
+	}
+}
+
+func TestWhatCannotBeGiven(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.shop()
+	for _, test := range []struct {
+		request GiveRequest
+		phrase  string
+	}{
+		{GiveRequest{URL: site + "/free"}, "no gate covers"},
+		{GiveRequest{URL: site + "/both"}, "that open that address: month, year"},
+		{GiveRequest{URL: site + "/month", Pass: "year"}, "name one of the passes"},
+		{GiveRequest{URL: site + "/month", Key: "7"}, "not sold by a key"},
+		{GiveRequest{URL: site + "/key"}, "is sold by {query.sku}"},
+		{GiveRequest{URL: site + "/month", For: "soon"}, "is not a length"},
+		{GiveRequest{URL: site + "/month", For: "1ms"}, "is not a length"},
+		{GiveRequest{URL: site + "/month", Devices: -1}, "on 1 to 1000 devices"},
+		{GiveRequest{URL: site + "/month", Devices: gate.MaxDevices + 1}, "on 1 to 1000 devices"},
+	} {
+		r.refused("give", test.request, http.StatusBadRequest, test.phrase)
+	}
+	r.keys.loading = true
+	r.refused("give", GiveRequest{URL: site + "/month"}, http.StatusServiceUnavailable, "keys are not loaded")
+	r.refused("link", LinkRequest{ID: "cs_1"}, http.StatusServiceUnavailable, "keys are not loaded")
+	if ids := r.list(ListRequest{}); len(ids) != 0 {
+		t.Errorf("something was given all the same: %v", ids)
+	}
+}
+
+func TestLinksAreMade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.shop()
+	r.pay("cs_1")
+	link := call[Link](r, "link", LinkRequest{ID: "cs_1", URL: site + "/month", For: "1h"})
+	if !strings.Contains(link.Link, "/month?direct=false") || !link.Expires.Equal(r.at.Add(time.Hour)) {
+		t.Errorf("%+v", link)
+	}
+	item := call[Link](r, "give", GiveRequest{URL: site + "/key", Key: "7"}).Purchase
+	if link := call[Link](r, "link", LinkRequest{ID: item, URL: site + "/key", Direct: true}); !strings.Contains(link.Link, "/key?direct=true") {
+		t.Errorf("private: %+v", link)
+	}
+	for _, test := range []struct {
+		request LinkRequest
+		status  int
+		phrase  string
+	}{
+		{LinkRequest{ID: "cs_2", URL: site + "/month"}, http.StatusNotFound, "no such purchase"},
+		{LinkRequest{ID: "cs_1", URL: site + "/free"}, http.StatusBadRequest, "no gate covers"},
+		{LinkRequest{ID: "cs_1", URL: site + "/path"}, http.StatusBadRequest, "does not open"},
+		{LinkRequest{ID: "cs_1", URL: "https://example.org/month"}, http.StatusBadRequest, "at " + site + ", does not open"},
+		{LinkRequest{ID: "cs_1", URL: site + "/month", For: "1s"}, http.StatusBadRequest, "from a minute to ten years"},
+		{LinkRequest{ID: "cs_1", URL: site + "/month", Direct: true}, http.StatusConflict, "has `links`"},
+	} {
+		r.refused("link", test.request, test.status, test.phrase)
+	}
+	r.must(r.Ledger.AddDevice(t.Context(), ledger.PurchaseID("cs_1"), ledger.Device{ID: "d"}))
+	r.refused("link", LinkRequest{ID: "cs_1", URL: site + "/month"}, http.StatusConflict, "all 1 devices of that purchase are in use")
+	r.post("revoke", DecideRequest{ID: "cs_1"})
+	r.refused("link", LinkRequest{ID: "cs_1", URL: site + "/month"}, http.StatusConflict, "it is revoked")
+}

@@ -1,0 +1,91 @@
+package preflight
+
+import (
+	"fmt"
+	"io"
+)
+
+// Finding is one result of a check. It never quotes a secret.
+type Finding struct {
+	Level   string `json:"level"` // ok, warning or error
+	Check   string `json:"check"`
+	Subject string `json:"subject,omitempty"`
+	Message string `json:"message"`
+	Fix     string `json:"fix,omitempty"`
+}
+
+// report collects the findings of one check.
+type report struct {
+	check    string
+	findings []Finding
+}
+
+func (r *report) add(level, subject, fix, format string, args ...any) {
+	r.findings = append(r.findings, Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix})
+}
+
+func (r *report) ok(subject, format string, args ...any) {
+	r.add("ok", subject, "", format, args...)
+}
+
+func (r *report) warn(subject, fix, format string, args ...any) {
+	r.add("warning", subject, fix, format, args...)
+}
+
+func (r *report) fail(subject, fix, format string, args ...any) {
+	r.add("error", subject, fix, format, args...)
+}
+
+// orOK reports that all is well if nothing else was found.
+func (r *report) orOK(format string, args ...any) {
+	if len(r.findings) == 0 {
+		r.ok("", format, args...)
+	}
+}
+
+// Diagnosis is the outcome of `caddy axra check`.
+type Diagnosis struct {
+	Findings  []Finding `json:"findings"`
+	Unchecked []string  `json:"unchecked"` // what cannot be checked from here
+}
+
+// Errors counts the errors.
+func (d *Diagnosis) Errors() int { return d.count("error") }
+
+// Warnings counts the warnings.
+func (d *Diagnosis) Warnings() int { return d.count("warning") }
+
+func (d *Diagnosis) count(level string) (count int) {
+	for _, finding := range d.Findings {
+		if finding.Level == level {
+			count++
+		}
+	}
+	return count
+}
+
+// WriteText writes the diagnosis for people, grouped by check, with each fix below its finding.
+func (d *Diagnosis) WriteText(out io.Writer) error {
+	check := ""
+	for _, f := range d.Findings {
+		if f.Check != check {
+			check = f.Check
+			fmt.Fprintln(out, check)
+		}
+		if f.Subject != "" {
+			f.Message = f.Subject + ": " + f.Message
+		}
+		fmt.Fprintf(out, "  %-8s %s\n", f.Level, f.Message)
+		if f.Fix != "" {
+			fmt.Fprintf(out, "           fix: %s\n", f.Fix)
+		}
+	}
+	if len(d.Unchecked) > 0 {
+		fmt.Fprintln(out, "not checked")
+	}
+	for _, note := range d.Unchecked {
+		fmt.Fprintf(out, "  -        %s\n", note)
+	}
+	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Errors(), d.Warnings())
+	return err
+}

@@ -1,0 +1,149 @@
+package preflight
+
+import (
+	"net/url"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-axra/paywall/money"
+)
+
+// checkSecrets looks at the credentials that Axra has issued. Values are compared, never shown.
+func (c *checker) checkSecrets(r *report) {
+	for _, secret := range c.Secrets {
+		checkSecret(r, secret)
+	}
+	switch {
+	case c.secret("api_key") == "":
+		r.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
+	case c.secret("webhook_secret") == "" && c.secret("api_secret") == "":
+		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
+			"there is none, so no payment can be confirmed here")
+	}
+	r.orOK("%d are set", len(c.Secrets))
+}
+
+// missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
+func missingSecrets(secrets []Secret) []Finding {
+	r := report{check: "secrets"}
+	for _, secret := range secrets {
+		switch path := secret.file(); {
+		case secret.Value != "":
+		case path != "":
+			r.fail(secret.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", path)
+		default:
+			r.fail(secret.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
+				"%s is empty in the environment of this command, which may differ from the service's", secret.Placeholder)
+		}
+	}
+	return r.findings
+}
+
+// file is where the secret is read from, "" for the environment.
+func (s Secret) file() string {
+	path, isFile := strings.CutPrefix(strings.TrimSuffix(s.Placeholder, "}"), "{file.")
+	if !isFile {
+		return ""
+	}
+	return path
+}
+
+// secret is the value of the first secret of a name.
+func (c *checker) secret(name string) string {
+	for _, secret := range c.Secrets {
+		if secret.Name == name {
+			return secret.Value
+		}
+	}
+	return ""
+}
+
+func checkSecret(r *report, s Secret) {
+	if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+		r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
+	}
+	switch {
+	case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
+		r.fail(s.Name, "put the secret there; it begins with bs_", "%s holds an API key, which begins with bk_", s.Placeholder)
+	case strings.HasPrefix(s.Value, "bs_") && s.Name == "api_key":
+		r.fail(s.Name, "put the key there; it begins with bk_", "%s holds a secret, which begins with bs_", s.Placeholder)
+	case strings.ContainsAny(s.Value, " \t\r\n\"'"):
+		r.fail(s.Name, "remove what does not belong to it", "%s holds spaces or quotation marks", s.Placeholder)
+	}
+}
+
+// worldOf is where a key or secret belongs, "" if that cannot be told.
+func worldOf(credential string) string {
+	switch {
+	case strings.HasPrefix(credential, "bk_live_"), strings.HasPrefix(credential, "bs_live_"):
+		return "live"
+	case strings.HasPrefix(credential, "bk_test_"), strings.HasPrefix(credential, "bs_test_"):
+		return "sandbox"
+	}
+	return ""
+}
+
+func (c *checker) isLive() bool { return worldOf(c.secret("api_key")) == "live" }
+
+// checkEndpoint compares key, secrets and endpoint. Caddy has refused what cannot work at all.
+func (c *checker) checkEndpoint(r *report) {
+	key := c.secret("api_key")
+	if key == "" {
+		return
+	}
+	world := worldOf(key)
+	for _, secret := range c.Secrets {
+		if other := worldOf(secret.Value); world != "" && other != "" && other != world {
+			r.fail(secret.Name, "take key and secret from the same page of Axra's dashboard",
+				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, world)
+		}
+	}
+	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
+	switch {
+	case world == "sandbox":
+		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
+	case !c.IsAxra:
+		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
+	}
+	r.orOK("key, secrets and %s belong together", endpoint.Host)
+}
+
+// checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
+func (c *checker) checkPrices(r *report) {
+	const fix = "set it in the environment of the service, or add --envfile FILE if it is there"
+	for _, p := range c.Pricing {
+		price := strings.TrimSpace(p.Amount + " " + p.Currency)
+		resolved := caddy.NewReplacer().ReplaceKnown(price, "")
+		if unset := unsetIn(price); len(unset) > 0 {
+			r.fail(p.Subject, fix, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
+		} else if price != resolved && !strings.Contains(resolved, "{") {
+			amount, currency, _ := strings.Cut(resolved, " ")
+			if _, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency)); err != nil {
+				r.fail(p.Subject, "write an amount and a currency there, such as 5.00 and usd", "the price %s: %v", price, err)
+			}
+		}
+		for _, name := range unsetIn(p.Texts...) {
+			r.warn(p.Subject, fix, "it uses {env.%s}, which is empty", name)
+		}
+	}
+	r.orOK("no placeholder of the environment is empty")
+}
+
+var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
+
+// unsetIn are the variables of the environment that texts need and that are empty.
+func unsetIn(texts ...string) []string {
+	var unset []string
+	for _, match := range envPlaceholder.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
+		if os.Getenv(match[1]) == "" {
+			unset = append(unset, match[1])
+		}
+	}
+	slices.Sort(unset)
+	return slices.Compact(unset)
+}

@@ -1,0 +1,124 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// maxCheckoutURL bounds the checkout URL in bytes.
+const maxCheckoutURL = 2048
+
+// Order is what Create asks for.
+type Order struct {
+	Terms         terms.Terms
+	SuccessURL    string // holds {SESSION_ID}
+	CancelURL     string
+	Description   string
+	CustomerEmail string
+	ExpiresIn     time.Duration // at least MinExpiresIn
+	Metadata      map[string]string
+}
+
+// Checkout is a session that Axra opened.
+type Checkout struct {
+	Session   string
+	URL       string
+	ExpiresAt time.Time
+}
+
+// createRequest is the body of the create call [payments/checkout-sessions].
+type createRequest struct {
+	Amount        json.Number       `json:"amount"`
+	Currency      string            `json:"currency"`
+	SuccessURL    string            `json:"successUrl"`
+	CancelURL     string            `json:"cancelUrl,omitempty"`
+	Description   string            `json:"description,omitempty"`
+	CustomerEmail string            `json:"customerEmail,omitempty"`
+	ExpiresIn     int64             `json:"expiresIn"`
+	Metadata      map[string]string `json:"metadata"`
+}
+
+type createAnswer struct {
+	SessionID   string       `json:"sessionId"`
+	CheckoutURL string       `json:"checkoutUrl"`
+	ExpiresAt   string       `json:"expiresAt"`
+	Amount      *json.Number `json:"amount"`
+	Currency    string       `json:"currency"`
+}
+
+func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
+	metadata := order.Terms.Metadata()
+	for name, value := range order.Metadata {
+		if _, ours := metadata[name]; !ours {
+			metadata[name] = value
+		}
+	}
+	request := createRequest{
+		Amount: order.Terms.Price.Number(), Currency: order.Terms.Price.Currency,
+		SuccessURL: order.SuccessURL, CancelURL: order.CancelURL,
+		Description: order.Description, CustomerEmail: order.CustomerEmail,
+		ExpiresIn: int64(order.ExpiresIn / time.Second), Metadata: metadata,
+	}
+	credentials, err := c.auth.authorize(ctx)
+	if err != nil {
+		return Checkout{}, err
+	}
+	var answer createAnswer
+	err = c.post(ctx, pathSession, request, credentials, &answer)
+	if errors.Is(err, ErrCredentials) && c.auth.forget(credentials) {
+		// Axra may have revoked the access token early. Try once more with a new one.
+		if credentials, err = c.auth.authorize(ctx); err == nil {
+			err = c.post(ctx, pathSession, request, credentials, &answer)
+		}
+	}
+	if err != nil {
+		return Checkout{}, err
+	}
+	return c.check(answer, order)
+}
+
+// check refuses an answer that could lead the visitor elsewhere or charge another
+// price.
+func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
+	if answer.SessionID == "" || len(answer.SessionID) > 256 || len(answer.CheckoutURL) > maxCheckoutURL {
+		return Checkout{}, fmt.Errorf("%w: its answer holds no usable session", ErrUnavailable)
+	}
+	target, err := url.Parse(answer.CheckoutURL)
+	if err != nil || !c.hosts.Allow(target) {
+		return Checkout{}, ErrCheckoutURL
+	}
+	if !confirms(answer, order.Terms.Price) {
+		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
+	}
+	now := c.now()
+	latest := now.Add(order.ExpiresIn + time.Minute)
+	expires, err := time.Parse(time.RFC3339Nano, answer.ExpiresAt)
+	switch {
+	case err != nil || expires.After(latest):
+		expires = now.Add(order.ExpiresIn)
+	case !expires.After(now):
+		return Checkout{}, fmt.Errorf("%w: its session has expired already", ErrUnavailable)
+	}
+	return Checkout{Session: answer.SessionID, URL: target.String(), ExpiresAt: expires}, nil
+}
+
+// confirms reports whether the amount and currency of the answer, if any, are those
+// of the price.
+func confirms(answer createAnswer, price money.Price) bool {
+	amount, currency := price.Digits(), price.Currency
+	if answer.Amount != nil {
+		amount = answer.Amount.String()
+	}
+	if answer.Currency != "" {
+		currency = answer.Currency
+	}
+	confirmed, err := money.ParsePaid(amount, currency)
+	return err == nil && confirmed.Equal(price)
+}

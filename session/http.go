@@ -1,0 +1,144 @@
+package session
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxAnswer bounds an answer in bytes; the documented ones are below 1 KB.
+const maxAnswer = 64 << 10
+
+// Doer sends a request; *http.Client is one. It must not follow redirects: the
+// request carries credentials.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// post sends one JSON call and reads its answer, bare or in Axra's envelope.
+func (c *Client) post(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+	began := time.Now()
+	err := c.send(ctx, path, body, credentials, into)
+	if c.onCall != nil {
+		c.onCall(Call{Name: callNames[path], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
+	}
+	return err
+}
+
+func (c *Client) send(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+path, bytes.NewReader(encoded))
+	if err != nil {
+		return fmt.Errorf("building the request: %w", err)
+	}
+	for name, values := range credentials {
+		request.Header[name] = values
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Accept", "application/json")
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
+	}
+	defer response.Body.Close()
+	if err := checkStatus(response, c.now()); err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return fmt.Errorf("%w: reading its answer: %w", ErrUnavailable, cause(err))
+	}
+	if len(raw) > maxAnswer {
+		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrUnavailable, maxAnswer)
+	}
+	return decodeAnswer(raw, into)
+}
+
+func decodeAnswer(raw []byte, into any) error {
+	var envelope struct {
+		Success *bool           `json:"success"`
+		Data    json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(raw, &envelope); err != nil {
+		return fmt.Errorf("%w: its answer is not JSON", ErrUnavailable)
+	}
+	if envelope.Success != nil {
+		if !*envelope.Success {
+			return fmt.Errorf("%w: success is false", ErrRefused)
+		}
+		raw = envelope.Data
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%w: its answer is not of the documented form", ErrUnavailable)
+	}
+	return nil
+}
+
+func checkStatus(response *http.Response, now time.Time) error {
+	switch status := response.StatusCode; {
+	case status >= 200 && status < 300:
+		return nil
+	case status >= 300 && status < 400:
+		return fmt.Errorf("%w: it answered with a redirect, which is not followed", ErrUnavailable)
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return fmt.Errorf("%w (status %d)", ErrCredentials, status)
+	case status == http.StatusTooManyRequests:
+		return fmt.Errorf("%w: %w", ErrUnavailable, &retryLater{retryAfter(response.Header, now)})
+	case status >= 500:
+		return fmt.Errorf("%w (status %d)", ErrUnavailable, status)
+	default:
+		return fmt.Errorf("%w (status %d)", ErrRefused, status)
+	}
+}
+
+// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3); ten seconds without
+// one.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, 24*3600)) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 10 * time.Second
+}
+
+// cause returns why a request failed, up to the first quotation mark. net/http quotes
+// the address and what the server sent, which may hold credentials.
+func cause(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		err = withURL.Err
+	}
+	text, _, quotes := strings.Cut(err.Error(), `"`)
+	if !quotes {
+		return err
+	}
+	return errors.New(strings.TrimSpace(text))
+}
+
+// RetryAfter returns how long to wait before trying again after an error of
+// Create, between one second and five minutes.
+func RetryAfter(err error) time.Duration {
+	var wait *retryLater
+	if errors.As(err, &wait) {
+		return min(max(wait.after, time.Second), 5*time.Minute)
+	}
+	return 10 * time.Second
+}
+
+type retryLater struct{ after time.Duration }
+
+func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.after) }
