@@ -72,16 +72,6 @@ func (w *world) rows(table string) int {
 	return n
 }
 
-// exec changes the ledger behind Caddy's back.
-func (w *world) exec(statement string) {
-	w.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+w.database)
-	mustDo(w.t, err)
-	defer db.Close()
-	_, err = db.Exec(statement)
-	mustDo(w.t, err)
-}
-
 // signingKey is the installation's own key, which nobody outside has.
 func (w *world) signingKey() (installation, kid string, secret []byte) {
 	w.t.Helper()

@@ -6,6 +6,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 const deviceRefused = "cannot be opened on this device"
@@ -16,6 +20,16 @@ func (v *visitor) deviceLink() string {
 	address := link(v.s.t, v.open(receiptPage), "Link for the other device")
 	if address == "" {
 		v.s.t.Fatal("the receipt has no link for another device")
+	}
+	return address
+}
+
+// deviceLink is what the operator gives.
+func (s *shop) deviceLink(site string, purchase ledger.Purchase) string {
+	s.t.Helper()
+	address, err := checkout.DeviceLink(&gate.Tokens{Keys: s.keys, Clock: s.now}, gate.NewSite(site), purchase, article, s.now().Add(day))
+	if err != nil {
+		s.t.Fatal(err)
 	}
 	return address
 }
@@ -106,9 +120,9 @@ func TestS3AFormSentTwiceAddsOneDevice(t *testing.T) {
 	s.visitor().do(http.MethodPost, stale, navigation).wantPage(http.StatusForbidden, "All devices of this purchase are in use")
 }
 
-func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
+func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, member())
+	s := newShop(t, member(), newGateConfig("/other/*", []product{sold("other", "1.00")}))
 	v := s.visitor()
 	id := v.start(article)
 	pending := v.cookie(article, "axra_p_").Value
@@ -116,9 +130,11 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 	address, access := v.deviceLink(), v.cookie(article, "axra_t_")
 	_, token, _ := strings.Cut(address, "axra_device=")
 	stranger := s.visitor()
+	stranger.open("/other/a.html?axra_device="+token).wantPage(http.StatusForbidden, deviceRefused)
+	elsewhere := s.deviceLink("https://other.example", s.bought(id).Purchase)
 	for name, forged := range map[string]string{
 		"nothing": "", "garbage": "x", "the pending cookie": pending, "the access token": access.Value,
-		"cut": token[:len(token)-1], "longer": token + "A", "12 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:],
+		"cut": token[:len(token)-1], "longer": token + "A", "12 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:], "another site's": elsewhere[strings.LastIndex(elsewhere, "=")+1:],
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			answer := stranger.do(method, article+"?axra_place="+s.formID()+"&axra_device="+forged, navigation)

@@ -187,10 +187,9 @@ func TestD3APrivateAddressThatWasNeverLookedUpStaysShutWhileTheLedgerFails(t *te
 	player.get(address).wantRefused(http.StatusServiceUnavailable)
 }
 
-// No application hears of a private address from what its page loads.
-func TestPrivateAddressesStayOutOfReferers(t *testing.T) {
+func TestADeviceLinkStaysOutOfReferers(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, member(links(0)))
+	s := newShop(t, member())
 	v := s.visitor()
 	v.buy(article).wantPaid()
 	if form := s.visitor().open(v.deviceLink()); form.header.Get("Referrer-Policy") != "strict-origin" {

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-axra/paywall/internal/checkout"
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -124,11 +122,7 @@ func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address, err := checkout.DeviceLink(&gate.Tokens{Keys: s.keys, Clock: s.now}, gate.NewSite(origin), given, article, s.now().Add(day))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.openOnDevice(address).wantPaid()
+	v.openOnDevice(s.deviceLink(origin, given)).wantPaid()
 	v.open(receiptPage).wantPage(http.StatusOK, "1 of 3")
 }
 

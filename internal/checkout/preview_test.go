@@ -78,12 +78,11 @@ func TestT6APreviewCookieOpensNothingElse(t *testing.T) {
 	cheat := s.visitor()
 	cheat.open("/other/x").wantPaid()
 	forged := cheat.cookie("/other/x", "axra_f_").Name + "=" + raw
-	// The cookie does not count, so it does not bring back the page that the cookie of the gate has used up.
 	cheat.open("/other/y").wantCheckout()
 	s.program().do(http.MethodGet, "/other/y", but(navigation, "Cookie", forged)).wantPaid() // as to a new visitor
 }
 
-// G8: a free page that is asked to be upgraded is not covered by the sample.
+// G8: no connection to a free page is upgraded.
 func TestG8NoFreePageIsUpgraded(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(preview(3)))

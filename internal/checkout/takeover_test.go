@@ -92,8 +92,7 @@ func TestS3S4NobodyElseTakesAPurchaseOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, member(takeover), dear)
-			friend, back := s.visitor(), ""
-			back = prepare(s, s.visitor())
+			friend, back := s.visitor(), prepare(s, s.visitor())
 			friend.takeOver(back).wantPage(http.StatusPaymentRequired, notYet)
 			friend.open(back).wantRefused(http.StatusPaymentRequired)
 		})
