@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -61,12 +62,13 @@ func runningApp() (*App, error) {
 // operations are what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.ledger, Keys: adminKeys{a}, Gates: adminGates{a}, Webhooks: adminWebhooks{a},
-		Maintenance: &a.store.maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: now,
-		Reload: func(ctx context.Context) error {
-			return errors.Join(a.keyring.Refresh(ctx, keyStore{a.ledger}), a.access.Poll(ctx))
-		},
+		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Gates: adminGates{a}, Webhooks: adminWebhooks{a},
+		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}
+}
+
+func (a *App) operatorKeys() node.OperatorKeys {
+	return node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}
 }
 
 // adminWebhooks replays webhooks for operators.
@@ -74,16 +76,17 @@ type adminWebhooks struct{ app *App }
 
 // Verify checks a signature.
 func (o adminWebhooks) Verify(header http.Header, body []byte) error {
-	return o.app.verifier.Verify(header, body)
+	return o.app.settings.verifier.Verify(header, body)
 }
 
 // Record takes a verified event.
 func (o adminWebhooks) Record(ctx context.Context, event webhook.Event) (outcome string, err error) {
-	return o.app.take(ctx, event)
+	recorded, err := o.app.recorder.Record(ctx, event)
+	return string(recorded), err
 }
 
 // Rejected returns the webhooks that were kept.
-func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.store.rejected.All() }
+func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.shared.rejected.All() }
 
 // adminGates tells operators what is sold where, and signs links for them.
 type adminGates struct{ app *App }
@@ -127,7 +130,7 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 	switch {
 	case !hasGate:
 		return page, fmt.Errorf("no gate stands at %s", origin)
-	case parsed.Scheme == "http" && !gate.IsLoopback(host) && o.app.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
+	case parsed.Scheme == "http" && !gate.IsLoopback(host) && o.app.settings.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
 		return page, fmt.Errorf("visitors come to %s by https: write the address with https://", host)
 	case len(gates) == 0:
 		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
@@ -177,7 +180,7 @@ func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 			}
 		case slices.ContainsFunc(h.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Matches(host) }):
 			return server
-		case len(h.gate.Sites.Addresses(server)) == 0 && h.app.siteURL == origin:
+		case len(h.gate.Sites.Addresses(server)) == 0 && h.app.settings.siteURL == origin:
 			return server
 		}
 	}
@@ -188,6 +191,6 @@ func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 var (
 	_ caddy.AdminRouter = (*adminAPI)(nil)
 	_ admin.Gates       = adminGates{}
-	_ admin.Keys        = adminKeys{}
+	_ admin.Keys        = node.OperatorKeys{}
 	_ admin.Webhooks    = adminWebhooks{}
 )

@@ -10,6 +10,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -53,17 +54,17 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 				"add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.Name, secret.Placeholder)
 		}
 	}
-	secrets, err := signing.resolveSecrets()
+	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
 	}
-	var signature SignatureConfig
+	var signature settings.Signature
 	if app.Signature != nil {
 		signature = *app.Signature
 	}
-	verifier, err := signature.verifier(secrets.webhook)
+	verifier, err := signature.Verifier(secrets.Webhook)
 	if err != nil {
-		return secrets.webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
+		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}
-	return secrets.webhook, &verifier, nil
+	return secrets.Webhook, &verifier, nil
 }

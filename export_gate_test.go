@@ -58,11 +58,11 @@ func (g Gate) Site(r *http.Request) (string, error) {
 
 // Read is what a token says.
 func (g Gate) Read(raw, site string) (token.Access, error) {
-	return g.app.keyring.VerifyAccess(raw, site)
+	return g.app.shared.node.Keys.VerifyAccess(raw, site)
 }
 
 // Sign signs what a token shall say.
 func (g Gate) Sign(granted token.Access) (string, error) {
-	raw, _, err := g.app.keyring.SignAccess(granted, g.app.SigningAlgorithm)
+	raw, _, err := g.app.shared.node.Keys.SignAccess(granted, g.app.SigningAlgorithm)
 	return raw, err
 }

@@ -8,26 +8,32 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/node"
+	"github.com/caddy-axra/paywall/internal/option"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
 
-// SetClock sets the plugin's clock and returns how to set it back.
-func SetClock(c func() time.Time) (restore func()) {
-	clock.Store(&c)
-	return func() { clock.Store(nil) }
+var newRealApp = newApp
+
+// SetClock gives the apps of later configurations a clock and returns how to undo that.
+func SetClock(now func() time.Time) (restore func()) {
+	newApp = func() *App { return &App{clock: now} }
+	return UseRealClock
 }
 
-// UseRealClock ends SetClock.
-func UseRealClock() { clock.Store(nil) }
+// UseRealClock undoes SetClock.
+func UseRealClock() {
+	newApp = newRealApp
+}
 
 // HangingApp is an app that was started, whose event handlers and storage hang.
 func HangingApp() *App {
 	return &App{
-		stop: func() {}, stopped: make(chan struct{}),
-		announcer: &announcer{logger: zap.NewNop(), done: make(chan struct{})},
+		background: background{stop: func() {}, stopped: make(chan struct{}), flush: func() { time.Sleep(2 * time.Second) }},
 	}
 }
 
@@ -39,19 +45,37 @@ func NewCommand() *cobra.Command {
 }
 
 // RegisterMetrics registers the collectors.
-func RegisterMetrics(registry *prometheus.Registry) error { return registerMetrics(registry) }
+func RegisterMetrics(registry *prometheus.Registry) error {
+	for _, m := range inPool[*metrics]() {
+		return m.register(registry)
+	}
+	return newMetrics().register(registry)
+}
 
 var fqName = regexp.MustCompile(`fqName: "([^"]+)"`)
 
 // MetricNames lists the names of the collectors.
 func MetricNames() []string {
 	var names []string
-	for _, collector := range collectors {
+	for _, collector := range newMetrics().all {
 		descriptions := make(chan *prometheus.Desc, 8)
 		collector.Describe(descriptions)
 		close(descriptions)
 		for description := range descriptions {
 			names = append(names, fqName.FindStringSubmatch(description.String())[1])
+		}
+	}
+	return names
+}
+
+// CaddyfileOptions lists the options that Caddyfiles may have.
+func CaddyfileOptions() (names []string) {
+	parser := gateParser{handler: new(Handler)}
+	for _, block := range [][]option.Option{
+		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), parser.options(), offerPageOptions(new(checkout.OfferPage)),
+	} {
+		for _, o := range block {
+			names = append(names, o.Name)
 		}
 	}
 	return names
@@ -70,22 +94,16 @@ func Sweep(ctx context.Context) error {
 // PollFeeds asks the change feed of every open ledger now, as each does once a second.
 func PollFeeds(ctx context.Context) error {
 	var errs []error
-	pool.Range(func(_, value any) bool {
-		if s, ok := value.(*store); ok {
-			errs = append(errs, s.access.Poll(ctx))
-			select {
-			case <-s.keyring.Ready():
-			default:
-				errs = append(errs, token.ErrNoKeys)
-			}
+	for _, n := range inPool[*node.Node]() {
+		errs = append(errs, n.Access.Poll(ctx))
+		select {
+		case <-n.Keys.Ready():
+		default:
+			errs = append(errs, token.ErrNoKeys)
 		}
-		return true
-	})
+	}
 	return errors.Join(errs...)
 }
-
-// KeyStore is how the plugin keeps its keys in a ledger.
-func KeyStore(l *ledger.Ledger) token.Store { return keyStore{l} }
 
 // RunningLedger is the ledger of the running configuration.
 func RunningLedger() (*ledger.Ledger, error) {
@@ -93,5 +111,5 @@ func RunningLedger() (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.ledger, nil
+	return app.shared.node.Ledger, nil
 }

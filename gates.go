@@ -2,7 +2,11 @@ package paywall
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
@@ -14,16 +18,16 @@ import (
 // checkGates refuses gates whose public address nothing tells, and gates of one
 // site that would sell different things under one name.
 func (a *App) checkGates() error {
-	a.gatesMu.Lock()
-	defer a.gatesMu.Unlock()
+	a.gates.mu.Lock()
+	defer a.gates.mu.Unlock()
 	servers := a.httpServers()
 	if len(a.allGates()) > 0 {
 		a.warnNoWebhook(servers)
 		a.warnDeferredHeader(servers)
 		a.warnNested(servers)
 	}
-	for _, name := range a.expected {
-		if a.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.gate.Product(name) != nil }) {
+	for _, name := range a.gates.expected {
+		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.gate.Product(name) != nil }) {
 			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
 				name, a.definedPasses())
 		}
@@ -40,7 +44,7 @@ func (a *App) checkGates() error {
 				a.warnPlainHTTP(h, server, hosts)
 			}
 		}
-		if places == 0 && h.siteURL == "" && a.siteURL == "" {
+		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
 			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
 		}
@@ -52,8 +56,8 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 	switch {
 	case h.siteURL != "":
 		hosts = []string{h.siteURL}
-	case len(hosts) == 0 && h.app.siteURL != "":
-		hosts = []string{h.app.siteURL}
+	case len(hosts) == 0 && h.app.settings.siteURL != "":
+		hosts = []string{h.app.settings.siteURL}
 	case len(hosts) == 0:
 		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
@@ -110,7 +114,7 @@ func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
 // warnPlainHTTP tells the owner of a site that is served without TLS which
 // address visitors will be sent back to.
 func (a *App) warnPlainHTTP(h *Handler, server *caddyhttp.Server, hosts []string) {
-	if h.siteURL != "" || a.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || gate.IsLoopback(hosts[0]) {
+	if h.siteURL != "" || a.settings.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || gate.IsLoopback(hosts[0]) {
 		return
 	}
 	a.logger.Warn("a gated site is served over plain HTTP; visitors are sent back to its https address: "+
@@ -123,4 +127,48 @@ func (a *App) httpServers() map[string]*caddyhttp.Server {
 		return app.Servers
 	}
 	return nil
+}
+
+// gateList is what handlers and matchers tell the app while they are provisioned.
+type gateList struct {
+	mu       sync.Mutex
+	all      atomic.Pointer[[]*Handler] // read by matchers on every request
+	expected []string                   // passes that matchers name
+
+	isStarted    atomic.Bool
+	keepRejected atomic.Bool // a webhook keeps rejected requests
+}
+
+// register adds a gate to those that Start checks.
+func (a *App) register(h *Handler) {
+	a.gates.mu.Lock()
+	defer a.gates.mu.Unlock()
+	gates := append(slices.Clone(a.allGates()), h)
+	a.gates.all.Store(&gates)
+}
+
+func (a *App) allGates() []*Handler {
+	if gates := a.gates.all.Load(); gates != nil {
+		return *gates
+	}
+	return nil
+}
+
+// expect makes Start look for gates that sell the passes. Later it does nothing: an
+// expression with a placeholder makes a matcher for each request.
+func (a *App) expect(passes []string) {
+	if a.gates.isStarted.Load() {
+		return
+	}
+	a.gates.mu.Lock()
+	defer a.gates.mu.Unlock()
+	a.gates.expected = append(a.gates.expected, passes...)
+}
+
+// definedPasses lists the app's passes for an error.
+func (a *App) definedPasses() string {
+	if len(a.settings.passes) == 0 {
+		return ""
+	}
+	return " (there are " + strings.Join(slices.Sorted(maps.Keys(a.settings.passes)), ", ") + ")"
 }

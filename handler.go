@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
@@ -63,8 +63,8 @@ type Handler struct {
 	// `default`.
 	Pass string `json:"pass,omitempty"`
 
-	// Offer is what the gate itself sells. It may be left out if Passes are named.
-	Offer
+	// What the gate itself sells may be left out if Passes are named.
+	gate.ProductConfig
 
 	// Passes are the names of passes of the app that open the gate too, in the order
 	// in which they are offered.
@@ -125,7 +125,6 @@ type Handler struct {
 	// `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	caddyfile gateCaddyfile // only while a Caddyfile is read
 	app       *App
 	logger    *zap.Logger
 	siteURL   string // resolved
@@ -133,12 +132,6 @@ type Handler struct {
 	gate      *gate.Gate
 	admission *admission.Admission
 	flow      *checkout.Flow
-}
-
-// gateCaddyfile is what the reading of a Caddyfile needs to remember.
-type gateCaddyfile struct {
-	routes routesParser
-	listed []caddyfile.Dispenser // where `pass` names several
 }
 
 // DefaultPass names the pass of a gate that says nothing else.
@@ -162,7 +155,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
 	}
-	if h.app.client == nil {
+	if h.app.shared.client == nil {
 		return errors.New("axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`")
 	}
 	if h.ExpiresIn == 0 {
@@ -175,7 +168,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.check(len(products)); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
-	if h.siteURL, err = resolveSiteURL(h.SiteURL); err != nil {
+	if h.siteURL, err = settings.SiteURL(h.SiteURL); err != nil {
 		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
 	}
 	h.build(matcher, products, h.label()+"\n"+string(covers))
@@ -219,11 +212,11 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	tokens := h.app.tokens()
 	h.gate = gate.New(gate.Config{
 		Matcher: matcher, Products: products, Tokens: tokens, HasLinks: h.Links != nil,
-		Handler: h, SiteURL: h.siteURL, AppURL: h.app.siteURL,
+		Handler: h, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
 	})
 	config := checkout.Config{
 		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
-		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.siteURL,
+		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
 		Order: checkout.OrderConfig{
 			ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
 		},
@@ -234,7 +227,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	}
 	h.flow = checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
 	h.admission = &admission.Admission{
-		Tokens: tokens, Ledger: h.app.ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
+		Tokens: tokens, Ledger: h.app.shared.node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
 		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
@@ -243,11 +236,13 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 }
 
 func (h *Handler) logLimited(message string, fields ...zap.Field) {
-	h.app.complain(h.logger, message, fields...)
+	h.app.limit.Error(h.logger, message, fields...)
 }
 
 // sellsItself reports whether the gate has a product of its own.
-func (h *Handler) sellsItself() bool { return h.Offer != (Offer{}) || len(h.Passes) == 0 }
+func (h *Handler) sellsItself() bool {
+	return h.ProductConfig != (gate.ProductConfig{}) || len(h.Passes) == 0
+}
 
 // label names the gate in errors.
 func (h *Handler) label() string {
@@ -261,7 +256,7 @@ func (h *Handler) label() string {
 func (h *Handler) products() ([]*gate.Product, error) {
 	var products []*gate.Product
 	if h.sellsItself() {
-		if h.app.passes[h.Pass] != nil {
+		if h.app.settings.passes[h.Pass] != nil {
 			return nil, fmt.Errorf("pass %q is defined in the global option axra already: write `passes %s` without a price to sell that one, or choose another name", h.Pass, h.Pass)
 		}
 		own, err := h.ownProduct()
@@ -271,7 +266,7 @@ func (h *Handler) products() ([]*gate.Product, error) {
 		products = append(products, own)
 	}
 	for _, name := range h.Passes {
-		shared := h.app.passes[name]
+		shared := h.app.settings.passes[name]
 		if shared == nil {
 			return nil, fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
 				name, h.app.definedPasses(), name)
@@ -290,7 +285,7 @@ var errOptionsOfPass = errors.New("description, access, per_path, downloads and 
 
 // ownProduct is what the gate itself sells.
 func (h *Handler) ownProduct() (*gate.Product, error) {
-	own, err := gate.NewProduct(h.Pass, h.Offer)
+	own, err := gate.NewProduct(h.Pass, h.ProductConfig)
 	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
 		err = errOptionsOfPass
 	}
@@ -379,7 +374,7 @@ func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) (site *gate.Si
 		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	case isOversized(r):
 		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
-	case !h.app.keysReady(r.Context()):
+	case !h.app.shared.node.KeysReady(r.Context()):
 		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
 	}
 	site, err = h.gate.Sites.Of(r)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/token"
@@ -20,7 +22,7 @@ import (
 // the directive `axra_jwks`.
 type JWKS struct{ app *App }
 
-// Provision says so where there will be nothing to publish.
+// Provision warns if there will be nothing to publish.
 func (h *JWKS) Provision(ctx caddy.Context) error {
 	var err error
 	if h.app, err = appFrom(ctx, "axra_jwks"); err != nil {
@@ -33,8 +35,8 @@ func (h *JWKS) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// cacheJWKS is how long the set may be kept: with the time in which this node hears of a
-// new key it is less than the time for which that waits before it signs.
+// cacheJWKS lets clients keep the set for less time than a new key waits before it signs, even if this node reads of
+// the key late.
 const cacheJWKS = "public, max-age=60"
 
 func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
@@ -45,12 +47,12 @@ func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	}
-	keys, err := h.app.keyring.PublicKeys()
+	keys, err := h.app.shared.node.Keys.PublicKeys()
 	if err != nil { // the very first start, or a ledger in trouble
 		header.Set("Cache-Control", "no-store")
 		header.Set("Retry-After", "5")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		return nil //nolint:nilerr // the answer says it
+		return nil //nolint:nilerr // the status says it
 	}
 	body, err := json.Marshal(map[string]any{"keys": keys})
 	if err != nil {
@@ -64,8 +66,32 @@ func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	return nil
 }
 
+func parseJWKS(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	keySet := new(JWKS)
+	matchers, err := parseTerminal(h, keySet)
+	if err != nil {
+		return nil, err
+	}
+	return h.NewRoute(matchers, keySet), nil
+}
+
+// UnmarshalCaddyfile reads the directive:
+//
+//	axra_jwks [<matcher>]
+func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("axra_jwks takes one matcher only, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
+	}
+	if d.NextBlock(0) {
+		return d.Err("axra_jwks takes no block: signing_algorithm is set in the global option axra")
+	}
+	return nil
+}
+
 // Interface guards
 var (
+	_ caddyfile.Unmarshaler       = (*JWKS)(nil)
 	_ caddy.Provisioner           = (*JWKS)(nil)
 	_ caddyhttp.MiddlewareHandler = (*JWKS)(nil)
 )

@@ -5,101 +5,114 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/cache"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/node"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// The collectors are made once and registered on the registry of every
-// configuration, so that counts go on over a reload. docs/operations.md says what
-// each means; no label grows with visitors.
-var (
-	checkouts = newCounter("checkouts_total",
+// metrics are the plugin's collectors. They sit in the pool and are registered on the registry of every
+// configuration, so that counts go on over a reload. docs/operations.md says what each means; no label grows with
+// visitors.
+type metrics struct {
+	checkouts     *prometheus.CounterVec
+	webhookEvents *prometheus.CounterVec
+	funnel        *prometheus.CounterVec
+	paid          *prometheus.CounterVec
+	refunded      *prometheus.CounterVec
+	disputed      *prometheus.CounterVec
+	disputes      *prometheus.CounterVec
+	limits        *prometheus.CounterVec
+	ledgerErrors  *prometheus.CounterVec
+	grace         *prometheus.CounterVec // without labels
+	apiCalls      *prometheus.HistogramVec
+
+	all  []prometheus.Collector
+	used cache.Cache[*struct{}] // purchases whose first use was counted
+}
+
+// maxUsed bounds the purchases that are remembered for CountUsed.
+const maxUsed = 10_000
+
+func newMetrics() *metrics {
+	m := &metrics{used: cache.New[*struct{}](maxUsed)}
+	m.checkouts = m.counter("checkouts_total",
 		"Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
-	webhookEvents = newCounter("webhook_events_total",
-		"Webhook deliveries by event and outcome.", "event", "outcome")
-	funnel = newCounter("funnel_steps_total",
-		"Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
-	paidAmount = newCounter("paid_amount_total",
-		"Money paid, in major units of the currency.", "pass", "currency")
-	refundedAmount = newCounter("refunded_amount_total",
+	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
+	m.funnel = m.counter("funnel_steps_total", "Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
+	m.paid = m.counter("paid_amount_total", "Money paid, in major units of the currency.", "pass", "currency")
+	m.refunded = m.counter("refunded_amount_total",
 		"Money of payments that were refunded, in major units of the currency.", "pass", "currency")
-	disputedAmount = newCounter("disputed_amount_total",
+	m.disputed = m.counter("disputed_amount_total",
 		"Money of payments in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
-	disputes = newCounter("disputes_total",
-		"Disputes by outcome: opened, won, lost.", "pass", "outcome")
-	apiCalls = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	m.disputes = m.counter("disputes_total", "Disputes by outcome: opened, won, lost.", "pass", "outcome")
+	m.limits = m.counter("limits_hit_total", "Requests that a limit refused, by limit.", "limit")
+	m.ledgerErrors = m.counter("ledger_errors_total",
+		"Operations of the ledger that failed: poll of the change feed, read of a purchase, write of a webhook.", "operation")
+	m.grace = m.counter("grace_requests_total", "Requests of known buyers that were served while the ledger could not be read.")
+	m.apiCalls = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "api_call_duration_seconds",
 		Help:    "Calls of Axra's API (session, token) by outcome, with their durations.",
-		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // the client's deadline
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // up to the client's deadline
 	}, []string{"call", "outcome"})
-	apiSuspended = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "api_suspended",
-		Help: "1 while calls of Axra's API are suspended after repeated failures.",
-	}, anySuspended)
-	limitsHit = newCounter("limits_hit_total",
-		"Requests that a limit turned away, by limit.", "limit")
-	ledgerErrors = newCounter("ledger_errors_total",
-		"Operations of the ledger that failed: poll of the change feed, read of a purchase, write of a webhook.", "operation")
-	graceVerdicts = prometheus.NewCounter(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "grace_verdicts_total",
-		Help: "Requests of known buyers that were let in while the ledger could not be read.",
-	})
-	feedAge = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "feed_age_seconds",
-		Help: "Time since the ledger's change feed was last read; every second while all is well.",
-	}, oldestFeed)
-	tokensRemembered = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: "tokens_remembered",
-		Help: "Access tokens and private addresses held in memory after their signatures were verified.",
-	}, countRemembered)
-)
-
-var collectors = []prometheus.Collector{
-	checkouts, webhookEvents, funnel, paidAmount, refundedAmount, disputedAmount, disputes,
-	apiCalls, apiSuspended, limitsHit, ledgerErrors, graceVerdicts, feedAge, tokensRemembered,
+	m.all = append(m.all, m.apiCalls,
+		gauge("api_suspended", "1 while calls of Axra's API are suspended after repeated failures.", anySuspended),
+		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; about one second if all is well.", oldestFeed),
+		gauge("tokens_remembered", "Access tokens and private addresses held in memory after their signatures were verified.", countTokens))
+	m.startAtZero()
+	return m
 }
 
-func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "axra", Name: name, Help: help,
-	}, labels)
+func (m *metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}, labels)
+	m.all = append(m.all, counter)
+	return counter
 }
 
-// beginAtZero makes the series whose labels are known beforehand, so that the first
-// increase is seen.
-func beginAtZero() {
-	for _, outcome := range []string{outcomeCreated, outcomeReused, outcomeRedeemed, outcomeLimited, outcomeFailed} {
-		checkouts.WithLabelValues(outcome)
+func gauge(name, help string, read func() float64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}, read)
+}
+
+// startAtZero makes the series whose labels are known beforehand, so that the first increase is seen.
+func (m *metrics) startAtZero() {
+	for _, outcome := range []string{checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed} {
+		m.checkouts.WithLabelValues(outcome)
 	}
 	for _, limit := range []string{
-		string(session.PerClient), string(session.Total), limitConcurrent, limitClaims, limitPreview, limitPreviewParts, limitDownloads, limitDevices,
+		string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
+		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices,
 	} {
-		limitsHit.WithLabelValues(limit)
+		m.limits.WithLabelValues(limit)
 	}
-	for _, operation := range []string{operationPoll, operationRead, operationWrite} {
-		ledgerErrors.WithLabelValues(operation)
+	for _, operation := range []string{node.OperationPoll, node.OperationRead, node.OperationWrite} {
+		m.ledgerErrors.WithLabelValues(operation)
 	}
-	for _, event := range storedEvents {
-		countsFrom(event, outcomeNotStored)
+	m.grace.WithLabelValues()
+	for _, event := range []webhook.Type{
+		webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
+		webhook.PaymentDisputed, webhook.DisputeWon, webhook.DisputeLost,
+	} {
+		m.webhookEvents.WithLabelValues(string(event), outcomeNotStored)
 		if event.Completes() {
-			countsFrom(event, outcomeMismatch)
+			m.webhookEvents.WithLabelValues(string(event), string(payments.Mismatch))
 		}
 	}
 	for _, call := range session.CallNames() {
 		for _, outcome := range session.CallOutcomes() {
-			apiCalls.WithLabelValues(call, outcome)
+			m.apiCalls.WithLabelValues(call, outcome)
 		}
 	}
 }
 
-func registerMetrics(registry *prometheus.Registry) error {
+// register tolerates that another app of the same configuration has registered the collectors.
+func (m *metrics) register(registry *prometheus.Registry) error {
 	if registry == nil {
 		return nil
 	}
-	beginAtZero()
-	for _, collector := range collectors {
+	for _, collector := range m.all {
 		var known prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &known) {
 			return err
@@ -108,136 +121,84 @@ func registerMetrics(registry *prometheus.Registry) error {
 	return nil
 }
 
-// Outcomes of checkout sessions.
-const (
-	outcomeCreated  = "created"
-	outcomeReused   = "reused"
-	outcomeRedeemed = "redeemed"
-	outcomeLimited  = "limited"
-	outcomeFailed   = "failed"
-)
-
-func countCheckout(outcome string) { checkouts.WithLabelValues(outcome).Inc() }
-
-// Outcomes of webhooks that are worth an alert.
-const (
-	outcomeNotStored = "not_stored"
-	outcomeMismatch  = "mismatch"
-)
-
-// storedEvents are those that change the ledger.
-var storedEvents = []webhook.Type{
-	webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
-	webhook.PaymentDisputed, webhook.DisputeWon, webhook.DisputeLost,
+// Destruct ends the background work of the memory.
+func (m *metrics) Destruct() error {
+	m.used.StopAllGoroutines()
+	return nil
 }
 
-func countsFrom(name webhook.Type, outcome string) {
-	webhookEvents.WithLabelValues(string(name), outcome)
-}
+// CountCheckout counts what became of a checkout session.
+func (m *metrics) CountCheckout(outcome string) { m.checkouts.WithLabelValues(outcome).Inc() }
 
-// countEvent keeps the labels few: what Axra does not document is "other".
-func countEvent(name webhook.Type, outcome string) {
-	label := string(name)
-	if !name.Known() {
+// Outcomes of webhook deliveries, beside those of payments.Outcome.
+const (
+	outcomeUnsigned   = "unsigned"
+	outcomeUnreadable = "unreadable"
+	outcomeMalformed  = "malformed"
+	outcomeNotStored  = "not_stored"
+)
+
+// CountEvent counts a webhook delivery. Events that Axra does not document are one label.
+func (m *metrics) CountEvent(event webhook.Type, outcome string) {
+	label := string(event)
+	if !event.Known() {
 		label = "other"
 	}
-	webhookEvents.WithLabelValues(label, outcome).Inc()
+	m.webhookEvents.WithLabelValues(label, outcome).Inc()
 }
 
-// Steps of the funnel.
-const (
-	stepShown    = "shown"    // a person was turned away and saw what there is to buy
-	stepCheckout = "checkout" // a checkout session was created
-	stepPaid     = "paid"     // the payment was confirmed
-	stepUsed     = "used"     // the buyer got in
+// CountStep counts a step towards a purchase of a product.
+func (m *metrics) CountStep(product, step string) { m.funnel.WithLabelValues(product, step).Inc() }
+
+// StartFunnel starts the funnel of a product at zero. Only a configuration that is started calls it.
+func (m *metrics) StartFunnel(product string) {
+	for _, step := range []string{checkout.StepShown, checkout.StepCheckout, checkout.StepPaid, checkout.StepUsed} {
+		m.funnel.WithLabelValues(product, step)
+	}
+}
+
+// CountUsed counts the first use of a purchase. A program may fetch its token any number of times.
+func (m *metrics) CountUsed(purchaseID, product string) {
+	if _, isFirst := m.used.SetIfAbsent(purchaseID, new(struct{})); isFirst {
+		m.CountStep(product, checkout.StepUsed)
+		m.CountCheckout(checkout.OutcomeRedeemed)
+	}
+}
+
+// CountLimit counts a request that a limit refused.
+func (m *metrics) CountLimit(limit string) { m.limits.WithLabelValues(limit).Inc() }
+
+// CountLedgerError counts an operation of the ledger that failed.
+func (m *metrics) CountLedgerError(operation string) { m.ledgerErrors.WithLabelValues(operation).Inc() }
+
+// CountGrace counts a request of a known buyer that was served while the ledger could not be read.
+func (m *metrics) CountGrace() { m.grace.WithLabelValues().Inc() }
+
+// CountCall counts a call of Axra's API.
+func (m *metrics) CountCall(call session.Call) {
+	m.apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
+}
+
+// CountPaid counts a payment.
+func (m *metrics) CountPaid(payment ledger.Payment) {
+	m.CountStep(payment.Terms.Pass, checkout.StepPaid)
+	m.paid.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
+}
+
+// CountRefund counts a payment that was refunded.
+func (m *metrics) CountRefund(payment ledger.Payment) {
+	m.refunded.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
+}
+
+// CountDispute counts a step of a dispute: opened, won or lost.
+func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
+	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
+	m.disputed.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency, outcome).Add(payment.Paid.Amount.InexactFloat64())
+}
+
+// Interface guards
+var (
+	_ checkout.Metrics = (*metrics)(nil)
+	_ node.Metrics     = (*metrics)(nil)
+	_ payments.Metrics = (*metrics)(nil)
 )
-
-func countStep(pass, step string) { funnel.WithLabelValues(pass, step).Inc() }
-
-// beginSteps lets the funnel of what is on sale begin at zero, once it is: a
-// configuration that is only tried sells nothing.
-func beginSteps(products []*gate.Product) {
-	for _, product := range products {
-		for _, step := range []string{stepShown, stepCheckout, stepPaid, stepUsed} {
-			funnel.WithLabelValues(product.Name, step)
-		}
-	}
-}
-
-// countUsed counts the first use of a purchase. What was used is remembered within
-// bounds: a program may fetch its token as often as it asks.
-func (a *App) countUsed(purchaseID, pass string) {
-	if _, first := a.store.used.SetIfAbsent(purchaseID, new(struct{})); first {
-		countStep(pass, stepUsed)
-		countCheckout(outcomeRedeemed)
-	}
-}
-
-// Limits, beside those of session.Limiter.
-const (
-	limitConcurrent   = "concurrent" // visitors who wait for Axra at once
-	limitClaims       = "claims"
-	limitPreview      = "preview"
-	limitPreviewParts = "preview_parts"
-	limitDownloads    = "downloads" // of one purchase
-	limitDevices      = "devices"   // of one purchase
-)
-
-func countLimit(limit string) { limitsHit.WithLabelValues(limit).Inc() }
-
-// newLimiter counts its refusals: under one name, or by the bound that refused.
-func newLimiter(perClient, total session.Rate, name string) *session.Limiter {
-	limiter := session.NewLimiter(perClient, total, now)
-	limiter.OnLimit = func(by session.Bound) {
-		if name != "" {
-			countLimit(name)
-			return
-		}
-		countLimit(string(by))
-	}
-	return limiter
-}
-
-// Operations of the ledger that may fail.
-const (
-	operationPoll  = "poll"
-	operationRead  = "read"
-	operationWrite = "write"
-)
-
-func countCall(call session.Call) {
-	apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
-}
-
-func countPaid(payment ledger.Payment) {
-	countStep(payment.Terms.Pass, stepPaid)
-	paidAmount.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
-}
-
-// disputeOutcomes are the outcomes of disputes, as labels and in events.
-var disputeOutcomes = map[ledger.EventKind]string{
-	ledger.EventDisputed: "opened", ledger.EventDisputeWon: "won", ledger.EventDisputeLost: "lost",
-}
-
-// countOutcome counts a refund or a step of a dispute about a payment that is known.
-// What the operator has decided is none.
-func countOutcome(kind ledger.EventKind, sold ledger.Payment) {
-	pass, currency, amount := sold.Terms.Pass, sold.Paid.Currency, sold.Paid.Amount.InexactFloat64()
-	if kind == ledger.EventRefunded {
-		refundedAmount.WithLabelValues(pass, currency).Add(amount)
-		return
-	}
-	if outcome, ok := disputeOutcomes[kind]; ok {
-		disputes.WithLabelValues(pass, outcome).Inc()
-		disputedAmount.WithLabelValues(pass, currency, outcome).Add(amount)
-	}
-}
-
-// checkoutMetrics counts for the gates' flows.
-type checkoutMetrics struct{ app *App }
-
-func (checkoutMetrics) CountCheckout(outcome string)   { countCheckout(outcome) }
-func (checkoutMetrics) CountStep(product, step string) { countStep(product, step) }
-func (checkoutMetrics) CountLimit(limit string)        { countLimit(limit) }
-
-func (m checkoutMetrics) CountUsed(purchaseID, product string) { m.app.countUsed(purchaseID, product) }

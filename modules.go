@@ -1,9 +1,11 @@
 package paywall
 
-import "github.com/caddyserver/caddy/v2"
+import (
+	"github.com/caddyserver/caddy/v2"
+)
 
-// What Caddy calls of each module when it starts is in one file, and so in one place of the
-// binary: the rest is not loaded into the memory of a Caddy without a gate, 130 kB.
+// What Caddy calls of each module when it starts is in one file, and so in one place of the binary: a Caddy without a
+// gate does not load the rest, 130 kB, into memory.
 func init() {
 	for _, module := range []caddy.Module{
 		new(App), new(Handler), new(Webhook), new(JWKS), new(MatchPaid), new(adminAPI),
@@ -14,8 +16,11 @@ func init() {
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "axra", New: func() caddy.Module { return new(App) }}
+	return caddy.ModuleInfo{ID: "axra", New: func() caddy.Module { return newApp() }}
 }
+
+// newApp returns an app with the system's clock. Tests replace it.
+var newApp = func() *App { return new(App) }
 
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/preflight"
+	"github.com/caddy-axra/paywall/internal/settings"
 )
 
 // checks are what `caddy axra check` needs of this plugin.
@@ -38,27 +39,30 @@ func (a *App) configuredSecrets() []preflight.Secret {
 	for _, value := range a.WebhookSecrets {
 		all = append(all, preflight.Secret{Name: "webhook_secret", Placeholder: value})
 	}
-	if a.Database != nil && needsSecrecy(a.Database.URL) {
+	if a.Database != nil && settings.NeedsSecrecy(a.Database.URL) {
 		all = append(all, preflight.Secret{Name: "database postgres", Placeholder: a.Database.URL})
 	}
-	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return secretIsPlaceholder(s.Name, s.Placeholder) != nil })
+	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return settings.CheckPlaceholder(s.Name, s.Placeholder) != nil })
 	for i, secret := range all {
-		all[i].Value, _ = resolveSecret(secret.Name, secret.Placeholder)
+		all[i].Value, _ = settings.Secret(secret.Name, secret.Placeholder)
 	}
 	return all
 }
 
 func (a *App) describe() *preflight.Config {
-	endpoint, _ := url.Parse(cmp.Or(a.endpoint, "/")) // it was built from a URL
+	endpoint, _ := url.Parse(cmp.Or(a.settings.endpoint, "/")) // it was built from a URL
 	config := &preflight.Config{
-		Secrets: a.configuredSecrets(), SiteURL: a.siteURL, Endpoint: a.endpoint, Client: a.client, Now: now,
-		IsAxra: endpointMode(endpoint.Hostname()) != "",
+		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
+		IsAxra: settings.EndpointMode(endpoint.Hostname()) != "",
 		Ledger: preflight.Ledger{
 			Named: a.Database != nil && cmp.Or(a.Database.Path, a.Database.URL) != "",
-			Path:  a.ledger.Path(), URL: a.store.at.url, Location: a.ledger.Location(),
+			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
 		},
 		StartError: a.checkGates(),
 		Describe:   describer(),
+	}
+	if a.shared.client != nil {
+		config.Client = a.shared.client.Client
 	}
 	for name, offer := range a.Passes {
 		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
@@ -90,7 +94,7 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 			return gates[h]
 		case *Webhook:
 			if webhooks[h] == nil {
-				webhooks[h] = &preflight.Webhook{Matchers: h.matcher.Sets()}
+				webhooks[h] = &preflight.Webhook{Matchers: h.matchers}
 			}
 			return webhooks[h]
 		case *JWKS:

@@ -11,32 +11,22 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// Offer is the configuration of what a pass sells.
-type Offer = gate.ProductConfig
-
 // tokens returns how gates issue and judge access tokens.
 func (a *App) tokens() *gate.Tokens {
 	return &gate.Tokens{
-		Cache: a.access, Keys: a.keyring, Algorithm: a.SigningAlgorithm, Bounds: a.bounds,
-		Clock: gateClock(), OnGrace: graceVerdicts.Inc,
+		Cache: a.shared.node.Access, Keys: a.shared.node.Keys, Algorithm: a.SigningAlgorithm, Bounds: a.settings.bounds,
+		Clock: a.clock, OnGrace: a.shared.metrics.CountGrace,
 	}
-}
-
-// gateClock is nil for the system's clock.
-func gateClock() gate.Clock {
-	if clock.Load() == nil {
-		return nil
-	}
-	return now
 }
 
 // checkoutServices returns what the gates' flows share.
 func (a *App) checkoutServices(tokens *gate.Tokens) checkout.Services {
 	return checkout.Services{
-		Ledger: a.ledger, Tokens: tokens, Axra: a.client, Checkouts: a.checkouts, Takeovers: a.claims,
-		CanSell: func() error { return a.store.sells(a.bounds) }, Progress: func(entry session.Pending) string { return string(a.stageOf(entry)) },
-		Metrics: checkoutMetrics{a}, FormTargets: a.formTargets,
-		LogLimited: func(message string, fields ...zap.Field) { a.complain(a.logger, message, fields...) },
+		Ledger: a.shared.node.Ledger, Tokens: tokens, Axra: a.shared.client,
+		Checkouts: a.shared.checkouts, Takeovers: a.shared.takeovers,
+		CanSell: func() error { return a.shared.node.CanSell(a.settings.bounds) }, Progress: func(entry session.Pending) string { return string(a.shared.progress.Of(entry)) },
+		Metrics: a.shared.metrics, FormTargets: a.settings.formTargets,
+		LogLimited: func(message string, fields ...zap.Field) { a.limit.Error(a.logger, message, fields...) },
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/ledger"
 	signing "github.com/caddy-axra/paywall/token"
 )
@@ -80,7 +81,7 @@ func TestARotationLogsNobodyOut(t *testing.T) {
 	other := signing.NewKeyring(w.now)
 	running, err := paywall.RunningLedger()
 	mustDo(t, err)
-	mustDo(t, other.Refresh(t.Context(), paywall.KeyStore(running)))
+	mustDo(t, other.Refresh(t.Context(), node.KeyStore{Ledger: running}))
 	for _, v := range []*visitor{early, returning, late} {
 		_, err := other.VerifyAccess(v.cookie(t, "axra_t_"), w.site)
 		mustDo(t, err)

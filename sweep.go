@@ -19,23 +19,23 @@ const (
 	minKeep     = 60 * 24 * time.Hour // events may still come, and disputes be opened
 )
 
-// sweepEvery is how often a node deletes what ended longer ago than keep.
-const sweepEvery = 24 * time.Hour
+const sweepInterval = 24 * time.Hour
 
 func checkKeep(keep caddy.Duration) error {
 	if keep > 0 && time.Duration(keep) < minKeep {
-		return fmt.Errorf("keep %s is too short: events may still come, and disputes be opened: write `keep 540d`, at least `keep 60d`, or `keep forever`", time.Duration(keep))
+		return fmt.Errorf("keep %s is too short: events may still come, and disputes be opened: "+
+			"write `keep 540d`, at least `keep 60d`, or `keep forever`", time.Duration(keep))
 	}
 	return nil
 }
 
-// sweepRegularly deletes old purchases, first some minutes after the start, then once a day. Nodes that do so at
-// the same time do no harm.
+// sweepRegularly deletes old purchases, first some minutes after the start, then once a day. Several nodes may do so
+// at once.
 func (a *App) sweepRegularly(ctx context.Context) {
 	if a.Keep < 0 {
 		return
 	}
-	for wait := 10 * time.Minute; ; wait = sweepEvery {
+	for wait := 10 * time.Minute; ; wait = sweepInterval {
 		select {
 		case <-ctx.Done():
 			return

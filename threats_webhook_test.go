@@ -6,14 +6,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -35,7 +36,6 @@ func (w *world) deliver(body []byte, signature string) reply {
 	return w.visitor().do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body))
 }
 
-// facts counts the records of the ledger of a kind; "*" for all.
 // started opens a checkout and returns its session and the event that would
 // complete it.
 func (v *visitor) started(target string) (session string, event map[string]any) {
@@ -95,7 +95,7 @@ func TestW1W4UnverifiedWebhooksChangeNothing(t *testing.T) {
 				t.Errorf("answers %d", answer.status)
 			}
 			if n := w.rows("payments"); n != 0 {
-				t.Errorf("%d facts were written", n)
+				t.Errorf("%d payments were recorded", n)
 			}
 		})
 	}
@@ -119,7 +119,7 @@ func TestW3BothSecretsDuringARotation(t *testing.T) {
 		}
 	}
 	if n := w.rows("payments"); n != 2 {
-		t.Errorf("%d facts", n)
+		t.Errorf("%d payments", n)
 	}
 }
 
@@ -164,38 +164,27 @@ func TestW5CostlyBodies(t *testing.T) {
 		})
 	}
 	t.Run("a byte now and then", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("takes ten seconds")
-		}
-		conn, err := net.Dial("tcp", "localhost:"+w.port)
-		mustDo(t, err)
-		defer conn.Close()
-		started := time.Now()
-		fmt.Fprintf(conn, "POST /webhooks/axra HTTP/1.1\r\nHost: localhost:%s\r\nX-Axra-Signature: %s\r\nContent-Length: 60000\r\n\r\n", w.port, strings.Repeat("a", 64))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			buffer := make([]byte, 1024)
-			for {
-				if _, err := conn.Read(buffer); err != nil {
-					return
-				}
-			}
-		}()
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ended:
-				return
-			case <-ticker.C:
-				if time.Since(started) > 15*time.Second {
-					t.Fatal("still open after 15 s")
-				}
-				conn.Write([]byte("x")) //nolint:errcheck // the other side may be gone
-			}
+		request := httptest.NewRequest(http.MethodPost, w.site+"/webhooks/axra", iotest.ErrReader(os.ErrDeadlineExceeded))
+		request.Header.Set("X-Axra-Signature", strings.Repeat("a", 64))
+		recorder := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+		onlyServer(t).ServeHTTP(recorder, request)
+		if left := time.Until(recorder.deadline); recorder.Code != http.StatusRequestTimeout || left <= 0 || left > 10*time.Second {
+			t.Errorf("answers %d, and waits %s", recorder.Code, left)
 		}
 	})
+}
+
+// deadlineRecorder records the deadline for reading the request.
+type deadlineRecorder struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (r *deadlineRecorder) SetReadDeadline(deadline time.Time) error {
+	if !deadline.IsZero() {
+		r.deadline = deadline
+	}
+	return nil
 }
 
 func TestW6SameEventManyTimes(t *testing.T) {
@@ -221,7 +210,7 @@ func TestW6SameEventManyTimes(t *testing.T) {
 		}
 	}
 	if n := w.rows("payments"); n != 1 {
-		t.Errorf("%d facts", n)
+		t.Errorf("%d payments", n)
 	}
 	v.browse("/premium/article.html").wantPaid(t)
 }
@@ -244,6 +233,7 @@ func TestW7RefundBeforeCompleted(t *testing.T) {
 	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "This payment was refunded")
 }
 
+// W8: internal/payments has the table of all events.
 func TestW8EventsThatAreNotOurs(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	v := w.visitor()
@@ -259,18 +249,8 @@ func TestW8EventsThatAreNotOurs(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"unknown event":        change(func(e, _, _ map[string]any) { e["event"] = "payout.paid" }),
 		"metadata missing":     change(func(_, d, _ map[string]any) { delete(d, "metadata") }),
-		"metadata null":        change(func(_, d, _ map[string]any) { d["metadata"] = nil }),
-		"metadata a string":    change(func(_, d, _ map[string]any) { d["metadata"] = "x" }),
-		"metadata a list":      change(func(_, d, _ map[string]any) { d["metadata"] = []int{1} }),
-		"another program's":    change(func(_, d, _ map[string]any) { d["metadata"] = map[string]any{"sessionId": "cs_1", "order": "7"} }),
 		"another installation": change(func(_, _, m map[string]any) { m["paywall_installation"] = "feedfacefeedface" }),
 		"terms of wrong types": change(func(_, _, m map[string]any) { m["paywall_amount"] = 5 }),
-		"no session":           change(func(_, _, m map[string]any) { delete(m, "sessionId") }),
-		"data missing":         change(func(e, _, _ map[string]any) { delete(e, "data") }),
-		"data null":            change(func(e, _, _ map[string]any) { e["data"] = nil }),
-		"settled":              change(func(e, _, _ map[string]any) { e["event"] = "payment.settled" }),
-		"failed":               change(func(e, _, _ map[string]any) { e["event"] = "payment.failed" }),
-		"collection completed": change(func(e, _, _ map[string]any) { e["event"] = "collection.completed" }),
 		"dispute won":          []byte(`{"event":"payment.dispute_won","data":{}}`),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -278,68 +258,34 @@ func TestW8EventsThatAreNotOurs(t *testing.T) {
 				t.Errorf("answers %d", answer.status)
 			}
 			if n := w.rows("payments"); n != 0 {
-				t.Errorf("%d facts were written", n)
+				t.Errorf("%d payments were recorded", n)
 			}
 		})
 	}
 }
 
+// W9: internal/payments has the table of amounts and currencies.
 func TestW9WrongAmountOrCurrency(t *testing.T) {
-	for name, edit := range map[string]func(data map[string]any){
-		"too little":       func(d map[string]any) { d["amount"] = 4.99 },
-		"nothing":          func(d map[string]any) { d["amount"] = 0 },
-		"another currency": func(d map[string]any) { d["currency"] = "NGN" },
-		"no amount":        func(d map[string]any) { delete(d, "amount") },
-		"no currency":      func(d map[string]any) { delete(d, "currency") },
-		"negative":         func(d map[string]any) { d["amount"] = -5 },
-		"minor units":      func(d map[string]any) { d["amount"] = "0.05" },
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{})
-			v := w.visitor()
-			session, event := v.started("/premium/article.html")
-			edit(event["data"].(map[string]any))
-			body := encode(t, event)
-			if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-				t.Errorf("answers %d", answer.status)
-			}
-			v.open("/premium/article.html?axra_session="+session).
-				wantPage(t, http.StatusPaymentRequired, "The payment does not match the price")
-		})
-	}
-	t.Run("more than asked opens", func(t *testing.T) {
-		w := newWorld(t, worldOptions{})
-		v := w.visitor()
-		_, event := v.started("/premium/article.html")
-		event["data"].(map[string]any)["amount"] = "5.01"
-		body := encode(t, event)
-		w.deliver(body, sign(body, webhookSecret))
-		v.browse("/premium/article.html").wantPaid(t)
-	})
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	session, event := v.started("/premium/article.html")
+	w.sure(changedData(event, map[string]any{"amount": 4.99}))
+	v.open("/premium/article.html?axra_session="+session).
+		wantPage(t, http.StatusPaymentRequired, "The payment does not match the price")
+	v = w.visitor()
+	_, event = v.started("/premium/article.html")
+	w.sure(changedData(event, map[string]any{"amount": "5.01"}))
+	v.browse("/premium/article.html").wantPaid(t)
 }
 
+// W11: package webhook has the table of malformed events.
 func TestW11Malformed(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	for name, body := range map[string]string{
-		"empty":               "",
-		"not an object":       `[]`,
-		"bad UTF-8":           "{\"event\":\"payment.completed\",\"x\":\"\xff\"}",
-		"deep":                `{"event":"payment.completed","data":` + strings.Repeat(`[`, 20000) + strings.Repeat(`]`, 20000) + `}`,
-		"trailing object":     `{"event":"payment.completed"}{}`,
-		"trailing garbage":    `{"event":"payment.completed"} x`,
-		"event twice":         `{"event":"payment.completed","event":"payment.failed"}`,
-		"event in two cases":  `{"event":"payment.completed","Event":"payment.failed"}`,
-		"event a number":      `{"event":1}`,
-		"no event":            `{"data":{}}`,
-		"data a string":       `{"event":"payment.completed","data":"x"}`,
-		"amount twice":        `{"event":"payment.completed","data":{"amount":5,"amount":500}}`,
-		"amount an object":    `{"event":"payment.completed","data":{"amount":{}}}`,
-		"amount a word":       `{"event":"payment.completed","data":{"amount":"much"}}`,
-		"session a number":    `{"event":"payment.completed","data":{"sessionId":1}}`,
-		"metadata key twice":  `{"event":"payment.completed","data":{"metadata":{"a":"1","a":"2"}}}`,
-		"session of 64 KB":    `{"event":"payment.completed","data":{"sessionId":"` + strings.Repeat("x", 60000) + `"}}`,
-		"truncated":           `{"event":"payment.completed","data":{`,
-		"wrong type of field": `{"event":"payment.completed","data":{"paymentId":["x"]}}`,
+		"bad UTF-8":        "{\"event\":\"payment.completed\",\"x\":\"\xff\"}",
+		"deep":             `{"event":"payment.completed","data":` + strings.Repeat(`[`, 20000) + strings.Repeat(`]`, 20000) + `}`,
+		"event twice":      `{"event":"payment.completed","event":"payment.failed"}`,
+		"session of 64 KB": `{"event":"payment.completed","data":{"sessionId":"` + strings.Repeat("x", 60000) + `"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := w.deliver([]byte(body), sign([]byte(body), webhookSecret))

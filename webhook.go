@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 
-	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/node"
+	"github.com/caddy-axra/paywall/internal/option"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/session"
-	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -40,9 +40,9 @@ type Webhook struct {
 	// customer is kept. The default is to keep nothing.
 	KeepRefused bool `json:"keep_refused,omitempty"`
 
-	app     *App
-	logger  *zap.Logger
-	matcher gate.FastMatcher
+	app      *App
+	logger   *zap.Logger
+	matchers caddyhttp.MatcherSets
 }
 
 // Limits of a webhook.
@@ -56,35 +56,30 @@ const (
 func (h *Webhook) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	loaded, err := ctx.LoadModule(h, "MatchersRaw") // before the app, see appFrom
+	if err == nil {
+		err = h.matchers.FromInterface(loaded)
+	}
 	if err != nil {
 		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
 	}
-	var sets caddyhttp.MatcherSets
-	if err := sets.FromInterface(loaded); err != nil {
-		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
-	}
-	h.matcher = gate.NewFastMatcher(sets)
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
-	if len(h.app.verifier.Secrets) == 0 {
+	if len(h.app.settings.verifier.Secrets) == 0 {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
 	if h.KeepRefused {
-		h.app.keepsRefused.Store(true)
+		h.app.gates.keepRejected.Store(true)
 	}
 	return nil
 }
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if len(h.matcher.Sets()) > 0 {
-		if match, err := h.matcher.Match(r); err != nil || !match {
-			if err != nil {
-				return err
-			}
-			return next.ServeHTTP(w, r)
-		}
+	if isMatch, err := h.matchers.AnyMatchWithError(r); err != nil {
+		return err
+	} else if !isMatch {
+		return next.ServeHTTP(w, r)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {
@@ -92,8 +87,8 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return nil
 	}
-	status, outcome, name := h.receive(w, r)
-	countEvent(name, outcome)
+	status, outcome, event := h.receive(w, r)
+	h.app.shared.metrics.CountEvent(event, outcome)
 	if status >= 500 {
 		w.Header().Set("Retry-After", "10")
 	}
@@ -101,62 +96,90 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// receive returns the answer to one delivery, and the event and outcome to count.
-func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, name webhook.Type) {
-	if r.Header.Get(h.app.verifier.Header) == "" {
-		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, h.app.verifier.Header)
-		h.refuse(&h.app.complainUnsigned, rejectedUnsigned, err)
-		h.keepUnread(w, r, err)
-		return http.StatusUnauthorized, "unsigned", ""
+// receive returns the status that answers a delivery, and the outcome and event to count.
+func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, event webhook.Type) {
+	body, status, err := h.readVerified(w, r)
+	switch {
+	case status == http.StatusUnauthorized:
+		if h.KeepRefused && body != nil {
+			h.keepRejected(r, body, err)
+		}
+		return status, outcomeUnsigned, ""
+	case status != http.StatusOK:
+		return status, outcomeUnreadable, ""
 	}
-	body, status := readBody(w, r)
-	if status != http.StatusOK {
-		return status, "unreadable", ""
-	}
-	if err := h.app.verifier.Verify(r.Header, body); err != nil {
-		h.refuse(&h.app.complainSignature, rejectedSignature, err)
-		h.keep(r, body, err)
-		return http.StatusUnauthorized, "unsigned", ""
-	}
-	event, err := webhook.Decode(body)
+	decoded, err := webhook.Decode(body)
 	if err != nil {
-		h.refuse(&h.app.complainMalformed, "", err)
-		return http.StatusBadRequest, "malformed", ""
+		h.warn(outcomeMalformed, err)
+		return http.StatusBadRequest, outcomeMalformed, ""
 	}
-	// The sender may hang up and the configuration may be reloaded; what is
-	// verified is stored all the same.
+	// A verified event is stored even if the sender hangs up or the configuration is reloaded.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
-	outcome, err = h.app.take(ctx, event)
+	recorded, err := h.app.recorder.Record(ctx, decoded)
 	if err != nil {
-		ledgerErrors.WithLabelValues(operationWrite).Inc()
-		h.app.store.errors.complain(h.logger, "a verified event could not be stored; Axra is asked to send it again",
-			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)),
-			zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
-		return http.StatusServiceUnavailable, "not_stored", event.Type
+		h.app.shared.metrics.CountLedgerError(node.OperationWrite)
+		h.app.limit.Error(h.logger, "a verified event could not be stored; Axra is asked to send it again",
+			zap.String("event", string(decoded.Type)), zap.String("session", webhook.ShortID(decoded.Session)),
+			zap.String("payment", webhook.ShortID(decoded.Payment)), zap.Error(err))
+		return http.StatusServiceUnavailable, outcomeNotStored, decoded.Type
 	}
-	return http.StatusOK, outcome, event.Type
+	return http.StatusOK, string(recorded), decoded.Type
 }
 
-// refuse tells the operator, of each kind once a minute: junk must not hide a
-// signature that does not fit. reason is that of an event, if there is to be one.
-func (h *Webhook) refuse(sometimes *rate.Sometimes, reason string, err error) {
-	sometimes.Do(func() {
-		h.logger.Warn("a webhook was refused", zap.Error(err))
-		if reason != "" {
-			h.app.announceRejected(ledger.Payment{}, reason)
+// readVerified reads a body and verifies its signature. Without a signature it reads the body only to keep it.
+func (h *Webhook) readVerified(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
+	verifier := h.app.settings.verifier
+	if r.Header.Get(verifier.Header) == "" {
+		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, verifier.Header)
+		h.reject(payments.ReasonUnsigned, err)
+		if h.KeepRefused {
+			body, _ = readBody(w, r)
 		}
-	})
+		return body, http.StatusUnauthorized, err
+	}
+	body, status = readBody(w, r)
+	if status != http.StatusOK {
+		return nil, status, nil
+	}
+	if err := verifier.Verify(r.Header, body); err != nil {
+		h.reject(payments.ReasonSignature, err)
+		return body, http.StatusUnauthorized, err
+	}
+	return body, http.StatusOK, nil
+}
+
+// reject logs and publishes a webhook whose signature does not verify.
+func (h *Webhook) reject(reason string, err error) {
+	if h.warn(reason, err) {
+		h.app.recorder.Reject(ledger.Payment{}, reason)
+	}
+}
+
+// warn logs a webhook that is refused, for each reason once a minute: anybody can send junk, which must not hide a
+// wrong secret.
+func (h *Webhook) warn(reason string, err error) (logged bool) {
+	if !h.app.limit.IsDue("webhook refused: " + reason) {
+		return false
+	}
+	h.logger.Warn("a webhook was refused", zap.Error(err))
+	return true
+}
+
+// keepRejected keeps a request for the operator.
+func (h *Webhook) keepRejected(r *http.Request, body []byte, reason error) {
+	captured := h.app.settings.verifier.Capture(r, body, h.app.settings.credentials)
+	captured.At, captured.Reason = h.app.now().UTC(), reason.Error()
+	h.app.shared.rejected.Keep(captured)
 }
 
 // readBody reads at most maxBody within bodyTimeout.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int) {
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int) {
 	if r.ContentLength > maxBody {
 		return nil, http.StatusRequestEntityTooLarge
 	}
 	controller := http.NewResponseController(w)
-	deadline := time.Now().Add(bodyTimeout)
-	limited := controller.SetReadDeadline(deadline) == nil
+	limited := controller.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -174,219 +197,38 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, int) {
 	return body, http.StatusOK
 }
 
-// take draws the consequence of a verified event and says how to count it. An
-// error means that nothing may be acknowledged.
-func (a *App) take(ctx context.Context, event webhook.Event) (outcome string, err error) {
-	if !event.Type.Known() {
-		return "unknown", nil
-	}
-	if !a.keysReady(ctx) {
-		// Without the installation's id nobody can say whether the event is ours.
-		return "", errors.New("the signing keys are not loaded yet")
-	}
-	if a.isForeign(event) {
-		return "foreign", nil
-	}
-	switch event.Type {
-	case webhook.PaymentCompleted, webhook.LinkSessionCompleted:
-		return a.takeCompleted(ctx, event)
-	case webhook.PaymentRefunded:
-		return a.takeEvent(ctx, event, ledger.EventRefunded)
-	case webhook.PaymentDisputed:
-		return a.takeEvent(ctx, event, ledger.EventDisputed)
-	case webhook.DisputeWon:
-		return a.takeEvent(ctx, event, ledger.EventDisputeWon)
-	case webhook.DisputeLost:
-		return a.takeEvent(ctx, event, ledger.EventDisputeLost)
-	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
-		a.note(event, failed)
-	case webhook.CollectionCompleted:
-		a.note(event, processing)
-		return "noted", a.takeIDs(ctx, event)
-	case webhook.CollectionCreated, webhook.CollectionProcessing:
-		a.note(event, processing)
-	}
-	return "noted", nil
-}
-
-// isForeign reports whether an event is known to be about a session that another
-// program or another installation created. A refund or a dispute without our
-// metadata is not: whether such events repeat it is not documented, and a record
-// too many costs less than a refund that is not heeded.
-func (a *App) isForeign(event webhook.Event) bool {
-	installation, ours := event.Metadata[terms.MetadataPrefix+"installation"]
-	if ours {
-		return installation != a.keyring.Installation()
-	}
-	return event.Type.Completes()
-}
-
-func (a *App) takeCompleted(ctx context.Context, event webhook.Event) (string, error) {
-	sold, err := terms.FromMetadata(event.Metadata)
-	if err != nil || event.Session == "" {
-		a.logger.Error("a payment was completed whose metadata cannot be read; it opens nothing",
-			zap.String("session", webhook.ShortID(event.Session)), zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
-		a.announceRejected(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, rejectedMetadata)
-		return "malformed", nil
-	}
-	if a.mayBeSwept(event.Timestamp) {
-		a.logger.Error("an event is older than purchases are kept; it opens nothing",
-			zap.String("session", webhook.ShortID(event.Session)), zap.Time("stated", event.Timestamp))
-		return "stale", nil
-	}
-	payment := ledger.Payment{
-		SessionID: event.Session, PaymentIDs: event.PaymentIDs, Source: ledger.FromAxra, Terms: sold,
-		Paid: event.Paid, PaidRaw: event.PaidRaw, PaidAt: event.Timestamp, Metadata: ownMetadata(event.Metadata),
-		Mismatch: event.AmountError != nil || !sold.Price.CoveredBy(event.Paid),
-	}
-	recorded, err := a.ledger.RecordPayment(ctx, payment)
+func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	webhook := new(Webhook)
+	matchers, err := parseTerminal(h, webhook)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	a.store.stages.Invalidate(event.Session)
-	switch {
-	case recorded.DoubleCharge && recorded.New:
-		a.logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
-			zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
-		return "double_charge", nil
-	case payment.Mismatch:
-		a.reportMismatch(recorded, payment, event.AmountError)
-		return outcomeMismatch, nil
-	case !recorded.New:
-		return "known", nil
+	if matchers != nil {
+		webhook.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
 	}
-	a.reportPaid(recorded, payment)
-	return "paid", nil
+	return newSharedRoute(h, webhook), nil
 }
 
-// mayBeSwept reports whether what an event of a time was about may have been deleted since. Sent again, it
-// must not give access anew.
-func (a *App) mayBeSwept(stated time.Time) bool {
-	return a.Keep > 0 && stated.After(noSalesBefore) && now().Sub(stated) > time.Duration(a.Keep)
+// UnmarshalCaddyfile reads the directive:
+//
+//	axra_webhook [<matcher>] {
+//		keep_refused
+//	}
+func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.Errf("axra_webhook takes one matcher only, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
+	}
+	return option.ReadBlock(d, "axra_webhook", "; secrets and signature are set in the global option axra", h.options())
 }
 
-// noSalesBefore is when there was no such plugin yet: an earlier time comes from a wrong clock.
-var noSalesBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// ownMetadata is what the site's owner has added to a checkout session.
-func ownMetadata(all map[string]string) map[string]string {
-	own := make(map[string]string)
-	for name, value := range all {
-		if name != "sessionId" && !strings.HasPrefix(name, terms.MetadataPrefix) {
-			own[name] = value
-		}
-	}
-	return own
-}
-
-func (a *App) reportPaid(recorded ledger.Recorded, payment ledger.Payment) {
-	purchase := recorded.Purchase
-	fields := []zap.Field{
-		zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
-		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
-	}
-	if purchase.Status == ledger.Revoked {
-		// The money has come, so the payment stands; what is told is for the operator.
-		a.logger.Error("a payment extends a purchase that was revoked; it opens nothing", fields...)
-		a.announceRejected(payment, rejectedRevoked)
-	} else {
-		a.logger.Info("payment completed", fields...)
-	}
-	a.announcePaid(purchase, payment)
-}
-
-func (a *App) reportMismatch(recorded ledger.Recorded, payment ledger.Payment, reason error) {
-	if !recorded.New {
-		return
-	}
-	a.logger.Error("a payment was completed in another amount or currency than asked; it opens nothing",
-		zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(firstOf(payment.PaymentIDs))),
-		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))
-	a.announceRejected(payment, rejectedAmount)
-}
-
-func firstOf(texts []string) string {
-	if len(texts) == 0 {
-		return ""
-	}
-	return texts[0]
-}
-
-func (a *App) takeEvent(ctx context.Context, event webhook.Event, kind ledger.EventKind) (string, error) {
-	if event.Session == "" && len(event.PaymentIDs) == 0 {
-		a.logger.Error("an event names neither a session nor a payment; it changes nothing", zap.String("event", string(event.Type)))
-		return "unmatched", nil
-	}
-	recorded, err := a.ledger.RecordEvent(ctx, ledger.Event{
-		Kind: kind, SessionID: event.Session, PaymentIDs: event.PaymentIDs, OccurredAt: event.Timestamp,
-	})
-	if err != nil {
-		return "", err
-	}
-	if !recorded.New {
-		return "known", nil
-	}
-	a.logger.Info("payment outcome", zap.String("outcome", string(kind)),
-		zap.String("purchase", ledger.Reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
-	a.announceEvent(kind, event, recorded)
-	return string(kind), nil
-}
-
-// takeIDs stores the ids under which a collection knows a session's payment: a later refund may name any of
-// them (Axra, payments/local-rails-api). It opens nothing.
-func (a *App) takeIDs(ctx context.Context, event webhook.Event) error {
-	if event.Session == "" || len(event.PaymentIDs) == 0 {
-		return nil
-	}
-	_, err := a.ledger.RecordEvent(ctx, ledger.Event{
-		Kind: ledger.EventCollected, SessionID: event.Session, PaymentIDs: event.PaymentIDs, OccurredAt: event.Timestamp,
-	})
-	return err
-}
-
-// note remembers what Axra said about a session that is not paid, for the visitor
-// who waits for it. It is kept in bounded memory: an unpaid session costs no
-// storage.
-func (a *App) note(event webhook.Event, stage stage) {
-	if event.Session == "" {
-		return
-	}
-	said := progress{stage: stage, at: event.Timestamp.Truncate(time.Millisecond)}
-	if said.at.IsZero() {
-		said.at = now()
-	}
-	if known, ok := a.store.stages.GetIfPresent(event.Session); ok && known.at.After(said.at) {
-		return // events come in any order
-	}
-	a.store.stages.Set(event.Session, &said)
-}
-
-// progress is what Axra last said about a session that is not paid.
-type progress struct {
-	stage stage
-	at    time.Time // as Axra states it
-}
-
-type stage string
-
-const (
-	failed     stage = "failed"
-	processing stage = "processing"
-)
-
-// stageOf is what a visitor may be told about a checkout that is not paid. A
-// failure from before the return was an earlier attempt in the same checkout,
-// which a successful one followed.
-func (a *App) stageOf(entry session.Pending) stage {
-	said, ok := a.store.stages.GetIfPresent(entry.Session)
-	if !ok || said.stage == failed && entry.State == session.Returned && !said.at.After(entry.ReturnedAt) {
-		return ""
-	}
-	return said.stage
+func (h *Webhook) options() []option.Option {
+	return []option.Option{option.Flag("keep_refused", &h.KeepRefused)}
 }
 
 // Interface guards
 var (
+	_ caddyfile.Unmarshaler       = (*Webhook)(nil)
 	_ caddy.Provisioner           = (*Webhook)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Webhook)(nil)
 )

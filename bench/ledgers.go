@@ -17,6 +17,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/caddy-axra/paywall/internal/bulk"
+	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -86,7 +87,7 @@ func makeLedger(ctx context.Context, at location, algorithm string, payments int
 	if err != nil {
 		return nil, err
 	}
-	ensured := keys.Ensure(ctx, keyStore{l}, algorithm)
+	ensured := keys.Ensure(ctx, node.KeyStore{Ledger: l}, algorithm)
 	if err := errors.Join(ensured, l.Close()); err != nil {
 		return nil, err
 	}
@@ -160,38 +161,4 @@ func countRows(ctx context.Context, at location) (r rows, err error) {
 		return db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM payments), (SELECT count(*) FROM payment_ids), (SELECT count(*) FROM purchases)`).
 			Scan(&r.payments, &r.ids, &r.purchases)
 	})
-}
-
-// keyStore keeps signing keys in a ledger, as the plugin does.
-type keyStore struct{ ledger *ledger.Ledger }
-
-func (s keyStore) Keys(ctx context.Context) (token.KeySet, error) {
-	set, err := s.ledger.Keys(ctx)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return token.KeySet{}, token.ErrNoKeys
-	}
-	return keySet(set), err
-}
-
-func (s keyStore) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
-	set, err := s.ledger.ChangeKeys(ctx, func(set ledger.KeySet) ([]ledger.Key, error) {
-		edited, err := edit(keySet(set))
-		if err != nil || edited == nil {
-			return nil, err
-		}
-		keys := make([]ledger.Key, len(edited))
-		for i, key := range edited {
-			keys[i] = ledger.Key(key)
-		}
-		return keys, nil
-	})
-	return keySet(set), err
-}
-
-func keySet(set ledger.KeySet) token.KeySet {
-	keys := make([]token.StoredKey, len(set.Keys))
-	for i, key := range set.Keys {
-		keys[i] = token.StoredKey(key)
-	}
-	return token.KeySet{Installation: set.Installation, Keys: keys}
 }

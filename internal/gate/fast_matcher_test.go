@@ -40,8 +40,8 @@ func FuzzFastMatcher(f *testing.F) {
 		sets := caddyhttp.MatcherSets{{pathMatcher("/other", pattern)}}
 		r := requestOf(path)
 		want, wantErr := sets.AnyMatchWithError(r)
-		m := NewFastMatcher(sets)
-		if got, err := m.Match(r); got != want || (err == nil) != (wantErr == nil) {
+		m := newFastMatcher(sets)
+		if got, err := m.match(r); got != want || (err == nil) != (wantErr == nil) {
 			t.Errorf("%q about %q: %t, %v; Caddy says %t, %v", pattern, path, got, err, want, wantErr)
 		}
 	})
@@ -56,7 +56,7 @@ func FuzzFarPaths(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, pattern, path string) {
-		m := NewFastMatcher(caddyhttp.MatcherSets{{pathMatcher(pattern)}})
+		m := newFastMatcher(caddyhttp.MatcherSets{{pathMatcher(pattern)}})
 		if !m.isFar(path) {
 			return
 		}
@@ -86,7 +86,7 @@ func TestAFastMatcherIsOneOfPathsAlone(t *testing.T) {
 		{caddyhttp.MatcherSets{{pathMatcher("/{http.vars.x}/*")}}, false},
 		{caddyhttp.MatcherSets{{pathMatcher("/a%2f*")}}, false},
 	} {
-		if m := NewFastMatcher(c.sets); m.enabled != c.enabled {
+		if m := newFastMatcher(c.sets); m.enabled != c.enabled {
 			t.Errorf("%v: enabled is %t", c.sets, m.enabled)
 		}
 	}

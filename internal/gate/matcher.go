@@ -31,7 +31,7 @@ const (
 // because /login/ is not exempt.
 type Matcher struct {
 	sets      caddyhttp.MatcherSets
-	fast      FastMatcher
+	fast      fastMatcher
 	split     []splitSet
 	pathsOnly bool // no matcher reads anything but the path
 }
@@ -41,7 +41,7 @@ type splitSet struct{ positive, negative caddyhttp.MatcherSet }
 
 // NewMatcher returns the matcher of a gate with these matcher sets; without any, it covers every request.
 func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
-	m := &Matcher{sets: sets, fast: NewFastMatcher(sets), split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
+	m := &Matcher{sets: sets, fast: newFastMatcher(sets), split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
 	for i, set := range sets {
 		for _, matcher := range set {
 			switch matcher.(type) {
@@ -64,7 +64,7 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 	if len(m.sets) == 0 {
 		return Covered, nil
 	}
-	if match, err := m.fast.Match(r); err != nil || match {
+	if match, err := m.fast.match(r); err != nil || match {
 		return Covered, err
 	}
 	original := OriginalURL(r)

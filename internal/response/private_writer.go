@@ -14,10 +14,10 @@ import (
 type PrivateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 
-	hook         HeaderHook
-	stopped      func() error
-	wroteHeader  bool
-	lines        privateLines
+	hook        HeaderHook
+	stopped     func() error
+	wroteHeader bool
+	lines       privateLines
 }
 
 // HeaderHook is called before the final header of an answer is sent.

@@ -1,0 +1,49 @@
+// Package loglimit bounds what every request could write to the log: each message once a minute.
+package loglimit
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const interval = time.Minute
+
+// Limiter lets each message through once a minute, so that none hides another. It is safe for concurrent use.
+type Limiter struct {
+	now  func() time.Time
+	mu   sync.Mutex
+	last map[string]time.Time // by message
+}
+
+// New returns a limiter that has let nothing through yet.
+func New(now func() time.Time) *Limiter {
+	return &Limiter{now: now, last: make(map[string]time.Time)}
+}
+
+// Error logs the message with its fields if it is due. The message is a constant, since each is remembered.
+func (l *Limiter) Error(logger *zap.Logger, message string, fields ...zap.Field) {
+	if l.IsDue(message) {
+		logger.Error(message, fields...)
+	}
+}
+
+// Warn logs the message with its fields if it is due.
+func (l *Limiter) Warn(logger *zap.Logger, message string, fields ...zap.Field) {
+	if l.IsDue(message) {
+		logger.Warn(message, fields...)
+	}
+}
+
+// IsDue reports whether the message was not let through within the last minute, and lets it through.
+func (l *Limiter) IsDue(message string) bool {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, known := l.last[message]; known && now.Sub(last) < interval {
+		return false
+	}
+	l.last[message] = now
+	return true
+}

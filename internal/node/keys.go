@@ -1,0 +1,147 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// keysTimeout is how long requests wait for the keys of a process that has just started.
+const keysTimeout = 2 * time.Second
+
+// EnsureKeys makes sure that there is a key of the algorithm to sign with, trying until the context ends.
+func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
+	for {
+		err := n.Keys.Ensure(ctx, KeyStore{n.Ledger}, algorithm)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.logLimited("the signing keys cannot be read or created", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// KeysReady reports whether the signing keys are known. It waits for them in the first moments of a process.
+func (n *Node) KeysReady(ctx context.Context) bool {
+	select {
+	case <-n.Keys.Ready():
+		return true
+	default:
+	}
+	timer := time.NewTimer(keysTimeout - n.now().Sub(n.created))
+	defer timer.Stop()
+	select {
+	case <-n.Keys.Ready():
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Installation is the id of the installation; it waits for the keys, as KeysReady does.
+func (n *Node) Installation(ctx context.Context) (string, error) {
+	if !n.KeysReady(ctx) {
+		return "", errNoKeys
+	}
+	return n.Keys.Installation(), nil
+}
+
+var errNoKeys = errors.New("the signing keys are not loaded yet")
+
+// Reload reads the keys and the change feed again after the ledger was replaced.
+func (n *Node) Reload(ctx context.Context) error {
+	return errors.Join(n.Keys.Refresh(ctx, KeyStore{n.Ledger}), n.Access.Poll(ctx))
+}
+
+// refreshKeys reads the keys after the change feed told of a change.
+func (n *Node) refreshKeys(ctx context.Context) error {
+	err := n.Keys.Refresh(ctx, KeyStore{n.Ledger})
+	if errors.Is(err, token.ErrNoKeys) {
+		return nil // EnsureKeys is about to create them
+	}
+	return err
+}
+
+// OperatorKeys are the signing keys for operators. They satisfy admin.Keys.
+type OperatorKeys struct {
+	Node      *Node
+	Algorithm string
+}
+
+// Ready reports whether the keys are loaded.
+func (k OperatorKeys) Ready(ctx context.Context) bool { return k.Node.KeysReady(ctx) }
+
+// Installation is the id of this installation.
+func (k OperatorKeys) Installation() string { return k.Node.Keys.Installation() }
+
+// List describes the keys, without their secrets.
+func (k OperatorKeys) List() []token.KeyInfo { return k.Node.Keys.List(k.Algorithm) }
+
+// Rotate adds a key, which takes over in a few minutes. Nobody is logged out.
+func (k OperatorKeys) Rotate(ctx context.Context) (kid string, err error) {
+	kid, err = k.Node.Keys.Rotate(ctx, KeyStore{k.Node.Ledger}, k.Algorithm)
+	if err != nil {
+		return "", fmt.Errorf("rotating the signing keys: %w", err)
+	}
+	k.Node.logger.Load().Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
+	return kid, nil
+}
+
+// Remove removes a key that has leaked: the tokens that it signed are void. The error wraps token.ErrUnknownKey if
+// there is no such key.
+func (k OperatorKeys) Remove(ctx context.Context, kid string) error {
+	replacement, err := k.Node.Keys.Remove(ctx, KeyStore{k.Node.Ledger}, kid, k.Algorithm)
+	if err != nil {
+		return fmt.Errorf("removing a signing key: %w", err)
+	}
+	k.Node.logger.Load().Warn("signing key removed; the tokens that it signed are void",
+		zap.String("kid", kid), zap.String("replacement", replacement))
+	return nil
+}
+
+// KeyStore keeps signing keys in a ledger.
+type KeyStore struct{ Ledger *ledger.Ledger }
+
+// Keys reads the keys. The error wraps token.ErrNoKeys if there are none.
+func (s KeyStore) Keys(ctx context.Context) (token.KeySet, error) {
+	set, err := s.Ledger.Keys(ctx)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return token.KeySet{}, token.ErrNoKeys
+	}
+	return fromLedger(set), err
+}
+
+// ChangeKeys replaces the keys by those that edit returns; nil changes nothing.
+func (s KeyStore) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
+	set, err := s.Ledger.ChangeKeys(ctx, func(set ledger.KeySet) ([]ledger.Key, error) {
+		edited, err := edit(fromLedger(set))
+		if err != nil || edited == nil {
+			return nil, err
+		}
+		keys := make([]ledger.Key, len(edited))
+		for i, key := range edited {
+			keys[i] = ledger.Key(key)
+		}
+		return keys, nil
+	})
+	return fromLedger(set), err
+}
+
+func fromLedger(set ledger.KeySet) token.KeySet {
+	keys := make([]token.StoredKey, len(set.Keys))
+	for i, key := range set.Keys {
+		keys[i] = token.StoredKey(key)
+	}
+	return token.KeySet{Installation: set.Installation, Keys: keys}
+}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+)
+
+const (
+	startTimeout = 2 * time.Second // for which Caddy's start waits for the database
+	openTimeout  = 5 * time.Second
+)
+
+// Start opens the database and follows its change feed, once for all configurations; the logger is used from now on.
+// A database that cannot be opened in time does not keep Caddy from starting. Each poll tries it again.
+func (n *Node) Start(logger *zap.Logger) {
+	n.logger.Store(logger)
+	n.starting.Do(func() {
+		n.isStarted.Store(true)
+		ctx, cancel := context.WithCancel(context.Background())
+		n.stop = cancel
+		tried := make(chan struct{})
+		go func() {
+			defer close(n.stopped)
+			if n.open(ctx) {
+				_ = n.Access.Poll(ctx) // lets the first visitor buy; follow reports an error
+			}
+			close(tried)
+			n.follow(ctx)
+		}()
+		select {
+		case <-tried:
+		case <-time.After(startTimeout):
+		}
+	})
+}
+
+// follow polls the change feed, and opens the database if it is not open yet.
+func (n *Node) follow(ctx context.Context) {
+	n.Access.Follow(ctx, func(err error) {
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.metrics.CountLedgerError(OperationPoll)
+		wasBroken := n.isBroken.Load()
+		if n.open(ctx) && !wasBroken {
+			n.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
+		}
+	})
+}
+
+// open opens or creates the database.
+func (n *Node) open(ctx context.Context) (opened bool) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	created, err := n.Ledger.Open(ctx)
+	database := zap.String("database", n.Ledger.Location())
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return false
+	case err != nil:
+		n.isBroken.Store(true)
+		n.logLimited("the ledger cannot be opened; nothing is sold, and Axra is asked to send webhooks again", err)
+		return false
+	case created:
+		n.logger.Load().Warn("a new ledger was created: it holds no purchases yet", database)
+	}
+	if n.isBroken.Swap(false) {
+		n.logger.Load().Info("the ledger was opened", database)
+	}
+	return true
+}
+
+// CheckReplaces returns an error if the node cannot take the place of the running one, because its database is of
+// another installation and the running one holds purchases: their buyers would lose access. It creates nothing.
+func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
+	installation := running.Keys.Installation()
+	if installation == "" {
+		return nil // the running ledger could never be opened, so it let nobody in
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for _, listErr := range running.Ledger.List(ctx, ledger.Filter{Limit: 1}) { // a ledger that cannot be read may hold purchases
+		found, err := n.findInstallation(ctx)
+		if err != nil || found != installation {
+			return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
+				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`",
+				n.Ledger.Location(), running.Ledger.Location()), listErr, err)
+		}
+	}
+	return nil
+}
+
+// findInstallation reads the installation's id from the database; empty: it holds no ledger, and none is created.
+func (n *Node) findInstallation(ctx context.Context) (string, error) {
+	if n.location.URL != "" {
+		state, err := ledger.CheckServer(ctx, n.location.URL)
+		return state.Installation, err
+	}
+	if exists, err := n.Ledger.Exists(ctx); err != nil || !exists {
+		return "", err
+	}
+	if _, err := n.Ledger.Open(ctx); err != nil {
+		return "", err
+	}
+	set, err := n.Ledger.Keys(ctx)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return "", nil
+	}
+	return set.Installation, err
+}
+
+// IsStarted reports whether Start was called.
+func (n *Node) IsStarted() bool { return n.isStarted.Load() }

@@ -1,0 +1,197 @@
+// Package payments turns verified webhooks into records of the ledger.
+package payments
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/webhook"
+)
+
+// Outcome is what became of an event.
+type Outcome string
+
+// The outcomes of events.
+const (
+	Paid         Outcome = "paid"
+	Mismatch     Outcome = "mismatch"      // paid in another amount or currency than asked
+	DoubleCharge Outcome = "double_charge" // a second payment of a checkout session
+	Refunded     Outcome = "refunded"
+	Disputed     Outcome = "disputed"
+	DisputeWon   Outcome = "dispute_won"
+	DisputeLost  Outcome = "dispute_lost"
+	Known        Outcome = "known"     // an earlier delivery was recorded
+	Noted        Outcome = "noted"     // about a session that is not paid, or of no consequence
+	Foreign      Outcome = "foreign"   // about a session of another program or installation
+	Unknown      Outcome = "unknown"   // of a type that Axra does not document
+	Malformed    Outcome = "malformed" // its metadata cannot be read
+	Unmatched    Outcome = "unmatched" // names neither a session nor a payment
+	Stale        Outcome = "stale"     // older than purchases are kept
+)
+
+// Ledger records payments and what became of them. A nil error means that the record is durable.
+type Ledger interface {
+	RecordPayment(ctx context.Context, payment ledger.Payment) (ledger.Recorded, error)
+	RecordEvent(ctx context.Context, event ledger.Event) (ledger.Recorded, error)
+}
+
+// Metrics counts money that has been recorded.
+type Metrics interface {
+	CountPaid(payment ledger.Payment)
+	CountRefund(payment ledger.Payment)
+	CountDispute(outcome string, payment ledger.Payment)
+}
+
+// Recorder records events.
+type Recorder struct {
+	Ledger Ledger
+	// Installation returns the id of this installation. Without it nobody can say whether an event is ours.
+	Installation func(context.Context) (string, error)
+	Progress     *Progress
+	Metrics      Metrics
+	// Publish hands an event to Caddy's events app.
+	Publish func(name string, data map[string]any)
+	// Keep is how long purchases are kept after their access has ended; negative: no expiry.
+	Keep   time.Duration
+	Now    func() time.Time
+	Logger *zap.Logger
+}
+
+// Record records a verified event. After an error nothing may be acknowledged.
+func (r *Recorder) Record(ctx context.Context, event webhook.Event) (Outcome, error) {
+	if !event.Type.Known() {
+		return Unknown, nil
+	}
+	installation, err := r.Installation(ctx)
+	if err != nil {
+		return "", err
+	}
+	if isForeign(event, installation) {
+		return Foreign, nil
+	}
+	switch event.Type {
+	case webhook.PaymentCompleted, webhook.LinkSessionCompleted:
+		return r.recordPayment(ctx, event)
+	case webhook.PaymentRefunded:
+		return r.recordReversal(ctx, event, ledger.EventRefunded)
+	case webhook.PaymentDisputed:
+		return r.recordReversal(ctx, event, ledger.EventDisputed)
+	case webhook.DisputeWon:
+		return r.recordReversal(ctx, event, ledger.EventDisputeWon)
+	case webhook.DisputeLost:
+		return r.recordReversal(ctx, event, ledger.EventDisputeLost)
+	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
+		r.Progress.Note(event, Failed)
+	case webhook.CollectionCreated, webhook.CollectionProcessing:
+		r.Progress.Note(event, Processing)
+	case webhook.CollectionCompleted:
+		r.Progress.Note(event, Processing)
+		return Noted, r.recordIDs(ctx, event)
+	}
+	return Noted, nil
+}
+
+// isForeign reports whether an event is about a session of another program or installation. A refund or a dispute
+// without metadata of ours is not: Axra does not document whether such events repeat it.
+func isForeign(event webhook.Event, installation string) bool {
+	if named, ok := event.Metadata[terms.MetadataPrefix+"installation"]; ok {
+		return named != installation
+	}
+	return event.Type.Completes()
+}
+
+func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outcome, error) {
+	sold, err := terms.FromMetadata(event.Metadata)
+	if err != nil || event.Session == "" {
+		r.Logger.Error("a payment was completed whose metadata cannot be read; it grants no access",
+			zap.String("session", webhook.ShortID(event.Session)), zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
+		r.Reject(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, ReasonMetadata)
+		return Malformed, nil
+	}
+	if r.mayBeSwept(event.Timestamp) {
+		r.Logger.Error("an event is older than purchases are kept; it grants no access",
+			zap.String("session", webhook.ShortID(event.Session)), zap.Time("timestamp", event.Timestamp))
+		return Stale, nil
+	}
+	payment := ledger.Payment{
+		SessionID: event.Session, PaymentIDs: event.PaymentIDs, Source: ledger.FromAxra, Terms: sold,
+		Paid: event.Paid, PaidRaw: event.PaidRaw, PaidAt: event.Timestamp, Metadata: ownMetadata(event.Metadata),
+		Mismatch: event.AmountError != nil || !sold.Price.CoveredBy(event.Paid),
+	}
+	recorded, err := r.Ledger.RecordPayment(ctx, payment)
+	if err != nil {
+		return "", err
+	}
+	r.Progress.Forget(event.Session)
+	switch {
+	case recorded.DoubleCharge && recorded.New:
+		r.Logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
+			zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+		return DoubleCharge, nil
+	case payment.Mismatch:
+		r.reportMismatch(recorded, payment, event.AmountError)
+		return Mismatch, nil
+	case !recorded.New:
+		return Known, nil
+	}
+	r.reportPaid(recorded.Purchase, payment)
+	return Paid, nil
+}
+
+// mayBeSwept reports whether the purchase of an event of this time may have been swept. Sent again, the event must
+// not grant access anew.
+func (r *Recorder) mayBeSwept(timestamp time.Time) bool {
+	return r.Keep > 0 && timestamp.After(noPaymentsBefore) && r.Now().Sub(timestamp) > r.Keep
+}
+
+// noPaymentsBefore is older than the plugin: an earlier time comes from a wrong clock.
+var noPaymentsBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// ownMetadata is what the site's owner added to a checkout session.
+func ownMetadata(all map[string]string) map[string]string {
+	own := make(map[string]string)
+	for name, value := range all {
+		if name != "sessionId" && !strings.HasPrefix(name, terms.MetadataPrefix) {
+			own[name] = value
+		}
+	}
+	return own
+}
+
+// recordReversal records a refund or a step of a dispute.
+func (r *Recorder) recordReversal(ctx context.Context, event webhook.Event, kind ledger.EventKind) (Outcome, error) {
+	if event.Session == "" && len(event.PaymentIDs) == 0 {
+		r.Logger.Error("an event names neither a session nor a payment; it changes nothing", zap.String("event", string(event.Type)))
+		return Unmatched, nil
+	}
+	recorded, err := r.Ledger.RecordEvent(ctx, ledgerEvent(event, kind))
+	if err != nil {
+		return "", err
+	}
+	if !recorded.New {
+		return Known, nil
+	}
+	r.Logger.Info("payment outcome", zap.String("outcome", string(kind)),
+		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+	r.reportReversal(kind, event, recorded)
+	return Outcome(kind), nil
+}
+
+// recordIDs records the ids under which a collection knows a session's payment: a later refund may name any of
+// them (Axra, payments/local-rails-api). It grants no access.
+func (r *Recorder) recordIDs(ctx context.Context, event webhook.Event) error {
+	if event.Session == "" || len(event.PaymentIDs) == 0 {
+		return nil
+	}
+	_, err := r.Ledger.RecordEvent(ctx, ledgerEvent(event, ledger.EventCollected))
+	return err
+}
+
+func ledgerEvent(event webhook.Event, kind ledger.EventKind) ledger.Event {
+	return ledger.Event{Kind: kind, SessionID: event.Session, PaymentIDs: event.PaymentIDs, OccurredAt: event.Timestamp}
+}
