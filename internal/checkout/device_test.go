@@ -226,6 +226,23 @@ func TestADeviceThatWasRemovedIsTold(t *testing.T) {
 	s.visitor().open(gone).wantPage(http.StatusForbidden, deviceRefused)
 }
 
+func TestADeviceThatWasRemovedIsNotExtended(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v, phone := s.visitor(), s.visitor()
+	id := v.start(article)
+	v.browse(s.pay(id)).wantPaid()
+	s.pass(time.Second)
+	phone.openOnDevice(v.deviceLink()).wantPaid()
+	v.buyLonger(article)
+	if err := s.ledger.RemoveDevice(t.Context(), s.bought(id).ID, s.bought(id).Devices[1].ID); err != nil {
+		t.Fatal(err)
+	}
+	s.pass(31 * day)
+	v.browse(article).wantPaid()
+	phone.browse(article).wantCheckout()
+}
+
 // A checkout that was open before is no extension.
 func TestAnOpenCheckoutIsNotTakenForAnExtension(t *testing.T) {
 	t.Parallel()

@@ -63,6 +63,20 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 	}
 }
 
+// S6: a payment that is processed is waited for, also by who closes the tab instead of coming back.
+func TestS6AProcessedPaymentIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	id := v.start(article)
+	s.say(id, checkout.Processing)
+	s.pass(31 * time.Minute)
+	v.open(article).wantPage(http.StatusPaymentRequired, "Your payment is on its way")
+	s.wantCreated(1)
+	s.pay(id)
+	v.browse(article).wantPaid()
+}
+
 // S6: the waiting page looks again by itself, less and less often, and not for ever.
 func TestS6TheWaitingPageEnds(t *testing.T) {
 	t.Parallel()

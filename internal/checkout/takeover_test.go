@@ -83,6 +83,12 @@ func TestS3S4NobodyElseTakesAPurchaseOver(t *testing.T) {
 			s.visitor().open(s.pay(id)).wantPage(http.StatusOK, "Return to your program")
 			return article + "?axra_session=" + id
 		},
+		"another page": func(s *shop, v *visitor) string {
+			s.configure(member(takeover, keyed))
+			id := v.start(number(1))
+			s.pay(id)
+			return number(2) + "?axra_session=" + id
+		},
 		"a dearer product": func(s *shop, v *visitor) string {
 			id := v.start(article)
 			s.pay(id)
