@@ -94,3 +94,15 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOpenCheckoutOfAnotherPriceIsNotReused(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member())
+	v := s.visitor()
+	old := v.start(article)
+	s.configure(newGateConfig("/premium/*", []product{sold("member", "9.00")}))
+	if id := v.start(article); id == old || s.axra.order(id).Terms.Price.String() != "9.00 USD" {
+		t.Errorf("sold for %s", s.axra.order(id).Terms.Price)
+	}
+	v.browse(s.pay(old)).wantPaid() // what was asked is honoured
+}
