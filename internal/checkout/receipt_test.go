@@ -70,6 +70,7 @@ func TestAReceiptOffersWhatTheOwnerHas(t *testing.T) {
 		"more time":                         {member(), "axra_extend", "nothing"},
 		"no more time than for ever":        {member(accessFor("forever")), "no expiry", "axra_extend"},
 		"no more time where it is retired":  {member(with(func(p *gate.ProductConfig) { p.Retired = true })), "Your receipt", "axra_extend"},
+		"no more time by single pages":      {member(with(func(p *gate.ProductConfig) { p.PerPath = true })), "Your receipt", "axra_extend"},
 		"no more time of counted downloads": {member(downloads(2)), "Your receipt", "axra_extend"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +78,7 @@ func TestAReceiptOffersWhatTheOwnerHas(t *testing.T) {
 			onSale := test.gate
 			onSale.products = []product{test.gate.products[0]}
 			onSale.products[0].config.Retired = false
+			onSale.products[0].config.PerPath = onSale.products[0].config.Downloads > 0
 			s := newShop(t, onSale)
 			v := s.visitor()
 			v.buy(article).wantPaid()
@@ -167,7 +169,7 @@ func TestAnExtensionIsNotAskedForTwice(t *testing.T) {
 		t.Error("two checkouts for one extension")
 	}
 	s.pay(id) // the tab is closed after the payment: what was bought is found by itself
-	v.open(receiptPage)
+	v.open(receiptPage).wantRedirect(article + "?axra_receipt=member")
 	v.open(article).wantPaid()
 	s.wantCreated(2)
 	v.wantOpenFor(60*day, article)

@@ -332,7 +332,8 @@ func (uncounted) CountLimit(string)        {}
 // serveContent has a page for every path; only under /premium it is for buyers.
 func serveContent(w http.ResponseWriter, r *http.Request) error {
 	if strings.Contains(r.URL.Path, "missing") {
-		return caddyhttp.Error(http.StatusNotFound, nil)
+		http.NotFound(w, r)
+		return nil
 	}
 	text := "free " + r.URL.Path
 	if slices.ContainsFunc([]string{"/premium/", "/dear/", "/other/"}, func(folder string) bool { return strings.HasPrefix(r.URL.Path, folder) }) {
