@@ -31,6 +31,12 @@ func TestG8ATeaserStandsInForThePage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, test.gate)
+			s.content = func(w http.ResponseWriter, r *http.Request) error {
+				if r.Header.Get("Upgrade") != "" {
+					t.Error("a teaser is asked to be upgraded")
+				}
+				return serveContent(w, r)
+			}
 			v := s.visitor()
 			for _, header := range []http.Header{navigation, clients["C2 crawler"].header, asked} {
 				answer := v.do(http.MethodGet, article, header)
