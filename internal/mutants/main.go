@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -39,7 +40,7 @@ func main() {
 
 func run(ctx context.Context, only string, short bool) error {
 	caught, failed := 0, 0
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, checkoutMutants()) {
 		if !m.chosen(only) || short && m.needsCaddy() {
 			continue
 		}
