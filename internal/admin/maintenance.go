@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -179,13 +177,8 @@ func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
-	backup, err := receiveBeside(a.Ledger.Path(), r.Body)
-	if err != nil {
-		return fmt.Errorf("receiving the backup: %w", err)
-	}
-	defer os.Remove(backup)                   //nolint:errcheck // nothing to be done
 	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
-	restored, err := a.Ledger.Restore(ctx, backup)
+	restored, err := a.Ledger.Restore(ctx, r.Body)
 	if err != nil {
 		a.Logger.Error("the ledger could not be replaced by a backup", zap.Error(err))
 		return err
@@ -195,17 +188,4 @@ func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("the backup is in place, but cannot be read: restart Caddy: %w", err)
 	}
 	return writeJSON(w, restored)
-}
-
-// receiveBeside stores a body in a file with mode 0600 beside another file.
-func receiveBeside(path string, body io.Reader) (name string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".upload-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(file, body)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(file.Name()))
-	}
-	return file.Name(), nil
 }
