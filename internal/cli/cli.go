@@ -4,7 +4,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,22 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
 // Plugin does what needs the plugin's own reading of a configuration.
 type Plugin struct {
 	// Check examines a configuration without starting it.
-	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
+	Check func(ctx context.Context, config, adapter string, live bool) *preflight.Diagnosis
 	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
-}
-
-// Diagnosis is the outcome of a check; as JSON it is for programs.
-type Diagnosis interface {
-	WriteText(w io.Writer) error
-	Errors() int
-	Warnings() int
 }
 
 // Command describes `caddy axra` to Caddy.
@@ -133,8 +126,8 @@ environment of the service: --envfile reads the file that EnvironmentFile of sys
 	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
-		err := printAnswer(cmd, diagnosis, func(p printer, d Diagnosis) { _ = d.WriteText(p.out) }) // the terminal is gone
-		if failed, warned := diagnosis.Errors(), diagnosis.Warnings(); err == nil && (failed > 0 || *strict && warned > 0) {
+		err := printAnswer(cmd, diagnosis, func(p printer, d *preflight.Diagnosis) { d.WriteText(p.out) })
+		if failed, warned := diagnosis.Count("error"), diagnosis.Count("warning"); err == nil && (failed > 0 || *strict && warned > 0) {
 			err = fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
 		}
 		return err

@@ -127,10 +127,11 @@ func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
 // HostsOn returns, for each place where the gate stands on a server, the host names that lead there.
 func (s *Sites) HostsOn(server *caddyhttp.Server) [][]string {
 	var places [][]string
-	Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+	Walk(server, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.MatcherSets) {
 		if handler != s.handler {
 			return
 		}
+		hosts := HostsAround(around)
 		if len(hosts) == 0 {
 			hosts = s.ownHosts
 		}
