@@ -148,44 +148,37 @@ func (w *startedWriter) Write(p []byte) (int, error) {
 
 // importRows reads an export into the ledger, if that has no payments.
 func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
-	defer drain(r.Body)
-	if !a.Maintenance.TryLock() {
-		return ErrMaintenance
-	}
-	defer a.Maintenance.Unlock()
-	done, err := a.Ledger.Import(r.Context(), r.Body)
-	if err != nil {
-		return err
-	}
-	a.Logger.Info("ledger imported", zap.Int("rows", done.Rows))
-	if err := a.Reload(r.Context()); err != nil {
-		return fmt.Errorf("%d rows were imported, but the keys cannot be read: restart Caddy: %w", done.Rows, err)
-	}
-	return writeJSON(w, done)
+	return a.replaceLedger(w, r, func(ctx context.Context, body io.Reader) (any, error) { return a.Ledger.Import(ctx, body) })
 }
 
-// drain reads the rest of an upload: a client that is still sending does not read the answer.
-func drain(body io.Reader) { _, _ = io.Copy(io.Discard, body) }
-
-// restoreBackup puts a backup, which is the body, in place of the ledger.
+// restoreBackup puts a backup in place of the ledger.
 func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
-	defer drain(r.Body)
 	if a.Ledger.Path() == "" {
+		drain(r.Body)
 		return ledger.ErrNoFile
 	}
+	return a.replaceLedger(w, r, func(ctx context.Context, body io.Reader) (any, error) { return a.Ledger.Restore(ctx, body) })
+}
+
+// replaceLedger replaces the ledger by what the body holds, and reads it again.
+func (a *API) replaceLedger(w http.ResponseWriter, r *http.Request, replace func(context.Context, io.Reader) (answer any, err error)) error {
+	defer drain(r.Body)
 	if !a.Maintenance.TryLock() {
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
 	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
-	restored, err := a.Ledger.Restore(ctx, r.Body)
+	answer, err := replace(ctx, r.Body)
 	if err != nil {
-		a.Logger.Error("the ledger could not be replaced by a backup", zap.Error(err))
+		a.Logger.Error("the ledger could not be replaced", zap.String("operation", r.URL.Path), zap.Error(err))
 		return err
 	}
-	a.Logger.Warn("the ledger was replaced by a backup", zap.Int("payments", restored.Payments), zap.String("kept", restored.Kept))
+	a.Logger.Warn("the ledger was replaced", zap.String("operation", r.URL.Path), zap.Any("by", answer))
 	if err := a.Reload(ctx); err != nil {
-		return fmt.Errorf("the backup is in place, but cannot be read: restart Caddy: %w", err)
+		return fmt.Errorf("the ledger was replaced, but cannot be read: restart Caddy: %w", err)
 	}
-	return writeJSON(w, restored)
+	return writeJSON(w, answer)
 }
+
+// drain reads the rest of an upload: a client that is still sending does not read the answer.
+func drain(body io.Reader) { _, _ = io.Copy(io.Discard, body) }

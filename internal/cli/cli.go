@@ -30,16 +30,11 @@ func (p Plugin) Command() caddycmd.Command {
 		Usage: "<command>",
 		Short: "Manages the purchases of a paywall",
 		Long: `
-Manages the purchases and the keys of a paywall by axra_paywall, checks its
-configuration, and finds out how webhooks are signed.
-
 Most commands talk to the admin API of the running Caddy, at its usual address
 (localhost:2019), at the one that --address names, or at the one in the
-configuration that --config names. Unlike caddy reload, they do not look for a
-Caddyfile in this folder.
+configuration that --config names. They do not look for a Caddyfile in this folder.
 
-They print text for people; with --json one JSON document for programs, and list
-one JSON object per line.`,
+They print text for people, and with --json for programs.`,
 		CobraFunc: p.Fill,
 	}
 }
@@ -116,10 +111,8 @@ func (p Plugin) checkCommand() *cobra.Command {
 		Short: "Checks a configuration before going live",
 		Long: `Reads a configuration as caddy validate does, without starting it, and reports what would keep visitors from paying
 or let them in for free, each with its fix. Nothing is written, and nothing is called except a PostgreSQL server, for
-reading. With --live, Axra is sent one request that creates nothing, and the addresses of the webhooks are requested.
-
-The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in the
-environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
+reading. The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in
+the environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
 		Args: cobra.NoArgs,
 	}
 	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")

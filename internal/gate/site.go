@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,18 @@ func (s *Sites) Of(r *http.Request) (*Site, error) {
 		return s.ofApp, nil
 	}
 	return nil, ErrNoSite
+}
+
+// On returns the site of a request to a server; nil if the gate does not stand there.
+func (s *Sites) On(server *caddyhttp.Server, r *http.Request) *Site {
+	host, _ := SplitHostPort(r.Host)
+	addresses := s.Addresses(server)
+	isThere := len(addresses) == 0 || slices.ContainsFunc(addresses, func(a Address) bool { return a.Matches(host) })
+	if len(s.HostsOn(server)) == 0 || s.ofGate == nil && !isThere {
+		return nil
+	}
+	site, _ := s.Of(r)
+	return site
 }
 
 // byHost returns the site that a request's Host header chooses; nil if the gate does not stand there.
