@@ -85,7 +85,9 @@ func download(cmd *cobra.Command, o admin.Operation, name string) error {
 		return err
 	}
 	written := map[string]any{"file": name, "bytes": size}
-	return printAnswer(cmd, written, func(p printer, _ map[string]any) { p.line("%s written to %s", humanize.Bytes(uint64(max(size, 0))), name) })
+	return printAnswer(cmd, written, func(p printer, _ map[string]any) {
+		p.line("%s written to %s", humanize.Bytes(uint64(max(size, 0))), name)
+	})
 }
 
 // writeWhole writes a file with mode 0600, and puts it in place only when it is complete and on disk.

@@ -58,8 +58,8 @@ func (c *checker) checkClock(r *report) {
 // checkWebhookAddresses requests the webhooks at their public addresses.
 func (c *checker) checkWebhookAddresses(r *report) {
 	var addresses []string
-	for at, webhook := range handlers[*Webhook](c.sites) {
-		if delivery := at.delivery(webhook); delivery != nil && !at.takesAll(http.MethodPost) {
+	for at := range handlers[*Webhook](c.sites) {
+		if delivery := at.request(http.MethodPost); delivery != nil && !at.takesAll(http.MethodPost) {
 			addresses = append(addresses, c.addressOf(delivery))
 		}
 	}

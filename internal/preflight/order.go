@@ -20,19 +20,30 @@ const (
 // checkOrder finds gates that come too late.
 func (c *checker) checkOrder(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		if at.behind(gate) == nil {
-			c.explainUnreached(r, at, gate)
-			continue
-		}
-		if t := at.freeBefore(gate, true); t != nil {
-			r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", t.answerer(), at.host, t.path)
-		}
-		if t := at.freeBefore(gate, false); t != nil {
-			r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
-				"%s answers %s%s before it", t.answerer(), at.host, t.path)
+		t := at.request(http.MethodGet)
+		switch {
+		case !at.isReachedBy(t) && !at.isPathOnly(http.MethodGet):
+			c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
+		case !at.isReachedBy(t) && !at.matches(http.MethodGet, t.path):
+			r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
+		case !at.isReachedBy(t):
+			r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
+		default:
+			c.checkAnswersBefore(r, at.site, gate)
 		}
 	}
 	r.orOK("", "every gate comes before what it protects")
+}
+
+// checkAnswersBefore finds handlers that answer some of a gate's requests before it.
+func (c *checker) checkAnswersBefore(r *report, s *site, gate *Gate) {
+	if t := s.freeBefore(gate, true); t != nil {
+		r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", t.answerer(), s.host, t.path)
+	}
+	if t := s.freeBefore(gate, false); t != nil {
+		r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
+			"%s answers %s%s before it", t.answerer(), s.host, t.path)
+	}
 }
 
 // freeBefore returns a request of the gate's that a handler before it answers for anybody: with the site's content
@@ -42,22 +53,6 @@ func (s *site) freeBefore(gate *Gate, isContent bool) *trace {
 		_, isProxy := t.answer.(*reverseproxy.Handler)
 		return slices.Contains(t.shadows, any(gate)) && t.isFree() && !t.redirects() && s.describe(t.answer) == nil && (isProxy || t.isFile()) == isContent
 	})
-}
-
-// explainUnreached is about a gate that no sample reaches.
-func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
-	t := at.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.shadows, any(gate)) })
-	if t == nil {
-		t = at.trace(http.MethodGet, append(at.samples(), "/"+sample)[0])
-	}
-	switch {
-	case !at.isPathOnly(http.MethodGet):
-		c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
-	case !at.matches(http.MethodGet, t.path):
-		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
-	default:
-		r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
-	}
 }
 
 // checkOverlap finds gates behind another one that sells something else.
@@ -85,8 +80,8 @@ func (g *Gate) sellsSameAs(other *Gate) bool {
 // checkCaches finds what could store a paid page and serve it to others.
 func (c *checker) checkCaches(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		t := at.behind(gate)
-		if t == nil {
+		t := at.request(http.MethodGet)
+		if !at.isReachedBy(t) {
 			continue
 		}
 		if len(t.caches) > 0 {

@@ -3,7 +3,6 @@ package preflight
 import (
 	"iter"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -156,9 +155,24 @@ func (s *site) find(method string, is func(*trace) bool) *trace {
 	return nil
 }
 
-// behind returns the first request that a gate covers before anything answers.
-func (s *site) behind(gate *Gate) *trace {
-	return s.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.gates, gate) })
+// request returns a request that reaches the handler before anything answers or, failing that, one that should. It is nil
+// if that depends on more than paths.
+func (l *location) request(method string) *trace {
+	t := l.find(method, l.isReachedBy)
+	if t == nil {
+		t = l.find(method, func(t *trace) bool { return slices.Contains(t.shadows, l.handler) })
+	}
+	if t == nil && l.isPathOnly(method) {
+		t = l.trace(method, append(l.samples(), "/"+sample)[0])
+	}
+	return t
+}
+
+func (l *location) isReachedBy(t *trace) bool {
+	if gate, isGate := l.handler.(*Gate); isGate {
+		return t != nil && slices.Contains(t.gates, gate)
+	}
+	return t != nil && l.describe(t.answer) == l.handler
 }
 
 // patternsOf are those of the path matchers. They do not hold patterns for all paths.

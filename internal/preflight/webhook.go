@@ -13,18 +13,18 @@ import (
 
 // checkWebhooks follows deliveries to the webhooks.
 func (c *checker) checkWebhooks(r *report) {
-	for at, webhook := range handlers[*Webhook](c.sites) {
+	for at := range handlers[*Webhook](c.sites) {
 		if at.takesAll(http.MethodPost) {
 			r.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so it answers every request of the site")
 			continue
 		}
-		delivery := at.delivery(webhook)
+		delivery := at.request(http.MethodPost)
 		if delivery == nil {
 			c.note("whether the webhook of %s is reached: not all matchers before it are about paths", at.host)
 			continue
 		}
 		before := len(r.findings)
-		c.explainDelivery(r, at, webhook, delivery)
+		c.explainDelivery(r, at, delivery)
 		c.checkReachable(r, at, delivery)
 		if address := c.addressOf(delivery); len(r.findings) == before && address != "" {
 			r.ok(address, "no gate and no other handler stands before it; enter it in Axra")
@@ -40,24 +40,8 @@ func (c *checker) checkWebhooks(r *report) {
 	}
 }
 
-// delivery is a request to a webhook: one that reaches it, or one that should. It is nil if it cannot be told.
-func (l *location) delivery(webhook *Webhook) *trace {
-	answered := l.find(http.MethodPost, func(t *trace) bool { return l.describe(t.answer) == any(webhook) })
-	shadowed := l.find(http.MethodPost, func(t *trace) bool { return slices.Contains(t.shadows, any(webhook)) })
-	switch samples := l.samples(); {
-	case answered != nil:
-		return answered
-	case shadowed != nil:
-		return shadowed
-	case len(samples) == 0 || !l.isPathOnly(http.MethodPost):
-		return nil
-	default:
-		return l.trace(http.MethodPost, samples[0])
-	}
-}
-
 // explainDelivery finds what a delivery meets before the webhook.
-func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *trace) {
+func (c *checker) explainDelivery(r *report, at *location, t *trace) {
 	const first = "write `axra_webhook` at the level of the site, outside `route` and `handle`, where it comes first"
 	subject := at.host + t.path
 	switch {
@@ -65,7 +49,7 @@ func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *
 		r.fail(subject, first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 	case len(t.guards) > 0:
 		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
-	case at.describe(t.answer) == any(webhook):
+	case at.isReachedBy(t):
 	case !at.matches(http.MethodPost, t.path):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")
 	case t.redirects():
