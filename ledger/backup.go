@@ -95,9 +95,9 @@ type Restored struct {
 	Kept         string    `json:"kept,omitempty"`        // where the ledger that was replaced is now; empty: there was none
 }
 
-// Restore puts a backup in place of the ledger while it is open. Meanwhile nothing is sold. The backup is received
-// before that.
-func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (restored Restored, err error) {
+// Restore puts a backup in place of the ledger, which may be open, and keeps the old one beside it. Nothing is sold while
+// it does so. The change feed gets another nonce, so every node that has seen the old one forgets what it remembers.
+func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (Restored, error) {
 	if l.options.URL != "" {
 		return Restored{}, ErrNoFile
 	}
@@ -106,43 +106,27 @@ func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (restored Restor
 		return Restored{}, err
 	}
 	defer func() { _ = os.Remove(staged) }()
-	err = l.swap(ctx, func(path string) error {
-		restored, err = replaceLedger(ctx, staged, path, l.options.Now())
-		return err
-	})
-	return restored, err
-}
-
-// RestoreBackup puts a backup in place of the ledger at path, which no process may have open. It keeps the old ledger
-// beside it. The change feed gets another nonce, so every node that has seen the old one forgets what it remembers.
-func RestoreBackup(ctx context.Context, backup io.Reader, path string, now time.Time) (Restored, error) {
-	staged, err := stageBackup(backup, path)
-	if err != nil {
-		return Restored{}, err
-	}
-	defer func() { _ = os.Remove(staged) }()
-	return replaceLedger(ctx, staged, path, now)
-}
-
-func replaceLedger(ctx context.Context, staged, path string, now time.Time) (Restored, error) {
 	restored, err := prepareStaged(ctx, staged)
 	if err != nil {
 		return Restored{}, err
 	}
-	switch installation, err := settleOld(ctx, path); {
-	case err != nil:
-		return Restored{}, err
-	case installation != "" && installation != restored.Installation:
-		return Restored{}, fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first",
-			ErrNotBackup, restored.Installation, installation)
-	}
-	if restored.Kept, err = keepOld(path, now); err == nil {
-		err = os.Rename(staged, path)
-	}
-	if err != nil {
-		return Restored{}, err
-	}
-	return restored, syncDirectory(filepath.Dir(path))
+	err = l.swap(ctx, func(path string) error {
+		installation, err := settleOld(ctx, path)
+		if err == nil && installation != "" && installation != restored.Installation {
+			err = fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first", ErrNotBackup, restored.Installation, installation)
+		}
+		if err == nil {
+			restored.Kept, err = keepOld(path, l.options.Now())
+		}
+		if err == nil {
+			err = os.Rename(staged, path)
+		}
+		if err != nil {
+			return err
+		}
+		return syncDirectory(filepath.Dir(path))
+	})
+	return restored, err
 }
 
 // stageBackup stores a backup beside the ledger, so that it can be put in place by renaming.

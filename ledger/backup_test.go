@@ -101,10 +101,12 @@ func restoreFile(t testing.TB, backup, path string) (ledger.Restored, error) {
 	file, err := os.Open(backup)
 	must(t, err)
 	defer file.Close()
-	return ledger.RestoreBackup(t.Context(), file, path, start)
+	l := ledger.New(ledger.Options{Path: path, Now: func() time.Time { return start }})
+	defer l.Close()
+	return l.Restore(t.Context(), file)
 }
 
-func TestRestoreBackup(t *testing.T) {
+func TestRestore(t *testing.T) {
 	t.Parallel()
 	w := newFilled(t, onSQLite)
 	backup := w.backup(t)
