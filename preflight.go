@@ -110,6 +110,6 @@ func (a *App) warnAboutRoutes() {
 		return
 	}
 	for _, found := range preflight.CheckRoutes(a.describe(), a.httpServers()) {
-		a.logger.Warn(found.Message, zap.String("check", found.Check), zap.String("subject", found.Subject), zap.String("fix", found.Fix))
+		a.logger.Warn("check: "+found.Check+": "+found.Message, zap.String("subject", found.Subject), zap.String("fix", found.Fix))
 	}
 }

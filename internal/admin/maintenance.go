@@ -170,7 +170,6 @@ func (a *API) replaceLedger(w http.ResponseWriter, r *http.Request, replace func
 	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
 	answer, err := replace(ctx, r.Body)
 	if err != nil {
-		a.Logger.Error("the ledger could not be replaced", zap.String("operation", r.URL.Path), zap.Error(err))
 		return err
 	}
 	a.Logger.Warn("the ledger was replaced", zap.String("operation", r.URL.Path), zap.Any("by", answer))
