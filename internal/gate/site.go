@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,18 @@ func (s *Sites) Of(r *http.Request) (*Site, error) {
 	return nil, ErrNoSite
 }
 
+// On returns the site of a request to a server; nil if the gate does not stand there.
+func (s *Sites) On(server *caddyhttp.Server, r *http.Request) *Site {
+	host, _ := SplitHostPort(r.Host)
+	addresses := s.Addresses(server)
+	isThere := len(addresses) == 0 || slices.ContainsFunc(addresses, func(a Address) bool { return a.Matches(host) })
+	if len(s.HostsOn(server)) == 0 || s.ofGate == nil && !isThere {
+		return nil
+	}
+	site, _ := s.Of(r)
+	return site
+}
+
 // byHost returns the site that a request's Host header chooses; nil if the gate does not stand there.
 func (s *Sites) byHost(server *caddyhttp.Server, r *http.Request) *Site {
 	key := hostKey{server, r.Host, r.TLS != nil}
@@ -127,10 +140,11 @@ func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
 // HostsOn returns, for each place where the gate stands on a server, the host names that lead there.
 func (s *Sites) HostsOn(server *caddyhttp.Server) [][]string {
 	var places [][]string
-	Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+	Walk(server, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.MatcherSets) {
 		if handler != s.handler {
 			return
 		}
+		hosts := HostsAround(around)
 		if len(hosts) == 0 {
 			hosts = s.ownHosts
 		}
