@@ -1,6 +1,8 @@
 package checkout
 
 import (
+	"cmp"
+
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -13,14 +15,12 @@ func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
 	if !acceptsHTML(v.r) && !IsPoll(v.r) {
 		return false
 	}
-	switch id := v.get(urlpath.ParamSession); {
-	case v.get(urlpath.ParamCheckout) != "":
-		return v.flow.gate.Product(v.get(urlpath.ParamCheckout)) == nil
-	case v.get(urlpath.ParamReceipt) != "":
-		return v.flow.gate.Product(v.get(urlpath.ParamReceipt)) == nil
+	product, id := cmp.Or(v.get(urlpath.ParamCheckout), v.get(urlpath.ParamReceipt), v.deviceLink().Pass), v.get(urlpath.ParamSession)
+	switch {
+	case product != "":
+		return v.gate.Product(product) == nil
 	case v.has(urlpath.ParamDevice):
-		product := v.deviceLink().Pass
-		return product != "" && v.flow.gate.Product(product) == nil
+		return false
 	case id != "":
 		return v.returnedTo(v.readPending().here) == nil && !v.hasTokenOf(id)
 	case v.has(urlpath.ParamCancelled):
@@ -34,7 +34,7 @@ func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
 // hasTokenOf reports whether the browser has an access token of this gate for a checkout session.
 func (v *Visit) hasTokenOf(sessionID string) bool {
 	found := false
-	v.flow.gate.EachToken(v.r, v.site, v.flow.now(), func(entry *access.Token) bool {
+	v.gate.EachToken(v.r, v.site, v.now(), func(entry *access.Token) bool {
 		found = entry.Purchase == ledger.PurchaseID(sessionID)
 		return !found
 	})
