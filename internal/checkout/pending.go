@@ -246,14 +246,10 @@ func (v *Visit) dropLapsed() (size int) {
 func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
 	count := len(pending.all) + 1 - maxPending
-	if excess <= 0 && count <= 0 {
-		return excess, nil
-	}
 	ctx, cancel := context.WithTimeout(v.r.Context(), budgetTimeout)
 	defer cancel()
-	entries := slices.Clone(pending.all)
-	slices.SortStableFunc(entries, func(a, b session.Pending) int { return v.rank(a) - v.rank(b) })
-	for _, entry := range entries {
+	byRank := func(a, b session.Pending) int { return v.rank(a) - v.rank(b) }
+	for _, entry := range slices.SortedStableFunc(slices.Values(pending.all), byRank) {
 		if excess <= 0 && count <= 0 || v.rank(entry) == keepAlways {
 			break
 		}

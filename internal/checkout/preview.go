@@ -3,7 +3,6 @@ package checkout
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -37,12 +36,12 @@ type Preview struct {
 const maxPreviewPages = 50
 
 // ErrPreviewSyntax says how a preview is written.
-var ErrPreviewSyntax = errors.New("preview takes a number of pages and a time: write `preview 3 per 30d`")
+var ErrPreviewSyntax = fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
 
 // Check reports whether the numbers are within bounds; the error names the fix.
 func (p *Preview) Check() error {
 	if p != nil && (p.Pages < 1 || p.Pages > maxPreviewPages || p.Per <= 0) {
-		return fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
+		return ErrPreviewSyntax
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -22,10 +23,7 @@ import (
 
 // paymentProblem is what programs get that have not paid: problem details (RFC 9457).
 type paymentProblem struct {
-	Type          string         `json:"type"`
-	Title         string         `json:"title"`
-	Status        int            `json:"status"`
-	Detail        string         `json:"detail"`
+	response.ProblemDetails
 	*programQuote                // the first pass on sale
 	Passes        []programQuote `json:"passes,omitempty"`
 	StatusURL     string         `json:"statusUrl,omitempty"` // where a program asks for the state of its checkout
@@ -52,9 +50,7 @@ const linkEnded = "This private address has ended. Buyers find a fresh one on th
 
 // paymentRequired answers 402 and creates nothing.
 func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
-	body := paymentProblem{
-		Type: paymentProblemType, Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired, Detail: detail,
-	}
+	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
 		each := programQuote{
 			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
@@ -254,14 +250,11 @@ func (v *Visit) unauthorized(reason, detail string) error {
 
 // writePurchase tells the state of a purchase, and gives the token of one that is open.
 func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID string) error {
-	switch {
-	case err != nil:
+	if err != nil {
 		return v.showError(err)
-	case !v.opens(purchase):
-		return v.writeState("mismatched")
 	}
-	if status := purchase.StatusAt(v.now()); status != ledger.Active {
-		return v.writeState(string(status))
+	if state := v.purchaseState(purchase); state != statePaid {
+		return v.writeState(state)
 	}
 	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.target); err != nil {
 		return v.showError(err)
@@ -272,7 +265,7 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	}
 	v.services.Metrics.CountUsed(purchase.ID, granted.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
+	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
 	if !granted.Until.IsZero() {
 		status.Until = new(granted.Until.UTC())
 	}
@@ -281,6 +274,20 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 
 func (v *Visit) writeState(state string) error {
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{State: state})
+}
+
+// statePaid is the state of a purchase that opens the resource.
+const statePaid = "paid"
+
+// purchaseState is the state of a checkout for which a payment has come.
+func (v *Visit) purchaseState(purchase ledger.Holding) string {
+	switch status := purchase.StatusAt(v.now()); {
+	case !v.opens(purchase):
+		return string(ledger.Mismatched)
+	case status != ledger.Active:
+		return string(status)
+	}
+	return statePaid
 }
 
 // unpaidState is the state of a checkout for which no payment has come.
@@ -318,15 +325,10 @@ func (v *Visit) pollState() string {
 	}
 	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
 	switch {
-	case err == nil && purchase.StatusAt(v.now()) == ledger.Active:
-		return "paid"
-	case err == nil && purchase.Status == ledger.Mismatched:
-		return "mismatch"
 	case err == nil:
-		return "closed"
-	}
-	if progress := v.services.Progress(*entry); errors.Is(err, ledger.ErrNotFound) && progress != "" {
-		return progress
+		return v.purchaseState(purchase)
+	case errors.Is(err, ledger.ErrNotFound):
+		return cmp.Or(v.services.Progress(*entry), "waiting")
 	}
 	return "waiting"
 }
