@@ -234,11 +234,15 @@ func (v *Visit) showMisconfigured(err error) error {
 
 // allow counts an attempt of the visitor against a limit; the refusal says when to try again.
 func (v *Visit) allow(limiter *session.Limiter) error {
-	clientIP, _ := caddyhttp.GetVar(v.r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if wait, ok := limiter.Allow(clientIP); !ok {
+	if wait, ok := limiter.Allow(clientIP(v.r)); !ok {
 		return refusal{page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}}
 	}
 	return nil
+}
+
+func clientIP(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 // describePrice says what a product costs, and for how long.

@@ -91,7 +91,7 @@ func (v *Visit) servePreview() (done bool, err error) {
 	}
 	claims := v.readPreview()
 	if claims == nil {
-		if v.allow(v.config.Previews) != nil {
+		if _, ok := v.config.Previews.Allow(clientIP(v.r)); !ok {
 			return false, nil
 		}
 		claims = &previewClaims{Scope: v.previewScope(), RegisteredClaims: jwt.RegisteredClaims{

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -9,8 +10,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"cmp"
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"

@@ -128,11 +128,12 @@ func (v *Visit) extendedElsewhere() (renewed *token.Access, err error) {
 // renewLapsed returns the new token for one that has ended with its access; nil if its purchase was not extended.
 func (v *Visit) renewLapsed(lapsed token.Access) (*token.Access, error) {
 	purchase, err := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
-	isOpen := purchase.StatusAt(v.now()) == ledger.Active && v.opens(purchase) && slices.Contains(purchase.DeviceIDs, lapsed.Device)
 	switch {
-	case err != nil && !errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, ledger.ErrNotFound):
+		return nil, nil //nolint:nilnil // nothing is wrong
+	case err != nil:
 		return nil, err
-	case err != nil || !isOpen:
+	case purchase.StatusAt(v.now()) != ledger.Active || !v.opens(purchase) || !slices.Contains(purchase.DeviceIDs, lapsed.Device):
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
 	lapsed.Until = purchase.EndsAt
