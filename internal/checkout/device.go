@@ -84,7 +84,7 @@ func (v *Visit) isOfAnother(entry *access.Token) bool {
 // linkedPurchase returns the purchase of a device link that opens this page now.
 func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Details, err error) {
 	link := v.deviceLink()
-	refused := refusal{page.View{Kind: page.DeviceRefused, NextURL: v.target}}
+	refused := refusal{v.linkRefusedPage()}
 	if link.Purchase == "" {
 		return purchase, details, refused
 	}
@@ -114,7 +114,7 @@ func (v *Visit) askDevice() error {
 	}
 	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
 	if used >= limit {
-		return v.showError(v.deviceError(ledger.ErrNoneLeft, purchase, v.target))
+		return v.showError(v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage()))
 	}
 	kind := page.Device
 	if pricesPaid(details.Payments) == "" {
@@ -140,15 +140,21 @@ func (v *Visit) claim(purchaseID, deviceID string) error {
 	return v.services.Ledger.Claim(v.r.Context(), purchaseID, ledger.ClaimFirst, v.device(deviceID))
 }
 
-// deviceError turns an error of adding a device into the page that explains it, which leads to nextURL.
-func (v *Visit) deviceError(err error, purchase ledger.Holding, nextURL string) error {
+// linkRefusedPage does not say which purchase the link is of: the visitor may not be its buyer.
+func (v *Visit) linkRefusedPage() page.View {
+	return page.View{Kind: page.DeviceRefused, NextURL: v.target}
+}
+
+// deviceError turns an error of adding a device into the page that explains it: that the device is refused, or that
+// there are too many.
+func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.View) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
-		return refusal{page.View{Kind: page.DeviceRefused, NextURL: nextURL, Reference: ledger.Reference(purchase.ID)}}
+		return refusal{refused}
 	}
 	return err
 }
@@ -157,7 +163,7 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, nextURL string) 
 func (v *Visit) confirmDevice(deviceID string) error {
 	purchase, _, err := v.linkedPurchase()
 	if err == nil {
-		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.target)
+		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
 	}
 	if err != nil {
 		return v.showError(err)

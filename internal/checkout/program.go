@@ -256,7 +256,7 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	if state := v.purchaseState(purchase); state != statePaid {
 		return v.writeState(state)
 	}
-	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.target); err != nil {
+	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage()); err != nil {
 		return v.showError(err)
 	}
 	signed, granted, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)

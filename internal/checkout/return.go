@@ -122,7 +122,7 @@ func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) error {
 	if errors.Is(err, ledger.ErrNoneLeft) {
 		err = v.addDevice(purchase.ID, deviceID)
 	}
-	return v.deviceError(err, purchase, v.restartURL())
+	return v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID))
 }
 
 // accessOf returns what the token of a purchase says on a device.

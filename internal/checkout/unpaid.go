@@ -195,7 +195,7 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 		view.Kind, view.NextURL = page.Disputed, ""
 	case ledger.Revoked:
 		view.Kind, view.NextURL = page.Revoked, ""
-	case ledger.Active: // but not on this device
+	case ledger.Active: // elsewhere, but not on this device
 		view.Kind = page.DeviceRefused
 	}
 	return view
