@@ -136,13 +136,9 @@ func (v *Visit) startForProgram() error {
 	if done {
 		return err
 	}
-	entry := v.reusable(*chosen, req)
-	if entry == nil {
-		started, err := v.start(*chosen, req)
-		if err != nil {
-			return v.showError(err)
-		}
-		entry = &started
+	entry, _, err := v.openCheckout(*chosen, req)
+	if err != nil {
+		return v.showError(err)
 	}
 	statusToken, err := entry.Encode(v.tokens.Keys)
 	if err != nil {

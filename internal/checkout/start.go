@@ -57,16 +57,19 @@ func (v *Visit) sell(req checkoutRequest) error {
 		v.countShown(quotes...)
 		return v.showOffers(quotes, req)
 	}
-	if entry := v.reusable(*chosen, req); entry != nil && !req.restart {
-		v.services.Metrics.CountCheckout(OutcomeReused)
-		v.rememberReturnTo(*entry)
-		return v.redirectToCheckout(*entry, *chosen)
-	}
-	entry, err := v.start(*chosen, req)
+	entry, isReused, err := v.openCheckout(*chosen, req)
 	if err != nil {
 		return v.showError(err)
 	}
-	return v.redirectToCheckout(entry, *chosen)
+	if isReused {
+		v.services.Metrics.CountCheckout(OutcomeReused)
+		v.rememberReturnTo(entry)
+	}
+	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
+		v.countShown(*chosen)
+	}
+	response.RedirectToCheckout(v.w, entry.CheckoutURL)
+	return nil
 }
 
 // redirectToCanonicalPath answers a request for another spelling of a path, before anything is sold.
@@ -76,14 +79,6 @@ func (v *Visit) redirectToCanonicalPath() (done bool) {
 		response.Redirect(v.w, urlpath.FullTarget(address))
 	}
 	return address != nil
-}
-
-func (v *Visit) redirectToCheckout(entry session.Pending, chosen gate.Quote) error {
-	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
-		v.countShown(chosen)
-	}
-	response.RedirectToCheckout(v.w, entry.CheckoutURL)
-	return nil
 }
 
 // countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. Whoever asks for a
@@ -107,12 +102,17 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// reusable returns the checkout that this browser has open for a quote; nil if there is none.
-func (v *Visit) reusable(quote gate.Quote, req checkoutRequest) *session.Pending {
+// openCheckout returns the checkout that this browser has open for a quote, or a new one.
+func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (entry session.Pending, isReused bool, err error) {
 	scope := session.Scope(v.site.Origin, quote.Product.Name, quote.Resource)
-	return find(req.unpaid, func(entry session.Pending) bool {
+	open := find(req.unpaid, func(entry session.Pending) bool {
 		return entry.Scope == scope && entry.Price == quote.Price.String() && entry.Extends == req.extendedID() && entry.Reusable(v.now())
 	})
+	if open != nil && !req.restart {
+		return *open, true, nil
+	}
+	entry, err = v.start(quote, req)
+	return entry, false, err
 }
 
 // start creates a checkout session at Axra.
