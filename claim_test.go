@@ -103,7 +103,7 @@ func TestS1S2NobodyClaimsWhatIsNotPaid(t *testing.T) {
 		target := "/premium/article.html?axra_session=" + url.QueryEscape(id)
 		page := stranger.open(target)
 		page.wantPage(t, http.StatusPaymentRequired, claimPage)
-		answer := stranger.do(http.MethodPost, target+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), navigation, nil)
+		answer := stranger.do(http.MethodPost, target+"&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), navigation, nil)
 		answer.wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
 		if answer.header.Get("Set-Cookie") != "" {
 			t.Errorf("%s: a cookie is set", name)
@@ -134,7 +134,7 @@ func TestS3NobodyClaimsWhatWasNotSoldSo(t *testing.T) {
 	v, friend := w.visitor(), w.visitor()
 	back := v.paidElsewhere()
 	friend.open(back).wantPage(t, http.StatusForbidden, "started in another browser")
-	post := strings.Replace(back, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
+	post := strings.Replace(back, w.site, "", 1) + "&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	friend.do(http.MethodPost, post, navigation, nil).wantPage(t, http.StatusForbidden, "started in another browser")
 	w.load(member("claim first"))
 	friend.submit(friend.open(back), claimButton, nil).wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
@@ -152,7 +152,7 @@ func TestS4AClaimOpensWhatWasSold(t *testing.T) {
 	friend.submit(friend.open("/dear/?axra_session="+back.Query().Get("axra_session")), claimButton, nil).
 		wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
 	header := http.Header{"Sec-Fetch-Site": {"cross-site"}}
-	post := "/premium/article.html?" + back.RawQuery + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
+	post := "/premium/article.html?" + back.RawQuery + "&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	if answer := friend.do(http.MethodPost, post, header, nil); answer.status != http.StatusForbidden {
 		t.Errorf("sent from another site: %d", answer.status)
 	}
@@ -183,7 +183,7 @@ func TestS3WhatAProgramHasTakenIsClaimedByNobody(t *testing.T) {
 	back := payer.pay(payer.browse(checkout.CheckoutURL), cardGood)
 	w.delivered()
 	payer.open(back.location()).wantPage(t, http.StatusOK, "Return to your program")
-	post := "/premium/article.html?axra_session=" + checkout.Session + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
+	post := "/premium/article.html?axra_session=" + checkout.Session + "&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	payer.do(http.MethodPost, post, navigation, nil).wantPage(t, http.StatusPaymentRequired, "cannot be used here yet")
 }
 
@@ -199,7 +199,7 @@ func TestS3AnOldPaymentIsClaimedByNobody(t *testing.T) {
 func TestS3AFormIsNotAsGoodAsItsPlace(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: member("claim first")})
 	back := w.visitor().paidElsewhere()
-	post := strings.Replace(back, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
+	post := strings.Replace(back, w.site, "", 1) + "&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	if answer := w.visitor().do(http.MethodPost, post, navigation, nil); answer.status != http.StatusSeeOther {
 		t.Fatalf("the first: %d", answer.status)
 	}

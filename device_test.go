@@ -96,7 +96,7 @@ func TestS3AFormSentTwiceTakesOnePlace(t *testing.T) {
 	late := w.visitor()
 	for range cap(friends) {
 		together.Go(func() {
-			friends <- late.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), navigation, nil).status
+			friends <- late.do(http.MethodPost, address+"&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), navigation, nil).status
 		})
 	}
 	together.Wait()
@@ -125,7 +125,7 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		"cut": token[:len(token)-1], "longer": token + "A", "64 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:],
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			answer := stranger.do(method, "/premium/article.html?axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime()+"&axra_device="+forged, navigation, nil)
+			answer := stranger.do(method, "/premium/article.html?axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime()+"&axra_device="+forged, navigation, nil)
 			answer.wantPage(t, http.StatusForbidden, "cannot be opened on this device")
 			if answer.header.Get("Set-Cookie") != "" {
 				t.Errorf("%s: %s sets a cookie", name, method)
@@ -140,12 +140,12 @@ func TestT6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		}
 	}
 	for _, header := range []http.Header{{"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}}} {
-		if answer := stranger.do(http.MethodPost, address+"&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), header, nil); answer.status != http.StatusForbidden {
+		if answer := stranger.do(http.MethodPost, address+"&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ"+w.formTime(), header, nil); answer.status != http.StatusForbidden {
 			t.Errorf("sent from elsewhere (%v) the form is answered %d", header, answer.status)
 		}
 	}
 	for _, holder := range []string{"", "short", "ABCDEFGHIJKLMNOP/../x", strings.Repeat("A", 65)} {
-		if answer := stranger.do(http.MethodPost, address+"&axra_place="+holder, navigation, nil); answer.status == http.StatusSeeOther {
+		if answer := stranger.do(http.MethodPost, address+"&axra_device_id="+holder, navigation, nil); answer.status == http.StatusSeeOther {
 			t.Errorf("a holder %q gets a place", holder)
 		}
 	}
@@ -241,7 +241,7 @@ func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	address := link(t, other.open(receiptPage), deviceLink)
 	theirs := w.lastPayment().ID
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	form := strings.Replace(address, w.site, "", 1) + "&axra_place=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
+	form := strings.Replace(address, w.site, "", 1) + "&axra_device_id=ABCDEFGHIJKLMNOPQRSTUVWXYZ" + w.formTime()
 	for _, answer := range []reply{v.open(address), v.do(http.MethodPost, form, navigation, nil)} {
 		if answer.location() != "/premium/article.html" || answer.header.Get("Set-Cookie") != "" {
 			t.Errorf("answered %d %q %v", answer.status, answer.location(), answer.header)

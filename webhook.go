@@ -32,13 +32,13 @@ type Webhook struct {
 	// to pass; on the route it works as well.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// KeepRefused keeps the last request that was refused for its signature, for
-	// `caddy axra webhook refused`: one that could be signed, and one that carries
+	// KeepRejected keeps the last request that was refused for its signature, for
+	// `caddy axra webhook rejected`: one that could be signed, and one that carries
 	// nothing like a signature, each with at most 64 KB of body. They stay in memory
 	// until others come, Caddy stops, or a configuration is loaded in which no webhook
 	// keeps them; headers with credentials are masked, but what an event says about a
 	// customer is kept. The default is to keep nothing.
-	KeepRefused bool `json:"keep_refused,omitempty"`
+	KeepRejected bool `json:"keep_rejected,omitempty"`
 
 	app      *App
 	logger   *zap.Logger
@@ -69,7 +69,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
-	if h.KeepRefused {
+	if h.KeepRejected {
 		h.app.gates.keepRejected.Store(true)
 	}
 	return nil
@@ -101,7 +101,7 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	body, status, err := h.readVerified(w, r)
 	switch {
 	case status == http.StatusUnauthorized:
-		if h.KeepRefused && body != nil {
+		if h.KeepRejected && body != nil {
 			h.keepRejected(r, body, err)
 		}
 		return status, outcomeUnsigned, ""
@@ -133,7 +133,7 @@ func (h *Webhook) readVerified(w http.ResponseWriter, r *http.Request) (body []b
 	if r.Header.Get(verifier.Header) == "" {
 		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, verifier.Header)
 		h.reject(payments.ReasonUnsigned, err)
-		if h.KeepRefused {
+		if h.KeepRejected {
 			body, _ = readBody(w, r)
 		}
 		return body, http.StatusUnauthorized, err
@@ -159,10 +159,10 @@ func (h *Webhook) reject(reason string, err error) {
 // warn logs a webhook that is refused, for each reason once a minute: anybody can send junk, which must not hide a
 // wrong secret.
 func (h *Webhook) warn(reason string, err error) (logged bool) {
-	if !h.app.limit.IsDue("webhook refused: " + reason) {
+	if !h.app.limit.IsDue("webhook rejected: " + reason) {
 		return false
 	}
-	h.logger.Warn("a webhook was refused", zap.Error(err))
+	h.logger.Warn("a webhook was rejected", zap.Error(err))
 	return true
 }
 
@@ -212,7 +212,7 @@ func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 // UnmarshalCaddyfile reads the directive:
 //
 //	axra_webhook [<matcher>] {
-//		keep_refused
+//		keep_rejected
 //	}
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -223,7 +223,7 @@ func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (h *Webhook) options() []option.Option {
-	return []option.Option{option.Flag("keep_refused", &h.KeepRefused)}
+	return []option.Option{option.Flag("keep_rejected", &h.KeepRejected)}
 }
 
 // Interface guards

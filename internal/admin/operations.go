@@ -189,5 +189,5 @@ cookies have to be let in anew. To change keys without that, rotate.`,
 // Operations whose commands are written by hand.
 var (
 	ReplayWebhook    = Operation{Name: "webhook replay", endpoint: answers((*API).replayWebhook)}
-	RejectedWebhooks = Operation{Name: "webhook refused", endpoint: answers((*API).rejectedWebhooks)}
+	RejectedWebhooks = Operation{Name: "webhook rejected", endpoint: answers((*API).rejectedWebhooks)}
 )

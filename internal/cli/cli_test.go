@@ -208,15 +208,15 @@ func TestTheRejectedWebhookIsPrinted(t *testing.T) {
 	answer(c, admin.RejectedWebhooks, []webhook.Captured{
 		{Method: "POST", Path: "/hook", Header: http.Header{"X-Sig": {"00"}}, Body: []byte("{}"), Reason: "bad", At: paidAt, Signed: true}, {Method: "POST"},
 	})
-	out, aside, err := c.run(t, "webhook", "refused")
+	out, aside, err := c.run(t, "webhook", "rejected")
 	if err != nil || !strings.HasPrefix(out, "POST /hook HTTP/1.1\r\n") {
 		t.Errorf("%v %q", err, out)
 	}
 	wantParts(t, aside, "refused at 2026-11-30 12:00:00 UTC: bad")
 	answer(c, admin.RejectedWebhooks, []webhook.Captured{})
-	_, _, err = c.run(t, "webhook", "refused")
-	wantError(t, err, "no refused webhook is kept")
-	if out, _, err := c.run(t, "webhook", "refused", "--json"); err != nil || out != "[]\n" {
+	_, _, err = c.run(t, "webhook", "rejected")
+	wantError(t, err, "no rejected webhook is kept")
+	if out, _, err := c.run(t, "webhook", "rejected", "--json"); err != nil || out != "[]\n" {
 		t.Errorf("for programs: %v %q", err, out)
 	}
 }

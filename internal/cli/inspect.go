@@ -21,14 +21,14 @@ lines of the Caddyfile that fit. Then it shows the event, and which of its field
 understood.
 
 FILE is a request as HTTP/1.1 sends it, with or without the request line, such as
-` + "`caddy axra webhook refused`" + ` prints it; - is the standard input.
+` + "`caddy axra webhook rejected`" + ` prints it; - is the standard input.
 
 It tries the secrets of the configuration (--config, or the Caddyfile in this folder),
 or the one in --secret-file, and prints none of them. Run it in the environment of the
 service: --envfile reads the file that EnvironmentFile of systemd names.
 
 The exit code is 0 if something fits, and 1 otherwise.`,
-		Example: `  caddy axra webhook refused > request.txt
+		Example: `  caddy axra webhook rejected > request.txt
   caddy axra webhook inspect request.txt --config /etc/caddy/Caddyfile`,
 		Args: cobra.ExactArgs(1),
 	}

@@ -23,8 +23,8 @@ func (p Plugin) webhookCommand() *cobra.Command {
 
 func rejectedCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "refused",
-		Short: "Prints the last webhook that was refused for its signature",
+		Use:   "rejected",
+		Short: "Prints the last webhook that was rejected for its signature",
 		Long: `
 Prints the last webhook that the running Caddy refused for its signature, as HTTP/1.1
 sends it. A request that could be signed is preferred; with --json, the last one of
@@ -33,14 +33,14 @@ each kind is printed. Headers with credentials are masked.
 Caddy keeps them only with this option:
 
 	axra_webhook /webhooks/axra {
-		keep_refused
+		keep_rejected
 	}`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var kept []webhook.Captured
 			err := get(cmd, admin.RejectedWebhooks, nil, &kept)
 			if err == nil && len(kept) == 0 && !wantsJSON(cmd) {
-				err = errors.New("no refused webhook is kept: write `axra_webhook /webhooks/axra { keep_refused }`, reload, and have Axra send one again")
+				err = errors.New("no rejected webhook is kept: write `axra_webhook /webhooks/axra { keep_rejected }`, reload, and have Axra send one again")
 			}
 			if err != nil {
 				return err

@@ -101,7 +101,7 @@ func (r *Recorder) countReversal(kind ledger.EventKind, payment ledger.Payment) 
 	r.Metrics.CountRefund(payment)
 }
 
-// Reject publishes a payment that grants no access, or with a zero payment a webhook that was refused.
+// Reject publishes a payment that grants no access, or with a zero payment a webhook that was rejected.
 func (r *Recorder) Reject(payment ledger.Payment, reason string) {
 	data := eventData(payment)
 	data["reason"] = reason
