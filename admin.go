@@ -25,7 +25,7 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for programs of the operator.
+// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and the operator's own programs.
 type adminAPI struct{}
 
 // Routes returns the routes of the admin API.
@@ -41,8 +41,8 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return app.operations().ServeHTTP(w, r)
 }
 
-// runningApp is the app of the configuration in force. That of the context in which a
-// router is provisioned is still being made when the first calls come.
+// runningApp returns the app of the running configuration. The app in a router's own context
+// may still be under construction when the first calls come.
 func runningApp() (*App, error) {
 	running := caddy.ActiveContext()
 	if running.Context == nil {
@@ -59,7 +59,7 @@ func runningApp() (*App, error) {
 	return app, nil
 }
 
-// operations are what operators may do with the app.
+// operations returns what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
 		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Gates: adminGates{a}, Webhooks: adminWebhooks{a},
@@ -88,13 +88,13 @@ func (o adminWebhooks) Record(ctx context.Context, event webhook.Event) (outcome
 // Rejected returns the webhooks that were kept.
 func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.shared.rejected.All() }
 
-// adminGates tells operators what is sold where, and signs links for them.
+// adminGates tells operators which gate sells what, and signs links for them.
 type adminGates struct{ app *App }
 
-// KeyResource is what a purchase by a key opens.
+// KeyResource returns the resource that a purchase by key opens.
 func (adminGates) KeyResource(key string) string { return gate.KeyResource(key) }
 
-// Link opens a purchase in one more browser; a direct one opens the page to whoever has it.
+// Link returns an address that opens a purchase on one more device. A direct link opens the page to anyone who has it.
 func (o adminGates) Link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
 	site := gate.NewSite(page.Site)
 	if !direct {
@@ -110,7 +110,7 @@ func (o adminGates) Link(page admin.Page, purchase ledger.Purchase, expires time
 func (o adminGates) Page(address string) (admin.Page, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-		return admin.Page{}, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
+		return admin.Page{}, fmt.Errorf("%.200q is not an address: write it in full, such as https://example.com/premium/", address)
 	}
 	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
 	host, _ := gate.SplitHostPort(parsed.Host)
@@ -122,18 +122,18 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 			continue
 		}
 		hasGate = true
-		if found, err := h.gate.Matcher.Coverage(strangerAt(server, host, parsed)); err == nil && found == gate.Covered {
+		if found, err := h.gate.Matcher.Coverage(anonymousRequest(server, host, parsed)); err == nil && found == gate.Covered {
 			gates = append(gates, h)
 		}
 	}
 	page := admin.Page{Site: origin, Target: urlpath.OriginalTarget(parsed), Products: productsOf(gates)}
 	switch {
 	case !hasGate:
-		return page, fmt.Errorf("no gate stands at %s", origin)
+		return page, fmt.Errorf("no gate is configured at %s", origin)
 	case parsed.Scheme == "http" && !gate.IsLoopback(host) && o.app.settings.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
 		return page, fmt.Errorf("visitors come to %s by https: write the address with https://", host)
 	case len(gates) == 0:
-		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
+		return page, fmt.Errorf("no gate covers %s: name a paid page", parsed.Path)
 	}
 	path, _, _ := strings.Cut(page.Target, "?")
 	unescaped, err := url.PathUnescape(path)
@@ -141,7 +141,7 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 	return page, err
 }
 
-// productsOf lists what gates sell, retired products too.
+// productsOf lists the products of gates, including retired ones.
 func productsOf(gates []*Handler) map[string]admin.Product {
 	products := make(map[string]admin.Product)
 	for _, h := range gates {
@@ -155,14 +155,14 @@ func productsOf(gates []*Handler) map[string]admin.Product {
 	return products
 }
 
-// strangerAt is a stranger's request for the address.
-func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
+// anonymousRequest returns a request for the address without cookies.
+func anonymousRequest(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
 	r := preflight.NewRequest(server, http.MethodGet, host, address.Path)
 	r.URL.RawQuery = address.RawQuery
 	return r
 }
 
-// serverOf is the server on which the gate stands for a site, nil if it does not.
+// serverOf returns the server that has the gate in a site; nil if none has.
 func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
 	servers := h.app.httpApp()
 	if servers == nil {

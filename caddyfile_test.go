@@ -277,8 +277,8 @@ func TestConfigStart(t *testing.T) {
 		return "\taxra_paywall " + matcher + "{\n\t\tprice " + strings.Join(lines, "\n\t\t") + "\n\t}\n"
 	}
 	const (
-		noHost  = "stands in a site without a host name, so visitors could not be sent back to it: give the site block its host name, or add `site_url https://example.com`"
-		oneName = "under the one name"
+		noHost  = "is in a site without a host name, so visitors could not be sent back to it: give the site block its host name, or add `site_url https://example.com`"
+		oneName = "under the same name"
 	)
 	for _, test := range []struct{ name, axra, sites, want string }{
 		{"no host and no site_url", "", "http://:PORT {\n" + gate("/premium/* ", "5.00 usd") + "}\n", `axra_paywall: gate "/premium/*" ` + noHost},

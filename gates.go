@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// checkGates refuses gates whose public address nothing tells, and gates of one
-// site that would sell different things under one name.
+// checkGates rejects gates whose public address is unknown, and gates of one
+// site that would sell different products under one name.
 func (a *App) checkGates() error {
 	a.gates.mu.Lock()
 	defer a.gates.mu.Unlock()
@@ -38,38 +38,38 @@ func (a *App) checkGates() error {
 		for _, server := range servers {
 			for _, hosts := range h.gate.Sites.HostsOn(server) {
 				places++
-				if err := h.checkPlace(hosts, sold); err != nil {
+				if err := h.checkSite(hosts, sold); err != nil {
 					return err
 				}
 				a.warnPlainHTTP(h, server, hosts)
 			}
 		}
 		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
-			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
+			return fmt.Errorf("axra_paywall: gate %q is in a site whose address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
 		}
 	}
 	return nil
 }
 
-func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
+func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 	switch {
 	case h.siteURL != "":
 		hosts = []string{h.siteURL}
 	case len(hosts) == 0 && h.app.settings.siteURL != "":
 		hosts = []string{h.app.settings.siteURL}
 	case len(hosts) == 0:
-		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
+		return fmt.Errorf("axra_paywall: gate %q is in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
 	}
 	if !h.sellsItself() {
-		return nil // passes of the app are the same everywhere
+		return nil // an app's pass is the same in every gate
 	}
 	for _, host := range hosts {
 		key := gate.HostOf(host) + "\n" + h.Pass
 		other := sold[key]
 		if other != nil && other != h && (!other.isNamed || !h.isNamed || !other.gate.Products[0].Same(h.gate.Products[0])) {
-			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
+			return fmt.Errorf("axra_paywall: two gates of %s would sell under the same name %q, "+
 				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
 		}
 		sold[key] = h
@@ -77,8 +77,8 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 	return nil
 }
 
-// warnNoWebhook tells the owner of gates that nothing would ever open. It is no
-// error: another node on the same ledger may receive the webhooks.
+// warnNoWebhook warns that no webhook could open the gates. This is not an error:
+// another node with the same ledger may receive the webhooks.
 func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
 	for _, server := range servers {
 		found := false
@@ -90,12 +90,12 @@ func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
 			return
 		}
 	}
-	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so who pays will wait: " +
+	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so buyers will wait: " +
 		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same ledger has it")
 }
 
-// warnDeferredHeader tells the owner of a header directive that has the last word
-// on Cache-Control, after the gate: a shared cache would keep what was paid for.
+// warnDeferredHeader warns of a header directive that sets Cache-Control after
+// the gate: a shared cache would store paid content.
 func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
 	for _, server := range servers {
 		gate.Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
@@ -104,15 +104,15 @@ func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
 				return
 			}
 			if h.Response.Set.Get("Cache-Control") != "" || h.Response.Add.Get("Cache-Control") != "" {
-				a.logger.Warn("a deferred `header` sets Cache-Control after the gate, so that shared caches may keep what was paid for: "+
+				a.logger.Warn("a deferred `header` sets Cache-Control after the gate, so shared caches may store paid content: "+
 					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
 			}
 		})
 	}
 }
 
-// warnPlainHTTP tells the owner of a site that is served without TLS which
-// address visitors will be sent back to.
+// warnPlainHTTP warns that a site is served without TLS, and names the address
+// that visitors will be sent back to.
 func (a *App) warnPlainHTTP(h *Handler, server *caddyhttp.Server, hosts []string) {
 	if h.siteURL != "" || a.settings.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || gate.IsLoopback(hosts[0]) {
 		return
@@ -129,7 +129,7 @@ func (a *App) httpServers() map[string]*caddyhttp.Server {
 	return nil
 }
 
-// gateList is what handlers and matchers tell the app while they are provisioned.
+// gateList collects what handlers and matchers register while they are provisioned.
 type gateList struct {
 	mu       sync.Mutex
 	all      atomic.Pointer[[]*Handler] // read by matchers on every request

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/settings"
 )
 
-// checks are what `caddy axra check` needs of this plugin.
+// checks is what `caddy axra check` needs from this plugin.
 var checks = preflight.Plugin{
 	Secrets: func(raw json.RawMessage) []preflight.Secret {
 		var app App
@@ -33,7 +33,7 @@ var checks = preflight.Plugin{
 	},
 }
 
-// configuredSecrets are the secrets that are placeholders, and their values. Caddy refuses others.
+// configuredSecrets returns the secrets that are placeholders, with their values. Caddy rejects literal ones.
 func (a *App) configuredSecrets() []preflight.Secret {
 	all := []preflight.Secret{{Name: "api_key", Placeholder: a.APIKey}, {Name: "api_secret", Placeholder: a.APISecret}}
 	for _, value := range a.WebhookSecrets {
@@ -82,7 +82,7 @@ func (a *App) describe() *preflight.Config {
 	return config
 }
 
-// describer describes the plugin's handlers, each one once.
+// describer returns a function that describes each of the plugin's handlers once.
 func describer() func(caddyhttp.MiddlewareHandler) any {
 	gates, webhooks := make(map[*Handler]*preflight.Gate), make(map[*Webhook]*preflight.Webhook)
 	return func(handler caddyhttp.MiddlewareHandler) any {
@@ -104,7 +104,7 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 	}
 }
 
-// warnNested tells the owner of two gates that cover one request.
+// warnNested warns of two gates that cover one request.
 func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
 	if len(a.allGates()) < 2 {
 		return

@@ -128,7 +128,7 @@ func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 	run(t, []faultCase{
 		{"no host name", nil, setup + ":8080 {\n" + rest,
 			strings.Replace(proxied, "axra {", "axra {\n site_url https://example.com", 1) + ":8080 {\n" + rest,
-			"error", "addresses", "stands in a site without a host name", inMessage},
+			"error", "addresses", "is in a site without a host name", inMessage},
 		{"plain http", nil, proxied + "http://example.com {\n" + rest, good, "warning", "addresses", "served over plain HTTP", "remove `http://`"},
 		{"nobody is trusted", nil,
 			strings.Replace(setup, "axra {", "axra {\n site_url https://example.com", 1) + "http://example.com {\n" + rest,
@@ -141,7 +141,7 @@ func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 		{"no gate", nil, site(hook), good, "warning", "addresses", "there is no gate", ""},
 		{"one name for two offers", nil,
 			site(hook + strings.Replace(gate, "price", "pass one\n price", 1) + "axra_paywall /other/* {\n pass one\n price 1.00 usd\n }"), "",
-			"error", "addresses", "two gates of example.com would sell under the one name", inMessage},
+			"error", "addresses", "two gates of example.com would sell under the same name", inMessage},
 		{"a pass that nobody sells", nil,
 			site(hook + gate + "@paid axra_paid monht\n respond @paid thanks"), "",
 			"error", "addresses", "no gate sells a pass \"monht\"", inMessage},
