@@ -70,7 +70,7 @@ func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 		other := sold[key]
 		if other != nil && other != h && (!other.isNamed || !h.isNamed || !other.gate.Products[0].Same(h.gate.Products[0])) {
 			return fmt.Errorf("axra_paywall: two gates of %s would sell under the same name %q, "+
-				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
+				"so a payment for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
 		}
 		sold[key] = h
 	}

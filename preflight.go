@@ -112,6 +112,6 @@ func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
 	for _, two := range preflight.Overlaps(servers, describer()) {
 		a.logger.Warn("two gates cover one request, so visitors pay twice, which is probably a mistake: "+
 			"exempt the path in the matcher of one of them with `not path`",
-			zap.Strings("gates", []string{two.Outer.Name, two.Inner.Name}), zap.String("host", two.Host), zap.String("path", two.Path))
+			zap.Strings("gates", []string{two.Outer.Name, two.Nested.Name}), zap.String("host", two.Host), zap.String("path", two.Path))
 	}
 }

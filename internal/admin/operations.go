@@ -106,7 +106,7 @@ purchase by itself. ` + namesPurchase,
 	{
 		Name: "remove-device", endpoint: answers((*API).removeDevice),
 		Short: "Ends the use of a purchase on one device",
-		Long: `Every node ends it within about a second, and another device has room. caddy axra show lists the
+		Long: `Every node ends it within about a second, and another device can be added. caddy axra show lists the
 devices with their ids. ` + namesPurchase,
 	},
 	{
@@ -159,7 +159,7 @@ For backups, caddy axra backup is faster.`,
 		Name: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
 		Short: "Reads an export into a ledger without payments",
 		Long: `This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The
-ledger adopts the signing keys of the export, so nobody is logged out. Restart other nodes that use the same database.`,
+ledger adopts the signing keys of the export, so all visitors stay logged in. Restart other nodes that use the same database.`,
 	},
 	{
 		Name: "sweep", endpoint: answers((*API).sweep),
@@ -172,7 +172,7 @@ ledger adopts the signing keys of the export, so nobody is logged out. Restart o
 	},
 	{
 		Name: "keys rotate", endpoint: answers((*API).rotateKeys),
-		Short: "Adds a key that takes over in three minutes; nobody is logged out",
+		Short: "Adds a key that takes over in three minutes; all visitors stay logged in",
 		Long:  `The key signs after three minutes, when every node has read it. Old keys still verify what they have signed.`,
 	},
 	{

@@ -195,7 +195,7 @@ func decide(decision ledger.DecisionKind) func(*API, context.Context, DecideRequ
 	}
 }
 
-// removeDevice ends the use of a purchase on one device, which makes room for another.
+// removeDevice ends the use of a purchase on one device, so that another can be added.
 func (a *API) removeDevice(ctx context.Context, request RemoveDeviceRequest) (Details, error) {
 	id, err := a.find(ctx, request.ID)
 	if err != nil {

@@ -107,7 +107,7 @@ func (v *Visit) linkedPurchase() (purchase ledger.Holding, done bool, err error)
 	case status != ledger.Active:
 		return purchase, true, v.showClosed(purchase.Status, purchase.ID)
 	case v.openedBy(purchase.Product) != nil:
-		// Somebody else's purchase must not take the place of the visitor's own.
+		// Another buyer's purchase must not replace the visitor's own.
 		return purchase, true, v.redirectToTarget()
 	}
 	return purchase, false, nil
@@ -151,7 +151,7 @@ func (v *Visit) addDevice(purchaseID, deviceID string) error {
 // to show.
 func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) (refusal *page.View, err error) {
 	err = ledger.ErrNoneLeft
-	if v.flow.config.Takeover { // nobody else may take over what the browser that paid has taken
+	if v.flow.config.Takeover { // once the paying browser has the purchase, no other may take it over
 		err = v.flow.services.Ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
 	}
 	if errors.Is(err, ledger.ErrNoneLeft) {
@@ -192,9 +192,9 @@ func (v *Visit) confirmDevice(deviceID string) error {
 
 // admitDevice gives a browser that has become a device its token.
 func (v *Visit) admitDevice(purchase ledger.Holding, deviceID string) error {
-	granted := v.accessOf(purchase)
-	granted.Device = deviceID
-	if err := v.give(granted); err != nil {
+	issued := v.accessOf(purchase)
+	issued.Device = deviceID
+	if err := v.give(issued); err != nil {
 		return v.showSafe()
 	}
 	return v.redirectToTarget()

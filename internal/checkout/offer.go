@@ -56,7 +56,7 @@ func (p *OfferPage) Provision(passes int) error {
 	// A field that does not exist is better found now than by a visitor.
 	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
 	for range passes {
-		trial.Passes = append(trial.Passes, OfferedPass{
+		trial.Passes = append(trial.Passes, OfferPass{
 			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
 		})
 	}
@@ -72,11 +72,11 @@ type OfferData struct {
 	Site        string // the host name, as visitors know it
 	Address     string // path and query of the wanted page
 	Language    string // of the built-in texts that suit the visitor best, such as "en"
-	Passes      []OfferedPass
+	Passes      []OfferPass
 }
 
-// OfferedPass is one pass on sale.
-type OfferedPass struct {
+// OfferPass is one pass on the offer page.
+type OfferPass struct {
 	Name        string
 	Description string // may be empty
 	Price       string // "5.00 USD"
@@ -126,7 +126,7 @@ func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkou
 		Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
 	}
 	for _, quote := range quotes {
-		data.Passes = append(data.Passes, OfferedPass{
+		data.Passes = append(data.Passes, OfferPass{
 			Name: quote.Product.Name, Description: quote.Description,
 			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
 			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),

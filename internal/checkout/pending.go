@@ -138,8 +138,8 @@ type paidCheckout struct {
 	purchase ledger.Holding
 }
 
-// lookUp asks the ledger about every checkout under way: its webhook may have been late, or its tab closed. Nobody pays
-// twice.
+// lookUp asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed. So no
+// visitor pays twice.
 func (v *Visit) lookUp(entries []session.Pending) lookup {
 	var found lookup
 	for i := range entries {
@@ -204,9 +204,9 @@ const (
 // budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
 const budgetTimeout = 2 * time.Second
 
-// makeRoom makes sure that one more checkout and its purchase fit into the browser's requests, or returns what to show:
-// with one cookie too many, the whole site would refuse the browser.
-func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) *page.View {
+// fitCookieBudget makes sure that the cookies of one more checkout and its purchase fit into the browser's requests, or
+// returns what to show: with one cookie too many, the site would refuse every request.
+func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) *page.View {
 	limit := maxAccessBytes
 	if quote.Resource == terms.WholePass {
 		limit += wholePassBytes

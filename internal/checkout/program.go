@@ -174,7 +174,7 @@ func (v *Visit) startForProgram() error {
 // programRequest prepares a program's checkout, unless it has access, has paid already, or a payment is on its way.
 func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done bool, err error) {
 	req = checkoutRequest{pending: v.readPending(), forProgram: true}
-	if verdict, _ := v.flow.gate.FindToken(v.r, v.site, chosen.Product.Name); verdict == access.Unknown {
+	if decision, _ := v.flow.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return req, true, v.showSafe()
 	}
 	renewed, err := v.extendedElsewhere()
@@ -223,8 +223,8 @@ type programStatus struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
-// writeStatus answers the program that started a checkout, and nobody else: its status token is the pending cookie's
-// value. An access token asks for a new one in its place.
+// writeStatus answers only the program that started a checkout: its status token is the pending cookie's value. With an
+// access token it answers with a new one.
 func (v *Visit) writeStatus() error {
 	raw, ok := bearer(v.r)
 	if !ok {
@@ -290,17 +290,17 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	case refusal != nil:
 		return v.problem(http.StatusForbidden, problemByPage[refusal.Kind].detail)
 	}
-	granted := v.accessOf(purchase)
-	granted.Device = deviceID
-	signed, granted, err := v.flow.services.Tokens.Keys.SignAccess(granted, v.flow.services.Tokens.Algorithm)
+	issued := v.accessOf(purchase)
+	issued.Device = deviceID
+	signed, issued, err := v.flow.services.Tokens.Keys.SignAccess(issued, v.flow.services.Tokens.Algorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.flow.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
-	if !granted.Until.IsZero() {
-		status.Until = new(granted.Until.UTC())
+	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(issued.Expires.UTC())}
+	if !issued.Until.IsZero() {
+		status.Until = new(issued.Until.UTC())
 	}
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", status)
 }

@@ -65,8 +65,8 @@ func (v *Visit) HandleReturn(entry *access.Token) error {
 // wantsMore reports whether a visitor who has access asks for another product, or to buy again what is used up.
 func (v *Visit) wantsMore(entry *access.Token) bool {
 	if name := v.get(urlpath.ParamCheckout); name != "" && name != entry.Pass {
-		verdict, _ := v.flow.gate.FindToken(v.r, v.site, name)
-		return verdict == access.None || verdict == access.Closed
+		decision, _ := v.flow.gate.FindToken(v.r, v.site, name)
+		return decision == access.None || decision == access.Closed
 	}
 	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
 }
@@ -90,8 +90,8 @@ func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unp
 // redeem gives the browser its access token and the page it wanted.
 func (v *Visit) redeem(paid paidCheckout) error {
 	entry, purchase := paid.entry, paid.purchase
-	granted := v.accessOf(purchase)
-	granted.Device = entry.Device
+	issued := v.accessOf(purchase)
+	issued.Device = entry.Device
 	if refusal, err := v.takeDevice(purchase, entry.Device); err != nil {
 		return v.showUnreadable(err)
 	} else if refusal != nil {
@@ -100,21 +100,21 @@ func (v *Visit) redeem(paid paidCheckout) error {
 		}
 		return v.showPage(*refusal)
 	}
-	if known := v.openedBy(granted.Pass); known != nil && known.EndsAfter(granted) {
+	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
 		// It is kept in case the other purchase is refunded.
 		if err := v.keepPending(entry.Keep(purchase.EndsAt, v.flow.now())); err != nil {
 			v.flow.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
 		}
 	} else {
-		if err := v.give(granted); err != nil {
+		if err := v.give(issued); err != nil {
 			return v.showSafe()
 		}
 		v.dropPending(entry)
 	}
-	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.flow.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	target := v.returnTo(entry)
 	if v.flow.config.Receipt || v.has(urlpath.ParamReceipt) {
-		target = urlpath.WithParams(target, urlpath.ParamReceipt, granted.Pass)
+		target = urlpath.WithParams(target, urlpath.ParamReceipt, issued.Pass)
 	}
 	response.Redirect(v.w, target)
 	return nil
@@ -129,8 +129,8 @@ func (v *Visit) accessOf(purchase ledger.Holding) token.Access {
 }
 
 // give sets the cookie with an access token.
-func (v *Visit) give(granted token.Access) error {
-	err := v.flow.services.Tokens.Give(v.w, v.r, v.site, granted)
+func (v *Visit) give(issued token.Access) error {
+	err := v.flow.services.Tokens.Give(v.w, v.r, v.site, issued)
 	if err != nil {
 		v.flow.services.LogLimited("an access token could not be signed", zap.Error(err))
 	}
@@ -139,7 +139,7 @@ func (v *Visit) give(granted token.Access) error {
 
 // openedBy returns the token that opens the gate by a product; nil if there is none.
 func (v *Visit) openedBy(product string) *access.Token {
-	if verdict, entry := v.flow.gate.FindToken(v.r, v.site, product); verdict == access.Open && entry.Link == "" {
+	if decision, entry := v.flow.gate.FindToken(v.r, v.site, product); decision == access.Open && entry.Link == "" {
 		return entry
 	}
 	return nil

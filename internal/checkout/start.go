@@ -109,7 +109,7 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 			}
 		}
 		if name != "" {
-			return nil // it is not on sale, and nobody is charged by guess
+			return nil // not on sale: the visitor must choose
 		}
 	}
 	if len(quotes) != 1 || v.flow.config.OfferPage != nil {
@@ -170,14 +170,14 @@ func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) (refusal *page.V
 	if err := v.flow.services.Axra.Ready(); err != nil {
 		return v.unavailable(err) // before it counts against anybody's limit
 	}
-	if refusal := v.makeRoom(quote, req); refusal != nil {
+	if refusal := v.fitCookieBudget(quote, req); refusal != nil {
 		return refusal, nil
 	}
 	if wait, ok := v.flow.services.Checkouts.Allow(clientIP(v.r)); !ok {
 		v.flow.services.Metrics.CountCheckout(OutcomeLimited)
 		return &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}, nil
 	}
-	return nil, nil //nolint:nilnil // nothing stands in the way
+	return nil, nil //nolint:nilnil // the checkout may start
 }
 
 func (v *Visit) unavailable(err error) (refusal *page.View, _ error) {

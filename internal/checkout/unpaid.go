@@ -22,16 +22,16 @@ import (
 
 // HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
-func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error {
+func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
 	switch {
-	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
+	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse(checkoutRequest{restart: v.restarts()})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
-	if verdict == access.Closed && entry.Status(v.flow.now()) == ledger.Active && v.addMissingDevice(entry) {
+	if decision == access.Closed && entry.Status(v.flow.now()) == ledger.Active && v.addMissingDevice(entry) {
 		return v.redirectToTarget()
 	}
 	pending := v.readPending()
@@ -46,7 +46,7 @@ func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error
 	if found.err == nil {
 		found.err = err
 	}
-	if verdict == access.Closed && found.closed == "" {
+	if decision == access.Closed && found.closed == "" {
 		found.closed, found.closedID = entry.Status(v.flow.now()), entry.Purchase
 	}
 	return v.answerUnpaid(pending, found)

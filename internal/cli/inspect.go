@@ -50,7 +50,7 @@ The exit code is 0 if something fits, and 1 otherwise.`,
 		err = printAnswer(cmd, report, printWebhookReport)
 		if err == nil && !report.Verifiable {
 			cmd.SilenceErrors = true // the report says it
-			err = errors.New("nothing that this version can verify fits")
+			err = errors.New("no signature scheme that this version can verify fits")
 		}
 		return err
 	}

@@ -26,7 +26,7 @@ func rejectedCommand() *cobra.Command {
 		Use:   "rejected",
 		Short: "Prints the last webhook that was rejected for its signature",
 		Long: `
-Prints the last webhook that the running Caddy refused for its signature, as HTTP/1.1
+Prints the last webhook that the running Caddy rejected for its signature, as HTTP/1.1
 sends it. A request that could be signed is preferred; with --json, the last one of
 each kind is printed. Headers with credentials are masked.
 
@@ -52,7 +52,7 @@ Caddy keeps them only with this option:
 
 func printRejected(p printer, requests []webhook.Captured) {
 	first := requests[0]
-	p.note("refused at %s: %s", first.At.Format("2006-01-02 15:04:05 MST"), first.Reason)
+	p.note("rejected at %s: %s", first.At.Format("2006-01-02 15:04:05 MST"), first.Reason)
 	var raw bytes.Buffer
 	_, _ = first.WriteTo(&raw)
 	if !isTerminal(p.out) {
@@ -102,7 +102,7 @@ The exit code is 1 if the event should give or close access but changes nothing.
 		}
 		err = printAnswer(cmd, replayed, printReplayed)
 		if err == nil && outcomes[replayed.Outcome].idle {
-			err = errors.New("it changed nothing: nobody gets or loses access")
+			err = errors.New("it changed nothing: no visitor gains or loses access")
 		}
 		return err
 	}

@@ -103,7 +103,7 @@ func (m *Matcher) routes(r *http.Request, original *url.URL) (Coverage, error) {
 			return Ambiguous, nil
 		}
 		if address.Path == r.URL.Path && address.RawQuery == r.URL.RawQuery {
-			break // nobody has rewritten it
+			break // not rewritten
 		}
 	}
 	return NotCovered, nil

@@ -47,7 +47,7 @@ func TestCheckFindsFaultsOfTheOrder(t *testing.T) {
 		{"a cache before the gate", nil,
 			strings.Replace(good, "{\n", "{\n order test_cache before axra_paywall\n", 1) + "www.example.com {\n test_cache\n" + hook + gate + rest + "}",
 			strings.Replace(good, "{\n", "{\n order test_cache after axra_paywall\n", 1) + "www.example.com {\n test_cache\n" + hook + gate + rest + "}",
-			"warning", "caches", "test_cache stands before it", "order test_cache after axra_paywall"},
+			"warning", "caches", "test_cache is in front of it", "order test_cache after axra_paywall"},
 		{"a header that is set late", nil,
 			site(hook + "header >Cache-Control \"public, max-age=600\"\n" + gate + rest),
 			site(hook + "header Cache-Control \"public, max-age=600\"\n" + gate + rest),
@@ -76,7 +76,7 @@ func TestCheckNotesWhatItCannotTell(t *testing.T) {
 func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 	rest := gate + "root ROOT\n file_server\n"
 	run(t, []faultCase{
-		{"none", nil, site(rest), good, "error", "webhook", "nobody who pays would get in", "axra_webhook /webhooks/axra"},
+		{"none", nil, site(rest), good, "error", "webhook", "buyers would never get in", "axra_webhook /webhooks/axra"},
 		{"none here", nil, strings.Replace(site(rest), "axra {", "axra {\n database sqlite STORAGE/ledger.db", 1), good, "warning", "webhook", "until another Caddy hears of it", "axra_webhook /webhooks/axra"},
 		{"inside handle", nil,
 			site("handle /hooks/* {\n axra_webhook /webhooks/axra\n }\n" + rest), good,
@@ -90,10 +90,10 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 			"error", "webhook", "a gate covers the webhook", "before the gate"},
 		{"behind a password", nil,
 			site("route {\n basic_auth {\n bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n }\n" + hook + "}\n" + rest), good,
-			"error", "webhook", "basic_auth stands before the webhook", "exempt its path from basic_auth"},
+			"error", "webhook", "basic_auth is in front of the webhook", "exempt its path from basic_auth"},
 		{"behind forward_auth", nil,
 			site("route {\n forward_auth localhost:9 {\n uri /auth\n }\n" + hook + "}\n" + rest), good,
-			"error", "webhook", "forward_auth stands before the webhook", ""},
+			"error", "webhook", "forward_auth is in front of the webhook", ""},
 		{"behind a redirect", nil,
 			site("route {\n redir /webhooks/* https://www.example.com{uri}\n" + hook + "}\n" + rest), good,
 			"error", "webhook", "a redirect answers before the webhook", ""},

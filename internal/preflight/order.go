@@ -61,8 +61,8 @@ func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
 
 // Overlap is a path behind two gates that sell different products.
 type Overlap struct {
-	Outer, Inner *Gate
-	Host, Path   string
+	Outer, Nested *Gate
+	Host, Path    string
 }
 
 // Overlaps finds gates behind one another, each pair once.
@@ -76,10 +76,10 @@ func overlaps(sites []*site) []Overlap {
 	for at := range handlers[*Gate](sites) {
 		for _, t := range at.traces(http.MethodGet) {
 			for n := 1; n < len(t.gates); n++ {
-				outer, inner := t.gates[n-1], t.gates[n]
-				if !told[[2]*Gate{outer, inner}] && !outer.sellsSameAs(inner) {
-					told[[2]*Gate{outer, inner}] = true
-					found = append(found, Overlap{outer, inner, t.host, t.path})
+				outer, nested := t.gates[n-1], t.gates[n]
+				if !told[[2]*Gate{outer, nested}] && !outer.sellsSameAs(nested) {
+					told[[2]*Gate{outer, nested}] = true
+					found = append(found, Overlap{outer, nested, t.host, t.path})
 				}
 			}
 		}
@@ -94,7 +94,7 @@ func (g *Gate) sellsSameAs(other *Gate) bool {
 
 func (c *checker) checkOverlap(r *report) {
 	for _, two := range overlaps(c.sites) {
-		r.warn(two.Inner.subject(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes if one payment is enough",
+		r.warn(two.Nested.subject(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes if one payment is enough",
 			"%s%s is also behind gate %s, which is probably a mistake: a visitor has to pay twice", two.Host, two.Path, two.Outer.Name)
 	}
 	r.orOK("no path is behind two gates that sell different things")
@@ -109,7 +109,7 @@ func (c *checker) checkCaches(r *report) {
 		}
 		if len(t.caches) > 0 {
 			r.warn(gate.subject(), "write `order "+t.caches[0]+" after axra_paywall` in the global options, or put it behind the gate in a `route`",
-				"%s stands before it: paid pages stay private only as long as it respects `Cache-Control: private`", t.caches[0])
+				"%s is in front of it: paid pages stay private only as long as it respects `Cache-Control: private`", t.caches[0])
 		}
 		for _, h := range t.headers {
 			if value := publicCacheControl(h); value != "" {

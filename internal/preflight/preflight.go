@@ -62,7 +62,7 @@ func (g *Gate) subject() string { return "gate " + g.Name }
 // Webhook describes an axra_webhook handler.
 type Webhook struct{ Matchers caddyhttp.MatcherSets }
 
-// KeySet stands for an axra_jwks handler.
+// KeySet describes an axra_jwks handler.
 type KeySet struct{}
 
 // checker is a configuration that is provisioned but not started.
@@ -115,7 +115,7 @@ func (c *checker) run(live bool) *Diagnosis {
 		check.run(r)
 		result.Findings = append(result.Findings, r.findings...)
 	}
-	c.note("what stands in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
+	c.note("what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
 	c.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
 	result.Unchecked = c.unchecked
 	return result

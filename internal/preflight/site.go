@@ -22,7 +22,7 @@ type site struct {
 	known     map[string][]*trace // by method
 }
 
-// location is where a handler stands in a site.
+// location is the position of a handler in a site.
 type location struct {
 	*site
 	handler  any                     // described, if it is the plugin's

@@ -17,7 +17,7 @@ func (c *checker) checkWebhooks(r *report) {
 		found = true
 		before := len(r.findings)
 		if address := c.checkDelivery(r, at, webhook); len(r.findings) == before && address != "" {
-			r.ok(address, "no gate and no other handler stands before it; enter it in Axra")
+			r.ok(address, "no gate and no other handler is in front of it; enter it in Axra")
 		}
 	}
 	const fix = "add `axra_webhook /webhooks/axra` to the site"
@@ -26,7 +26,7 @@ func (c *checker) checkWebhooks(r *report) {
 	case c.Ledger.Named:
 		r.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so whoever pays waits until another Caddy hears of it")
 	default:
-		r.fail("", fix, "there is none, so nobody who pays would get in")
+		r.fail("", fix, "there is none, so buyers would never get in")
 	}
 }
 
@@ -62,7 +62,7 @@ func (c *checker) explainDelivery(r *report, at *location, webhook *Webhook, t *
 	case t.isGated():
 		r.fail(subject, first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 	case len(t.guards) > 0:
-		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
+		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s is in front of the webhook, and Axra has no password", t.guards[0])
 	case t.describe(t.answer) == any(webhook):
 	case !at.matches(http.MethodPost, t.path):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")

@@ -224,8 +224,8 @@ func TestDatabasesAreParsed(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"":                       "database takes a driver and where it is",
-		"sqlite a b":             "database takes a driver and where it is",
+		"":                       "database takes a driver and an address",
+		"sqlite a b":             "database takes a driver and an address",
 		"sqlite ledger.db":       "is not an absolute path",
 		"/var/lib/axra/ledger":   "axra: database /var/lib/axra/ledger is unknown",
 		"postgres":               "needs a URL",
