@@ -180,7 +180,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"key without per_path", key, `{"price":{"amount":"5.00","currency":"usd"},"key":"{sku}"}`, "write `per_path` too"},
 		{"key without placeholder", key, `{"price":{"amount":"5.00","currency":"usd"},"per_path":true,"key":"sku"}`, "must hold a placeholder"},
 		{"unknown pass", key, `{"passes":["day"]}`, "pass \"day\" is not defined: correct the name, or add `pass day { price 5.00 usd }`"},
-		{"header prefix", key, `{"price":{"amount":"5.00","currency":"usd"},"request_headers":"X_Axra"}`, "ending in a hyphen"},
+		{"header prefix", key, `{"price":{"amount":"5.00","currency":"usd"},"request_headers":"X_Axra"}`, "ends in a hyphen"},
 		{"template that is not there", key, `{"price":{"amount":"5.00","currency":"usd"},"offer_page":{"template":"/none.html"}}`, "give the path of a file"},
 		{"number as amount", key, `{"price":{"amount":5,"currency":"usd"}}`, "cannot unmarshal number"},
 		{"unknown field", key, `{"price":{"amount":"5.00","currency":"usd"},"prise":1}`, `unknown field "prise"`},

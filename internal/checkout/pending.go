@@ -213,7 +213,7 @@ func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) *page.Vie
 	}
 	addsCookie := req.extends == nil && !req.forProgram
 	if addsCookie && req.pending.accessBytes > limit && req.pending.accessBytes-v.dropLapsed() > limit {
-		return &page.View{Kind: page.NoRoom}
+		return &page.View{Kind: page.TooManyPurchases}
 	}
 	excess, err := v.dropOldest(req.pending)
 	switch {
@@ -221,7 +221,7 @@ func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) *page.Vie
 		v.logUnreadable(err)
 		return &page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second}
 	case excess > minPendingBytes:
-		return &page.View{Kind: page.NoRoom}
+		return &page.View{Kind: page.TooManyPurchases}
 	}
 	return nil
 }

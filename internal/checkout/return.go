@@ -128,7 +128,7 @@ func (v *Visit) accessOf(purchase ledger.Holding) token.Access {
 	}
 }
 
-// give sets the cookie with an access token.
+// give sets the cookie with a new access token.
 func (v *Visit) give(issued token.Access) error {
 	err := v.flow.services.Tokens.Give(v.w, v.r, v.site, issued)
 	if err != nil {
@@ -137,7 +137,7 @@ func (v *Visit) give(issued token.Access) error {
 	return err
 }
 
-// openedBy returns the token that opens the gate by a product; nil if there is none.
+// openedBy returns the token of a product that opens the gate; nil if there is none.
 func (v *Visit) openedBy(product string) *access.Token {
 	if decision, entry := v.flow.gate.FindToken(v.r, v.site, product); decision == access.Open && entry.Link == "" {
 		return entry
@@ -227,8 +227,8 @@ const maxReturnTo = 512
 
 func (v *Visit) returnToCookie() string { return v.site.CookiePrefix("/") + gate.CookieMark + "w" }
 
-// rememberReturnTo stores the page that the visitor wants now, when an open checkout is used again: Axra leads back to
-// the page for which it was created.
+// rememberReturnTo stores the page that the visitor asked for when an open checkout is used again: Axra sends the
+// browser back to the page for which the checkout was created.
 func (v *Visit) rememberReturnTo(entry session.Pending) {
 	if len(v.target) > maxReturnTo {
 		return
