@@ -194,7 +194,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"unknown matcher", key, `{"price":{"amount":"5.00","currency":"usd"},"match":[{"moon":{}}]}`, "axra_paywall: loading matchers: "},
 		{"literal api_key", `"api_key":"bk_live_PLANTED"`, ``, "axra: api_key must be a placeholder"},
 		{"W2 empty webhook secret", key + `,"webhook_secrets":["{env.PW_HOOK}",""]`, ``,
-			"axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value"},
+			"axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value"},
 		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature: unknown signature scheme "none": write "body", "timestamp.body", "t,v1" or "standard_webhooks"`},
 		{"a secret in another encoding", key + `,"webhook_secrets":["{env.PW_HOOK}"],"signature":{"secret_encoding":"hex"}`, ``,
 			`axra: signature: secret encoding: secret 1 is not hex: correct it, or leave out secret_encoding`},

@@ -31,7 +31,7 @@ type catalogue struct {
 	Pages  map[Kind]message `json:"pages"`
 }
 
-// message holds the texts of one Kind. {site} stands for the site's name.
+// message holds the texts of one Kind. {site} is the site's name.
 type message struct {
 	Title  string `json:"title"`
 	What   string `json:"what"` // what happened; may be empty
@@ -41,7 +41,7 @@ type message struct {
 	Button string `json:"button,omitempty"` // label of the button; the kinds in withButton have one
 }
 
-// labels holds the texts that pages share. {n} stands for a number.
+// labels holds the texts that pages share. {n} is a number.
 type labels struct {
 	Money       string `json:"money"`
 	Next        string `json:"next"`
@@ -49,7 +49,7 @@ type labels struct {
 	Price       string `json:"price"`
 	Reference   string `json:"reference"`
 	Check       string `json:"check"`
-	ThisSite    string `json:"this_site"` // stands in for an unknown site name
+	ThisSite    string `json:"this_site"` // for an unknown site name
 
 	timeLabels
 	pollingLabels

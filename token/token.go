@@ -78,7 +78,7 @@ func (a Access) Stale(now time.Time) bool {
 
 type accessClaims struct {
 	jwt.RegisteredClaims
-	End       *endOfLife       `json:"exp,omitempty"` // in place of the registered one
+	End       *endOfLife       `json:"exp,omitempty"` // instead of the registered one
 	Pass      string           `json:"pass"`
 	Resource  string           `json:"resource"`
 	Purchase  string           `json:"purchase"`

@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Gates knows what is sold where, and signs links.
+// Gates knows which gate sells what, and signs links.
 type Gates interface {
 	// Page finds what opens an address; the error tells the operator what is wrong with it.
 	Page(address string) (Page, error)
@@ -52,7 +52,7 @@ type GiveRequest struct {
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
 	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened" default:"1"`
-	Note    string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
+	Note    string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
 // LinkRequest asks for a link that opens a purchase.
@@ -141,7 +141,7 @@ func productToGive(name string, products map[string]Product) (string, Product, e
 	return name, product, nil
 }
 
-// defaultLinkLife is how long a link works that an operator sends to somebody.
+// defaultLinkLife is how long a link works that an operator sends to a buyer.
 const defaultLinkLife = 7 * 24 * time.Hour
 
 func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {

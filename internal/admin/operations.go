@@ -143,7 +143,7 @@ To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_du
 		Name: "restore-backup", Form: Upload,
 		endpoint: endpoint{newRequest[None], (*API).restoreBackup},
 		Note:     "Delete the ledger that was kept when all is well: it holds the signing keys.",
-		Short:    "Puts a backup in place of the ledger",
+		Short:    "Replaces the ledger by a backup",
 		Long: `This is for a running Caddy; nothing is sold at that moment. The ledger before is kept
 beside it. What was paid since the backup is missing afterwards: have Axra send those events again. On a new machine,
 copy the backup to the path of the ledger before Caddy starts for the first time.`,
@@ -177,7 +177,7 @@ ledger adopts the signing keys of the export, so all visitors stay logged in. Re
 	},
 	{
 		Name: "keys remove", endpoint: answers((*API).removeKey),
-		Confirm: "everybody whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
+		Confirm: "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
 		Short:   "Removes a leaked key and voids what it has signed",
 		Long: `All that the key has signed is void at once on this node, and within a second or two on others: visitors with its
 cookies have to be let in anew. To change keys without that, rotate.`,

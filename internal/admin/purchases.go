@@ -24,7 +24,7 @@ type PurchaseRequest struct {
 // DecideRequest revokes or restores a purchase.
 type DecideRequest struct {
 	ID   string `json:"purchase"`
-	Note string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
+	Note string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
 // RemoveDeviceRequest names a device of a purchase.

@@ -21,7 +21,7 @@ import (
 // OfferPage is what a visitor who has not paid sees before the checkout, with
 // status 402.
 type OfferPage struct {
-	// Title is the heading, in place of the built-in one. Placeholders are replaced.
+	// Title replaces the built-in heading. Placeholders are replaced.
 	Title string `json:"title,omitempty"`
 
 	// Text says what is sold, in place of the built-in sentence. Placeholders are
@@ -70,7 +70,7 @@ func (p *OfferPage) Provision(passes int) error {
 type OfferData struct {
 	Title, Text string // as configured, placeholders replaced
 	Site        string // the host name, as visitors know it
-	Address     string // path and query of the wanted page
+	Address     string // path and query of the requested page
 	Language    string // of the built-in texts that suit the visitor best, such as "en"
 	Passes      []OfferPass
 }
@@ -107,7 +107,7 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 	return v.showPage(view)
 }
 
-// checkoutAddress leads to the checkout of a quote, and from there back to the wanted page.
+// checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
 func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
 	params := []string{urlpath.ParamCheckout, quote.Product.Name}
 	if req.restart {

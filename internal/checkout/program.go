@@ -77,7 +77,7 @@ func (v *Visit) statusURL() string {
 	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
 }
 
-// problemByPage is what programs get in place of a page.
+// problemByPage is what programs get instead of a page.
 var problemByPage = map[page.Kind]struct {
 	status int
 	detail string

@@ -87,7 +87,7 @@ func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unp
 	return found.unpaid, false, nil
 }
 
-// redeem gives the browser its access token and the page it wanted.
+// redeem gives the browser its access token and redirects it to the page.
 func (v *Visit) redeem(paid paidCheckout) error {
 	entry, purchase := paid.entry, paid.purchase
 	issued := v.accessOf(purchase)

@@ -168,7 +168,7 @@ func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) (refusal *page.V
 		return &page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second}, nil
 	}
 	if err := v.flow.services.Axra.Ready(); err != nil {
-		return v.unavailable(err) // before it counts against anybody's limit
+		return v.unavailable(err) // before it counts against a limit
 	}
 	if refusal := v.fitCookieBudget(quote, req); refusal != nil {
 		return refusal, nil

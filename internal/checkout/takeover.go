@@ -73,7 +73,7 @@ var (
 	errOpenAlready = errors.New("the gate is open already")
 )
 
-// takeOver makes this browser a device of the purchase of a session, if it was sold so and nobody has taken it.
+// takeOver makes this browser a device of the purchase of a session, if its terms allow it and no browser has taken it.
 func (v *Visit) takeOver(sessionID, deviceID string) (ledger.Holding, error) {
 	purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), sessionID)
 	switch now := v.flow.now(); {

@@ -19,12 +19,12 @@ import (
 	"github.com/caddy-axra/paywall/page"
 )
 
-// Teaser is what visitors who have not paid get in place of a page, with status
+// Teaser is what visitors who have not paid get instead of a page, with status
 // 402. Its link to the checkout is `?axra_checkout`, or `?axra_checkout=<pass>`
 // if several passes are on sale. The placeholders `{http.axra.offer.…}` hold
 // prices and addresses of checkouts.
 type Teaser struct {
-	// URI is the path, with or without a query, that is served in place of the wanted
+	// URI is the path, with or without a query, that is served instead of the requested
 	// page by the handlers after the gate, such as `/teasers/premium.html`.
 	// Placeholders are replaced, as in `/teasers{path}`.
 	URI string `json:"uri,omitempty"`

@@ -52,7 +52,7 @@ func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) erro
 	return v.answerUnpaid(pending, found)
 }
 
-// answerUnpaid decides what visitors see who have paid for nothing here yet.
+// answerUnpaid decides what visitors see who have not paid here.
 func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
 	returned := v.returnedTo(found.unpaid)

@@ -56,7 +56,7 @@ func printWebhookReport(p printer, r webhookReport) {
 	case r.Configured:
 		p.line("The configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
 	case r.Verifiable:
-		p.line("Write into the Caddyfile, in place of any other `signature`:")
+		p.line("Write into the Caddyfile, instead of any other `signature`:")
 		lines := strings.Join(r.Fits[0].Options(), "\n\t\t\t") // header names and schemes only
 		fmt.Fprintf(p.out, "\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n", lines)
 	case len(r.Fits) > 0:

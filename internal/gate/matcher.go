@@ -90,7 +90,7 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 	return m.obfuscations(r, original)
 }
 
-// routes decides about the paths by which an application may route in place of the request's own.
+// routes decides about the paths by which an application may route instead of the request's own.
 func (m *Matcher) routes(r *http.Request, original *url.URL) (Coverage, error) {
 	for _, address := range []*url.URL{original, r.URL} {
 		routes, ok := urlpath.Routes(address)

@@ -215,7 +215,7 @@ func (s *fileSearch) reportFiles(r *report) {
 		folder := filepath.Dir(file.name)
 		if address := s.listed[folder]; file.gate != nil && address != "" && !told[folder] {
 			told[folder] = true
-			r.warn(file.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", address)
+			r.warn(file.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lets everyone list the names of paid files", address)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 	rest := gate + "root ROOT\n file_server\n"
 	run(t, []faultCase{
 		{"none", nil, site(rest), good, "error", "webhook", "buyers would never get in", "axra_webhook /webhooks/axra"},
-		{"none here", nil, strings.Replace(site(rest), "axra {", "axra {\n database sqlite STORAGE/ledger.db", 1), good, "warning", "webhook", "until another Caddy hears of it", "axra_webhook /webhooks/axra"},
+		{"none here", nil, strings.Replace(site(rest), "axra {", "axra {\n database sqlite STORAGE/ledger.db", 1), good, "warning", "webhook", "until another Caddy receives the event", "axra_webhook /webhooks/axra"},
 		{"inside handle", nil,
 			site("handle /hooks/* {\n axra_webhook /webhooks/axra\n }\n" + rest), good,
 			"error", "webhook", "what is around it does not match", "take it out"},

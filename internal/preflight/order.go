@@ -36,7 +36,7 @@ func (c *checker) checkOrder(r *report) {
 				r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", name, at.host, t.path)
 				continue
 			}
-			r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
+			r.warn(gate.subject(), fixOrder+"; if the response is meant for everyone, exempt its path in the gate's matcher",
 				"%s answers %s%s before it", name, at.host, t.path)
 		}
 	}
@@ -135,7 +135,7 @@ func publicCacheControl(h *headers.Handler) string {
 	return ""
 }
 
-// checkKeySets finds key sets that answer in place of the site.
+// checkKeySets finds key sets that answer instead of the site.
 func (c *checker) checkKeySets(r *report) {
 	found := false
 	for at := range handlers[*KeySet](c.sites) {

@@ -117,7 +117,7 @@ func patternsOf(sets caddyhttp.MatcherSets) []string {
 	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) })
 }
 
-// sample stands for a star in a pattern.
+// sample replaces a star in a pattern.
 const sample = "axra-check"
 
 // samplesOf are paths that a pattern of Caddy's path matcher matches.

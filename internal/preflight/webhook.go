@@ -24,7 +24,7 @@ func (c *checker) checkWebhooks(r *report) {
 	switch {
 	case found || len(c.Gates) == 0:
 	case c.Ledger.Named:
-		r.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so whoever pays waits until another Caddy hears of it")
+		r.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so buyers wait until another Caddy receives the event")
 	default:
 		r.fail("", fix, "there is none, so buyers would never get in")
 	}

@@ -62,7 +62,7 @@ func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error
 			return s, err
 		}
 		if resolved == "" {
-			return s, errors.New("axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value")
+			return s, errors.New("axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value")
 		}
 		s.Webhook = append(s.Webhook, []byte(resolved))
 	}
