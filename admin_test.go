@@ -290,7 +290,7 @@ func TestWhatNoGateSellsCannotBeGiven(t *testing.T) {
 	w := office(t)
 	for phrase, args := range map[string][]string{
 		"no gate is configured at": {"give", "https://example.org/premium/"},
-		"is no address":            {"give", "/premium/"},
+		"is not an address":        {"give", "/premium/"},
 		"no gate covers":           {"give", w.site + "/"},
 	} {
 		w.wantError(phrase, args...)

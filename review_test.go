@@ -169,10 +169,10 @@ func TestPlainHTTPIsBroughtToHTTPSBeforePaying(t *testing.T) {
 // be sent back, are refused.
 func TestRefusedOnLoad(t *testing.T) {
 	for name, c := range map[string]struct{ config, want string }{
-		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "one name"},
+		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "same name"},
 		"two gates without names": {strings.Replace(twoGates,
 			"axra_paywall /premium/* {\n\t\tprice 5.00 usd\n\t}\n\taxra_paywall /cheap/* {\n\t\tprice 0.50 usd\n\t}",
-			"handle /a/* {\n\t\taxra_paywall {\n\t\t\tprice 5.00 usd\n\t\t}\n\t}\n\thandle /b/* {\n\t\taxra_paywall {\n\t\t\tprice 5.00 usd\n\t\t}\n\t}", 1), "one name"},
+			"handle /a/* {\n\t\taxra_paywall {\n\t\t\tprice 5.00 usd\n\t\t}\n\t}\n\thandle /b/* {\n\t\taxra_paywall {\n\t\t\tprice 5.00 usd\n\t\t}\n\t}", 1), "same name"},
 		"no host and no site_url": {strings.Replace(fiveLines, "http://localhost:PORT", "http://:PORT", 1), "site_url"},
 	} {
 		t.Run(name, func(t *testing.T) {
