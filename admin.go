@@ -20,7 +20,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for programs of the operator.
+// adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and the operator's own programs.
 type adminAPI struct{}
 
 // Routes returns the routes of the admin API.
@@ -36,8 +36,8 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return app.operations().ServeHTTP(w, r)
 }
 
-// runningApp is the app of the configuration in force. That of the context in which a
-// router is provisioned is still being made when the first calls come.
+// runningApp returns the app of the running configuration. The app in a router's own context
+// may still be under construction when the first calls come.
 func runningApp() (*App, error) {
 	running := caddy.ActiveContext()
 	if running.Context == nil {
@@ -54,7 +54,7 @@ func runningApp() (*App, error) {
 	return app, nil
 }
 
-// operations are what operators may do with the app.
+// operations returns what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
 		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Page: a.page, Link: a.link,

@@ -289,9 +289,9 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 func TestWhatNoGateSellsCannotBeGiven(t *testing.T) {
 	w := office(t)
 	for phrase, args := range map[string][]string{
-		"no gate stands at": {"give", "https://example.org/premium/"},
-		"is no address":     {"give", "/premium/"},
-		"no gate covers":    {"give", w.site + "/"},
+		"no gate is configured at": {"give", "https://example.org/premium/"},
+		"is not an address":        {"give", "/premium/"},
+		"no gate covers":           {"give", w.site + "/"},
 	} {
 		w.wantError(phrase, args...)
 	}
@@ -320,7 +320,7 @@ func TestTheOperatorMakesALink(t *testing.T) {
 		t.Errorf("after its time: %d", answer.status)
 	}
 	w.wantError("no gate covers", "link", session, w.site+"/index.html")
-	w.wantError("no gate stands at", "link", session, "https://example.org/")
+	w.wantError("no gate is configured at", "link", session, "https://example.org/")
 	w.run("revoke", session)
 	w.wantError("it is revoked", "link", session, w.site+"/premium/article.html")
 }

@@ -25,8 +25,8 @@ func init() {
 	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
 	httpcaddyfile.RegisterDirective("axra_jwks", parseJWKS)
-	// The webhook comes first, so that no gate of the same block can cover it, and no try_files or rewrite can lead
-	// its deliveries elsewhere. So do the public keys.
+	// The webhook and the public keys come first, so that no gate, try_files or rewrite of the same block can
+	// intercept them.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_jwks", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
@@ -191,7 +191,7 @@ func (a *App) readPass(d *caddyfile.Dispenser) error {
 	if a.Passes[name] != nil {
 		return d.Errf("pass %q is defined twice: keep one", name)
 	}
-	begin := *d // so that an error about the whole pass names this line
+	begin := *d // an error about the pass names this line
 	if err := option.ReadBlock(d, "pass", "", productOptions(product)); err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (a *App) readPass(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// options are those that gates and passes have in common.
+// productOptions returns the options that gates and passes share.
 func productOptions(p *gate.ProductConfig) []option.Option {
 	return []option.Option{
 		option.ArgsN("price", 2, "price takes an amount and a currency: write `price 5.00 usd`", func(args []string) error { return readPrice(p, args) }),
@@ -254,7 +254,7 @@ func parseTerminal(h httpcaddyfile.Helper, handler caddyfile.Unmarshaler) (caddy
 	return matchers, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
-// extractMatcher adds file and line to Caddy's error.
+// extractMatcher parses the matcher; it adds file and line to Caddy's error.
 func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	matchers, err := h.ExtractMatcherSet()
 	if err != nil {
@@ -263,8 +263,8 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	return matchers, nil
 }
 
-// newSharedRoute puts a handler that applies its matcher itself into one route with its neighbours, since Caddy goes
-// through every route for every request.
+// newSharedRoute puts a handler that applies its own matcher into one route with its neighbours: Caddy tries every
+// route for every request.
 func newSharedRoute(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
 	if h.IsNamedRoute() {
 		return h.NewRoute(everyPath, handler)
@@ -272,8 +272,8 @@ func newSharedRoute(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler)
 	return h.NewRoute(nil, handler)
 }
 
-// everyPath matches every request. In a named route it keeps the handler's route apart: if all directives are in one
-// route without a matcher, Caddy keeps the first and drops the others, gates among them.
+// everyPath matches every request. It keeps the handler's route in a named route separate: without a matcher, Caddy
+// merges the directives and keeps only the first.
 var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 
 // UnmarshalCaddyfile reads the matcher:

@@ -21,15 +21,15 @@ import (
 // gateParser parses the directive of a gate.
 type gateParser struct {
 	handler *Handler
-	routes  routesParser         // nil where a block of directives cannot be parsed
+	routes  routesParser         // nil if blocks of directives cannot be parsed
 	listed  *caddyfile.Dispenser // at a `pass` with several names
 }
 
 // routesParser parses a block of directives.
 type routesParser func(d *caddyfile.Dispenser) (json.RawMessage, error)
 
-// parseGate gives the matcher to the gate itself, which applies it to more than
-// the path as Caddy reads it.
+// parseGate gives the matcher to the gate itself, which also applies it to other
+// readings of the path.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
@@ -118,10 +118,10 @@ func (p *gateParser) parse(d *caddyfile.Dispenser) error {
 		return p.listed.Err("pass takes exactly one value beside a price: put a name with spaces in quotes, or write `passes` to name passes of the global option axra")
 	}
 	if handler.Pass != "" && !hasProduct {
-		handler.Passes, handler.Pass = append([]string{handler.Pass}, handler.Passes...), "" // `pass month` without a price is one of the app's
+		handler.Passes, handler.Pass = append([]string{handler.Pass}, handler.Passes...), "" // `pass month` without a price names a pass of the app
 	}
-	if err := handler.checkOwnOffer(); err != nil {
-		d.Reset() // so that the error names the line of the directive
+	if err := handler.checkOwnProduct(); err != nil {
+		d.Reset() // the error names the line of the directive
 		d.Next()
 		if errors.Is(err, gate.ErrNoPrice) {
 			return d.Errf("axra_paywall %v", err)
@@ -151,8 +151,8 @@ func (p *gateParser) options() []option.Option {
 	}...)
 }
 
-// checkOwnOffer checks what the gate itself sells, if anything.
-func (h *Handler) checkOwnOffer() error {
+// checkOwnProduct checks the gate's own product, if it has one.
+func (h *Handler) checkOwnProduct() error {
 	if !h.sellsItself() {
 		return nil
 	}

@@ -180,7 +180,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"key without per_path", key, `{"price":{"amount":"5.00","currency":"usd"},"key":"{sku}"}`, "write `per_path` too"},
 		{"key without placeholder", key, `{"price":{"amount":"5.00","currency":"usd"},"per_path":true,"key":"sku"}`, "must hold a placeholder"},
 		{"unknown pass", key, `{"passes":["day"]}`, "pass \"day\" is not defined: correct the name, or add `pass day { price 5.00 usd }`"},
-		{"header prefix", key, `{"price":{"amount":"5.00","currency":"usd"},"request_headers":"X_Axra"}`, "ending in a hyphen"},
+		{"header prefix", key, `{"price":{"amount":"5.00","currency":"usd"},"request_headers":"X_Axra"}`, "ends in a hyphen"},
 		{"template that is not there", key, `{"price":{"amount":"5.00","currency":"usd"},"offer_page":{"template":"/none.html"}}`, "give the path of a file"},
 		{"number as amount", key, `{"price":{"amount":5,"currency":"usd"}}`, "cannot unmarshal number"},
 		{"unknown field", key, `{"price":{"amount":"5.00","currency":"usd"},"prise":1}`, `unknown field "prise"`},
@@ -194,7 +194,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"unknown matcher", key, `{"price":{"amount":"5.00","currency":"usd"},"match":[{"moon":{}}]}`, "axra_paywall: loading matchers: "},
 		{"literal api_key", `"api_key":"bk_live_PLANTED"`, ``, "axra: api_key must be a placeholder"},
 		{"W2 empty webhook secret", key + `,"webhook_secrets":["{env.PW_HOOK}",""]`, ``,
-			"axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value"},
+			"axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value"},
 		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature: unknown signature scheme "none": write "body", "timestamp.body", "t,v1" or "standard_webhooks"`},
 		{"a secret in another encoding", key + `,"webhook_secrets":["{env.PW_HOOK}"],"signature":{"secret_encoding":"hex"}`, ``,
 			`axra: signature: secret encoding: secret 1 is not hex: correct it, or leave out secret_encoding`},
@@ -277,8 +277,8 @@ func TestConfigStart(t *testing.T) {
 		return "\taxra_paywall " + matcher + "{\n\t\tprice " + strings.Join(lines, "\n\t\t") + "\n\t}\n"
 	}
 	const (
-		noHost  = "stands in a site without a host name, so visitors could not be sent back to it: give the site block its host name, or add `site_url https://example.com`"
-		oneName = "under the one name"
+		noHost  = "is in a site without a host name, so visitors could not be sent back to it: give the site block its host name, or add `site_url https://example.com`"
+		oneName = "under the same name"
 	)
 	for _, test := range []struct{ name, axra, sites, want string }{
 		{"no host and no site_url", "", "http://:PORT {\n" + gate("/premium/* ", "5.00 usd") + "}\n", `axra_paywall: gate "/premium/*" ` + noHost},

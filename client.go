@@ -35,14 +35,14 @@ func newAxraClient(config session.ClientConfig) *axraClient {
 	return client
 }
 
-// onBreaker logs that calls are suspended, or made again.
+// onBreaker logs that calls are suspended or resumed.
 func (c *axraClient) onBreaker(isOpen bool) {
 	switch {
 	case c.isSuspended.Swap(isOpen) == isOpen:
 	case isOpen:
-		c.logger.Load().Warn("calls of Axra's API are suspended after repeated failures; it is tried again every ten seconds")
+		c.logger.Load().Warn("calls to Axra's API are suspended after repeated failures; retrying every ten seconds")
 	default:
-		c.logger.Load().Info("calls of Axra's API are made again")
+		c.logger.Load().Info("calls to Axra's API are resumed")
 	}
 }
 

@@ -17,7 +17,7 @@ func init() { caddycmd.RegisterCommand(commands.Command()) }
 // commands are `caddy axra`.
 var commands = cli.Plugin{Check: checks.Check, WebhookSecrets: configuredSecrets}
 
-// configuredSecrets reads the webhook secrets of a configuration, which is not loaded.
+// configuredSecrets reads the webhook secrets of a configuration without loading it.
 func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {
 	raw, _, _, err := caddycmd.LoadConfig(config, adapter)
 	if err != nil || len(raw) == 0 {
@@ -35,7 +35,7 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if app == nil {
 		return nil, nil, errors.New("the configuration has no global option axra: use --secret-file")
 	}
-	// Other secrets may be missing: this may run outside of Caddy's environment.
+	// Other secrets may be missing, as the command may run outside Caddy's environment.
 	signing := &App{WebhookSecrets: app.WebhookSecrets}
 	if len(app.WebhookSecrets) == 0 {
 		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret

@@ -61,7 +61,7 @@ func TestAReplayThatChangesNothingIsNoSuccess(t *testing.T) {
 		"too little":          {without(func(_, data map[string]any) { data["amount"] = 3 }), "mismatch", "it is recorded and opens nothing"},
 	} {
 		out, err := replay(c.input)
-		if err == nil || !strings.Contains(err.Error(), "nobody gets or loses access") {
+		if err == nil || !strings.Contains(err.Error(), "no visitor gains or loses access") {
 			t.Errorf("%s ends with %v", name, err)
 		}
 		if !strings.Contains(out, ": "+c.outcome+": ") || !strings.Contains(out, c.words) {

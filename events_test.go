@@ -200,7 +200,7 @@ func TestRejectedIsToldOf(t *testing.T) {
 		"axra.rejected axra session= payment=      until= outcome= reason=signature",
 		"axra.rejected axra session= payment=      until= outcome= reason=unsigned",
 	)
-	if n := strings.Count(w.log(), "in another amount or currency than asked"); n != 1 {
+	if n := strings.Count(w.log(), "amount or currency of a completed payment differ from the price"); n != 1 {
 		t.Errorf("one state change, %d lines", n)
 	}
 }

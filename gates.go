@@ -13,8 +13,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// checkGates refuses gates whose public address nothing tells, and gates of one
-// site that would sell different things under one name.
+// checkGates rejects gates whose public address is unknown, and gates of one
+// site that would sell different products under one name.
 func (a *App) checkGates() error {
 	a.gates.mu.Lock()
 	defer a.gates.mu.Unlock()
@@ -31,38 +31,38 @@ func (a *App) checkGates() error {
 		for _, server := range servers {
 			for _, hosts := range h.gate.Sites.HostsOn(server) {
 				places++
-				if err := h.checkPlace(hosts, sold); err != nil {
+				if err := h.checkSite(hosts, sold); err != nil {
 					return err
 				}
 			}
 		}
 		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
-			return fmt.Errorf("axra_paywall: gate %q stands where its site's address cannot be found: "+
+			return fmt.Errorf("axra_paywall: gate %q is in a site whose address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
 		}
 	}
 	return nil
 }
 
-func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
+func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 	switch {
 	case h.siteURL != "":
 		hosts = []string{h.siteURL}
 	case len(hosts) == 0 && h.app.settings.siteURL != "":
 		hosts = []string{h.app.settings.siteURL}
 	case len(hosts) == 0:
-		return fmt.Errorf("axra_paywall: gate %q stands in a site without a host name, so visitors could not be sent back to it: "+
+		return fmt.Errorf("axra_paywall: gate %q is in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
 	}
 	if !h.sellsItself() {
-		return nil // passes of the app are the same everywhere
+		return nil // an app's pass is the same in every gate
 	}
 	for _, host := range hosts {
 		key := gate.HostOf(host) + "\n" + h.Pass
 		other := sold[key]
 		if other != nil && other != h && (!other.isNamed || !h.isNamed || !other.gate.Products[0].Same(h.gate.Products[0])) {
-			return fmt.Errorf("axra_paywall: two gates of %s would sell under the one name %q, "+
-				"so that who pays for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
+			return fmt.Errorf("axra_paywall: two gates of %s would sell under the same name %q, "+
+				"so a payment for one would open the other: add `pass NAME` to each, with a name of its own, or with the same name, price, access, per_path, downloads and devices if that is meant", host, h.Pass)
 		}
 		sold[key] = h
 	}
@@ -76,7 +76,7 @@ func (a *App) httpServers() map[string]*caddyhttp.Server {
 	return nil
 }
 
-// gateList is what handlers and matchers tell the app while they are provisioned.
+// gateList collects what handlers and matchers register while they are provisioned.
 type gateList struct {
 	mu       sync.Mutex
 	all      atomic.Pointer[[]*Handler] // read by matchers on every request

@@ -30,70 +30,70 @@ import (
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.axra.paid}` | `true` for requests that a gate let through, `false` for those that it does not cover. The others are then empty.
+// `{http.axra.paid}` | `true` for requests that a gate let through, `false` for requests that it does not cover; the other placeholders are then empty.
 // `{http.axra.pass}` | The name of the pass that opened the gate.
 // `{http.axra.purchase}` | The id of the purchase. `caddy axra show` takes it.
-// `{http.axra.until}` | The end of access in RFC 3339; empty for access without an end.
-// `{http.axra.preview.left}` | How many free samples a visitor who reads one has left.
+// `{http.axra.until}` | The end of access in RFC 3339; empty for no expiry.
+// `{http.axra.preview.left}` | On a free page: how many more the visitor may read.
 // `{http.axra.link.<path>}` | With Links, the private address of a path of this site, such as `{http.axra.link./feed/1.mp3}`.
 // `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of its id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
-// Answers to requests that a gate lets through leave as `Cache-Control: private`.
+// Responses to requests that a gate lets through get `Cache-Control: private`.
 //
 // For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`),
 // `.amount`, `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
 // address that leads to its checkout; and `{http.axra.offer.passes}`, their names. Escape
 // descriptions that hold placeholders of the request: `{{placeholder "…" | html}}`.
 type Handler struct {
-	// MatchersRaw says which requests the gate covers; without it, every request
-	// that reaches the handler. Put matchers here rather than on the route: the
+	// MatchersRaw says which requests the gate covers; without it, the gate covers
+	// every request. Put matchers here rather than on the route: the
 	// gate also applies them to the other paths under which a file server or an
 	// application might serve the same content.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Pass is the name of what the gate itself sells, by its own Price. A payment
-	// opens every gate of the site with the same pass name. The name stays with
-	// those who have paid: keep it when a route moves or a price changes. In a
+	// Pass is the name of the gate's own product, which has its own Price. A payment
+	// opens every gate of the site with the same pass name. Purchases refer to the
+	// name: keep it when a route moves or a price changes. In a
 	// Caddyfile the default is the gate's matcher, such as `/premium/*`; in JSON it is
 	// `default`.
 	Pass string `json:"pass,omitempty"`
 
-	// What the gate itself sells may be left out if Passes are named.
+	// The gate's own product may be left out if Passes are named.
 	gate.ProductConfig
 
 	// Passes are the names of passes of the app that open the gate too, in the order
-	// in which they are offered.
+	// in which the offer page lists them.
 	Passes []string `json:"passes,omitempty"`
 
 	// OfferPage shows what is on sale before the checkout. A gate that sells several
 	// passes has one anyway.
 	OfferPage *checkout.OfferPage `json:"offer_page,omitempty"`
 
-	// Teaser is what visitors who have not paid get in place of the checkout or the
+	// Teaser is shown to visitors who have not paid, instead of the checkout or the
 	// offer page.
 	Teaser *checkout.Teaser `json:"teaser,omitempty"`
 
 	// Preview lets visitors read some pages for free.
 	Preview *checkout.Preview `json:"preview,omitempty"`
 
-	// RequestHeaders begins the names of request headers that tell an application
-	// behind the gate who has paid: with `X-Axra-` these are X-Axra-Paid (`true`),
-	// X-Axra-Pass, X-Axra-Purchase, X-Axra-Until and X-Axra-User. What
-	// a client sends under such names is removed from every request that comes by the
-	// gate. Without it no headers are set.
+	// RequestHeaders is the prefix of request headers that describe the purchase to an
+	// application behind the gate: with `X-Axra-` these are X-Axra-Paid (`true`),
+	// X-Axra-Pass, X-Axra-Purchase, X-Axra-Until and X-Axra-User. Headers of
+	// these names that a client sends are removed from every request. By default no
+	// headers are set.
 	RequestHeaders string `json:"request_headers,omitempty"`
 
-	// Receipt shows the receipt after the payment, before the content. It is always to
-	// be had by adding `?axra_receipt` to the address of a page that was bought.
+	// Receipt shows the receipt after the payment, before the content. Buyers can always
+	// open it by adding `?axra_receipt` to the address of a page they have bought.
 	Receipt bool `json:"receipt,omitempty"`
 
-	// Claim lets another browser than the one that started a checkout take its purchase,
-	// as phones need whose banking app opens a browser of its own. With `first`, the
-	// first browser that comes with the session's unguessable id may do so, once.
-	// Without it, none may.
+	// Claim lets a browser other than the one that started a checkout take over its
+	// purchase: on phones, banking apps often return to a different browser. With
+	// `first`, the first browser that returns with the session's unguessable id may do
+	// so, once. By default none may.
 	Claim string `json:"claim,omitempty"`
 
-	// Links gives who has paid private addresses that work without cookies.
+	// Links gives buyers private addresses that work without cookies.
 	Links *checkout.Links `json:"links,omitempty"`
 
 	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
@@ -123,19 +123,19 @@ type Handler struct {
 	app       *App
 	logger    *zap.Logger
 	siteURL   string // resolved
-	isNamed   bool   // the owner has chosen the name of the pass
+	isNamed   bool   // the owner named the pass
 	gate      *gate.Gate
 	admission *admission.Admission
 	flow      *checkout.Flow
 }
 
-// DefaultPass names the pass of a gate that says nothing else.
+// DefaultPass is the name of a gate's own pass if none is configured.
 const DefaultPass = "default"
 
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	covers, _ := json.Marshal(h.MatchersRaw) // it was read from JSON
+	covers, _ := json.Marshal(h.MatchersRaw) // cannot fail: it was read from JSON
 	matcher, err := h.loadMatcher(ctx)
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 	return gate.NewMatcher(sets), nil
 }
 
-// check checks the options of a gate that sells so many passes; errors name the fix.
+// check checks the options of a gate with this number of passes; errors name the fix.
 func (h *Handler) check(passes int) error {
 	checks := []error{
 		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
@@ -197,7 +197,7 @@ func (h *Handler) logLimited(message string, fields ...zap.Field) {
 	h.app.limit.Error(h.logger, message, fields...)
 }
 
-// sellsItself reports whether the gate has a product of its own.
+// sellsItself reports whether the gate has its own product.
 func (h *Handler) sellsItself() bool {
 	return h.ProductConfig != (gate.ProductConfig{}) || len(h.Passes) == 0
 }
@@ -210,7 +210,7 @@ func (h *Handler) label() string {
 	return strings.Join(h.Passes, " ")
 }
 
-// products collects what opens the gate.
+// products returns the products that open the gate.
 func (h *Handler) products() ([]*gate.Product, error) {
 	var products []*gate.Product
 	if h.sellsItself() {
@@ -237,11 +237,11 @@ func (h *Handler) products() ([]*gate.Product, error) {
 	return products, nil
 }
 
-// errOptionsOfPass is about options of a product beside passes that have their own.
-var errOptionsOfPass = errors.New("description, access, per_path, downloads and devices belong to what has a price: " +
+// errOptionsOfPass reports product options on a gate that sells only passes of the app.
+var errOptionsOfPass = errors.New("description, access, per_path, downloads and devices need a price beside them: " +
 	"write them into the pass in the global option axra, or add a `price` to sell something of this gate's own")
 
-// ownProduct is what the gate itself sells.
+// ownProduct returns the gate's own product.
 func (h *Handler) ownProduct() (*gate.Product, error) {
 	own, err := gate.NewProduct(h.Pass, h.ProductConfig)
 	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
@@ -250,7 +250,7 @@ func (h *Handler) ownProduct() (*gate.Product, error) {
 	return own, err
 }
 
-// claimFirst is the one value of Handler.Claim.
+// claimFirst is the only value of Handler.Claim.
 const claimFirst = "first"
 
 func checkClaim(value string) error {
@@ -272,7 +272,7 @@ func checkCancelURL(value string) error {
 
 func checkExpiresIn(d caddy.Duration) error {
 	if length := time.Duration(d); length < session.MinExpiresIn || length > 24*time.Hour {
-		return fmt.Errorf("expires_in %s: Axra wants at least %s, and more than a day is no checkout: write `expires_in 30m`", length, session.MinExpiresIn)
+		return fmt.Errorf("expires_in %s: it must be from %s to one day: write `expires_in 30m`", length, session.MinExpiresIn)
 	}
 	return nil
 }

@@ -15,14 +15,14 @@ import (
 
 // keeping is a site that keeps what it refuses.
 var keeping = strings.NewReplacer(
-	"axra_webhook /webhooks/axra", "axra_webhook /webhooks/axra {\n\t\tkeep_refused\n\t}", "SETUP", "SETUP ADMIN",
+	"axra_webhook /webhooks/axra", "axra_webhook /webhooks/axra {\n\t\tkeep_rejected\n\t}", "SETUP", "SETUP ADMIN",
 ).Replace(fiveLines)
 
 // refused are the webhooks that the running Caddy has kept.
 func (w *world) refused() []webhook.Captured {
 	w.t.Helper()
 	var kept []webhook.Captured
-	w.runJSON(&kept, "webhook", "refused")
+	w.runJSON(&kept, "webhook", "rejected")
 	return kept
 }
 
@@ -91,7 +91,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			}
 			w.load(config + "\n") // a reload forgets nothing
 
-			request := w.run("webhook", "refused")
+			request := w.run("webhook", "rejected")
 			file := filepath.Join(t.TempDir(), "request.txt")
 			mustDo(t, os.WriteFile(file, []byte(request), 0o600))
 			report, err := inspect(t, file, "--config", w.caddyfile(config))
@@ -123,7 +123,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 func TestARefusedWebhookIsKeptOnlyWhereAskedFor(t *testing.T) {
 	silent := strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)
 	w := newWorld(t, worldOptions{Caddyfile: silent})
-	w.wantError("no refused webhook is kept", "webhook", "refused")
+	w.wantError("no rejected webhook is kept", "webhook", "rejected")
 	body := []byte(`{"event":"payment.completed"}`)
 	w.deliver(body, sign(body, "other"))
 	w.deliver(body, "")

@@ -17,7 +17,7 @@ import (
 )
 
 // JWKS publishes the public keys of access tokens as a JSON Web Key Set (RFC 7517, RFC
-// 8037), so that applications behind can verify tokens by themselves. It needs
+// 8037), so that applications behind the gate can verify tokens. It needs
 // `signing_algorithm EdDSA`: HMAC keys are secret and never published. In a Caddyfile it is
 // the directive `axra_jwks`.
 type JWKS struct{ app *App }
@@ -35,8 +35,7 @@ func (h *JWKS) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// cacheJWKS lets clients keep the set for less time than a new key waits before it signs, even if this node reads of
-// the key late.
+// cacheJWKS lets clients keep the set for a minute. A new key signs only after three, so clients know it in time.
 const cacheJWKS = "public, max-age=60"
 
 func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
@@ -48,11 +47,11 @@ func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 		return nil
 	}
 	keys, err := h.app.shared.node.Keys.PublicKeys()
-	if err != nil { // the very first start, or a ledger in trouble
+	if err != nil { // first start, or the ledger is unavailable
 		header.Set("Cache-Control", "no-store")
 		header.Set("Retry-After", "5")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		return nil //nolint:nilerr // the status says it
+		return nil //nolint:nilerr // the status reports it
 	}
 	body, err := json.Marshal(map[string]any{"keys": keys})
 	if err != nil {
@@ -81,7 +80,7 @@ func parseJWKS(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("axra_jwks takes one matcher only, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
+		return d.Errf("axra_jwks takes a single matcher, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
 	}
 	if d.NextBlock(0) {
 		return d.Err("axra_jwks takes no block: signing_algorithm is set in the global option axra")

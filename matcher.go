@@ -16,15 +16,15 @@ import (
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// MatchPaid matches requests of visitors who have paid: those to whom a gate of the
-// site would open. It serves to build teasers, banners and other logic. What depends
-// on it depends on the visitor, so keep shared caches from it: write
+// MatchPaid matches requests of visitors who have paid: a gate of the site would
+// open for them. Use it for teasers, banners and other logic. The response then
+// differs between visitors, so keep it out of shared caches: write
 // `header Cache-Control private` beside it.
 //
 // In an expression it is the function `axra_paid('month')`.
 type MatchPaid struct {
-	// Passes are the names of passes of which one must have been bought. Without
-	// names, any will do.
+	// Passes are names of passes, one of which must have been bought. Without
+	// names, any pass counts.
 	Passes []string `json:"passes,omitempty"`
 
 	app *App
@@ -46,10 +46,10 @@ func (m MatchPaid) Match(r *http.Request) bool {
 	return match
 }
 
-// MatchWithError reports whether the visitor has paid. What cannot be told is not
-// paid.
+// MatchWithError reports whether the visitor has paid. If this is unknown, it does
+// not match.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
-	// Behind a gate, the address no longer shows a private address.
+	// Behind a gate, the request's address no longer has the parameters of a private address.
 	if token := admission.TokenOf(r); token != nil && m.wants(token.Pass) {
 		return true, nil
 	}
@@ -60,9 +60,9 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 		}
 		site, err := h.gate.Sites.Of(r)
 		if err != nil {
-			continue // of another site
+			continue // the gate belongs to another site
 		}
-		if verdict, _ := h.gate.FindToken(r, site, m.Passes...); verdict == access.Open {
+		if decision, _ := h.gate.FindToken(r, site, m.Passes...); decision == access.Open {
 			return true, nil
 		}
 	}
@@ -85,7 +85,7 @@ func (MatchPaid) CELLibrary(ctx caddy.Context) (cel.Library, error) {
 			}
 			names, ok := list.([]string)
 			if !ok {
-				return nil, fmt.Errorf("axra_paid: %T is no list of names", list)
+				return nil, fmt.Errorf("axra_paid: %T is not a list of names", list)
 			}
 			matcher := &MatchPaid{Passes: names}
 			return matcher, matcher.Provision(ctx)

@@ -14,9 +14,8 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// metrics are the plugin's collectors. They sit in the pool and are registered on the registry of every
-// configuration, so that counts go on over a reload. docs/operations.md says what each means; no label grows with
-// visitors.
+// metrics are the plugin's collectors. They live in the pool and are registered with every configuration, so counts
+// survive a reload. No label's values grow with the number of visitors. docs/operations.md describes each metric.
 type metrics struct {
 	checkouts     *prometheus.CounterVec
 	webhookEvents *prometheus.CounterVec
@@ -31,7 +30,7 @@ type metrics struct {
 	apiCalls      *prometheus.HistogramVec
 
 	all  []prometheus.Collector
-	used cache.Cache[*struct{}] // purchases whose first use was counted
+	used cache.Cache[*struct{}] // purchases whose first use is counted
 }
 
 // maxUsed bounds the purchases that are remembered for CountUsed.
@@ -40,28 +39,28 @@ const maxUsed = 10_000
 func newMetrics() *metrics {
 	m := &metrics{used: cache.New[*struct{}](maxUsed)}
 	m.checkouts = m.counter("checkouts_total",
-		"Checkout sessions by what became of them: created, reused, redeemed, limited, failed.", "outcome")
+		"Checkout sessions by outcome: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
 	m.funnel = m.counter("funnel_steps_total", "Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
 	m.paid = m.counter("paid_amount_total", "Money paid, in major units of the currency.", "pass", "currency")
 	m.refunded = m.counter("refunded_amount_total",
-		"Money of payments that were refunded, in major units of the currency.", "pass", "currency")
+		"Money refunded, in major units of the currency.", "pass", "currency")
 	m.disputed = m.counter("disputed_amount_total",
-		"Money of payments in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
+		"Money in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
 	m.disputes = m.counter("disputes_total", "Disputes by outcome: opened, won, lost.", "pass", "outcome")
-	m.limits = m.counter("limits_hit_total", "Requests that a limit refused, by limit.", "limit")
+	m.limits = m.counter("limits_hit_total", "Requests refused by a limit, by limit.", "limit")
 	m.ledgerErrors = m.counter("ledger_errors_total",
-		"Operations of the ledger that failed: poll of the change feed, read of a purchase, write of a webhook.", "operation")
-	m.grace = m.counter("grace_requests_total", "Requests of known buyers that were served while the ledger could not be read.")
+		"Failed ledger operations: poll (change feed), read (purchase), write (webhook).", "operation")
+	m.grace = m.counter("grace_requests_total", "Requests of known buyers served while the ledger could not be read.")
 	m.apiCalls = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "axra", Name: "api_call_duration_seconds",
-		Help:    "Calls of Axra's API (session, token) by outcome, with their durations.",
+		Help:    "Duration of calls to Axra's API (session, token), by outcome.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // up to the client's deadline
 	}, []string{"call", "outcome"})
 	m.all = append(m.all, m.apiCalls,
-		gauge("api_suspended", "1 while calls of Axra's API are suspended after repeated failures.", anySuspended),
-		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; about one second if all is well.", oldestFeed),
-		gauge("tokens_remembered", "Access tokens and private addresses held in memory after their signatures were verified.", countTokens))
+		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", anySuspended),
+		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.", oldestFeed),
+		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.", countTokens))
 	m.startAtZero()
 	return m
 }
@@ -76,7 +75,7 @@ func gauge(name, help string, read func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}, read)
 }
 
-// startAtZero makes the series whose labels are known beforehand, so that the first increase is seen.
+// startAtZero creates the series whose labels are known in advance, so that the first increase is visible.
 func (m *metrics) startAtZero() {
 	for _, outcome := range []string{checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed} {
 		m.checkouts.WithLabelValues(outcome)
@@ -107,7 +106,7 @@ func (m *metrics) startAtZero() {
 	}
 }
 
-// register tolerates that another app of the same configuration has registered the collectors.
+// register registers the collectors, unless another app of the same configuration has done so.
 func (m *metrics) register(registry *prometheus.Registry) error {
 	if registry == nil {
 		return nil
@@ -121,13 +120,13 @@ func (m *metrics) register(registry *prometheus.Registry) error {
 	return nil
 }
 
-// Destruct ends the background work of the memory.
+// Destruct stops the background work of the cache.
 func (m *metrics) Destruct() error {
 	m.used.StopAllGoroutines()
 	return nil
 }
 
-// CountCheckout counts what became of a checkout session.
+// CountCheckout counts the outcome of a checkout session.
 func (m *metrics) CountCheckout(outcome string) { m.checkouts.WithLabelValues(outcome).Inc() }
 
 // Outcomes of webhook deliveries, beside those of payments.Outcome.
@@ -138,7 +137,7 @@ const (
 	outcomeNotStored  = "not_stored"
 )
 
-// CountEvent counts a webhook delivery. Events that Axra does not document are one label.
+// CountEvent counts a webhook delivery. All undocumented events share one label.
 func (m *metrics) CountEvent(event webhook.Type, outcome string) {
 	label := string(event)
 	if !event.Known() {
@@ -150,14 +149,14 @@ func (m *metrics) CountEvent(event webhook.Type, outcome string) {
 // CountStep counts a step towards a purchase of a product.
 func (m *metrics) CountStep(product, step string) { m.funnel.WithLabelValues(product, step).Inc() }
 
-// StartFunnel starts the funnel of a product at zero. Only a configuration that is started calls it.
+// StartFunnel starts the funnel of a product at zero. Call it only for a configuration that is started.
 func (m *metrics) StartFunnel(product string) {
 	for _, step := range []string{checkout.StepShown, checkout.StepCheckout, checkout.StepPaid, checkout.StepUsed} {
 		m.funnel.WithLabelValues(product, step)
 	}
 }
 
-// CountUsed counts the first use of a purchase. A program may fetch its token any number of times.
+// CountUsed counts the first use of a purchase; a program may fetch its token many times.
 func (m *metrics) CountUsed(purchaseID, product string) {
 	if _, isFirst := m.used.SetIfAbsent(purchaseID, new(struct{})); isFirst {
 		m.CountStep(product, checkout.StepUsed)
@@ -174,7 +173,7 @@ func (m *metrics) CountLedgerError(operation string) { m.ledgerErrors.WithLabelV
 // CountGrace counts a request of a known buyer that was served while the ledger could not be read.
 func (m *metrics) CountGrace() { m.grace.WithLabelValues().Inc() }
 
-// CountCall counts a call of Axra's API.
+// CountCall counts a call to Axra's API.
 func (m *metrics) CountCall(call session.Call) {
 	m.apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
 }

@@ -275,7 +275,7 @@ func TestCallsThatFailAreCounted(t *testing.T) {
 	w.wantGrown(before, series{
 		`api_call_duration_seconds_count{call="session",outcome="credentials"}`: 5, `checkouts_total{outcome="failed"}`: 6, "api_suspended": 1,
 	})
-	if n := strings.Count(w.log(), "calls of Axra's API are suspended"); n != 1 {
+	if n := strings.Count(w.log(), "calls to Axra's API are suspended"); n != 1 {
 		t.Errorf("%d lines say that calls are suspended", n)
 	}
 	w.stop() // and the client with its breaker
@@ -311,7 +311,7 @@ func TestAClientThatIsGoneIsNotSuspended(t *testing.T) {
 	if got := w.scrape()["caddy_axra_api_suspended"]; got != 0 {
 		t.Errorf("a client that is gone is suspended: %g", got)
 	}
-	if !strings.Contains(w.log(), "calls of Axra's API are suspended") {
+	if !strings.Contains(w.log(), "calls to Axra's API are suspended") {
 		t.Error("it was not suspended at all: this proves nothing")
 	}
 }

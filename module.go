@@ -39,13 +39,13 @@ type App struct {
 	APIKey string `json:"api_key,omitempty"`
 
 	// APISecret is the API secret, `bs_live_…` or `bs_test_…`, as a placeholder.
-	// Where it is set, key and secret are exchanged for an access token, which is
+	// If it is set, key and secret are exchanged for an access token, which is
 	// renewed before its hour ends; otherwise the key alone authenticates calls.
 	APISecret string `json:"api_secret,omitempty"`
 
 	// WebhookSecrets are the secrets that may sign webhooks, as placeholders.
-	// Several are accepted at a time, for a rotation. The default is the API
-	// secret, since Axra says that the two are the same.
+	// During a rotation there may be several. The default is the API secret, since
+	// Axra documents the two as the same.
 	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
 
 	// Endpoint is the base URL of Axra's API. The default follows from the API
@@ -55,49 +55,48 @@ type App struct {
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// CheckoutHosts are the hosts that visitors may be sent to for checkout. A
-	// leading `*.` stands for all subdomains. The default is `pay.useaxra.com`
+	// leading `*.` means all subdomains. The default is `pay.useaxra.com`
 	// for Axra's production endpoint, `*.useaxra.com` for its sandbox, and the
 	// endpoint's own host for any other.
 	CheckoutHosts []string `json:"checkout_hosts,omitempty"`
 
-	// SiteURL is the public address, such as `https://example.com`, of sites that
-	// have no host name of their own in the configuration: from it the addresses are
-	// built that Axra sends visitors back to. Where a proxy in front serves a site
-	// under another address than its host name, give its gates their own `site_url`.
+	// SiteURL is the public address, such as `https://example.com`, of sites without
+	// a host name in the configuration. Axra sends visitors back to it. If a proxy in
+	// front serves a site under an address other than its host name, give its gates
+	// their own `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
 	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in
 	// Caddy's data directory.
 	Database *settings.Database `json:"database,omitempty"`
 
-	// Signature says how webhooks are signed; Axra's documentation leaves it open.
+	// Signature says how webhooks are signed, which Axra does not document.
 	Signature *settings.Signature `json:"signature,omitempty"`
 
 	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
-	// `EdDSA`. Tokens of the other one stay valid when it is changed. With EdDSA,
-	// applications behind can verify tokens by themselves, with the keys that the
-	// handler `axra_jwks` publishes.
+	// `EdDSA`. Existing tokens stay valid when it is changed. With EdDSA, applications
+	// behind the gate can verify tokens with the keys that the handler `axra_jwks`
+	// publishes.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
-	// Recheck is how long a node may go without reading the ledger's change feed, which it does once a
-	// second. After that time nothing is sold, and known buyers are served for the time of Grace. The
-	// default is 5s.
+	// Recheck is how long a node may go without reading the ledger's change feed, which it normally reads
+	// once a second. After that nothing is sold, and known buyers are served for Grace. The default is 5s.
 	Recheck caddy.Duration `json:"recheck,omitempty"`
 
 	// Grace is how long known buyers are served while the ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// DownloadWindow is how long, from its first byte, a counted download may be resumed and fetched again.
+	// DownloadWindow is how long a counted download may be resumed and repeated, from its first byte on.
 	// The default is 24h.
 	DownloadWindow caddy.Duration `json:"download_window,omitempty"`
 
-	// Keep is how long records of purchases are kept after access has ended, for disputes and
-	// accounts, at least 60d; then they are swept. Negative: no expiry. Access without an end
-	// is never swept. The default is 540d.
+	// Keep is how long purchases are kept after access has ended, for disputes and accounting:
+	// at least 60d. Negative means no expiry. Purchases without expiry are always kept. The
+	// default is 540d.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// Passes are what gates sell together, by name: one payment opens every gate of
-	// its site that lists the pass.
+	// Passes are products that several gates sell, by name: one payment opens every
+	// gate of its site that lists the pass.
 	Passes map[string]*gate.ProductConfig `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
@@ -116,7 +115,7 @@ type App struct {
 	background background
 }
 
-// resolved is what a configuration says, once its placeholders are replaced.
+// resolved is the configuration with its placeholders replaced.
 type resolved struct {
 	siteURL     string // an origin
 	passes      map[string]*gate.Product
@@ -127,7 +126,7 @@ type resolved struct {
 	formTargets []string // for the Content-Security-Policy of pages with forms
 }
 
-// shared is what an app has in common with the app before a reload and the one after it.
+// shared is what survives a reload.
 type shared struct {
 	metrics   *metrics
 	node      *node.Node
@@ -143,7 +142,7 @@ type shared struct {
 type background struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
-	flush   func() // of events
+	flush   func() // emits the queued events
 }
 
 // Defaults of the app.
@@ -152,7 +151,7 @@ const (
 	DefaultGrace   = 10 * time.Minute
 )
 
-// Provision resolves the secrets and acquires what outlives a reload. It makes
+// Provision resolves the secrets and acquires what survives a reload. It makes
 // no network call and writes nothing, since `caddy validate` runs it too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.now = a.clock.Now
@@ -237,7 +236,7 @@ func (a *App) provisionVerifier(s settings.Secrets) error {
 	return nil
 }
 
-// provisionShared acquires what outlives a reload. It opens no database.
+// provisionShared acquires what survives a reload. It opens no database.
 func (a *App) provisionShared(s settings.Secrets) error {
 	perClient, total, err := a.Limits.Rates()
 	if err != nil {
@@ -273,8 +272,8 @@ func (a *App) provisionShared(s settings.Secrets) error {
 	return nil
 }
 
-// limiter returns a limiter that outlives reloads, and counts its refusals under a name; empty: by the bound that
-// refused.
+// limiter returns a limiter that survives reloads. It counts refusals under the name, or under the bound that was hit
+// if the name is empty.
 func (a *App) limiter(name string, perClient, total session.Rate, dependsOn any) *session.Limiter {
 	metrics := a.shared.metrics
 	return acquireValue(a, "limiter", func() *session.Limiter {
@@ -331,7 +330,7 @@ func (a *App) Stop() error {
 		return nil
 	}
 	a.background.stop()
-	var waits sync.WaitGroup // both at once, since each may reach its timeout
+	var waits sync.WaitGroup // waits for both at once, since each may time out
 	waits.Go(a.background.flush)
 	waits.Go(func() {
 		select {
@@ -352,9 +351,8 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
-// appFrom loads the app for a handler; the error says what to add if it is not configured. A handler loads its own
-// modules first: in Caddy 2.11 those that it loads after an app take the app's place in the app's own context, whose
-// name is the origin of its events.
+// appFrom loads the app for a handler; the error says what to add if it is not configured. Handlers must load their
+// own modules first: in Caddy 2.11, modules loaded after an app replace it as the origin of its events.
 func appFrom(ctx caddy.Context, directive string) (*App, error) {
 	module, err := ctx.AppIfConfigured("axra")
 	if errors.Is(err, caddy.ErrNotConfigured) {

@@ -4,8 +4,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// What Caddy calls of each module when it starts is in one file, and so in one place of the binary: a Caddy without a
-// gate does not load the rest, 130 kB, into memory.
+// The functions that Caddy calls at start-up are in one file, and so are next to each other in the binary: a Caddy
+// without a gate does not load the other 130 kB into memory.
 func init() {
 	for _, module := range []caddy.Module{
 		new(App), new(Handler), new(Webhook), new(JWKS), new(MatchPaid), new(adminAPI),

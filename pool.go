@@ -10,11 +10,11 @@ import (
 	"github.com/caddy-axra/paywall/internal/node"
 )
 
-// pool holds what outlives a reload, by kind and by a hash of the configuration
+// pool holds what survives a reload, by kind and by a hash of the configuration
 // that it depends on.
 var pool = caddy.NewUsagePool()
 
-// acquire takes a value from the pool until the app is cleaned up, making it if it is not there.
+// acquire returns a value from the pool, constructing it if necessary. The app holds it until it is cleaned up.
 func acquire[T caddy.Destructor](a *App, kind string, construct func() T, dependsOn ...any) T {
 	hash := sha256.New()
 	for _, part := range dependsOn {
@@ -36,8 +36,8 @@ type pooled[T any] struct{ value T }
 // Destruct does nothing.
 func (*pooled[T]) Destruct() error { return nil }
 
-// inPool are the values of a type in the pool. Callers work on them after the pool's lock is released: a reload waits
-// for it.
+// inPool returns the values of a type in the pool. It releases the pool's lock, for which a reload waits, before
+// callers use them.
 func inPool[T any]() (found []T) {
 	pool.Range(func(_, value any) bool {
 		if each, ok := value.(T); ok {
@@ -48,7 +48,7 @@ func inPool[T any]() (found []T) {
 	return found
 }
 
-// runningNode is the node of the running configuration that another one would replace, nil if there is none.
+// runningNode returns the running node that another one would replace; nil if there is none.
 func runningNode(other *node.Node) *node.Node {
 	if other.IsStarted() {
 		return nil
@@ -61,8 +61,8 @@ func runningNode(other *node.Node) *node.Node {
 	return nil
 }
 
-// anySuspended is 1 if calls of a client in the pool are suspended. Requests of an old configuration may still use a
-// client that has left the pool; it does not count.
+// anySuspended returns 1 if a client in the pool has suspended its calls. A client that has left the pool does not
+// count, even if old requests still use it.
 func anySuspended() float64 {
 	for _, client := range inPool[*axraClient]() {
 		if client.isSuspended.Load() {
@@ -72,7 +72,7 @@ func anySuspended() float64 {
 	return 0
 }
 
-// oldestFeed is the time, in seconds, since a change feed was last read; 0 without a ledger.
+// oldestFeed returns the seconds since the change feed was last read; 0 without a ledger.
 func oldestFeed() float64 {
 	oldest := 0.0
 	for _, n := range inPool[*node.Node]() {
@@ -81,7 +81,7 @@ func oldestFeed() float64 {
 	return oldest
 }
 
-// countTokens is how many verified tokens this process remembers.
+// countTokens returns how many verified tokens this process remembers.
 func countTokens() float64 {
 	total := 0
 	for _, n := range inPool[*node.Node]() {

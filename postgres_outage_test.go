@@ -106,7 +106,7 @@ func TestAnOutageIsLoggedOnceAMinute(t *testing.T) {
 	}
 	minutes(1)
 	found := w.logged("error")
-	if found["the ledger cannot be used: nothing is sold until it is right again"] != 1 {
+	if found["the ledger cannot be used: nothing is sold until it recovers"] != 1 {
 		t.Errorf("the outage is not in the log: %v", found)
 	}
 	server.Exec(t, "ALTER DATABASE "+name+" ALLOW_CONNECTIONS false")

@@ -15,7 +15,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/settings"
 )
 
-// checks are what `caddy axra check` needs of this plugin.
+// checks is what `caddy axra check` needs from this plugin.
 var checks = preflight.Plugin{
 	Secrets: func(raw json.RawMessage) []preflight.Secret {
 		var app App
@@ -35,7 +35,7 @@ var checks = preflight.Plugin{
 	},
 }
 
-// configuredSecrets are the secrets that are placeholders, and their values. Caddy refuses others.
+// configuredSecrets returns the secrets that are placeholders, with their values. Caddy rejects literal ones.
 func (a *App) configuredSecrets() []preflight.Secret {
 	all := []preflight.Secret{{Name: "api_key", Placeholder: a.APIKey}, {Name: "api_secret", Placeholder: a.APISecret}}
 	for _, value := range a.WebhookSecrets {
@@ -82,7 +82,7 @@ func (a *App) describe() *preflight.Config {
 	return config
 }
 
-// describer describes the plugin's handlers, each one once.
+// describer returns a function that describes each of the plugin's handlers once.
 func describer() func(caddyhttp.MiddlewareHandler) any {
 	known := make(map[caddyhttp.MiddlewareHandler]any)
 	once := func(handler caddyhttp.MiddlewareHandler, description any) any {

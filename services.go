@@ -47,7 +47,7 @@ func (a *App) tokens() *gate.Tokens {
 	}
 }
 
-// checkoutServices returns what the gates' flows share.
+// checkoutServices returns what the checkout flows of all gates share.
 func (a *App) checkoutServices(tokens *gate.Tokens) checkout.Services {
 	return checkout.Services{
 		Ledger: a.shared.node.Ledger, Tokens: tokens, Axra: a.shared.client,

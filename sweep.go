@@ -16,21 +16,21 @@ import (
 // How long purchases are kept after their access has ended.
 const (
 	DefaultKeep = 540 * 24 * time.Hour
-	minKeep     = 60 * 24 * time.Hour // events may still come, and disputes be opened
+	minKeep     = 60 * 24 * time.Hour // late events and disputes are still possible
 )
 
 const sweepInterval = 24 * time.Hour
 
 func checkKeep(keep caddy.Duration) error {
 	if keep > 0 && time.Duration(keep) < minKeep {
-		return fmt.Errorf("keep %s is too short: events may still come, and disputes be opened: "+
+		return fmt.Errorf("keep %s is too short: late events and disputes are still possible: "+
 			"write `keep 540d`, at least `keep 60d`, or `keep forever`", time.Duration(keep))
 	}
 	return nil
 }
 
-// sweepRegularly deletes old purchases, first some minutes after the start, then once a day. Several nodes may do so
-// at once.
+// sweepRegularly deletes old purchases, a few minutes after the start and then once a day. Several nodes may sweep at
+// the same time.
 func (a *App) sweepRegularly(ctx context.Context) {
 	if a.Keep < 0 {
 		return
@@ -42,7 +42,7 @@ func (a *App) sweepRegularly(ctx context.Context) {
 		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only spreads the nodes
 		}
 		if _, err := a.operations().SweepLedger(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
-			a.logger.Error("the ledger could not be swept; it will be tried again", zap.Error(err))
+			a.logger.Error("old purchases could not be swept; the next sweep will try again", zap.Error(err))
 		}
 	}
 }

@@ -21,24 +21,23 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Webhook receives Axra's events. It verifies the signature over the raw bytes,
-// stores what the event states, and only then answers 200; on any doubt it
-// answers 5xx, so that Axra sends the event again. In a Caddyfile it is the
-// directive `axra_webhook`.
+// Webhook receives Axra's events. It verifies the signature over the raw body,
+// stores the event, and only then answers 200. If it cannot store the event, it
+// answers 5xx, so that Axra sends it again. In a Caddyfile it is the directive
+// `axra_webhook`.
 type Webhook struct {
-	// MatchersRaw says which requests are deliveries; the others go on to the next
-	// handler. Without it, every request that reaches the handler is one. A Caddyfile puts
-	// the directive's matcher here, so that the sites' other requests have no route more
-	// to pass; on the route it works as well.
+	// MatchersRaw says which requests are deliveries; others go to the next handler.
+	// Without it, every request is one. A Caddyfile puts the directive's matcher here,
+	// which saves other requests a route; a matcher on the route works as well.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// KeepRefused keeps the last request that was refused for its signature, for
-	// `caddy axra webhook refused`: one that could be signed, and one that carries
-	// nothing like a signature, each with at most 64 KB of body. They stay in memory
-	// until others come, Caddy stops, or a configuration is loaded in which no webhook
-	// keeps them; headers with credentials are masked, but what an event says about a
-	// customer is kept. The default is to keep nothing.
-	KeepRefused bool `json:"keep_refused,omitempty"`
+	// KeepRejected keeps the last requests that were rejected for their signature, for
+	// `caddy axra webhook rejected`: one that could be signed and one that could not,
+	// each with at most 64 KB of body. They stay in memory until newer ones replace
+	// them, Caddy stops, or a configuration without this option is loaded. Headers with
+	// credentials are masked, but customer data in an event is kept. By default nothing
+	// is kept.
+	KeepRejected bool `json:"keep_rejected,omitempty"`
 
 	app      *App
 	logger   *zap.Logger
@@ -52,7 +51,7 @@ const (
 	storeTimeout = 20 * time.Second
 )
 
-// Provision refuses a webhook that could not verify anything.
+// Provision reads the webhook's configuration. It needs a secret to verify events with.
 func (h *Webhook) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	loaded, err := ctx.LoadModule(h, "MatchersRaw") // before the app, see appFrom
@@ -69,7 +68,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
-	if h.KeepRefused {
+	if h.KeepRejected {
 		h.app.gates.keepRejected.Store(true)
 	}
 	return nil
@@ -96,12 +95,12 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return nil
 }
 
-// receive returns the status that answers a delivery, and the outcome and event to count.
+// receive handles a delivery. It returns the status to answer with, and the outcome and event to count.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, event webhook.Type) {
 	body, status, err := h.readVerified(w, r)
 	switch {
 	case status == http.StatusUnauthorized:
-		if h.KeepRefused && body != nil {
+		if h.KeepRejected && body != nil {
 			h.keepRejected(r, body, err)
 		}
 		return status, outcomeUnsigned, ""
@@ -127,13 +126,13 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	return http.StatusOK, string(recorded), decoded.Type
 }
 
-// readVerified reads a body and verifies its signature. Without a signature it reads the body only to keep it.
+// readVerified reads a body and verifies its signature. A body without a signature is read only if it is kept.
 func (h *Webhook) readVerified(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	verifier := h.app.settings.verifier
 	if r.Header.Get(verifier.Header) == "" {
 		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, verifier.Header)
 		h.reject(payments.ReasonUnsigned, err)
-		if h.KeepRefused {
+		if h.KeepRejected {
 			body, _ = readBody(w, r)
 		}
 		return body, http.StatusUnauthorized, err
@@ -156,13 +155,12 @@ func (h *Webhook) reject(reason string, err error) {
 	}
 }
 
-// warn logs a webhook that is refused, for each reason once a minute: anybody can send junk, which must not hide a
-// wrong secret.
+// warn logs a rejected webhook, once a minute per reason: junk, which anyone can send, must not hide a wrong secret.
 func (h *Webhook) warn(reason string, err error) (logged bool) {
-	if !h.app.limit.IsDue("webhook refused: " + reason) {
+	if !h.app.limit.IsDue("webhook rejected: " + reason) {
 		return false
 	}
-	h.logger.Warn("a webhook was refused", zap.Error(err))
+	h.logger.Warn("a webhook was rejected", zap.Error(err))
 	return true
 }
 
@@ -212,18 +210,18 @@ func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 // UnmarshalCaddyfile reads the directive:
 //
 //	axra_webhook [<matcher>] {
-//		keep_refused
+//		keep_rejected
 //	}
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
-		return d.Errf("axra_webhook takes one matcher only, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
+		return d.Errf("axra_webhook takes a single matcher, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
 	}
 	return option.ReadBlock(d, "axra_webhook", "; secrets and signature are set in the global option axra", h.options())
 }
 
 func (h *Webhook) options() []option.Option {
-	return []option.Option{option.Flag("keep_refused", &h.KeepRefused)}
+	return []option.Option{option.Flag("keep_rejected", &h.KeepRejected)}
 }
 
 // Interface guards

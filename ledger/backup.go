@@ -25,8 +25,8 @@ var (
 	ErrNotBackup = errors.New("not a usable backup of this ledger")
 )
 
-// Backup writes a copy of the SQLite file, consistent while the ledger is in use, with the signing keys: who has it can
-// sign access tokens. It needs as much space beside the ledger as the ledger itself.
+// Backup writes a consistent copy of the SQLite file while the ledger is in use. The copy holds the signing keys: whoever
+// has it can sign access tokens. It needs as much free space as the size of the ledger.
 func (l *Ledger) Backup(ctx context.Context, w io.Writer) error {
 	db, err := l.database()
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (Restored, error
 		return Restored{}, err
 	}
 	err = l.swap(ctx, func(path string) error {
-		installation, err := settleOld(ctx, path)
+		installation, err := closeOld(ctx, path)
 		if err == nil && installation != "" && installation != restored.Installation {
 			err = fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first", ErrNotBackup, restored.Installation, installation)
 		}
@@ -181,10 +181,10 @@ func readBackup(t *tx) (restored Restored) {
 	return restored
 }
 
-// settleOld makes sure that no process has the old ledger open, and that its file is everything. Leaving WAL mode does
-// both: it needs the exclusive lock, writes the WAL into the file and removes it. An old ledger that cannot be read at
-// all has no installation.
-func settleOld(ctx context.Context, path string) (installation string, err error) {
+// closeOld makes sure that no process has the old ledger open, and that its file is complete. Leaving WAL mode does
+// both: it needs the exclusive lock, writes the WAL into the file and removes it. For a ledger that cannot be read, it
+// returns no installation.
+func closeOld(ctx context.Context, path string) (installation string, err error) {
 	if exists, err := fileExists(path); !exists {
 		return "", err
 	}
@@ -202,13 +202,13 @@ func settleOld(ctx context.Context, path string) (installation string, err error
 	case code == sqlite3.SQLITE_BUSY, t.err == nil && mode != "delete":
 		return "", ErrInUse
 	case code == sqlite3.SQLITE_CORRUPT, code == sqlite3.SQLITE_NOTADB, code == sqlite3.SQLITE_ERROR:
-		return "", nil // which is why people restore
+		return "", nil // damaged: the reason to restore
 	}
 	return installation, t.err
 }
 
-// keepOld gives the old ledger a second name. Its path leads to one ledger or the other at any time, unless the file
-// system has no hard links. A WAL is left only by a damaged ledger; it would wreck the new one.
+// keepOld gives the old ledger a second name. With hard links, its path always leads to one of the two ledgers. Only a
+// damaged ledger leaves a WAL, which would corrupt the new one.
 func keepOld(path string, now time.Time) (kept string, err error) {
 	kept = path + ".before-restore-" + now.UTC().Format("20060102T150405Z")
 	if _, err := os.Lstat(kept); err == nil {

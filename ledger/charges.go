@@ -6,7 +6,8 @@ import (
 )
 
 // A charge is money that was taken once for a session. It has one or several payment ids, and is named by the smallest
-// of them. A buyer who was charged twice has two charges; the purchase is paid as long as one of them stands.
+// of them. A buyer who was charged twice has two charges; the purchase is paid as long as one of them is neither
+// refunded nor disputed.
 
 // addPaymentIDs notes that all ids, which are sorted, are ids of one charge of a session. The outcome is that of a
 // completed payment; empty: an event named them.
@@ -92,7 +93,7 @@ type happened struct {
 	charge string // that it names; empty: it names no id
 }
 
-// closedStatus is Refunded or Disputed if events close a charge, else Active. Their order does not matter.
+// closedStatus returns Refunded or Disputed if events close a charge, else Active. Their order does not matter.
 func closedStatus(kinds map[EventKind]bool) Status {
 	switch {
 	case kinds[EventRefunded], kinds[EventDisputeLost]:
@@ -103,8 +104,8 @@ func closedStatus(kinds map[EventKind]bool) Status {
 	return Active
 }
 
-// statusOf is the status of a payment: Active if one of its charges stands. completed are the outcomes of the charges
-// of its session by their names. An event that names none of them is about all.
+// statusOf returns the status of a payment: Active if one of its charges is good. completed holds the outcomes of the
+// session's charges by name. An event that names none of them applies to all.
 func statusOf(outcome string, completed map[string]string, events []happened) Status {
 	var statuses []Status
 	add := func(name string) {
@@ -131,7 +132,7 @@ func statusOf(outcome string, completed map[string]string, events []happened) St
 	return status
 }
 
-// strongest is the status of several payments together: Active if one of them stands, or else why not.
+// strongest returns the status of several payments together: Active if one of them is, or else the reason.
 func strongest(statuses []Status) Status {
 	for _, status := range []Status{Active, Refunded, Disputed} {
 		if slices.Contains(statuses, status) {

@@ -62,7 +62,7 @@ func (d *postgresDatabase) refill() {
 	}()
 }
 
-// readOnlyTransaction is the error of a server that became a standby: another one may have taken its place.
+// readOnlyTransaction is the error of a server that became a standby: another one may have replaced it.
 const readOnlyTransaction = "25006"
 
 // lostErrors are those of connections that are closed.
@@ -90,7 +90,7 @@ func (d *postgresDatabase) kindOf(err error) errorKind {
 	return ownError
 }
 
-// dialPause is the pause after a failed connection. Without it, a stopped server was dialled hundreds of times a second.
+// dialPause is the pause after a failed connection. Without it, a stopped server is dialled hundreds of times a second.
 const dialPause = 500 * time.Millisecond
 
 // pausingConnector pauses after a connection could not be made.

@@ -9,9 +9,9 @@ import (
 // activeNow is the condition that a purchase p is active at the time $2.
 const activeNow = `p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > CAST($2 AS BIGINT))`
 
-// AddDevice adds a device to a purchase. It returns nil where the device is in use already, ErrNotFound without such a
-// purchase, ErrInactive where it is not active, ErrRemoved for a device that was removed, and ErrNoneLeft where all
-// devices are taken. A device limit of 0 is no limit.
+// AddDevice adds a device to a purchase. It returns nil if the device is already in use, ErrNotFound if there is no such
+// purchase, ErrInactive if it is not active, ErrRemoved if the device was removed, and ErrNoneLeft if all devices are in
+// use. A device limit of 0 means no limit.
 func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) error {
 	if d.ID == "" {
 		return errors.New("a device needs an id")
@@ -82,8 +82,8 @@ func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) 
 	})
 }
 
-// Claim takes something that a purchase gives once, and adds the device that takes it. It returns nil where the device
-// has it already, ErrNoneLeft where another one has or all devices are taken, and the errors of AddDevice.
+// Claim takes something that a purchase gives only once, and adds the device that takes it. It returns nil if the
+// device already has it, ErrNoneLeft if another device has it or all devices are in use, and the errors of AddDevice.
 func (l *Ledger) Claim(ctx context.Context, purchaseID string, kind ClaimKind, d Device) error {
 	return change(ctx, l, func(t *tx) error { return l.claim(t, purchaseID, kind, d) })
 }

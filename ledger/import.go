@@ -29,7 +29,7 @@ const (
 	maxExportLine = 1 << 20
 	// importBatch bounds the rows of one statement.
 	importBatch = 500
-	// importTimeout is for the last statements of an import, which may have millions of rows to settle.
+	// importTimeout is for the last statements of an import, which may process millions of rows.
 	importTimeout = time.Minute
 )
 
@@ -40,11 +40,11 @@ type Imported struct {
 }
 
 // Import reads an export into a ledger without payments, which adopts its installation and keys. Cookies and links of
-// the exported ledger work in this one. Other nodes of this database must be started anew.
+// the exported ledger work in this one. Other nodes of this database must be restarted.
 //
 // The export is stored in a temporary file and checked to its end before anything is written. One transaction then
-// writes all of it, so that a reader sees nothing or everything, whatever happens. Payments that arrive meanwhile wait,
-// or are refused and sent again.
+// writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are rejected and
+// sent again.
 func (l *Ledger) Import(ctx context.Context, r io.Reader) (Imported, error) {
 	_, err := read(ctx, l, func(t *tx) (struct{}, error) { return struct{}{}, checkEmpty(t) })
 	if err != nil {
@@ -199,7 +199,7 @@ func (in *importer) begin(table exportTable) error {
 	in.insert = `INSERT INTO ` + table.Table + ` (` + strings.Join(table.Columns, ", ") + `)
 		SELECT ` + strings.Join(values, ", ") + ` FROM ` + in.list
 	if table.Table == "events" || table.Table == "event_ids" {
-		in.insert += ` WHERE true ON CONFLICT DO NOTHING` // some may have arrived before
+		in.insert += ` WHERE true ON CONFLICT DO NOTHING` // some may have been received before
 	}
 	return in.t.err
 }

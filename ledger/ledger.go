@@ -20,7 +20,7 @@ var (
 	// ErrForeign means that the database belongs to another installation, or was emptied or replaced. It comes with
 	// ErrUnavailable.
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
-	// ErrNoneLeft means that all devices, claims or downloads of a purchase are taken.
+	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
 	// ErrRemoved means that a device was removed from the purchase; its id never returns.
 	ErrRemoved = errors.New("the device was removed")
@@ -50,7 +50,7 @@ type Purchase struct {
 	Product   string    `json:"pass"`
 	Resource  string    `json:"resource"`         // what it opens within the product; terms.WholePass is all
 	Status    Status    `json:"status"`           // as stored; StatusAt adds Expired
-	StartsAt  time.Time `json:"starts_at"`        // of the first payment that stands
+	StartsAt  time.Time `json:"starts_at"`        // of the first payment that is still good
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
 	CreatedAt time.Time `json:"-"`
 	UpdatedAt time.Time `json:"-"`
@@ -87,7 +87,7 @@ type Payment struct {
 	Terms      terms.Terms       `json:"-"`                  // what was sold, from the signed metadata
 	Paid       money.Price       `json:"-"`                  // zero Currency: the event states no amount that can be read
 	PaidRaw    string            `json:"-"`                  // amount and currency as the event states them
-	Mismatch   bool              `json:"mismatch,omitempty"` // another amount or currency than asked: it opens nothing
+	Mismatch   bool              `json:"mismatch,omitempty"` // amount or currency differ from the price: it opens nothing
 	PaidAt     time.Time         `json:"paid_at"`            // fixed by the first delivery
 	Metadata   map[string]string `json:"metadata,omitempty"` // the owner's own
 	Note       string            `json:"note,omitempty"`     // of access that was given
@@ -113,7 +113,7 @@ type Event struct {
 	OccurredAt time.Time `json:"at"`
 }
 
-// Recorded is what became of a payment or an event.
+// Recorded is the outcome of recording a payment or an event.
 type Recorded struct {
 	New          bool     // the first delivery
 	Purchase     Purchase // that it belongs to; zero ID: an event whose payment is not known yet
@@ -152,12 +152,12 @@ type Decision struct {
 	DecidedAt time.Time    `json:"at"`
 }
 
-// ClaimKind is what may be taken once of a purchase.
+// ClaimKind is something that a purchase gives only once.
 type ClaimKind string
 
 // The kinds of claims.
 const (
-	ClaimFirst ClaimKind = "claim" // another browser than the one that paid takes the purchase
+	ClaimFirst ClaimKind = "claim" // the takeover by a browser other than the one that paid
 	ClaimGift  ClaimKind = "gift"
 )
 
@@ -178,7 +178,7 @@ type KeySet struct {
 	Keys         []Key
 }
 
-// Position is a place in the change feed. The zero Position is before everything.
+// Position is a position in the change feed. The zero Position is before everything.
 type Position struct {
 	Seq    int64
 	Nonce  string

@@ -48,7 +48,7 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	}
 }
 
-// cursor is a place among the payments, ordered by time; the session id breaks ties.
+// cursor is a position among the payments, ordered by time; the session id breaks ties.
 type cursor struct {
 	paidAt    int64
 	sessionID string

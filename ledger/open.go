@@ -109,7 +109,7 @@ func New(o Options) *Ledger {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	l := &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
 	l.health.options = &l.options
-	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it is right again", ended: "the ledger can be used again"}
+	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it recovers", ended: "the ledger can be used again"}
 	l.health.writing = notice{began: "the ledger cannot be written: nothing is sold until it can", ended: "the ledger can be written again"}
 	l.openErr.Store(&errNotOpen)
 	return l

@@ -70,7 +70,7 @@ func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
 	return recorded
 }
 
-// purchaseOf is the purchase that a payment counts for. An extension names its purchase, so it may arrive before it.
+// purchaseOf returns the purchase that a payment counts for. An extension names its purchase, so it may come first.
 func purchaseOf(p Payment) string {
 	if p.Terms.Extends != "" {
 		return p.Terms.Extends

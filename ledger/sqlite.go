@@ -158,7 +158,7 @@ func codeOf(err error) int {
 	return failure.Code() & 0xff
 }
 
-// write also checks the path, before anybody is told that something is stored.
+// write also checks the path, before the write is acknowledged.
 func (d *sqliteDatabase) write(f func(*tx)) error {
 	err := d.commit(func(t *tx) {
 		if t.exec(countWrite) != 1 {

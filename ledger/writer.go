@@ -149,7 +149,7 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 	return ran, false, err
 }
 
-// runIn runs a job. A panic is an error: the writer belongs to all.
+// runIn runs a job. It turns a panic into an error, since all jobs share the writer.
 func (j *job) runIn(t *tx) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -31,7 +31,7 @@ type catalogue struct {
 	Pages  map[Kind]message `json:"pages"`
 }
 
-// message holds the texts of one Kind. {site} stands for the site's name.
+// message holds the texts of one Kind. {site} is the site's name.
 type message struct {
 	Title  string `json:"title"`
 	What   string `json:"what"` // what happened; may be empty
@@ -41,7 +41,7 @@ type message struct {
 	Button string `json:"button,omitempty"` // label of the button; the kinds in withButton have one
 }
 
-// labels holds the texts that pages share. {n} stands for a number.
+// labels holds the texts that pages share. {n} is a number.
 type labels struct {
 	Money       string `json:"money"`
 	Next        string `json:"next"`
@@ -49,7 +49,7 @@ type labels struct {
 	Price       string `json:"price"`
 	Reference   string `json:"reference"`
 	Check       string `json:"check"`
-	ThisSite    string `json:"this_site"` // stands in for an unknown site name
+	ThisSite    string `json:"this_site"` // for an unknown site name
 
 	timeLabels
 	pollingLabels
@@ -118,8 +118,8 @@ func (p plural) format(n int64) string {
 	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
 }
 
-// wait says how long to wait: in seconds up to two minutes, else in minutes, rounded up. It is empty
-// if there is nothing to wait for.
+// wait returns a wait in words: in seconds up to two minutes, else in minutes, rounded up. It is
+// empty if there is nothing to wait for.
 func (l labels) wait(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -131,7 +131,7 @@ func (l labels) wait(d time.Duration) string {
 	}
 }
 
-// access says a length of access in the largest unit that is exact.
+// access returns a length of access in words, in the largest exact unit.
 func (l labels) access(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -146,7 +146,7 @@ func (l labels) access(d time.Duration) string {
 	}
 }
 
-// terms says for how long, for what and how often a product may be used.
+// terms returns in words how long, for what and how often a product may be used.
 func (l labels) terms(q Quote) string {
 	parts := []string{l.access(q.Access)}
 	if q.ThisOnly {
@@ -158,7 +158,7 @@ func (l labels) terms(q Quote) string {
 	return strings.Join(parts, " · ")
 }
 
-// Used says how many of how many are used; nothing without a limit.
+// Used returns "{n} of {m}"; empty without a limit.
 func (l labels) Used(n, limit int) string {
 	if limit <= 0 {
 		return ""

@@ -8,42 +8,42 @@ import (
 	"time"
 )
 
-// Kind names what happened. Each has a title, a sentence about the visitor's money, and the next step.
+// Kind is a kind of page. Each has a title, a sentence about the visitor's money, and a next step.
 type Kind string
 
 // The kinds of pages.
 const (
-	Waiting       Kind = "waiting"        // back from checkout, payment not confirmed yet; it refreshes itself
-	StillWaiting  Kind = "still_waiting"  // the automatic refresh has ended
-	Processing    Kind = "processing"     // a bank transfer or mobile money payment is on its way
-	Failed        Kind = "failed"         // the provider said that the payment failed
-	Cancelled     Kind = "cancelled"      // came back by Cancel, or the checkout expired
-	Expired       Kind = "expired"        // the checkout session expired before payment
-	NotYours      Kind = "not_yours"      // a return address without the pending cookie
-	PaymentSafe   Kind = "payment_safe"   // the ledger cannot be read now
-	Unavailable   Kind = "unavailable"    // the payment provider cannot be reached
-	TooMany       Kind = "too_many"       // too many checkouts were started
-	Refunded      Kind = "refunded"       // access closed by a refund
-	Disputed      Kind = "disputed"       // access closed by a dispute
-	Revoked       Kind = "revoked"        // access was withdrawn by the site's operator
-	Mismatch      Kind = "mismatch"       // paid, but not the amount or currency asked
-	Required      Kind = "required"       // this page is paid
-	BadAddress    Kind = "bad_address"    // the path is ambiguous and was refused
-	TooLong       Kind = "too_long"       // address too long to pay for
-	NoRoom        Kind = "no_room"        // the browser's requests have no room for another cookie
-	Misconfigured Kind = "misconfigured"  // the site's paywall is not configured properly
-	Offer         Kind = "offer"          // what is on sale, before the checkout
-	DownloadsUsed Kind = "downloads_used" // all downloads of the purchase are used
-	Receipt       Kind = "receipt"        // what was bought, and the ways to use it
-	Device        Kind = "device"         // a device link was opened; asks to confirm
-	Gift          Kind = "gift"           // a link to access that the site gave was opened; asks to confirm
-	Given         Kind = "given"          // what the site gave, and the ways to use it
-	DeviceRefused Kind = "device_refused" // the link has expired, or this device was removed
-	DeviceFull    Kind = "device_full"    // the purchase is used on as many devices as it allows
-	LinkEnded     Kind = "link_ended"     // a private address no longer opens anything
-	ForProgram    Kind = "for_program"    // back from a checkout that a program started
-	Claim         Kind = "claim"          // back from a checkout that another browser started
-	ClaimLater    Kind = "claim_later"    // not confirmed yet, or taken by another browser
+	Waiting          Kind = "waiting"            // back from checkout, payment not confirmed yet; it refreshes itself
+	StillWaiting     Kind = "still_waiting"      // the automatic refresh has ended
+	Processing       Kind = "processing"         // a bank transfer or mobile money payment is on its way
+	Failed           Kind = "failed"             // the provider said that the payment failed
+	Cancelled        Kind = "cancelled"          // came back by Cancel, or the checkout expired
+	Expired          Kind = "expired"            // the checkout session expired before payment
+	NotYours         Kind = "not_yours"          // a return address without the pending cookie
+	PaymentSafe      Kind = "payment_safe"       // the ledger cannot be read now
+	Unavailable      Kind = "unavailable"        // the payment provider cannot be reached
+	TooMany          Kind = "too_many"           // too many checkouts were started
+	Refunded         Kind = "refunded"           // access closed by a refund
+	Disputed         Kind = "disputed"           // access closed by a dispute
+	Revoked          Kind = "revoked"            // access was withdrawn by the site's operator
+	Mismatch         Kind = "mismatch"           // paid, but not the amount or currency asked
+	Required         Kind = "required"           // the page is for buyers
+	BadAddress       Kind = "bad_address"        // the path is ambiguous and was refused
+	TooLong          Kind = "too_long"           // address too long to pay for
+	TooManyPurchases Kind = "too_many_purchases" // the cookies of another purchase would not fit into the browser's requests
+	Misconfigured    Kind = "misconfigured"      // the site's paywall is not configured properly
+	Offer            Kind = "offer"              // what is on sale, before the checkout
+	DownloadsUsed    Kind = "downloads_used"     // all downloads of the purchase are used
+	Receipt          Kind = "receipt"            // what was bought, and the ways to use it
+	Device           Kind = "device"             // a device link was opened; asks to confirm
+	Gift             Kind = "gift"               // a link to access that the site gave was opened; asks to confirm
+	Given            Kind = "given"              // what the site gave, and the ways to use it
+	DeviceRefused    Kind = "device_refused"     // the link has expired, or this device was removed
+	DeviceFull       Kind = "device_full"        // the purchase is used on as many devices as it allows
+	LinkEnded        Kind = "link_ended"         // a private address no longer opens anything
+	ForProgram       Kind = "for_program"        // back from a checkout that a program started
+	Claim            Kind = "claim"              // back from a checkout that another browser started
+	ClaimLater       Kind = "claim_later"        // not confirmed yet, or taken by another browser
 )
 
 // statuses lists the kinds whose usual status is not 402.
@@ -70,7 +70,7 @@ func (k Kind) Status() int { return cmp.Or(statuses[k], http.StatusPaymentRequir
 // withButton lists the kinds that have a button when there is a FormURL.
 var withButton = map[Kind]bool{Device: true, Gift: true, Claim: true, ClaimLater: true, Required: true}
 
-// View is what one page says. Texts may come from anywhere: all of them are escaped.
+// View is the content of one page. Texts may come from anywhere: all of them are escaped.
 //
 // A URL is http or https with a host, or relative and begins with one "/" or with "?"; any other
 // ("javascript:", "//host", with control characters) is treated as empty. FormURL must be
@@ -101,7 +101,7 @@ type Polling struct {
 	PollURL string        // same-origin address that a script asks for {"state": "…"} instead of reloading
 }
 
-// Sale is what an offer page shows.
+// Sale is the content of an offer page.
 type Sale struct {
 	Title  string  // the owner's own heading; empty: the kind's
 	Text   string  // the owner's own first sentence; empty: the kind's

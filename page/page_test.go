@@ -81,7 +81,7 @@ func send(t *testing.T, method string, v View) *httptest.ResponseRecorder {
 var usual = map[Kind]int{
 	Receipt: 200, Device: 200, Gift: 200, Given: 200, DeviceRefused: 403, DeviceFull: 403, LinkEnded: 402, ForProgram: 200, Claim: 402, ClaimLater: 402, DownloadsUsed: 402, Offer: 402, Waiting: 402, StillWaiting: 402, Processing: 402, Failed: 402, Cancelled: 402, Expired: 402,
 	NotYours: 403, PaymentSafe: 503, Unavailable: 503, TooMany: 429, Refunded: 402, Disputed: 402, Revoked: 402,
-	Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, NoRoom: 402, Misconfigured: 500,
+	Mismatch: 402, Required: 402, BadAddress: 400, TooLong: 414, TooManyPurchases: 402, Misconfigured: 500,
 }
 
 func TestEveryKind(t *testing.T) {

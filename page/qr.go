@@ -7,8 +7,8 @@ import (
 	"github.com/boombuler/barcode/qr"
 )
 
-// maxCodeAddress bounds, in bytes, the address of a QR code: a denser one is hard to read from a
-// screen, and the page would grow past what a slow network forgives.
+// maxCodeAddress bounds the address of a QR code in bytes: a denser code is hard to scan from a
+// screen, and makes the page slow to load.
 const maxCodeAddress = 400
 
 // code is a QR code as the path of an SVG: one unit is one module, and lines one unit wide are dark.
@@ -20,7 +20,7 @@ type code struct {
 // quiet is how many light modules a reader needs around a code.
 const quiet = 4
 
-// qrCode returns nil when there is no code to show: the link does without.
+// qrCode returns nil if there is no code to show; the link is enough.
 func qrCode(address string) *code {
 	if address == "" || len(address) > maxCodeAddress {
 		return nil

@@ -28,7 +28,7 @@ var (
 	})
 	texts = sync.OnceValue(func() *catalogues { return must(load(messageFiles)) })
 
-	// Whole elements as template.HTML: the template engine must not touch a byte between the tags,
+	// Complete elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
 	styleElement  = template.HTML("<style>" + styleSource + "</style>")
 	scriptElement = template.HTML("<script>" + scriptSource + "</script>")
@@ -43,8 +43,8 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// rendered keeps the latest pages that are not about one visitor, at most 4 MB. Without it a flood
-// of unpaid visitors takes time from those who paid.
+// rendered caches the latest pages that are not about one visitor, at most 4 MB. Without it, a
+// flood of unpaid visitors slows down buyers.
 var rendered = sync.OnceValue(func() cache.Cache[*body] { return cache.New[*body](256) })
 
 type body struct{ html []byte }

@@ -50,8 +50,8 @@ func absolute(address string) bool {
 	return address != "" && address[0] != '/' && address[0] != '?'
 }
 
-// safeURL returns the address if following it is harmless, else "". "//host" is refused with the
-// rest: it is what becomes of a request path with two slashes, and leads off the site.
+// safeURL returns the address if following it is harmless, else "". It rejects "//host", which a
+// request path with two slashes turns into and which leads to another site.
 func safeURL(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

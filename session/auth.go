@@ -13,7 +13,7 @@ import (
 // authorizer returns the headers that authenticate a call [authentication].
 type authorizer interface {
 	authorize(ctx context.Context) (http.Header, error)
-	// forget drops credentials that Axra refused, and reports whether others can be
+	// forget drops credentials that Axra rejected, and reports whether new ones can be
 	// obtained.
 	forget(http.Header) bool
 }
@@ -28,7 +28,7 @@ func (k keyHeader) authorize(context.Context) (http.Header, error) {
 func (keyHeader) forget(http.Header) bool { return false }
 
 // exchange exchanges key and secret for an access token, and keeps it until shortly
-// before its end. Visitors who wait share one exchange.
+// before it expires. Waiting visitors share one exchange.
 type exchange struct {
 	client      *Client
 	key, secret string
@@ -39,8 +39,8 @@ type exchange struct {
 	renewAt time.Time
 }
 
-// early is the last part of a token's life in which it is renewed: a tenth, which is six
-// minutes of the documented hour.
+// early is the fraction of a token's life before its end in which it is renewed: a tenth,
+// which is six minutes of the documented hour.
 const early = 10
 
 func newExchange(c *Client, key, secret string) *exchange {

@@ -12,7 +12,7 @@ const (
 	pathToken   = "/business/auth/token" //nolint:gosec // no credential
 )
 
-// Call is a finished call of Axra's API. A checkout session may take several: the
+// Call is a finished call to Axra's API. A checkout session may take several: the
 // exchange for an access token, and retries.
 type Call struct {
 	Name    string // one of CallNames

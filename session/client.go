@@ -16,12 +16,12 @@ import (
 // Errors of Client.Create. None of them quotes a key, a secret, a token or a
 // checkout URL.
 var (
-	// ErrUnavailable means that Axra cannot be reached, is too slow, answers nonsense,
-	// or asks us to wait. Trying again later may help.
+	// ErrUnavailable means that Axra cannot be reached, is too slow, sends an unusable
+	// answer, or asks us to wait. Trying again later may help.
 	ErrUnavailable = errors.New("axra is unavailable")
-	// ErrCredentials means that Axra refuses the key or the secret.
+	// ErrCredentials means that Axra rejects the key or the secret.
 	ErrCredentials = errors.New("axra refuses the credentials")
-	// ErrRefused means that Axra refuses the request: the configuration is wrong.
+	// ErrRefused means that Axra rejects the request: the configuration is wrong.
 	ErrRefused = errors.New("axra refuses the request")
 	// ErrCheckoutURL means that the answer leads to a host that is not allowed.
 	ErrCheckoutURL = errors.New("checkout URL is not one of Axra's checkout hosts")
@@ -87,7 +87,7 @@ func NewClient(c ClientConfig) *Client {
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			return counts.ConsecutiveFailures >= 5
 		},
-		// A refusal is the configuration's fault, not Axra's.
+		// A rejected request is a fault of the configuration, not of Axra.
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		// A visitor who leaves says nothing about Axra's health.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
@@ -102,7 +102,7 @@ func NewClient(c ClientConfig) *Client {
 	return client
 }
 
-// Ready returns why Create would fail at once, nil if it would not.
+// Ready returns the error with which Create would fail at once; nil if it would not.
 func (c *Client) Ready() error {
 	switch {
 	case c.breaker.State() == gobreaker.StateOpen:
@@ -113,8 +113,8 @@ func (c *Client) Ready() error {
 	return nil
 }
 
-// Create opens a checkout session. It repeats a failed try at most twice: an unpaid
-// session whose answer was lost costs nobody anything.
+// Create opens a checkout session. It retries at most twice: an unpaid session whose
+// answer was lost costs nothing.
 func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	select {
 	case c.slots <- struct{}{}:

@@ -84,8 +84,8 @@ func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
 	return c.check(answer, order)
 }
 
-// check refuses an answer that could lead the visitor elsewhere or charge another
-// price.
+// check rejects an answer that could send the visitor to another site or charge a
+// different price.
 func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 	if answer.SessionID == "" || len(answer.SessionID) > 256 || len(answer.CheckoutURL) > maxCheckoutURL {
 		return Checkout{}, fmt.Errorf("%w: its answer holds no usable session", ErrUnavailable)

@@ -6,7 +6,7 @@ import (
 )
 
 // CheckoutHosts lists where a checkout URL may lead. A host that starts with "*."
-// stands for its subdomains. A host with a port allows only that port.
+// matches its subdomains. A host with a port allows only that port.
 type CheckoutHosts struct {
 	Hosts []string
 	// Insecure also allows http, for an endpoint on the loopback interface.

@@ -62,12 +62,12 @@ func (r Rate) limiter() *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(float64(r.Events)/r.Per.Seconds()), r.Events)
 }
 
-// Allow takes one from the budget of the client and one from the total, or none and
-// returns how long to wait.
+// Allow takes one event from both budgets, the client's and the total. If one of them is
+// empty, it takes none and returns how long to wait.
 func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 	client := l.client(network(clientIP).String())
-	// The lock includes the clock: a rate.Limiter that sees an earlier time than before
-	// refills that time twice. Overlapping reservations are only partly given back.
+	// The lock covers reading the clock: a rate.Limiter that sees time go backwards
+	// refills the same interval twice. Overlapping reservations are not fully returned.
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()

@@ -10,8 +10,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// PendingLife is how long a pending cookie outlives its checkout, so that a payment
-// that is confirmed late still finds its browser.
+// PendingLife is how long a pending cookie outlives its checkout, so that a late payment
+// still finds its browser.
 const PendingLife = 7 * 24 * time.Hour
 
 // maxPending bounds the value of a pending cookie in bytes, far below what browsers
@@ -36,7 +36,7 @@ type Pending struct {
 	CheckoutURL string    `json:"c,omitempty"` // empty: do not send the browser there again
 	ExpiresAt   time.Time `json:"e"`           // end of the checkout, in whole seconds
 	Scope       string    `json:"o"`           // what it is for, see Scope
-	Price       string    `json:"a"`           // what was asked: "5.00 USD"
+	Price       string    `json:"a"`           // "5.00 USD"
 	Extends     string    `json:"x,omitempty"` // id of the purchase that gets more time; empty for a new one
 	Device      string    `json:"d,omitempty"` // id of the device that extends the purchase
 	State       State     `json:"m,omitempty"`

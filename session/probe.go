@@ -10,7 +10,7 @@ import (
 // Probe is the outcome of a harmless call.
 type Probe struct {
 	// Exchanged says that key and secret were exchanged for an access token. Otherwise
-	// only the key was tried, with a session that Axra has to refuse.
+	// only the key was tried, with a session that Axra must reject.
 	Exchanged bool
 	// Created says that Axra made that session; it is unpaid and costs nothing.
 	Created bool
@@ -18,9 +18,9 @@ type Probe struct {
 	Date time.Time
 }
 
-// Probe finds out whether Axra accepts the credentials by a call that creates nothing:
-// the token exchange or, without a secret, a session over the amount 0. Its errors are
-// those of Create. That Axra refuses the amount is not an error.
+// Probe checks whether Axra accepts the credentials, by a call that creates nothing: the
+// token exchange or, without a secret, a session with the amount 0. It is not an error
+// that Axra rejects the amount. Other errors are those of Create.
 func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -34,7 +34,7 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	if err != nil {
 		return Probe{}, err
 	}
-	// Axra refuses this, as fields are missing.
+	// Axra rejects this, as fields are missing.
 	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, credentials, new(map[string]any))
 	probe := Probe{Date: dated.date, Created: err == nil}
 	if errors.Is(err, ErrRefused) {

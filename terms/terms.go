@@ -1,7 +1,7 @@
-// Package terms holds what was agreed when a checkout session was created: which pass
-// was sold, for what, at what price, for how long. The terms travel in the session's
-// metadata and come back in the signed webhook, so what was sold is honoured even if
-// the configuration has changed by then.
+// Package terms holds the terms of a checkout session: which pass it sells, for which
+// resource, at what price, for how long. The terms travel in the session's metadata and
+// come back in the signed webhook, so they are honoured even if the configuration has
+// changed by then.
 package terms
 
 import (
@@ -36,7 +36,7 @@ const (
 	keyClaim        = MetadataPrefix + "claim"
 )
 
-// claimFirst is the one value of keyClaim.
+// claimFirst is the only value of keyClaim.
 const claimFirst = "first"
 
 // Bounds of what may be sold.
@@ -58,7 +58,7 @@ type Terms struct {
 	Installation string      // the keyring's installation id; several may share one Axra business
 	Site         string      // origin of the site: "https://example.com"
 	Pass         string      // name of the pass
-	Resource     string      // what the purchase opens within the pass; "*" is the whole pass
+	Resource     string      // what the purchase opens within the pass; "*" is everything
 	Price        money.Price // what was asked
 	Access       Access      // how long access lasts from the payment
 	Downloads    int         // how often the purchase may be downloaded; 0: not limited
@@ -73,10 +73,10 @@ type Terms struct {
 // WholePass is the resource of a purchase that opens everything in its pass.
 const WholePass = "*"
 
-// Access is a length of access.
+// Access is how long access lasts.
 type Access time.Duration
 
-// Forever is access without an end.
+// Forever is access with no expiry.
 const Forever Access = -1
 
 // Until returns when access ends that begins at start; the zero time for Forever.
@@ -154,8 +154,8 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 	return t, nil
 }
 
-// Unpriced reads terms without their price, for access that was given and not sold. Do
-// not use it for events.
+// Unpriced reads terms without their price, for access that was given away. Do not use it
+// for events.
 func Unpriced(metadata map[string]string) (Terms, error) {
 	switch metadata[keyVersion] {
 	case version:
@@ -195,7 +195,7 @@ func Unpriced(metadata map[string]string) (Terms, error) {
 }
 
 // count reads a number that may be absent. It accepts every spelling of the number, since
-// a payment whose terms are refused opens nothing.
+// a payment whose terms are rejected opens nothing.
 func count(metadata map[string]string, name string) (int, error) {
 	text, ok := metadata[name]
 	if !ok {
@@ -208,8 +208,8 @@ func count(metadata map[string]string, name string) (int, error) {
 	return n, nil
 }
 
-// extension reads what is extended and from when. Either alone is refused, as it does not
-// say when access ends.
+// extension reads which purchase is extended, and from when. It rejects one without the
+// other, which would leave the end of access unknown.
 func extension(metadata map[string]string) (session string, from time.Time, err error) {
 	session = metadata[keyExtends]
 	text := metadata[keyFrom]

@@ -1,6 +1,6 @@
-// Package token holds the signing keys of an installation and signs and
-// verifies with them. All nodes share one Store, so that a reload, a restart
-// or a second node changes nothing for a paid visitor.
+// Package token holds the signing keys of an installation, and signs and
+// verifies tokens with them. All nodes share one Store, so tokens survive a
+// reload or a restart and are valid on every node.
 package token
 
 import (
@@ -24,7 +24,7 @@ var (
 	// ErrNoKeys means that no keys have been loaded, or that none exist.
 	ErrNoKeys = errors.New("no signing keys yet")
 	// ErrCorruptKeys means that a stored key cannot be used. The set is never overwritten,
-	// since that would lock out everyone who has paid.
+	// since that would lock out all buyers.
 	ErrCorruptKeys = errors.New("stored signing keys are corrupt")
 	// ErrUnknownKey means that there is no key with that id.
 	ErrUnknownKey = errors.New("no signing key has this id")
@@ -134,8 +134,8 @@ func (k *Keyring) change(ctx context.Context, store Store, edit func(*KeySet) (c
 	return k.Refresh(ctx, store)
 }
 
-// use loads the stored keys, unless others have been loaded since before. The set may be older
-// than those, and a removed key must not come back: the caller reads the set again.
+// use loads the stored keys, unless others were loaded in the meantime. The set may be older than
+// those, and a removed key must not come back, so the caller then reads the set again.
 func (k *Keyring) use(set KeySet, before *keys) (done bool, err error) {
 	snap, err := newKeys(set.withoutRemoved())
 	if err != nil {
@@ -189,8 +189,8 @@ func (k *Keyring) has(algorithm string) bool {
 // anyAlgorithm makes signer prefer none.
 const anyAlgorithm = ""
 
-// signer returns the newest key that may sign, preferring the algorithm. keepUntil relies on
-// that it never returns an older key of an algorithm.
+// signer returns the newest key that may sign, preferring the algorithm. keepUntil relies on it
+// never returning an older key of an algorithm.
 func (s *keys) signer(algorithm string, now time.Time) *key {
 	var best *key
 	for _, candidate := range s.ordered {

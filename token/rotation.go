@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// keepFor is how long a replaced key is kept: until everything that it has signed has expired
-// and can no longer be exchanged.
+// keepFor is how long a replaced key is kept: until all that it signed has expired and can no
+// longer be exchanged.
 const keepFor = LongestLife + Lapse
 
 // Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when

@@ -11,15 +11,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// ErrInvalid is wrapped by every reason to refuse a token.
+// ErrInvalid is wrapped by every error about an invalid token.
 var ErrInvalid = errors.New("invalid token")
 
 // MaxSize bounds a token in bytes; a cookie could not hold more (RFC 6265, section 6.1).
-// A longer one is refused unread.
+// Longer ones are rejected unread.
 const MaxSize = 4096
 
-// typeAccess is explicit, so that no kind of token passes for another (RFC 8725, section
-// 3.11).
+// typeAccess is explicit, so that one kind of token is never accepted as another (RFC 8725,
+// section 3.11).
 const typeAccess = "paywall+jwt"
 
 // Use is the purpose of a token that is not an access token. Each use has its own key and
@@ -55,7 +55,7 @@ const longest = 400 * 24 * time.Hour
 // Keys are kept for that long after they have stopped signing.
 const LongestLife = 10 * 365 * 24 * time.Hour
 
-// Access is what an access token says.
+// Access is the content of an access token.
 type Access struct {
 	Site     string // origin the token is for (aud)
 	Pass     string // name of the pass
@@ -78,7 +78,7 @@ func (a Access) Stale(now time.Time) bool {
 
 type accessClaims struct {
 	jwt.RegisteredClaims
-	End       *endOfLife       `json:"exp,omitempty"` // in place of the registered one
+	End       *endOfLife       `json:"exp,omitempty"` // instead of the registered one
 	Pass      string           `json:"pass"`
 	Resource  string           `json:"resource"`
 	Purchase  string           `json:"purchase"`
@@ -173,7 +173,7 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	return a.ifLiving(k.now())
 }
 
-// ifLiving returns an error if the token has ended.
+// ifLiving returns an error if the token has expired.
 func (a Access) ifLiving(now time.Time) (Access, error) {
 	switch {
 	case now.Before(a.Expires):
@@ -221,8 +221,8 @@ func (k *Keyring) Knows(kid string) bool {
 	return snap != nil && snap.byID[kid] != nil
 }
 
-// Generation identifies the known keys. It changes whenever they are loaded; until then,
-// what Knows says stays true.
+// Generation identifies the known keys. While it does not change, results of Knows stay
+// valid.
 type Generation keys
 
 // Generation returns the present generation; nil before the keys are loaded.
@@ -292,10 +292,10 @@ func checkSignature(message, encoded string, with head) error {
 	return nil
 }
 
-// errHeader means that a token was refused before its signature was checked.
+// errHeader means that a token was rejected before its signature was checked.
 var errHeader = fmt.Errorf("%w: not three parts, or a foreign header", ErrInvalid)
 
-// decodeSegment accepts one spelling of the bytes only: without line breaks, which strict
+// decodeSegment accepts only the canonical encoding: without line breaks, which strict
 // decoding skips, and with zeros as unused bits.
 func decodeSegment(segment string) ([]byte, error) {
 	if strings.IndexByte(segment, '\n') >= 0 || strings.IndexByte(segment, '\r') >= 0 {

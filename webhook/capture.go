@@ -18,7 +18,7 @@ import (
 // ErrCapture means that the bytes are not a captured request.
 var ErrCapture = errors.New("not a captured request")
 
-// Captured is a webhook as it arrived. It holds no credentials, but all that its event says.
+// Captured is a webhook as received. Credentials are masked, but the event is complete.
 type Captured struct {
 	At     time.Time   `json:"at,omitzero"`
 	Reason string      `json:"reason,omitempty"` // why it was rejected
@@ -136,13 +136,13 @@ func ReadCaptured(raw []byte) (Captured, error) {
 	return request, err
 }
 
-// Body is one reading of a captured body.
+// Body is a captured body as it may have been sent.
 type Body struct {
 	Bytes []byte
 	Note  string // how it differs from what was captured; empty for the captured one
 }
 
-// Bodies returns the body, and what it was if an editor has changed the line break at its end.
+// Bodies returns the captured body, and the original if an editor has changed the line break at its end.
 func (c Captured) Bodies() []Body {
 	other := Body{append(bytes.Clone(c.Body), '\n'), "with a line break at its end, which an editor may have removed"}
 	if trimmed := bytes.TrimRight(c.Body, "\r\n"); len(trimmed) < len(c.Body) {

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrMalformed means that the bytes are not an event. A signed but malformed event
-// is refused with 400.
+// is answered with 400.
 var ErrMalformed = errors.New("malformed event")
 
 // Type is the name of an event [manage/webhooks, manage/disputes,
@@ -61,7 +61,7 @@ type Event struct {
 	// transactionId and businessPaymentId. A later refund may name any of them.
 	PaymentIDs []string
 
-	// Paid is what was paid. AmountError is not nil if amount or currency were absent
+	// Paid is the amount paid. AmountError is not nil if amount or currency were absent
 	// or invalid.
 	Paid        money.Price
 	PaidRaw     string // amount and currency as the event states them
@@ -76,10 +76,10 @@ type Event struct {
 // maxID bounds ids in bytes; the documented ones are about 30 long.
 const maxID = 256
 
-// Decode reads an event and ignores unknown fields. For the fields it reads, it refuses
-// JSON's ambiguities: repeated keys, keys that differ only in case, wrong types,
-// trailing data, invalid UTF-8. It reads only the name and time of an event that Axra
-// does not document. The error wraps ErrMalformed.
+// Decode reads an event and ignores unknown fields. For the fields it reads, it rejects
+// ambiguous JSON: repeated keys, keys that differ only in case, wrong types, trailing
+// data, invalid UTF-8. Of an undocumented event it reads only the name and the time. The
+// error wraps ErrMalformed.
 func Decode(body []byte) (Event, error) {
 	envelope, err := readObject(body, "event", "timestamp", "data")
 	if err != nil {

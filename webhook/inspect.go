@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Fit is a way of signing that produces what a captured request carries.
+// Fit is a way of signing that matches a captured request.
 type Fit struct {
 	Known           bool   `json:"known"`               // a Verifier can check it
 	Algorithm       string `json:"algorithm,omitempty"` // empty if the header holds the secret itself
@@ -77,8 +77,8 @@ func lookAt(header http.Header) Looked {
 	return looked
 }
 
-// Inspect tries every scheme with every header that could fit, every reading of the body and every secret. A fit that
-// a Verifier can check comes first, if there is one.
+// Inspect tries every scheme with every header that could fit, every variant of the body and every secret. Fits that a
+// Verifier can check come first.
 func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
 	looked := lookAt(request.Header)
 	for _, body := range request.Bodies() {
@@ -113,7 +113,7 @@ func (l Looked) verifiers() []Verifier {
 	return all
 }
 
-// try looks for a secret, and for the way it is written, that signs the request by the verifier's scheme.
+// try looks for a secret and its encoding that sign the request by the verifier's scheme.
 func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bool) {
 	prefix, ok := signedPrefix(v, header)
 	if !ok {
@@ -140,7 +140,7 @@ func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bo
 	return Fit{}, false
 }
 
-// signedPrefix returns what a scheme signs before the body; false if the request has no such thing.
+// signedPrefix returns what a scheme signs before the body; false if the request lacks it.
 func signedPrefix(v Verifier, header http.Header) (prefix string, ok bool) {
 	switch timestamp := header.Get(v.TimestampHeader) + "."; v.Scheme {
 	case SchemeTimestampBody:
@@ -226,7 +226,7 @@ func parts(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
 }
 
-// macsIn returns what a header holds that is as long as an HMAC.
+// macsIn returns the values in a header that are as long as an HMAC.
 func macsIn(value string) [][]byte {
 	var macs [][]byte
 	if len(value) > maxSignature {

@@ -105,8 +105,8 @@ func (v Verifier) keys() ([][]byte, error) {
 	return keys, nil
 }
 
-// decodeSecret returns the key that a secret stands for. It refuses an empty key and
-// zeros, which are the same to an HMAC: anyone could sign with them.
+// decodeSecret returns the key of a secret. It rejects an empty key and one of zeros, which
+// are the same to an HMAC: anyone could sign with them.
 func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 	var err error
 	switch encoding {

@@ -1,4 +1,4 @@
-// Package webhook checks that an event comes from Axra and says what it means.
+// Package webhook verifies that an event comes from Axra, and decodes it.
 package webhook
 
 import (
@@ -15,8 +15,8 @@ import (
 // wrapped reason is for the operator's log, not for the sender.
 var ErrSignature = errors.New("webhook signature")
 
-// Bounds of what an unauthenticated request may have read and compared, in bytes. A
-// Unix time in nanoseconds and an ISO 8601 time fit into maxTimestamp.
+// Bounds of what is read of an unauthenticated request, in bytes. A Unix time in
+// nanoseconds and an ISO 8601 time fit into maxTimestamp.
 const (
 	maxTimestamp  = 64
 	maxMessageID  = 256
@@ -34,7 +34,7 @@ type Verifier struct {
 	SecretEncoding  string   // how the secrets are written; one of SecretEncodings, or as they are
 }
 
-// signature is what a request says about its signature.
+// signature is the signature of a request.
 type signature struct {
 	prefix string   // signed before the body
 	macs   [][]byte // one of them must match
@@ -167,8 +167,8 @@ func single(header http.Header, name string, limit int) (string, error) {
 	return values[0], nil
 }
 
-// signedText returns a header that is signed before the body. It refuses braces and
-// quotation marks, with which the start of a signed body could pass for the header.
+// signedText returns a header that is signed before the body. It rejects braces and
+// quotation marks, with which the beginning of a signed body could be moved into the header.
 func signedText(header http.Header, name string, limit int) (string, error) {
 	value, err := single(header, name, limit)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command verifier is an application behind Caddy that finds out by itself who has paid,
+// Command verifier is an application behind Caddy that verifies access tokens itself,
 // to be run with examples/verifier.caddyfile. It needs nothing of the plugin but its
 // public keys and the form of its tokens, which docs/reference.md describes:
 //
@@ -83,7 +83,7 @@ func (a *application) hasPaid(r *http.Request) bool {
 	return false
 }
 
-// claims are what an access token says; of one that is verified all are true.
+// claims are the claims of an access token.
 type claims struct {
 	jwt.RegisteredClaims
 	Pass     string `json:"pass"`

@@ -1,6 +1,6 @@
-// Package access tells whether the purchase behind an access token is still good. It remembers verified tokens and
-// their purchases in bounded memory, and follows the ledger's change feed to know which purchases to read again.
-// While the feed is fresh, a paid request reads nothing but memory.
+// Package access decides whether the purchase behind an access token is still good. It keeps verified tokens and their
+// purchases in bounded memory, and follows the ledger's change feed to learn which purchases to read again. While the
+// feed is fresh, a paid request reads only memory.
 package access
 
 import (
@@ -36,16 +36,16 @@ const (
 	None    Decision = iota // no valid token
 	Open                    // it opens its resource
 	Closed                  // it was valid, but its purchase is refunded, disputed or revoked, or its device was removed
-	Unknown                 // the ledger could not be read for longer than the grace
+	Unknown                 // the ledger has been unreadable for longer than the grace
 )
 
-// Bounds limits how old the knowledge of a node may be, counted from the last poll of the feed.
+// Bounds limits how long ago the last successful poll of the feed may be.
 type Bounds struct {
-	Recheck time.Duration // purchases are still read
-	Grace   time.Duration // known buyers are still served
+	Recheck time.Duration // after it nothing is sold
+	Grace   time.Duration // after it known buyers are no longer served
 }
 
-// Cache remembers tokens and purchases. It outlives a reload, and is safe for concurrent use.
+// Cache remembers tokens and purchases. It survives a reload, and is safe for concurrent use.
 type Cache struct {
 	keys      Keys
 	onKeys    func(context.Context) error
@@ -79,14 +79,14 @@ func New(o Options) *Cache {
 	}
 }
 
-// Close stops the background work of the memory.
+// Close stops the cache's background work.
 func (c *Cache) Close() { c.tokens.byEnd.StopAllGoroutines() }
 
 // Size returns how many tokens are remembered.
 func (c *Cache) Size() int { return c.tokens.byEnd.Size() }
 
 // Verify returns the token of a site. It checks the signature only if the token is not remembered. With
-// token.ErrLapsed it returns a token that ended with its access and can be exchanged.
+// token.ErrLapsed it returns a token that ended with its access but can still be exchanged.
 func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
@@ -121,7 +121,7 @@ func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string
 			return nil, token.ErrInvalid
 		case known.Site == site:
 			return known, nil
-		} // Otherwise it was used at another site first: only verify knows its site.
+		} // The token may have been used at another site first: only verify knows which site it is for.
 	}
 	access, link, err := verify()
 	if err != nil {
@@ -130,7 +130,7 @@ func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string
 	return c.tokens.add(raw, &Token{Access: access, Link: link}), nil
 }
 
-// find returns a remembered token whose key is still one of ours.
+// find returns a remembered token if its key is still known.
 func (c *Cache) find(raw string, at time.Time) *Token {
 	known := c.tokens.find(raw, at)
 	if known == nil {
@@ -161,10 +161,10 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 			h = t.keep(read, seen)
 			t.failing.Store(0)
 		case ctx.Err() != nil:
-			return Unknown // the client may still read the answer
+			return Unknown // the client may still read the response
 		default:
 			if errors.Is(err, ledger.ErrNotFound) {
-				err = errLost // the purchase of a verified token is missing: lost data, not "not paid"
+				err = errLost // a verified token without a purchase means lost data, not "not paid"
 			}
 			t.failing.CompareAndSwap(0, at.UnixNano())
 			c.onError(err)
@@ -182,7 +182,7 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 	return Open
 }
 
-// decision judges a token by its purchase as last read. One that was never read does not count against it.
+// decision judges a token by its purchase as last read. A purchase that was never read does not count against it.
 func (t *Token) decision(h *holding, at time.Time) Decision {
 	if h == nil {
 		return Open
@@ -199,7 +199,7 @@ func (t *Token) decision(h *holding, at time.Time) Decision {
 	return Closed
 }
 
-// keep remembers a reading of the purchase, unless a later reading was faster, and returns the remembered one.
+// keep remembers the purchase as read, unless a later read finished first, and returns the remembered one.
 func (t *Token) keep(read ledger.Holding, seen version) *holding {
 	found := newHolding(t, read, seen)
 	for {
@@ -246,14 +246,14 @@ func (t *Token) SetDownloadWindow(endsAt time.Time) {
 	}
 }
 
-// OfSession reads the purchase of a checkout session. Concurrent callers share one reading.
+// OfSession reads the purchase of a checkout session. Concurrent callers share one read.
 func (c *Cache) OfSession(ctx context.Context, sessionID string) (ledger.Holding, error) {
 	return c.purchases.once(ctx, "session "+sessionID, func(ctx context.Context) (ledger.Holding, error) {
 		return c.purchases.ledger.HoldingOfSession(ctx, sessionID)
 	})
 }
 
-// Of reads a purchase. Concurrent callers share one reading.
+// Of reads a purchase. Concurrent callers share one read.
 func (c *Cache) Of(ctx context.Context, purchaseID string) (ledger.Holding, error) {
 	h, _, err := c.purchases.read(ctx, purchaseID, "")
 	return h, err

@@ -39,7 +39,7 @@ func (c *Cache) Poll(ctx context.Context) error {
 	}
 	if changes.Keys || changes.All {
 		if err := c.onKeys(ctx); err != nil {
-			return err // the next poll repeats it, as the position stays
+			return err // the next poll starts at the same position
 		}
 	}
 	c.position = changes.Position
@@ -52,14 +52,14 @@ func (c *Cache) Poll(ctx context.Context) error {
 	return nil
 }
 
-// Drop has purchases read again and wakes their streams. The node calls it for its own changes.
+// Drop makes the next request read the purchases again, and wakes their streams. The node calls it for its own changes.
 func (c *Cache) Drop(purchaseIDs []string) {
 	c.purchases.drop(purchaseIDs)
 	c.streams.recheck(purchaseIDs)
 }
 
-// IsFresh reports whether the feed was read within the time. Otherwise no checkout may be created, as its payment
-// could not be stored.
+// IsFresh reports whether the feed was read within this time. Otherwise do not create a checkout: its payment could
+// not be stored.
 func (c *Cache) IsFresh(within time.Duration) bool {
 	return c.now().Sub(time.Unix(0, c.lastPoll.Load())) <= within
 }

@@ -19,19 +19,19 @@ const (
 	readTimeout = 2 * time.Second
 	// maxReads bounds concurrent reads, so that dropping all purchases does not flood the database.
 	maxReads = 8
-	// changeCounters is the number of counters that purchases share. One change has one in so many purchases
-	// read again.
+	// changeCounters is the number of counters that purchases share. A change of one purchase invalidates one in
+	// 16,384 others.
 	changeCounters = 1 << 14
 )
 
-// holding is a purchase as read for a token, and the changes that the reading includes.
+// holding is a purchase as read for a token, and the version of that read.
 type holding struct {
 	ledger.Holding      // without DeviceIDs
 	hasDevice      bool // the token's device uses the purchase
 	seen           version
 }
 
-// newHolding drops the devices and shares the texts with the token: a purchase may have a thousand of each.
+// newHolding drops the device ids, of which a purchase may have a thousand, and shares strings with the token.
 func newHolding(t *Token, read ledger.Holding, seen version) *holding {
 	h := &holding{Holding: read, hasDevice: slices.Contains(read.DeviceIDs, t.Device), seen: seen}
 	h.ID, h.DeviceIDs = t.Purchase, nil
@@ -45,15 +45,15 @@ func newHolding(t *Token, read ledger.Holding, seen version) *holding {
 	return h
 }
 
-// version counts the changes that a reading of a purchase includes.
+// version counts the changes that a read of a purchase includes.
 type version struct{ all, one int64 }
 
-// isBefore reports whether the other version includes changes that v does not.
+// isBefore reports whether the other version includes changes that v lacks.
 func (v version) isBefore(other version) bool {
 	return v != other && v.all <= other.all && v.one <= other.one
 }
 
-// purchases reads purchases, shares concurrent readings, and knows which purchases have changed since.
+// purchases reads purchases, shares concurrent reads, and knows which purchases have changed since.
 type purchases struct {
 	ledger  Ledger
 	reads   singleflight.Group
@@ -72,7 +72,7 @@ func (p *purchases) version(purchaseID string) version {
 	return version{all: p.all.Load(), one: p.counter(purchaseID).Load()}
 }
 
-// drop has purchases read again.
+// drop marks purchases to be read again.
 func (p *purchases) drop(purchaseIDs []string) {
 	for _, id := range purchaseIDs {
 		p.counter(id).Add(1)
@@ -86,11 +86,11 @@ func (p *purchases) isCurrent(purchaseID string, h *holding) bool {
 	return h != nil && h.seen == p.version(purchaseID)
 }
 
-// read reads a purchase for a device, and returns the changes that the reading includes. The caller waits for at most
-// readTimeout; the reading continues for others. Devices do not share readings: the feed does not report a device that
-// another node has added, and a reading for another device may have begun before that.
+// read reads a purchase for a device, and returns the version of the read. The caller waits for at most readTimeout; the
+// read continues for other callers. Devices do not share reads: the feed does not report devices that other nodes add,
+// so a read begun for another device may miss this one.
 func (p *purchases) read(ctx context.Context, purchaseID, device string) (ledger.Holding, version, error) {
-	seen := p.version(purchaseID) // before the reading, which may miss a later change
+	seen := p.version(purchaseID) // before the read, which may miss a later change
 	key := fmt.Sprintf("purchase %s %q %d", purchaseID, device, seen)
 	found, err := p.once(ctx, key, func(ctx context.Context) (ledger.Holding, error) {
 		return p.ledger.Holding(ctx, purchaseID)
@@ -103,7 +103,7 @@ func (p *purchases) once(ctx context.Context, key string, read func(context.Cont
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	flight := p.reads.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), readTimeout) // it outlives the first caller
+		ctx, cancel := context.WithTimeout(context.Background(), readTimeout) // the read outlives its first caller
 		defer cancel()
 		select {
 		case p.slots <- struct{}{}:

@@ -7,7 +7,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Status is the status of the purchase behind a token, as it was last read; empty if it never was.
+// Status returns the status of the token's purchase as last read; empty if it was never read.
 func (t *Token) Status(at time.Time) ledger.Status {
 	if known, ok := t.Holding(); ok {
 		return known.StatusAt(at)
@@ -15,7 +15,7 @@ func (t *Token) Status(at time.Time) ledger.Status {
 	return ""
 }
 
-// EndsAfter reports whether a token is better kept than replaced by one of another purchase of the same resource.
+// EndsAfter reports whether the token outlasts one of another purchase of the same resource.
 func (t *Token) EndsAfter(other token.Access) bool {
 	if t.Purchase == other.Purchase || t.Resource != other.Resource || t.DownloadLimit() > 0 {
 		return false
@@ -30,10 +30,10 @@ func (t *Token) EndsEarly() bool {
 	return end.IsZero() || t.Expires.Before(end)
 }
 
-// Renewal returns the token that replaces one which ends before its access does, once that is due.
+// Renewal returns the successor of a token that ends before its access does, once it is due.
 func (t *Token) Renewal(at time.Time) (renewed token.Access, isDue bool) {
 	renewed = t.Access
-	end := t.End().Truncate(time.Second) // a token knows whole seconds
+	end := t.End().Truncate(time.Second) // tokens store seconds
 	if !renewed.Until.IsZero() && (end.IsZero() || end.After(renewed.Until)) {
 		renewed.Until = end
 		return renewed, true

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// streams are the open WebSockets and event streams of purchases. Other requests end by themselves.
+// streams are the open WebSockets and event streams of purchases. Other requests end on their own.
 type streams struct {
 	mu   sync.Mutex
 	open map[string]map[*stream]struct{} // by purchase id
@@ -22,7 +22,7 @@ func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming 
 	c.streams.add(t.Purchase, s)
 	go func() {
 		defer cancel()
-		// Judge before waiting: a change since the request was judged woke nobody.
+		// Judge before waiting: a change between the request's decision and now has woken no stream.
 		for c.keys.Knows(t.Key) && c.Judge(streaming, t, c.now(), bounds) == Open {
 			select {
 			case <-streaming.Done():
@@ -38,8 +38,8 @@ func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming 
 	}
 }
 
-// untilNextCheck is how long to wait for a change before a stream is judged again: a second if its purchase could not
-// be read, else until access ends, but at most a minute, as the grace may run out.
+// untilNextCheck returns how long to wait for a change before judging a stream again: a second if its purchase could not
+// be read, else until access ends, but at most a minute because the grace may run out.
 func (c *Cache) untilNextCheck(t *Token) time.Duration {
 	if !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
 		return time.Second
@@ -95,6 +95,6 @@ func (s *streams) recheckAll() {
 func (s *stream) wake() {
 	select {
 	case s.changed <- struct{}{}:
-	default: // it is awake
+	default: // already awake
 	}
 }

@@ -11,28 +11,28 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Bounds of the memory of tokens. Twelve times as many are known by a digest as are kept in full.
+// Bounds of the remembered tokens. Twelve times as many are kept by their digest as in full.
 const (
 	maxTokens      = 12 * maxRecent
 	maxTokenBytes  = 144 << 20
-	tokenOverhead  = 700     // bytes of an entry without its texts
+	tokenOverhead  = 700     // bytes of an entry without its strings
 	maxRecent      = 1 << 14 // tokens that are kept in full
-	maxRecentBytes = 800     // longer tokens are known by their digest alone
+	maxRecentBytes = 800     // longer tokens are kept by their digest only
 
-	// Tokens seen twice within promoteWithin are kept in full. A browser loads a page and its parts in that time.
+	// Tokens seen twice within promoteWithin are kept in full. A browser loads a page with its images in that time.
 	promoteWithin = 2 * time.Second
 )
 
-// Token is an access token, or the token of a private address, whose signature was verified.
+// Token is a verified access token, or the verified token of a private address.
 type Token struct {
 	token.Access
-	Link string // the one address that it opens; empty for an access token
+	Link string // the only address that it opens; empty for an access token
 
 	digest   [sha256.Size]byte
 	seenAt   atomic.Int64                     // Unix nanoseconds; when it was last found by its digest
-	accepted atomic.Pointer[token.Generation] // the last keys that included the token's
+	accepted atomic.Pointer[token.Generation] // the last keyring generation that included the token's key
 	holding  atomic.Pointer[holding]          // its purchase as last read; nil: never
-	failing  atomic.Int64                     // Unix nanoseconds; since when its purchase cannot be read; 0: it can
+	failing  atomic.Int64                     // Unix nanoseconds; since when reads of its purchase fail; 0: they succeed
 }
 
 // tokens remembers verified tokens in bounded memory.
@@ -79,11 +79,11 @@ func digestOf(raw string) [sha256.Size]byte {
 	return sha256.Sum256(append(buffer[:0], raw...))
 }
 
-// endOf is the end of the signature. It finds a token; the digest identifies it.
+// endOf returns the end of the signature, by which a token is looked up. The digest identifies it.
 func endOf(raw string) string { return raw[max(0, len(raw)-43):] }
 
-// recentTokens keeps tokens in full: comparing one is faster than hashing it, which takes longer than the rest of the
-// decision. A token may be in any slot of its bucket.
+// recentTokens keeps tokens in full: comparing one is faster than hashing it, and hashing takes longer than the rest of
+// the decision. A token may be in any entry of its bucket.
 type recentTokens struct {
 	buckets [maxRecent / ways]bucket
 	evicted atomic.Uint32
@@ -115,7 +115,7 @@ func (r *recentTokens) find(raw string) *Token {
 }
 
 func (r *recentTokens) keep(raw string, verified *Token) {
-	bucket, full := r.bucketOf(raw), &fullToken{strings.Clone(raw), verified} // raw may be a part of a larger header
+	bucket, full := r.bucketOf(raw), &fullToken{strings.Clone(raw), verified} // raw may be a substring of a larger header
 	for i := range bucket {
 		if bucket[i].CompareAndSwap(nil, full) {
 			return

@@ -114,7 +114,7 @@ func TestRejectedWebhooksAreListed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.hooks.rejected = []webhook.Captured{{Reason: "bad"}}
-	if kept := call[[]webhook.Captured](r, "webhook refused", nil); len(kept) != 1 || kept[0].Reason != "bad" {
+	if kept := call[[]webhook.Captured](r, "webhook rejected", nil); len(kept) != 1 || kept[0].Reason != "bad" {
 		t.Errorf("%+v", kept)
 	}
 }

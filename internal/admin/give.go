@@ -42,7 +42,7 @@ type GiveRequest struct {
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
 	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened" default:"1"`
-	Note    string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
+	Note    string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
 // LinkRequest asks for a link that opens a purchase.
@@ -131,7 +131,7 @@ func productToGive(name string, products map[string]Product) (string, Product, e
 	return name, product, nil
 }
 
-// defaultLinkLife is how long a link works that an operator sends to somebody.
+// defaultLinkLife is how long a link works that an operator sends to a buyer.
 const defaultLinkLife = 7 * 24 * time.Hour
 
 func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {

@@ -136,7 +136,7 @@ To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_du
 		Name: "restore-backup", Form: Upload,
 		endpoint: endpoint{newRequest[None], (*API).restoreBackup},
 		Note:     "Delete the ledger that was kept when all is well: it holds the signing keys.",
-		Short:    "Puts a backup in place of the ledger",
+		Short:    "Replaces the ledger by a backup",
 		Long: `This is for a running Caddy; nothing is sold at that moment. The ledger before is kept
 beside it. What was paid since the backup is missing afterwards: have Axra send those events again. On a new machine,
 copy the backup to the path of the ledger before Caddy starts for the first time.`,
@@ -152,7 +152,7 @@ For backups, caddy axra backup is faster.`,
 		Name: "import", Form: Upload, endpoint: endpoint{newRequest[None], (*API).importRows},
 		Short: "Reads an export into a ledger without payments",
 		Long: `This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The
-ledger adopts the signing keys of the export, so nobody is logged out. Restart other nodes that use the same database.`,
+ledger adopts the signing keys of the export, so all visitors stay logged in. Restart other nodes that use the same database.`,
 	},
 	{
 		Name: "sweep", endpoint: answers((*API).sweep),
@@ -170,7 +170,7 @@ ledger adopts the signing keys of the export, so nobody is logged out. Restart o
 	},
 	{
 		Name: "keys remove", endpoint: answers((*API).removeKey),
-		Confirm: "everybody whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
+		Confirm: "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
 		Short:   "Removes a leaked key and voids what it has signed",
 		Long:    "All that the key has signed is void at once: visitors with its cookies have to be let in anew.",
 	},
@@ -181,5 +181,5 @@ ledger adopts the signing keys of the export, so nobody is logged out. Restart o
 // Operations whose commands are written by hand.
 var (
 	ReplayWebhook    = Operation{Name: "webhook replay", endpoint: answers((*API).replayWebhook)}
-	RejectedWebhooks = Operation{Name: "webhook refused", endpoint: answers((*API).rejectedWebhooks)}
+	RejectedWebhooks = Operation{Name: "webhook rejected", endpoint: answers((*API).rejectedWebhooks)}
 )

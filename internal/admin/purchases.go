@@ -24,7 +24,7 @@ type PurchaseRequest struct {
 // DecideRequest revokes or restores a purchase.
 type DecideRequest struct {
 	ID   string `json:"purchase"`
-	Note string `json:"note,omitempty" help:"Why, for whoever looks it up later"`
+	Note string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
 // RemoveDeviceRequest names a device of a purchase.
@@ -195,7 +195,7 @@ func decide(decision ledger.DecisionKind) func(*API, context.Context, DecideRequ
 	}
 }
 
-// removeDevice ends the use of a purchase on one device, which makes room for another.
+// removeDevice ends the use of a purchase on one device, so that another can be added.
 func (a *API) removeDevice(ctx context.Context, request RemoveDeviceRequest) (Details, error) {
 	id, err := a.find(ctx, request.ID)
 	if err != nil {

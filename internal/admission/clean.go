@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// WithoutGateParams returns the request for the handlers behind, without the gate's own parameters in any of its
-// addresses, since some of them are secrets. What gate.OriginalURL returns for r stays complete.
+// WithoutGateParams returns the request for later handlers, without the gate's parameters in any of its addresses, since
+// some of them are secrets. gate.OriginalURL of r keeps them.
 func WithoutGateParams(r *http.Request) *http.Request {
 	ctx := r.Context()
 	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
@@ -27,8 +27,7 @@ func WithoutGateParams(r *http.Request) *http.Request {
 	return clean
 }
 
-// CleanPlaceholders removes the gate's parameters from the placeholders of the original request, which Caddy fills from
-// the full address.
+// CleanPlaceholders removes the gate's parameters from the placeholders of the original request.
 func CleanPlaceholders(r *http.Request) {
 	original, isKnown := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -45,7 +44,7 @@ func CleanPlaceholders(r *http.Request) {
 	replacer.Set("http.request.orig_uri.prefixed_query", prefixed)
 }
 
-// CleanReferer removes the gate's parameters from the address of the page that led here.
+// CleanReferer removes the gate's parameters from the Referer header.
 func CleanReferer(r *http.Request) {
 	for i, referer := range r.Header["Referer"] {
 		r.Header["Referer"][i] = urlpath.CleanAddress(referer)

@@ -19,10 +19,10 @@ const DefaultDownloadWindow = 24 * time.Hour
 // openTimeout bounds how long a visitor waits for the ledger to open a download window.
 const openTimeout = 5 * time.Second
 
-// ErrPrefetch means that a browser fetches a counted file that nobody may have asked for.
+// ErrPrefetch means that a browser prefetches a counted file, which its user may never open.
 var ErrPrefetch = errors.New("a prefetch does not count as a download")
 
-// RefusedDownload is why a counted file was not sent.
+// RefusedDownload says why a counted file was not sent.
 type RefusedDownload struct{ Reason error }
 
 func (e *RefusedDownload) Error() string { return fmt.Sprintf("download refused: %v", e.Reason) }
@@ -30,8 +30,8 @@ func (e *RefusedDownload) Error() string { return fmt.Sprintf("download refused:
 // Unwrap returns the reason.
 func (e *RefusedDownload) Unwrap() error { return e.Reason }
 
-// counted wraps a handler whose downloads are limited. The first byte of content opens a download window. Within it
-// the purchase may fetch, resume and seek as often as it likes, on any node. Nothing else is counted.
+// counted wraps a handler whose downloads are limited. The first byte of content opens a download window, within which
+// the buyer may fetch, resume and seek without limit, on any node.
 func (a *Admission) counted(token *access.Token, next caddyhttp.Handler) caddyhttp.Handler {
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		var reason error
@@ -48,7 +48,7 @@ func (a *Admission) counted(token *access.Token, next caddyhttp.Handler) caddyht
 	})
 }
 
-// hasContent reports whether an answer carries content of the file.
+// hasContent reports whether a response carries content of the file.
 func hasContent(r *http.Request, status int, header http.Header) bool {
 	return r.Method != http.MethodHead && (status == http.StatusOK || status == http.StatusPartialContent) && header.Get("Content-Length") != "0"
 }
@@ -61,7 +61,7 @@ func (a *Admission) openDownload(r *http.Request, token *access.Token) error {
 	if IsPrefetch(r) {
 		return ErrPrefetch
 	}
-	// An open window counts, even if the visitor has hung up meanwhile.
+	// The window stays open even if the visitor has hung up meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), openTimeout)
 	defer cancel()
 	endsAt, err := a.Ledger.OpenDownload(ctx, token.Purchase, a.DownloadWindow)
@@ -71,7 +71,7 @@ func (a *Admission) openDownload(r *http.Request, token *access.Token) error {
 	return err
 }
 
-// IsPrefetch reports whether a browser fetches what may be wanted next.
+// IsPrefetch reports whether a browser prefetches.
 func IsPrefetch(r *http.Request) bool {
 	return r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") != "" || r.Header.Get("X-Moz") != ""
 }

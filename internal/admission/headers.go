@@ -11,27 +11,25 @@ import (
 	"github.com/caddy-axra/paywall/internal/access"
 )
 
-// DefaultRequestHeaders begins the names of the request headers that tell an application who has paid.
+// DefaultRequestHeaders is the default prefix of the request headers that describe the purchase.
 const DefaultRequestHeaders = "X-Axra-"
 
-// RequestHeaders begins the names of the request headers that tell an application who has paid; empty: there are none.
+// RequestHeaders is the prefix of the request headers that describe the purchase to an application; empty: none are set.
 type RequestHeaders string
 
-// Check reports whether the name can begin names of headers; the error names the fix.
+// Check reports whether the prefix can begin a header name; the error names the fix.
 func (h RequestHeaders) Check() error {
 	prefix := string(h)
 	if prefix != "" && (!httpguts.ValidHeaderFieldName(prefix) || !strings.HasSuffix(prefix, "-") || len(prefix) < 3) {
-		return errors.New("request_headers takes the beginning of header names, ending in a hyphen: write `request_headers X-Axra-`")
+		return errors.New("request_headers takes a prefix of header names that ends in a hyphen: write `request_headers X-Axra-`")
 	}
 	return nil
 }
 
-// setVar is the request variable that marks a request to which a gate has added its headers, which the next gate must
-// not remove.
+// setVar names the request variable that marks the headers as set by a gate, so that a nested gate does not strip them.
 func (h RequestHeaders) setVar() string { return "axra.headers." + normalized(string(h)) }
 
-// Strip removes what a client sent under the names of these headers, in every spelling that an application may take
-// for them.
+// Strip removes these headers from what a client sent, in every spelling that an application may accept.
 func (h RequestHeaders) Strip(r *http.Request) {
 	if h == "" || caddyhttp.GetVar(r.Context(), h.setVar()) == true {
 		return
@@ -44,7 +42,7 @@ func (h RequestHeaders) Strip(r *http.Request) {
 	}
 }
 
-// Set tells an application behind the gate who has paid.
+// Set describes the purchase to an application behind the gate.
 func (h RequestHeaders) Set(r *http.Request, token *access.Token) {
 	if h == "" {
 		return
@@ -58,13 +56,12 @@ func (h RequestHeaders) Set(r *http.Request, token *access.Token) {
 	caddyhttp.SetVar(r.Context(), h.setVar(), true)
 }
 
-// normalized makes the spellings of a header's name alike: CGI turns a hyphen into an underscore, and so do many
-// applications.
+// normalized maps the spellings of a header name to one: CGI and many applications turn hyphens into underscores.
 func normalized(name string) string { return strings.ToLower(hyphens.Replace(name)) }
 
 var hyphens = strings.NewReplacer("_", "-", ".", "-")
 
-// ascii replaces what cannot be sent in a header (RFC 9110, section 5.5).
+// ascii replaces characters that a header cannot carry (RFC 9110, section 5.5).
 func ascii(value string) string {
 	return strings.Map(func(c rune) rune {
 		if c < 0x20 || c > 0x7e {

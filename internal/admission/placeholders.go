@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// tokenVar is the request variable with the token by which a gate last admitted a request: a *access.Token, nil if the
-// request passed gates without having to pay. The matcher axra_paid reads it.
+// tokenVar is the request variable with the *access.Token by which a gate last admitted a request; nil if it passed
+// gates without paying. The matcher axra_paid reads it.
 const tokenVar = "axra.token"
 
 // TokenOf returns the token by which a gate has admitted a request; nil if none has.
@@ -26,9 +26,8 @@ func TokenOf(r *http.Request) *access.Token {
 	return token
 }
 
-// SetToken makes the placeholders describe a purchase. With nil they keep describing the purchase that an earlier gate
-// admitted the request by; without one they say that nothing was paid, so that no literal `{http.axra.paid}` is passed
-// on.
+// SetToken makes the placeholders describe a purchase. With nil they still describe the purchase of an outer gate, or
+// if there is none, say that nothing was paid: otherwise a literal `{http.axra.paid}` would be passed on.
 func SetToken(r *http.Request, token *access.Token) {
 	vars, ok := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if !ok {
@@ -50,10 +49,10 @@ func SetToken(r *http.Request, token *access.Token) {
 	}
 }
 
-// placeholder returns the value of a placeholder that tells who has paid; token is nil if nobody has.
+// placeholder returns the value of a placeholder that describes the purchase; token is nil if there is none.
 func placeholder(token *access.Token, key string) (value any, isKnown bool) {
 	if key == "http.auth.user.id" && token != nil {
-		return userID(token.Purchase), true // asked last, so an authentication handler takes precedence
+		return userID(token.Purchase), true // tried last, so an authentication handler takes precedence
 	}
 	name, found := strings.CutPrefix(key, "http.axra.")
 	if !found {
@@ -74,7 +73,7 @@ func describe(token *access.Token) map[string]string {
 	return map[string]string{"pass": token.Pass, "purchase": token.Purchase, "until": until(token), "user": userID(token.Purchase)}
 }
 
-// until is the end of access in RFC 3339; empty for access without expiry.
+// until returns the end of access in RFC 3339; empty for no expiry.
 func until(token *access.Token) string {
 	end := token.End()
 	if end.IsZero() {
@@ -83,14 +82,13 @@ func until(token *access.Token) string {
 	return end.UTC().Format(time.RFC3339)
 }
 
-// userID tells purchases apart without giving away their ids: Caddy writes it into access logs.
+// userID returns a name for the purchase that reveals nothing about its id, since Caddy writes it into access logs.
 func userID(purchaseID string) string {
 	sum := sha256.Sum256([]byte(purchaseID))
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
-// LinkPlaceholders makes `{http.axra.link./feed/1.mp3}` the private address to that path, for feeds that name their
-// episodes.
+// LinkPlaceholders makes `{http.axra.link./feed/1.mp3}` the private address of that path, for feeds that list episodes.
 type LinkPlaceholders struct {
 	Address    func(site *gate.Site, token *access.Token, target string) (string, error)
 	LogLimited func(message string, fields ...zap.Field)

@@ -1,5 +1,5 @@
-// Package admission serves requests that a gate lets through: privately, with the placeholders and request headers
-// that tell who has paid, and with counted downloads.
+// Package admission serves requests that a gate lets through. It keeps responses out of shared caches, sets the
+// placeholders and request headers that describe the purchase, and counts downloads.
 package admission
 
 import (
@@ -18,11 +18,11 @@ import (
 
 // Ledger opens download windows.
 type Ledger interface {
-	// OpenDownload returns the end of the window that is open, or was opened now, for the given time.
+	// OpenDownload returns the end of the open download window, opening one for the given time if necessary.
 	OpenDownload(ctx context.Context, purchaseID string, window time.Duration) (endsAt time.Time, err error)
 }
 
-// Admission serves what is behind one gate.
+// Admission runs the handlers behind one gate.
 type Admission struct {
 	Tokens         *gate.Tokens
 	Ledger         Ledger
@@ -58,7 +58,7 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 // renew replaces a token that ends before its access does.
 func (a *Admission) renew(w http.ResponseWriter, r *http.Request, site *gate.Site, token *access.Token) {
 	if !token.EndsEarly() {
-		return // as most do not; reading the clock would be a fifth of what the gate takes
+		return // most do not; reading the clock would take a fifth of the gate's time
 	}
 	renewed, isDue := token.Renewal(a.Tokens.Clock.Now())
 	if !isDue {
@@ -74,19 +74,19 @@ func lastsAsLongAsTheClient(r *http.Request) bool {
 	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// eventStream stops an event stream once its token opens the gate no more: at the next event, if its request did not
-// ask for a stream, or if the handler does not heed the request's context.
+// eventStream stops an event stream at the next event once its token no longer opens the gate. It is for requests that
+// did not ask for a stream, and for handlers that ignore the request's context.
 type eventStream struct {
 	tokens  *gate.Tokens
 	r       *http.Request
 	token   *access.Token
-	release func() // nil if the answer is no event stream
+	release func() // nil if the response is not an event stream
 }
 
-// BeforeHeader finds out what the answer is.
+// BeforeHeader detects whether the response is an event stream.
 func (s *eventStream) BeforeHeader(w *response.PrivateWriter, _ int) {
 	if s.token.Link != "" {
-		w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn its address
+		w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn the private address
 	}
 	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
 		ctx, release := s.tokens.Cache.Stream(s.r.Context(), s.token, s.tokens.Bounds)

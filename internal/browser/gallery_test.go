@@ -36,7 +36,7 @@ var views = []struct {
 	{"mismatch", page.View{Kind: page.Mismatch}},
 	{"required", page.View{Kind: page.Required, FormURL: nextURL + "?axra_checkout"}},
 	{"bad_address", page.View{Kind: page.BadAddress}},
-	{"no_room", page.View{Kind: page.NoRoom}},
+	{"too_many_purchases", page.View{Kind: page.TooManyPurchases}},
 	{"too_long", page.View{Kind: page.TooLong, NextURL: nextURL}},
 	{"misconfigured", page.View{Kind: page.Misconfigured}},
 	{"downloads_used", page.View{Kind: page.DownloadsUsed, NextURL: nextURL, Purchase: page.Purchase{Downloads: 3, DownloadsLimit: 3}}},

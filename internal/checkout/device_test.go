@@ -56,7 +56,7 @@ func TestAnotherDevice(t *testing.T) {
 	for range 5 { // who only looks takes no place
 		s.visitor().open(address).wantPage(http.StatusOK, "1 of 3")
 	}
-	stale := address + "&axra_place=" + s.formID()
+	stale := address + "&axra_device_id=" + s.formID()
 	s.pass(11 * time.Minute)
 	phone.do(http.MethodPost, stale, navigation).wantPage(http.StatusOK, "on this device?")
 	phone.openOnDevice(address).wantPaid()
@@ -110,7 +110,7 @@ func TestS3AFormSentTwiceAddsOneDevice(t *testing.T) {
 	for range 8 {
 		friend := s.visitor()
 		together.Go(func() {
-			friend.do(http.MethodPost, address+"&axra_place="+s.formID(), navigation).wantRefused(http.StatusForbidden)
+			friend.do(http.MethodPost, address+"&axra_device_id="+s.formID(), navigation).wantRefused(http.StatusForbidden)
 		})
 	}
 	together.Wait()
@@ -136,7 +136,7 @@ func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		"cut": token[:len(token)-1], "longer": token + "A", "12 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:], "another site's": elsewhere[strings.LastIndex(elsewhere, "=")+1:],
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			answer := stranger.do(method, article+"?axra_place="+s.formID()+"&axra_device="+forged, navigation)
+			answer := stranger.do(method, article+"?axra_device_id="+s.formID()+"&axra_device="+forged, navigation)
 			answer.wantRefused(http.StatusForbidden)
 			if !strings.Contains(answer.body, deviceRefused) {
 				t.Errorf("%s: %s", name, plain(answer))
@@ -147,10 +147,10 @@ func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		stranger.do(http.MethodGet, article, as).wantRefused(http.StatusPaymentRequired)
 	}
 	for _, from := range []http.Header{{"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}}} {
-		stranger.do(http.MethodPost, address+"&axra_place="+s.formID(), from).wantRefused(http.StatusForbidden)
+		stranger.do(http.MethodPost, address+"&axra_device_id="+s.formID(), from).wantRefused(http.StatusForbidden)
 	}
 	for _, device := range []string{"", "short", "ABCDEFGHIJKLMNOP/../x", strings.Repeat("A", 65)} {
-		stranger.do(http.MethodPost, address+"&axra_place="+device, navigation).wantRefused(http.StatusForbidden)
+		stranger.do(http.MethodPost, address+"&axra_device_id="+device, navigation).wantRefused(http.StatusForbidden)
 	}
 	if len(s.bought(id).Devices) != 1 {
 		t.Error("a device was added")
@@ -264,7 +264,7 @@ func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	address := friend.deviceLink()
 	v.buy(article).wantPaid()
 	v.open(address).wantRefused(http.StatusSeeOther)
-	v.do(http.MethodPost, address+"&axra_place="+s.formID(), navigation).wantRefused(http.StatusSeeOther)
+	v.do(http.MethodPost, address+"&axra_device_id="+s.formID(), navigation).wantRefused(http.StatusSeeOther)
 	s.refund(theirs)
 	v.open(article).wantPaid()
 }

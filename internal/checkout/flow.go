@@ -56,7 +56,7 @@ const (
 
 // Steps from a page to its use.
 const (
-	StepShown    = "shown"    // a person was turned away and saw what there is to buy
+	StepShown    = "shown"    // a visitor without access saw what is on sale
 	StepCheckout = "checkout" // a checkout session was created
 	StepPaid     = "paid"     // the payment was confirmed
 	StepUsed     = "used"     // the buyer got in
@@ -77,10 +77,10 @@ type Services struct {
 	Tokens    *gate.Tokens
 	Axra      Axra
 	Checkouts *session.Limiter // how many are started
-	Takeovers *session.Limiter // how often a purchase is asked for by its session id
+	Takeovers *session.Limiter // attempts to take over a purchase by its session id
 	// CanSell returns an error if a payment could not be recorded now. Nothing is sold then.
 	CanSell func() error
-	// Progress returns what Axra last said about a checkout that is not paid: failed, processing, or nothing.
+	// Progress returns what Axra last reported about an unpaid checkout: failed, processing, or nothing.
 	Progress    func(session.Pending) string
 	Metrics     Metrics
 	FormTargets []string // where forms of pages may lead, for their Content-Security-Policy

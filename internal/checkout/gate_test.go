@@ -193,9 +193,9 @@ func (g *testGate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		response.Redirect(w, urlpath.FullTarget(address))
 		return nil
 	}
-	verdict, found := g.gate.FindToken(r, site)
+	decision, found := g.gate.FindToken(r, site)
 	hasParams := urlpath.MayHaveParams(gate.OriginalURL(r).RawQuery)
-	if hasParams && verdict == access.Open && found.Link == "" && g.flow.Visit(w, r, site, next).IsForAnotherGate(found) {
+	if hasParams && decision == access.Open && found.Link == "" && g.flow.Visit(w, r, site, next).IsForAnotherGate(found) {
 		return g.admission.Serve(w, r, next, site, found)
 	}
 	if hasParams {
@@ -213,11 +213,11 @@ func (g *testGate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return visit.HandleProgram()
 	case checkout.IsPoll(r):
 		return visit.HandlePoll()
-	case verdict == access.Open && found.Link == "" && checkout.IsReturn(r):
+	case decision == access.Open && found.Link == "" && checkout.IsReturn(r):
 		return visit.HandleReturn(found)
 	}
-	if verdict != access.Open {
-		return visit.HandleUnpaid(verdict, found)
+	if decision != access.Open {
+		return visit.HandleUnpaid(decision, found)
 	}
 	err = g.admission.Serve(w, r, next, site, found)
 	var refused *admission.RefusedDownload

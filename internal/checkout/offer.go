@@ -21,7 +21,7 @@ import (
 // OfferPage is what a visitor who has not paid sees before the checkout, with
 // status 402.
 type OfferPage struct {
-	// Title is the heading, in place of the built-in one. Placeholders are replaced.
+	// Title replaces the built-in heading. Placeholders are replaced.
 	Title string `json:"title,omitempty"`
 
 	// Text says what is sold, in place of the built-in sentence. Placeholders are
@@ -56,7 +56,7 @@ func (p *OfferPage) Provision(passes int) error {
 	// A field that does not exist is better found now than by a visitor.
 	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
 	for range passes {
-		trial.Passes = append(trial.Passes, OfferedPass{
+		trial.Passes = append(trial.Passes, OfferPass{
 			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
 		})
 	}
@@ -70,13 +70,13 @@ func (p *OfferPage) Provision(passes int) error {
 type OfferData struct {
 	Title, Text string // as configured, placeholders replaced
 	Site        string // the host name, as visitors know it
-	Address     string // path and query of the wanted page
+	Address     string // path and query of the requested page
 	Language    string // of the built-in texts that suit the visitor best, such as "en"
-	Passes      []OfferedPass
+	Passes      []OfferPass
 }
 
-// OfferedPass is one pass on sale.
-type OfferedPass struct {
+// OfferPass is one pass on the offer page.
+type OfferPass struct {
 	Name        string
 	Description string // may be empty
 	Price       string // "5.00 USD"
@@ -107,7 +107,7 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 	return v.showPage(view)
 }
 
-// checkoutAddress leads to the checkout of a quote, and from there back to the wanted page.
+// checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
 func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
 	params := []string{urlpath.ParamCheckout, quote.Product.Name}
 	if req.restart {
@@ -126,7 +126,7 @@ func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkou
 		Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
 	}
 	for _, quote := range quotes {
-		data.Passes = append(data.Passes, OfferedPass{
+		data.Passes = append(data.Passes, OfferPass{
 			Name: quote.Product.Name, Description: quote.Description,
 			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
 			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),

@@ -140,8 +140,8 @@ type paidCheckout struct {
 	purchase ledger.Holding
 }
 
-// lookUp asks the ledger about every checkout under way: its webhook may have been late, or its tab closed. Nobody pays
-// twice.
+// lookUp asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed. So no
+// visitor pays twice.
 func (v *Visit) lookUp(entries []session.Pending) lookup {
 	var found lookup
 	for i := range entries {
@@ -206,20 +206,20 @@ const (
 // budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
 const budgetTimeout = 2 * time.Second
 
-// makeRoom makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie too many,
+// fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie too many,
 // the whole site would refuse the browser.
-func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) error {
+func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	limit := maxAccessBytes
 	if quote.Resource == terms.WholePass {
 		limit += wholePassBytes
 	}
 	addsCookie := req.extends == nil && !req.forProgram
 	if addsCookie && req.pending.accessBytes > limit && req.pending.accessBytes-v.dropLapsed() > limit {
-		return refusal{page.View{Kind: page.NoRoom}}
+		return refusal{page.View{Kind: page.TooManyPurchases}}
 	}
 	excess, err := v.dropOldest(req.pending)
 	if err == nil && excess > minPendingBytes {
-		err = refusal{page.View{Kind: page.NoRoom}}
+		err = refusal{page.View{Kind: page.TooManyPurchases}}
 	}
 	return err
 }

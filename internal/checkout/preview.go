@@ -21,7 +21,7 @@ import (
 )
 
 // Preview lets visitors read some pages for free. The pages are counted in a signed
-// cookie, so whoever clears cookies begins anew; new visitors from one client address
+// cookie, so clearing cookies resets the count; new visitors from one client address
 // are limited to ten times the number within the same time, at least 30. Pictures and
 // styles that free pages load must not be covered by the gate: exclude them in its
 // matcher.
@@ -55,7 +55,7 @@ func (p *Preview) Rates() (perClient, total session.Rate) {
 type previewClaims struct {
 	jwt.RegisteredClaims
 	Scope string   `json:"o"` // site and gate
-	Pages []string `json:"p"` // hashes, in the order of reading
+	Pages []string `json:"p"` // hashes, in the order in which they were read
 }
 
 // hashPage makes fifty pages fit into a cookie.

@@ -154,7 +154,7 @@ func (v *Visit) startForProgram() error {
 // programRequest prepares a program's checkout, unless it has access, has paid already, or a payment is on its way.
 func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done bool, err error) {
 	req = checkoutRequest{pending: v.readPending(), forProgram: true}
-	if verdict, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); verdict == access.Unknown {
+	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return req, true, v.showSafe()
 	}
 	renewed, err := v.extendedElsewhere()
@@ -203,8 +203,8 @@ type programStatus struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
-// writeStatus answers the program that started a checkout, and nobody else: its status token is the pending cookie's
-// value. An access token asks for a new one in its place.
+// writeStatus answers only the program that started a checkout: its status token is the pending cookie's value. With an
+// access token it answers with a new one.
 func (v *Visit) writeStatus() error {
 	raw, ok := bearer(v.r)
 	if !ok {
@@ -255,15 +255,15 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage()); err != nil {
 		return v.showError(err)
 	}
-	signed, granted, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
+	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
-	if !granted.Until.IsZero() {
-		status.Until = new(granted.Until.UTC())
+	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(issued.Expires.UTC())}
+	if !issued.Until.IsZero() {
+		status.Until = new(issued.Until.UTC())
 	}
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", status)
 }

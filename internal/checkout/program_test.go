@@ -63,12 +63,12 @@ func TestAProgramBuys(t *testing.T) {
 	s.pass(31 * time.Minute)
 	wantState("unpaid")
 	s.pay(started.Session)
-	granted := bearer(wantState("paid").AccessToken)
-	s.program().do(http.MethodGet, article, granted).wantPaid()
+	issued := bearer(wantState("paid").AccessToken)
+	s.program().do(http.MethodGet, article, issued).wantPaid()
 	s.program().do(http.MethodPost, article+"?axra_checkout=member", nil)
 	s.refund(started.Session)
 	wantState("refunded")
-	s.program().do(http.MethodGet, article, granted).wantRefused(http.StatusPaymentRequired)
+	s.program().do(http.MethodGet, article, issued).wantRefused(http.StatusPaymentRequired)
 }
 
 // T6: only a checkout's own token tells its state.

@@ -67,8 +67,8 @@ func (v *Visit) HandleReturn(entry *access.Token) error {
 // wantsMore reports whether a visitor who has access asks for another product, or to buy again what is used up.
 func (v *Visit) wantsMore(entry *access.Token) bool {
 	if name := v.get(urlpath.ParamCheckout); name != "" && name != entry.Pass {
-		verdict, _ := v.gate.FindToken(v.r, v.site, name)
-		return verdict == access.None || verdict == access.Closed
+		decision, _ := v.gate.FindToken(v.r, v.site, name)
+		return decision == access.None || decision == access.Closed
 	}
 	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
 }
@@ -89,25 +89,25 @@ func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unp
 	return found.unpaid, false, nil
 }
 
-// redeem gives the browser its access token and the page it wanted.
+// redeem gives the browser its access token and redirects it to the page.
 func (v *Visit) redeem(paid paidCheckout) error {
 	entry, purchase := paid.entry, paid.purchase
 	if err := v.takeDevice(purchase, entry.Device); err != nil {
 		return v.showError(err)
 	}
-	granted := v.accessOf(purchase, entry.Device)
-	if known := v.openedBy(granted.Pass); known != nil && known.EndsAfter(granted) {
+	issued := v.accessOf(purchase, entry.Device)
+	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
 		v.renewPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
 	} else {
-		if err := v.give(granted); err != nil {
+		if err := v.give(issued); err != nil {
 			return v.showSafe()
 		}
 		v.dropPending(entry)
 	}
-	v.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	target := v.returnTo(entry)
 	if v.config.Receipt || v.has(urlpath.ParamReceipt) {
-		target = urlpath.WithParams(target, urlpath.ParamReceipt, granted.Pass)
+		target = urlpath.WithParams(target, urlpath.ParamReceipt, issued.Pass)
 	}
 	response.Redirect(v.w, target)
 	return nil
@@ -134,17 +134,17 @@ func (v *Visit) accessOf(purchase ledger.Holding, deviceID string) token.Access 
 }
 
 // give sets the cookie with an access token.
-func (v *Visit) give(granted token.Access) error {
-	err := v.tokens.Give(v.w, v.r, v.site, granted)
+func (v *Visit) give(issued token.Access) error {
+	err := v.tokens.Give(v.w, v.r, v.site, issued)
 	if err != nil {
 		v.services.LogLimited("an access token could not be signed", zap.Error(err))
 	}
 	return err
 }
 
-// openedBy returns the token that opens the gate by a product; nil if there is none.
+// openedBy returns the token of a product that opens the gate; nil if there is none.
 func (v *Visit) openedBy(product string) *access.Token {
-	if verdict, entry := v.gate.FindToken(v.r, v.site, product); verdict == access.Open && entry.Link == "" {
+	if decision, entry := v.gate.FindToken(v.r, v.site, product); decision == access.Open && entry.Link == "" {
 		return entry
 	}
 	return nil
@@ -232,8 +232,8 @@ const maxReturnTo = 512
 
 func (v *Visit) returnToCookie() string { return v.site.CookiePrefix("/") + gate.CookieMark + "w" }
 
-// rememberReturnTo stores the page that the visitor wants now, when an open checkout is used again: Axra leads back to
-// the page for which it was created.
+// rememberReturnTo stores the page that the visitor asked for when an open checkout is used again: Axra sends the
+// browser back to the page for which the checkout was created.
 func (v *Visit) rememberReturnTo(entry session.Pending) {
 	if len(v.target) > maxReturnTo {
 		return

@@ -150,7 +150,7 @@ func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) error {
 	if err := v.services.Axra.Ready(); err != nil {
 		return v.unavailable(err) // before it counts against anybody's limit
 	}
-	if err := v.makeRoom(quote, req); err != nil {
+	if err := v.fitCookieBudget(quote, req); err != nil {
 		return err
 	}
 	err := v.allow(v.services.Checkouts)

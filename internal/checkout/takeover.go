@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// A takeover gives a purchase to another browser than the one that started the checkout: the first that knows the
-// session's unguessable id, once. Phones need it whose banking app opens a browser of its own.
+// A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
+// session's unguessable id, once. On phones, banking apps often return to a different browser.
 
 // takeoverLife is how long after the payment a purchase may be taken over: as long as the browser that started the
 // checkout is waited for.

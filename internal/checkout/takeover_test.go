@@ -43,7 +43,7 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 	bank.open(article).wantPaid()
 	owner := s.visitor()
 	owner.buy(article).wantPaid()
-	own := owner.do(http.MethodPost, s.back(id)+"&axra_place="+s.formID(), http.Header{"Origin": {origin}})
+	own := owner.do(http.MethodPost, s.back(id)+"&axra_device_id="+s.formID(), http.Header{"Origin": {origin}})
 	own.wantRefused(http.StatusSeeOther) // who has access takes nothing over
 	s.refund(id)
 	bank.open(article).wantRefused(http.StatusPaymentRequired)
@@ -73,7 +73,7 @@ func TestS3S4NobodyElseTakesAPurchaseOver(t *testing.T) {
 			s.configure(member())
 			back := s.pay(v.start(article))
 			s.visitor().open(back).wantPage(http.StatusForbidden, "started in another browser")
-			s.visitor().do(http.MethodPost, back+"&axra_place="+s.formID(), navigation).
+			s.visitor().do(http.MethodPost, back+"&axra_device_id="+s.formID(), navigation).
 				wantPage(http.StatusForbidden, "started in another browser")
 			s.configure(member(takeover))
 			return back
@@ -138,7 +138,7 @@ func TestS1S2NobodyTakesOverWhatIsNotPaid(t *testing.T) {
 		target := article + "?axra_session=" + url.QueryEscape(id)
 		page := stranger.open(target)
 		page.wantPage(http.StatusPaymentRequired, takeoverPage)
-		answer := stranger.do(http.MethodPost, target+"&axra_place="+s.formID(), navigation)
+		answer := stranger.do(http.MethodPost, target+"&axra_device_id="+s.formID(), navigation)
 		answer.wantRefused(http.StatusPaymentRequired)
 		for _, body := range []string{page.body, answer.body} {
 			answers[regexp.MustCompile(`action="[^"]*"`).ReplaceAllString(body, "")] = true
@@ -159,7 +159,7 @@ func TestS1S2NobodyTakesOverWhatIsNotPaid(t *testing.T) {
 func TestS3AFormIsNotAsGoodAsItsDevice(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(takeover))
-	post := s.pay(s.visitor().start(article)) + "&axra_place=" + s.formID()
+	post := s.pay(s.visitor().start(article)) + "&axra_device_id=" + s.formID()
 	s.visitor().do(http.MethodPost, post, http.Header{"Sec-Fetch-Site": {"cross-site"}}).wantRefused(http.StatusForbidden)
 	s.visitor().do(http.MethodPost, post, http.Header{"Origin": {"https://evil.example"}}).wantRefused(http.StatusForbidden)
 	s.visitor().do(http.MethodPost, post, navigation).wantRedirect(article)

@@ -19,12 +19,12 @@ import (
 	"github.com/caddy-axra/paywall/page"
 )
 
-// Teaser is what visitors who have not paid get in place of a page, with status
+// Teaser is what visitors who have not paid get instead of a page, with status
 // 402. Its link to the checkout is `?axra_checkout`, or `?axra_checkout=<pass>`
 // if several passes are on sale. The placeholders `{http.axra.offer.…}` hold
 // prices and addresses of checkouts.
 type Teaser struct {
-	// URI is the path, with or without a query, that is served in place of the wanted
+	// URI is the path, with or without a query, that is served instead of the requested
 	// page by the handlers after the gate, such as `/teasers/premium.html`.
 	// Placeholders are replaced, as in `/teasers{path}`.
 	URI string `json:"uri,omitempty"`
@@ -99,8 +99,8 @@ func (v *Visit) serveTeaser() (done bool, err error) {
 	return false, nil
 }
 
-// serve asks for the teaser and nothing else: whole, and without what could lead an application elsewhere. The address
-// is changed in place, and changed back, because Caddy's placeholders and file matchers read it there.
+// serve requests the complete teaser, without headers that could lead an application to another page. It changes the
+// address in place, and back, because Caddy's placeholders and file matchers read it there.
 func (t *Teaser) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	for _, name := range headersOfPages {
 		r.Header.Del(name)
@@ -151,7 +151,7 @@ func teaserPath(r *http.Request, path string) (string, error) {
 	return filled, nil
 }
 
-// headersOfPages are header fields that ask for something else than a whole page.
+// headersOfPages are header fields that ask for something other than a complete page.
 var headersOfPages = []string{
 	"Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
 	"Upgrade", "Connection", "Http2-Settings",
@@ -159,7 +159,7 @@ var headersOfPages = []string{
 
 var emptyHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 
-// accept sends what succeeds with status 402, and nothing else.
+// accept sends only successful responses, with status 402.
 func (t *Teaser) accept(status int, header http.Header) (send int, ok bool) {
 	if status < 200 || status >= 300 && status != http.StatusPaymentRequired {
 		return 0, false

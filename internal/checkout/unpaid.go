@@ -20,16 +20,16 @@ import (
 
 // HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
-func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error {
+func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
 	switch {
-	case verdict == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
+	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.refuse(checkoutRequest{restart: v.restarts()})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
-	if verdict == access.Closed && entry.Status(v.now()) == ledger.Active && v.addMissingDevice(entry) {
+	if decision == access.Closed && entry.Status(v.now()) == ledger.Active && v.addMissingDevice(entry) {
 		return v.redirectToTarget()
 	}
 	pending := v.readPending()
@@ -44,13 +44,13 @@ func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error
 	if found.err == nil {
 		found.err = err
 	}
-	if verdict == access.Closed && found.closed == "" {
+	if decision == access.Closed && found.closed == "" {
 		found.closed, found.closedID = entry.Status(v.now()), entry.Purchase
 	}
 	return v.answerUnpaid(pending, found)
 }
 
-// answerUnpaid decides what visitors see who have paid for nothing here yet.
+// answerUnpaid decides what visitors see who have not paid here.
 func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
 	returned := v.returnedTo(found.unpaid)
@@ -87,7 +87,7 @@ func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	return v.sell(req)
 }
 
-// serveInstead answers with a free page or the teaser, if the gate has them and there is reason to.
+// serveInstead serves a free page or the teaser, if the gate has them and they apply.
 func (v *Visit) serveInstead() (done bool, err error) {
 	if done, err := v.servePreview(); done {
 		return true, err
@@ -155,9 +155,9 @@ func (v *Visit) hasTokenOfUnknownKey() bool {
 	return found
 }
 
-// comesByOtherAddress reports whether the browser has come by an address of the site from which its cookies would not
-// come back: another of its host names, or plain http. It is sent to the site's own address first, once, and before it
-// pays. Behind a proxy that rewrites the host, there is no difference to be seen from here.
+// comesByOtherAddress reports whether the browser uses an address of the site to which it would not return the cookies:
+// another host name, or plain http. Before it pays, it is redirected to the site's own address, once. Behind a proxy
+// that rewrites the host, the two look the same.
 func (v *Visit) comesByOtherAddress() bool {
 	if v.has(urlpath.ParamHere) || v.has(urlpath.ParamSession) || v.has(urlpath.ParamCancelled) || hasGateCookie(v.r) {
 		return false // it has been here, and its cookies come back
@@ -201,8 +201,8 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 	return view
 }
 
-// refuse answers what is no page navigation of a person. It creates nothing. If a page is accepted, it gets one whose
-// button starts a checkout: it may be a person after all.
+// refuse answers a request that is not a person's navigation. It creates nothing. If the client accepts a page, it gets
+// one with a button that starts a checkout, as it may be a person after all.
 func (v *Visit) refuse(req checkoutRequest) error {
 	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
 		if done, err := v.serveTeaser(); done {
@@ -238,7 +238,7 @@ func (v *Visit) showButtons(quotes []gate.Quote, req checkoutRequest) error {
 	})
 }
 
-// RefuseDownload answers in place of a file that is not sent, because of the ledger's error.
+// RefuseDownload answers instead of a file that is not sent, for this reason.
 func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	switch {
 	case errors.Is(reason, ledger.ErrNoneLeft):

@@ -128,7 +128,7 @@ func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
 		"the secret of a file": {withSecrets(errors.New("wrong")), "X-Sig: " + hmacOf("of-file", body), []string{"--secret-file", ofFile},
 			[]string{"header X-Sig, webhook secret 1."}, ""},
 		"another secret": {plugin, "X-Axra-Signature: " + hmacOf("other", body), nil,
-			[]string{"Nothing fits", "X-Axra-Signature", "another secret", "it says that it is payment.refunded", "data.reference", "not found: the event counts from its arrival"}, "nothing that this version can verify fits"},
+			[]string{"Nothing fits", "X-Axra-Signature", "another secret", "it says that it is payment.refunded", "data.reference", "not found: the time of receipt is used instead"}, "no signature scheme that this version can verify fits"},
 		"no signature":                  {plugin, "Content-Type: application/json", nil, []string{"Nothing fits", "none", "It is not from Axra", "A proxy in front of Caddy"}, "fits"},
 		"the secret itself":             {plugin, "Verif-Hash: PLANTED", nil, []string{"The header Verif-Hash holds the webhook secret itself", "please report it"}, "fits"},
 		"a masked token":                {plugin, "X-Hook-Token: ***", nil, []string{"masked", "X-Hook-Token"}, "fits"},
@@ -198,15 +198,15 @@ func TestTheRejectedWebhookIsPrinted(t *testing.T) {
 	answer(c, admin.RejectedWebhooks, []webhook.Captured{
 		{Method: "POST", Path: "/hook", Header: http.Header{"X-Sig": {"00"}}, Body: []byte("{}"), Reason: "bad", At: paidAt, Signed: true}, {Method: "POST"},
 	})
-	out, aside, err := c.run(t, "webhook", "refused")
+	out, aside, err := c.run(t, "webhook", "rejected")
 	if err != nil || !strings.HasPrefix(out, "POST /hook HTTP/1.1\r\n") {
 		t.Errorf("%v %q", err, out)
 	}
-	wantParts(t, aside, "refused at 2026-11-30 12:00:00 UTC: bad")
+	wantParts(t, aside, "rejected at 2026-11-30 12:00:00 UTC: bad")
 	answer(c, admin.RejectedWebhooks, []webhook.Captured{})
-	_, _, err = c.run(t, "webhook", "refused")
-	wantError(t, err, "no refused webhook is kept")
-	if out, _, err := c.run(t, "webhook", "refused", "--json"); err != nil || out != "[]\n" {
+	_, _, err = c.run(t, "webhook", "rejected")
+	wantError(t, err, "no rejected webhook is kept")
+	if out, _, err := c.run(t, "webhook", "rejected", "--json"); err != nil || out != "[]\n" {
 		t.Errorf("for programs: %v %q", err, out)
 	}
 }

@@ -21,10 +21,10 @@ func (p Plugin) inspectCommand() *cobra.Command {
 Tries the ways in which payment providers sign on a captured request, and prints the
 lines of the Caddyfile that fit. Then it shows the event.
 
-FILE is a request as HTTP/1.1 sends it, such as ` + "`caddy axra webhook refused`" + ` prints it;
+FILE is a request as HTTP/1.1 sends it, such as ` + "`caddy axra webhook rejected`" + ` prints it;
 - is the standard input. The secrets are those of the configuration, or the one in
 --secret-file; none is printed. The exit code is 0 if something fits, and 1 otherwise.`,
-		Example: "  caddy axra webhook refused | caddy axra webhook inspect - --config /etc/caddy/Caddyfile",
+		Example: "  caddy axra webhook rejected | caddy axra webhook inspect - --config /etc/caddy/Caddyfile",
 		Args:    cobra.ExactArgs(1),
 	}
 	secretFile := cmd.Flags().String("secret-file", "", "File that holds the webhook secret")
@@ -45,7 +45,7 @@ FILE is a request as HTTP/1.1 sends it, such as ` + "`caddy axra webhook refused
 		err = printAnswer(cmd, report, printWebhookReport)
 		if err == nil && !report.Verifiable {
 			cmd.SilenceErrors = true // the report says it
-			err = errors.New("nothing that this version can verify fits")
+			err = errors.New("no signature scheme that this version can verify fits")
 		}
 		return err
 	}

@@ -36,7 +36,7 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 		{"keys list", `POST /axra/keys/list {}`},
 		{"keys rotate", `POST /axra/keys/rotate {}`},
 		{"keys remove k --yes", `POST /axra/keys/remove {"key":"k"}`},
-		{"webhook refused", `POST /axra/webhook/refused null`},
+		{"webhook rejected", `POST /axra/webhook/rejected null`},
 	} {
 		c.calls = nil
 		_, _, err := c.run(t, strings.Fields(test.command)...)

@@ -32,7 +32,7 @@ func printAnswer[Answer any](cmd *cobra.Command, answer Answer, show func(printe
 	return nil
 }
 
-// printer prints text for people. Control characters of strangers do not reach the terminal.
+// printer prints text for people. It keeps control characters in untrusted text from the terminal.
 type printer struct {
 	out, aside io.Writer
 	csv        bool // prints tables as CSV, and all else aside

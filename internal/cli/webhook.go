@@ -23,18 +23,18 @@ func (p Plugin) webhookCommand() *cobra.Command {
 
 func rejectedCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "refused",
-		Short: "Prints the last webhook that was refused for its signature",
+		Use:   "rejected",
+		Short: "Prints the last webhook that was rejected for its signature",
 		Long: `
 Prints the last webhook that the running Caddy refused for its signature, as HTTP/1.1
-sends it, if axra_webhook has the option keep_refused. Credentials are masked. With
+sends it, if axra_webhook has the option keep_rejected. Credentials are masked. With
 --json, the last one of each kind is printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var kept []webhook.Captured
 			err := get(cmd, admin.RejectedWebhooks, nil, &kept)
 			if err == nil && len(kept) == 0 && !wantsJSON(cmd) {
-				err = errors.New("no refused webhook is kept: write `axra_webhook /webhooks/axra { keep_refused }`, reload, and have Axra send one again")
+				err = errors.New("no rejected webhook is kept: write `axra_webhook /webhooks/axra { keep_rejected }`, reload, and have Axra send one again")
 			}
 			if err != nil {
 				return err
@@ -46,7 +46,7 @@ sends it, if axra_webhook has the option keep_refused. Credentials are masked. W
 
 func printRejected(p printer, requests []webhook.Captured) {
 	first := requests[0]
-	p.note("refused at %s: %s", first.At.Format("2006-01-02 15:04:05 MST"), first.Reason)
+	p.note("rejected at %s: %s", first.At.Format("2006-01-02 15:04:05 MST"), first.Reason)
 	var raw bytes.Buffer
 	_, _ = first.WriteTo(&raw)
 	if !isTerminal(p.out) {
@@ -94,7 +94,7 @@ The exit code is 1 if the event should give or close access but changes nothing.
 		}
 		err = printAnswer(cmd, replayed, printReplayed)
 		if err == nil && outcomes[replayed.Outcome].idle {
-			err = errors.New("it changed nothing: nobody gets or loses access")
+			err = errors.New("it changed nothing: no visitor gains or loses access")
 		}
 		return err
 	}

@@ -19,9 +19,9 @@ const (
 	flushTimeout = 2 * time.Second // a handler that hangs must not hold up a reload for longer
 )
 
-// Queue emits events in their order, apart from the requests that cause them: Caddy runs event handlers
-// synchronously, and one that hangs or panics must not keep a webhook from its answer. Its goroutine runs only while
-// there are events.
+// Queue emits events in order, but not in the goroutine of the request that caused them: Caddy runs event handlers
+// synchronously, and one that hangs or panics must not delay the response to a webhook. The queue's goroutine runs only
+// while there are events.
 type Queue struct {
 	app    *caddyevents.App
 	ctx    caddy.Context

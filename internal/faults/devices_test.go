@@ -20,7 +20,7 @@ func TestS3NodesHearOfDevices(t *testing.T) {
 		for i := range tries {
 			adds := nodes[i&1]
 			owners[i], friends[i], devices[i] = r.buyer(adds), newVisitor(), formDevice(i)
-			a, err := friends[i].press(t.Context(), adds, r.deviceLink(owners[i], adds)+"&axra_place="+devices[i])
+			a, err := friends[i].press(t.Context(), adds, r.deviceLink(owners[i], adds)+"&axra_device_id="+devices[i])
 			if err != nil || a.status != http.StatusSeeOther {
 				t.Fatalf("node %s adds no device: %s %v", adds.name, a, err)
 			}

@@ -116,7 +116,7 @@ func TestS3NodesAddNoDeviceTooMany(t *testing.T) {
 			link, friends := r.deviceLink(r.buyer(nodes[0]), nodes[0]), crowd()
 			before := r.number(`SELECT COUNT(*) FROM devices`)
 			counts := race(t, nodes, func(ctx context.Context, n *node, i int) (answer, error) {
-				return friends[i].press(ctx, n, link+"&axra_place="+formDevice(i))
+				return friends[i].press(ctx, n, link+"&axra_device_id="+formDevice(i))
 			})
 			mustCount(t, counts, 2, http.StatusForbidden)
 			if added := r.number(`SELECT COUNT(*) FROM devices`) - before; added != 2 {
@@ -134,7 +134,7 @@ func TestS3NodesAddAFormOnce(t *testing.T) {
 		for range inForm(1, 10) {
 			link, friend := r.deviceLink(r.buyer(nodes[0]), nodes[0]), newVisitor()
 			before := r.number(`SELECT COUNT(*) FROM devices`)
-			form := link + "&axra_place=" + formDevice(0)
+			form := link + "&axra_device_id=" + formDevice(0)
 			counts := race(t, nodes, func(ctx context.Context, n *node, _ int) (answer, error) {
 				return friend.press(ctx, n, form)
 			})
@@ -160,7 +160,7 @@ func TestS3NodesGrantAClaimOnce(t *testing.T) {
 			r.mustDeliver(nodes[0], completed(payer.session))
 			before := r.number(`SELECT COUNT(*) FROM claims`)
 			counts := race(t, nodes, func(ctx context.Context, n *node, i int) (answer, error) {
-				return friends[i].press(ctx, n, fmt.Sprintf("%s?axra_session=%s&axra_place=%s", paid, payer.session.ID, formDevice(i)))
+				return friends[i].press(ctx, n, fmt.Sprintf("%s?axra_session=%s&axra_device_id=%s", paid, payer.session.ID, formDevice(i)))
 			})
 			mustCount(t, counts, 1, http.StatusPaymentRequired)
 			if claims := r.number(`SELECT COUNT(*) FROM claims`) - before; claims != 1 {

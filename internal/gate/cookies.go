@@ -34,15 +34,15 @@ func (s *Site) CookiePrefix(path string) string {
 	}
 }
 
-// accessCookieName names a cookie with an access token. The name tells sites apart as well, because browsers keep one
-// jar for all ports of a host. Purchases of several paths share a name and differ in their path.
+// accessCookieName names a cookie with an access token. The name includes the site, because browsers share cookies
+// between all ports of a host. Cookies for several paths share a name and differ in their path.
 func (s *Site) accessCookieName(path string, of ...string) string {
 	sum := sha256.Sum256([]byte(s.Origin + "\n" + strings.Join(of, "\n")))
 	return s.CookiePrefix(path) + accessCookieMark + hex.EncodeToString(sum[:4])
 }
 
-// accessCookieNames are the names under which tokens of the products come. A product that is sold by path today may
-// have been sold as a whole, so each has both names.
+// accessCookieNames returns the names of the cookies with tokens of the products. A product that is sold by path today
+// may have been sold for all paths before, so each has both names.
 func (s *Site) accessCookieNames(products []*Product) []string {
 	var names []string
 	for _, p := range products {
@@ -51,7 +51,7 @@ func (s *Site) accessCookieNames(products []*Product) []string {
 	return slices.Compact(names) // without prefixes, the two are one
 }
 
-// keyCookieNames are the names of cookies for what is sold by a key.
+// keyCookieNames returns the names of cookies for products that are sold by a key.
 func (s *Site) keyCookieNames(r *http.Request, products []*Product) []string {
 	var names []string
 	for _, p := range products {
@@ -65,17 +65,17 @@ func (s *Site) keyCookieNames(r *http.Request, products []*Product) []string {
 	return names
 }
 
-// AccessCookie returns where the token of a purchase goes: the cookie's name, and its path in each spelling that a
-// browser may have for the address.
-func (s *Site) AccessCookie(granted token.Access, address *url.URL) (name string, paths []string) {
+// AccessCookie returns the name of the cookie for a token, and its path in each spelling that a browser may use for the
+// address.
+func (s *Site) AccessCookie(issued token.Access, address *url.URL) (name string, paths []string) {
 	switch {
-	case granted.Resource == terms.WholePass:
-		return s.accessCookieName("/", granted.Pass), []string{"/"}
-	case strings.HasPrefix(granted.Resource, "/"), strings.HasPrefix(granted.Resource, "sha256:"):
+	case issued.Resource == terms.WholePass:
+		return s.accessCookieName("/", issued.Pass), []string{"/"}
+	case strings.HasPrefix(issued.Resource, "/"), strings.HasPrefix(issued.Resource, "sha256:"):
 		paths = urlpath.CookiePaths(address)
-		return s.accessCookieName(paths[0], granted.Pass), paths
+		return s.accessCookieName(paths[0], issued.Pass), paths
 	default:
-		return s.accessCookieName("/", granted.Pass, granted.Resource), []string{"/"}
+		return s.accessCookieName("/", issued.Pass, issued.Resource), []string{"/"}
 	}
 }
 

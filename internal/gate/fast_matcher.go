@@ -10,9 +10,9 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// fastMatcher answers for Caddy's matchers if all are paths such as `/premium` or `/premium/*`, and the request's path
-// is plain. A gate then takes 0.04 µs in place of 0.15 to find out that it covers a request, and 0.3 µs in place of 2.0
-// that it does not; the request takes 15 µs without a gate (BenchmarkfastMatcher, BenchmarkRequest).
+// fastMatcher replaces Caddy's matchers if all of them are paths such as `/premium` or `/premium/*` and the request's
+// path is plain. It takes 0.04 µs instead of 0.15 for a covered request, and 0.3 µs instead of 2.0 for another; a request
+// without a gate takes 15 µs (BenchmarkFastMatcher, BenchmarkRequest).
 type fastMatcher struct {
 	sets     caddyhttp.MatcherSets
 	pages    []string // `/premium`

@@ -14,7 +14,7 @@ import (
 // Gate is one axra_paywall handler.
 type Gate struct {
 	Matcher    *Matcher
-	Products   []*Product // what opens the gate, in the order in which it is offered
+	Products   []*Product // in the order of the offer page
 	Sites      *Sites
 	HasLinks   bool // private addresses open it
 	SellsPaths bool // some product is sold per path
@@ -68,8 +68,7 @@ func (g *Gate) Label() string {
 	return strings.Join(names, " ")
 }
 
-// Quotes prices what the gate sells for a request. A price or a key that is missing or wrong is an error for all of
-// it: nothing is sold by guess.
+// Quotes prices the gate's products for a request. If the price or key of one is missing or wrong, none is sold.
 func (g *Gate) Quotes(r *http.Request) ([]Quote, error) {
 	quotes := make([]Quote, 0, len(g.Products))
 	for _, p := range g.Products {
@@ -85,7 +84,7 @@ func (g *Gate) Quotes(r *http.Request) ([]Quote, error) {
 	return quotes, nil
 }
 
-// IsAmbiguous reports whether what a request would buy, or opens, cannot be told from its path.
+// IsAmbiguous reports whether the path does not determine what a request would buy or open.
 func (g *Gate) IsAmbiguous(r *http.Request) bool {
 	switch {
 	case !g.SellsPaths:
@@ -93,7 +92,7 @@ func (g *Gate) IsAmbiguous(r *http.Request) bool {
 	case !IsUnambiguous(r), urlpath.HasQueryRoute(OriginalURL(r)), urlpath.HasQueryRoute(r.URL), g.sellsKeys && !isWellFormed(r.URL.RawQuery):
 		return true
 	}
-	// The site's own rewriting has made another spelling of something that the visitor sent.
+	// The site has rewritten the visitor's path to a different spelling.
 	return g.looksUpPaths && IsRewritten(r) && urlpath.Clean(r.URL.Path) != r.URL.Path
 }
 
@@ -140,7 +139,7 @@ func otherPath(address *url.URL, path string) *url.URL {
 	return urlpath.WithPath(address, path)
 }
 
-// pricierPath returns the spelling of a folder's path under which something on sale costs more, or the path itself.
+// pricierPath returns the spelling of a folder's path under which a product costs more, or the path itself.
 func (g *Gate) pricierPath(r *http.Request, path string) string {
 	for _, p := range g.Products {
 		if pricier := p.pricierPath(r); pricier != "" && !p.Config.Retired {

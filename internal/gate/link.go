@@ -28,12 +28,12 @@ func linkScope(origin, product, target string) string {
 }
 
 // PrivateAddress returns an address that opens one target of a site to whoever has it, until it expires or access ends.
-func (t *Tokens) PrivateAddress(site *Site, granted token.Access, target string, expires time.Time) (string, error) {
+func (t *Tokens) PrivateAddress(site *Site, issued token.Access, target string, expires time.Time) (string, error) {
 	target = urlpath.Local(target)
 	raw, err := t.Keys.Sign(token.Link, linkClaims{
 		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
-		Scope:            linkScope(site.Origin, granted.Pass, target),
-		Pass:             granted.Pass, Resource: granted.Resource, Purchase: granted.Purchase,
+		Scope:            linkScope(site.Origin, issued.Pass, target),
+		Pass:             issued.Pass, Resource: issued.Resource, Purchase: issued.Purchase,
 	})
 	if err != nil {
 		return "", err

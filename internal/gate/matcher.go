@@ -86,7 +86,7 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 	return m.obfuscations(r, original)
 }
 
-// routes decides about the paths by which an application may route in place of the request's own.
+// routes decides about the paths by which an application may route instead of the request's own.
 func (m *Matcher) routes(r *http.Request, original *url.URL) (Coverage, error) {
 	for _, address := range []*url.URL{original, r.URL} {
 		routes, ok := urlpath.Routes(address)
@@ -99,7 +99,7 @@ func (m *Matcher) routes(r *http.Request, original *url.URL) (Coverage, error) {
 			return Ambiguous, nil
 		}
 		if address.Path == r.URL.Path && address.RawQuery == r.URL.RawQuery {
-			break // nobody has rewritten it
+			break // not rewritten
 		}
 	}
 	return NotCovered, nil

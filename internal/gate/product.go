@@ -40,9 +40,8 @@ type ProductConfig struct {
 	// made for. Without it, a payment opens everything behind the gates of the product.
 	PerPath bool `json:"per_path,omitempty"`
 
-	// Key names, with placeholders, what is sold by PerPath if that is not the path
-	// itself: a payment opens all addresses with the same key. A request without a
-	// key is a logged error 500.
+	// Key replaces the path as what PerPath sells. It holds placeholders; a payment opens
+	// all addresses with the same key. A request without a key is a logged error 500.
 	Key string `json:"key,omitempty"`
 
 	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires
@@ -229,8 +228,8 @@ func costsMore(price, other money.Price) bool {
 	return price.Amount.Compare(other.Amount) > 0
 }
 
-// Opens reports whether a purchase of the resource opens what the request asks for. What was bought as a whole stays
-// whole, and what was bought by path stays that path's, whatever the product sells today.
+// Opens reports whether a purchase of the resource opens what the request asks for. A purchase keeps its resource, all
+// paths or one, even if the product is sold differently today.
 func (p *Product) Opens(resource string, r *http.Request) bool {
 	if resource == terms.WholePass || resource == PathResource(r) {
 		return true

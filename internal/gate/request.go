@@ -49,7 +49,7 @@ func IsUnambiguous(r *http.Request) bool {
 	})
 }
 
-// atPath calls f while the request has another path: Caddy's placeholders read it where it stands.
+// atPath calls f while the request has another path, since Caddy's placeholders read the path from the request.
 func atPath(r *http.Request, path string, f func()) {
 	if path == r.URL.Path {
 		f()

@@ -15,8 +15,7 @@ type Address struct {
 	ports   []string
 }
 
-// Matches reports whether the address is one of a host. It compares label by label, a star standing for one label, as
-// Caddy's host matcher does.
+// Matches reports whether the pattern matches a host. A star matches one label, as in Caddy's host matcher.
 func (a Address) Matches(host string) bool {
 	pattern, labels := strings.Split(a.Pattern, "."), strings.Split(host, ".")
 	return slices.EqualFunc(pattern, labels, func(p, label string) bool {
@@ -24,7 +23,7 @@ func (a Address) Matches(host string) bool {
 	})
 }
 
-// portFor believes the Host header's port only if the server listens on it.
+// portFor returns the Host header's port if the server listens on it.
 func (a Address) portFor(claimed string) string {
 	if claimed == "" || slices.Contains(a.ports, claimed) || len(a.ports) == 0 {
 		return claimed

@@ -28,11 +28,11 @@ func (s *Site) Host() string {
 	return host
 }
 
-// ErrNoSite means that no site address is configured. A Host header alone is not to be believed.
+// ErrNoSite means that no site address is configured. The Host header alone is not trustworthy.
 var ErrNoSite = errors.New("no site address is configured")
 
 // Sites finds the site of a request for one gate: by the gate's site_url, by a host name of the site blocks in which
-// the gate stands (the Host header may only choose among them), or by the app's site_url.
+// that contain the gate (the Host header may only choose among them), or by the app's site_url.
 type Sites struct {
 	ofGate, ofApp *Site // of site_url; nil if not set
 	products      []*Product
@@ -129,7 +129,7 @@ func (s *Sites) newSite(origin string) *Site {
 	return site
 }
 
-// Addresses are the host names of the sites in which the gate stands on a server.
+// Addresses returns the host names of the sites that contain the gate on a server.
 func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
 	return found
 }
 
-// HostsOn returns, for each place where the gate stands on a server, the host names that lead there.
+// HostsOn returns, for each occurrence of the gate on a server, the host names that lead to it.
 func (s *Sites) HostsOn(server *caddyhttp.Server) [][]string {
 	var places [][]string
 	Walk(server, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.MatcherSets) {
@@ -160,8 +160,8 @@ func (s *Sites) HostsOn(server *caddyhttp.Server) [][]string {
 	return places
 }
 
-// OriginOf returns the public origin of a host for a request. It assumes https for every host but localhost. The cookies are Secure, so a site behind a proxy that terminates
-// TLS works, and no other can.
+// OriginOf returns the public origin of a host for a request. It assumes https for every host but localhost, as the
+// cookies are Secure: plain http works only behind a proxy that terminates TLS.
 func OriginOf(r *http.Request, host, port string) string {
 	scheme, standard := "https", "443"
 	if r.TLS == nil && IsLoopback(host) {

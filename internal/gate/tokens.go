@@ -23,14 +23,14 @@ type Tokens struct {
 }
 
 // Give sets the cookie with an access token, signed now.
-func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, granted token.Access) error {
-	raw, granted, err := t.Keys.SignAccess(granted, t.Algorithm)
+func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, issued token.Access) error {
+	raw, issued, err := t.Keys.SignAccess(issued, t.Algorithm)
 	if err != nil {
 		return err
 	}
-	name, paths := site.AccessCookie(granted, OriginalURL(r))
-	expires := granted.Expires
-	if expires.Equal(granted.Until) && granted.Downloads == 0 {
+	name, paths := site.AccessCookie(issued, OriginalURL(r))
+	expires := issued.Expires
+	if expires.Equal(issued.Until) && issued.Downloads == 0 {
 		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
 	}
 	cookie := site.Cookie(name, raw, expires.Sub(t.Clock.Now())) //nolint:gosec // Secure unless the site is plain http on localhost
@@ -43,11 +43,11 @@ func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, grante
 
 // Judge reports whether a token opens its resource.
 func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) access.Decision {
-	verdict := t.Cache.Judge(ctx, entry, at, t.Bounds)
-	if verdict == access.Open && !t.Cache.IsFresh(t.Bounds.Recheck) {
+	decision := t.Cache.Judge(ctx, entry, at, t.Bounds)
+	if decision == access.Open && !t.Cache.IsFresh(t.Bounds.Recheck) {
 		t.OnGrace()
 	}
-	return verdict
+	return decision
 }
 
 // FindToken finds the token of a request that opens the gate; with names, only tokens of these products count. If none
@@ -59,15 +59,15 @@ func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (acces
 		if len(products) > 0 && !slices.Contains(products, entry.Pass) || !g.asksFor(r, entry) {
 			return true
 		}
-		verdict := g.tokens.Judge(r.Context(), entry, at)
+		decision := g.tokens.Judge(r.Context(), entry, at)
 		switch {
-		case verdict == access.Open && entry.DownloadLimit() == 0:
+		case decision == access.Open && entry.DownloadLimit() == 0:
 			best, found = access.Open, entry
 			return false
-		case verdict == access.Open, // another may open without counting downloads
-			verdict == access.Unknown && best != access.Open, // a possible buyer is not told that access has ended
-			verdict == access.Closed && best == access.None:
-			best, found = verdict, entry
+		case decision == access.Open, // a later token may open without counting downloads
+			decision == access.Unknown && best != access.Open, // a possible buyer is not told that access has ended
+			decision == access.Closed && best == access.None:
+			best, found = decision, entry
 		}
 		return true
 	})

@@ -1,4 +1,4 @@
-// Package loglimit bounds what every request could write to the log: each message once a minute.
+// Package loglimit limits log messages that any request could cause: each is logged at most once a minute.
 package loglimit
 
 import (
@@ -10,19 +10,19 @@ import (
 
 const interval = time.Minute
 
-// Limiter lets each message through once a minute, so that none hides another. It is safe for concurrent use.
+// Limiter allows each message once a minute, independently of others. It is safe for concurrent use.
 type Limiter struct {
 	now  func() time.Time
 	mu   sync.Mutex
 	last map[string]time.Time // by message
 }
 
-// New returns a limiter that has let nothing through yet.
+// New returns a limiter.
 func New(now func() time.Time) *Limiter {
 	return &Limiter{now: now, last: make(map[string]time.Time)}
 }
 
-// Error logs the message with its fields if it is due. The message is a constant, since each is remembered.
+// Error logs the message with its fields if it is due. The message must be a constant, since each one is remembered.
 func (l *Limiter) Error(logger *zap.Logger, message string, fields ...zap.Field) {
 	if l.IsDue(message) {
 		logger.Error(message, fields...)
@@ -36,7 +36,7 @@ func (l *Limiter) Warn(logger *zap.Logger, message string, fields ...zap.Field) 
 	}
 }
 
-// IsDue reports whether the message was not let through within the last minute, and lets it through.
+// IsDue reports whether the message may be logged now, and counts it as logged.
 func (l *Limiter) IsDue(message string) bool {
 	now := l.now()
 	l.mu.Lock()

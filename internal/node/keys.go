@@ -12,10 +12,10 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// keysTimeout is how long requests wait for the keys of a process that has just started.
+// keysTimeout is how long requests wait for the keys just after a process has started.
 const keysTimeout = 2 * time.Second
 
-// EnsureKeys makes sure that there is a key of the algorithm to sign with, trying until the context ends.
+// EnsureKeys makes sure that a signing key of the algorithm exists. It retries until the context ends.
 func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
 	for {
 		err := n.Keys.Ensure(ctx, KeyStore{n.Ledger}, algorithm)
@@ -31,7 +31,7 @@ func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
 	}
 }
 
-// KeysReady reports whether the signing keys are known. It waits for them in the first moments of a process.
+// KeysReady reports whether the signing keys are loaded. Just after the start it waits for them.
 func (n *Node) KeysReady(ctx context.Context) bool {
 	select {
 	case <-n.Keys.Ready():
@@ -49,7 +49,7 @@ func (n *Node) KeysReady(ctx context.Context) bool {
 	return false
 }
 
-// Installation is the id of the installation; it waits for the keys, as KeysReady does.
+// Installation returns the id of the installation. It waits for the keys, as KeysReady does.
 func (n *Node) Installation(ctx context.Context) (string, error) {
 	if !n.KeysReady(ctx) {
 		return "", errNoKeys
@@ -64,7 +64,7 @@ func (n *Node) Reload(ctx context.Context) error {
 	return errors.Join(n.Keys.Refresh(ctx, KeyStore{n.Ledger}), n.Access.Poll(ctx))
 }
 
-// refreshKeys reads the keys after the change feed told of a change.
+// refreshKeys reads the keys after a change in the change feed.
 func (n *Node) refreshKeys(ctx context.Context) error {
 	err := n.Keys.Refresh(ctx, KeyStore{n.Ledger})
 	if errors.Is(err, token.ErrNoKeys) {
@@ -82,13 +82,13 @@ type OperatorKeys struct {
 // Ready reports whether the keys are loaded.
 func (k OperatorKeys) Ready(ctx context.Context) bool { return k.Node.KeysReady(ctx) }
 
-// Installation is the id of this installation.
+// Installation returns the id of this installation.
 func (k OperatorKeys) Installation() string { return k.Node.Keys.Installation() }
 
 // List describes the keys, without their secrets.
 func (k OperatorKeys) List() []token.KeyInfo { return k.Node.Keys.List(k.Algorithm) }
 
-// Rotate adds a key, which takes over in a few minutes. Nobody is logged out.
+// Rotate adds a key, which takes over in a few minutes. Existing tokens stay valid.
 func (k OperatorKeys) Rotate(ctx context.Context) (kid string, err error) {
 	kid, err = k.Node.Keys.Rotate(ctx, KeyStore{k.Node.Ledger}, k.Algorithm)
 	if err != nil {
@@ -98,14 +98,14 @@ func (k OperatorKeys) Rotate(ctx context.Context) (kid string, err error) {
 	return kid, nil
 }
 
-// Remove removes a key that has leaked: the tokens that it signed are void. The error wraps token.ErrUnknownKey if
-// there is no such key.
+// Remove removes a leaked key and invalidates the tokens that it signed. The error wraps token.ErrUnknownKey if there
+// is no such key.
 func (k OperatorKeys) Remove(ctx context.Context, kid string) error {
 	replacement, err := k.Node.Keys.Remove(ctx, KeyStore{k.Node.Ledger}, kid, k.Algorithm)
 	if err != nil {
 		return fmt.Errorf("removing a signing key: %w", err)
 	}
-	k.Node.logger.Load().Warn("signing key removed; the tokens that it signed are void",
+	k.Node.logger.Load().Warn("signing key removed; the tokens that it signed are now invalid",
 		zap.String("kid", kid), zap.String("replacement", replacement))
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap/exp/zapslog"
 )
 
-// logLimited logs an error, each message at most once a minute.
+// logLimited logs an error, at most once a minute per message.
 func (n *Node) logLimited(message string, err error) {
 	n.limit.Error(n.logger.Load(), message, zap.Error(err))
 }

@@ -1,5 +1,5 @@
-// Package node is the ledger as this process uses it: opened with retries, its change feed followed, and its
-// purchases and signing keys remembered. A Node outlives reloads of the configuration.
+// Package node runs the ledger of this process: it opens the database with retries, follows the change feed, and holds
+// the cache of purchases and the signing keys. A Node survives configuration reloads.
 package node
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Location is where the database is: a file, or a URL of PostgreSQL.
+// Location is the address of the database: a file, or the URL of a PostgreSQL server.
 type Location struct{ Path, URL string }
 
 // Operations of the ledger that may fail.
@@ -40,12 +40,12 @@ type Options struct {
 	Metrics  Metrics
 }
 
-// Node is the ledger with what this process remembers of it. It is safe for concurrent use.
+// Node is the ledger with this process's cache of it. It is safe for concurrent use.
 type Node struct {
 	Ledger *ledger.Ledger
 	Access *access.Cache
 	Keys   *token.Keyring
-	// Maintenance is held by a sweep, an import or a restore.
+	// Maintenance is locked during a sweep, an import or a restore.
 	Maintenance sync.Mutex
 
 	location Location
@@ -77,13 +77,13 @@ func New(o Options) *Node {
 		Ledger: n.Ledger, Keys: n.Keys, Now: o.Now, OnKeys: n.refreshKeys,
 		OnError: func(err error) {
 			n.metrics.CountLedgerError(OperationRead)
-			n.logLimited("the ledger cannot tell whether a purchase is still good; known buyers are served for the time of grace", err)
+			n.logLimited("a purchase cannot be read from the ledger; known buyers are served during grace", err)
 		},
 	})
 	return n
 }
 
-// Location is where the database is.
+// Location returns the address of the database.
 func (n *Node) Location() Location { return n.location }
 
 // CanSell returns nil if a payment could be recorded now. Otherwise nothing may be sold.
@@ -97,16 +97,16 @@ func (n *Node) CanSell(bounds access.Bounds) error {
 	return nil
 }
 
-var errStaleFeed = errors.New("the change feed of the ledger was not read lately")
+var errStaleFeed = errors.New("the ledger's change feed has not been read recently")
 
-// FeedAge is the time since the change feed was last read; zero before Start.
+// FeedAge returns the time since the change feed was last read; zero before Start.
 func (n *Node) FeedAge() time.Duration {
 	if !n.isStarted.Load() {
 		return 0
 	}
 	polled := n.Ledger.PolledAt()
 	if polled.IsZero() {
-		polled = n.created // the database could never be opened
+		polled = n.created // the database has never been opened
 	}
 	return n.now().Sub(polled)
 }

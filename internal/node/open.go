@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	startTimeout = 2 * time.Second // for which Caddy's start waits for the database
+	startTimeout = 2 * time.Second // how long Caddy's start waits for the database
 	openTimeout  = 5 * time.Second
 )
 
 // Start opens the database and follows its change feed, once for all configurations; the logger is used from now on.
-// A database that cannot be opened in time does not keep Caddy from starting. Each poll tries it again.
+// A database that cannot be opened in time does not keep Caddy from starting: each poll tries again.
 func (n *Node) Start(logger *zap.Logger) {
 	n.logger.Store(logger)
 	n.starting.Do(func() {
@@ -28,7 +28,7 @@ func (n *Node) Start(logger *zap.Logger) {
 		go func() {
 			defer close(n.stopped)
 			if n.open(ctx) {
-				_ = n.Access.Poll(ctx) // lets the first visitor buy; follow reports an error
+				_ = n.Access.Poll(ctx) // lets the first visitor buy; follow reports errors
 			}
 			close(tried)
 			n.follow(ctx)
@@ -49,7 +49,7 @@ func (n *Node) follow(ctx context.Context) {
 		n.metrics.CountLedgerError(OperationPoll)
 		wasBroken := n.isBroken.Load()
 		if n.open(ctx) && !wasBroken {
-			n.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served for the time of grace", err)
+			n.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served during grace", err)
 		}
 	})
 }
@@ -76,12 +76,12 @@ func (n *Node) open(ctx context.Context) (opened bool) {
 	return true
 }
 
-// CheckReplaces returns an error if the node cannot take the place of the running one, because its database is of
-// another installation and the running one holds purchases: their buyers would lose access. It creates nothing.
+// CheckReplaces returns an error if the node must not replace the running one: its database belongs to another
+// installation, and buyers of the running one would lose access. It creates nothing.
 func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
 	installation := running.Keys.Installation()
 	if installation == "" {
-		return nil // the running ledger could never be opened, so it let nobody in
+		return nil // the running ledger was never opened, so it has no buyers
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -96,7 +96,7 @@ func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
 	return nil
 }
 
-// findInstallation reads the installation's id from the database; empty: it holds no ledger, and none is created.
+// findInstallation reads the installation's id from the database; empty if it holds no ledger. It creates none.
 func (n *Node) findInstallation(ctx context.Context) (string, error) {
 	if n.location.URL != "" {
 		state, err := ledger.CheckServer(ctx, n.location.URL)

@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/settings"
 )
 
-// Option is an option of a block. The dispenser is at its name when it is read.
+// Option is an option of a block. It is read with the dispenser at its name.
 type Option struct {
 	Name string
 	Read func(*caddyfile.Dispenser) error
@@ -23,7 +23,8 @@ type Option struct {
 // New returns an option that is read by a function.
 func New(name string, read func(*caddyfile.Dispenser) error) Option { return Option{name, read} }
 
-// ReadBlock reads the options of a block, if there is one. The error about an unknown option lists them; hint ends it.
+// ReadBlock reads the options of a block, if there is one. The error for an unknown option lists all options and ends
+// with the hint.
 func ReadBlock(d *caddyfile.Dispenser, owner, hint string, options []Option) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		i := slices.IndexFunc(options, func(o Option) bool { return o.Name == d.Val() })
@@ -49,12 +50,12 @@ func listNames(options []Option) string {
 	return strings.Join(names[:last], ", ") + " and " + names[last]
 }
 
-// Args returns an option whose values a function takes. Its error gets file and line.
+// Args returns an option whose values are passed to a function. File and line are added to its error.
 func Args(name string, read func(args []string) error) Option {
 	return New(name, func(d *caddyfile.Dispenser) error { return located(d, read(d.RemainingArgs())) })
 }
 
-// ArgsN is Args for n values. For another number of values the usage is the error.
+// ArgsN is Args for n values. With any other number of values, the error is the usage.
 func ArgsN(name string, n int, usage string, read func(args []string) error) Option {
 	return Args(name, func(args []string) error {
 		if len(args) != n {
@@ -111,7 +112,7 @@ func Secret(name string, target *string) Option {
 	})
 }
 
-// Next returns the next value without taking it.
+// Next returns the next value without consuming it.
 func Next(d caddyfile.Dispenser) string {
 	d.NextArg()
 	return d.Val()

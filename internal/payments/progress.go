@@ -8,10 +8,10 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Stage is how far the payment of a session has come that is not paid.
+// Stage is how far the payment of an unpaid session has come.
 type Stage string
 
-// The stages of which Axra sends events.
+// The stages that Axra reports by events.
 const (
 	Failed     Stage = "failed"
 	Processing Stage = "processing"
@@ -22,8 +22,8 @@ const (
 	progressLife = 24 * time.Hour
 )
 
-// Progress remembers the stages of sessions that are not paid, for the visitors who wait. Its memory is bounded: an
-// unpaid session costs no storage. It outlives reloads, and is safe for concurrent use.
+// Progress remembers the stages of unpaid sessions, for waiting visitors. Its memory is bounded, since an unpaid session
+// must cost no storage. It survives reloads, and is safe for concurrent use.
 type Progress struct {
 	sessions cache.Cache[*progress]
 	now      func() time.Time
@@ -31,15 +31,15 @@ type Progress struct {
 
 type progress struct {
 	stage Stage
-	at    time.Time // as Axra states it
+	at    time.Time // Axra's timestamp
 }
 
-// NewProgress returns an empty memory.
+// NewProgress returns an empty Progress.
 func NewProgress(now func() time.Time) *Progress {
 	return &Progress{sessions: cache.Expiring[*progress](maxSessions, progressLife), now: now}
 }
 
-// Note remembers the stage that an event states. Events come in any order: the one that happened last counts.
+// Note remembers the stage that an event reports. Events come in any order: the one with the latest timestamp counts.
 func (p *Progress) Note(event webhook.Event, stage Stage) {
 	if event.Session == "" {
 		return
@@ -54,8 +54,8 @@ func (p *Progress) Note(event webhook.Event, stage Stage) {
 	p.sessions.Set(event.Session, &progress{stage, at})
 }
 
-// Of is the stage of a checkout that is not paid; empty: Axra sent no event. A failure from before the visitor
-// returned was an earlier attempt in the same checkout, which a successful one followed.
+// Of returns the stage of an unpaid checkout; empty if Axra sent no event. It ignores a failure from before the visitor
+// returned: a successful attempt in the same checkout followed it.
 func (p *Progress) Of(entry session.Pending) Stage {
 	known, ok := p.sessions.GetIfPresent(entry.Session)
 	if !ok || known.stage == Failed && entry.State == session.Returned && !known.at.After(entry.ReturnedAt) {
@@ -64,10 +64,10 @@ func (p *Progress) Of(entry session.Pending) Stage {
 	return known.stage
 }
 
-// Forget forgets a session, which is paid.
+// Forget drops a session that has been paid.
 func (p *Progress) Forget(sessionID string) { p.sessions.Invalidate(sessionID) }
 
-// Destruct ends the background work of the memory.
+// Destruct stops the background work of the cache.
 func (p *Progress) Destruct() error {
 	p.sessions.StopAllGoroutines()
 	return nil

@@ -13,28 +13,28 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Outcome is what became of an event.
+// Outcome says what happened with an event.
 type Outcome string
 
 // The outcomes of events.
 const (
 	Paid         Outcome = "paid"
-	Mismatch     Outcome = "mismatch"      // paid in another amount or currency than asked
+	Mismatch     Outcome = "mismatch"      // amount or currency differ from the price
 	DoubleCharge Outcome = "double_charge" // a second payment of a checkout session
 	Refunded     Outcome = "refunded"
 	Disputed     Outcome = "disputed"
 	DisputeWon   Outcome = "dispute_won"
 	DisputeLost  Outcome = "dispute_lost"
 	Known        Outcome = "known"     // an earlier delivery was recorded
-	Noted        Outcome = "noted"     // about a session that is not paid, or of no consequence
-	Foreign      Outcome = "foreign"   // about a session of another program or installation
-	Unknown      Outcome = "unknown"   // of a type that Axra does not document
+	Noted        Outcome = "noted"     // for an unpaid session, or without consequence
+	Foreign      Outcome = "foreign"   // for a session of another program or installation
+	Unknown      Outcome = "unknown"   // a type that Axra does not document
 	Malformed    Outcome = "malformed" // its metadata cannot be read
 	Unmatched    Outcome = "unmatched" // names neither a session nor a payment
-	Stale        Outcome = "stale"     // older than purchases are kept
+	Stale        Outcome = "stale"     // the purchase may have been swept already
 )
 
-// Ledger records payments and what became of them. A nil error means that the record is durable.
+// Ledger records payments, refunds and disputes. A nil error means that the record is durable.
 type Ledger interface {
 	RecordPayment(ctx context.Context, payment ledger.Payment) (ledger.Recorded, error)
 	RecordEvent(ctx context.Context, event ledger.Event) (ledger.Recorded, error)
@@ -50,7 +50,7 @@ type Metrics interface {
 // Recorder records events.
 type Recorder struct {
 	Ledger Ledger
-	// Installation returns the id of this installation. Without it nobody can say whether an event is ours.
+	// Installation returns the id of this installation, which tells our events from those of others.
 	Installation func(context.Context) (string, error)
 	Progress     *Progress
 	Metrics      Metrics
@@ -62,7 +62,7 @@ type Recorder struct {
 	Logger *zap.Logger
 }
 
-// Record records a verified event. After an error nothing may be acknowledged.
+// Record records a verified event. After an error the webhook must not be acknowledged.
 func (r *Recorder) Record(ctx context.Context, event webhook.Event) (Outcome, error) {
 	if !event.Type.Known() {
 		return Unknown, nil
@@ -96,8 +96,8 @@ func (r *Recorder) Record(ctx context.Context, event webhook.Event) (Outcome, er
 	return Noted, nil
 }
 
-// isForeign reports whether an event is about a session of another program or installation. A refund or a dispute
-// without metadata of ours is not: Axra does not document whether such events repeat it.
+// isForeign reports whether an event is for a session of another program or installation. A refund or dispute without
+// metadata may be ours: Axra does not document whether such events repeat it.
 func isForeign(event webhook.Event, installation string) bool {
 	if named, ok := event.Metadata[terms.MetadataPrefix+"installation"]; ok {
 		return named != installation
@@ -108,13 +108,13 @@ func isForeign(event webhook.Event, installation string) bool {
 func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outcome, error) {
 	sold, err := terms.FromMetadata(event.Metadata)
 	if err != nil || event.Session == "" {
-		r.Logger.Error("a payment was completed whose metadata cannot be read; it grants no access",
+		r.Logger.Error("the metadata of a completed payment cannot be read; it opens nothing",
 			zap.String("session", webhook.ShortID(event.Session)), zap.String("payment", webhook.ShortID(event.Payment)), zap.Error(err))
 		r.Reject(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, ReasonMetadata)
 		return Malformed, nil
 	}
 	if r.mayBeSwept(event.Timestamp) {
-		r.Logger.Error("an event is older than purchases are kept; it grants no access",
+		r.Logger.Error("an event is older than the time for which purchases are kept; it opens nothing",
 			zap.String("session", webhook.ShortID(event.Session)), zap.Time("timestamp", event.Timestamp))
 		return Stale, nil
 	}
@@ -143,13 +143,13 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 	return Paid, nil
 }
 
-// mayBeSwept reports whether the purchase of an event of this time may have been swept. Sent again, the event must
-// not grant access anew.
+// mayBeSwept reports whether the purchase of an event with this timestamp may have been swept. If so, the event must
+// not give access again.
 func (r *Recorder) mayBeSwept(timestamp time.Time) bool {
 	return r.Keep > 0 && timestamp.After(noPaymentsBefore) && r.Now().Sub(timestamp) > r.Keep
 }
 
-// noPaymentsBefore is older than the plugin: an earlier time comes from a wrong clock.
+// noPaymentsBefore predates the plugin: an earlier timestamp comes from a wrong clock.
 var noPaymentsBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // ownMetadata is what the site's owner added to a checkout session.
@@ -183,7 +183,7 @@ func (r *Recorder) recordReversal(ctx context.Context, event webhook.Event, kind
 }
 
 // recordIDs records the ids under which a collection knows a session's payment: a later refund may name any of
-// them (Axra, payments/local-rails-api). It grants no access.
+// them (Axra, payments/local-rails-api). It gives no access.
 func (r *Recorder) recordIDs(ctx context.Context, event webhook.Event) error {
 	if event.Session == "" || len(event.PaymentIDs) == 0 {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Events of Caddy's events app. They state what is recorded already, and decide nothing.
+// Names of events for Caddy's events app. They report what is already recorded.
 const (
 	EventPaid     = "axra.paid"
 	EventRefunded = "axra.refunded"
@@ -22,8 +22,8 @@ const (
 const (
 	ReasonRevoked   = "revoked"   // the payment extends a purchase that the operator has revoked
 	ReasonAmount    = "amount"    // too little, another currency, or no amount
-	ReasonMetadata  = "metadata"  // it cannot be read
-	ReasonSignature = "signature" // it does not verify
+	ReasonMetadata  = "metadata"  // the metadata cannot be read
+	ReasonSignature = "signature" // the signature does not verify
 	ReasonUnsigned  = "unsigned"  // the signature's header is missing
 )
 
@@ -32,14 +32,14 @@ var disputeOutcomes = map[ledger.EventKind]string{
 	ledger.EventDisputed: "opened", ledger.EventDisputeWon: "won", ledger.EventDisputeLost: "lost",
 }
 
-// reportPaid logs, counts and publishes a payment. Its refund may have come first.
+// reportPaid logs, counts and publishes a payment. Its refund may have been recorded before it.
 func (r *Recorder) reportPaid(purchase ledger.Purchase, payment ledger.Payment) {
 	fields := []zap.Field{
 		zap.String("purchase", reference(purchase.ID)), zap.String("payment", webhook.ShortID(first(payment.PaymentIDs))),
 		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
 	}
 	if purchase.Status == ledger.Revoked {
-		r.Logger.Error("a payment extends a purchase that was revoked; it grants no access", fields...)
+		r.Logger.Error("a payment extends a purchase that was revoked; it opens nothing", fields...)
 		r.Reject(payment, ReasonRevoked)
 	} else {
 		r.Logger.Info("payment completed", fields...)
@@ -52,7 +52,7 @@ func (r *Recorder) reportPaid(purchase ledger.Purchase, payment ledger.Payment) 
 		r.countReversal(ledger.EventDisputed, payment)
 	}
 	data := eventData(payment)
-	data["purchase"] = purchase.ID // another than the payment's own if it extends one
+	data["purchase"] = purchase.ID // the extended purchase, if the payment extends one
 	if !purchase.EndsAt.IsZero() {
 		data["until"] = purchase.EndsAt.UTC().Format(time.RFC3339)
 	}
@@ -63,7 +63,7 @@ func (r *Recorder) reportMismatch(recorded ledger.Recorded, payment ledger.Payme
 	if !recorded.New {
 		return
 	}
-	r.Logger.Error("a payment was completed in another amount or currency than asked; it grants no access",
+	r.Logger.Error("amount or currency of a completed payment differ from the price; it opens nothing",
 		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(first(payment.PaymentIDs))),
 		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price),
 		zap.String("paid", payment.PaidRaw), zap.Error(reason))
@@ -101,25 +101,25 @@ func (r *Recorder) countReversal(kind ledger.EventKind, payment ledger.Payment) 
 	r.Metrics.CountRefund(payment)
 }
 
-// Reject publishes a payment that grants no access, or with a zero payment a webhook that was refused.
+// Reject publishes a payment that opens nothing or, with a zero payment, a rejected webhook.
 func (r *Recorder) Reject(payment ledger.Payment, reason string) {
 	data := eventData(payment)
 	data["reason"] = reason
 	r.Publish(EventRejected, data)
 }
 
-// providerID is Axra's id of a session or a payment. Event handlers get it whole as text, in placeholders for
-// example. Caddy logs the data of events as JSON, where it is short.
+// providerID is Axra's id of a session or a payment. Event handlers and placeholders get the full id as text. Caddy logs
+// events as JSON, in which the id is shortened.
 type providerID string
 
-// String is the id.
+// String returns the full id.
 func (id providerID) String() string { return string(id) }
 
-// MarshalJSON is the id as it may be logged.
+// MarshalJSON returns the shortened id, for logs.
 func (id providerID) MarshalJSON() ([]byte, error) { return json.Marshal(webhook.ShortID(string(id))) }
 
-// eventData is the data of an event about a payment. All keys are always there, so that no placeholder stays
-// unreplaced. The ids are not plain strings: a handler written in Go reads them by fmt.Stringer.
+// eventData returns the data of an event about a payment. All keys are always present, so that every placeholder is
+// replaced. The ids are not plain strings: handlers written in Go read them as fmt.Stringer.
 func eventData(payment ledger.Payment) map[string]any {
 	purchaseID := ""
 	if payment.SessionID != "" {
@@ -143,7 +143,7 @@ func first(texts []string) string {
 	return texts[0]
 }
 
-// reference names a purchase to people.
+// reference returns the short name of a purchase for people.
 func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
 
 const referenceDigits = 10

@@ -325,7 +325,7 @@ func (s *Server) Configure(t testing.TB, settings ...string) {
 		s.Exec(t, `ALTER SYSTEM SET `+setting)
 	}
 	s.Exec(t, `SELECT pg_reload_conf()`)
-	time.Sleep(100 * time.Millisecond) // until the processes have heard of it
+	time.Sleep(100 * time.Millisecond) // until the processes have noticed
 }
 
 // ExecIn runs a statement in a database as the server's administrator.

@@ -47,7 +47,7 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 			"error", "files", "free at staging.example.com/premium/", ""},
 		{"a list of names", func(d *desk) { d.write("books/one.pdf", marker) }, site(hook + "root ROOT\n @paid path /books/*.pdf\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
 			site(hook + "root ROOT\n @paid path /books/*\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
-			"warning", "files", "example.com/books/ lists the names", "remove `browse`"},
+			"warning", "files", "example.com/books/ lets everyone list the names", "remove `browse`"},
 		{"a page in place of a section", func(d *desk) { d.write("premium/second.html", marker) }, strings.Replace(good, "/premium/*", "/premium", 1), good,
 			"warning", "files", "it covers /premium only; below it is free: example.com/premium/article.html", "write `/premium/*`"},
 		{"a page in place of a section, in its handle", func(d *desk) { d.write("issues/one.html", marker) }, handled("/issues"), handled("/issues/*"),

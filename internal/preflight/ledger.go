@@ -21,7 +21,7 @@ func (c *checker) checkLedger(r *report) {
 		return
 	}
 	if !at.Named {
-		c.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of whoever runs Caddy, here %s", at.Path)
+		c.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of the user that runs Caddy, here %s", at.Path)
 	}
 	if os.Geteuid() == 0 {
 		c.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(at.Path))

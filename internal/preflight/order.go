@@ -86,7 +86,7 @@ func (c *checker) checkCaches(r *report) {
 		}
 		if len(t.caches) > 0 {
 			r.warn(gate.subject(), "write `order "+t.caches[0]+" after axra_paywall` in the global options, or put it behind the gate in a `route`",
-				"%s stands before it: paid pages stay private only as long as it respects `Cache-Control: private`", t.caches[0])
+				"%s is in front of it: paid pages stay private only as long as it respects `Cache-Control: private`", t.caches[0])
 		}
 		for _, h := range t.headers {
 			if value := publicCacheControl(h); value != "" {
@@ -112,7 +112,7 @@ func publicCacheControl(h *headers.Handler) string {
 	return ""
 }
 
-// checkKeySets finds key sets that answer in place of the site.
+// checkKeySets finds key sets that answer instead of the site.
 func (c *checker) checkKeySets(r *report) {
 	for at := range handlers[*KeySet](c.sites) {
 		if at.takesAll(http.MethodGet) {

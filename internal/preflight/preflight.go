@@ -60,7 +60,7 @@ func (g *Gate) subject() string { return "gate " + g.Name }
 // Webhook describes an axra_webhook handler.
 type Webhook struct{ Matchers caddyhttp.MatcherSets }
 
-// KeySet stands for an axra_jwks handler.
+// KeySet describes an axra_jwks handler.
 type KeySet struct{}
 
 // checker is a configuration that is provisioned.

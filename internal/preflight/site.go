@@ -21,7 +21,7 @@ type site struct {
 	known     map[string][]*trace // by method
 }
 
-// location is where a handler stands in a site.
+// location is the position of a handler in a site.
 type location struct {
 	*site
 	handler  any                     // described, if it is the plugin's
@@ -81,7 +81,7 @@ func hasAny[T any](sites []*site) bool {
 	return false
 }
 
-// sample stands for a star in a pattern.
+// sample replaces a star in a pattern.
 const sample = "axra-check"
 
 // samplesOf are paths that a pattern of Caddy's path matcher matches.

@@ -34,9 +34,9 @@ func (c *checker) checkWebhooks(r *report) {
 	switch {
 	case hasAny[*Webhook](c.sites) || !hasAny[*Gate](c.sites):
 	case c.Ledger.Named:
-		r.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so whoever pays waits until another Caddy hears of it")
+		r.warn("", fix+", unless another Caddy with the same `database` has it", "there is none here, so buyers wait until another Caddy receives the event")
 	default:
-		r.fail("", fix, "there is none, so nobody who pays would get in")
+		r.fail("", fix, "there is none, so buyers would never get in")
 	}
 }
 

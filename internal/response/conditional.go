@@ -11,17 +11,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Outcome says what became of the answer of a handler that ServeIf ran.
+// Outcome says what happened to the response of a handler that ServeIf ran.
 type Outcome int
 
 // The outcomes.
 const (
-	Nothing  Outcome = iota // the handler wrote none
+	Nothing  Outcome = iota // the handler wrote nothing
 	Sent                    // it was sent
-	Withheld                // nothing was sent, and the header is as it was before
+	Withheld                // nothing was sent, and the header was restored
 )
 
-// ServeIf runs a handler, and asks before the final header is sent whether the answer may be, and with which status.
+// ServeIf runs a handler. Before the final header is sent, it asks whether the response may be sent, and with which
+// status.
 func ServeIf(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
 	decide func(status int, header http.Header) (send int, ok bool),
 ) (Outcome, error) {
@@ -34,7 +35,7 @@ func ServeIf(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
 	return conditional.outcome, err
 }
 
-// RestoreHeader sets a header back to what it was.
+// RestoreHeader restores a header to its earlier value.
 func RestoreHeader(header, before http.Header) {
 	clear(header)
 	maps.Copy(header, before)
@@ -46,7 +47,7 @@ type conditionalWriter struct {
 	outcome Outcome
 }
 
-// serve drops the error of copying an answer that was withheld, of which a proxy even makes a panic.
+// serve drops the error, or a proxy's panic, caused by copying a withheld response.
 func (w *conditionalWriter) serve(r *http.Request, next caddyhttp.Handler) (err error) {
 	defer func() {
 		if w.outcome != Withheld {
@@ -60,8 +61,8 @@ func (w *conditionalWriter) serve(r *http.Request, next caddyhttp.Handler) (err 
 	return next.ServeHTTP(w, r)
 }
 
-// errWithheld ends the copying of an answer that is not sent.
-var errWithheld = errors.New("the answer is not sent")
+// errWithheld stops the copying of a withheld response.
+var errWithheld = errors.New("the response is withheld")
 
 // WriteHeader decides, once.
 func (w *conditionalWriter) WriteHeader(status int) {
@@ -91,7 +92,7 @@ func (w *conditionalWriter) begin() error {
 	return nil
 }
 
-// Write fails if the answer is withheld, so that copying stops.
+// Write fails if the response is withheld, so that copying stops.
 func (w *conditionalWriter) Write(p []byte) (int, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
@@ -99,7 +100,7 @@ func (w *conditionalWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriterWrapper.Write(p)
 }
 
-// ReadFrom fails if the answer is withheld, so that copying stops.
+// ReadFrom fails if the response is withheld, so that copying stops.
 func (w *conditionalWriter) ReadFrom(from io.Reader) (int64, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
@@ -115,8 +116,7 @@ func (w *conditionalWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriterWrapper).Flush()
 }
 
-// Hijack gives the connection away only for an answer that is sent: a proxy that switches protocols takes it whatever
-// WriteHeader decided.
+// Hijack fails if the response is withheld: a proxy that switches protocols ignores what WriteHeader decided.
 func (w *conditionalWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.outcome != Sent {
 		return nil, nil, errWithheld

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// sharedOnly are directives that speak to shared caches (RFC 9111, section 5.2.2).
+// sharedOnly are directives for shared caches (RFC 9111, section 5.2.2).
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
-// privateLines is memory for the header lines that MakePrivate writes, allocated together with their writer. The header
-// points into it, so it serves one header only.
+// privateLines holds the header lines that MakePrivate writes, allocated together with their writer. The header points
+// into it, so use it for one header only.
 type privateLines [3]string
 
-// MakePrivate keeps shared caches from storing an answer.
+// MakePrivate keeps shared caches from storing a response.
 func MakePrivate(header http.Header) { new(privateLines).makePrivate(header) }
 
 func (lines *privateLines) makePrivate(header http.Header) {
 	*lines = privateLines{"private", "", "Cookie, Authorization"}
-	// Vary first: file_server has set it. A map of eight grows at the next assignment, even of a known key, which takes
-	// longer than everything else here.
+	// Vary first, as file_server has set it: a map of eight entries grows at the next assignment, even to a known key,
+	// and that takes longer than the rest of this function.
 	switch vary := header["Vary"]; {
 	case len(vary) == 0:
 		header["Vary"] = lines[2:]
@@ -36,7 +36,7 @@ func (lines *privateLines) makePrivate(header http.Header) {
 		lines[0] = privateDirectives(said)
 	}
 	header["Cache-Control"] = lines[:1:1]
-	// Some shared caches read these in place of Cache-Control (RFC 9213).
+	// Some shared caches read these instead of Cache-Control (RFC 9213).
 	for name := range header {
 		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
 			delete(header, name)
@@ -44,7 +44,7 @@ func (lines *privateLines) makePrivate(header http.Header) {
 	}
 }
 
-// privateDirectives returns Cache-Control without what speaks to shared caches.
+// privateDirectives returns Cache-Control without the directives for shared caches.
 func privateDirectives(lines []string) string {
 	directives := []string{"private"}
 	for _, line := range lines {
@@ -59,7 +59,7 @@ func privateDirectives(lines []string) string {
 	return strings.Join(directives, ", ")
 }
 
-// AddVary adds a request header to those that the answer depends on.
+// AddVary adds a request header to Vary.
 func AddVary(header http.Header, field string) {
 	if !varies(header["Vary"], field) {
 		header.Add("Vary", field)

@@ -1,4 +1,4 @@
-// Package response writes the gates' answers: it keeps paid ones out of shared caches, and withholds those that must
+// Package response writes the gates' responses: it keeps paid ones out of shared caches, and withholds those that must
 // not be sent.
 package response
 
@@ -9,8 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// PrivateWriter keeps shared caches from storing an answer, whatever the application behind the gate says about
-// caching. Only a deferred `header` directive around the gate has a later word.
+// PrivateWriter keeps shared caches from storing a response, whatever caching headers the application sets. Only a
+// deferred `header` directive around the gate can override it.
 type PrivateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 
@@ -20,7 +20,7 @@ type PrivateWriter struct {
 	lines       privateLines
 }
 
-// HeaderHook is called before the final header of an answer is sent.
+// HeaderHook is called before the final header of a response is sent.
 type HeaderHook interface {
 	BeforeHeader(w *PrivateWriter, status int)
 }
@@ -33,7 +33,7 @@ func NewPrivateWriter(w http.ResponseWriter, hook HeaderHook) *PrivateWriter {
 // StopWhen makes writes fail with the error that stopped returns, once it returns one.
 func (w *PrivateWriter) StopWhen(stopped func() error) { w.stopped = stopped }
 
-// Serve runs a handler with the writer. If the handler writes nothing, whoever answers in the end answers privately.
+// Serve runs a handler with the writer. If the handler writes nothing, the header is made private for whoever responds.
 func (w *PrivateWriter) Serve(r *http.Request, next caddyhttp.Handler) error {
 	err := next.ServeHTTP(w, r)
 	if !w.wroteHeader {
@@ -54,7 +54,7 @@ func (w *PrivateWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
-// isFinal reports whether no other header follows. Informational ones precede it, except 101.
+// isFinal reports whether the status is final: not informational, or 101.
 func isFinal(status int) bool { return status >= 200 || status == http.StatusSwitchingProtocols }
 
 // Write makes the header private if it has not been written yet.
@@ -70,7 +70,7 @@ func (w *PrivateWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriterWrapper.Write(p)
 }
 
-// ReadFrom keeps the fast path from file to socket.
+// ReadFrom preserves the fast path from file to socket.
 func (w *PrivateWriter) ReadFrom(from io.Reader) (int64, error) {
 	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)

@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// NoStore keeps an answer out of all caches, and its address out of the Referer of other sites.
+// NoStore keeps a response out of all caches, and its address out of the Referer header sent to other sites.
 func NoStore(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Referrer-Policy", "no-referrer")
@@ -26,8 +26,8 @@ func Redirect(w http.ResponseWriter, target string) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// RedirectToCheckout sends the browser to a checkout. The address is a secret, and Caddy's access log writes the
-// response header after the handler has returned, so it is replaced by then.
+// RedirectToCheckout sends the browser to a checkout. The address is a secret and Caddy logs response headers after the
+// handler returns, so it is removed from the header once it is sent.
 func RedirectToCheckout(w http.ResponseWriter, checkoutURL string) {
 	NoStore(w.Header())
 	w.Header().Set("Location", checkoutURL)
@@ -35,14 +35,14 @@ func RedirectToCheckout(w http.ResponseWriter, checkoutURL string) {
 	w.WriteHeader(http.StatusSeeOther)
 	_, _ = io.WriteString(w, "To the checkout.\n") // `encode` holds the header back until the first byte
 	if http.NewResponseController(w).Flush() != nil || isBuffered(w) {
-		return // a header that is not sent yet must keep its address
+		return // the header is not sent yet, so the address must stay
 	}
 	scheme, rest, _ := strings.Cut(checkoutURL, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	w.Header().Set("Location", scheme+"://"+host+"/")
 }
 
-// isBuffered reports whether a handler around the gate holds the answer back, as `intercept` does.
+// isBuffered reports whether an outer handler buffers the response, as `intercept` does.
 func isBuffered(w http.ResponseWriter) bool {
 	for {
 		if recorder, ok := w.(interface{ Buffered() bool }); ok && recorder.Buffered() {
@@ -69,7 +69,7 @@ func JSON(w http.ResponseWriter, r *http.Request, status int, contentType string
 	return nil
 }
 
-// Body writes a whole body, or only its header for HEAD.
+// Body writes a complete body, or only its header for HEAD.
 func Body(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

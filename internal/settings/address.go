@@ -9,7 +9,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// BaseURL parses an absolute address to which others are appended.
+// BaseURL parses an absolute address to which paths are appended.
 func BaseURL(raw string, withPath bool) (*url.URL, error) {
 	parsed, err := url.Parse(raw)
 	switch {

@@ -16,15 +16,15 @@ type Database struct {
 	// Driver is `sqlite`, which is the default, or `postgres`.
 	Driver string `json:"driver,omitempty"`
 
-	// Path is the file of an SQLite database, absolute. The default is `axra/ledger.db` in Caddy's data
-	// directory. It is created when Caddy starts for the first time, with mode 0600; a network file system
-	// is refused.
+	// Path is the absolute path of an SQLite database. The default is `axra/ledger.db` in Caddy's data
+	// directory. Caddy creates the file with mode 0600 when it first starts. It must not be on a network
+	// file system.
 	Path string `json:"path,omitempty"`
 
 	// URL is that of a PostgreSQL database, such as
 	// `postgres://user:password@db.example.com/shop?sslmode=verify-full`. It holds a password, so it is a placeholder:
 	// `{env.AXRA_DATABASE_URL}` or `{file./run/secrets/database_url}`. The tables are created in a schema `axra` of
-	// that database, so other programs may use it too. Several Caddys may use one database.
+	// that database, so other programs may use it too. Several Caddy servers may share one database.
 	URL string `json:"url,omitempty"`
 }
 
@@ -58,8 +58,8 @@ func ParseDatabase(args []string) (*Database, error) {
 	return database, err
 }
 
-// Check returns an error that shows without the environment of the running Caddy. What is in the wrong place may be
-// a URL with a password, so no error repeats it.
+// Check returns the errors that can be found without the environment of the running Caddy. Errors quote no value: a
+// misplaced one could be a URL with a password.
 func (d *Database) Check() error {
 	switch {
 	case d == nil:
@@ -95,10 +95,10 @@ func (d *Database) checkPostgres() error {
 
 func isURL(text string) bool { return strings.Contains(text, "://") }
 
-// NeedsSecrecy reports whether the URL of a database is a placeholder, or must be one.
+// NeedsSecrecy reports whether a database URL is a placeholder, or must be one.
 func NeedsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.MayHoldPassword(url) }
 
-// Location resolves where the database is: the path of a file, or a URL.
+// Location resolves the address of the database: the path of a file, or a URL.
 func (d *Database) Location() (path, url string, err error) {
 	if err := d.Check(); err != nil {
 		return "", "", err

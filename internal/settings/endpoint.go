@@ -25,7 +25,8 @@ const (
 	Sandbox = "sandbox"
 )
 
-// Endpoint resolves where calls go and where visitors may be sent. It refuses to mix Axra's live and sandbox modes.
+// Endpoint resolves the API's address and the hosts that visitors may be sent to. It rejects a mix of Axra's live and
+// sandbox modes.
 func Endpoint(configured, key, secret string, checkoutHosts []string) (string, session.CheckoutHosts, error) {
 	address, hosts, err := resolveEndpoint(configured, key, secret, checkoutHosts)
 	if err != nil {
@@ -69,7 +70,7 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 	return strings.TrimSuffix(endpoint.String(), "/"), hosts, nil
 }
 
-// endpointAddress is the configured address with its placeholders replaced, or Axra's own for the mode.
+// endpointAddress returns the configured address with its placeholders replaced, or Axra's address for the mode.
 func endpointAddress(configured, mode string) (string, error) {
 	switch {
 	case configured != "":
@@ -98,10 +99,10 @@ func CheckCheckoutHosts(hosts []string) error {
 	return nil
 }
 
-// KeyMode is the mode of an API key; empty: it has none.
+// KeyMode returns the mode of an API key; empty if it has none.
 func KeyMode(key string) string { return modeAfter(key, "bk_") }
 
-// SecretMode is the mode of an API secret; empty: it has none.
+// SecretMode returns the mode of an API secret; empty if it has none.
 func SecretMode(secret string) string { return modeAfter(secret, "bs_") }
 
 func modeAfter(value, prefix string) string {
@@ -115,7 +116,7 @@ func modeAfter(value, prefix string) string {
 	}
 }
 
-// EndpointMode is the mode of an endpoint's host; empty: it has none.
+// EndpointMode returns the mode of an endpoint's host; empty if it has none.
 func EndpointMode(host string) string {
 	switch {
 	case host == liveHost:

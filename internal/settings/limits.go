@@ -23,10 +23,10 @@ type Limits struct {
 
 // Rate is a number of events within a time.
 type Rate struct {
-	// Events is how many there may be.
+	// Events is the number of events allowed.
 	Events int `json:"events"`
 
-	// Per is the time within which there may be so many.
+	// Per is the time to which the number applies.
 	Per caddy.Duration `json:"per"`
 }
 

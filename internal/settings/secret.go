@@ -1,5 +1,5 @@
-// Package settings checks and resolves what a configuration names: secrets, addresses and the database. Errors name
-// the fix, and repeat nothing that could be a secret.
+// Package settings checks and resolves the secrets, addresses and database of a configuration. Errors name the fix, and
+// quote nothing that could be a secret.
 package settings
 
 import (
@@ -10,8 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Secret resolves the placeholder of a secret; empty: none is configured. A literal is refused: Caddy's admin API
-// would show it, and its autosaved configuration would hold it.
+// Secret resolves the placeholder of a secret; empty if none is configured. It rejects a literal, which Caddy's admin
+// API would show and its autosaved configuration would contain.
 func Secret(name, value string) (string, error) {
 	if value == "" {
 		return "", nil
@@ -37,10 +37,10 @@ func resolve(value string) string {
 
 // CheckPlaceholder returns an error if the value of a secret is not a placeholder.
 func CheckPlaceholder(name, value string) error {
-	inner, isOpened := strings.CutPrefix(value, "{")
-	inner, isClosed := strings.CutSuffix(inner, "}")
-	isPlaceholder := isOpened && isClosed && !strings.ContainsAny(inner, "{}")
-	if isPlaceholder && (strings.HasPrefix(inner, "env.") || strings.HasPrefix(inner, "file.")) {
+	content, isOpened := strings.CutPrefix(value, "{")
+	content, isClosed := strings.CutSuffix(content, "}")
+	isPlaceholder := isOpened && isClosed && !strings.ContainsAny(content, "{}")
+	if isPlaceholder && (strings.HasPrefix(content, "env.") || strings.HasPrefix(content, "file.")) {
 		return nil
 	}
 	return fmt.Errorf("%s must be a placeholder, so that the secret stays out of the configuration: "+
@@ -53,7 +53,7 @@ type Secrets struct {
 	Webhook     [][]byte // which may sign webhooks
 }
 
-// ResolveSecrets resolves the placeholders of all secrets. Without secrets for webhooks the API secret may sign them.
+// ResolveSecrets resolves the placeholders of all secrets. Without webhook secrets, the API secret verifies webhooks.
 func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error) {
 	if s.Key, err = Secret("api_key", key); err != nil {
 		return s, err
@@ -70,7 +70,7 @@ func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error
 			return s, err
 		}
 		if resolved == "" {
-			return s, errors.New("axra: webhook_secret is empty: anybody could sign with it; remove it or give it a value")
+			return s, errors.New("axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value")
 		}
 		s.Webhook = append(s.Webhook, []byte(resolved))
 	}

@@ -62,7 +62,7 @@ func TestW2SecretsAreResolvedPlaceholders(t *testing.T) {
 		"secret without key":           {env{"PW_B": "b"}, "", "{env.PW_B}", nil, "axra: api_secret is set without api_key: add `api_key"},
 		"file missing":                 {nil, "", "", []string{"{file./nonexistent/axra}"}, "axra: webhook_secret {file./nonexistent/axra} is empty"},
 		"second webhook secret unset":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", "{env.PW_B}"}, "axra: webhook_secret {env.PW_B} is empty"},
-		"second webhook secret empty":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", ""}, "axra: webhook_secret is empty: anybody could sign with it"},
+		"second webhook secret empty":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", ""}, "axra: webhook_secret is empty: anyone could sign with it"},
 		"literal key":                  {nil, "bk_live_PLANTED", "", nil, "axra: api_key must be a placeholder"},
 		"literal secret":               {env{"PW_A": "a"}, "{env.PW_A}", "bs_live_PLANTED", nil, "axra: api_secret must be a placeholder"},
 		"literal webhook secret":       {nil, "", "", []string{"bs_live_PLANTED"}, "axra: webhook_secret must be a placeholder"},
@@ -224,8 +224,8 @@ func TestDatabasesAreParsed(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"":                       "database takes a driver and where it is",
-		"sqlite a b":             "database takes a driver and where it is",
+		"":                       "database takes a driver and an address",
+		"sqlite a b":             "database takes a driver and an address",
 		"sqlite ledger.db":       "is not an absolute path",
 		"/var/lib/axra/ledger":   "axra: database /var/lib/axra/ledger is unknown",
 		"postgres":               "needs a URL",

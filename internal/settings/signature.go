@@ -7,8 +7,7 @@ import "github.com/caddy-axra/paywall/webhook"
 // write here from a captured request.
 type Signature struct {
 	// Header is the name of the header that carries the signature. The default is
-	// `X-Axra-Signature`, for the scheme `standard_webhooks` it is
-	// `Webhook-Signature`.
+	// `X-Axra-Signature`, or `Webhook-Signature` for the scheme `standard_webhooks`.
 	Header string `json:"header,omitempty"`
 
 	// Scheme is what is signed, and how the header is written.
@@ -33,9 +32,8 @@ type Signature struct {
 	// `standard_webhooks`. The default is `Webhook-Id`.
 	IDHeader string `json:"id_header,omitempty"`
 
-	// SecretEncoding is `hex` or `base64` if the key is what the secret decodes to, for all webhook
-	// secrets. With `base64` a `whsec_` before it is left out. By default the secret as it is written
-	// is the key.
+	// SecretEncoding is `hex` or `base64` if all webhook secrets must be decoded to get the key. With
+	// `base64`, a prefix `whsec_` is removed first. By default the secret is used as written.
 	SecretEncoding string `json:"secret_encoding,omitempty"`
 }
 

@@ -11,7 +11,7 @@ import (
 var (
 	// Sidecars are the endings of precompressed files beside the original.
 	Sidecars = []string{".gz", ".br", ".zst"}
-	// indexes are the files that stand for their folder.
+	// indexes are the files that a server sends for their folder.
 	indexes = []string{
 		"/index.html", "/index.htm", "/index.txt", "/index.php", "/index.asp", "/index.aspx", "/index.jsp",
 		"/default.html", "/default.htm", "/default.asp", "/default.aspx",
@@ -87,8 +87,8 @@ func cutEnding(p, ending string) (string, bool) {
 	return p[:at], true
 }
 
-// Routes lists the paths by which an application may route in place of the request's own. It is not ok if there are
-// more than an honest address has.
+// Routes lists the paths by which an application may route instead of the request's own. It is not ok if there are more
+// than an honest address has.
 func Routes(address *url.URL) (routes []string, ok bool) {
 	routes, ok = ScriptRoutes(address.Path)
 	route, isRouted := queryRoute(address)

@@ -19,7 +19,7 @@ const (
 	ParamReceipt   = "axra_receipt"   // asks for the receipt, perhaps of one product
 	ParamExtend    = "axra_extend"    // asks for more time of what is open
 	ParamDevice    = "axra_device"    // opens a purchase on another device
-	ParamDeviceID  = "axra_place"     // in a form: the id of the device to add
+	ParamDeviceID  = "axra_device_id" // in a form: the id of the device to add
 	ParamLink      = "axra_link"      // opens one address without a cookie
 	ParamProgram   = "axra_program"   // success URL: a program has started the checkout
 )

@@ -70,7 +70,7 @@ func FuzzReturnURL(f *testing.F) {
 		f.Add(seed)
 	}
 	for _, seed := range []string{
-		"/a?axra_query=YXhyYV9zZXNzaW9uPXg", "/a?x#y", "/a?b c", "/a?axra_query=YiM&axra_link=x&c", "/a?axra_place=1&axra_program=1;x",
+		"/a?axra_query=YXhyYV9zZXNzaW9uPXg", "/a?x#y", "/a?b c", "/a?axra_query=YiM&axra_link=x&c", "/a?axra_device_id=1&axra_program=1;x",
 	} {
 		f.Add(seed)
 	}

@@ -7,7 +7,7 @@
 //   - An alias is another path that commonly leads to the same content: with or without a slash at the end, with or
 //     without the name of an index file, an ending such as .html or .gz, a path behind a script, in lower case
 //     ([Aliases]). A request by an alias is treated as one for the page.
-//   - A route is a path by which an application may serve a request in place of its own: what follows the name of a
+//   - A route is a path by which an application may serve a request instead of its own: what follows the name of a
 //     script, or a query that begins with a slash ([Routes]). A request by a route is treated as one for the route.
 //   - An obfuscation is a path that Caddy reads as one page and a lenient server as another: escapes of escapes, path
 //     parameters, backslashes, look-alikes of ASCII ([Obfuscations]), or a header that names another path
