@@ -1,20 +1,12 @@
 package main
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
-)
+import "testing"
 
 // The table keeps up with the code: what each mutant breaks is there, once.
 func TestMutantsFitTheCode(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants {
-		code, err := os.ReadFile(filepath.Join("..", "..", m.file))
-		if err != nil {
-			t.Errorf("%s: %v", m.name, err)
-			continue
-		}
-		if _, err := m.breakCode(string(code)); err != nil {
+		if _, _, err := m.breakCode("../.."); err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}
 	}
