@@ -121,7 +121,7 @@ func TestFB1FrontController(t *testing.T) {
 			}
 			if c.gated {
 				v := w.visitor()
-				v.buy("/premium/post", cardGood).wantPaid(t)
+				v.buy("/index.php/premium/post", cardGood).wantPaid(t)
 				v.open("/premium/post").wantPaid(t)
 			}
 		})

@@ -49,9 +49,6 @@ func TestThePasswordIsNotShown(t *testing.T) {
 	for name, databaseURL := range map[string]string{
 		"the right one": good,
 		"a wrong one":   strings.Replace(good, "%25@", "%25%3A@", 1),
-		"a wrong user":  strings.Replace(good, "owner:", "nobody:", 1),
-		"no server":     strings.Replace(good, ":"+port(server), ":1", 1),
-		"another place": strings.Replace(good, "owner:se%2Fcret%25@", "", 1) + "?user=nobody&password=se%2Fcret%25",
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := strings.Replace(member(), "SETUP", "SETUP ADMIN", 1)

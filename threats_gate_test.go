@@ -1,10 +1,8 @@
 package paywall_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -56,140 +54,56 @@ func opensPaid(target string) bool {
 	return false
 }
 
-const gateBefore = `{
-	SETUP
-	axra {
-		api_key        {env.AXRA_API_KEY}
-		webhook_secret {env.AXRA_WEBHOOK_SECRET}
-		endpoint       ENDPOINT
-	}
-}
-http://localhost:PORT {
-	axra_webhook /webhooks/axra
-	axra_paywall GATE {
-		price 5.00 usd
-	}
-	UPSTREAM
-}
-`
-
-// raw sends bytes as they are and returns the whole answer.
-func (w *world) raw(request string) (status int, answer string) {
-	w.t.Helper()
-	conn, err := net.DialTimeout("tcp", "localhost:"+w.port, 5*time.Second)
-	mustDo(w.t, err)
-	defer conn.Close()
-	mustDo(w.t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-	if _, err := io.WriteString(conn, request); err != nil {
-		return 0, ""
-	}
-	method, _, _ := strings.Cut(request, " ")
-	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	if err != nil {
-		return 0, ""
-	}
-	defer response.Body.Close()
-	body, _ := io.ReadAll(response.Body)
-	return response.StatusCode, string(body)
-}
-
-func (w *world) rawGet(target string, headers ...string) (int, string) {
-	w.t.Helper()
-	head := fmt.Sprintf("GET %s HTTP/1.1\r\nConnection: close\r\n", target)
-	host := "Host: localhost:" + w.port + "\r\n"
-	for _, header := range headers {
-		if strings.HasPrefix(header, "Host:") {
-			host = ""
-		}
-		head += header + "\r\n"
-	}
-	return w.raw(head + host + "\r\n")
-}
-
-// G1–G5 and their class: no obfuscation of the path leads past the gate, whatever
-// stands behind it.
-func TestGPathDisguises(t *testing.T) {
-	const gated, refused, never = "gated", "400", "never paid bytes"
+// G1–G5 and their class: no obfuscation of the path leads past the gate, whatever stands behind it. The list of
+// spellings is in internal/gate.
+func TestG1G2G3G4G5Obfuscations(t *testing.T) {
+	const gated, refused, never = "402", "400", "never paid bytes"
 	targets := []struct{ id, target, want string }{
 		{"G1", "/paid", gated},
 		{"G1", "/paid/", gated},
+		{"G1 a sidecar", "/paid/a.html.gz", gated},
 		{"G2", "/paid;v=1/a.html", never},
-		{"G2", "/paid/;v=1/a.html", gated},
 		{"G2", "/x/..;/paid/a.html", never},
-		{"G2", "/;x/paid/a.html", never},
-		{"G2", "/paid;/", never},
 		{"G3", `/\paid\a.html`, never},
 		{"G3", "/paid%5ca.html", never},
-		{"G3", "/paid%5Ca.html", never},
-		{"G3", "/%5cpaid%5ca.html", never},
 		{"G4", "/paid%00/a.html", refused},
 		{"G4", "/paid/%00", gated},
 		{"G5", "//paid/a.html", gated},
-		{"G5", "/./paid/a.html", gated},
 		{"G5", "/x/%2e%2e/paid/a.html", gated},
-		{"G5", "/x/../paid/a.html", gated},
 		{"G5", "/paid%2fa.html", gated},
-		{"G5", "/paid%2Fa.html", gated},
 		{"G5", "/PAID/a.html", gated},
 		{"G5", "/%70aid/a.html", gated},
-		{"G5", "/%70%61%69%64/a.html", gated},
-		{"twice encoded", "/%2570aid/a.html", never},
-		{"thrice encoded", "/%252570aid/a.html", never},
-		{"twice encoded slash", "/paid%252fa.html", never},
-		{"twice encoded step", "/x/%252e%252e/paid/a.html", never},
-		{"step out of the gate", "/paid/../free.html", never},
-		{"encoded step out", "/paid%2f..%2ffree.html", never},
-		{"absolute form", "http://localhost/paid/a.html", gated},
-		{"absolute form, other host", "http://evil.example/paid/a.html", never},
-		{"sidecar", "/paid/a.html.gz", gated},
-		{"dot at the end", "/paid./a.html", never},
-		{"space at the end", "/paid%20/a.html", never},
-		{"tab", "/pa%09id/a.html", never},
-		{"overlong slash", "/paid%c0%afa.html", never},
-		{"full width", "/%ef%bd%90aid/a.html", never},
-		{"IIS unicode", "/%u0070aid/a.html", never},
-		{"query in the path", "/paid%3fx/a.html", never},
-		{"fragment in the path", "/paid%23x", never},
-		{"mixed", `/x/..%5c..;/%2570AID%2f/a.html`, never},
+		{"G5 encoded twice", "/%2570aid/a.html", never},
+		{"G5 out of the gate", "/paid/../free.html", never},
+		{"G5 absolute form", "http://localhost/paid/a.html", gated},
+		{"G5 absolute form, other host", "http://evil.example/paid/a.html", never},
+		{"G5 overlong", "/paid%c0%afa.html", never},
+		{"G5 mixed", `/x/..%5c..;/%2570AID%2f/a.html`, never},
 	}
-	upstreams := map[string]string{
+	for upstream, directive := range map[string]string{
 		"file_server":   "root ROOT\n\tfile_server browse {\n\t\tprecompressed gzip br zstd\n\t}",
-		"reverse_proxy": "reverse_proxy LENIENT",
-	}
-	for upstream, directive := range upstreams {
-		for _, gate := range []string{"/paid/*", "/paid*", "@paid"} {
-			t.Run(upstream+" "+gate, func(t *testing.T) {
-				config := strings.Replace(gateBefore, "UPSTREAM", strings.Replace(directive, "LENIENT", lenient(t), 1), 1)
-				config = strings.Replace(config, "GATE", gate, 1)
-				if gate == "@paid" {
-					config = strings.Replace(config, "axra_webhook", "@paid {\n\t\tnot path /free* / /index.html\n\t}\n\taxra_webhook", 1)
+		"reverse_proxy": "reverse_proxy " + lenient(t),
+	} {
+		t.Run(upstream, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: gateFor("/paid/*", directive)})
+			for _, name := range []string{"paid/a.html", "paid/a.html.gz", "paid/index.html"} {
+				w.write(name, marker)
+			}
+			for _, c := range targets {
+				status, body := w.rawGet(c.target, "Accept-Encoding: gzip, br")
+				if strings.Contains(body, marker) || c.want != never && fmt.Sprint(status) != c.want {
+					t.Errorf("%s %s: status %d, want %s: %.60s", c.id, c.target, status, c.want, body)
 				}
-				w := newWorld(t, worldOptions{Caddyfile: config})
-				for _, name := range []string{"paid/a.html", "paid/a.html.gz", "paid/a.html.br", "paid/index.html", "paid/index.html.gz"} {
-					w.write(name, marker)
-				}
-				for _, c := range targets {
-					status, body := w.rawGet(c.target, "Accept-Encoding: gzip, br")
-					if strings.Contains(body, marker) {
-						t.Errorf("%s %s: paid bytes with status %d", c.id, c.target, status)
-					}
-					if c.want == gated && status != http.StatusPaymentRequired && gate != "@paid" {
-						t.Errorf("%s %s: status %d, want 402", c.id, c.target, status)
-					}
-					if c.want == refused && status != http.StatusBadRequest && gate == "/paid/*" {
-						t.Errorf("%s %s: status %d, want 400", c.id, c.target, status)
-					}
-				}
-				if status, body := w.rawGet("/free.html"); strings.Contains(body, marker) || status >= 400 && status != 404 {
-					t.Errorf("a free page answers %d", status)
-				}
-			})
-		}
+			}
+			if status, body := w.rawGet("/free.html"); strings.Contains(body, marker) || status >= 400 && status != 404 {
+				t.Errorf("a free page answers %d", status)
+			}
+		})
 	}
 }
 
 // G6–G9, G11: methods, conditions and headers change nothing.
-func TestGHeadersAndMethods(t *testing.T) {
+func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 	calls := make(chan string, 1000)
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		calls <- r.Method + " " + r.RequestURI
@@ -207,7 +121,10 @@ func TestGHeadersAndMethods(t *testing.T) {
 			"X-HTTP-Method-Override: GET", "X-Forwarded-Host: free.example", "X-Forwarded-For: 127.0.0.1",
 			"Host: LOCALHOST:" + w.port, "Cookie: axra_paid=1; __Host-axra_=1", "Authorization: Basic YTpi",
 		} {
-			status, _ := w.raw(fmt.Sprintf("%s /paid/a HTTP/1.1\r\n%s%s\r\n\r\n", method, hostUnless(header, w.port), header))
+			if !strings.HasPrefix(header, "Host:") {
+				header += "\r\nHost: localhost:" + w.port
+			}
+			status, _ := w.raw(fmt.Sprintf("%s /paid/a HTTP/1.1\r\n%s\r\n\r\n", method, header))
 			if status != http.StatusPaymentRequired {
 				t.Errorf("%s with %q: status %d", method, header, status)
 			}
@@ -226,94 +143,27 @@ func TestGHeadersAndMethods(t *testing.T) {
 	}
 }
 
-func hostUnless(header, port string) string {
-	if strings.HasPrefix(header, "Host:") {
-		return ""
-	}
-	return "Host: localhost:" + port + "\r\n"
-}
-
 // G10: where the gate stands among other directives.
-func TestGPlaces(t *testing.T) {
+func TestG10Places(t *testing.T) {
+	const gate, files = "axra_paywall /old* {\n price 5.00 usd\n }\n", "root ROOT\n file_server\n"
 	for name, body := range map[string]string{
-		"after rewrite": `rewrite /old/* /paid/a.html
-	axra_paywall /paid/* {
-		price 5.00 usd
-	}
-	root ROOT
-	file_server`,
-		"before a rewrite to the same": `axra_paywall /old/* {
-		price 5.00 usd
-	}
-	rewrite /old/* /paid/a.html
-	root ROOT
-	file_server`,
-		"after try_files": `axra_paywall /old {
-		price 5.00 usd
-	}
-	root ROOT
-	try_files {path} /paid{path}.html
-	file_server`,
-		"in handle": `handle /old/* {
-		axra_paywall {
-			price 5.00 usd
-		}
-		rewrite /paid/a.html
-		root ROOT
-		file_server
-	}`,
-		"in handle_path": `handle_path /old/* {
-		axra_paywall /* {
-			price 5.00 usd
-		}
-		rewrite /paid/a.html
-		root ROOT
-		file_server
-	}`,
-		"in route": `route {
-		axra_paywall /old/* {
-			price 5.00 usd
-		}
-		rewrite /paid/a.html
-		root ROOT
-		file_server
-	}`,
-		"with handle_errors": `axra_paywall /old/* {
-		price 5.00 usd
-	}
-	rewrite /old/* /paid/a.html
-	root ROOT
-	file_server
-	handle_errors {
-		rewrite /paid/a.html
-		file_server
-	}`,
-		"with encode and templates": `encode gzip
-	templates
-	axra_paywall /old/* {
-		price 5.00 usd
-	}
-	rewrite /old/* /paid/a.html
-	root ROOT
-	file_server`,
+		"after rewrite":        "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
+		"before rewrite":       gate + "rewrite /old/* /paid/a.html\n" + files,
+		"after try_files":      gate + "try_files /paid/a.html\n" + files,
+		"in handle":            "handle /old/* {\n axra_paywall {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in handle_path":       "handle_path /old/* {\n axra_paywall /* {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in route":             "route {\n" + gate + "rewrite /old/* /paid/a.html\n" + files + "}",
+		"with handle_errors":   gate + "rewrite /old/* /paid/a.html\n" + files + "handle_errors {\n rewrite /paid/a.html\n file_server\n }",
+		"encode and templates": "encode gzip\n templates\n" + gate + "rewrite /old/* /paid/a.html\n" + files,
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := strings.Replace(gateBefore, "\taxra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", "\t"+body, 1)
-			w := newWorld(t, worldOptions{Caddyfile: config})
+			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateBefore, "axra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", body, 1)})
 			w.write("paid/a.html", marker)
-			w.write("paid/old.html", marker)
-			target := "/old/x"
-			if name == "after try_files" {
-				target = "/old"
-			}
-			status, got := w.rawGet(target)
-			if status != http.StatusPaymentRequired || strings.Contains(got, marker) {
+			if status, got := w.rawGet("/old/x"); status != http.StatusPaymentRequired || strings.Contains(got, marker) {
 				t.Fatalf("status %d %s", status, got)
 			}
-			v := w.visitor()
-			back := v.buy(target+"?q=1", cardGood)
-			back.wantPaid(t)
-			if back.url.RequestURI() != target+"?q=1" {
+			back := w.visitor().buy("/old/x?q=1", cardGood)
+			if back.wantPaid(t); back.url.RequestURI() != "/old/x?q=1" {
 				t.Errorf("back at %s", back.url.RequestURI())
 			}
 		})
@@ -340,154 +190,44 @@ func TestG13HugeHeaders(t *testing.T) {
 			}
 		})
 	}
-}
-
-// H1: what was paid for is not left in shared caches.
-func TestH1PaidAnswersArePrivate(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		for name, values := range r.URL.Query() {
-			for _, value := range values {
-				rw.Header().Add(name, value)
-			}
+	// What the gate refuses is not given to handle_errors, which could serve the file.
+	errorPages := "root ROOT\n\tfile_server\n\thandle_errors {\n\t\troot ROOT\n\t\tfile_server\n\t}"
+	for gate, want := range map[string]int{"@fails": http.StatusInternalServerError, "/premium/*": http.StatusRequestHeaderFieldsTooLarge} {
+		config := strings.Replace(gateFor(gate, errorPages), "SETUP", "SETUP MAX", 1)
+		config = strings.Replace(config, "axra_webhook", "@fails expression path('/premium/*') && int({query.n}) >= 0\n\taxra_webhook", 1)
+		w.load(config)
+		status, body := w.rawGet("/premium/article.html?n=x", "X-Big: "+strings.Repeat("x", 200<<10))
+		if status != want || strings.Contains(body, marker) {
+			t.Errorf("%s: status %d %.60s", gate, status, body)
 		}
-		io.WriteString(rw, marker) //nolint:errcheck // a test server
-	}))
-	defer upstream.Close()
-	config := strings.Replace(strings.Replace(gateBefore, "GATE", "/paid/*", 1), "UPSTREAM", "reverse_proxy "+upstream.URL, 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	v := w.visitor()
-	v.buy("/paid/a", cardGood).wantPaid(t)
-	for query, want := range map[string]string{
-		"":                                     "private",
-		"?Cache-Control=public,+max-age=600":   "private, max-age=600",
-		"?Cache-Control=s-maxage=99,max-age=5": "private, max-age=5",
-		"?Cache-Control=no-store":              "private, no-store",
-		"?Cache-Control=public&Cache-Control=immutable": "private, immutable",
-		"?Cdn-Cache-Control=public,max-age=600":         "private",
-		"?Surrogate-Control=max-age=600":                "private",
-	} {
-		answer := v.open("/paid/a" + query)
-		answer.wantPaid(t)
-		if got := answer.header.Get("Cache-Control"); got != want || len(answer.header.Values("Cache-Control")) != 1 {
-			t.Errorf("%s: Cache-Control %q, want %q", query, answer.header.Values("Cache-Control"), want)
-		}
-		if vary := strings.Join(answer.header.Values("Vary"), ","); !strings.Contains(vary, "Cookie") || !strings.Contains(vary, "Authorization") {
-			t.Errorf("%s: Vary %q", query, vary)
-		}
-		for _, name := range []string{"Cdn-Cache-Control", "Surrogate-Control"} {
-			if answer.header.Get(name) != "" {
-				t.Errorf("%s: %s is still there", query, name)
-			}
-		}
-	}
-	if vary := v.open("/paid/a?Vary=Accept-Encoding,+cookie").header.Values("Vary"); len(vary) != 2 {
-		t.Errorf("Vary %q", vary)
 	}
 }
 
-// R1, R2 and their class.
-func TestRRedirectsStayOnTheSite(t *testing.T) {
+// R1 and R2: the way back leads to the site, whatever the path and the headers say.
+func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
 	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)})
-	for _, target := range []string{"//evil.example/x", `/\evil.example/x`, "/%5cevil.example", "///evil.example", "//evil.example/..//x", "/%09/evil.example"} {
+	for _, target := range []string{"//evil.example/x", "/%5cevil.example", "///evil.example", "//evil.example/..//x", "/%09/evil.example"} {
 		v := w.visitor()
-		status, _ := w.rawGet(target)
-		if status != http.StatusPaymentRequired && status != http.StatusBadRequest {
-			t.Errorf("R1 %s: status %d", target, status)
-		}
-		answer := v.open(w.site + strings.ReplaceAll(target, `\`, "%5c"))
-		if answer.status != http.StatusSeeOther {
+		answer := v.open(w.site + target)
+		if answer.status == http.StatusBadRequest {
 			continue
 		}
 		back := v.pay(v.open(answer.location()), cardGood)
 		w.delivered()
-		if !strings.HasPrefix(back.location(), w.site+"/") {
-			t.Errorf("R1 %s: the success URL is %q", target, back.location())
-		}
-		to, err := url.Parse(v.open(back.location()).location())
-		mustDo(t, err)
-		if to.Host != "" || !strings.HasPrefix(to.Path, "/") || strings.HasPrefix(to.EscapedPath(), "//") {
-			t.Errorf("R1 %s: the return leads to %s", target, to)
+		to := v.open(back.location()).location()
+		if !strings.HasPrefix(back.location(), w.site+"/") || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.HasPrefix(to, `/\`) {
+			t.Errorf("R1 %s: the success URL is %q, and leads to %s", target, back.location(), to)
 		}
 	}
-	for _, headers := range [][]string{
-		{"X-Forwarded-Host: evil.example"}, {"X-Forwarded-Proto: https"}, {"Forwarded: host=evil.example;proto=https"},
-		{"Host: localhost:1"}, {"Host: LOCALHOST."}, {"Host: localhost"}, {"X-Forwarded-Port: 1"},
+	for _, header := range []string{
+		"X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Forwarded: host=evil.example;proto=https", "X-Forwarded-Port: 1", "Host: localhost:1",
 	} {
-		before := len(w.sandbox.Calls())
-		w.rawGet("/page", append(headers, "Accept: text/html")...)
+		before := w.creations()
+		w.rawGet("/page", header, "Accept: text/html", "Sec-Fetch-Mode: navigate")
 		calls := w.sandbox.Calls()
-		if len(calls) == before {
-			continue // no such site
+		if w.creations() != before+1 || !strings.Contains(string(calls[len(calls)-1].Body), `"`+w.site+`/page?`) {
+			t.Errorf("R2 %q: %s", header, calls[len(calls)-1].Body)
 		}
-		body := string(calls[len(calls)-1].Body)
-		if strings.Contains(body, "evil") || strings.Contains(body, "https://") || strings.Contains(body, "localhost:1/") {
-			t.Errorf("R2 %q: %s", headers, body)
-		}
-	}
-}
-
-// S2 and its class: one answer to every id that is not this browser's.
-func TestS2S5GuessedSessions(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	want := ""
-	// Addresses beyond 16 KB Caddy refuses itself, as 431.
-	for _, id := range []string{"cs_guess", "", "../../x", "%00", "{SESSION_ID}", "%7BSESSION_ID%7D", strings.Repeat("x", 2000), strings.Repeat("x", 12<<10), "a&axra_session=b"} {
-		answer := w.visitor().open("/premium/article.html?axra_session=" + id)
-		answer.wantPage(t, http.StatusForbidden, "started in another browser")
-		if want == "" {
-			want = answer.body
-		}
-		if answer.body != want {
-			t.Errorf("id %.20q answers otherwise", id)
-		}
-		if len(answer.header.Values("Set-Cookie")) > 0 {
-			t.Errorf("id %.20q sets a cookie", id)
-		}
-	}
-	if w.creations() != 0 || w.rows("payments") != 0 {
-		t.Error("a guess cost a call or a fact")
-	}
-}
-
-// S4 and T4: what was bought for one gate opens no other.
-func TestS4CheapSessionOnADearGate(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: twoGates})
-	v := w.visitor()
-	back := v.pay(v.browse("/cheap/page.html"), cardGood)
-	w.delivered()
-	query := back.location()[strings.Index(back.location(), "?"):]
-	v.open("/premium/article.html"+query).wantPage(t, http.StatusForbidden, "started in another browser")
-	v.browse(back.location()).wantPaid(t)
-	v.open("/premium/article.html").wantCheckout(t, w)
-	token := v.cookie(t, "axra_t_")
-	answer := w.visitor().do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + token}}, nil)
-	if answer.status != http.StatusPaymentRequired {
-		t.Errorf("T4: the cheap token answers %d", answer.status)
-	}
-}
-
-// S7: twenty tabs with twenty resources.
-func TestS7TwentyTabs(t *testing.T) {
-	var gates strings.Builder
-	for i := range 20 {
-		fmt.Fprintf(&gates, "axra_paywall /book%02d/* {\n\t\tprice 5.00 usd\n\t}\n\t", i)
-	}
-	config := strings.Replace(gateBefore, "axra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", gates.String()+"respond PAID-CONTENT-MARKER", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	v := w.visitor()
-	var backs []string
-	for i := range 20 {
-		page := v.browse(fmt.Sprintf("/book%02d/chapter-one.html?utm_source=newsletter", i))
-		backs = append(backs, v.pay(page, cardGood).location())
-	}
-	w.delivered()
-	for _, cookie := range v.cookies() {
-		if size := len(cookie.Name) + len(cookie.Value); size > 4000 {
-			t.Errorf("cookie %s has %d bytes", cookie.Name, size)
-		}
-	}
-	for _, back := range backs {
-		v.browse(back).wantPaid(t)
 	}
 }
 
@@ -515,4 +255,129 @@ func TestC1Limits(t *testing.T) {
 	paid.open("/premium/article.html").wantPaid(t)
 	w.pass(time.Minute)
 	w.visitor().open("/premium/article.html").wantCheckout(t, w)
+	// In all, whatever the order in which requests reach the limiter.
+	w.pass(time.Hour)
+	before, done := w.creations(), make(chan struct{})
+	for range 50 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			w.rawGet("/premium/article.html", "Accept: text/html", "Sec-Fetch-Mode: navigate")
+		}()
+	}
+	for range 50 {
+		<-done
+	}
+	if n := w.creations() - before; n != 5 {
+		t.Errorf("%d sessions of 50 at once", n)
+	}
+}
+
+// C2, G7 and G8: what is no page navigation starts no checkout; and no answer tells which files exist (H3).
+func TestC2H3OnlyNavigationsStartACheckout(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	html := navigation.Get("Accept")
+	for name, request := range map[string]struct {
+		method string
+		header http.Header
+	}{
+		"HEAD":         {http.MethodHead, http.Header{"Accept": {html}}},
+		"POST":         {http.MethodPost, http.Header{"Accept": {html}}},
+		"curl":         {http.MethodGet, http.Header{"Accept": {"*/*"}}},
+		"image":        {http.MethodGet, http.Header{"Accept": {html}, "Sec-Fetch-Dest": {"image"}, "Sec-Fetch-Mode": {"no-cors"}}},
+		"XHR":          {http.MethodGet, http.Header{"Accept": {html}, "Sec-Fetch-Mode": {"cors"}}},
+		"prefetch":     {http.MethodGet, http.Header{"Accept": {html}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Purpose": {"prefetch;prerender"}}},
+		"crawler":      {http.MethodGet, http.Header{"Accept": {html}, "User-Agent": {"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}}},
+		"G7 range":     {http.MethodGet, http.Header{"Range": {"bytes=0-3"}}},
+		"G8 websocket": {http.MethodGet, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}},
+		"bad bearer":   {http.MethodGet, http.Header{"Authorization": {"Bearer x.y.z"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := w.visitor().do(request.method, "/premium/article.html", request.header, nil)
+			missing := w.visitor().do(request.method, "/premium/nothing.html", request.header, nil)
+			if there.status != http.StatusPaymentRequired || strings.Contains(there.body, marker) || there.header.Get("Set-Cookie") != "" {
+				t.Errorf("answers %d and sets %q", there.status, there.header.Get("Set-Cookie"))
+			}
+			if strings.ReplaceAll(missing.body, "nothing", "article") != there.body || missing.status != there.status {
+				t.Errorf("H3: a missing file answers %d %s", missing.status, missing.body)
+			}
+		})
+	}
+	for _, from := range []string{"cross-site", "same-site"} {
+		header := http.Header{"Sec-Fetch-Site": {from}}
+		if answer := w.visitor().do(http.MethodPost, "/premium/?axra_checkout=%2Fpremium%2F*", header, nil); answer.status != http.StatusForbidden {
+			t.Errorf("a form of a %s: %d", from, answer.status)
+		}
+	}
+	if w.creations() != 0 {
+		t.Errorf("%d sessions were created", w.creations())
+	}
+}
+
+// C3 and S1: one browser, one session; and its session is worth nothing elsewhere. S2 and S5: one answer to every id that is
+// not this browser's.
+func TestC3S1S2S5OneSessionPerBrowser(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	v := w.visitor()
+	for range 50 {
+		v.open("/premium/article.html").wantCheckout(t, w)
+	}
+	if w.creations() != 1 {
+		t.Errorf("C3: %d sessions for 50 reloads", w.creations())
+	}
+	back := v.pay(v.browse("/premium/article.html"), cardGood)
+	w.delivered()
+	w.visitor().open(back.location()).wantPage(t, http.StatusForbidden, "started in another browser")
+	v.browse(back.location()).wantPaid(t)
+	v.browse(back.location()).wantPaid(t) // again, from the history
+
+	want := ""
+	// Addresses beyond 16 KB Caddy refuses itself, as 431.
+	for _, id := range []string{"cs_guess", "", "../../x", "%00", "{SESSION_ID}", "%7BSESSION_ID%7D", strings.Repeat("x", 12<<10), "a&axra_session=b"} {
+		answer := w.visitor().open("/premium/article.html?axra_session=" + id)
+		answer.wantPage(t, http.StatusForbidden, "started in another browser")
+		if want == "" {
+			want = answer.body
+		}
+		if answer.body != want || len(answer.header.Values("Set-Cookie")) > 0 {
+			t.Errorf("S2: id %.20q answers otherwise", id)
+		}
+	}
+	if w.creations() != 1 || w.rows("payments") != 1 {
+		t.Error("a shared link or a guess cost a call or a row")
+	}
+}
+
+// S7: twenty tabs with twenty resources, sold by gates, files and keys. What is bought keeps the cookies small.
+func TestS7TwentyTabs(t *testing.T) {
+	gates := "respond PAID-CONTENT-MARKER"
+	for i := range 7 {
+		gates = fmt.Sprintf("axra_paywall /book%02d/* {\n\t\tprice 5.00 usd\n\t}\n\t", i) + gates
+	}
+	gates = "axra_paywall /key/* {\n\t\tprice 5.00 usd\n\t\tper_path {path.1}\n\t}\n\t" + gates
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateFor("/file/*", gates), "price 5.00 usd", "price 5.00 usd\n\t\tper_path", 1)})
+	v := w.visitor()
+	var targets []string
+	for i := range 7 {
+		targets = append(targets, fmt.Sprintf("/book%02d/chapter-one.html?utm_source=newsletter", i), fmt.Sprintf("/file/%d.html", i), fmt.Sprintf("/key/%d/x.html", i))
+	}
+	backs := make([]string, 0, len(targets))
+	for _, target := range targets[:20] {
+		backs = append(backs, v.pay(v.browse(target), cardGood).location())
+	}
+	w.delivered()
+	for _, back := range backs {
+		v.browse(back).wantPaid(t)
+	}
+	for _, target := range targets[:20] {
+		v.open(target).wantPaid(t)
+		address, err := url.Parse(w.site + target)
+		mustDo(t, err)
+		size := 0
+		for _, cookie := range v.client.Jar.Cookies(address) {
+			size += len(cookie.Name) + len(cookie.Value)
+		}
+		if size > 12<<10 {
+			t.Errorf("%s: %d bytes of cookies", target, size)
+		}
+	}
 }

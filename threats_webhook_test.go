@@ -6,14 +6,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -163,38 +164,27 @@ func TestW5CostlyBodies(t *testing.T) {
 		})
 	}
 	t.Run("a byte now and then", func(t *testing.T) {
-		if testing.Short() {
-			t.Skip("takes ten seconds")
-		}
-		conn, err := net.Dial("tcp", "localhost:"+w.port)
-		mustDo(t, err)
-		defer conn.Close()
-		started := time.Now()
-		fmt.Fprintf(conn, "POST /webhooks/axra HTTP/1.1\r\nHost: localhost:%s\r\nX-Axra-Signature: %s\r\nContent-Length: 60000\r\n\r\n", w.port, strings.Repeat("a", 64))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			buffer := make([]byte, 1024)
-			for {
-				if _, err := conn.Read(buffer); err != nil {
-					return
-				}
-			}
-		}()
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ended:
-				return
-			case <-ticker.C:
-				if time.Since(started) > 15*time.Second {
-					t.Fatal("still open after 15 s")
-				}
-				conn.Write([]byte("x")) //nolint:errcheck // the other side may be gone
-			}
+		request := httptest.NewRequest(http.MethodPost, w.site+"/webhooks/axra", iotest.ErrReader(os.ErrDeadlineExceeded))
+		request.Header.Set("X-Axra-Signature", strings.Repeat("a", 64))
+		recorder := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
+		onlyServer(t).ServeHTTP(recorder, request)
+		if left := time.Until(recorder.deadline); recorder.Code != http.StatusRequestTimeout || left <= 0 || left > 10*time.Second {
+			t.Errorf("answers %d, and waits %s", recorder.Code, left)
 		}
 	})
+}
+
+// deadlineRecorder records the deadline for reading the request.
+type deadlineRecorder struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (r *deadlineRecorder) SetReadDeadline(deadline time.Time) error {
+	if !deadline.IsZero() {
+		r.deadline = deadline
+	}
+	return nil
 }
 
 func TestW6SameEventManyTimes(t *testing.T) {

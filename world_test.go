@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -243,9 +242,6 @@ func (w *world) pass(d time.Duration) {
 	w.offset.Add(int64(d))
 	_ = paywall.PollFeeds(w.t.Context()) // which fails where a test has put the database out of reach
 }
-
-// formTime is what the id of a device ends with in a form of now.
-func (w *world) formTime() string { return strconv.FormatInt(w.now().Unix(), 10) }
 
 // delivered waits until the sandbox has nothing left to send.
 func (w *world) delivered() {

@@ -239,6 +239,36 @@ func TestCoverageOfHonestPaths(t *testing.T) {
 	}
 }
 
+// FB1: what follows a script's name, or is all of a query, is a path by which applications route; it is gated like that
+// path.
+func TestFB1CoverageOfWhatFollowsAScript(t *testing.T) {
+	t.Parallel()
+	for gate, targets := range map[string]map[string]Coverage{
+		"path /premium /premium/* /blog/section/*": {
+			"/index.php/premium/post": Covered, "/index.php/premium": Covered, "/index.php/premium/index.html": Covered, "/index.php//premium/post": Covered,
+			"/INDEX.PHP/premium/post": Covered, "/app.php7/premium/post": Covered, "/cgi-bin/app.cgi/premium/post": Covered, "/app.pl/premium/post": Covered,
+			"/app.phtml/premium/post": Covered, "/Default.aspx/premium/post": Covered, "/index.cfm/premium/post": Covered, "/app.jsp/premium/post": Covered,
+			"/app.py/premium/post": Covered, "/app.rb/premium/post": Covered, "/isapi.dll/premium/post": Covered, "/app.psgi/premium/post": Covered,
+			"/sub/index.php/premium/post": Covered, "/blog/index.php/section/post": Covered, "/blog/public/index.php/section/post": Covered,
+			"/index.php/a.php/premium/post": Covered, "/index.php%2Fpremium/post": Covered, "/index.php/free/../premium/post": Covered,
+			"/index%2Ephp/premium/post": Covered, "/index.php/%70remium/post": Covered, "/?/premium/post": Covered, "/?/index.php/premium/post": Covered,
+			"/index.php?/premium/post&x=1": Covered, "/index.php?/%70remium/post": Covered,
+			"/?/premium;x/post": Ambiguous, "/A.php/b.php/%c0%af..;/premium/post": Ambiguous, "/index.php;x/premium/post": Ambiguous,
+			"/index.php%5Cpremium/post": Ambiguous, "/a.php/b.php/c.php/d.php/e.php/f.php/premium/post": Ambiguous,
+			"/index.php": NotCovered, "/index.php/about": NotCovered, "/docs/v1.2/premium/post": NotCovered, "/index.php?q=/premium/post": NotCovered,
+		},
+		"not path / /index.php /assets/* /free/*": {
+			"/assets/index.php/premium/post": Covered, "/?/premium/post": Covered, "/index.php?/premium/post": Covered,
+			"/assets/app.js": NotCovered, "/assets/index.php/free/post": NotCovered, "/index.php": NotCovered, "/": NotCovered,
+		},
+	} {
+		m := newGate(t, gate)
+		for target, want := range targets {
+			expectCoverage(t, m, target, want)
+		}
+	}
+}
+
 // TestCoverageExceptions: what a `not` exempts is no way around the rest.
 func TestCoverageExceptions(t *testing.T) {
 	for gate, targets := range map[string]map[string]Coverage{

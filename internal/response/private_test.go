@@ -1,12 +1,57 @@
 package response
 
 import (
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// What makes an answer of file_server private takes no more memory than its two lines: a map
-// of eight headers grows at the next assignment, which costs more than the whole gate.
+// H1: what was paid for is not left in shared caches.
+func TestH1APaidAnswerIsPrivate(t *testing.T) {
+	t.Parallel()
+	const vary = "Cookie, Authorization"
+	for _, test := range []struct {
+		name          string
+		said          http.Header
+		control, vary string // lines are separated by "|"
+	}{
+		{"nothing said", http.Header{}, "private", vary},
+		{"public", http.Header{"Cache-Control": {"public, max-age=600"}}, "private, max-age=600", vary},
+		{"for shared caches", http.Header{"Cache-Control": {"S-MaxAge=99, max-age=5, proxy-revalidate"}}, "private, max-age=5", vary},
+		{"no-store", http.Header{"Cache-Control": {"no-store"}}, "private, no-store", vary},
+		{"on several lines", http.Header{"Cache-Control": {"public", "immutable"}}, "private, immutable", vary},
+		{"private for a field", http.Header{"Cache-Control": {`private="x", , no-cache`}}, "private, no-cache", vary},
+		{"to a CDN", http.Header{"Cdn-Cache-Control": {"public"}, "Cloudflare-Cdn-Cache-Control": {"public"}}, "private", vary},
+		{"to a surrogate", http.Header{"Surrogate-Control": {"max-age=600"}, "X-Accel-Expires": {"600"}}, "private", vary},
+		{"varies by another", http.Header{"Vary": {"Accept-Encoding"}}, "private", "Accept-Encoding|" + vary},
+		{"varies by the cookie", http.Header{"Vary": {"Accept-Encoding, cookie"}}, "private", "Accept-Encoding, cookie|Authorization"},
+		{"varies by the token", http.Header{"Vary": {"Authorization"}}, "private", "Authorization|Cookie"},
+		{"varies by all", http.Header{"Vary": {"*"}}, "private", "*"},
+		{"varies on several lines", http.Header{"Vary": {"A", "B"}}, "private", "A|B|" + vary},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			MakePrivate(test.said)
+			if got := strings.Join(test.said["Cache-Control"], "|"); got != test.control {
+				t.Errorf("Cache-Control %q, want %q", got, test.control)
+			}
+			if got := strings.Join(test.said["Vary"], "|"); got != test.vary {
+				t.Errorf("Vary %q, want %q", got, test.vary)
+			}
+			if len(test.said) != 2 {
+				t.Errorf("the header is %v", test.said)
+			}
+		})
+	}
+}
+
+// A map of eight headers grows at the next assignment, which would cost more than the whole gate.
 func TestAPrivateAnswerOfAFileServerTakesLittle(t *testing.T) {
 	answer := func() http.Header {
 		return http.Header{
@@ -18,10 +63,75 @@ func TestAPrivateAnswerOfAFileServerTakesLittle(t *testing.T) {
 	if with := testing.AllocsPerRun(100, func() { MakePrivate(answer()) }); with > without+1 {
 		t.Errorf("%g pieces of memory", with-without)
 	}
-	header := answer()
-	MakePrivate(header)
-	if vary, control := header["Vary"], header["Cache-Control"]; len(vary) != 2 || vary[0] != "Accept-Encoding" || vary[1] != "Cookie, Authorization" ||
-		len(control) != 1 || control[0] != "private" {
-		t.Error(header)
+}
+
+// hook counts its calls.
+type hook struct{ statuses []int }
+
+func (h *hook) BeforeHeader(w *PrivateWriter, status int) {
+	h.statuses = append(h.statuses, status)
+	w.Header().Set("X-Hook", "called")
+}
+
+func TestH1AnAnswerIsPrivateHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		write    func(w http.ResponseWriter)
+		statuses []int
+	}{
+		{"a header", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, []int{404}},
+		{"two headers", func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK); w.WriteHeader(http.StatusNotFound) }, []int{200}},
+		{"a hint before it", func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints); w.WriteHeader(http.StatusCreated) }, []int{201}},
+		{"an upgrade", func(w http.ResponseWriter) { w.WriteHeader(http.StatusSwitchingProtocols) }, []int{101}},
+		{"a body", func(w http.ResponseWriter) { _, _ = io.WriteString(w, "body") }, []int{200}},
+		{"a copied body", func(w http.ResponseWriter) { _, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("body")) }, []int{200}},
+		{"a flush", func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }, []int{200}},
+		{"nothing", func(http.ResponseWriter) {}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			recorder, h := httptest.NewRecorder(), &hook{}
+			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+				w.Header().Set("Cache-Control", "public")
+				test.write(w)
+				return nil
+			})
+			if err := NewPrivateWriter(recorder, h).Serve(httptest.NewRequest(http.MethodGet, "/", nil), next); err != nil {
+				t.Fatal(err)
+			}
+			header := recorder.Header()
+			if header.Get("Cache-Control") != "private" || !slices.Equal(h.statuses, test.statuses) || (header.Get("X-Hook") == "") != (test.statuses == nil) {
+				t.Errorf("header %v, hook called with %v", header, h.statuses)
+			}
+		})
+	}
+	if w := NewPrivateWriter(httptest.NewRecorder(), nil); w != nil {
+		w.WriteHeader(http.StatusOK) // without a hook
+	}
+}
+
+func TestFD6WritesFailOnceTheAnswerIsStopped(t *testing.T) {
+	t.Parallel()
+	recorder := httptest.NewRecorder()
+	w := NewPrivateWriter(recorder, nil)
+	var stopped error
+	w.StopWhen(func() error { return stopped })
+	write := func(text string) []error {
+		_, err := io.WriteString(w, text)
+		_, copyErr := w.ReadFrom(strings.NewReader(text))
+		return []error{err, copyErr}
+	}
+	if errs := write("paid"); errs[0] != nil || errs[1] != nil {
+		t.Fatal(errs)
+	}
+	stopped = errors.New("refunded")
+	for _, err := range write("unpaid") {
+		if !errors.Is(err, stopped) {
+			t.Errorf("error %v", err)
+		}
+	}
+	if got := recorder.Body.String(); got != "paidpaid" {
+		t.Errorf("sent %q", got)
 	}
 }

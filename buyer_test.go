@@ -1,0 +1,96 @@
+package paywall_test
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	receiptPage = "/premium/article.html?axra_receipt"
+	deviceLink  = "Link for the other device"
+	day         = 24 * time.Hour
+)
+
+// member is the five lines with more options.
+func member(options ...string) string {
+	return strings.Replace(fiveLines, "access 30d", "access 30d\n\t\tpass member\n\t\t"+strings.Join(options, "\n\t\t"), 1)
+}
+
+// gateWith is the five lines with more options in the gate, and more directives
+// after it.
+func gateWith(options, after string) string {
+	config := strings.Replace(fiveLines, "access 30d", "access 30d\n"+options, 1)
+	return strings.Replace(config, "\tfile_server\n", after+"\n\tfile_server\n", 1)
+}
+
+// openOnDevice opens a device link as a person does: by the button of its page.
+func (v *visitor) openOnDevice(address string) reply {
+	v.w.t.Helper()
+	page := v.open(address)
+	page.wantPage(v.w.t, http.StatusOK, "on this device?")
+	answer := v.submit(page, "Open on this device", nil)
+	if answer.location() == "" {
+		return answer
+	}
+	return v.browse(answer.next())
+}
+
+// buyLonger goes from the receipt through the checkout for more time.
+func (v *visitor) buyLonger(target string) reply {
+	v.w.t.Helper()
+	extend := link(v.w.t, v.open(target+"?axra_receipt"), "Extend access")
+	if extend == "" {
+		v.w.t.Fatal("the receipt does not offer more time")
+	}
+	return v.buy(extend, cardGood)
+}
+
+func (w *world) wantOpenUntil(v *visitor, target string, after time.Duration) {
+	w.t.Helper()
+	begin := w.now()
+	w.pass(after - time.Hour)
+	v.browse(target).wantPaid(w.t)
+	w.pass(2 * time.Hour)
+	if answer := v.browse(target); strings.Contains(answer.body, marker) {
+		w.t.Fatalf("still open %s after %s", w.now().Sub(begin), after)
+	}
+}
+
+func (w *world) hold(hold bool) {
+	if hold {
+		w.sandbox.Hold()
+	} else {
+		w.sandbox.Release()
+	}
+}
+
+// privateAddress is that of a page, from its receipt.
+func (v *visitor) privateAddress(target string) string {
+	v.w.t.Helper()
+	separator := "?"
+	if strings.Contains(target, "?") {
+		separator = "&"
+	}
+	receipt := v.open(target + separator + "axra_receipt")
+	address := ""
+	for node := range parse(v.w.t, receipt).Descendants() {
+		if node.Data == "input" && strings.Contains(attribute(node, "value"), "axra_link=") {
+			address = attribute(node, "value")
+		}
+	}
+	if address == "" {
+		v.w.t.Fatalf("no private address on the receipt:\n%s", receipt.body)
+	}
+	return address
+}
+
+func token(address string) string {
+	_, token, _ := strings.Cut(address, "axra_link=")
+	return token
+}
+
+// bearer is the header with the visitor's access token for a page.
+func (v *visitor) bearer(target string) http.Header {
+	return http.Header{"Authorization": {"Bearer " + v.cookieFor(target, "axra_t_")}}
+}

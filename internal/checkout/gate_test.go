@@ -1,0 +1,228 @@
+package checkout_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/session"
+	"github.com/caddy-axra/paywall/token"
+)
+
+// gateConfig is the configuration of one gate.
+type gateConfig struct {
+	path     string
+	products []product
+	flow     checkout.Config
+}
+
+type product struct {
+	name   string
+	config gate.ProductConfig
+}
+
+// sold is a product for thirty days.
+func sold(name, amount string) product {
+	return product{name, gate.ProductConfig{Price: gate.Price{Amount: amount, Currency: "usd"}, Access: "30d"}}
+}
+
+// option changes the configuration of a gate.
+type option func(*gateConfig)
+
+// member is a gate at /premium/* that sells the product "member" for 5.00 USD.
+func member(options ...option) gateConfig {
+	return newGateConfig("/premium/*", []product{sold("member", "5.00")}, options...)
+}
+
+func newGateConfig(path string, products []product, options ...option) gateConfig {
+	config := gateConfig{path: path, products: products}
+	config.flow.ID = path
+	config.flow.Order.ExpiresIn = session.DefaultExpiresIn
+	for _, change := range options {
+		change(&config)
+	}
+	return config
+}
+
+func receipt(c *gateConfig)  { c.flow.Receipt = true }
+func takeover(c *gateConfig) { c.flow.Takeover = true }
+
+func links(life time.Duration) option {
+	return func(c *gateConfig) { c.flow.Links = &checkout.Links{For: caddy.Duration(life)} }
+}
+
+func preview(pages int) option {
+	return func(c *gateConfig) { c.flow.Preview = &checkout.Preview{Pages: pages, Per: caddy.Duration(30 * day)} }
+}
+
+// teaser is a page of the site, or a handler in JSON.
+func teaser(page string) option {
+	return func(c *gateConfig) {
+		c.flow.Teaser = &checkout.Teaser{URI: page}
+		if strings.HasPrefix(page, `{"`) {
+			c.flow.Teaser = &checkout.Teaser{HandlerRaw: []byte(page)}
+		}
+	}
+}
+
+func offerPage(title string) option {
+	return func(c *gateConfig) { c.flow.OfferPage = &checkout.OfferPage{Title: title} }
+}
+
+// with changes what the gate sells.
+func with(change func(*gate.ProductConfig)) option {
+	return func(c *gateConfig) {
+		c.products = slices.Clone(c.products)
+		for i := range c.products {
+			change(&c.products[i].config)
+		}
+	}
+}
+
+func devices(n int) option { return with(func(p *gate.ProductConfig) { p.Devices = n }) }
+
+func accessFor(length string) option {
+	return with(func(p *gate.ProductConfig) { p.Access = length })
+}
+
+func downloads(n int) option {
+	return with(func(p *gate.ProductConfig) { p.PerPath, p.Downloads = true, n })
+}
+
+// keyed sells what the first folder below /premium is.
+func keyed(c *gateConfig) {
+	with(func(p *gate.ProductConfig) { p.PerPath, p.Key = true, "{http.request.uri.path.1}" })(c)
+}
+
+// testGate puts together what the Caddy handler does.
+type testGate struct {
+	gate      *gate.Gate
+	flow      *checkout.Flow
+	admission *admission.Admission
+}
+
+func (s *shop) newGate(config gateConfig) *testGate {
+	s.t.Helper()
+	must := func(err error) {
+		s.t.Helper()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	path := caddyhttp.MatchPath{config.path}
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: s.t.Context()})
+	s.t.Cleanup(cancel)
+	must(path.Provision(ctx))
+	must(config.flow.Teaser.Provision(ctx))
+	must(config.flow.OfferPage.Provision(len(config.products)))
+	var products []*gate.Product
+	for _, p := range config.products {
+		made, err := gate.NewProduct(p.name, p.config)
+		must(err)
+		products = append(products, made)
+	}
+	tokens := &gate.Tokens{Cache: s.cache, Keys: s.keys, Algorithm: token.HS256, Bounds: bounds, Clock: s.now, OnGrace: func() {}}
+	g := &testGate{gate: gate.New(gate.Config{
+		Matcher: gate.NewMatcher(caddyhttp.MatcherSets{{path}}), Products: products, Tokens: tokens, HasLinks: config.flow.Links != nil, SiteURL: origin,
+	})}
+	config.flow.SiteURL = origin
+	if config.flow.Preview != nil {
+		perClient, total := config.flow.Preview.Rates()
+		config.flow.Previews = session.NewLimiter(perClient, total, s.now)
+	}
+	logLimited := func(message string, fields ...zap.Field) {}
+	g.flow = checkout.New(g.gate, config.flow, checkout.Services{
+		Ledger: s.ledger, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
+		Progress: s.progressOf, Metrics: uncounted{}, FormTargets: []string{checkouts}, LogLimited: logLimited,
+	}, zap.NewNop())
+	g.admission = &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}
+	if config.flow.Links != nil {
+		g.admission.Links = &admission.LinkPlaceholders{Address: g.flow.PrivateAddress, LogLimited: logLimited}
+	}
+	return g
+}
+
+// ServeHTTP sends a request through the gates to the content.
+func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	next := caddyhttp.Handler(s.content)
+	for _, g := range slices.Backward(s.gates) {
+		behind := next
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return g.serve(w, r, behind) })
+	}
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, s.server)
+	var failed caddyhttp.HandlerError
+	switch err := next.ServeHTTP(w, r); {
+	case errors.As(err, &failed):
+		w.WriteHeader(failed.StatusCode)
+	case err != nil:
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+func (g *testGate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	query := r.URL.RawQuery
+	r.URL.RawQuery, _ = urlpath.CleanQuery(query)
+	coverage, err := g.gate.Matcher.Coverage(r)
+	switch {
+	case err != nil:
+		return err
+	case coverage == gate.NotCovered:
+		r.URL.RawQuery = query
+		return next.ServeHTTP(w, r)
+	case coverage == gate.Ambiguous, g.gate.IsAmbiguous(r):
+		return g.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	}
+	site, err := g.gate.Sites.Of(r)
+	if err != nil {
+		return err
+	}
+	if address := g.gate.CleanAddress(r); address != nil {
+		response.Redirect(w, urlpath.FullTarget(address))
+		return nil
+	}
+	verdict, found := g.gate.FindToken(r, site)
+	hasParams := urlpath.MayHaveParams(gate.OriginalURL(r).RawQuery)
+	if hasParams && verdict == access.Open && found.Link == "" && g.flow.Visit(w, r, site, next).IsForAnotherGate(found) {
+		return g.admission.Serve(w, r, next, site, found)
+	}
+	if hasParams {
+		behind := next
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+			return behind.ServeHTTP(w, admission.WithoutGateParams(r))
+		})
+	}
+	visit := g.flow.Visit(w, r, site, next)
+	switch {
+	case !hasParams:
+	case checkout.IsForm(r):
+		return visit.HandleForm()
+	case checkout.IsForProgram(r):
+		return visit.HandleProgram()
+	case checkout.IsPoll(r):
+		return visit.HandlePoll()
+	case verdict == access.Open && found.Link == "" && checkout.IsReturn(r):
+		return visit.HandleReturn(found)
+	}
+	if verdict != access.Open {
+		return visit.HandleUnpaid(verdict, found)
+	}
+	err = g.admission.Serve(w, r, next, site, found)
+	var refused *admission.RefusedDownload
+	if errors.As(err, &refused) {
+		return visit.RefuseDownload(found, refused.Reason)
+	}
+	return err
+}

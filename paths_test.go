@@ -1,0 +1,220 @@
+package paywall_test
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sheets sells files at prices from a table, and by a key from a table.
+const sheets = `{
+	SETUP
+	axra {
+		api_key        {env.AXRA_API_KEY}
+		webhook_secret {env.AXRA_WEBHOOK_SECRET}
+		endpoint       ENDPOINT
+	}
+}
+http://localhost:PORT {
+	axra_webhook /webhooks/axra
+	map {path} {price} {
+		/sheets/expensive.txt  25.00
+		/sheets/folder    25.00
+		/sheets/slashed/  25.00
+		default           1.00
+	}
+	map {path} {sku} {
+		/keyed/expensive.txt  expensive
+		/keyed/cheap.txt cheap
+		default          cheap
+	}
+	@eager path /eager/expensive.txt
+	vars {
+		eager_price 1.00
+	}
+	vars @eager eager_price 25.00
+	axra_paywall /sheets/* {
+		price {price} usd
+		per_path
+	}
+	axra_paywall /eager/* {
+		price {vars.eager_price} usd
+		per_path
+	}
+	axra_paywall /keyed/* {
+		price 1.00 usd
+		per_path {sku}
+	}
+	UPSTREAM
+}
+`
+
+// FB2: no spelling of a file's address is sold at another price than the canonical one, or opens by another key.
+func TestFB2OtherSpellingsAreNotSoldByThemselves(t *testing.T) {
+	everything := echo(t, func(rw http.ResponseWriter, r *http.Request) {
+		io.WriteString(rw, marker+" "+r.URL.Path) //nolint:errcheck // a test server
+	})
+	w := newWorld(t, worldOptions{Caddyfile: strings.ReplaceAll(sheets, "UPSTREAM", "reverse_proxy "+everything)})
+	spellings := []string{
+		"/%sexpensive.txt/", "//%sexpensive.txt", "/%sexpensive.txt/index.html/", "/%sx/../expensive.txt", "/%sexpensive.txt%%2f", "/%s%%65xpensive.txt/",
+		"/index.php/%sexpensive.txt", "/%sexpensive.php/x", "/?/%sexpensive.txt", "/%sexpensive.txt;x",
+	}
+	ofCheapKey := w.visitor()
+	ofCheapKey.buy("/keyed/cheap.txt", cardGood).wantPaid(t)
+	for _, folder := range []string{"sheets", "eager", "keyed"} {
+		for _, spelling := range spellings {
+			target := strings.ReplaceAll(strings.ReplaceAll(spelling, "%s", folder+"/"), "%%", "%")
+			t.Run(target, func(t *testing.T) {
+				if folder == "keyed" {
+					if answer := ofCheapKey.open(target); strings.Contains(answer.body, marker) {
+						t.Error("it opens by the key of another")
+					}
+					return
+				}
+				v := w.visitor()
+				answer := v.open(target)
+				switch {
+				case answer.status == http.StatusBadRequest:
+					return // refused
+				case answer.status != http.StatusSeeOther || strings.HasPrefix(answer.location(), w.axra.URL):
+					t.Fatalf("sold as it is spelled: %d to %s", answer.status, answer.location())
+				}
+				if page := v.browse(answer.next()); !strings.Contains(page.body, "25.00") {
+					t.Errorf("sold for another price than 25.00 after a redirect to %s", answer.location())
+				}
+				program := v.do(http.MethodPost, target+"?axra_checkout", http.Header{"Accept": {"application/json"}}, nil)
+				if program.status != http.StatusBadRequest {
+					t.Errorf("a program's POST: %d %s", program.status, program.body)
+				}
+				w.pass(time.Minute)
+			})
+		}
+	}
+	for _, target := range []string{"/sheets/expensive.txt", "/sheets/slashed", "/sheets/folder/?q=1"} { // browse fails after ten redirects
+		v := w.visitor()
+		if checkout := v.browse(target); !strings.Contains(checkout.body, "25.00") {
+			t.Errorf("%s is sold for another price", target)
+		}
+		v.buy(target, cardGood).wantPaid(t)
+		v.open(target + "/").wantPaid(t)
+	}
+}
+
+// FB2: a folder has one address for the gate and another for file_server; nobody is sent to and fro.
+func TestFB2AFolderIsNoLoop(t *testing.T) {
+	for name, option := range map[string]string{"checkout": "", "preview": "preview 3 per 30d", "teaser": "teaser {\n\t\t\trespond TEASER\n\t\t}"} {
+		t.Run(name, func(t *testing.T) {
+			config := strings.ReplaceAll(sheets, "UPSTREAM", "root ROOT\n\tfile_server")
+			config = strings.NewReplacer("/sheets/* {", "* {", "/sheets/folder ", "/ 25.00\n\t\t/sheets/folder ",
+				"price {price} usd\n\t\tper_path", "price {price} usd\n\t\tper_path\n\t\t"+option).Replace(config)
+			w := newWorld(t, worldOptions{Caddyfile: config})
+			w.write("sheets/folder/index.html", marker)
+			for _, target := range []string{"/sheets/folder/", "/", "/index.html", "//"} {
+				v := w.visitor()
+				page := v.browse(target) // which fails after ten redirects
+				if name != "checkout" {
+					continue
+				}
+				if !strings.Contains(page.body, "25.00") {
+					t.Errorf("another price than 25.00 at %s", page.url)
+				}
+				back := v.pay(page, cardGood)
+				w.delivered()
+				v.browse(back.location())
+				if answer := v.browse(target); answer.status != http.StatusOK {
+					t.Errorf("%s: %d after the payment", target, answer.status)
+				}
+			}
+		})
+	}
+}
+
+// keyed sells what a placeholder names.
+func keyed(key string) string {
+	config := strings.Replace(fiveLines, "access 30d", "pass p\n\t\tper_path "+key, 1)
+	return strings.Replace(config, "endpoint ", "limit_per_client 1000 1m\n\t\tendpoint ", 1)
+}
+
+// A key, and a path in each spelling, are bought once and come back.
+func TestKeysAndPathsAreBoughtOnce(t *testing.T) {
+	for _, test := range []struct{ name, config, bought, also, other string }{
+		{"of the query", keyed("{query.sku}"), "/premium/article.html?sku=1", "/premium/other.html?x=y&sku=1", "/premium/article.html?sku=2"},
+		{"of the address", keyed("{http.request.orig_uri}"), "/premium/article.html?x=1", "/premium/article.html?x=1", "/premium/article.html?x=2"},
+		{"of the folder", keyed("{dir}"), "/premium/", "/premium/article.html", "/premium/course/"},
+		{"after a rewrite", strings.Replace(keyed("{query.file}"), "\troot ROOT", "\trewrite /dl /premium/{query.file}.html\n\troot ROOT", 1),
+			"/dl?file=article", "/dl?file=article", "/dl?file=other"},
+		{"a path", keyed(""), "/premium//article.html?x=1", "/premium/article.html", "/premium/other.html"},
+		{"a name", keyed(""), "/premium/it's%20(1)%20gr%C3%B6%C3%9Fe.html", "/premium/it%27s%20%281%29%20gr%C3%B6%C3%9Fe.html", "/premium/other.html"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: test.config})
+			w.write("premium/it's (1) größe.html", marker)
+			v := w.visitor()
+			w.hold(true)
+			back := v.pay(v.browse(test.bought), cardGood)
+			v.open(back.location()).wantPage(t, http.StatusPaymentRequired, "Waiting for confirmation")
+			w.hold(false)
+			w.delivered()
+			v.browse(back.location()).wantPaid(t)
+			v.open(test.also).wantPaid(t)
+			v.open(test.other).wantCheckout(t, w)
+			token := v.bearer(strings.Split(test.also, "?")[0])
+			if answer := w.visitor().do(http.MethodGet, test.other+"&"+smuggled(strings.SplitN(test.bought+"?", "?", 3)[1]), token, nil); strings.Contains(answer.body, marker) {
+				t.Error("T4: it opens another by a query that the gate alone reads")
+			}
+		})
+	}
+}
+
+// smuggled is a query as a checkout would bring it back, for whoever believes that.
+func smuggled(query string) string {
+	return "axra_query=" + base64.RawURLEncoding.EncodeToString([]byte(query))
+}
+
+// S4 and T4: matchers, rewrites and handlers around the gate read the query that the application reads.
+func TestS4T4NobodyHidesTheQueryFromTheGate(t *testing.T) {
+	app := echo(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, marker+" "+r.URL.Query().Get("tier")+r.URL.Query().Get("p"))
+	})
+	const silver, gold = "axra_paywall {\n pass silver\n price 1 usd\n }\n", "axra_paywall {\n pass gold\n price 500 usd\n }\n"
+	proxy := "reverse_proxy " + app
+	for name, site := range map[string]string{
+		"a query matcher":     "@gold query tier=gold\n axra_paywall /premium/* {\n pass silver\n price 1 usd\n }\n axra_paywall @gold {\n pass gold\n price 500 usd\n }\n" + proxy,
+		"an expression":       "@gold expression `{query.tier} == \"gold\"`\n axra_paywall @gold {\n pass gold\n price 500 usd\n }\n" + silver + proxy,
+		"not a query matcher": "@gold not query tier=silver\n axra_paywall @gold {\n pass gold\n price 500 usd\n }\n" + silver + proxy,
+		"a handler around it": "@gold query tier=gold\n handle @gold {\n" + gold + proxy + "\n }\n handle {\n" + silver + proxy + "\n }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "\taxra_paywall /premium/* {\n\t\tprice  5.00 usd\n\t\taccess 30d\n\t}\n\troot ROOT\n\tfile_server", site, 1)})
+			v := w.visitor()
+			v.buy("/premium/x?tier=silver", cardGood).wantBody(t, marker+" silver")
+			v.open("/premium/x?tier=gold").wantCheckout(t, w)
+			for _, query := range []string{"tier=gold", "tier=gold&" + smuggled("tier=silver"), "tier=silver&" + smuggled("tier=gold"), smuggled("tier=gold")} {
+				if answer := v.do(http.MethodGet, "/premium/x?"+query, v.bearer("/premium/x"), nil); strings.HasSuffix(answer.body, "gold") {
+					t.Errorf("%s: gold for silver", query)
+				}
+			}
+		})
+	}
+}
+
+// R1: the query comes back byte for byte, without what the gate has added.
+func TestR1TheQueryComesBackAsItWas(t *testing.T) {
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "\troot ROOT", "\trespond /premium/echo \"MARK {uri}|{http.request.orig_uri}\"\n\troot ROOT", 1)})
+	for _, query := range []string{"", "?a=1&b=%20x", "?x={SESSION_ID}", "?q=caf%C3%A9+%2B&q=2", "?=&=", "?a;b", "?%", "?axra=1", "?long=" + strings.Repeat("x", 1200)} {
+		v := w.visitor()
+		back := v.pay(v.browse("/premium/echo"+query), cardGood)
+		w.delivered()
+		if got := v.open(back.location()).location(); got != "/premium/echo"+query {
+			t.Errorf("query %q comes back as %q", query, got)
+		}
+		v.open("/premium/echo"+query).wantBody(t, "MARK /premium/echo"+query+"|/premium/echo"+query)
+		if answer := v.open(back.location()[:len(back.location())-1]); strings.Contains(answer.body, "axra_session") {
+			t.Errorf("the application sees %s", answer.body)
+		}
+	}
+	w.visitor().open("/premium/echo?"+strings.Repeat("x", 3000)).wantPage(t, http.StatusRequestURITooLong, "This address is too long")
+}

@@ -1,0 +1,142 @@
+package paywall_test
+
+import (
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+)
+
+// Handlers around the gate hold answers back; the way to the checkout stays whole.
+func TestCheckoutRedirectThroughOtherHandlers(t *testing.T) {
+	for name, around := range map[string]string{
+		"encode":    "encode gzip zstd",
+		"intercept": "intercept {\n\t\t@303 status 303\n\t\thandle_response @303 {\n\t\t\trespond 303\n\t\t}\n\t}",
+		"header":    "header {\n\t\t-Server\n\t\tX-Frame-Options DENY\n\t}",
+		"templates": "templates",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateFor("/premium/*", "root ROOT\n\tfile_server"), "\taxra_paywall", "\t"+around+"\n\taxra_paywall", 1)})
+			v := w.visitor()
+			header := navigation.Clone()
+			header.Set("Accept-Encoding", "gzip")
+			answer := v.do(http.MethodGet, "/premium/article.html", header, nil)
+			if answer.status != http.StatusSeeOther || !strings.Contains(answer.location(), "?token=") {
+				t.Fatalf("%d to %q", answer.status, answer.location())
+			}
+			back := v.pay(v.open(answer.location()), cardGood)
+			w.delivered()
+			v.browse(back.location()).wantPaid(t)
+		})
+	}
+}
+
+// FC9: a visitor who came by another name of the site is brought to its own address before paying, once.
+func TestFC9OtherHostIsBroughtHomeBeforePaying(t *testing.T) {
+	config := strings.Replace(fiveLines, "http://localhost:PORT {", "http://localhost:PORT, http://127.0.0.1:PORT {", 1)
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "access 30d", "access 30d\n\t\tsite_url http://localhost:PORT", 1)})
+	v := w.visitor()
+	other := strings.Replace(w.site, "localhost", "127.0.0.1", 1)
+	first := v.open(other + "/premium/article.html?x=1")
+	if w.creations() != 0 || !strings.HasPrefix(first.location(), w.site+"/premium/article.html?x=1") {
+		t.Fatalf("%d to %q with %d sessions", first.status, first.location(), w.creations())
+	}
+	back := v.pay(v.browse(first.location()), cardGood)
+	w.delivered()
+	v.browse(back.location()).wantPaid(t)
+}
+
+// proxied is a browser behind a proxy that ends TLS: https://shop.test outside, plain http with the same Host inside.
+type proxied struct {
+	w       *world
+	cookies map[string]string
+}
+
+func (p *proxied) open(target string) (location, body string) {
+	u, err := url.Parse(target)
+	mustDo(p.w.t, err)
+	r, err := http.NewRequestWithContext(p.w.t.Context(), http.MethodGet, "http://localhost:"+p.w.port+u.RequestURI(), nil)
+	mustDo(p.w.t, err)
+	r.Header, r.Host = navigation.Clone(), "shop.test"
+	for name, value := range p.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	response, err := http.DefaultTransport.RoundTrip(r)
+	mustDo(p.w.t, err)
+	defer response.Body.Close()
+	read, err := io.ReadAll(response.Body)
+	mustDo(p.w.t, err)
+	for _, cookie := range response.Cookies() {
+		delete(p.cookies, cookie.Name)
+		if cookie.MaxAge >= 0 {
+			p.cookies[cookie.Name] = cookie.Value
+		}
+	}
+	return response.Header.Get("Location"), string(read)
+}
+
+// browse follows redirects until a page or a checkout.
+func (p *proxied) browse(target string) (end, body string) {
+	for range 10 {
+		location, body := p.open(target)
+		if location == "" || strings.Contains(location, "/checkout/") {
+			return location, body
+		}
+		target = location
+	}
+	p.w.t.Fatalf("redirect loop, the last to %s", target)
+	return "", ""
+}
+
+// FC9: a site without TLS cannot keep its Secure cookies, so its visitors are brought to https before paying. Behind a
+// proxy that ends TLS it looks the same from here, and goes on; so do a gate behind a gate, and a second purchase.
+func TestFC9BehindATLSProxy(t *testing.T) {
+	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd"), "http://localhost:PORT {", "http://shop.test:PORT, http://localhost:PORT {", 1)
+	w := newWorld(t, worldOptions{Caddyfile: config})
+	w.write("premium/gold/a.html", marker)
+	p := &proxied{w, map[string]string{}}
+	if to, _ := p.open("https://shop.test/premium/article.html?x=1"); to != "https://shop.test/premium/article.html?x=1&axra_here=1" || w.creations() != 0 {
+		t.Fatalf("to %q with %d sessions", to, w.creations())
+	}
+	checkout, _ := p.browse("https://shop.test/premium/article.html")
+	back := w.visitor().pay(w.visitor().browse(checkout), cardGood)
+	w.delivered()
+	if _, body := p.browse(back.location()); !strings.Contains(body, marker) {
+		t.Fatalf("%.200s", body)
+	}
+	if end, _ := p.browse("https://shop.test" + goldPage); !strings.Contains(end, "/checkout/") {
+		t.Errorf("the inner gate leads to %q", end)
+	}
+	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
+	w.delivered()
+	if _, body := p.browse("https://shop.test/premium/article.html"); !strings.Contains(body, "refunded") {
+		t.Fatalf("%.300s", body)
+	}
+	if end, _ := p.browse("https://shop.test/premium/article.html?axra_restart=1"); !strings.Contains(end, "/checkout/") {
+		t.Errorf("nobody can buy again: %q", end)
+	}
+}
+
+// Configurations under which one gate's buyers would get into another, or could not be sent back, are refused.
+func TestRefusedOnLoad(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	gateIn := func(folder, price string) string {
+		return "handle " + folder + " {\n\t\taxra_paywall {\n\t\t\tprice " + price + "\n\t\t}\n\t}\n\t"
+	}
+	for name, c := range map[string]struct{ config, want string }{
+		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "one name"},
+		"two gates without names":            {gateFor("/c/*", gateIn("/a/*", "5.00 usd")+gateIn("/b/*", "0.50 usd")), "one name"},
+		"no host and no site_url":            {strings.Replace(fiveLines, "http://localhost:PORT", "http://:PORT", 1), "site_url"},
+	} {
+		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(c.config)), map[string]any{"filename": "Caddyfile"})
+		mustDo(t, err)
+		if err = caddy.Load(adapted, true); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+		w.visitor().open("/premium/article.html").wantCheckout(t, w) // the old one runs on
+	}
+}
