@@ -37,7 +37,10 @@ var mutants = []mutant{
 	{"W6 an event whose purchase was swept opens again", "internal/payments", "TestW6", `(\.Sub\(\w+\)) > (\w+\.Keep)\b`, `$1 < -$2`},
 
 	// The ledger: what was paid, once, for as long as it stands.
-	{"D1 a commit that failed counts", "ledger", "TestD1", `return fmt\.Errorf\("committing: %w", err\)`, `return nil`},
+	{
+		"D1 acknowledged before the commit", "ledger", "TestD1|TestK1",
+		`\w+, \w+, err := \w+\.runTransaction\((\w+)\)`, `for _, early := range $1 { early.done <- nil }; $0`,
+	},
 	{"W7 a refund closes nothing", "ledger", "TestW7", `case (\w+)\[EventRefunded\], `, `case `},
 	{
 		"W7 a refund before its payment is lost", "ledger", "TestW7",
