@@ -99,7 +99,7 @@ var mutants = []mutant{
 		`case \w+\.Site != \w+ \|\| \w+\.Link != "":`, `case false:`,
 	},
 	{
-		"T7 a removed key's tokens are remembered", "internal/access", "TestTokensOfUnknownKeys",
+		"T7 a removed key's tokens are remembered", "internal/access", "TestTokens",
 		`!\w+\.keys\.Knows\((\w+)\.Key\) (\{\s+return nil)`, `$1.Key == "" $2`,
 	},
 	{"T7 a refund closes nothing", "internal/access", "TestDecisions", `(\w+ := \w+\.decision\(.*\); \w+) != Open \{`, `$1 == None {`},
