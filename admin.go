@@ -1,18 +1,14 @@
 package paywall
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/checkout"
@@ -22,7 +18,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
 // adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and for programs of the operator.
@@ -62,7 +57,8 @@ func runningApp() (*App, error) {
 // operations are what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Gates: adminGates{a}, Webhooks: adminWebhooks{a},
+		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Page: a.page, Link: a.link,
+		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}
 }
@@ -71,68 +67,51 @@ func (a *App) operatorKeys() node.OperatorKeys {
 	return node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}
 }
 
-// adminWebhooks replays webhooks for operators.
-type adminWebhooks struct{ app *App }
-
-// Verify checks a signature.
-func (o adminWebhooks) Verify(header http.Header, body []byte) error {
-	return o.app.settings.verifier.Verify(header, body)
-}
-
-// Record takes a verified event.
-func (o adminWebhooks) Record(ctx context.Context, event webhook.Event) (outcome string, err error) {
-	recorded, err := o.app.recorder.Record(ctx, event)
-	return string(recorded), err
-}
-
-// Rejected returns the webhooks that were kept.
-func (o adminWebhooks) Rejected() []webhook.Captured { return o.app.shared.rejected.All() }
-
-// adminGates tells operators what is sold where, and signs links for them.
-type adminGates struct{ app *App }
-
-// KeyResource is what a purchase by a key opens.
-func (adminGates) KeyResource(key string) string { return gate.KeyResource(key) }
-
-// Link opens a purchase in one more browser; a direct one opens the page to whoever has it.
-func (o adminGates) Link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
+// link opens a purchase in one more browser; a direct one opens the page to whoever has it.
+func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
 	site := gate.NewSite(page.Site)
 	if !direct {
-		return checkout.DeviceLink(o.app.tokens(), site, purchase, page.Target, expires)
+		return checkout.DeviceLink(a.tokens(), site, purchase, page.Target, expires)
 	}
-	return o.app.tokens().PrivateAddress(site, token.Access{
+	return a.tokens().PrivateAddress(site, token.Access{
 		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
 		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
 	}, page.Target, expires)
 }
 
-// Page finds the gates that cover an address.
-func (o adminGates) Page(address string) (admin.Page, error) {
+// page finds the gates that cover an address.
+func (a *App) page(address string) (page admin.Page, err error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-		return admin.Page{}, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
+		return page, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
 	}
-	origin := strings.ToLower(parsed.Scheme + "://" + parsed.Host)
-	host, _ := gate.SplitHostPort(parsed.Host)
-	var gates []*Handler
-	hasGate := false
-	for _, h := range o.app.allGates() {
-		server := h.serverOf(host, origin)
-		if server == nil {
-			continue
-		}
-		hasGate = true
-		if found, err := h.gate.Matcher.Coverage(strangerAt(server, host, parsed)); err == nil && found == gate.Covered {
-			gates = append(gates, h)
+	page = admin.Page{
+		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]admin.Product),
+	}
+	var hasGate bool
+	var otherOrigin string
+	for _, h := range a.allGates() {
+		for _, server := range a.httpServers() {
+			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
+			r.URL.RawQuery = parsed.RawQuery
+			switch site := h.gate.Sites.On(server, r); {
+			case site == nil:
+			case site.Origin == page.Site:
+				hasGate = true
+				if found, err := h.gate.Matcher.Coverage(r); err == nil && found == gate.Covered {
+					h.addProducts(page.Products)
+				}
+			case gate.HostOf(site.Origin) == gate.HostOf(page.Site):
+				otherOrigin = site.Origin
+			}
 		}
 	}
-	page := admin.Page{Site: origin, Target: urlpath.OriginalTarget(parsed), Products: productsOf(gates)}
 	switch {
+	case !hasGate && otherOrigin != "":
+		return page, fmt.Errorf("visitors come to %s: write the address with that", otherOrigin)
 	case !hasGate:
-		return page, fmt.Errorf("no gate stands at %s", origin)
-	case parsed.Scheme == "http" && !gate.IsLoopback(host) && o.app.settings.siteURL != origin && !slices.ContainsFunc(gates, func(h *Handler) bool { return h.siteURL == origin }):
-		return page, fmt.Errorf("visitors come to %s by https: write the address with https://", host)
-	case len(gates) == 0:
+		return page, fmt.Errorf("no gate stands at %s", page.Site)
+	case len(page.Products) == 0:
 		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
 	}
 	path, _, _ := strings.Cut(page.Target, "?")
@@ -141,56 +120,18 @@ func (o adminGates) Page(address string) (admin.Page, error) {
 	return page, err
 }
 
-// productsOf lists what gates sell, retired products too.
-func productsOf(gates []*Handler) map[string]admin.Product {
-	products := make(map[string]admin.Product)
-	for _, h := range gates {
-		for _, p := range h.gate.Products {
-			products[p.Name] = admin.Product{
-				Access: p.Access, Downloads: p.Config.Downloads, PerPath: p.Config.PerPath, Key: p.Config.Key,
-				HasLinks: h.Links != nil || products[p.Name].HasLinks,
-			}
+// addProducts adds what the gate sells, retired products too.
+func (h *Handler) addProducts(products map[string]admin.Product) {
+	for _, p := range h.gate.Products {
+		products[p.Name] = admin.Product{
+			Access: p.Access, Downloads: p.Config.Downloads, PerPath: p.Config.PerPath, Key: p.Config.Key,
+			HasLinks: h.Links != nil || products[p.Name].HasLinks,
 		}
 	}
-	return products
-}
-
-// strangerAt is a stranger's request for the address.
-func strangerAt(server *caddyhttp.Server, host string, address *url.URL) *http.Request {
-	r := preflight.NewRequest(server, http.MethodGet, host, address.Path)
-	r.URL.RawQuery = address.RawQuery
-	return r
-}
-
-// serverOf is the server on which the gate stands for a site, nil if it does not.
-func (h *Handler) serverOf(host, origin string) *caddyhttp.Server {
-	servers := h.app.httpApp()
-	if servers == nil {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(servers.Servers)) {
-		server := servers.Servers[name]
-		if len(h.gate.Sites.HostsOn(server)) == 0 {
-			continue
-		}
-		switch {
-		case h.siteURL != "":
-			if h.siteURL == origin {
-				return server
-			}
-		case slices.ContainsFunc(h.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Matches(host) }):
-			return server
-		case len(h.gate.Sites.Addresses(server)) == 0 && h.app.settings.siteURL == origin:
-			return server
-		}
-	}
-	return nil
 }
 
 // Interface guards
 var (
 	_ caddy.AdminRouter = (*adminAPI)(nil)
-	_ admin.Gates       = adminGates{}
 	_ admin.Keys        = node.OperatorKeys{}
-	_ admin.Webhooks    = adminWebhooks{}
 )

@@ -511,7 +511,7 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	w.pass(11 * time.Minute)
 	later.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	if left, _ := filepath.Glob(w.database + ".upload-*"); len(left) > 0 {
+	if left, _ := filepath.Glob(w.database + ".restore-*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	for name, content := range map[string]string{"words": "no database", "nothing": ""} {

@@ -1,12 +1,10 @@
 package paywall
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/cli"
@@ -17,13 +15,7 @@ import (
 func init() { caddycmd.RegisterCommand(commands.Command()) }
 
 // commands are `caddy axra`.
-var commands = cli.Plugin{
-	Check: func(ctx context.Context, config, adapter string, live bool) cli.Diagnosis {
-		caddy.BufferedLog() // for what is logged before the check captures logs
-		return checks.Check(ctx, config, adapter, live)
-	},
-	WebhookSecrets: configuredSecrets,
-}
+var commands = cli.Plugin{Check: checks.Check, WebhookSecrets: configuredSecrets}
 
 // configuredSecrets reads the webhook secrets of a configuration, which is not loaded.
 func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {

@@ -20,7 +20,7 @@ type Gate struct {
 // OnlyGate is the gate that stands on a server.
 func OnlyGate(server *caddyhttp.Server) (Gate, error) {
 	gate := Gate{server: server}
-	gates.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []string) {
+	gates.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.MatcherSets) {
 		if h, ok := handler.(*Handler); ok {
 			gate.Handler = h
 		}

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
@@ -21,11 +19,6 @@ func (a *App) checkGates() error {
 	a.gates.mu.Lock()
 	defer a.gates.mu.Unlock()
 	servers := a.httpServers()
-	if len(a.allGates()) > 0 {
-		a.warnNoWebhook(servers)
-		a.warnDeferredHeader(servers)
-		a.warnNested(servers)
-	}
 	for _, name := range a.gates.expected {
 		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.gate.Product(name) != nil }) {
 			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
@@ -41,7 +34,6 @@ func (a *App) checkGates() error {
 				if err := h.checkPlace(hosts, sold); err != nil {
 					return err
 				}
-				a.warnPlainHTTP(h, server, hosts)
 			}
 		}
 		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
@@ -75,51 +67,6 @@ func (h *Handler) checkPlace(hosts []string, sold map[string]*Handler) error {
 		sold[key] = h
 	}
 	return nil
-}
-
-// warnNoWebhook tells the owner of gates that nothing would ever open. It is no
-// error: another node on the same ledger may receive the webhooks.
-func (a *App) warnNoWebhook(servers map[string]*caddyhttp.Server) {
-	for _, server := range servers {
-		found := false
-		gate.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []string) {
-			_, isWebhook := handler.(*Webhook)
-			found = found || isWebhook
-		})
-		if found {
-			return
-		}
-	}
-	a.logger.Warn("gates sell access, but no axra_webhook receives Axra's confirmations here, so who pays will wait: " +
-		"add `axra_webhook /webhooks/axra` to the site, unless another server with the same ledger has it")
-}
-
-// warnDeferredHeader tells the owner of a header directive that has the last word
-// on Cache-Control, after the gate: a shared cache would keep what was paid for.
-func (a *App) warnDeferredHeader(servers map[string]*caddyhttp.Server) {
-	for _, server := range servers {
-		gate.Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
-			h, ok := handler.(*headers.Handler)
-			if !ok || h.Response == nil || !h.Response.Deferred || h.Response.HeaderOps == nil {
-				return
-			}
-			if h.Response.Set.Get("Cache-Control") != "" || h.Response.Add.Get("Cache-Control") != "" {
-				a.logger.Warn("a deferred `header` sets Cache-Control after the gate, so that shared caches may keep what was paid for: "+
-					"write Cache-Control in a `header` of its own, without `>` and without deletions beside it", zap.Strings("hosts", hosts))
-			}
-		})
-	}
-}
-
-// warnPlainHTTP tells the owner of a site that is served without TLS which
-// address visitors will be sent back to.
-func (a *App) warnPlainHTTP(h *Handler, server *caddyhttp.Server, hosts []string) {
-	if h.siteURL != "" || a.settings.siteURL != "" || len(server.TLSConnPolicies) > 0 || len(hosts) == 0 || gate.IsLoopback(hosts[0]) {
-		return
-	}
-	a.logger.Warn("a gated site is served over plain HTTP; visitors are sent back to its https address: "+
-		"set site_url if a proxy in front of it uses another",
-		zap.String("pass", h.Pass), zap.String("back_to", "https://"+hosts[0]))
 }
 
 func (a *App) httpServers() map[string]*caddyhttp.Server {

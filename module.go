@@ -290,6 +290,7 @@ func (a *App) Start() error {
 	if err := a.checkGates(); err != nil {
 		return err
 	}
+	a.warnAboutRoutes()
 	if !a.gates.keepRejected.Load() {
 		a.shared.rejected.Clear()
 	}

@@ -37,7 +37,7 @@ func TestNestedPlaceholdersSpeakOfTheGateThatWasPassed(t *testing.T) {
 
 // The owner is told, and not where one payment opens both.
 func TestNestedGatesAreWarnedAbout(t *testing.T) {
-	const warning = "two gates cover one request"
+	const warning = "a visitor has to pay twice"
 	for name, test := range map[string]struct {
 		config string
 		warned bool

@@ -29,7 +29,9 @@ var checks = preflight.Plugin{
 		if err != nil {
 			return nil, err
 		}
-		return app.describe(), nil
+		config := app.describe()
+		config.StartError = app.checkGates()
+		return config, nil
 	},
 }
 
@@ -58,8 +60,7 @@ func (a *App) describe() *preflight.Config {
 			Named: a.Database != nil && cmp.Or(a.Database.Path, a.Database.URL) != "",
 			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
 		},
-		StartError: a.checkGates(),
-		Describe:   describer(),
+		Describe: describer(),
 	}
 	if a.shared.client != nil {
 		config.Client = a.shared.client.Client
@@ -69,7 +70,6 @@ func (a *App) describe() *preflight.Config {
 	}
 	for _, h := range a.allGates() {
 		gate, _ := config.Describe(h).(*preflight.Gate)
-		config.Gates = append(config.Gates, gate)
 		texts := []string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}
 		for _, value := range h.Metadata {
 			texts = append(texts, value)
@@ -84,34 +84,32 @@ func (a *App) describe() *preflight.Config {
 
 // describer describes the plugin's handlers, each one once.
 func describer() func(caddyhttp.MiddlewareHandler) any {
-	gates, webhooks := make(map[*Handler]*preflight.Gate), make(map[*Webhook]*preflight.Webhook)
+	known := make(map[caddyhttp.MiddlewareHandler]any)
+	once := func(handler caddyhttp.MiddlewareHandler, description any) any {
+		if known[handler] == nil {
+			known[handler] = description
+		}
+		return known[handler]
+	}
 	return func(handler caddyhttp.MiddlewareHandler) any {
 		switch h := handler.(type) {
 		case *Handler:
-			if gates[h] == nil {
-				gates[h] = &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst}
-			}
-			return gates[h]
+			return once(h, &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst})
 		case *Webhook:
-			if webhooks[h] == nil {
-				webhooks[h] = &preflight.Webhook{Matchers: h.matchers}
-			}
-			return webhooks[h]
+			return once(h, &preflight.Webhook{Matchers: h.matchers})
 		case *JWKS:
-			return new(preflight.KeySet)
+			return once(h, new(preflight.KeySet))
 		}
 		return nil
 	}
 }
 
-// warnNested tells the owner of two gates that cover one request.
-func (a *App) warnNested(servers map[string]*caddyhttp.Server) {
-	if len(a.allGates()) < 2 {
+// warnAboutRoutes logs what `caddy axra check` would find wrong with the routes.
+func (a *App) warnAboutRoutes() {
+	if len(a.allGates()) == 0 {
 		return
 	}
-	for _, two := range preflight.Overlaps(servers, describer()) {
-		a.logger.Warn("two gates cover one request, so visitors pay twice, which is probably a mistake: "+
-			"exempt the path in the matcher of one of them with `not path`",
-			zap.Strings("gates", []string{two.Outer.Name, two.Inner.Name}), zap.String("host", two.Host), zap.String("path", two.Path))
+	for _, found := range preflight.CheckRoutes(a.describe(), a.httpServers()) {
+		a.logger.Warn("check: "+found.Check+": "+found.Message, zap.String("subject", found.Subject), zap.String("fix", found.Fix))
 	}
 }

@@ -11,6 +11,34 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
+// build makes the gate from its checked configuration; the id tells apart gates that sell the same.
+func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id string) {
+	tokens := h.app.tokens()
+	h.gate = gate.New(gate.Config{
+		Matcher: matcher, Products: products, Tokens: tokens, HasLinks: h.Links != nil,
+		Handler: h, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
+	})
+	config := checkout.Config{
+		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
+		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
+		Order: checkout.OrderConfig{
+			ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
+		},
+	}
+	if h.Preview != nil {
+		perClient, total := h.Preview.Rates()
+		config.Previews = h.app.limiter(checkout.LimitPreview, perClient, total, config.ID)
+	}
+	h.flow = checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
+	h.admission = &admission.Admission{
+		Tokens: tokens, Ledger: h.app.shared.node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
+		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
+	}
+	if h.Links != nil {
+		h.admission.Links = &admission.LinkPlaceholders{Address: h.flow.PrivateAddress, LogLimited: h.logLimited}
+	}
+}
+
 // tokens returns how gates issue and judge access tokens.
 func (a *App) tokens() *gate.Tokens {
 	return &gate.Tokens{

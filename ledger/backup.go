@@ -95,63 +95,47 @@ type Restored struct {
 	Kept         string    `json:"kept,omitempty"`        // where the ledger that was replaced is now; empty: there was none
 }
 
-// Restore puts a backup in place of the ledger while it is open. Meanwhile nothing is sold.
-func (l *Ledger) Restore(ctx context.Context, backup string) (restored Restored, err error) {
+// Restore puts a backup in place of the ledger, which may be open, and keeps the old one beside it. Nothing is sold while
+// it does so. The change feed gets another nonce, so every node that has seen the old one forgets what it remembers.
+func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (Restored, error) {
 	if l.options.URL != "" {
 		return Restored{}, ErrNoFile
 	}
-	err = l.swap(ctx, func(path string) error {
-		restored, err = RestoreBackup(ctx, backup, path, l.options.Now())
-		return err
-	})
-	return restored, err
-}
-
-// RestoreBackup puts a copy of a backup in place of the ledger at path, which no process may have open. It keeps the old
-// ledger beside it. The change feed gets another nonce, so every node that has seen the old one forgets what it
-// remembers.
-func RestoreBackup(ctx context.Context, backup, path string, now time.Time) (Restored, error) {
-	fail := func(err error) (Restored, error) { return Restored{}, fmt.Errorf("restoring %s: %w", backup, err) }
-	staged, err := stageBackup(backup, path)
+	staged, err := stageBackup(backup, l.options.Path)
 	if err != nil {
-		return fail(err)
+		return Restored{}, err
 	}
 	defer func() { _ = os.Remove(staged) }()
 	restored, err := prepareStaged(ctx, staged)
 	if err != nil {
-		return fail(err)
+		return Restored{}, err
 	}
-	switch installation, err := settleOld(ctx, path); {
-	case err != nil:
-		return fail(err)
-	case installation != "" && installation != restored.Installation:
-		return fail(fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first",
-			ErrNotBackup, restored.Installation, installation))
-	}
-	if restored.Kept, err = keepOld(path, now); err == nil {
-		err = os.Rename(staged, path)
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return restored, syncDirectory(filepath.Dir(path))
+	err = l.swap(ctx, func(path string) error {
+		installation, err := settleOld(ctx, path)
+		if err == nil && installation != "" && installation != restored.Installation {
+			err = fmt.Errorf("%w: it is of installation %s, the ledger of %s: move the ledger away first", ErrNotBackup, restored.Installation, installation)
+		}
+		if err == nil {
+			restored.Kept, err = keepOld(path, l.options.Now())
+		}
+		if err == nil {
+			err = os.Rename(staged, path)
+		}
+		if err != nil {
+			return err
+		}
+		return syncDirectory(filepath.Dir(path))
+	})
+	return restored, err
 }
 
-// stageBackup copies a backup beside the ledger, so that it can be put in place by renaming.
-func stageBackup(backup, path string) (staged string, err error) {
-	if info, err := os.Stat(backup + "-wal"); err == nil && info.Size() > 0 {
-		return "", fmt.Errorf("%w: %s-wal belongs to it: make backups with caddy axra backup", ErrNotBackup, backup)
-	}
-	from, err := os.Open(backup) //nolint:gosec // the operator's own path
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = from.Close() }()
+// stageBackup stores a backup beside the ledger, so that it can be put in place by renaming.
+func stageBackup(backup io.Reader, path string) (staged string, err error) {
 	to, err := temporaryBeside(path, "restore")
 	if err != nil {
 		return "", err
 	}
-	_, err = io.Copy(to, from)
+	_, err = io.Copy(to, backup)
 	if err = cmp.Or(err, to.Sync(), to.Close(), ownAs(to.Name(), path)); err != nil {
 		_ = os.Remove(to.Name())
 	}

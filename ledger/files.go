@@ -21,15 +21,15 @@ func CheckLocation(path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file", path)
 	}
-	directory, err := ExistingDirectory(path)
+	directory, err := existingDirectory(path)
 	if err != nil {
 		return err
 	}
 	return checkFileSystem(directory)
 }
 
-// ExistingDirectory is the nearest existing directory above a path.
-func ExistingDirectory(path string) (string, error) {
+// existingDirectory is the nearest existing directory above a path.
+func existingDirectory(path string) (string, error) {
 	for directory := filepath.Dir(path); ; directory = filepath.Dir(directory) {
 		info, err := os.Stat(directory)
 		switch {
@@ -41,6 +41,21 @@ func ExistingDirectory(path string) (string, error) {
 			return "", err
 		}
 	}
+}
+
+// CheckFile checks a place for the file of a ledger. It opens and creates nothing.
+func CheckFile(path string) (exists bool, faults []*Fault) {
+	if err := CheckLocation(path); err != nil {
+		return false, []*Fault{{
+			Problem: "no ledger can be there: " + err.Error(),
+			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db",
+		}}
+	}
+	exists, err := fileExists(path)
+	if err != nil {
+		return false, []*Fault{{Problem: "it cannot be read: " + err.Error(), Fix: "let Caddy's user read its directory"}}
+	}
+	return exists, checkRights(path)
 }
 
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing

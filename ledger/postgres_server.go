@@ -23,33 +23,24 @@ import (
 var ErrURL = errors.New("the URL of the database cannot be read: write postgres://user:password@host:5432/database, " +
 	"with %-escapes for the special characters of the password")
 
-// Errors of CheckServer.
-var (
-	// ErrCredentials means that the server does not take the user or the password.
-	ErrCredentials = errors.New("the server refuses the user or the password")
-	// ErrNoDatabase means that the server has no database of that name.
-	ErrNoDatabase = errors.New("the server has no such database")
-	// ErrMayNotConnect means that the user has no right to connect to the database.
-	ErrMayNotConnect = errors.New("this user may not connect to the database")
-	// ErrNoTLS means that the URL wants an encrypted connection, and the server offers none.
-	ErrNoTLS = errors.New("the server offers no encrypted connection")
-)
-
-// Fault is why a server may not be used, and the fix.
-type Fault struct{ Problem, Fix string }
+// Fault is a problem of the place where a ledger is or would be, and the fix.
+type Fault struct {
+	Problem, Fix string
+	IsWarning    bool // it can be used all the same
+}
 
 func (f *Fault) Error() string { return f.Problem + ": " + f.Fix }
 
 var (
-	errStandby  = &Fault{"the server is a standby, so its rows may be old", "name the primary in the URL"}
-	errReadOnly = &Fault{"the server is read-only", "turn default_transaction_read_only off for this database and user"}
+	errStandby  = &Fault{Problem: "the server is a standby, so its rows may be old", Fix: "name the primary in the URL"}
+	errReadOnly = &Fault{Problem: "the server is read-only", Fix: "turn default_transaction_read_only off for this database and user"}
 	errAsync    = &Fault{
-		"synchronous_commit is off, so an acknowledged payment could be lost",
-		"turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`",
+		Problem: "synchronous_commit is off, so an acknowledged payment could be lost",
+		Fix:     "turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`",
 	}
-	errNotUTF8      = &Fault{"the database is not in UTF-8", "create one with ENCODING 'UTF8'"}
-	errMayNotCreate = &Fault{"this user may not create the schema axra", "let the database's owner do `GRANT CREATE ON DATABASE … TO …`"}
-	errNotOurs      = &Fault{"the schema axra belongs to another user, and this one may not use it", "name its owner in the URL"}
+	errNotUTF8      = &Fault{Problem: "the database is not in UTF-8", Fix: "create one with ENCODING 'UTF8'"}
+	errMayNotCreate = &Fault{Problem: "this user may not create the schema axra", Fix: "let the database's owner do `GRANT CREATE ON DATABASE … TO …`"}
+	errNotOurs      = &Fault{Problem: "the schema axra belongs to another user, and this one may not use it", Fix: "name its owner in the URL"}
 )
 
 // CheckURL reads the URL of a PostgreSQL database and returns its server and database, without user and password. It
@@ -178,20 +169,29 @@ func CheckServer(ctx context.Context, rawURL string) (ServerState, error) {
 	return state, t.err
 }
 
-// explainConnect reduces an error to one cause: pgx repeats it for each address of the server.
+// explainConnect reduces an error to one cause: pgx repeats it for each address of the server. Most causes are a Fault.
 func explainConnect(err error) error {
 	var refused *pgconn.PgError
 	switch {
 	case !errors.As(err, &refused) && strings.Contains(err.Error(), "server refused TLS"):
-		return ErrNoTLS
+		return &Fault{
+			Problem: "the server offers no encrypted connection",
+			Fix:     "turn on `ssl` at the server; on the same machine, leave `sslmode` out of the URL",
+		}
 	case refused == nil:
 		return err
 	case refused.Code == "42501":
-		return fmt.Errorf("%w: %s", ErrMayNotConnect, refused.Message)
+		return &Fault{Problem: "this user may not connect to the database: " + refused.Message, Fix: "run `GRANT CONNECT ON DATABASE … TO …` as the database's owner"}
 	case strings.HasPrefix(refused.Code, "28"):
-		return fmt.Errorf("%w: %s", ErrCredentials, refused.Message)
+		return &Fault{
+			Problem: "the server refuses the user or the password: " + refused.Message,
+			Fix:     "correct user and password in the URL of `database postgres`",
+		}
 	case refused.Code == "3D000":
-		return fmt.Errorf("%w: %s", ErrNoDatabase, refused.Message)
+		return &Fault{
+			Problem: "the server has no such database: " + refused.Message,
+			Fix:     "create it, `CREATE DATABASE … ENCODING 'UTF8'`, or correct the URL of `database postgres`",
+		}
 	}
 	return refused
 }

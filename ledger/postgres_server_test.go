@@ -85,16 +85,13 @@ func TestCheckServerSaysWhyItCannot(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Shared(t)
 	good := server.NewDatabase(t)
-	for _, test := range []struct {
-		name, url string
-		want      error
-	}{
-		{"another password", strings.Replace(good, "owner:", "owner:x", 1), ledger.ErrCredentials},
-		{"another user", strings.Replace(good, "owner:", "nobody:", 1), ledger.ErrCredentials},
-		{"another database", server.URL("nowhere"), ledger.ErrNoDatabase},
-		{"no URL", "example.com", ledger.ErrURL},
+	for _, test := range []struct{ name, url, want string }{
+		{"another password", strings.Replace(good, "owner:", "owner:x", 1), "correct user and password"},
+		{"another user", strings.Replace(good, "owner:", "nobody:", 1), "correct user and password"},
+		{"another database", server.URL("nowhere"), "CREATE DATABASE"},
+		{"no URL", "example.com", ledger.ErrURL.Error()},
 	} {
-		if _, err := ledger.CheckServer(t.Context(), test.url); !errors.Is(err, test.want) {
+		if _, err := ledger.CheckServer(t.Context(), test.url); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}

@@ -63,11 +63,6 @@ func (l *Ledger) Payment(ctx context.Context, sessionID string) (Payment, error)
 	})
 }
 
-// Devices lists the devices of a purchase, removed ones included, the oldest first.
-func (l *Ledger) Devices(ctx context.Context, purchaseID string) ([]Device, error) {
-	return lookUp(ctx, l, func(t *tx) ([]Device, error) { return readDevices(t, purchaseID), nil })
-}
-
 // Details returns all that is known about a purchase, or ErrNotFound. Everything is in the order of time.
 func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error) {
 	return read(ctx, l, func(t *tx) (d Details, err error) {

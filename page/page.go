@@ -3,6 +3,7 @@
 package page
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 )
@@ -62,6 +63,9 @@ var statuses = map[Kind]int{
 	Given:         http.StatusOK,
 	ForProgram:    http.StatusOK,
 }
+
+// Status returns the usual HTTP status of a page.
+func (k Kind) Status() int { return cmp.Or(statuses[k], http.StatusPaymentRequired) }
 
 // withButton lists the kinds that have a button when there is a FormURL.
 var withButton = map[Kind]bool{Device: true, Gift: true, Claim: true, ClaimLater: true, Required: true}

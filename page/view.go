@@ -3,7 +3,6 @@ package page
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,9 +17,7 @@ func (v View) normal() (View, error) {
 	if _, known := texts().list[0].Pages[v.Kind]; !known {
 		return v, fmt.Errorf("unknown kind of page %q", v.Kind)
 	}
-	if v.Status == 0 {
-		v.Status = cmp.Or(statuses[v.Kind], http.StatusPaymentRequired)
-	}
+	v.Status = cmp.Or(v.Status, v.Kind.Status())
 	if v.Status < 200 || v.Status > 599 {
 		return v, fmt.Errorf("impossible status %d", v.Status)
 	}

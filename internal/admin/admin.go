@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
@@ -23,10 +24,17 @@ import (
 
 // API serves the operations.
 type API struct {
-	Ledger   *ledger.Ledger
-	Keys     Keys
-	Gates    Gates
-	Webhooks Webhooks
+	Ledger *ledger.Ledger
+	Keys   Keys
+
+	// Page finds what opens an address; the error tells the operator what is wrong with it.
+	Page func(address string) (Page, error)
+	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
+	Link func(page Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error)
+
+	VerifyWebhook    func(header http.Header, body []byte) error
+	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)
+	RejectedWebhooks func() []webhook.Captured
 
 	// Maintenance is held by a sweep, an import or a restore.
 	Maintenance *sync.Mutex
@@ -47,13 +55,6 @@ type Keys interface {
 	Rotate(ctx context.Context) (kid string, err error)
 	// Remove wraps token.ErrUnknownKey if there is no such key.
 	Remove(ctx context.Context, kid string) error
-}
-
-// Webhooks verifies and records events.
-type Webhooks interface {
-	Verify(header http.Header, body []byte) error
-	Record(ctx context.Context, event webhook.Event) (outcome string, err error)
-	Rejected() []webhook.Captured
 }
 
 // ServeHTTP serves one call; an error is for Caddy to write.

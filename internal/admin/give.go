@@ -18,16 +18,6 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Gates knows what is sold where, and signs links.
-type Gates interface {
-	// Page finds what opens an address; the error tells the operator what is wrong with it.
-	Page(address string) (Page, error)
-	// KeyResource is what a purchase by a key opens.
-	KeyResource(key string) string
-	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
-	Link(page Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error)
-}
-
 // Page is an address that gates cover.
 type Page struct {
 	Site     string             // its origin
@@ -81,7 +71,7 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 	if err := a.keysReady(ctx); err != nil {
 		return Link{}, err
 	}
-	page, err := a.Gates.Page(request.URL)
+	page, err := a.Page(request.URL)
 	if err != nil {
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
@@ -121,7 +111,7 @@ func (a *API) termsToGive(request GiveRequest, page Page) (terms.Terms, error) {
 	case request.Key == "" && byKey:
 		return given, fmt.Errorf("pass %q is sold by %s: name one with --key", name, product.Key)
 	case byKey:
-		given.Resource = a.Gates.KeyResource(request.Key)
+		given.Resource = gate.KeyResource(request.Key)
 	case product.PerPath:
 		given.Resource = page.Resource
 	}
@@ -163,7 +153,7 @@ func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
 	if status := purchase.StatusAt(a.Now()); status != ledger.Active {
 		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
 	}
-	page, err := a.Gates.Page(request.URL)
+	page, err := a.Page(request.URL)
 	product, opens := page.Products[purchase.Product]
 	inUse := len(purchase.DeviceIDs)
 	switch {
@@ -192,7 +182,7 @@ func parseLinkLife(text string) (time.Duration, error) {
 
 func (a *API) link(page Page, purchase ledger.Purchase, life time.Duration, direct bool) (Link, error) {
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.Gates.Link(page, purchase, expires, direct)
+	address, err := a.Link(page, purchase, expires, direct)
 	if err != nil {
 		return Link{}, err
 	}

@@ -41,7 +41,7 @@ func TestAccessIsGiven(t *testing.T) {
 		"for a time":    {GiveRequest{URL: site + "/month", For: "2d", Devices: 2}, "month", "*", 2 * day, 2},
 		"forever":       {GiveRequest{URL: site + "/month", For: "forever"}, "month", "*", 0, 1},
 		"a path":        {GiveRequest{URL: site + "/path"}, "page", "/path", 0, 1},
-		"a key":         {GiveRequest{URL: site + "/key", Key: "7"}, "item", "key:7", 0, 1},
+		"a key":         {GiveRequest{URL: site + "/key", Key: "7"}, "item", gate.KeyResource("7"), 0, 1},
 	} {
 		link := call[Link](r, "give", test.request)
 		given := r.show(link.Purchase)

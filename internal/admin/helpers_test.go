@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
@@ -51,7 +52,8 @@ func newRig(t *testing.T) *rig {
 	r.must(err)
 	r.keys.installation = set.Installation
 	r.API = &API{
-		Ledger: book, Keys: r.keys, Gates: fakeGates{r}, Webhooks: r.hooks,
+		Ledger: book, Keys: r.keys, Page: r.page, Link: fakeLink,
+		VerifyWebhook: r.hooks.Verify, RecordEvent: r.hooks.Record, RejectedWebhooks: r.hooks.Rejected,
 		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
 		Reload: func(context.Context) error {
 			r.reloads++
@@ -191,25 +193,21 @@ func (*fakeWebhooks) Verify(header http.Header, body []byte) error {
 	return nil
 }
 
-func (f *fakeWebhooks) Record(_ context.Context, event webhook.Event) (string, error) {
+func (f *fakeWebhooks) Record(_ context.Context, event webhook.Event) (payments.Outcome, error) {
 	f.taken = append(f.taken, event)
 	return "paid", f.err
 }
 
 func (f *fakeWebhooks) Rejected() []webhook.Captured { return f.rejected }
 
-type fakeGates struct{ rig *rig }
-
-func (g fakeGates) Page(address string) (Page, error) {
-	page, ok := g.rig.pages[address]
+func (r *rig) page(address string) (Page, error) {
+	page, ok := r.pages[address]
 	if !ok {
 		return page, errors.New("no gate covers it")
 	}
 	return page, nil
 }
 
-func (fakeGates) KeyResource(key string) string { return "key:" + key }
-
-func (fakeGates) Link(page Page, p ledger.Purchase, _ time.Time, direct bool) (string, error) {
+func fakeLink(page Page, p ledger.Purchase, _ time.Time, direct bool) (string, error) {
 	return fmt.Sprintf("%s%s?direct=%t&purchase=%s", page.Site, page.Target, direct, p.ID), nil
 }

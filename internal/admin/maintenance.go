@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -150,62 +148,36 @@ func (w *startedWriter) Write(p []byte) (int, error) {
 
 // importRows reads an export into the ledger, if that has no payments.
 func (a *API) importRows(w http.ResponseWriter, r *http.Request) error {
+	return a.replaceLedger(w, r, func(ctx context.Context, body io.Reader) (any, error) { return a.Ledger.Import(ctx, body) })
+}
+
+// restoreBackup puts a backup in place of the ledger.
+func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
+	if a.Ledger.Path() == "" {
+		drain(r.Body)
+		return ledger.ErrNoFile
+	}
+	return a.replaceLedger(w, r, func(ctx context.Context, body io.Reader) (any, error) { return a.Ledger.Restore(ctx, body) })
+}
+
+// replaceLedger replaces the ledger by what the body holds, and reads it again.
+func (a *API) replaceLedger(w http.ResponseWriter, r *http.Request, replace func(context.Context, io.Reader) (answer any, err error)) error {
 	defer drain(r.Body)
 	if !a.Maintenance.TryLock() {
 		return ErrMaintenance
 	}
 	defer a.Maintenance.Unlock()
-	done, err := a.Ledger.Import(r.Context(), r.Body)
+	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
+	answer, err := replace(ctx, r.Body)
 	if err != nil {
 		return err
 	}
-	a.Logger.Info("ledger imported", zap.Int("rows", done.Rows))
-	if err := a.Reload(r.Context()); err != nil {
-		return fmt.Errorf("%d rows were imported, but the keys cannot be read: restart Caddy: %w", done.Rows, err)
+	a.Logger.Warn("the ledger was replaced", zap.String("operation", r.URL.Path), zap.Any("by", answer))
+	if err := a.Reload(ctx); err != nil {
+		return fmt.Errorf("the ledger was replaced, but cannot be read: restart Caddy: %w", err)
 	}
-	return writeJSON(w, done)
+	return writeJSON(w, answer)
 }
 
 // drain reads the rest of an upload: a client that is still sending does not read the answer.
 func drain(body io.Reader) { _, _ = io.Copy(io.Discard, body) }
-
-// restoreBackup puts a backup, which is the body, in place of the ledger.
-func (a *API) restoreBackup(w http.ResponseWriter, r *http.Request) error {
-	defer drain(r.Body)
-	if a.Ledger.Path() == "" {
-		return ledger.ErrNoFile
-	}
-	if !a.Maintenance.TryLock() {
-		return ErrMaintenance
-	}
-	defer a.Maintenance.Unlock()
-	backup, err := receiveBeside(a.Ledger.Path(), r.Body)
-	if err != nil {
-		return fmt.Errorf("receiving the backup: %w", err)
-	}
-	defer os.Remove(backup)                   //nolint:errcheck // nothing to be done
-	ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
-	restored, err := a.Ledger.Restore(ctx, backup)
-	if err != nil {
-		a.Logger.Error("the ledger could not be replaced by a backup", zap.Error(err))
-		return err
-	}
-	a.Logger.Warn("the ledger was replaced by a backup", zap.Int("payments", restored.Payments), zap.String("kept", restored.Kept))
-	if err := a.Reload(ctx); err != nil {
-		return fmt.Errorf("the backup is in place, but cannot be read: restart Caddy: %w", err)
-	}
-	return writeJSON(w, restored)
-}
-
-// receiveBeside stores a body in a file with mode 0600 beside another file.
-func receiveBeside(path string, body io.Reader) (name string, err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".upload-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(file, body)
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(file.Name()))
-	}
-	return file.Name(), nil
-}

@@ -92,7 +92,7 @@ func TestTheLedgerIsBackedUpAndRestored(t *testing.T) {
 	}
 	r.refused("show", PurchaseRequest{ID: "cs_2"}, http.StatusNotFound, "no such purchase")
 	r.refused("restore-backup", strings.NewReader("words"), http.StatusBadRequest, "not a usable backup")
-	if left, _ := filepath.Glob(r.Ledger.Path() + ".upload-*"); len(left) > 0 {
+	if left, _ := filepath.Glob(r.Ledger.Path() + ".restore-*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }

@@ -82,21 +82,17 @@ var Operations = []Operation{
 		endpoint: endpoint{newRequest[ListRequest], (*API).listPurchases},
 		Columns:  "paid_at status ends_at paid source payments pass resource reference payment_ids",
 		Short:    "Lists purchases, the newest payment first",
-		Long: `--search finds the beginning of a reference, a session id or a payment id. --status mismatched lists all payments in
-another amount or currency than asked. With --json it prints one JSON object per line.
-` + namesTimes,
+		Long:     "--search finds the beginning of a reference, a session id or a payment id. " + namesTimes,
 	},
 	{
 		Name: "show", endpoint: answers((*API).showPurchase),
 		Short: "Shows all that is known about one purchase",
-		Long: `Session ids are shown here only: whoever has one may be able to open the purchase. Refund double charges in Axra.
-` + namesPurchase,
+		Long:  "Whoever has a session id may be able to open the purchase. Refund double charges in Axra. " + namesPurchase,
 	},
 	{
 		Name: "revoke", endpoint: answers(decide(ledger.Revoke)),
 		Short: "Withdraws the access of a purchase",
-		Long: `Every node withdraws it within about a second. No money is refunded: do that in Axra, which closes the
-purchase by itself. ` + namesPurchase,
+		Long:  "Every node withdraws it within about a second. No money is refunded: do that in Axra. " + namesPurchase,
 	},
 	{
 		Name: "restore", endpoint: answers(decide(ledger.Restore)),
@@ -106,14 +102,12 @@ purchase by itself. ` + namesPurchase,
 	{
 		Name: "remove-device", endpoint: answers((*API).removeDevice),
 		Short: "Ends the use of a purchase on one device",
-		Long: `Every node ends it within about a second, and another device has room. caddy axra show lists the
-devices with their ids. ` + namesPurchase,
+		Long:  "Every node ends it within about a second. caddy axra show lists the devices with their ids. " + namesPurchase,
 	},
 	{
 		Name: "give", endpoint: answers((*API).give), Note: linkNote,
-		Short: "Gives access without a payment, and prints the link to it",
-		Long: `It opens what is sold at the address, for reviewers, prizes and support. The link works for 7 days; the access
-lasts as long as the pass does, or as --for says.`,
+		Short:   "Gives access without a payment, and prints the link to it",
+		Long:    "The link works for 7 days; the access lasts as long as the pass does, or as --for says.",
 		Example: `  caddy axra give https://example.com/premium/ --for 30d --note "review copy"`,
 	},
 	{
@@ -125,10 +119,9 @@ opens that one address by itself: for download managers and podcast players. The
 	{
 		Name: "report", endpoint: answers((*API).report), CSV: true,
 		Short: "Adds up sales, refunds and disputes by pass and currency",
-		Long: `Each is added up at its own time: a refund counts when it was made, and as the whole payment, since Axra's events do
-not say how much it was. Net is sales less refunds and less disputes lost: what is in an open dispute is in it until
-that is decided. Payments in another amount or currency than asked (mismatched) and double charges, which you should
-refund, are not included. ` + namesTimes,
+		Long: `A refund counts when it was made, and as the whole payment, since Axra's events do not say how much it was. Net is
+sales less refunds and less disputes lost. Mismatched payments and double charges, which you should refund, are not
+included. ` + namesTimes,
 		Example: "  caddy axra report --from 2026-01 --to 2026-02 --csv",
 	},
 	{
@@ -173,14 +166,13 @@ ledger adopts the signing keys of the export, so nobody is logged out. Restart o
 	{
 		Name: "keys rotate", endpoint: answers((*API).rotateKeys),
 		Short: "Adds a key that takes over in three minutes; nobody is logged out",
-		Long:  `The key signs after three minutes, when every node has read it. Old keys still verify what they have signed.`,
+		Long:  "Old keys still verify what they have signed.",
 	},
 	{
 		Name: "keys remove", endpoint: answers((*API).removeKey),
 		Confirm: "everybody whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate",
 		Short:   "Removes a leaked key and voids what it has signed",
-		Long: `All that the key has signed is void at once on this node, and within a second or two on others: visitors with its
-cookies have to be let in anew. To change keys without that, rotate.`,
+		Long:    "All that the key has signed is void at once: visitors with its cookies have to be let in anew.",
 	},
 	ReplayWebhook,
 	RejectedWebhooks,

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -25,7 +26,7 @@ type Replayed struct {
 }
 
 func (a *API) rejectedWebhooks(context.Context, None) ([]webhook.Captured, error) {
-	return a.Webhooks.Rejected(), nil
+	return a.RejectedWebhooks(), nil
 }
 
 // replayWebhook takes an event as if it had come to the webhook.
@@ -38,21 +39,21 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 	if err != nil {
 		return Replayed{}, refuse(http.StatusBadRequest, "%w", err)
 	}
-	outcome, err := a.Webhooks.Record(ctx, event)
+	outcome, err := a.RecordEvent(ctx, event)
 	if err != nil {
 		return Replayed{}, refuse(http.StatusServiceUnavailable, "%w", err)
 	}
 	if unsigned != nil {
 		a.Logger.Warn("the operator had an event taken without a good signature",
-			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)), zap.String("outcome", outcome))
+			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)), zap.String("outcome", string(outcome)))
 	}
-	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
+	return Replayed{Event: string(event.Type), Outcome: string(outcome), Session: event.Session, Signed: unsigned == nil}, nil
 }
 
 // signedBody returns the reading of the body whose signature is good; without one, the body as it is and the reason.
 func (a *API) signedBody(request ReplayRequest) (body []byte, unsigned error) {
 	for _, reading := range (webhook.Captured{Header: request.Header, Body: request.Body}).Bodies() {
-		err := a.Webhooks.Verify(request.Header, reading.Bytes)
+		err := a.VerifyWebhook(request.Header, reading.Bytes)
 		if err == nil {
 			return reading.Bytes, nil
 		}
@@ -61,4 +62,21 @@ func (a *API) signedBody(request ReplayRequest) (body []byte, unsigned error) {
 		}
 	}
 	return request.Body, unsigned
+}
+
+// RemoveKeyRequest names a signing key.
+type RemoveKeyRequest struct {
+	Key string `json:"key"`
+}
+
+func (a *API) listKeys(context.Context, None) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
+
+func (a *API) rotateKeys(ctx context.Context, _ None) ([]token.KeyInfo, error) {
+	_, err := a.Keys.Rotate(ctx)
+	return a.Keys.List(), err
+}
+
+func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
+	err := a.Keys.Remove(ctx, request.Key)
+	return a.Keys.List(), err
 }

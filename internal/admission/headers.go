@@ -49,9 +49,8 @@ func (h RequestHeaders) Set(r *http.Request, token *access.Token) {
 	if h == "" {
 		return
 	}
-	for name, value := range map[string]string{
-		"Paid": "true", "Pass": token.Pass, "Purchase": token.Purchase, "Until": until(token), "User": userID(token.Purchase),
-	} {
+	r.Header.Set(string(h)+"Paid", "true")
+	for name, value := range describe(token) {
 		if value != "" {
 			r.Header.Set(string(h)+name, ascii(value))
 		}

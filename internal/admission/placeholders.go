@@ -59,29 +59,19 @@ func placeholder(token *access.Token, key string) (value any, isKnown bool) {
 	if !found {
 		return nil, false
 	}
-	switch name {
-	case "paid":
+	if name == "paid" {
 		return token != nil, true
-	case "pass", "purchase", "until", "user":
-		if token == nil {
-			return "", true
-		}
-		return describe(token, name), true
 	}
-	return nil, false
+	value, isKnown = describe(token)[name]
+	return value, isKnown
 }
 
-func describe(token *access.Token, name string) string {
-	switch name {
-	case "pass":
-		return token.Pass
-	case "purchase":
-		return token.Purchase
-	case "until":
-		return until(token)
-	default:
-		return userID(token.Purchase)
+// describe tells who has paid; everything is empty if nobody has.
+func describe(token *access.Token) map[string]string {
+	if token == nil {
+		return map[string]string{"pass": "", "purchase": "", "until": "", "user": ""}
 	}
+	return map[string]string{"pass": token.Pass, "purchase": token.Purchase, "until": until(token), "user": userID(token.Purchase)}
 }
 
 // until is the end of access in RFC 3339; empty for access without expiry.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -61,7 +60,7 @@ func DeviceLink(tokens *gate.Tokens, site *gate.Site, purchase ledger.Purchase, 
 // deviceLink returns the claims of the device link that the visitor came by; zero if it is not valid.
 func (v *Visit) deviceLink() deviceClaims {
 	var claims deviceClaims
-	err := v.flow.services.Tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
+	err := v.tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}
@@ -82,51 +81,40 @@ func (v *Visit) isOfAnother(entry *access.Token) bool {
 	return purchase != "" && purchase != entry.Purchase
 }
 
-// linkedPurchase returns the purchase of a device link if it opens this page now; done means that the visitor has been
-// answered instead.
-func (v *Visit) linkedPurchase() (purchase ledger.Holding, done bool, err error) {
+// linkedPurchase returns the purchase of a device link that opens this page now.
+func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Details, err error) {
 	link := v.deviceLink()
-	refused := page.View{Kind: page.DeviceRefused, NextURL: v.target}
+	refused := refusal{v.linkRefusedPage()}
 	if link.Purchase == "" {
-		return purchase, true, v.showPage(refused)
+		return purchase, details, refused
 	}
-	purchase, err = v.flow.services.Tokens.Cache.Of(v.r.Context(), link.Purchase)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return purchase, true, v.showPage(refused)
+	if purchase, err = v.tokens.Cache.Of(v.r.Context(), link.Purchase); err == nil {
+		details, err = v.services.Ledger.Details(v.r.Context(), link.Purchase)
 	}
-	var devices []ledger.Device
-	if err == nil {
-		devices, err = v.flow.services.Ledger.Devices(v.r.Context(), link.Purchase)
-	}
-	if err != nil {
-		return purchase, true, v.showUnreadable(err)
-	}
-	switch status := purchase.StatusAt(v.flow.now()); {
-	case !v.opens(purchase), status == ledger.Expired, link.precedesRemoval(devices):
-		return purchase, true, v.showPage(refused)
+	switch status := purchase.StatusAt(v.now()); {
+	case errors.Is(err, ledger.ErrNotFound):
+		err = refused
+	case err != nil:
+	case !v.opens(purchase), status == ledger.Expired, link.precedesRemoval(details.Devices):
+		err = refused
 	case status != ledger.Active:
-		return purchase, true, v.showClosed(purchase.Status, purchase.ID)
+		err = refusal{v.closedPage(status, purchase.ID)}
 	case v.openedBy(purchase.Product) != nil:
-		// Somebody else's purchase must not take the place of the visitor's own.
-		return purchase, true, v.redirectToTarget()
+		err = errHasAccess // somebody else's purchase must not take the place of the visitor's own
 	}
-	return purchase, false, nil
+	return purchase, details, err
 }
 
 // askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the answer
 // is a form.
 func (v *Visit) askDevice() error {
-	purchase, done, err := v.linkedPurchase()
-	if done {
-		return err
+	purchase, details, err := v.linkedPurchase()
+	if err != nil {
+		return v.showError(err)
 	}
 	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
 	if used >= limit {
-		return v.showPage(v.devicesFull(purchase))
-	}
-	details, err := v.flow.services.Ledger.Details(v.r.Context(), purchase.ID)
-	if err != nil {
-		return v.showUnreadable(err)
+		return v.showError(v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage()))
 	}
 	kind := page.Device
 	if pricesPaid(details.Payments) == "" {
@@ -134,57 +122,51 @@ func (v *Visit) askDevice() error {
 	}
 	return v.showPage(page.View{
 		Kind: kind, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
-		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormID(v.flow.now())),
+		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormID(v.now())),
 	})
 }
 
-func (v *Visit) devicesFull(purchase ledger.Holding) page.View {
-	v.flow.services.Metrics.CountLimit(LimitDevices)
-	return page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: purchase.DeviceLimit, DevicesLimit: purchase.DeviceLimit}}
+func (v *Visit) device(id string) ledger.Device {
+	return ledger.Device{ID: id, Label: deviceLabel(v.r)}
 }
 
+// addDevice makes this browser, or program, one of the devices of a purchase.
 func (v *Visit) addDevice(purchaseID, deviceID string) error {
-	return v.flow.services.Ledger.AddDevice(v.r.Context(), purchaseID, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
+	return v.services.Ledger.AddDevice(v.r.Context(), purchaseID, v.device(deviceID))
 }
 
-// takeDevice makes the browser, or program, that paid one of the devices of a purchase. If it cannot be, it returns what
-// to show.
-func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) (refusal *page.View, err error) {
-	err = ledger.ErrNoneLeft
-	if v.flow.config.Takeover { // nobody else may take over what the browser that paid has taken
-		err = v.flow.services.Ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
-	}
-	if errors.Is(err, ledger.ErrNoneLeft) {
-		err = v.addDevice(purchase.ID, deviceID)
-	}
-	return v.deviceRefusal(purchase, err)
+// claim adds the device that no other may replace as the first of a purchase.
+func (v *Visit) claim(purchaseID, deviceID string) error {
+	return v.services.Ledger.Claim(v.r.Context(), purchaseID, ledger.ClaimFirst, v.device(deviceID))
 }
 
-// deviceRefusal tells what to show about an error of adding a device from errors that mean that nothing is known.
-func (v *Visit) deviceRefusal(purchase ledger.Holding, err error) (*page.View, error) {
+// linkRefusedPage does not say which purchase the link is of: the visitor may not be its buyer.
+func (v *Visit) linkRefusedPage() page.View {
+	return page.View{Kind: page.DeviceRefused, NextURL: v.target}
+}
+
+// deviceError turns an error of adding a device into the page that explains it: that the device is refused, or that
+// there are too many.
+func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.View) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
-		view := v.devicesFull(purchase)
-		return &view, nil
+		v.services.Metrics.CountLimit(LimitDevices)
+		limit := purchase.DeviceLimit
+		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
 	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
-		return &page.View{Kind: page.DeviceRefused, NextURL: v.target, Reference: ledger.Reference(purchase.ID)}, nil
+		return refusal{refused}
 	}
-	return nil, err
+	return err
 }
 
 // confirmDevice answers the form of askDevice.
 func (v *Visit) confirmDevice(deviceID string) error {
-	purchase, done, err := v.linkedPurchase()
-	if done {
-		return err
+	purchase, _, err := v.linkedPurchase()
+	if err == nil {
+		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
 	}
-	refusal, err := v.deviceRefusal(purchase, v.addDevice(purchase.ID, deviceID))
-	switch {
-	case err != nil:
-		return v.showUnreadable(err)
-	case refusal != nil:
-		refusal.Reference = ""
-		return v.showPage(*refusal)
+	if err != nil {
+		return v.showError(err)
 	}
 	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
 	return v.admitDevice(purchase, deviceID)
@@ -192,9 +174,7 @@ func (v *Visit) confirmDevice(deviceID string) error {
 
 // admitDevice gives a browser that has become a device its token.
 func (v *Visit) admitDevice(purchase ledger.Holding, deviceID string) error {
-	granted := v.accessOf(purchase)
-	granted.Device = deviceID
-	if err := v.give(granted); err != nil {
+	if err := v.give(v.accessOf(purchase, deviceID)); err != nil {
 		return v.showSafe()
 	}
 	return v.redirectToTarget()
@@ -202,14 +182,13 @@ func (v *Visit) admitDevice(purchase ledger.Holding, deviceID string) error {
 
 // IsForm reports whether a request submits the form of a device or a takeover.
 func IsForm(r *http.Request) bool {
-	query := gate.OriginalURL(r).RawQuery
-	return r.Method == http.MethodPost && strings.Contains(query, urlpath.ParamDeviceID) && urlpath.Params(query).Has(urlpath.ParamDeviceID)
+	return r.Method == http.MethodPost && hasParam(r, urlpath.ParamDeviceID)
 }
 
 // HandleForm makes this browser a device of a purchase.
 func (v *Visit) HandleForm() error {
 	id := v.get(urlpath.ParamDeviceID)
-	isFresh := isFreshForm(id, v.flow.now())
+	isFresh := isFreshForm(id, v.now())
 	switch {
 	case !v.isFromHere() || !isFormID(id):
 		return v.problem(http.StatusForbidden, "Open the page itself and use its button.")

@@ -5,6 +5,7 @@ package checkout
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -23,7 +24,6 @@ import (
 // Ledger reads purchases and adds devices to them.
 type Ledger interface {
 	Details(ctx context.Context, purchaseID string) (ledger.Details, error)
-	Devices(ctx context.Context, purchaseID string) ([]ledger.Device, error)
 	Payment(ctx context.Context, sessionID string) (ledger.Payment, error)
 	AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error
 	Claim(ctx context.Context, purchaseID string, kind ledger.ClaimKind, device ledger.Device) error
@@ -129,12 +129,10 @@ func New(g *gate.Gate, config Config, services Services, logger *zap.Logger) *Fl
 	return &Flow{gate: g, config: config, services: services, logger: logger}
 }
 
-func (f *Flow) now() time.Time { return f.services.Tokens.Clock.Now() }
-
 // ShowPage answers with a page that says what happened. A program gets problem details.
 func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) error {
-	if problem, ok := problemByPage[view.Kind]; ok && !acceptsHTML(r) {
-		return response.Problem(w, r, cmp.Or(view.Status, problem.status), problem.detail, view.RetryAfter)
+	if detail, ok := problems[view.Kind]; ok && !acceptsHTML(r) {
+		return response.Problem(w, r, cmp.Or(view.Status, view.Kind.Status()), detail, view.RetryAfter)
 	}
 	if view.Site == "" {
 		view.Site, _ = gate.SplitHostPort(r.Host)
@@ -148,7 +146,12 @@ func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) 
 
 // Visit is one request that the flow may answer.
 type Visit struct {
-	flow    *Flow
+	flow     *Flow
+	gate     *gate.Gate
+	config   *Config
+	services *Services
+	tokens   *gate.Tokens
+
 	w       http.ResponseWriter
 	r       *http.Request
 	next    caddyhttp.Handler // behind the gate
@@ -162,11 +165,13 @@ type Visit struct {
 func (f *Flow) Visit(w http.ResponseWriter, r *http.Request, site *gate.Site, next caddyhttp.Handler) *Visit {
 	address := gate.OriginalURL(r)
 	return &Visit{
-		flow: f, w: w, r: r, next: next, site: site, address: address,
+		flow: f, gate: f.gate, config: &f.config, services: &f.services, tokens: f.services.Tokens,
+		w: w, r: r, next: next, site: site, address: address,
 		params: urlpath.Params(address.RawQuery), target: urlpath.OriginalTarget(address),
 	}
 }
 
+func (v *Visit) now() time.Time          { return v.tokens.Clock.Now() }
 func (v *Visit) has(param string) bool   { return v.params.Has(param) }
 func (v *Visit) get(param string) string { return v.params.Get(param) }
 
@@ -184,11 +189,36 @@ func (v *Visit) showPage(view page.View) error {
 	switch view.Kind {
 	case page.Receipt, page.Gift, page.Given: // which say what was paid, if anything
 	default:
-		if quotes, err := v.flow.gate.Quotes(v.r); err == nil && len(quotes) == 1 && len(view.Offers) == 0 && view.Price == "" {
+		if quotes, err := v.gate.Quotes(v.r); err == nil && len(quotes) == 1 && len(view.Offers) == 0 && view.Price == "" {
 			view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
 		}
 	}
 	return v.flow.ShowPage(v.w, v.r, view)
+}
+
+// refusal is an error that a page explains to the visitor.
+type refusal struct{ page.View }
+
+func (r refusal) Error() string { return "refused: " + string(r.Kind) }
+
+// errHasAccess means that the visitor has access already.
+var errHasAccess = errors.New("the visitor has access already")
+
+// showError answers a visitor who does not get what they ask for. An unknown error is one of the ledger: they may have
+// paid.
+func (v *Visit) showError(err error) error {
+	var refused refusal
+	var failed caddyhttp.HandlerError
+	switch {
+	case errors.As(err, &refused):
+		return v.showPage(refused.View)
+	case errors.As(err, &failed):
+		return err
+	case errors.Is(err, errHasAccess):
+		return v.redirectToTarget()
+	}
+	v.services.LogLimited("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
+	return v.showSafe()
 }
 
 // showSafe answers a visitor who may have paid, while that cannot be told.
@@ -196,20 +226,23 @@ func (v *Visit) showSafe() error {
 	return v.showPage(page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second})
 }
 
-// showUnreadable answers a visitor who may have paid while the ledger cannot be read.
-func (v *Visit) showUnreadable(err error) error {
-	v.logUnreadable(err)
-	return v.showSafe()
-}
-
-func (v *Visit) logUnreadable(err error) {
-	v.flow.services.LogLimited("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
-}
-
 func (v *Visit) showMisconfigured(err error) error {
-	v.flow.services.LogLimited("nothing can be sold here: correct the price or the key in the configuration",
+	v.services.LogLimited("nothing can be sold here: correct the price or the key in the configuration",
 		zap.String("path", v.r.URL.Path), zap.Error(err))
 	return v.showPage(page.View{Kind: page.Misconfigured})
+}
+
+// allow counts an attempt of the visitor against a limit; the refusal says when to try again.
+func (v *Visit) allow(limiter *session.Limiter) error {
+	if wait, ok := limiter.Allow(clientIP(v.r)); !ok {
+		return refusal{page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}}
+	}
+	return nil
+}
+
+func clientIP(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 // describePrice says what a product costs, and for how long.
@@ -219,9 +252,4 @@ func (v *Visit) describePrice(quote gate.Quote) string {
 
 func (v *Visit) describeAccess(p *gate.Product) string {
 	return page.AccessInWords(v.r.Header.Get("Accept-Language"), p.Access.Length())
-}
-
-func clientIP(r *http.Request) string {
-	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return address
 }

@@ -42,7 +42,12 @@ func isFetchedAsPage(r *http.Request) bool {
 
 // isPurchaseForm reports whether a request submits a checkout button.
 func isPurchaseForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && acceptsHTML(r) && urlpath.Params(gate.OriginalURL(r).RawQuery).Has(urlpath.ParamCheckout)
+	return r.Method == http.MethodPost && acceptsHTML(r) && hasParam(r, urlpath.ParamCheckout)
+}
+
+// hasParam reports whether an address has a parameter of the gate.
+func hasParam(r *http.Request, name string) bool {
+	return urlpath.Params(gate.OriginalURL(r).RawQuery).Has(name)
 }
 
 // isPageRequest reports whether the answer may be a page for a person, whatever else the headers say.

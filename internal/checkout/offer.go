@@ -88,7 +88,7 @@ type OfferedPass struct {
 
 // showOffers shows what is on sale.
 func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
-	config := v.flow.config.OfferPage
+	config := v.config.OfferPage
 	if config == nil {
 		config = new(OfferPage)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -40,30 +39,28 @@ func (v *Visit) pendingPrefix() string { return v.site.CookiePrefix("/") + gate.
 
 func (v *Visit) readPending() pendingCookies {
 	var found pendingCookies
-	seen := 0
-	prefix := v.pendingPrefix()
-	scopes := v.scopes()
-	gate.EachCookie(v.r.Header["Cookie"], func(name, value string) bool {
-		if !strings.HasPrefix(name, prefix) {
-			if gate.IsAccessCookie(name) {
-				found.accessBytes += len(name) + len(value)
-			}
-			return true
+	prefix, scopes, seen := v.pendingPrefix(), v.scopes(), 0
+	for _, cookie := range v.r.Cookies() {
+		size := len(cookie.Name) + len(cookie.Value)
+		if gate.IsAccessCookie(cookie.Name) {
+			found.accessBytes += size
+		}
+		if !strings.HasPrefix(cookie.Name, prefix) || seen >= 2*maxPending {
+			continue
 		}
 		seen++
-		entry, err := session.DecodePending(v.flow.services.Tokens.Keys, value)
-		if err != nil || entry.CookieName(prefix) != name {
-			return seen < 2*maxPending
+		entry, err := session.DecodePending(v.tokens.Keys, cookie.Value)
+		if err != nil || entry.CookieName(prefix) != cookie.Name {
+			continue
 		}
 		found.all = append(found.all, entry)
-		found.bytes += len(name) + len(value)
+		found.bytes += size
+	}
+	slices.SortStableFunc(found.all, func(a, b session.Pending) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
+	for _, entry := range found.all {
 		if scopes[entry.Scope] {
 			found.here = append(found.here, entry)
 		}
-		return seen < 2*maxPending
-	})
-	for _, entries := range [][]session.Pending{found.all, found.here} {
-		sort.SliceStable(entries, func(i, j int) bool { return entries[i].ExpiresAt.Before(entries[j].ExpiresAt) })
 	}
 	return found
 }
@@ -71,7 +68,7 @@ func (v *Visit) readPending() pendingCookies {
 // scopes are what a checkout may be for if its payment opens the gate to the request: everything, or one resource.
 func (v *Visit) scopes() map[string]bool {
 	scopes := make(map[string]bool)
-	for _, p := range v.flow.gate.Products {
+	for _, p := range v.gate.Products {
 		resources := []string{terms.WholePass, gate.PathResource(v.r)}
 		if own, err := p.Resource(v.r); err == nil {
 			resources = append(resources, own)
@@ -84,12 +81,18 @@ func (v *Visit) scopes() map[string]bool {
 }
 
 func (v *Visit) keepPending(entry session.Pending) error {
-	raw, err := entry.Encode(v.flow.services.Tokens.Keys)
-	if err != nil {
-		return err
+	raw, err := entry.Encode(v.tokens.Keys)
+	if err == nil {
+		http.SetCookie(v.w, v.site.Cookie(entry.CookieName(v.pendingPrefix()), raw, entry.Expires().Sub(v.now())))
 	}
-	http.SetCookie(v.w, v.site.Cookie(entry.CookieName(v.pendingPrefix()), raw, entry.Expires().Sub(v.flow.now())))
-	return nil
+	return err
+}
+
+// renewPending keeps a pending cookie that the browser has already. Without its new state the visitor loses little.
+func (v *Visit) renewPending(entry session.Pending) {
+	if err := v.keepPending(entry); err != nil {
+		v.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
+	}
 }
 
 func (v *Visit) dropPending(entry session.Pending) {
@@ -98,11 +101,13 @@ func (v *Visit) dropPending(entry session.Pending) {
 
 // returnedTo returns the checkout that the success URL names, if this browser started it.
 func (v *Visit) returnedTo(entries []session.Pending) *session.Pending {
-	id := v.get(urlpath.ParamSession)
-	for i := range entries {
-		if entries[i].Session == id {
-			return &entries[i]
-		}
+	return find(entries, func(entry session.Pending) bool { return entry.Session == v.get(urlpath.ParamSession) })
+}
+
+// find returns the first element that is accepted; nil if none is.
+func find[T any](list []T, accept func(T) bool) *T {
+	if i := slices.IndexFunc(list, accept); i >= 0 {
+		return &list[i]
 	}
 	return nil
 }
@@ -114,12 +119,9 @@ func (v *Visit) isOwnReturn() bool {
 
 // expectedPayment returns the checkout for which a payment is to be expected.
 func (v *Visit) expectedPayment(entries []session.Pending) *session.Pending {
-	for i, entry := range entries {
-		if entry.State == session.Returned || v.flow.services.Progress(entry) == Processing {
-			return &entries[i]
-		}
-	}
-	return nil
+	return find(entries, func(entry session.Pending) bool {
+		return entry.State == session.Returned || v.services.Progress(entry) == Processing
+	})
 }
 
 // lookup is what the ledger says about the checkouts that a browser has under way.
@@ -144,7 +146,7 @@ func (v *Visit) lookUp(entries []session.Pending) lookup {
 	var found lookup
 	for i := range entries {
 		entry := &entries[i]
-		purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), entry.Session)
+		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
 		switch {
 		case errors.Is(err, ledger.ErrNotFound):
 			found.unpaid = append(found.unpaid, *entry)
@@ -153,11 +155,11 @@ func (v *Visit) lookUp(entries []session.Pending) lookup {
 			found.err = err
 			return found // the database is in trouble: one attempt is enough
 		case !v.opens(purchase):
-			v.flow.services.LogLimited("a payment was made for something else than its pending cookie says",
+			v.services.LogLimited("a payment was made for something else than its pending cookie says",
 				zap.String("session", ledger.Reference(ledger.PurchaseID(entry.Session))))
 			continue
 		}
-		switch status := purchase.StatusAt(v.flow.now()); status {
+		switch status := purchase.StatusAt(v.now()); status {
 		case ledger.Active:
 			if entry.State == session.Kept && v.isSuperseded(purchase) {
 				continue
@@ -182,12 +184,12 @@ func (v *Visit) lookUp(entries []session.Pending) lookup {
 // isSuperseded reports whether another purchase opens the same for longer.
 func (v *Visit) isSuperseded(purchase ledger.Holding) bool {
 	entry := v.openedBy(purchase.Product)
-	return entry != nil && entry.EndsAfter(v.accessOf(purchase))
+	return entry != nil && entry.EndsAfter(v.accessOf(purchase, ""))
 }
 
 // opens reports whether a purchase is of what this gate asks for.
 func (v *Visit) opens(purchase ledger.Holding) bool {
-	product := v.flow.gate.Product(purchase.Product)
+	product := v.gate.Product(purchase.Product)
 	return product != nil && purchase.Site == v.site.Origin && product.Opens(purchase.Resource, v.r)
 }
 
@@ -204,33 +206,29 @@ const (
 // budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
 const budgetTimeout = 2 * time.Second
 
-// makeRoom makes sure that one more checkout and its purchase fit into the browser's requests, or returns what to show:
-// with one cookie too many, the whole site would refuse the browser.
-func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) *page.View {
+// makeRoom makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie too many,
+// the whole site would refuse the browser.
+func (v *Visit) makeRoom(quote gate.Quote, req checkoutRequest) error {
 	limit := maxAccessBytes
 	if quote.Resource == terms.WholePass {
 		limit += wholePassBytes
 	}
 	addsCookie := req.extends == nil && !req.forProgram
 	if addsCookie && req.pending.accessBytes > limit && req.pending.accessBytes-v.dropLapsed() > limit {
-		return &page.View{Kind: page.NoRoom}
+		return refusal{page.View{Kind: page.NoRoom}}
 	}
 	excess, err := v.dropOldest(req.pending)
-	switch {
-	case err != nil:
-		v.logUnreadable(err)
-		return &page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second}
-	case excess > minPendingBytes:
-		return &page.View{Kind: page.NoRoom}
+	if err == nil && excess > minPendingBytes {
+		err = refusal{page.View{Kind: page.NoRoom}}
 	}
-	return nil
+	return err
 }
 
 // dropLapsed drops the cookies of purchases that have ended, and returns their size in bytes. They are kept for a while
 // in case another device extends the purchase.
 func (v *Visit) dropLapsed() (size int) {
 	gate.EachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
-		if _, err := v.flow.services.Tokens.Cache.Verify(value, v.site.Origin, v.flow.now()); errors.Is(err, token.ErrLapsed) {
+		if _, err := v.tokens.Cache.Verify(value, v.site.Origin, v.now()); errors.Is(err, token.ErrLapsed) {
 			cookie := v.site.ExpiredCookie(name) //nolint:gosec // Secure unless the site is plain http on localhost
 			for _, path := range append([]string{"/"}, urlpath.CookiePaths(v.address)...) {
 				cookie.Path = path
@@ -248,18 +246,14 @@ func (v *Visit) dropLapsed() (size int) {
 func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
 	count := len(pending.all) + 1 - maxPending
-	if excess <= 0 && count <= 0 {
-		return excess, nil
-	}
 	ctx, cancel := context.WithTimeout(v.r.Context(), budgetTimeout)
 	defer cancel()
-	entries := slices.Clone(pending.all)
-	slices.SortStableFunc(entries, func(a, b session.Pending) int { return v.rank(a) - v.rank(b) })
-	for _, entry := range entries {
+	byRank := func(a, b session.Pending) int { return v.rank(a) - v.rank(b) }
+	for _, entry := range slices.SortedStableFunc(slices.Values(pending.all), byRank) {
 		if excess <= 0 && count <= 0 || v.rank(entry) == keepAlways {
 			break
 		}
-		_, err := v.flow.services.Tokens.Cache.OfSession(ctx, entry.Session)
+		_, err := v.tokens.Cache.OfSession(ctx, entry.Session)
 		switch {
 		case errors.Is(err, ledger.ErrNotFound):
 			v.dropPending(entry)
@@ -277,8 +271,8 @@ const keepAlways = 3
 
 // rank orders checkouts by how little is lost with their cookie.
 func (v *Visit) rank(entry session.Pending) int {
-	switch isOver := !v.flow.now().Before(entry.ExpiresAt); {
-	case entry.State == session.Kept, v.flow.services.Progress(entry) == Processing:
+	switch isOver := !v.now().Before(entry.ExpiresAt); {
+	case entry.State == session.Kept, v.services.Progress(entry) == Processing:
 		return keepAlways
 	case entry.State == session.Cancelled, entry.State == session.Started && isOver:
 		return 0

@@ -3,7 +3,6 @@ package checkout
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -37,12 +36,12 @@ type Preview struct {
 const maxPreviewPages = 50
 
 // ErrPreviewSyntax says how a preview is written.
-var ErrPreviewSyntax = errors.New("preview takes a number of pages and a time: write `preview 3 per 30d`")
+var ErrPreviewSyntax = fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
 
 // Check reports whether the numbers are within bounds; the error names the fix.
 func (p *Preview) Check() error {
 	if p != nil && (p.Pages < 1 || p.Pages > maxPreviewPages || p.Per <= 0) {
-		return fmt.Errorf("preview takes 1 to %d pages and a time: write `preview 3 per 30d`", maxPreviewPages)
+		return ErrPreviewSyntax
 	}
 	return nil
 }
@@ -66,7 +65,7 @@ func hashPage(target string) string {
 }
 
 func (v *Visit) previewScope() string {
-	return session.Scope(v.site.Origin, "preview", v.flow.config.ID)
+	return session.Scope(v.site.Origin, "preview", v.config.ID)
 }
 
 func (v *Visit) previewCookie() string {
@@ -75,35 +74,28 @@ func (v *Visit) previewCookie() string {
 
 // readPreview returns what the preview cookie says; nil if there is no valid one.
 func (v *Visit) readPreview() *previewClaims {
-	var found *previewClaims
-	name := v.previewCookie()
-	gate.EachCookie(v.r.Header["Cookie"], func(cookie, raw string) bool {
-		if cookie != name {
-			return true
-		}
-		claims := new(previewClaims)
-		if err := v.flow.services.Tokens.Keys.Verify(token.Preview, raw, claims); err == nil && claims.Scope == v.previewScope() {
-			found = claims
-		}
-		return false
-	})
-	return found
+	claims := new(previewClaims)
+	cookie, err := v.r.Cookie(v.previewCookie())
+	if err != nil || v.tokens.Keys.Verify(token.Preview, cookie.Value, claims) != nil || claims.Scope != v.previewScope() {
+		return nil
+	}
+	return claims
 }
 
 // servePreview lets a visitor read a page for free, if any are left.
 func (v *Visit) servePreview() (done bool, err error) {
-	preview := v.flow.config.Preview
+	preview := v.config.Preview
 	// The handlers behind must not take another page from this request.
 	if preview == nil || !gate.IsUnambiguous(v.r) {
 		return false, nil
 	}
 	claims := v.readPreview()
 	if claims == nil {
-		if _, ok := v.flow.config.Previews.Allow(clientIP(v.r)); !ok {
+		if _, ok := v.config.Previews.Allow(clientIP(v.r)); !ok {
 			return false, nil
 		}
 		claims = &previewClaims{Scope: v.previewScope(), RegisteredClaims: jwt.RegisteredClaims{
-			ExpiresAt: jwt.NewNumericDate(v.flow.now().Add(time.Duration(preview.Per))),
+			ExpiresAt: jwt.NewNumericDate(v.now().Add(time.Duration(preview.Per))),
 		}}
 	}
 	var cookie *http.Cookie
@@ -112,11 +104,11 @@ func (v *Visit) servePreview() (done bool, err error) {
 			return false, nil
 		}
 		claims.Pages = append(claims.Pages, this)
-		raw, err := v.flow.services.Tokens.Keys.Sign(token.Preview, claims)
+		raw, err := v.tokens.Keys.Sign(token.Preview, claims)
 		if err != nil {
 			return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free page: %w", err))
 		}
-		cookie = v.site.Cookie(v.previewCookie(), raw, claims.ExpiresAt.Sub(v.flow.now()))
+		cookie = v.site.Cookie(v.previewCookie(), raw, claims.ExpiresAt.Sub(v.now()))
 	}
 	admission.SetToken(v.r, nil)
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -22,10 +23,7 @@ import (
 
 // paymentProblem is what programs get that have not paid: problem details (RFC 9457).
 type paymentProblem struct {
-	Type          string         `json:"type"`
-	Title         string         `json:"title"`
-	Status        int            `json:"status"`
-	Detail        string         `json:"detail"`
+	response.ProblemDetails
 	*programQuote                // the first pass on sale
 	Passes        []programQuote `json:"passes,omitempty"`
 	StatusURL     string         `json:"statusUrl,omitempty"` // where a program asks for the state of its checkout
@@ -52,9 +50,7 @@ const linkEnded = "This private address has ended. Buyers find a fresh one on th
 
 // paymentRequired answers 402 and creates nothing.
 func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
-	body := paymentProblem{
-		Type: paymentProblemType, Title: http.StatusText(http.StatusPaymentRequired), Status: http.StatusPaymentRequired, Detail: detail,
-	}
+	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
 		each := programQuote{
 			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
@@ -77,19 +73,16 @@ func (v *Visit) statusURL() string {
 	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
 }
 
-// problemByPage is what programs get in place of a page.
-var problemByPage = map[page.Kind]struct {
-	status int
-	detail string
-}{
-	page.BadAddress:    {http.StatusBadRequest, "The address can be read in more than one way, so it was refused."},
-	page.TooLong:       {http.StatusRequestURITooLong, "The request is too long to be paid for. Nothing was charged."},
-	page.TooMany:       {http.StatusTooManyRequests, "Too many checkouts were started. Nothing was charged."},
-	page.Misconfigured: {http.StatusInternalServerError, "The site's paywall is not set up properly. Nothing was charged."},
-	page.DeviceFull:    {http.StatusForbidden, "The purchase is in use on as many devices as it allows. Nothing was charged."},
-	page.DeviceRefused: {http.StatusForbidden, "This device was removed from the purchase, or the purchase is closed. Nothing was charged."},
-	page.Unavailable:   {http.StatusServiceUnavailable, "The payment provider cannot be reached. Nothing was charged."},
-	page.PaymentSafe:   {http.StatusServiceUnavailable, "The records cannot be read right now. A payment that was made is safe; do not pay again."},
+// problems are what programs get in place of pages.
+var problems = map[page.Kind]string{
+	page.BadAddress:    "The address can be read in more than one way, so it was refused.",
+	page.TooLong:       "The request is too long to be paid for. Nothing was charged.",
+	page.TooMany:       "Too many checkouts were started. Nothing was charged.",
+	page.Misconfigured: "The site's paywall is not set up properly. Nothing was charged.",
+	page.DeviceFull:    "The purchase is in use on as many devices as it allows. Nothing was charged.",
+	page.DeviceRefused: "This device was removed from the purchase, or the purchase is closed. Nothing was charged.",
+	page.Unavailable:   "The payment provider cannot be reached. Nothing was charged.",
+	page.PaymentSafe:   "The records cannot be read right now. A payment that was made is safe; do not pay again.",
 }
 
 func (v *Visit) problem(status int, detail string) error {
@@ -98,14 +91,8 @@ func (v *Visit) problem(status int, detail string) error {
 
 // IsForProgram reports whether a program speaks to the gate itself.
 func IsForProgram(r *http.Request) bool {
-	query := gate.OriginalURL(r).RawQuery
-	switch r.Method {
-	case http.MethodPost:
-		return !acceptsHTML(r) && urlpath.Params(query).Has(urlpath.ParamCheckout) // a person's form is answered as a navigation is
-	case http.MethodGet:
-		return urlpath.Params(query).Has(urlpath.ParamStatus)
-	}
-	return false
+	isOrder := r.Method == http.MethodPost && !acceptsHTML(r) // a person's form is answered as a navigation is
+	return isOrder && hasParam(r, urlpath.ParamCheckout) || r.Method == http.MethodGet && hasParam(r, urlpath.ParamStatus)
 }
 
 // HandleProgram starts a program's checkout, or tells its state.
@@ -134,10 +121,10 @@ func (v *Visit) startForProgram() error {
 	if v.isFromAnotherSite() {
 		return v.problem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
 	}
-	if v.flow.gate.CanonicalAddress(v.r) != nil {
+	if v.gate.CanonicalAddress(v.r) != nil {
 		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
 	}
-	quotes, err := v.flow.gate.Quotes(v.r)
+	quotes, err := v.gate.Quotes(v.r)
 	if err != nil {
 		return v.showMisconfigured(err)
 	}
@@ -149,18 +136,11 @@ func (v *Visit) startForProgram() error {
 	if done {
 		return err
 	}
-	entry := v.reusable(*chosen, req)
-	if entry == nil {
-		started, refusal, err := v.start(*chosen, req)
-		switch {
-		case err != nil:
-			return err
-		case refusal != nil:
-			return v.showPage(*refusal)
-		}
-		entry = &started
+	entry, _, err := v.openCheckout(*chosen, req)
+	if err != nil {
+		return v.showError(err)
 	}
-	statusToken, err := entry.Encode(v.flow.services.Tokens.Keys)
+	statusToken, err := entry.Encode(v.tokens.Keys)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
@@ -174,7 +154,7 @@ func (v *Visit) startForProgram() error {
 // programRequest prepares a program's checkout, unless it has access, has paid already, or a payment is on its way.
 func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done bool, err error) {
 	req = checkoutRequest{pending: v.readPending(), forProgram: true}
-	if verdict, _ := v.flow.gate.FindToken(v.r, v.site, chosen.Product.Name); verdict == access.Unknown {
+	if verdict, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); verdict == access.Unknown {
 		return req, true, v.showSafe()
 	}
 	renewed, err := v.extendedElsewhere()
@@ -187,9 +167,9 @@ func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done boo
 	case found.paid != nil:
 		return req, true, v.problem(http.StatusConflict, "This has been paid for. Ask statusUrl for the access token. Nothing was charged now.")
 	case found.err != nil:
-		return req, true, v.showUnreadable(found.err)
+		return req, true, v.showError(found.err)
 	case err != nil:
-		return req, true, v.showUnreadable(err)
+		return req, true, v.showError(err)
 	case v.expectedPayment(found.unpaid) != nil:
 		return req, true, v.problem(http.StatusConflict, "A payment is on its way. Ask statusUrl for its state. Nothing was charged now.")
 	}
@@ -200,7 +180,7 @@ func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done boo
 	// A new purchase goes on from the end of the one that is open.
 	req.device = entry.Device
 	if req.extends, err = v.extendable(entry); err != nil {
-		return req, true, v.showUnreadable(err)
+		return req, true, v.showError(err)
 	}
 	if req.extends == nil && entry.DownloadLimit() == 0 {
 		return req, true, v.problem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
@@ -230,7 +210,7 @@ func (v *Visit) writeStatus() error {
 	if !ok {
 		return v.unauthorized("", "Send the statusToken of the checkout as a bearer token.")
 	}
-	tokens := v.flow.services.Tokens
+	tokens := v.tokens
 	if entry, err := session.DecodePending(tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
 		purchase, err := tokens.Cache.OfSession(v.r.Context(), entry.Session)
 		if errors.Is(err, ledger.ErrNotFound) {
@@ -238,7 +218,7 @@ func (v *Visit) writeStatus() error {
 		}
 		return v.writePurchase(purchase, err, entry.Device)
 	}
-	entry, err := tokens.Cache.Verify(raw, v.site.Origin, v.flow.now())
+	entry, err := tokens.Cache.Verify(raw, v.site.Origin, v.now())
 	if v.mayAskForToken(entry, err) {
 		purchase, err := tokens.Cache.Of(v.r.Context(), entry.Purchase)
 		return v.writePurchase(purchase, err, entry.Device) // a purchase that was sold and is not found is lost data
@@ -250,9 +230,9 @@ func (v *Visit) writeStatus() error {
 // extended since it ended, or that cannot be told.
 func (v *Visit) mayAskForToken(entry *access.Token, err error) bool {
 	switch {
-	case err == nil && v.flow.gate.Product(entry.Pass) != nil:
-		return v.flow.services.Tokens.Judge(v.r.Context(), entry, v.flow.now()) != access.None
-	case errors.Is(err, token.ErrLapsed) && v.flow.gate.Product(entry.Pass) != nil:
+	case err == nil && v.gate.Product(entry.Pass) != nil:
+		return v.tokens.Judge(v.r.Context(), entry, v.now()) != access.None
+	case errors.Is(err, token.ErrLapsed) && v.gate.Product(entry.Pass) != nil:
 		renewed, err := v.renewLapsed(entry.Access)
 		return renewed != nil || err != nil
 	}
@@ -266,39 +246,22 @@ func (v *Visit) unauthorized(reason, detail string) error {
 
 // writePurchase tells the state of a purchase, and gives the token of one that is open.
 func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID string) error {
-	switch {
-	case err != nil:
-		return v.showUnreadable(err)
-	case !v.opens(purchase):
-		return v.writeState("mismatched")
+	if err != nil {
+		return v.showError(err)
 	}
-	if status := purchase.StatusAt(v.flow.now()); status != ledger.Active {
-		return v.writeState(string(status))
+	if state := v.purchaseState(purchase); state != statePaid {
+		return v.writeState(state)
 	}
-	err = v.addDevice(purchase.ID, deviceID)
-	if errors.Is(err, ledger.ErrInactive) { // since it was read
-		purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), purchase.ID)
-		if err != nil || purchase.StatusAt(v.flow.now()) == ledger.Active {
-			return v.showUnreadable(err)
-		}
-		return v.writeState(string(purchase.StatusAt(v.flow.now())))
+	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage()); err != nil {
+		return v.showError(err)
 	}
-	refusal, err := v.deviceRefusal(purchase, err)
-	switch {
-	case err != nil:
-		return v.showUnreadable(err)
-	case refusal != nil:
-		return v.problem(http.StatusForbidden, problemByPage[refusal.Kind].detail)
-	}
-	granted := v.accessOf(purchase)
-	granted.Device = deviceID
-	signed, granted, err := v.flow.services.Tokens.Keys.SignAccess(granted, v.flow.services.Tokens.Algorithm)
+	signed, granted, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
-	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.services.Metrics.CountUsed(purchase.ID, granted.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: "paid", AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
+	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(granted.Expires.UTC())}
 	if !granted.Until.IsZero() {
 		status.Until = new(granted.Until.UTC())
 	}
@@ -309,12 +272,26 @@ func (v *Visit) writeState(state string) error {
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{State: state})
 }
 
+// statePaid is the state of a purchase that opens the resource.
+const statePaid = "paid"
+
+// purchaseState is the state of a checkout for which a payment has come.
+func (v *Visit) purchaseState(purchase ledger.Holding) string {
+	switch status := purchase.StatusAt(v.now()); {
+	case !v.opens(purchase):
+		return string(ledger.Mismatched)
+	case status != ledger.Active:
+		return string(status)
+	}
+	return statePaid
+}
+
 // unpaidState is the state of a checkout for which no payment has come.
 func (v *Visit) unpaidState(entry session.Pending) string {
-	if progress := v.flow.services.Progress(entry); progress != "" {
+	if progress := v.services.Progress(entry); progress != "" {
 		return progress
 	}
-	if v.flow.now().After(entry.ExpiresAt) {
+	if v.now().After(entry.ExpiresAt) {
 		return "unpaid"
 	}
 	return "waiting"
@@ -328,9 +305,8 @@ func bearer(r *http.Request) (string, bool) {
 
 // IsPoll reports whether the waiting page's script asks about a checkout.
 func IsPoll(r *http.Request) bool {
-	query := gate.OriginalURL(r).RawQuery
-	return r.Method == http.MethodGet && strings.Contains(query, urlpath.ParamSession) && urlpath.Params(query).Has(urlpath.ParamSession) &&
-		!acceptsHTML(r) && strings.Contains(r.Header.Get("Accept"), "application/json")
+	return r.Method == http.MethodGet && hasParam(r, urlpath.ParamSession) && !acceptsHTML(r) &&
+		strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
 // HandlePoll tells the waiting page's script the state of a checkout that this browser started.
@@ -343,17 +319,12 @@ func (v *Visit) pollState() string {
 	if entry == nil {
 		return "unknown"
 	}
-	purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), entry.Session)
+	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
 	switch {
-	case err == nil && purchase.StatusAt(v.flow.now()) == ledger.Active:
-		return "paid"
-	case err == nil && purchase.Status == ledger.Mismatched:
-		return "mismatch"
 	case err == nil:
-		return "closed"
-	}
-	if progress := v.flow.services.Progress(*entry); errors.Is(err, ledger.ErrNotFound) && progress != "" {
-		return progress
+		return v.purchaseState(purchase)
+	case errors.Is(err, ledger.ErrNotFound):
+		return cmp.Or(v.services.Progress(*entry), "waiting")
 	}
 	return "waiting"
 }

@@ -53,7 +53,7 @@ func (l *Links) life() time.Duration {
 
 // PrivateAddress returns the private address to a target of the site.
 func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
-	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.now().Add(f.config.Links.life()))
+	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(f.config.Links.life()))
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
@@ -64,9 +64,9 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 	if chosen := v.openedBy(v.get(urlpath.ParamReceipt)); chosen != nil {
 		entry = chosen
 	}
-	details, err := v.flow.services.Ledger.Details(v.r.Context(), entry.Purchase)
+	details, err := v.services.Ledger.Details(v.r.Context(), entry.Purchase)
 	if err != nil {
-		return v.showUnreadable(err)
+		return v.showError(err)
 	}
 	view := page.View{
 		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: ledger.Reference(details.ID),
@@ -79,11 +79,11 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}
 	}
-	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.flow.now().Before(details.DownloadWindowEndsAt) {
+	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.now().Before(details.DownloadWindowEndsAt) {
 		return v.showPage(view) // nothing is left for other devices or programs
 	}
 	if err := v.describeDevices(&view, details); err != nil {
-		return v.showUnreadable(err)
+		return v.showError(err)
 	}
 	v.describeExtension(&view, entry)
 	v.describeLink(&view, entry)
@@ -102,7 +102,7 @@ func pricesPaid(payments []ledger.Payment) string {
 }
 
 func (v *Visit) describeProduct(name string) string {
-	if product := v.flow.gate.Product(name); product != nil && product.Config.Description != "" {
+	if product := v.gate.Product(name); product != nil && product.Config.Description != "" {
 		return gate.Replace(v.r, product.Config.Description)
 	}
 	return name
@@ -116,8 +116,8 @@ func (v *Visit) describeDevices(view *page.View, details ledger.Details) (err er
 	}
 	view.DevicesLimit = details.DeviceLimit
 	if view.Devices < view.DevicesLimit {
-		view.DeviceUntil = v.flow.now().Add(deviceLinkLife)
-		view.DeviceURL, err = DeviceLink(v.flow.services.Tokens, v.site, details.Purchase, v.target, view.DeviceUntil)
+		view.DeviceUntil = v.now().Add(deviceLinkLife)
+		view.DeviceURL, err = DeviceLink(v.tokens, v.site, details.Purchase, v.target, view.DeviceUntil)
 	}
 	return err
 }
@@ -127,7 +127,7 @@ func (v *Visit) describeExtension(view *page.View, entry *access.Token) {
 	if err != nil || purchase == nil {
 		return
 	}
-	quote, err := v.flow.gate.Product(entry.Pass).Quote(v.r)
+	quote, err := v.gate.Product(entry.Pass).Quote(v.r)
 	if err != nil {
 		return
 	}
@@ -136,18 +136,18 @@ func (v *Visit) describeExtension(view *page.View, entry *access.Token) {
 }
 
 func (v *Visit) describeLink(view *page.View, entry *access.Token) {
-	links := v.flow.config.Links
+	links := v.config.Links
 	if links == nil {
 		return
 	}
 	address, err := v.flow.PrivateAddress(v.site, entry, v.target)
 	if err != nil {
-		v.flow.services.LogLimited("a private address could not be signed", zap.Error(err))
+		v.services.LogLimited("a private address could not be signed", zap.Error(err))
 		return
 	}
 	view.LinkURL = address
 	if links.For > 0 {
-		view.LinkUntil = v.flow.now().Add(links.life())
+		view.LinkUntil = v.now().Add(links.life())
 	}
 }
 
@@ -162,11 +162,11 @@ func (v *Visit) extendedToken() *access.Token {
 // extendable returns the purchase of a token if more time for the very same thing is on sale; nil if not. The error
 // means that the ledger cannot tell.
 func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
-	product := v.flow.gate.Product(entry.Pass)
+	product := v.gate.Product(entry.Pass)
 	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || entry.Link != "" {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
-	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
 	if err != nil {
 		return nil, err
 	}
@@ -179,12 +179,12 @@ func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
 // extends reports whether a product is what was bought, and can go on from the end of that.
 func (v *Visit) extends(product *gate.Product, bought ledger.Holding) bool {
 	resource, err := product.Resource(v.r)
-	if err != nil || resource != bought.Resource || bought.StatusAt(v.flow.now()) != ledger.Active || bought.EndsAt.IsZero() || bought.DownloadLimit > 0 {
+	if err != nil || resource != bought.Resource || bought.StatusAt(v.now()) != ledger.Active || bought.EndsAt.IsZero() || bought.DownloadLimit > 0 {
 		return false
 	}
 	// Terms that cannot be read back, such as an end beyond the year 9999, must not be sold.
 	sold := terms.Terms{
-		Installation: v.flow.services.Tokens.Keys.Installation(), Site: bought.Site, Pass: bought.Product, Resource: bought.Resource,
+		Installation: v.tokens.Keys.Installation(), Site: bought.Site, Pass: bought.Product, Resource: bought.Resource,
 		Price: product.FixedPrice(), Access: product.Access, Extends: bought.ID, From: bought.EndsAt,
 	}
 	_, err = terms.Unpriced(sold.Metadata())

@@ -1,7 +1,9 @@
 package checkout
 
 import (
+	"cmp"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -44,10 +46,10 @@ func (v *Visit) HandleReturn(entry *access.Token) error {
 		return v.askDevice()
 	case extended != nil:
 		purchase, err := v.extendable(extended)
-		if err != nil {
-			return v.showUnreadable(err)
-		}
-		if purchase == nil {
+		switch {
+		case err != nil:
+			return v.showError(err)
+		case purchase == nil:
 			return v.redirectToTarget()
 		}
 		req.extends, req.device = purchase, extended.Device
@@ -65,7 +67,7 @@ func (v *Visit) HandleReturn(entry *access.Token) error {
 // wantsMore reports whether a visitor who has access asks for another product, or to buy again what is used up.
 func (v *Visit) wantsMore(entry *access.Token) bool {
 	if name := v.get(urlpath.ParamCheckout); name != "" && name != entry.Pass {
-		verdict, _ := v.flow.gate.FindToken(v.r, v.site, name)
+		verdict, _ := v.gate.FindToken(v.r, v.site, name)
 		return verdict == access.None || verdict == access.Closed
 	}
 	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
@@ -75,13 +77,13 @@ func (v *Visit) wantsMore(entry *access.Token) bool {
 // waits for a payment that is on its way. It returns the checkouts that are still unpaid.
 func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unpaid []session.Pending, done bool, err error) {
 	found := v.lookUp(without(pending.here, entry))
-	if found.paid != nil {
+	expected := v.expectedPayment(found.unpaid)
+	switch {
+	case found.paid != nil:
 		return nil, true, v.redeem(*found.paid)
-	}
-	if found.err != nil {
-		return nil, true, v.showSafe()
-	}
-	if expected := v.expectedPayment(found.unpaid); expected != nil && !v.restarts() {
+	case found.err != nil:
+		return nil, true, v.showError(found.err)
+	case expected != nil && !v.restarts():
 		return nil, true, v.showWaiting(*expected)
 	}
 	return found.unpaid, false, nil
@@ -90,56 +92,59 @@ func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unp
 // redeem gives the browser its access token and the page it wanted.
 func (v *Visit) redeem(paid paidCheckout) error {
 	entry, purchase := paid.entry, paid.purchase
-	granted := v.accessOf(purchase)
-	granted.Device = entry.Device
-	if refusal, err := v.takeDevice(purchase, entry.Device); err != nil {
-		return v.showUnreadable(err)
-	} else if refusal != nil {
-		if refusal.Kind == page.DeviceRefused {
-			refusal.NextURL = v.restartURL()
-		}
-		return v.showPage(*refusal)
+	if err := v.takeDevice(purchase, entry.Device); err != nil {
+		return v.showError(err)
 	}
+	granted := v.accessOf(purchase, entry.Device)
 	if known := v.openedBy(granted.Pass); known != nil && known.EndsAfter(granted) {
-		// It is kept in case the other purchase is refunded.
-		if err := v.keepPending(entry.Keep(purchase.EndsAt, v.flow.now())); err != nil {
-			v.flow.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
-		}
+		v.renewPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
 	} else {
 		if err := v.give(granted); err != nil {
 			return v.showSafe()
 		}
 		v.dropPending(entry)
 	}
-	v.flow.services.Metrics.CountUsed(purchase.ID, granted.Pass)
+	v.services.Metrics.CountUsed(purchase.ID, granted.Pass)
 	target := v.returnTo(entry)
-	if v.flow.config.Receipt || v.has(urlpath.ParamReceipt) {
+	if v.config.Receipt || v.has(urlpath.ParamReceipt) {
 		target = urlpath.WithParams(target, urlpath.ParamReceipt, granted.Pass)
 	}
 	response.Redirect(v.w, target)
 	return nil
 }
 
-// accessOf returns what the token of a purchase says, but for the device.
-func (v *Visit) accessOf(purchase ledger.Holding) token.Access {
+// takeDevice makes the browser, or program, that paid one of the devices of a purchase.
+func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) error {
+	err := ledger.ErrNoneLeft
+	if v.config.Takeover { // nobody else may take over what the browser that paid has taken
+		err = v.claim(purchase.ID, deviceID)
+	}
+	if errors.Is(err, ledger.ErrNoneLeft) {
+		err = v.addDevice(purchase.ID, deviceID)
+	}
+	return v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID))
+}
+
+// accessOf returns what the token of a purchase says on a device.
+func (v *Visit) accessOf(purchase ledger.Holding, deviceID string) token.Access {
 	return token.Access{
 		Site: v.site.Origin, Pass: purchase.Product, Resource: purchase.Resource,
-		Purchase: purchase.ID, Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
+		Purchase: purchase.ID, Until: purchase.EndsAt, Downloads: purchase.DownloadLimit, Device: deviceID,
 	}
 }
 
 // give sets the cookie with an access token.
 func (v *Visit) give(granted token.Access) error {
-	err := v.flow.services.Tokens.Give(v.w, v.r, v.site, granted)
+	err := v.tokens.Give(v.w, v.r, v.site, granted)
 	if err != nil {
-		v.flow.services.LogLimited("an access token could not be signed", zap.Error(err))
+		v.services.LogLimited("an access token could not be signed", zap.Error(err))
 	}
 	return err
 }
 
 // openedBy returns the token that opens the gate by a product; nil if there is none.
 func (v *Visit) openedBy(product string) *access.Token {
-	if verdict, entry := v.flow.gate.FindToken(v.r, v.site, product); verdict == access.Open && entry.Link == "" {
+	if verdict, entry := v.gate.FindToken(v.r, v.site, product); verdict == access.Open && entry.Link == "" {
 		return entry
 	}
 	return nil
@@ -158,7 +163,7 @@ func (v *Visit) handleForeignReturn() error {
 	switch {
 	case v.has(urlpath.ParamProgram):
 		return v.showPage(page.View{Kind: page.ForProgram})
-	case v.flow.config.Takeover:
+	case v.config.Takeover:
 		return v.askTakeover()
 	}
 	return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
@@ -172,7 +177,7 @@ func (v *Visit) handleCancelled(unpaid []session.Pending) error {
 		if entry.State != session.Started {
 			continue
 		}
-		if v.flow.now().After(entry.ExpiresAt) {
+		if v.now().After(entry.ExpiresAt) {
 			kind = page.Expired
 		}
 		v.markPending(entry, session.Cancelled)
@@ -193,7 +198,7 @@ func (v *Visit) showWaiting(entry session.Pending) error {
 		CheckURL: urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session),
 		NextURL:  v.restartURL(), Reference: purchaseReference(entry),
 	}
-	progress := v.flow.services.Progress(entry)
+	progress := v.services.Progress(entry)
 	if progress == Failed {
 		view.Kind, view.CheckURL = page.Failed, ""
 		return v.showPage(view)
@@ -234,24 +239,54 @@ func (v *Visit) rememberReturnTo(entry session.Pending) {
 		return
 	}
 	value := entry.CookieName("") + "." + base64.RawURLEncoding.EncodeToString([]byte(v.target))
-	http.SetCookie(v.w, v.site.Cookie(v.returnToCookie(), value, entry.Expires().Sub(v.flow.now())))
+	http.SetCookie(v.w, v.site.Cookie(v.returnToCookie(), value, entry.Expires().Sub(v.now())))
 }
 
 // returnTo returns the page to go to after a checkout: the remembered one, once, or that of the request. Whoever set the
 // cookie, it leads to a page of this site.
 func (v *Visit) returnTo(entry session.Pending) string {
-	value := ""
-	gate.EachCookie(v.r.Header["Cookie"], func(name, found string) bool {
-		if name == v.returnToCookie() {
-			value = found
-		}
-		return value == ""
-	})
-	checkout, encoded, _ := strings.Cut(value, ".")
+	cookie, err := v.r.Cookie(v.returnToCookie())
+	if err != nil {
+		return v.target
+	}
+	checkout, encoded, _ := strings.Cut(cookie.Value, ".")
 	target, err := base64.RawURLEncoding.DecodeString(encoded)
 	if checkout != entry.CookieName("") || err != nil || len(target) > maxReturnTo {
 		return v.target
 	}
 	http.SetCookie(v.w, v.site.ExpiredCookie(v.returnToCookie()))
 	return urlpath.Local(string(target))
+}
+
+// IsForAnotherGate reports whether the gate's parameters in the address name a product or a checkout that is not this
+// gate's: a request that two gates cover needs both, and each sells by itself. Programs send one token, so they buy
+// nothing behind another gate.
+func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
+	if !acceptsHTML(v.r) && !IsPoll(v.r) {
+		return false
+	}
+	product, id := cmp.Or(v.get(urlpath.ParamCheckout), v.get(urlpath.ParamReceipt), v.deviceLink().Pass), v.get(urlpath.ParamSession)
+	switch {
+	case product != "":
+		return v.gate.Product(product) == nil
+	case v.has(urlpath.ParamDevice):
+		return false
+	case id != "":
+		return v.returnedTo(v.readPending().here) == nil && !v.hasTokenOf(id)
+	case v.has(urlpath.ParamCancelled):
+		return len(v.readPending().here) == 0
+	case v.has(urlpath.ParamRestart):
+		return !v.isUsedUp(entry)
+	}
+	return false
+}
+
+// hasTokenOf reports whether the browser has an access token of this gate for a checkout session.
+func (v *Visit) hasTokenOf(sessionID string) bool {
+	found := false
+	v.gate.EachToken(v.r, v.site, v.now(), func(entry *access.Token) bool {
+		found = entry.Purchase == ledger.PurchaseID(sessionID)
+		return !found
+	})
+	return found
 }

@@ -30,19 +30,19 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 		"nothing is known": {func(*shop, string) {}, "Waiting for confirmation", "waiting"},
 		"processing":       {func(s *shop, id string) { s.say(id, checkout.Processing) }, "Your payment is on its way", "processing"},
 		"failed":           {func(s *shop, id string) { s.say(id, checkout.Failed) }, "The payment did not go through", "failed"},
-		"refunded":         {event(ledger.EventRefunded), "This payment was refunded", "closed"},
-		"in dispute":       {event(ledger.EventDisputed), "dispute", "closed"},
+		"refunded":         {event(ledger.EventRefunded), "This payment was refunded", "refunded"},
+		"in dispute":       {event(ledger.EventDisputed), "dispute", "disputed"},
 		"revoked": {func(s *shop, id string) {
 			s.pay(id)
 			s.revoke(id)
-		}, "Access was withdrawn", "closed"},
+		}, "Access was withdrawn", "revoked"},
 		"another amount": {func(s *shop, id string) {
 			less, err := money.Parse("4.99", "usd")
 			if err != nil {
 				s.t.Fatal(err)
 			}
 			s.record(id, less)
-		}, "The payment does not match", "mismatch"},
+		}, "The payment does not match", "mismatched"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

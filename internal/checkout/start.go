@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"strings"
@@ -44,7 +45,7 @@ func (v *Visit) sell(req checkoutRequest) error {
 	if v.redirectToCanonicalPath() {
 		return nil
 	}
-	quotes, err := v.flow.gate.Quotes(v.r)
+	quotes, err := v.gate.Quotes(v.r)
 	if err != nil {
 		return v.showMisconfigured(err)
 	}
@@ -56,36 +57,28 @@ func (v *Visit) sell(req checkoutRequest) error {
 		v.countShown(quotes...)
 		return v.showOffers(quotes, req)
 	}
-	if entry := v.reusable(*chosen, req); entry != nil && !req.restart {
-		v.flow.services.Metrics.CountCheckout(OutcomeReused)
-		v.rememberReturnTo(*entry)
-		return v.redirectToCheckout(*entry, *chosen)
+	entry, isReused, err := v.openCheckout(*chosen, req)
+	if err != nil {
+		return v.showError(err)
 	}
-	entry, refusal, err := v.start(*chosen, req)
-	switch {
-	case err != nil:
-		return err
-	case refusal != nil:
-		return v.showPage(*refusal)
+	if isReused {
+		v.services.Metrics.CountCheckout(OutcomeReused)
+		v.rememberReturnTo(entry)
 	}
-	return v.redirectToCheckout(entry, *chosen)
+	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
+		v.countShown(*chosen)
+	}
+	response.RedirectToCheckout(v.w, entry.CheckoutURL)
+	return nil
 }
 
 // redirectToCanonicalPath answers a request for another spelling of a path, before anything is sold.
 func (v *Visit) redirectToCanonicalPath() (done bool) {
-	address := v.flow.gate.CanonicalAddress(v.r)
+	address := v.gate.CanonicalAddress(v.r)
 	if address != nil {
 		response.Redirect(v.w, urlpath.FullTarget(address))
 	}
 	return address != nil
-}
-
-func (v *Visit) redirectToCheckout(entry session.Pending, chosen gate.Quote) error {
-	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
-		v.countShown(chosen)
-	}
-	response.RedirectToCheckout(v.w, entry.CheckoutURL)
-	return nil
 }
 
 // countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. Whoever asks for a
@@ -95,114 +88,102 @@ func (v *Visit) countShown(quotes ...gate.Quote) {
 		return
 	}
 	for _, quote := range quotes {
-		v.flow.services.Metrics.CountStep(quote.Product.Name, StepShown)
+		v.services.Metrics.CountStep(quote.Product.Name, StepShown)
 	}
 }
 
 // chosen returns the quote that the address names, or the only one if no offer page is to be shown first.
 func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
-	if v.has(urlpath.ParamCheckout) {
-		name := v.get(urlpath.ParamCheckout)
-		for i := range quotes {
-			if quotes[i].Product.Name == name || name == "" && len(quotes) == 1 {
-				return &quotes[i]
-			}
-		}
-		if name != "" {
-			return nil // it is not on sale, and nobody is charged by guess
-		}
+	name := v.get(urlpath.ParamCheckout)
+	if name == "" && len(quotes) == 1 && (v.has(urlpath.ParamCheckout) || v.config.OfferPage == nil) {
+		return &quotes[0]
 	}
-	if len(quotes) != 1 || v.flow.config.OfferPage != nil {
-		return nil
-	}
-	return &quotes[0]
+	// What is not on sale is not replaced by anything: nobody is charged by guess.
+	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// reusable returns the checkout that this browser has open for a quote; nil if there is none.
-func (v *Visit) reusable(quote gate.Quote, req checkoutRequest) *session.Pending {
+// openCheckout returns the checkout that this browser has open for a quote, or a new one.
+func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (entry session.Pending, isReused bool, err error) {
 	scope := session.Scope(v.site.Origin, quote.Product.Name, quote.Resource)
-	for i, entry := range req.unpaid {
-		if entry.Scope == scope && entry.Price == quote.Price.String() && entry.Extends == req.extendedID() && entry.Reusable(v.flow.now()) {
-			return &req.unpaid[i]
-		}
+	open := find(req.unpaid, func(entry session.Pending) bool {
+		return entry.Scope == scope && entry.Price == quote.Price.String() && entry.Extends == req.extendedID() && entry.Reusable(v.now())
+	})
+	if open != nil && !req.restart {
+		return *open, true, nil
 	}
-	return nil
+	entry, err = v.start(quote, req)
+	return entry, false, err
 }
 
-// start creates a checkout session at Axra. If it does not, it returns what to show instead.
-func (v *Visit) start(quote gate.Quote, req checkoutRequest) (session.Pending, *page.View, error) {
-	if refusal, err := v.mayStart(quote, req); refusal != nil || err != nil {
-		return session.Pending{}, refusal, err
+// start creates a checkout session at Axra.
+func (v *Visit) start(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
+	if err := v.mayStart(quote, req); err != nil {
+		return session.Pending{}, err
 	}
-	created, err := v.flow.services.Axra.Create(v.r.Context(), v.order(quote, req))
+	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
 	if err != nil {
-		refusal, err := v.unavailable(err)
-		return session.Pending{}, refusal, err
+		return session.Pending{}, v.unavailable(err)
 	}
 	entry := session.Pending{
 		Session: created.Session, CheckoutURL: created.URL, ExpiresAt: created.ExpiresAt,
 		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(),
-		Extends: req.extendedID(), Device: req.device,
-	}
-	if entry.Device == "" {
-		entry.Device = rand.Text()
+		Extends: req.extendedID(), Device: cmp.Or(req.device, rand.Text()),
 	}
 	if err := v.keepPending(entry); err != nil {
-		refusal, err := v.unavailable(err) // without the cookie the payment could not be given to this browser
-		return session.Pending{}, refusal, err
+		return entry, v.unavailable(err) // without the cookie the payment could not be given to this browser
 	}
-	v.flow.services.Metrics.CountCheckout(OutcomeCreated)
-	v.flow.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
+	v.services.Metrics.CountCheckout(OutcomeCreated)
+	v.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
 	v.flow.logger.Debug("checkout session created",
 		zap.String("session", webhook.ShortID(created.Session)), zap.String("pass", quote.Product.Name))
-	return entry, nil, nil
+	return entry, nil
 }
 
-// mayStart returns what to show if no checkout may be started now.
-func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) (refusal *page.View, err error) {
+// mayStart returns why no checkout may be started now.
+func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) error {
 	if len(v.target) > urlpath.MaxTarget {
-		return &page.View{Kind: page.TooLong}, nil
+		return refusal{page.View{Kind: page.TooLong}}
 	}
-	if err := v.flow.services.CanSell(); err != nil {
-		v.logUnreadable(err)
-		return &page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second}, nil
+	if err := v.services.CanSell(); err != nil {
+		return err
 	}
-	if err := v.flow.services.Axra.Ready(); err != nil {
+	if err := v.services.Axra.Ready(); err != nil {
 		return v.unavailable(err) // before it counts against anybody's limit
 	}
-	if refusal := v.makeRoom(quote, req); refusal != nil {
-		return refusal, nil
+	if err := v.makeRoom(quote, req); err != nil {
+		return err
 	}
-	if wait, ok := v.flow.services.Checkouts.Allow(clientIP(v.r)); !ok {
-		v.flow.services.Metrics.CountCheckout(OutcomeLimited)
-		return &page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)}, nil
+	err := v.allow(v.services.Checkouts)
+	if err != nil {
+		v.services.Metrics.CountCheckout(OutcomeLimited)
 	}
-	return nil, nil //nolint:nilnil // nothing stands in the way
+	return err
 }
 
-func (v *Visit) unavailable(err error) (refusal *page.View, _ error) {
+// unavailable turns an error of Axra's into the page that explains it.
+func (v *Visit) unavailable(err error) error {
 	if v.r.Context().Err() != nil {
-		return nil, caddyhttp.Error(499, errors.New("axra_paywall: the visitor left"))
+		return caddyhttp.Error(499, errors.New("axra_paywall: the visitor left"))
 	}
-	v.flow.services.Metrics.CountCheckout(OutcomeFailed)
+	v.services.Metrics.CountCheckout(OutcomeFailed)
 	if errors.Is(err, session.ErrBusy) {
-		v.flow.services.Metrics.CountLimit(LimitConcurrent)
+		v.services.Metrics.CountLimit(LimitConcurrent)
 	}
-	v.flow.services.LogLimited("no checkout session could be created", zap.Error(err))
-	return &page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}, nil
+	v.services.LogLimited("no checkout session could be created", zap.Error(err))
+	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
 // sessionPlaceholder is replaced by Axra in the success URL [payments/checkout-sessions].
 const sessionPlaceholder = "{SESSION_ID}"
 
 func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
-	config, product := v.flow.config.Order, quote.Product
+	config, product := v.config.Order, quote.Product
 	order := session.Order{
 		Terms: terms.Terms{
-			Installation: v.flow.services.Tokens.Keys.Installation(), Site: v.site.Origin,
+			Installation: v.tokens.Keys.Installation(), Site: v.site.Origin,
 			Pass: product.Name, Resource: quote.Resource, Price: quote.Price, Access: product.Access,
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
-			Claim: v.flow.config.Takeover && !req.forProgram,
+			Claim: v.config.Takeover && !req.forProgram,
 		},
 		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, sessionPlaceholder),
 		CancelURL:     urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1"),

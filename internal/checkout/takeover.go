@@ -37,65 +37,53 @@ func (v *Visit) takeoverForm() string {
 	if len(id) > maxSessionID {
 		id = ""
 	}
-	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, newFormID(v.flow.now()))
+	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, newFormID(v.now()))
 }
 
 // confirmTakeover answers the form of askTakeover.
 func (v *Visit) confirmTakeover(deviceID string) error {
-	if !v.flow.config.Takeover {
+	if !v.config.Takeover {
 		return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
 	}
-	// It has no link to the page, which would lead to another checkout.
-	later := page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}
-	id := v.get(urlpath.ParamSession)
-	if id == "" || len(id) > maxSessionID || url.QueryEscape(id) != id {
-		return v.showPage(later)
+	purchase, err := v.takeOver(v.get(urlpath.ParamSession), deviceID)
+	if err != nil {
+		return v.showError(err)
 	}
-	if wait, ok := v.flow.services.Takeovers.Allow(clientIP(v.r)); !ok { // each costs a look into the ledger
-		return v.showPage(page.View{Kind: page.TooMany, NextURL: v.target, RetryAfter: min(wait, time.Hour)})
-	}
-	purchase, err := v.takeOver(id, deviceID)
-	switch {
-	case errors.Is(err, errNoTakeover):
-		return v.showPage(later)
-	case errors.Is(err, errOpenAlready):
-		return v.redirectToTarget()
-	case err != nil:
-		return v.showUnreadable(err)
-	}
-	v.flow.services.Metrics.CountUsed(purchase.ID, purchase.Product)
+	v.services.Metrics.CountUsed(purchase.ID, purchase.Product)
 	v.flow.logger.Info("purchase taken over by another browser", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
 	return v.admitDevice(purchase, deviceID)
 }
 
-var (
-	errNoTakeover  = errors.New("nothing to take over")
-	errOpenAlready = errors.New("the gate is open already")
-)
-
-// takeOver makes this browser a device of the purchase of a session, if it was sold so and nobody has taken it.
-func (v *Visit) takeOver(sessionID, deviceID string) (ledger.Holding, error) {
-	purchase, err := v.flow.services.Tokens.Cache.OfSession(v.r.Context(), sessionID)
-	switch now := v.flow.now(); {
+// takeOver makes this browser a device of the purchase of a session, if it was sold so and nobody has taken it. The page
+// says the same whatever the reason why not, and has no link to the page, which would lead to another checkout.
+func (v *Visit) takeOver(sessionID, deviceID string) (purchase ledger.Holding, err error) {
+	later := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+	if sessionID == "" || len(sessionID) > maxSessionID || url.QueryEscape(sessionID) != sessionID {
+		return purchase, later
+	}
+	if err := v.allow(v.services.Takeovers); err != nil { // each costs a look into the ledger
+		return purchase, err
+	}
+	purchase, err = v.tokens.Cache.OfSession(v.r.Context(), sessionID)
+	switch now := v.now(); {
 	case errors.Is(err, ledger.ErrNotFound):
-		return purchase, errNoTakeover
+		return purchase, later
 	case err != nil:
 		return purchase, err
 	case purchase.StatusAt(now) != ledger.Active, !v.opens(purchase), now.Sub(purchase.CreatedAt) > takeoverLife:
-		return purchase, errNoTakeover
+		return purchase, later
 	case v.openedBy(purchase.Product) != nil:
-		return purchase, errOpenAlready
+		return purchase, errHasAccess
 	}
-	payment, err := v.flow.services.Ledger.Payment(v.r.Context(), sessionID)
+	payment, err := v.services.Ledger.Payment(v.r.Context(), sessionID)
 	switch {
 	case err != nil:
 		return purchase, err
 	case !payment.Terms.Claim:
-		return purchase, errNoTakeover
+		return purchase, later
 	}
-	err = v.flow.services.Ledger.Claim(v.r.Context(), purchase.ID, ledger.ClaimFirst, ledger.Device{ID: deviceID, Label: deviceLabel(v.r)})
-	if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
-		err = errNoTakeover
+	if err = v.claim(purchase.ID, deviceID); err != nil && !errors.Is(err, ledger.ErrUnavailable) {
+		err = later
 	}
 	return purchase, err
 }

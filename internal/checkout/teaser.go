@@ -73,7 +73,7 @@ func CheckTeaserURI(uri string) error {
 
 // serveTeaser answers with the teaser, if there is one to show.
 func (v *Visit) serveTeaser() (done bool, err error) {
-	teaser := v.flow.config.Teaser
+	teaser := v.config.Teaser
 	if teaser == nil || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {
 		return false, nil
 	}
@@ -81,7 +81,7 @@ func (v *Visit) serveTeaser() (done bool, err error) {
 	if !gate.IsUnambiguous(v.r) {
 		return true, v.flow.ShowPage(v.w, v.r, page.View{Kind: page.BadAddress})
 	}
-	quotes, err := v.flow.gate.Quotes(v.r)
+	quotes, err := v.gate.Quotes(v.r)
 	if err != nil {
 		return true, v.showMisconfigured(err)
 	}
@@ -94,7 +94,7 @@ func (v *Visit) serveTeaser() (done bool, err error) {
 		v.countShown(quotes...)
 		return true, err
 	}
-	v.flow.services.LogLimited("the teaser could not be served; visitors see the built-in page", zap.String("path", v.r.URL.Path), zap.Error(err))
+	v.services.LogLimited("the teaser could not be served; visitors see the built-in page", zap.String("path", v.r.URL.Path), zap.Error(err))
 	response.RestoreHeader(v.w.Header(), before)
 	return false, nil
 }

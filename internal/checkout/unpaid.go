@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
@@ -31,7 +29,7 @@ func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
-	if verdict == access.Closed && entry.Status(v.flow.now()) == ledger.Active && v.addMissingDevice(entry) {
+	if verdict == access.Closed && entry.Status(v.now()) == ledger.Active && v.addMissingDevice(entry) {
 		return v.redirectToTarget()
 	}
 	pending := v.readPending()
@@ -47,7 +45,7 @@ func (v *Visit) HandleUnpaid(verdict access.Decision, entry *access.Token) error
 		found.err = err
 	}
 	if verdict == access.Closed && found.closed == "" {
-		found.closed, found.closedID = entry.Status(v.flow.now()), entry.Purchase
+		found.closed, found.closedID = entry.Status(v.now()), entry.Purchase
 	}
 	return v.answerUnpaid(pending, found)
 }
@@ -60,7 +58,7 @@ func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	case v.comesByOtherAddress():
 		return v.redirectToSite()
 	case found.err != nil:
-		return v.showUnreadable(found.err)
+		return v.showError(found.err)
 	case req.restart:
 		return v.sell(req)
 	case returned != nil:
@@ -71,7 +69,7 @@ func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	}
 	switch { // only without a payment on its way: whoever has just bought again waits for that
 	case found.closed != "":
-		return v.showClosed(found.closed, found.closedID)
+		return v.showPage(v.closedPage(found.closed, found.closedID))
 	case found.mismatch != nil:
 		return v.showPage(page.View{Kind: page.Mismatch, Reference: purchaseReference(*found.mismatch)})
 	case v.has(urlpath.ParamSession):
@@ -98,7 +96,7 @@ func (v *Visit) serveInstead() (done bool, err error) {
 		return true, err
 	}
 	if v.hasTokenOfUnknownKey() {
-		v.flow.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
+		v.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
 		return true, v.refuse(checkoutRequest{})
 	}
 	return false, nil
@@ -113,8 +111,8 @@ func (v *Visit) addMissingDevice(entry *access.Token) bool {
 // extendedElsewhere returns the new token for one that has ended with its access, if the purchase has been extended
 // since, on another device.
 func (v *Visit) extendedElsewhere() (renewed *token.Access, err error) {
-	v.flow.gate.EachRawToken(v.r, v.site, func(raw string) bool {
-		lapsed, lapsedErr := v.flow.services.Tokens.Cache.Verify(raw, v.site.Origin, v.flow.now())
+	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		lapsed, lapsedErr := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
 		if !errors.Is(lapsedErr, token.ErrLapsed) {
 			return true
 		}
@@ -129,13 +127,13 @@ func (v *Visit) extendedElsewhere() (renewed *token.Access, err error) {
 
 // renewLapsed returns the new token for one that has ended with its access; nil if its purchase was not extended.
 func (v *Visit) renewLapsed(lapsed token.Access) (*token.Access, error) {
-	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
+	purchase, err := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
 	switch {
 	case errors.Is(err, ledger.ErrNotFound):
 		return nil, nil //nolint:nilnil // nothing is wrong
 	case err != nil:
 		return nil, err
-	case purchase.StatusAt(v.flow.now()) != ledger.Active || !v.opens(purchase) || !slices.Contains(purchase.DeviceIDs, lapsed.Device):
+	case purchase.StatusAt(v.now()) != ledger.Active || !v.opens(purchase) || !slices.Contains(purchase.DeviceIDs, lapsed.Device):
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
 	lapsed.Until = purchase.EndsAt
@@ -150,8 +148,8 @@ func (v *Visit) restarts() bool {
 // hasTokenOfUnknownKey reports whether the browser may have paid under a key that was lost or removed.
 func (v *Visit) hasTokenOfUnknownKey() bool {
 	found := false
-	v.flow.gate.EachRawToken(v.r, v.site, func(raw string) bool {
-		found = v.flow.services.Tokens.Keys.IsOfUnknownKey(raw)
+	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		found = v.tokens.Keys.IsOfUnknownKey(raw)
 		return !found
 	})
 	return found
@@ -165,14 +163,14 @@ func (v *Visit) comesByOtherAddress() bool {
 		return false // it has been here, and its cookies come back
 	}
 	if v.site.Secure && v.r.TLS == nil {
-		return v.flow.config.SiteURL == "" && v.flow.config.AppURL == ""
+		return v.config.SiteURL == "" && v.config.AppURL == ""
 	}
 	host, _ := gate.SplitHostPort(v.r.Host)
 	server := gate.ServerOf(v.r)
-	if v.flow.config.SiteURL == "" || server == nil || host == gate.HostOf(v.flow.config.SiteURL) {
+	if v.config.SiteURL == "" || server == nil || host == gate.HostOf(v.config.SiteURL) {
 		return false
 	}
-	return slices.ContainsFunc(v.flow.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Pattern == host })
+	return slices.ContainsFunc(v.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Pattern == host })
 }
 
 func (v *Visit) redirectToSite() error {
@@ -186,25 +184,21 @@ func (v *Visit) redirectToSite() error {
 
 // hasGateCookie reports whether the browser has sent any cookie of a gate, valid or not.
 func hasGateCookie(r *http.Request) bool {
-	found := false
-	gate.EachCookie(r.Header["Cookie"], func(name, _ string) bool {
-		found = strings.Contains(name, gate.CookieMark)
-		return !found
-	})
-	return found
+	return slices.ContainsFunc(r.Cookies(), func(cookie *http.Cookie) bool { return strings.Contains(cookie.Name, gate.CookieMark) })
 }
 
-func (v *Visit) showClosed(status ledger.Status, purchaseID string) error {
+// closedPage explains why a purchase opens nothing any more.
+func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: ledger.Reference(purchaseID)}
 	switch status {
 	case ledger.Disputed:
 		view.Kind, view.NextURL = page.Disputed, ""
 	case ledger.Revoked:
 		view.Kind, view.NextURL = page.Revoked, ""
-	case ledger.Active: // but not on this device
+	case ledger.Active: // elsewhere, but not on this device
 		view.Kind = page.DeviceRefused
 	}
-	return v.showPage(view)
+	return view
 }
 
 // refuse answers what is no page navigation of a person. It creates nothing. If a page is accepted, it gets one whose
@@ -218,7 +212,7 @@ func (v *Visit) refuse(req checkoutRequest) error {
 	if v.r.Method == http.MethodGet && v.redirectToCanonicalPath() {
 		return nil
 	}
-	quotes, err := v.flow.gate.Quotes(v.r)
+	quotes, err := v.gate.Quotes(v.r)
 	switch {
 	case err != nil:
 		return v.showMisconfigured(err)
@@ -234,15 +228,14 @@ func (v *Visit) refuse(req checkoutRequest) error {
 func (v *Visit) showButtons(quotes []gate.Quote, req checkoutRequest) error {
 	chosen := v.chosen(quotes)
 	switch {
-	case chosen != nil:
-		return v.showPage(page.View{
-			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req),
-			Price: v.describePrice(*chosen), Description: chosen.Description,
-		})
-	case len(quotes) > 0:
+	case len(quotes) == 0:
+		return v.showPage(page.View{Kind: page.Required})
+	case chosen == nil:
 		return v.showOffers(quotes, req)
 	}
-	return v.showPage(page.View{Kind: page.Required})
+	return v.showPage(page.View{
+		Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
+	})
 }
 
 // RefuseDownload answers in place of a file that is not sent, because of the ledger's error.
@@ -251,17 +244,17 @@ func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	case errors.Is(reason, ledger.ErrNoneLeft):
 		return v.handleUsedUp(entry)
 	case errors.Is(reason, ledger.ErrInactive):
-		return v.showClosed(entry.Status(v.flow.now()), entry.Purchase)
+		return v.showPage(v.closedPage(entry.Status(v.now()), entry.Purchase))
 	}
-	return v.showUnreadable(reason) // also if a purchase that was sold is not found: its data are lost
+	return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 }
 
 // handleUsedUp answers a visitor who has fetched a purchase as often as it allows.
 func (v *Visit) handleUsedUp(entry *access.Token) error {
-	v.flow.services.Metrics.CountLimit(LimitDownloads)
+	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := entry.DownloadLimit()
 	if !acceptsHTML(v.r) {
-		quotes, err := v.flow.gate.Quotes(v.r)
+		quotes, err := v.gate.Quotes(v.r)
 		if err != nil {
 			return v.showMisconfigured(err)
 		}
@@ -281,8 +274,8 @@ func (v *Visit) isUsedUp(entry *access.Token) bool {
 	if entry.DownloadLimit() == 0 {
 		return false
 	}
-	purchase, err := v.flow.services.Tokens.Cache.Of(v.r.Context(), entry.Purchase)
-	return err == nil && purchase.DownloadsUsed >= purchase.DownloadLimit && !v.flow.now().Before(purchase.DownloadWindowEndsAt)
+	purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	return err == nil && purchase.DownloadsUsed >= purchase.DownloadLimit && !v.now().Before(purchase.DownloadWindowEndsAt)
 }
 
 // markPending keeps a pending cookie with a new state.
@@ -290,12 +283,10 @@ func (v *Visit) markPending(entry session.Pending, state session.State) session.
 	entry.State = state
 	switch state {
 	case session.Returned:
-		entry.ReturnedAt = v.flow.now().Truncate(time.Millisecond)
+		entry.ReturnedAt = v.now().Truncate(time.Millisecond)
 	case session.Cancelled:
 		entry.CheckoutURL = ""
 	}
-	if err := v.keepPending(entry); err != nil {
-		v.flow.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
-	}
+	v.renewPending(entry)
 	return entry
 }

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
@@ -64,4 +67,65 @@ func unpacked(err error) error {
 		return err
 	}
 	return errors.New(clean(said.Error))
+}
+
+// download calls an operation whose answer goes to a file, or to the standard output.
+func download(cmd *cobra.Command, o admin.Operation, name string) error {
+	response, err := call(cmd, o, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if name == "-" {
+		_, err = io.Copy(cmd.OutOrStdout(), response.Body)
+		return err
+	}
+	size, err := writeWhole(name, response.Body)
+	if err != nil {
+		return err
+	}
+	written := map[string]any{"file": name, "bytes": size}
+	return printAnswer(cmd, written, func(p printer, _ map[string]any) {
+		p.line("%s written to %s", humanize.Bytes(uint64(max(size, 0))), name)
+	})
+}
+
+// writeWhole writes a file with mode 0600, and puts it in place only when it is complete and on disk.
+func writeWhole(name string, content io.Reader) (size int64, err error) {
+	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // it was renamed if all went well
+	size, err = io.Copy(file, content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
+		return 0, err
+	}
+	return size, os.Rename(file.Name(), name)
+}
+
+// upload calls an operation whose request is a file, or the standard input.
+func upload(cmd *cobra.Command, o admin.Operation, name string) error {
+	input := cmd.InOrStdin()
+	if name != "-" {
+		file, err := os.Open(name) //nolint:gosec // the operator names it
+		if err != nil {
+			return err
+		}
+		defer file.Close() //nolint:errcheck // it was only read
+		input = file
+	}
+	// A copy of a ledger in use lacks what is in its write-ahead log.
+	if info, err := os.Stat(name + "-wal"); err == nil && info.Size() > 0 {
+		return fmt.Errorf("%s-wal belongs to it, so it is no backup: make one with caddy axra backup", name)
+	}
+	response, err := call(cmd, o, input)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	return printBody(cmd, o, response.Body)
 }

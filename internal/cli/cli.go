@@ -4,7 +4,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,22 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
 // Plugin does what needs the plugin's own reading of a configuration.
 type Plugin struct {
 	// Check examines a configuration without starting it.
-	Check func(ctx context.Context, config, adapter string, live bool) Diagnosis
+	Check func(ctx context.Context, config, adapter string, live bool) *preflight.Diagnosis
 	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
-}
-
-// Diagnosis is the outcome of a check; as JSON it is for programs.
-type Diagnosis interface {
-	WriteText(w io.Writer) error
-	Errors() int
-	Warnings() int
 }
 
 // Command describes `caddy axra` to Caddy.
@@ -37,16 +30,11 @@ func (p Plugin) Command() caddycmd.Command {
 		Usage: "<command>",
 		Short: "Manages the purchases of a paywall",
 		Long: `
-Manages the purchases and the keys of a paywall by axra_paywall, checks its
-configuration, and finds out how webhooks are signed.
-
 Most commands talk to the admin API of the running Caddy, at its usual address
 (localhost:2019), at the one that --address names, or at the one in the
-configuration that --config names. Unlike caddy reload, they do not look for a
-Caddyfile in this folder.
+configuration that --config names. They do not look for a Caddyfile in this folder.
 
-They print text for people; with --json one JSON document for programs, and list
-one JSON object per line.`,
+They print text for people, and with --json for programs.`,
 		CobraFunc: p.Fill,
 	}
 }
@@ -123,18 +111,16 @@ func (p Plugin) checkCommand() *cobra.Command {
 		Short: "Checks a configuration before going live",
 		Long: `Reads a configuration as caddy validate does, without starting it, and reports what would keep visitors from paying
 or let them in for free, each with its fix. Nothing is written, and nothing is called except a PostgreSQL server, for
-reading. With --live, Axra is sent one request that creates nothing, and the addresses of the webhooks are requested.
-
-The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in the
-environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
+reading. The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in
+the environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
 		Args: cobra.NoArgs,
 	}
 	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
 	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
-		err := printAnswer(cmd, diagnosis, func(p printer, d Diagnosis) { _ = d.WriteText(p.out) }) // the terminal is gone
-		if failed, warned := diagnosis.Errors(), diagnosis.Warnings(); err == nil && (failed > 0 || *strict && warned > 0) {
+		err := printAnswer(cmd, diagnosis, func(p printer, d *preflight.Diagnosis) { d.WriteText(p.out) })
+		if failed, warned := diagnosis.Count("error"), diagnosis.Count("warning"); err == nil && (failed > 0 || *strict && warned > 0) {
 			err = fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
 		}
 		return err

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/admin"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -41,7 +41,7 @@ func TestCaddysErrorsReadAsTheCommandsExpect(t *testing.T) {
 	wantError(t, err, "performing request")
 
 	// validate reads the environment before the configuration, and says which of them fails.
-	ok := Plugin{Check: func(context.Context, string, string, bool) Diagnosis { return diagnosis{} }}
+	ok := Plugin{Check: func(context.Context, string, string, bool) *preflight.Diagnosis { return new(preflight.Diagnosis) }}
 	for name, file := range map[string]string{
 		"a file that is not there": filepath.Join(t.TempDir(), "none"),
 		"a file of something else": writeFile(t, "no pairs\n"),
@@ -57,37 +57,27 @@ func TestCaddysErrorsReadAsTheCommandsExpect(t *testing.T) {
 	_ = os.Unsetenv("PW_NOTHING")
 }
 
-// diagnosis has a number of errors and of warnings.
-type diagnosis [2]int
-
-func (d diagnosis) Errors() int   { return d[0] }
-func (d diagnosis) Warnings() int { return d[1] }
-func (d diagnosis) WriteText(w io.Writer) error {
-	_, err := io.WriteString(w, "in words\n")
-	return err
-}
-
 func TestTheExitCodeOfACheck(t *testing.T) {
 	for _, test := range []struct {
-		found  diagnosis
+		level  string // of what is found
 		args   []string
 		failed bool
 	}{
-		{diagnosis{0, 0}, nil, false},
-		{diagnosis{0, 1}, nil, false},
-		{diagnosis{0, 1}, []string{"--strict"}, true},
-		{diagnosis{1, 0}, nil, true},
-		{diagnosis{1, 0}, []string{"--json"}, true},
+		{"ok", nil, false},
+		{"warning", nil, false},
+		{"warning", []string{"--strict"}, true},
+		{"error", nil, true},
+		{"error", []string{"--json"}, true},
 	} {
-		plugin := Plugin{Check: func(_ context.Context, config, adapter string, live bool) Diagnosis {
+		plugin := Plugin{Check: func(_ context.Context, config, adapter string, live bool) *preflight.Diagnosis {
 			if config != "c" || adapter != "a" || !live {
 				t.Errorf("checks %s %s %t", config, adapter, live)
 			}
-			return test.found
+			return &preflight.Diagnosis{Findings: []preflight.Finding{{Level: test.level, Check: "order", Message: "in words"}}}
 		}}
 		out, _, err := execute(t, plugin, append([]string{"check", "--config", "c", "--adapter", "a", "--live"}, test.args...)...)
-		if (err != nil) != test.failed || !strings.Contains(out, "in words") && !strings.HasPrefix(out, "[") {
-			t.Errorf("%v %v: %v\n%s", test.found, test.args, err, out)
+		if (err != nil) != test.failed || !strings.Contains(out, "in words") {
+			t.Errorf("%v: %v\n%s", test, err, out)
 		}
 	}
 }

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,20 +19,13 @@ func (p Plugin) inspectCommand() *cobra.Command {
 		Short: "Shows how a captured webhook is signed, and what to write into the Caddyfile",
 		Long: `
 Tries the ways in which payment providers sign on a captured request, and prints the
-lines of the Caddyfile that fit. Then it shows the event, and which of its fields are
-understood.
+lines of the Caddyfile that fit. Then it shows the event.
 
-FILE is a request as HTTP/1.1 sends it, with or without the request line, such as
-` + "`caddy axra webhook refused`" + ` prints it; - is the standard input.
-
-It tries the secrets of the configuration (--config, or the Caddyfile in this folder),
-or the one in --secret-file, and prints none of them. Run it in the environment of the
-service: --envfile reads the file that EnvironmentFile of systemd names.
-
-The exit code is 0 if something fits, and 1 otherwise.`,
-		Example: `  caddy axra webhook refused > request.txt
-  caddy axra webhook inspect request.txt --config /etc/caddy/Caddyfile`,
-		Args: cobra.ExactArgs(1),
+FILE is a request as HTTP/1.1 sends it, such as ` + "`caddy axra webhook refused`" + ` prints it;
+- is the standard input. The secrets are those of the configuration, or the one in
+--secret-file; none is printed. The exit code is 0 if something fits, and 1 otherwise.`,
+		Example: "  caddy axra webhook refused | caddy axra webhook inspect - --config /etc/caddy/Caddyfile",
+		Args:    cobra.ExactArgs(1),
 	}
 	secretFile := cmd.Flags().String("secret-file", "", "File that holds the webhook secret")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -70,4 +65,142 @@ func (p Plugin) secretsToTry(cmd *cobra.Command, file string) (secrets [][]byte,
 		err = errors.New("there is no secret to try: name the configuration (--config), or a file with the secret (--secret-file)")
 	}
 	return secrets, configured, err
+}
+
+// webhookReport says how a captured webhook is signed and what its event holds.
+type webhookReport struct {
+	webhook.Looked
+
+	Verifiable bool          `json:"verifiable"` // a Verifier can check the first of the fits
+	Configured bool          `json:"configured"` // the configured one does
+	Fits       []webhook.Fit `json:"fits"`
+	Event      eventReport   `json:"event"`
+	EventError string        `json:"event_error,omitzero"` // why the body is not an event
+}
+
+type eventReport struct {
+	Type       webhook.Type    `json:"event,omitempty"`
+	Documented bool            `json:"documented"`
+	Session    string          `json:"session,omitempty"`
+	Payment    string          `json:"payment,omitempty"`
+	Fields     []webhook.Field `json:"fields"`
+	Others     []string        `json:"other_fields"`
+}
+
+func inspect(request webhook.Captured, secrets [][]byte, configured *webhook.Verifier) webhookReport {
+	var report webhookReport
+	report.Fits, report.Looked = webhook.Inspect(request, secrets)
+	report.Verifiable = len(report.Fits) > 0 && report.Fits[0].Known
+	for _, body := range request.Bodies() {
+		report.Configured = report.Configured || configured != nil && configured.Verify(request.Header, body.Bytes) == nil
+	}
+	event, err := webhook.Decode(request.Body)
+	if err != nil {
+		report.EventError = err.Error()
+		return report
+	}
+	report.Event = eventReport{
+		Type: event.Type, Documented: event.Type.Known(),
+		Session: webhook.ShortID(event.Session), Payment: webhook.ShortID(event.Payment),
+	}
+	report.Event.Fields, report.Event.Others = webhook.Describe(request.Body)
+	return report
+}
+
+func printWebhookReport(p printer, r webhookReport) {
+	for _, fit := range r.Fits {
+		printFit(p, fit)
+	}
+	switch {
+	case r.Configured:
+		p.line("The configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
+	case r.Verifiable:
+		p.line("Write into the Caddyfile, in place of any other `signature`:")
+		lines := strings.Join(r.Fits[0].Options(), "\n\t\t\t") // header names and schemes only
+		fmt.Fprintf(p.out, "\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n", lines)
+	case len(r.Fits) > 0:
+		p.line("This version cannot verify that. See in Axra's settings whether webhooks can be signed in another way, and please report it.")
+	default:
+		printCauses(p, r.Looked)
+	}
+	p.line("")
+	if r.EventError != "" {
+		p.line("The body is not an event: %s", r.EventError)
+		return
+	}
+	r.Event.print(p, len(r.Fits) > 0)
+}
+
+func printFit(p printer, fit webhook.Fit) {
+	if fit.Scheme == "" {
+		p.line("The header %s holds the webhook secret itself and no signature.", fit.Header)
+		return
+	}
+	line := "It fits: scheme " + fit.Scheme + ", " + fit.Algorithm
+	for _, part := range []struct{ label, value string }{
+		{"header ", fit.Header},
+		{"timestamp header ", fit.TimestampHeader},
+		{"id header ", fit.IDHeader},
+		{"with the secret decoded from ", fit.SecretEncoding},
+		{"for the body ", fit.Body},
+	} {
+		if part.value != "" {
+			line += ", " + part.label + part.value
+		}
+	}
+	p.line("%s, webhook secret %d.", line, fit.Secret)
+}
+
+// printCauses lists what was tried, and what may be wrong.
+func printCauses(p printer, looked webhook.Looked) {
+	p.line("Nothing fits. These were tried, with the secrets as they are and decoded from hex and base64:")
+	p.table([][]string{
+		{"  schemes", listed(webhook.Schemes)},
+		{"  headers that could carry a signature", listed(looked.Signatures)},
+		{"  headers that could be a time", listed(looked.Timestamps)},
+		{"  not tried, as they are masked", listed(looked.Masked)},
+	})
+	p.line("Likely causes:")
+	p.line("- It is not from Axra: anyone can send requests to a webhook's address.")
+	if len(looked.Signatures) == 0 {
+		p.line("- A proxy in front of Caddy, or the tool that saved it, has removed the signature header.")
+		return
+	}
+	p.line("- It was signed with another secret: compare it with the one in Axra, and mind test and live.")
+	p.line("- The body was changed by a proxy that decodes or reformats it, or when it was saved.")
+	p.line("- Axra signs in another way: please report the names of the headers.")
+}
+
+func listed(names []string) string { return cmp.Or(strings.Join(names, ", "), "none") }
+
+// missingFields says what follows if a completed payment lacks a field.
+var missingFields = map[string]string{
+	"amount":     ": the payment opens nothing, as it may be too little",
+	"currency":   ": the payment opens nothing, as it may be too little",
+	"session id": ": the payment opens nothing",
+	"metadata":   ": the payment counts as another program's and opens nothing",
+	"payment id": ": only the session identifies the purchase, so a refund must name it",
+	"timestamp":  ": the event counts from its arrival, which matters only if it is sent again much later",
+}
+
+// print helps to confirm the names of fields, which Axra's documentation leaves open.
+func (e eventReport) print(p printer, isVerified bool) {
+	line := "Unverified, it says that it is "
+	if isVerified {
+		line = "The event is "
+	}
+	line += string(e.Type)
+	if !e.Documented {
+		line += ", which Axra does not document"
+	}
+	p.line("%s. Its fields:", line)
+	rows := [][]string{{"  session", listed([]string{e.Session})}, {"  payment", listed([]string{e.Payment})}}
+	for _, field := range e.Fields {
+		missing := "not found"
+		if e.Type.Completes() || field.Name == "timestamp" {
+			missing += missingFields[field.Name]
+		}
+		rows = append(rows, []string{"  " + field.Name, cmp.Or(strings.Join(field.Found, ", "), missing)})
+	}
+	p.table(append(rows, []string{"  others, which are not read", listed(e.Others)}))
 }

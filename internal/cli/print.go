@@ -1,18 +1,22 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/caddy-axra/paywall/internal/admin"
 )
 
 func wantsJSON(cmd *cobra.Command) bool { return isSet(cmd, "json") }
@@ -91,10 +95,162 @@ func clean(text string) string {
 	}, text)
 }
 
-// FormatBytes formats a size.
-func FormatBytes(n int64) string { return humanize.Bytes(uint64(max(n, 0))) }
-
 func isTerminal(out io.Writer) bool {
 	file, isFile := out.(*os.File)
 	return isFile && term.IsTerminal(int(file.Fd()))
+}
+
+// printBody prints the answer of an operation: as JSON for programs, or as text.
+func printBody(cmd *cobra.Command, o admin.Operation, body io.Reader) error {
+	encoder := json.NewEncoder(cmd.OutOrStdout())
+	if o.Form != admin.Lines {
+		encoder.SetIndent("", "  ")
+	}
+	var values []any
+	for decoder := json.NewDecoder(body); ; {
+		var raw json.RawMessage
+		err := decoder.Decode(&raw)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && wantsJSON(cmd) {
+			err = encoder.Encode(raw)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+		values = append(values, parse(raw))
+	}
+	switch p := printerOf(cmd); {
+	case wantsJSON(cmd):
+	case o.Form == admin.Lines:
+		p.value(values, strings.Fields(o.Columns))
+		if limit, _ := cmd.Flags().GetInt("limit"); limit > 0 && len(values) == limit {
+			p.note("there may be more: add --limit 0 for all")
+		}
+	default:
+		for _, value := range values {
+			p.value(value, nil)
+		}
+	}
+	return nil
+}
+
+// member is a member of a JSON object.
+type member struct {
+	name  string
+	value any
+}
+
+// parse reads valid JSON. An object becomes a []member, which keeps the order.
+func parse(raw json.RawMessage) any {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	return readValue(decoder)
+}
+
+func readValue(from *json.Decoder) any {
+	token, _ := from.Token() // the JSON is valid
+	switch token {
+	case json.Delim('{'):
+		object := []member{}
+		for from.More() {
+			name, _ := from.Token()
+			object = append(object, member{fmt.Sprint(name), readValue(from)})
+		}
+		_, _ = from.Token()
+		return object
+	case json.Delim('['):
+		list := []any{}
+		for from.More() {
+			list = append(list, readValue(from))
+		}
+		_, _ = from.Token()
+		return list
+	}
+	return token
+}
+
+// value prints a list of objects as a table. Of an object it prints `name: value`, then the tables in it.
+func (p printer) value(value any, columns []string) {
+	object, isObject := value.([]member)
+	if rows := tableOf(value, columns); rows != nil {
+		p.table(rows)
+	} else if !isObject {
+		p.line("%s", textOf(value))
+	}
+	var tables []member
+	for _, m := range object {
+		if tableOf(m.value, nil) != nil {
+			tables = append(tables, m)
+			continue
+		}
+		p.line("%s: %s", m.name, textOf(m.value))
+	}
+	for _, m := range tables {
+		if !p.csv {
+			p.line("")
+			p.line("%s:", m.name)
+		}
+		p.value(m.value, nil)
+	}
+}
+
+// tableOf returns the rows of a list of objects, the heads first; nil of anything else. Without columns it has all
+// members.
+func tableOf(value any, columns []string) [][]string {
+	list, _ := value.([]any)
+	if len(columns) == 0 {
+		columns = namesIn(list)
+	}
+	if len(list) == 0 || len(columns) == 0 {
+		return nil
+	}
+	rows := [][]string{columns}
+	for _, each := range list {
+		object, _ := each.([]member)
+		row := make([]string, len(columns))
+		for _, m := range object {
+			if i := slices.Index(columns, m.name); i >= 0 {
+				row[i] = textOf(m.value)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// namesIn are the names of all members of the objects in a list.
+func namesIn(list []any) (names []string) {
+	for _, each := range list {
+		object, _ := each.([]member)
+		for _, m := range object {
+			if !slices.Contains(names, m.name) {
+				names = append(names, m.name)
+			}
+		}
+	}
+	return names
+}
+
+// textOf is a value in one line.
+func textOf(value any) string {
+	var parts []string
+	switch value := value.(type) {
+	case nil:
+	case []any:
+		for _, each := range value {
+			parts = append(parts, textOf(each))
+		}
+	case []member:
+		for _, each := range value {
+			parts = append(parts, each.name+" "+textOf(each.value))
+		}
+	default:
+		return fmt.Sprint(value)
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
 }

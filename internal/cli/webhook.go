@@ -27,14 +27,8 @@ func rejectedCommand() *cobra.Command {
 		Short: "Prints the last webhook that was refused for its signature",
 		Long: `
 Prints the last webhook that the running Caddy refused for its signature, as HTTP/1.1
-sends it. A request that could be signed is preferred; with --json, the last one of
-each kind is printed. Headers with credentials are masked.
-
-Caddy keeps them only with this option:
-
-	axra_webhook /webhooks/axra {
-		keep_refused
-	}`,
+sends it, if axra_webhook has the option keep_refused. Credentials are masked. With
+--json, the last one of each kind is printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var kept []webhook.Captured
@@ -77,11 +71,9 @@ func replayCommand() *cobra.Command {
 		Use:   "replay <file> [--trust]",
 		Short: "Accepts a webhook from a file, as if Axra had sent it",
 		Long: `
-Reads an event from a file, or from the standard input (-), as if it had come to the
-webhook. The file holds a captured request (headers, an empty line, the body) or the
-body alone. The signature must verify. With --trust an event without one is accepted
-too, such as a body copied from Axra's dashboard: you answer for it. An event that is
-known already changes nothing.
+The file holds a captured request (headers, an empty line, the body) or the body alone;
+- is the standard input. The signature must verify. With --trust an event without one
+is accepted too: you answer for it. An event that is known already changes nothing.
 
 The exit code is 1 if the event should give or close access but changes nothing.`,
 		Args: cobra.ExactArgs(1),

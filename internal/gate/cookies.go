@@ -94,21 +94,8 @@ func (s *Site) ExpiredCookie(name string) *http.Cookie {
 	return cookie
 }
 
-// EachCookie calls visit for each cookie (RFC 6265, section 5.4) until it returns false.
-func EachCookie(headers []string, visit func(name, value string) bool) {
-	for _, header := range headers {
-		for len(header) > 0 {
-			var pair string
-			pair, header, _ = strings.Cut(header, ";")
-			if name, value, ok := cutCookie(pair); ok && !visit(name, value) {
-				return
-			}
-		}
-	}
-}
-
-// EachAccessCookie is EachCookie for cookies with an access token. It finds them by one search for their mark, because
-// most headers are full of other cookies.
+// EachAccessCookie calls visit for each cookie with an access token (RFC 6265, section 5.4) until it returns false. It
+// finds them by one search for their mark, because most headers are full of other cookies.
 func EachAccessCookie(headers []string, visit func(name, value string) bool) {
 	for _, header := range headers {
 		for {

@@ -39,13 +39,7 @@ type Config struct {
 func New(c Config) *Gate {
 	g := &Gate{
 		Matcher: c.Matcher, Products: c.Products, HasLinks: c.HasLinks, tokens: c.Tokens,
-		Sites: &Sites{products: c.Products, handler: c.Handler, ownHosts: HostsOf(c.Matcher.sets)},
-	}
-	if c.SiteURL != "" {
-		g.Sites.ofGate = g.Sites.newSite(c.SiteURL)
-	}
-	if c.AppURL != "" {
-		g.Sites.ofApp = g.Sites.newSite(c.AppURL)
+		Sites: newSites(c),
 	}
 	for _, p := range c.Products {
 		g.SellsPaths = g.SellsPaths || p.Config.PerPath

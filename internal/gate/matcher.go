@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,16 +43,13 @@ func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
 	m := &Matcher{sets: sets, fast: newFastMatcher(sets), split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
 	for i, set := range sets {
 		for _, matcher := range set {
-			switch matcher.(type) {
-			case *caddyhttp.MatchNot:
+			if _, isNot := matcher.(*caddyhttp.MatchNot); isNot {
 				m.split[i].negative = append(m.split[i].negative, matcher)
-				m.pathsOnly = false
-			case *caddyhttp.MatchPath:
+			} else {
 				m.split[i].positive = append(m.split[i].positive, matcher)
-			default:
-				m.split[i].positive = append(m.split[i].positive, matcher)
-				m.pathsOnly = false
 			}
+			_, isPath := matcher.(*caddyhttp.MatchPath)
+			m.pathsOnly = m.pathsOnly && isPath
 		}
 	}
 	return m
@@ -112,35 +108,30 @@ func (m *Matcher) routes(r *http.Request, original *url.URL) (Coverage, error) {
 // obfuscations decides about what lenient servers may take the path for.
 func (m *Matcher) obfuscations(r *http.Request, original *url.URL) (Coverage, error) {
 	found := append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...)
-	if len(found) == 0 && original.Path == r.URL.Path && original.RawPath == r.URL.RawPath {
-		return NotCovered, nil
+	coverage, err := m.matchForms(r, found, m.matchPath)
+	if coverage != NotCovered || err != nil || original.Path == r.URL.Path {
+		return coverage, err
 	}
-	forms, ok := urlpath.Obfuscations(found)
+	return m.matchForms(r, urlpath.Suspicious(original), func(r *http.Request, form string) (bool, error) {
+		return m.matchAny(r, urlpath.Aliases(form), r)
+	})
+}
+
+// matchForms asks about each form that suspicious paths may take.
+func (m *Matcher) matchForms(r *http.Request, suspicious []string, match func(*http.Request, string) (bool, error)) (Coverage, error) {
+	forms, ok := urlpath.Obfuscations(suspicious)
 	if !ok {
 		return Ambiguous, nil
 	}
 	for _, form := range forms {
 		if form == r.URL.Path {
-			continue
+			continue // it has been asked about
 		}
-		if match, err := m.matchPath(r, form); err != nil || match {
-			return Ambiguous, err
+		isMatch, err := match(r, form)
+		if !isMatch && err == nil {
+			isMatch, err = m.matchBehindScript(r, form)
 		}
-		if match, err := m.matchBehindScript(r, form); err != nil || match {
-			return Ambiguous, err
-		}
-	}
-	if original.Path == r.URL.Path {
-		return NotCovered, nil
-	}
-	if forms, ok = urlpath.Obfuscations(urlpath.Suspicious(original)); !ok {
-		return Ambiguous, nil
-	}
-	for _, form := range forms {
-		if match, err := m.matchAny(r, urlpath.Aliases(form), r); err != nil || match {
-			return Ambiguous, err
-		}
-		if match, err := m.matchBehindScript(r, form); err != nil || match {
+		if isMatch || err != nil {
 			return Ambiguous, err
 		}
 	}
@@ -210,14 +201,9 @@ func (m *Matcher) withPath(r *http.Request, path string) *http.Request {
 	return prepared
 }
 
+// withoutFinalDot makes a fully qualified host name, with or without a port, match as Caddy's host matcher compares it.
 func withoutFinalDot(host string) string {
-	if !strings.HasSuffix(host, ".") && !strings.Contains(host, ".:") {
-		return host
-	}
-	if name, port, err := net.SplitHostPort(host); err == nil && strings.HasSuffix(name, ".") {
-		return net.JoinHostPort(strings.TrimSuffix(name, "."), port)
-	}
-	return strings.TrimSuffix(host, ".")
+	return strings.Replace(strings.TrimSuffix(host, "."), ".:", ":", 1)
 }
 
 // Sets are Caddy's matcher sets.

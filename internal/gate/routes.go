@@ -32,44 +32,41 @@ func (a Address) portFor(claimed string) string {
 	return a.ports[0]
 }
 
-// Walk calls visit for every handler of a server, with the host names that lead to it; none means any. Caddy turns a
-// site block into a route with a host matcher.
-func Walk(server *caddyhttp.Server, visit func(handler caddyhttp.MiddlewareHandler, hosts []string)) {
-	w := walker{server: server, invoked: make(map[*caddyhttp.Route]bool), visit: visit}
-	w.routes(server.Routes, nil)
+// Walk calls visit for every handler of a server, with the matchers that lead to it, from the outside in.
+func Walk(server *caddyhttp.Server, visit func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.MatcherSets)) {
+	walk(server, server.Routes, nil, nil, visit)
 }
 
-type walker struct {
-	server  *caddyhttp.Server
-	invoked map[*caddyhttp.Route]bool // named routes on the way, which may invoke each other
-	visit   func(caddyhttp.MiddlewareHandler, []string)
-}
-
-func (w walker) routes(routes caddyhttp.RouteList, hosts []string) {
+// walk skips named routes that are invoked already: they may invoke each other.
+func walk(server *caddyhttp.Server, routes caddyhttp.RouteList, around []caddyhttp.MatcherSets, invoked []string,
+	visit func(caddyhttp.MiddlewareHandler, []caddyhttp.MatcherSets),
+) {
 	for _, route := range routes {
-		w.route(route, hosts)
-	}
-}
-
-func (w walker) route(route caddyhttp.Route, hosts []string) {
-	if own := HostsOf(route.MatcherSets); len(own) > 0 {
-		hosts = own
-	}
-	for _, handler := range route.Handlers {
-		w.visit(handler, hosts)
-		switch nested := handler.(type) {
-		case *caddyhttp.Subroute:
-			w.routes(nested.Routes, hosts)
-		case *caddyhttp.Invoke:
-			named := w.server.NamedRoutes[nested.Name]
-			if named == nil || w.invoked[named] {
-				continue
+		matchers := append(slices.Clip(around), route.MatcherSets)
+		for _, handler := range route.Handlers {
+			switch h := handler.(type) {
+			case *caddyhttp.Subroute:
+				walk(server, h.Routes, matchers, invoked, visit)
+			case *caddyhttp.Invoke:
+				if named := server.NamedRoutes[h.Name]; named != nil && !slices.Contains(invoked, h.Name) {
+					walk(server, caddyhttp.RouteList{*named}, matchers, append(slices.Clip(invoked), h.Name), visit)
+				}
+			default:
+				visit(handler, matchers)
 			}
-			w.invoked[named] = true
-			w.route(*named, hosts)
-			w.invoked[named] = false
 		}
 	}
+}
+
+// HostsAround returns the host names that the innermost host matcher asks for; none means any. Caddy turns a site block
+// into a route with a host matcher.
+func HostsAround(matchers []caddyhttp.MatcherSets) []string {
+	for _, sets := range slices.Backward(matchers) {
+		if hosts := HostsOf(sets); len(hosts) > 0 {
+			return hosts
+		}
+	}
+	return nil
 }
 
 // HostsOf returns the host names that matchers ask for.

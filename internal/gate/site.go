@@ -3,9 +3,9 @@ package gate
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -39,10 +39,9 @@ type Sites struct {
 	handler       caddyhttp.MiddlewareHandler // the gate's, by which it is found in a server's routes
 	ownHosts      []string                    // that the gate's own matcher names
 
-	servers sync.Map                  // *caddyhttp.Server → []Address
-	known   sync.Map                  // hostKey → *Site
-	size    atomic.Int64              // of known
-	first   atomic.Pointer[knownSite] // most gates have one site: found without a hash, and without an allocation
+	mu      sync.RWMutex
+	known   map[hostKey]*Site
+	servers map[*caddyhttp.Server][]Address
 }
 
 type hostKey struct {
@@ -51,16 +50,25 @@ type hostKey struct {
 	isTLS  bool
 }
 
-type knownSite struct {
-	key  hostKey
-	site *Site
-}
-
 // Hosts beyond these bounds are not remembered: behind a wildcard, a client may name any number.
 const (
 	maxKnownSites = 1000
 	maxHostLength = 253 + len(":65535") // bytes
 )
+
+func newSites(c Config) *Sites {
+	s := &Sites{
+		products: c.Products, handler: c.Handler, ownHosts: HostsOf(c.Matcher.sets),
+		known: make(map[hostKey]*Site), servers: make(map[*caddyhttp.Server][]Address),
+	}
+	if c.SiteURL != "" {
+		s.ofGate = s.newSite(c.SiteURL)
+	}
+	if c.AppURL != "" {
+		s.ofApp = s.newSite(c.AppURL)
+	}
+	return s
+}
 
 // Of returns the site of a request, or ErrNoSite.
 func (s *Sites) Of(r *http.Request) (*Site, error) {
@@ -78,29 +86,41 @@ func (s *Sites) Of(r *http.Request) (*Site, error) {
 	return nil, ErrNoSite
 }
 
+// On returns the site of a request to a server; nil if the gate does not stand there.
+func (s *Sites) On(server *caddyhttp.Server, r *http.Request) *Site {
+	host, _ := SplitHostPort(r.Host)
+	addresses := s.Addresses(server)
+	isThere := len(addresses) == 0 || slices.ContainsFunc(addresses, func(a Address) bool { return a.Matches(host) })
+	if len(s.HostsOn(server)) == 0 || s.ofGate == nil && !isThere {
+		return nil
+	}
+	site, _ := s.Of(r)
+	return site
+}
+
 // byHost returns the site that a request's Host header chooses; nil if the gate does not stand there.
 func (s *Sites) byHost(server *caddyhttp.Server, r *http.Request) *Site {
 	key := hostKey{server, r.Host, r.TLS != nil}
-	if first := s.first.Load(); first != nil && first.key == key {
-		return first.site
-	}
-	if site, ok := s.known.Load(key); ok {
-		return site.(*Site) //nolint:forcetypeassert // only this function stores
-	}
-	host, port := SplitHostPort(r.Host)
-	for _, address := range s.Addresses(server) {
-		if !address.Matches(host) {
-			continue
-		}
-		site := s.newSite(OriginOf(r, host, address.portFor(port)))
-		if len(r.Host) <= maxHostLength && s.size.Add(1) <= maxKnownSites {
-			key.host = strings.Clone(r.Host)
-			s.known.Store(key, site)
-			s.first.CompareAndSwap(nil, &knownSite{key, site})
-		}
+	s.mu.RLock()
+	site := s.known[key]
+	s.mu.RUnlock()
+	if site != nil {
 		return site
 	}
-	return nil
+	host, port := SplitHostPort(r.Host)
+	addresses := s.Addresses(server)
+	i := slices.IndexFunc(addresses, func(a Address) bool { return a.Matches(host) })
+	if i < 0 {
+		return nil
+	}
+	site = s.newSite(OriginOf(r, host, addresses[i].portFor(port)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(r.Host) <= maxHostLength && len(s.known) < maxKnownSites {
+		key.host = strings.Clone(r.Host)
+		s.known[key] = site
+	}
+	return site
 }
 
 func (s *Sites) newSite(origin string) *Site {
@@ -111,26 +131,27 @@ func (s *Sites) newSite(origin string) *Site {
 
 // Addresses are the host names of the sites in which the gate stands on a server.
 func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
-	if known, ok := s.servers.Load(server); ok {
-		return known.([]Address) //nolint:forcetypeassert // only this function stores
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.servers[server]
+	if ok {
+		return found
 	}
-	var found []Address
-	for _, hosts := range s.HostsOn(server) {
-		for _, host := range hosts {
-			found = append(found, Address{Pattern: host, ports: ListenPorts(server)})
-		}
+	for _, host := range slices.Concat(s.HostsOn(server)...) {
+		found = append(found, Address{Pattern: host, ports: ListenPorts(server)})
 	}
-	s.servers.Store(server, found)
+	s.servers[server] = found
 	return found
 }
 
 // HostsOn returns, for each place where the gate stands on a server, the host names that lead there.
 func (s *Sites) HostsOn(server *caddyhttp.Server) [][]string {
 	var places [][]string
-	Walk(server, func(handler caddyhttp.MiddlewareHandler, hosts []string) {
+	Walk(server, func(handler caddyhttp.MiddlewareHandler, around []caddyhttp.MatcherSets) {
 		if handler != s.handler {
 			return
 		}
+		hosts := HostsAround(around)
 		if len(hosts) == 0 {
 			hosts = s.ownHosts
 		}

@@ -2,9 +2,6 @@ package preflight
 
 import (
 	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
@@ -15,18 +12,13 @@ func (c *checker) checkAddresses(r *report) {
 		r.fail("", "", "Caddy would not start: %s", c.StartError) // it names the fix
 		return
 	}
-	if len(c.Gates) == 0 {
+	if !hasAny[*Gate](c.sites) {
 		r.warn("", "add `axra_paywall /premium/* { price 5.00 usd }` to a site, unless this Caddy only receives webhooks", "there is no gate")
 	}
-	seen := make(map[string]bool)
 	for at, gate := range handlers[*Gate](c.sites) {
-		origin := c.originOf(at.site, gate.SiteURL)
-		if key := origin + "\n" + at.host; !seen[key] {
-			seen[key] = true
-			c.checkOrigin(r, at.site, origin, gate.SiteURL != "" || c.SiteURL != "" && at.host == "")
-		}
+		c.checkOrigin(r, at.site, c.originOf(at.site, gate.SiteURL), gate.SiteURL != "" || c.SiteURL != "" && at.host == "")
 	}
-	r.orOK("visitors return by https to a host that the configuration names")
+	r.orOK("", "visitors return by https to a host that the configuration names")
 }
 
 // originOf is the public address of a site, where a gate's site_url may name another.
@@ -62,17 +54,8 @@ func (c *checker) checkOrigin(r *report, s *site, origin string, isConfigured bo
 		r.warn(s.host, "remove `http://` from the site address, so that Caddy gets a certificate; behind a proxy that handles TLS, set `site_url "+origin+"`",
 			"it is served over plain HTTP, but visitors are sent back to %s, since the cookies need https", origin)
 	}
-	if !c.proxied[s.server] {
+	if c.proxied != nil && !c.proxied[s.server] {
 		r.warn(origin, "name the proxy in the global option `servers { trusted_proxies static 10.0.0.0/8 }`",
 			"something in front handles TLS, and no trusted_proxies are set: all visitors would share one limit_per_client")
 	}
-}
-
-// isPrivate reports whether Axra cannot reach a host.
-func isPrivate(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsPrivate() || addr.IsLoopback()
-	}
-	return gate.IsLoopback(host) || !strings.Contains(host, ".") ||
-		slices.ContainsFunc([]string{".local", ".internal", ".lan", ".home.arpa", ".test"}, func(end string) bool { return strings.HasSuffix(host, end) })
 }

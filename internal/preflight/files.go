@@ -44,7 +44,7 @@ type servedFile struct {
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
 func (c *checker) checkFiles(r *report) {
-	if len(c.Gates) == 0 {
+	if !hasAny[*Gate](c.sites) {
 		return
 	}
 	roots := c.roots()
@@ -64,27 +64,21 @@ func (c *checker) checkFiles(r *report) {
 		s.walk(ctx, root, "", nil)
 	}
 	s.reportFiles(r)
-	s.reportSinglePages(r)
-	switch {
-	case s.isCut:
+	s.reportGates(r)
+	if s.isCut {
 		c.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
-	case s.count > 0:
-		s.reportIdle(r)
 	}
-	r.orOK("%d files were requested by all their addresses: none that is sold is free", s.count)
+	r.orOK("", "%d files were requested by all their addresses: none that is sold is free", s.count)
 }
 
 // roots are the folders of the file servers that answer.
-func (c *checker) roots() []string {
-	var roots []string
+func (c *checker) roots() (roots []string) {
 	for _, site := range c.sites {
 		for _, t := range site.traces(http.MethodGet) {
-			if t.root != "" {
-				roots = append(roots, t.root)
-			}
+			roots = append(roots, t.root)
 		}
 	}
-	return distinct(roots)
+	return slices.DeleteFunc(distinct(roots), func(root string) bool { return root == "" })
 }
 
 // walk asks for everything in a folder. It follows links to folders, but not in circles.
@@ -123,8 +117,7 @@ func (s *fileSearch) walk(ctx context.Context, folder, relative string, above []
 // addressesOf are those that may lead to a file. On some file systems one in upper case does, too.
 func addressesOf(file string) []string {
 	addresses := []string{file, file + "/", strings.ToUpper(file)}
-	folder, base := path.Split(file)
-	if strings.HasPrefix(base, "index.") {
+	if folder, base := path.Split(file); strings.HasPrefix(base, "index.") {
 		addresses = append(addresses, folder)
 		if folder != "/" {
 			addresses = append(addresses, strings.TrimSuffix(folder, "/"))
@@ -188,48 +181,45 @@ func (s *fileSearch) identify(name string) *servedFile {
 	return file
 }
 
-// leak says how a file that is sold is free. The gate is nil if it is not.
-func (f *servedFile) leak() (gate *Gate, message, fix string) {
-	ending := "*" + path.Ext(f.name)
-	switch {
-	case f.free == "":
-		return nil, "", ""
-	case f.gate != nil:
-		return f.gate, f.gated + " is behind the gate, but the same file is free at " + f.free,
-			"let the gate cover that address too, or serve the file from another folder (`hide`, another root, no link)"
-	case f.original != nil && f.original.gate != nil:
-		return f.original.gate, f.original.gated + " is behind the gate, but its compressed copy is free at " + f.free,
-			"let the gate, and the `handle` around it, cover " + ending + " too, or add `hide " + ending + "` to file_server"
-	}
-	return nil, "", ""
-}
-
 // reportFiles reports one file for each gate and fix, and one for each folder.
 func (s *fileSearch) reportFiles(r *report) {
 	told := make(map[string]bool)
-	for _, file := range s.files {
-		if gate, message, fix := file.leak(); gate != nil && !told[gate.Name+fix] {
+	tell := func(gate *Gate, fix, message string) {
+		if !told[gate.Name+fix] {
 			told[gate.Name+fix] = true
 			r.fail(gate.subject(), fix, "%s", message)
 		}
-		folder := filepath.Dir(file.name)
-		if address := s.listed[folder]; file.gate != nil && address != "" && !told[folder] {
-			told[folder] = true
-			r.warn(file.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", address)
+	}
+	for _, f := range s.files {
+		ending := "*" + path.Ext(f.name)
+		switch {
+		case f.free == "":
+		case f.gate != nil:
+			tell(f.gate, "let the gate cover that address too, or serve the file from another folder (`hide`, another root, no link)",
+				f.gated+" is behind the gate, but the same file is free at "+f.free)
+		case f.original != nil && f.original.gate != nil:
+			tell(f.original.gate, "let the gate, and the `handle` around it, cover "+ending+" too, or add `hide "+ending+"` to file_server",
+				f.original.gated+" is behind the gate, but its compressed copy is free at "+f.free)
+		}
+		if address := s.listed[filepath.Dir(f.name)]; f.gate != nil && address != "" {
+			r.warn(f.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", address)
 		}
 	}
 }
 
-// reportSinglePages reports gates that cover a page by its path, such as /premium, while files below it are free.
-func (s *fileSearch) reportSinglePages(r *report) {
-	told := make(map[string]bool)
+// reportGates reports gates that cover a page by its path, such as /premium, while files below it are free, and gates
+// before a file server that cover none of its files.
+func (s *fileSearch) reportGates(r *report) {
 	for at, gate := range handlers[*Gate](s.sites) {
 		for _, path := range at.singlePages() {
 			below := slices.IndexFunc(s.files, func(f *servedFile) bool { return f.gate == nil && strings.HasPrefix(f.free, at.host+path+"/") })
-			if key := gate.Name + "\n" + path; below >= 0 && !told[key] {
-				told[key] = true
+			if below >= 0 {
 				r.warn(gate.subject(), "write `"+path+"/*` if the section is meant", "it covers %s only; below it is free: %s", path, s.files[below].free)
 			}
+		}
+		isBeforeFiles := at.find(http.MethodGet, func(t *trace) bool { return t.isFile() && slices.Contains(t.gates, gate) }) != nil
+		if isBeforeFiles && !s.covering[gate] && !s.isCut && s.count > 0 {
+			r.warn(gate.subject(), "correct the path of the gate, or `root`", "no file is behind it")
 		}
 	}
 }
@@ -237,25 +227,12 @@ func (s *fileSearch) reportSinglePages(r *report) {
 // singlePages are paths that the innermost path matcher names without anything below them.
 func (l *location) singlePages() []string {
 	for _, sets := range slices.Backward(l.matchers) {
-		patterns := patternsOf(sets)
-		if len(patterns) == 0 {
-			continue
+		if patterns := patternsOf(sets); len(patterns) > 0 {
+			return slices.DeleteFunc(slices.Clone(patterns), func(path string) bool {
+				return strings.Contains(path, "*") || strings.HasSuffix(path, "/") ||
+					slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })
+			})
 		}
-		return slices.DeleteFunc(slices.Clone(patterns), func(path string) bool {
-			return strings.Contains(path, "*") || strings.HasSuffix(path, "/") ||
-				slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })
-		})
 	}
 	return nil
-}
-
-// reportIdle reports gates before a file server that cover none of its files.
-func (s *fileSearch) reportIdle(r *report) {
-	for at, gate := range handlers[*Gate](s.sites) {
-		t := at.find(http.MethodGet, func(t *trace) bool { return t.isFile() && slices.Contains(t.gates, gate) })
-		if t != nil && !s.covering[gate] {
-			s.covering[gate] = true
-			r.warn(gate.subject(), "correct the path of the gate, or `root`", "no file is behind it")
-		}
-	}
 }

@@ -108,7 +108,7 @@ func TestCheckFindsFaultsOfTheLedger(t *testing.T) {
 		{"a directory that others may write", func(d *desk) {
 			d.makeLedger()
 			mustDo(d.t, os.Chmod(filepath.Dir(d.ledgerFile()), 0o777)) //nolint:gosec // that is the fault
-		}, good, "", "warning", "ledger", "may replace files there", "chmod go-w"},
+		}, good, "", "warning", "ledger", "may replace files in ", "chmod go-w"},
 		{"a directory in its place", nil, elsewhere("STORAGE"), elsewhere("STORAGE/ledger.db"), "error", "ledger", "is not a file", "absolute path on a local disk"},
 		{"a file in place of a directory", func(d *desk) { d.write("../file", "") }, elsewhere("ROOT/../file/ledger.db"), "", "error", "ledger", "is not a directory", ""},
 		{"a relative path", nil, elsewhere("ledger.db"), elsewhere("STORAGE/ledger.db"), "error", "configuration", "is not an absolute path", inMessage},

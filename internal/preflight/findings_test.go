@@ -170,7 +170,7 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 		{"a key in place of the secret", set("AXRA_WEBHOOK_SECRET", "bk_live_good"), good, "", "error", "secrets", "holds an API key", ""},
 		{"a secret in place of the key", set("AXRA_API_KEY", "bs_live_good"), strings.Replace(good, "axra {", "axra {\n endpoint https://pay.example.com", 1), "", "error", "secrets", "holds a secret", ""},
 		{"quotation marks", set("AXRA_WEBHOOK_SECRET", `"bs_live_good"`), good, "", "error", "secrets", "spaces or quotation marks", ""},
-		{"a test secret beside a live key", set("AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "error", "endpoint", "a sandbox secret beside a live key", ""},
+		{"a test secret beside a live key", set("AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "error", "endpoint", "a test secret beside a live key", ""},
 		{"a test key", set("AXRA_API_KEY", "bk_test_sandbox", "AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "warning", "endpoint", "takes no real money", "the live key"},
 		{"a test key at the live endpoint", set("AXRA_API_KEY", "bk_test_sandbox"), strings.Replace(good, "axra {", "axra {\n endpoint https://api.useaxra.com/api/v1", 1), "",
 			"error", "configuration", "api_key is a sandbox key", inMessage},

@@ -52,23 +52,26 @@ func (c *checker) checkClock(r *report) {
 	if year := now.Year(); year < 2025 || year > 2100 {
 		r.fail("", fixClock, "it is %d by this machine's clock", year)
 	}
-	r.orOK("%s", now.UTC().Format("2006-01-02 15:04 UTC"))
+	r.orOK("", "%s", now.UTC().Format("2006-01-02 15:04 UTC"))
 }
 
-// checkWebhookAddresses requests the webhooks at their public addresses, by GET, which they refuse.
+// checkWebhookAddresses requests the webhooks at their public addresses.
 func (c *checker) checkWebhookAddresses(r *report) {
-	asked := make(map[string]bool)
-	for at, webhook := range handlers[*Webhook](c.sites) {
-		address := c.checkDelivery(new(report), at, webhook)
-		if address == "" || asked[address] {
-			continue
+	var addresses []string
+	for at := range handlers[*Webhook](c.sites) {
+		if delivery := at.request(http.MethodPost); delivery != nil && !at.takesAll(http.MethodPost) {
+			addresses = append(addresses, c.addressOf(delivery))
 		}
-		asked[address] = true
-		c.requestWebhook(r, address)
+	}
+	for _, address := range distinct(addresses) {
+		if address != "" {
+			c.requestWebhook(r, address)
+		}
 	}
 	c.note("the way from Axra to the webhook: it was requested from this machine, which may be behind the same firewall")
 }
 
+// requestWebhook requests a webhook by GET, which it refuses.
 func (c *checker) requestWebhook(r *report, address string) {
 	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
 	defer cancel()
@@ -81,56 +84,56 @@ func (c *checker) requestWebhook(r *report, address string) {
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request) // follows no redirect
 	if err != nil {
-		explainFailure(r, address, err)
+		problem, fix := explainFailure(err)
+		r.fail(address, fix, "%s", problem)
 		return
 	}
 	defer response.Body.Close()
-	explainAnswer(r, address, response)
+	if response.StatusCode == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost {
+		r.ok(address, "the webhook answers")
+		return
+	}
+	problem, fix := explainAnswer(response)
+	r.fail(address, fix+"; or reload Caddy, if it runs an older configuration", "it answers %d: %s", response.StatusCode, problem)
 }
 
-// explainFailure says why there was no answer.
-func explainFailure(r *report, address string, err error) {
+// explainFailure returns why there was no answer.
+func explainFailure(err error) (problem, fix string) {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &dns):
-		r.fail(address, "add a DNS record for the host that names this server", "the host name is unknown: %s", dns.Err)
+		return "the host name is unknown: " + dns.Err, "add a DNS record for the host that names this server"
 	case errors.As(err, &unknown):
-		r.fail(address, "let Caddy get a public certificate: no `tls internal`, no `local_certs`", "the certificate is from an authority that Axra does not know either")
+		return "the certificate is from an authority that Axra does not know either", "let Caddy get a public certificate: no `tls internal`, no `local_certs`"
 	case errors.As(err, &certificate):
-		r.fail(address, "let Caddy get a certificate for this host, and look at its log if it does not", "the certificate is not valid: %v", certificate.Err)
+		return "the certificate is not valid: " + certificate.Err.Error(), "let Caddy get a certificate for this host, and look at its log if it does not"
 	case errors.As(err, &record):
-		r.fail(address, "remove `http://` from the site address, or set `site_url` to the address of the proxy that handles TLS", "what listens there does not speak TLS")
+		return "what listens there does not speak TLS", "remove `http://` from the site address, or set `site_url` to the address of the proxy that handles TLS"
 	case errors.Is(err, context.DeadlineExceeded):
-		r.fail(address, "open the port in the firewall, and forward it to this server", "no answer within 10 s")
-	default:
-		r.fail(address, "start Caddy with this configuration, and open the port in the firewall", "no connection: %v", err)
+		return "no answer within 10 s", "open the port in the firewall, and forward it to this server"
 	}
+	return "no connection: " + err.Error(), "start Caddy with this configuration, and open the port in the firewall"
 }
 
-// explainAnswer says what an answer other than the webhook's own means.
-func explainAnswer(r *report, address string, response *http.Response) {
-	const older = "; or reload Caddy, if it runs an older configuration"
+// explainAnswer returns what an answer other than the webhook's own means.
+func explainAnswer(response *http.Response) (problem, fix string) {
 	switch status := response.StatusCode; {
-	case status == http.StatusMethodNotAllowed && response.Header.Get("Allow") == http.MethodPost:
-		r.ok(address, "the webhook answers")
 	case status >= 300 && status < 400:
 		target, _, _ := strings.Cut(response.Header.Get("Location"), "?") // the query may hold a secret
-		r.fail(address, "enter the address that it leads to in Axra, and in site_url"+older,
-			"it redirects (%d) to %s: Axra need not follow, and would lose the body", status, target)
+		return "it redirects to " + target + ", and Axra need not follow, and would lose the body", "enter the address that it leads to in Axra, and in site_url"
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		r.fail(address, "exempt the webhook's path from whatever asks for a password, in Caddy or in front of it"+older, "it answers %d: Axra has no password", status)
+		return "Axra has no password", "exempt the webhook's path from whatever asks for a password, in Caddy or in front of it"
 	case status == http.StatusPaymentRequired:
-		r.fail(address, "put axra_webhook before the gate"+older, "it answers 402: a gate covers the webhook")
+		return "a gate covers the webhook", "put axra_webhook before the gate"
 	case status == http.StatusNotFound:
-		r.fail(address, "point the host at this Caddy"+older, "it answers 404: no webhook is there")
+		return "no webhook is there", "point the host at this Caddy"
 	case status < 300:
-		r.fail(address, "put axra_webhook before whatever answers, or point the host at this Caddy"+older, "it answers %d to GET, so it is not the webhook that answers", status)
+		return "the webhook would refuse a GET, so something else answers", "put axra_webhook before whatever answers, or point the host at this Caddy"
 	case status >= 500:
-		r.fail(address, "look at the log of Caddy, and of whatever is in front of it", "it answers %d", status)
-	default:
-		r.fail(address, "look at what is in front of Caddy"+older, "it answers %d, and the webhook's own answer is 405 with Allow: POST", status)
+		return "the server is in trouble", "look at the log of Caddy, and of whatever is in front of it"
 	}
+	return "the webhook's own answer is 405 with Allow: POST", "look at what is in front of Caddy"
 }

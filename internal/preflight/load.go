@@ -26,6 +26,7 @@ type Plugin struct {
 
 // Check loads a configuration as `caddy validate` does, and checks it.
 func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
+	caddy.BufferedLog() // for what is logged before the logs are captured
 	config, err := load(file, adapter)
 	if err != nil {
 		return unusable(err)
@@ -36,10 +37,9 @@ func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Dia
 	var result *Diagnosis
 	proxied := proxiedServers(config)
 	err = provision(config, func(loaded caddy.Context) error {
-		c, err := p.newChecker(loaded, config.Logging, proxied)
+		c, err := p.newChecker(ctx, loaded, config.Logging, proxied)
 		if err == nil {
-			c.ctx = ctx
-			result = c.run(live)
+			result = c.diagnose(live)
 		}
 		return err
 	})
@@ -73,22 +73,22 @@ func load(file, adapter string) (*caddy.Config, error) {
 	return config, caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config)
 }
 
-func (p Plugin) newChecker(ctx caddy.Context, logging *caddy.Logging, proxied map[string]bool) (*checker, error) {
-	app := new(caddyhttp.App)
-	module, err := ctx.AppIfConfigured("http")
-	switch loaded, ok := module.(*caddyhttp.App); {
-	case ok:
-		app = loaded
-	case !errors.Is(err, caddy.ErrNotConfigured):
+func (p Plugin) newChecker(ctx context.Context, loaded caddy.Context, logging *caddy.Logging, proxied map[string]bool) (*checker, error) {
+	module, err := loaded.AppIfConfigured("http")
+	app, ok := module.(*caddyhttp.App)
+	if !ok && !errors.Is(err, caddy.ErrNotConfigured) {
 		return nil, err
 	}
-	described, err := p.Describe(ctx) // which needs the HTTP app
+	if !ok {
+		app = new(caddyhttp.App)
+	}
+	described, err := p.Describe(loaded) // which needs the HTTP app
 	if err != nil {
 		return nil, err
 	}
 	c := &checker{
-		Config: *described, sites: sitesOf(app.Servers, described.Describe), proxied: make(map[*caddyhttp.Server]bool),
-		logger: logging.Logger(app), logged: &logged,
+		Config: *described, ctx: ctx, sites: sitesOf(app.Servers, described.Describe),
+		proxied: make(map[*caddyhttp.Server]bool), logger: logging.Logger(app),
 	}
 	for name, server := range app.Servers {
 		c.proxied[server] = proxied[name]

@@ -15,18 +15,16 @@ import (
 
 // checkLogs finds logs whose readers find addresses that open purchases.
 func (c *checker) checkLogs(r *report) {
-	told := make(map[string]bool)
 	for at, gate := range handlers[*Gate](c.sites) {
-		if !gate.givesAddresses() || told[at.host] {
+		if !gate.givesAddresses() {
 			continue
 		}
 		if field := c.loggedSecret(loggersOf(at.server.Logs, at.host)); field != "" {
-			told[at.host] = true
 			r.warn(at.host, "add the filter of docs/reference.md, \"Logs\", to the global option `log` and to each `log` with a `format` or `output` of its own",
 				"its logs keep secret addresses (private addresses, links for other devices, returns from the checkout) in %s", field)
 		}
 	}
-	r.orOK("no log keeps an address that opens a purchase")
+	r.orOK("", "no log keeps an address that opens a purchase")
 }
 
 // givesAddresses reports whether whoever reads a visitor's address can use the purchase.
@@ -39,10 +37,10 @@ func loggersOf(logs *caddyhttp.ServerLogConfig, host string) []string {
 	if logs == nil {
 		return nil
 	}
-	matches := func(pattern string) bool { return certmagic.MatchWildcard(host, pattern) }
 	if names, ok := logs.LoggerNames[host]; ok {
 		return names
 	}
+	matches := func(pattern string) bool { return certmagic.MatchWildcard(host, pattern) }
 	for pattern, names := range logs.LoggerNames {
 		if matches(pattern) {
 			return names
@@ -61,20 +59,20 @@ func (c *checker) loggedSecret(loggers []string) string {
 		r := &http.Request{Method: http.MethodGet, RequestURI: uri, Header: http.Header{"Referer": {referer}}}
 		return zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: r})
 	}
-	fields := []struct {
-		name  string
-		field zap.Field
-	}{
-		{"request>uri", request(secret, "")},
-		{"request>headers>Referer", request("/", "https://example.com"+secret)},
-		{"resp_headers>Location", zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: http.Header{"Location": {secret}}})},
-	}
-	for _, f := range fields {
-		for _, name := range loggers {
-			c.logged.take()
-			c.logger.Named("log.access").Named(name).Error("handled request", f.field)
-			c.logger.Named("log.error").Named(name).Error("handled request", f.field)
-			if strings.Contains(c.logged.take(), "="+sample) {
+	for _, logger := range loggers {
+		for _, f := range []struct {
+			name  string
+			field zap.Field
+		}{
+			{"request>uri", request(secret, "")},
+			{"request>headers>Referer", request("/", "https://example.com"+secret)},
+			{"resp_headers>Location", zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: http.Header{"Location": {secret}}})},
+		} {
+			logged.take()
+			for _, kind := range []string{"log.access", "log.error"} {
+				c.logger.Named(kind).Named(logger).Error("handled request", f.field)
+			}
+			if strings.Contains(logged.take(), "="+sample) {
 				return f.name
 			}
 		}

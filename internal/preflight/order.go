@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
@@ -21,70 +20,56 @@ const (
 // checkOrder finds gates that come too late.
 func (c *checker) checkOrder(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		if at.behind(gate) == nil {
-			c.explainUnreached(r, at, gate)
-			continue
-		}
-		told := make(map[string]bool)
-		for _, t := range at.traces(http.MethodGet) {
-			name := t.answerer()
-			if !slices.Contains(t.shadows, any(gate)) || !t.isFree() || t.redirects() || t.describe(t.answer) != nil || told[name] {
-				continue
-			}
-			told[name] = true
-			if _, isProxy := t.answer.(*reverseproxy.Handler); isProxy || t.isFile() {
-				r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", name, at.host, t.path)
-				continue
-			}
-			r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
-				"%s answers %s%s before it", name, at.host, t.path)
+		t := at.request(http.MethodGet)
+		switch {
+		case !at.isReachedBy(t) && !at.isPathOnly(http.MethodGet):
+			c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
+		case !at.isReachedBy(t) && !at.matches(http.MethodGet, t.path):
+			r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
+		case !at.isReachedBy(t):
+			r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
+		default:
+			c.checkAnswersBefore(r, at.site, gate)
 		}
 	}
-	r.orOK("every gate comes before what it protects")
+	r.orOK("", "every gate comes before what it protects")
 }
 
-// explainUnreached is about a gate that no sample reaches.
-func (c *checker) explainUnreached(r *report, at *location, gate *Gate) {
-	t := at.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.shadows, any(gate)) })
-	if t == nil {
-		t = at.trace(http.MethodGet, append(at.samples(), "/"+sample)[0])
+// checkAnswersBefore finds handlers that answer some of a gate's requests before it.
+func (c *checker) checkAnswersBefore(r *report, s *site, gate *Gate) {
+	if t := s.freeBefore(gate, true); t != nil {
+		r.fail(gate.subject(), fixOrder, "%s answers %s%s before it, for free", t.answerer(), s.host, t.path)
 	}
-	switch {
-	case !at.isPathOnly(http.MethodGet):
-		c.note("whether %s of %s is reached: not all matchers before it are about paths", gate.subject(), at.host)
-	case !at.matches(http.MethodGet, t.path):
-		r.fail(gate.subject(), fixAround, "no request reaches it: what is around it does not match %s%s", at.host, t.path)
-	default:
-		r.fail(gate.subject(), fixOrder, "it is never reached: for %s%s %s answers before it", at.host, t.path, t.answerer())
+	if t := s.freeBefore(gate, false); t != nil {
+		r.warn(gate.subject(), fixOrder+"; if the answer is meant for everybody, exempt its path in the gate's matcher",
+			"%s answers %s%s before it", t.answerer(), s.host, t.path)
 	}
 }
 
-// Overlap is a path behind two gates that sell different products.
-type Overlap struct {
-	Outer, Inner *Gate
-	Host, Path   string
+// freeBefore returns a request of the gate's that a handler before it answers for anybody: with the site's content
+// (a file server or a proxy), or with something else.
+func (s *site) freeBefore(gate *Gate, isContent bool) *trace {
+	return s.find(http.MethodGet, func(t *trace) bool {
+		_, isProxy := t.answer.(*reverseproxy.Handler)
+		return slices.Contains(t.shadows, any(gate)) && t.isFree() && !t.redirects() && s.describe(t.answer) == nil && (isProxy || t.isFile()) == isContent
+	})
 }
 
-// Overlaps finds gates behind one another, each pair once.
-func Overlaps(servers map[string]*caddyhttp.Server, describe func(caddyhttp.MiddlewareHandler) any) []Overlap {
-	return overlaps(sitesOf(servers, describe))
-}
-
-func overlaps(sites []*site) []Overlap {
-	var found []Overlap
-	told := make(map[[2]*Gate]bool)
-	for at := range handlers[*Gate](sites) {
-		for _, t := range at.traces(http.MethodGet) {
-			for n := 1; n < len(t.gates); n++ {
-				outer, inner := t.gates[n-1], t.gates[n]
-				if !told[[2]*Gate{outer, inner}] && !outer.sellsSameAs(inner) {
-					told[[2]*Gate{outer, inner}] = true
-					found = append(found, Overlap{outer, inner, t.host, t.path})
-				}
+// checkOverlap finds gates behind another one that sells something else.
+func (c *checker) checkOverlap(r *report) {
+	for at, inner := range handlers[*Gate](c.sites) {
+		outerOf := func(t *trace) *Gate {
+			if i := slices.Index(t.gates, inner); i > 0 && !t.gates[i-1].sellsSameAs(inner) {
+				return t.gates[i-1]
 			}
+			return nil
+		}
+		if t := at.find(http.MethodGet, func(t *trace) bool { return outerOf(t) != nil }); t != nil {
+			r.warn(inner.subject(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes if one payment is enough",
+				"%s%s is also behind gate %s, which is probably a mistake: a visitor has to pay twice", t.host, t.path, outerOf(t).Name)
 		}
 	}
-	return found
+	r.orOK("", "no path is behind two gates that sell different things")
 }
 
 func (g *Gate) sellsSameAs(other *Gate) bool {
@@ -92,19 +77,11 @@ func (g *Gate) sellsSameAs(other *Gate) bool {
 		!slices.ContainsFunc(g.Products, func(p *gate.Product) bool { return other.Product(p.Name) == nil })
 }
 
-func (c *checker) checkOverlap(r *report) {
-	for _, two := range overlaps(c.sites) {
-		r.warn(two.Inner.subject(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes if one payment is enough",
-			"%s%s is also behind gate %s, which is probably a mistake: a visitor has to pay twice", two.Host, two.Path, two.Outer.Name)
-	}
-	r.orOK("no path is behind two gates that sell different things")
-}
-
 // checkCaches finds what could store a paid page and serve it to others.
 func (c *checker) checkCaches(r *report) {
 	for at, gate := range handlers[*Gate](c.sites) {
-		t := at.behind(gate)
-		if t == nil {
+		t := at.request(http.MethodGet)
+		if !at.isReachedBy(t) {
 			continue
 		}
 		if len(t.caches) > 0 {
@@ -118,7 +95,7 @@ func (c *checker) checkCaches(r *report) {
 			}
 		}
 	}
-	r.orOK("nothing in this Caddy makes gated answers public")
+	r.orOK("", "nothing in this Caddy makes gated answers public")
 }
 
 // publicCacheControl is the Cache-Control that a header directive sets after the gate has made the answer private.
@@ -137,14 +114,11 @@ func publicCacheControl(h *headers.Handler) string {
 
 // checkKeySets finds key sets that answer in place of the site.
 func (c *checker) checkKeySets(r *report) {
-	found := false
 	for at := range handlers[*KeySet](c.sites) {
-		found = true
 		if at.takesAll(http.MethodGet) {
 			r.fail(at.host, "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks has no path, so it answers every request of the site")
+		} else {
+			r.ok(at.host, "the public keys have a path of their own")
 		}
-	}
-	if found {
-		r.orOK("the public keys have a path of their own")
 	}
 }

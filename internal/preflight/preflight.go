@@ -19,15 +19,13 @@ type Config struct {
 	Secrets  []Secret
 	SiteURL  string // of the app
 	Endpoint string
-	// IsAxra reports that the endpoint is one of Axra's own, or on this machine.
-	IsAxra  bool
-	Client  *session.Client // nil without an API key
-	Ledger  Ledger
-	Gates   []*Gate
-	Pricing []Pricing
+	IsAxra   bool            // the endpoint is one of Axra's own, or on this machine
+	Client   *session.Client // nil without an API key
+	Ledger   Ledger
+	Pricing  []Pricing
 	// StartError is why the app would not start.
 	StartError error
-	// Describe returns the *Gate, *Webhook or *KeySet of a handler, nil for a handler of others.
+	// Describe returns the *Gate, *Webhook or *KeySet of a handler, the same each time, and nil for a handler of others.
 	Describe func(caddyhttp.MiddlewareHandler) any
 	Now      func() time.Time
 }
@@ -65,14 +63,13 @@ type Webhook struct{ Matchers caddyhttp.MatcherSets }
 // KeySet stands for an axra_jwks handler.
 type KeySet struct{}
 
-// checker is a configuration that is provisioned but not started.
+// checker is a configuration that is provisioned.
 type checker struct {
 	Config
 	ctx       context.Context //nolint:containedctx // it lives as long as the command
 	sites     []*site
-	proxied   map[*caddyhttp.Server]bool // servers with trusted_proxies
+	proxied   map[*caddyhttp.Server]bool // servers with trusted_proxies; nil: unknown
 	logger    *zap.Logger                // of the HTTP app
-	logged    *capture                   // what it logs
 	unchecked []string
 }
 
@@ -83,40 +80,55 @@ func (c *checker) note(format string, args ...any) {
 	}
 }
 
-// run makes all checks. Those that call others come last, and only if asked for.
-func (c *checker) run(live bool) *Diagnosis {
-	checks := []struct {
-		name string
-		run  func(*report)
-	}{
-		{"secrets", c.checkSecrets},
-		{"endpoint", c.checkEndpoint},
-		{"prices", c.checkPrices},
-		{"addresses", c.checkAddresses},
-		{"webhook", c.checkWebhooks},
-		{"key set", c.checkKeySets},
-		{"order", c.checkOrder},
-		{"overlap", c.checkOverlap},
-		{"files", c.checkFiles},
-		{"caches", c.checkCaches},
-		{"logs", c.checkLogs},
-		{"ledger", c.checkLedger},
-		{"clock", c.checkClock},
-		{"axra", c.checkAxra},
-		{"webhook from outside", c.checkWebhookAddresses},
-	}
-	if !live {
-		checks = checks[:len(checks)-2]
-		c.note("whether Axra accepts the credentials, and whether the webhook can be reached from outside: add --live")
-	}
-	result := new(Diagnosis)
+type check struct {
+	name string
+	run  func(*checker, *report)
+}
+
+// routeChecks look at nothing but the configuration.
+var routeChecks = []check{
+	{"addresses", (*checker).checkAddresses},
+	{"webhook", (*checker).checkWebhooks},
+	{"key set", (*checker).checkKeySets},
+	{"order", (*checker).checkOrder},
+	{"overlap", (*checker).checkOverlap},
+	{"caches", (*checker).checkCaches},
+}
+
+func (c *checker) run(checks []check) (findings []Finding) {
 	for _, check := range checks {
 		r := &report{check: check.name}
-		check.run(r)
-		result.Findings = append(result.Findings, r.findings...)
+		check.run(c, r)
+		findings = append(findings, r.findings...)
 	}
+	return findings
+}
+
+// CheckRoutes returns what is wrong with the routes of servers.
+func CheckRoutes(config *Config, servers map[string]*caddyhttp.Server) []Finding {
+	c := &checker{Config: *config, sites: sitesOf(servers, config.Describe)}
+	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level == "ok" })
+}
+
+// diagnose makes all checks. Those that call others come last, and only if asked for.
+func (c *checker) diagnose(live bool) *Diagnosis {
+	checks := slices.Concat([]check{
+		{"secrets", (*checker).checkSecrets},
+		{"endpoint", (*checker).checkEndpoint},
+		{"prices", (*checker).checkPrices},
+	}, routeChecks, []check{
+		{"files", (*checker).checkFiles},
+		{"logs", (*checker).checkLogs},
+		{"ledger", (*checker).checkLedger},
+		{"clock", (*checker).checkClock},
+	})
+	if live {
+		checks = append(checks, check{"axra", (*checker).checkAxra}, check{"webhook from outside", (*checker).checkWebhookAddresses})
+	} else {
+		c.note("whether Axra accepts the credentials, and whether the webhook can be reached from outside: add --live")
+	}
+	findings := c.run(checks)
 	c.note("what stands in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
 	c.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
-	result.Unchecked = c.unchecked
-	return result
+	return &Diagnosis{findings, c.unchecked}
 }

@@ -3,6 +3,9 @@ package preflight
 import (
 	"fmt"
 	"io"
+	"slices"
+
+	"github.com/caddy-axra/paywall/ledger"
 )
 
 // Finding is one result of a check. It never quotes a secret.
@@ -14,19 +17,19 @@ type Finding struct {
 	Fix     string `json:"fix,omitempty"`
 }
 
-// report collects the findings of one check.
+// report collects the findings of one check, each one once.
 type report struct {
 	check    string
 	findings []Finding
 }
 
 func (r *report) add(level, subject, fix, format string, args ...any) {
-	r.findings = append(r.findings, Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix})
+	if found := (Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix}); !slices.Contains(r.findings, found) {
+		r.findings = append(r.findings, found)
+	}
 }
 
-func (r *report) ok(subject, format string, args ...any) {
-	r.add("ok", subject, "", format, args...)
-}
+func (r *report) ok(subject, format string, args ...any) { r.add("ok", subject, "", format, args...) }
 
 func (r *report) warn(subject, fix, format string, args ...any) {
 	r.add("warning", subject, fix, format, args...)
@@ -36,10 +39,24 @@ func (r *report) fail(subject, fix, format string, args ...any) {
 	r.add("error", subject, fix, format, args...)
 }
 
+func (r *report) faults(subject string, faults []*ledger.Fault) {
+	for _, fault := range faults {
+		level := "error"
+		if fault.IsWarning {
+			level = "warning"
+		}
+		r.add(level, subject, fault.Fix, "%s", fault.Problem)
+	}
+}
+
+func (r *report) hasErrors() bool {
+	return slices.ContainsFunc(r.findings, func(f Finding) bool { return f.Level == "error" })
+}
+
 // orOK reports that all is well if nothing else was found.
-func (r *report) orOK(format string, args ...any) {
+func (r *report) orOK(subject, format string, args ...any) {
 	if len(r.findings) == 0 {
-		r.ok("", format, args...)
+		r.ok(subject, format, args...)
 	}
 }
 
@@ -49,13 +66,8 @@ type Diagnosis struct {
 	Unchecked []string  `json:"unchecked"` // what cannot be checked from here
 }
 
-// Errors counts the errors.
-func (d *Diagnosis) Errors() int { return d.count("error") }
-
-// Warnings counts the warnings.
-func (d *Diagnosis) Warnings() int { return d.count("warning") }
-
-func (d *Diagnosis) count(level string) (count int) {
+// Count counts the findings of a level.
+func (d *Diagnosis) Count(level string) (count int) {
 	for _, finding := range d.Findings {
 		if finding.Level == level {
 			count++
@@ -65,7 +77,7 @@ func (d *Diagnosis) count(level string) (count int) {
 }
 
 // WriteText writes the diagnosis for people, grouped by check, with each fix below its finding.
-func (d *Diagnosis) WriteText(out io.Writer) error {
+func (d *Diagnosis) WriteText(out io.Writer) {
 	check := ""
 	for _, f := range d.Findings {
 		if f.Check != check {
@@ -86,6 +98,5 @@ func (d *Diagnosis) WriteText(out io.Writer) error {
 	for _, note := range d.Unchecked {
 		fmt.Fprintf(out, "  -        %s\n", note)
 	}
-	_, err := fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Errors(), d.Warnings())
-	return err
+	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }

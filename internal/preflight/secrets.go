@@ -15,8 +15,18 @@ import (
 
 // checkSecrets looks at the credentials that Axra has issued. Values are compared, never shown.
 func (c *checker) checkSecrets(r *report) {
-	for _, secret := range c.Secrets {
-		checkSecret(r, secret)
+	for _, s := range c.Secrets {
+		if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+			r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
+		}
+		switch {
+		case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
+			r.fail(s.Name, "put the secret there; it begins with bs_", "%s holds an API key, which begins with bk_", s.Placeholder)
+		case strings.HasPrefix(s.Value, "bs_") && s.Name == "api_key":
+			r.fail(s.Name, "put the key there; it begins with bk_", "%s holds a secret, which begins with bs_", s.Placeholder)
+		case strings.ContainsAny(s.Value, " \t\r\n\"'"):
+			r.fail(s.Name, "remove what does not belong to it", "%s holds spaces or quotation marks", s.Placeholder)
+		}
 	}
 	switch {
 	case c.secret("api_key") == "":
@@ -25,20 +35,20 @@ func (c *checker) checkSecrets(r *report) {
 		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
-	r.orOK("%d are set", len(c.Secrets))
+	r.orOK("", "%d are set", len(c.Secrets))
 }
 
 // missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
 func missingSecrets(secrets []Secret) []Finding {
 	r := report{check: "secrets"}
-	for _, secret := range secrets {
-		switch path := secret.file(); {
-		case secret.Value != "":
-		case path != "":
-			r.fail(secret.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", path)
+	for _, s := range secrets {
+		switch {
+		case s.Value != "":
+		case s.file() != "":
+			r.fail(s.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", s.file())
 		default:
-			r.fail(secret.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
-				"%s is empty in the environment of this command, which may differ from the service's", secret.Placeholder)
+			r.fail(s.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
+				"%s is empty in the environment of this command, which may differ from the service's", s.Placeholder)
 		}
 	}
 	return r.findings
@@ -46,44 +56,27 @@ func missingSecrets(secrets []Secret) []Finding {
 
 // file is where the secret is read from, "" for the environment.
 func (s Secret) file() string {
-	path, isFile := strings.CutPrefix(strings.TrimSuffix(s.Placeholder, "}"), "{file.")
-	if !isFile {
-		return ""
-	}
-	return path
-}
-
-// secret is the value of the first secret of a name.
-func (c *checker) secret(name string) string {
-	for _, secret := range c.Secrets {
-		if secret.Name == name {
-			return secret.Value
-		}
+	if path, isFile := strings.CutPrefix(s.Placeholder, "{file."); isFile {
+		return strings.TrimSuffix(path, "}")
 	}
 	return ""
 }
 
-func checkSecret(r *report, s Secret) {
-	if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
-		r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
+// secret is the value of the first secret of a name.
+func (c *checker) secret(name string) string {
+	i := slices.IndexFunc(c.Secrets, func(s Secret) bool { return s.Name == name })
+	if i < 0 {
+		return ""
 	}
-	switch {
-	case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
-		r.fail(s.Name, "put the secret there; it begins with bs_", "%s holds an API key, which begins with bk_", s.Placeholder)
-	case strings.HasPrefix(s.Value, "bs_") && s.Name == "api_key":
-		r.fail(s.Name, "put the key there; it begins with bk_", "%s holds a secret, which begins with bs_", s.Placeholder)
-	case strings.ContainsAny(s.Value, " \t\r\n\"'"):
-		r.fail(s.Name, "remove what does not belong to it", "%s holds spaces or quotation marks", s.Placeholder)
-	}
+	return c.Secrets[i].Value
 }
 
-// worldOf is where a key or secret belongs, "" if that cannot be told.
+// worldOf is "live" or "test" for a key or secret of Axra's, "" if that cannot be told.
 func worldOf(credential string) string {
-	switch {
-	case strings.HasPrefix(credential, "bk_live_"), strings.HasPrefix(credential, "bs_live_"):
-		return "live"
-	case strings.HasPrefix(credential, "bk_test_"), strings.HasPrefix(credential, "bs_test_"):
-		return "sandbox"
+	for _, world := range []string{"live", "test"} {
+		if strings.HasPrefix(credential, "bk_"+world+"_") || strings.HasPrefix(credential, "bs_"+world+"_") {
+			return world
+		}
 	}
 	return ""
 }
@@ -105,12 +98,12 @@ func (c *checker) checkEndpoint(r *report) {
 	}
 	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
 	switch {
-	case world == "sandbox":
+	case world == "test":
 		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
 	case !c.IsAxra:
 		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
 	}
-	r.orOK("key, secrets and %s belong together", endpoint.Host)
+	r.orOK("", "key, secrets and %s belong together", endpoint.Host)
 }
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
@@ -123,7 +116,7 @@ func (c *checker) checkPrices(r *report) {
 			r.fail(p.Subject, fix, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
 		} else if price != resolved && !strings.Contains(resolved, "{") {
 			amount, currency, _ := strings.Cut(resolved, " ")
-			if _, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency)); err != nil {
+			if _, err := money.Parse(amount, strings.TrimSpace(currency)); err != nil {
 				r.fail(p.Subject, "write an amount and a currency there, such as 5.00 and usd", "the price %s: %v", price, err)
 			}
 		}
@@ -131,14 +124,13 @@ func (c *checker) checkPrices(r *report) {
 			r.warn(p.Subject, fix, "it uses {env.%s}, which is empty", name)
 		}
 	}
-	r.orOK("no placeholder of the environment is empty")
+	r.orOK("", "no placeholder of the environment is empty")
 }
 
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
 
 // unsetIn are the variables of the environment that texts need and that are empty.
-func unsetIn(texts ...string) []string {
-	var unset []string
+func unsetIn(texts ...string) (unset []string) {
 	for _, match := range envPlaceholder.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
 		if os.Getenv(match[1]) == "" {
 			unset = append(unset, match[1])

@@ -3,7 +3,6 @@ package preflight
 import (
 	"iter"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -34,7 +33,7 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 	var sites []*site
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		byHost := make(map[string]*site)
-		visit(servers[name], servers[name].Routes, nil, nil, func(handler caddyhttp.MiddlewareHandler, matchers []caddyhttp.MatcherSets) {
+		gate.Walk(servers[name], func(handler caddyhttp.MiddlewareHandler, matchers []caddyhttp.MatcherSets) {
 			described := describe(handler)
 			switch kind := described.(type) {
 			case *Gate:
@@ -44,37 +43,22 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 			case nil:
 				described = handler
 			}
-			for _, host := range hostsOf(matchers) {
-				if byHost[host] == nil {
-					byHost[host] = &site{server: servers[name], host: host, describe: describe, known: make(map[string][]*trace)}
-					sites = append(sites, byHost[host])
+			hosts := gate.HostsAround(matchers)
+			if len(hosts) == 0 {
+				hosts = []string{""}
+			}
+			for _, host := range hosts {
+				host = strings.ReplaceAll(host, "*", sample)
+				at := byHost[host]
+				if at == nil {
+					at = &site{server: servers[name], host: host, describe: describe, known: make(map[string][]*trace)}
+					byHost[host], sites = at, append(sites, at)
 				}
-				byHost[host].locations = append(byHost[host].locations, &location{byHost[host], described, matchers})
+				at.locations = append(at.locations, &location{at, described, matchers})
 			}
 		})
 	}
 	return sites
-}
-
-// visit calls a function for every handler, with the matchers that lead to it from the outside in.
-func visit(server *caddyhttp.Server, routes caddyhttp.RouteList, around []caddyhttp.MatcherSets, invoked []string,
-	do func(caddyhttp.MiddlewareHandler, []caddyhttp.MatcherSets),
-) {
-	for _, route := range routes {
-		matchers := append(slices.Clip(around), route.MatcherSets)
-		for _, handler := range route.Handlers {
-			switch h := handler.(type) {
-			case *caddyhttp.Subroute:
-				visit(server, h.Routes, matchers, invoked, do)
-			case *caddyhttp.Invoke:
-				if named := server.NamedRoutes[h.Name]; named != nil && !slices.Contains(invoked, h.Name) {
-					visit(server, caddyhttp.RouteList{*named}, matchers, append(slices.Clip(invoked), h.Name), do)
-				}
-			default:
-				do(handler, matchers)
-			}
-		}
-	}
 }
 
 // handlers are the locations of handlers of one type, once for each site.
@@ -90,31 +74,11 @@ func handlers[T any](sites []*site) iter.Seq2[*location, T] {
 	}
 }
 
-// hostsOf are the host names that the innermost host matcher names. A star is replaced by a name.
-func hostsOf(around []caddyhttp.MatcherSets) []string {
-	for _, sets := range slices.Backward(around) {
-		hosts := gate.HostsOf(sets)
-		for i, host := range hosts {
-			hosts[i] = strings.ReplaceAll(host, "*", sample)
-		}
-		if len(hosts) > 0 {
-			return hosts
-		}
+func hasAny[T any](sites []*site) bool {
+	for range handlers[T](sites) {
+		return true
 	}
-	return []string{""}
-}
-
-func each(sets caddyhttp.MatcherSets) iter.Seq[any] { return slices.Values(slices.Concat(sets...)) }
-
-// patternsOf are those of the path matchers. They do not hold patterns for all paths.
-func patternsOf(sets caddyhttp.MatcherSets) []string {
-	var patterns []string
-	for matcher := range each(sets) {
-		if m, ok := matcher.(*caddyhttp.MatchPath); ok {
-			patterns = append(patterns, *m...)
-		}
-	}
-	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) })
+	return false
 }
 
 // sample stands for a star in a pattern.
@@ -164,8 +128,8 @@ func (s *site) samples() []string {
 // strippedPrefixes are what handle_path and `uri strip_prefix` remove.
 func (s *site) strippedPrefixes() []string {
 	var prefixes []string
-	for _, at := range s.locations {
-		if r, ok := at.handler.(*rewrite.Rewrite); ok && r.StripPathPrefix != "" && !strings.Contains(r.StripPathPrefix, "{") {
+	for _, r := range handlers[*rewrite.Rewrite]([]*site{s}) {
+		if r.StripPathPrefix != "" && !hasPlaceholder(r.StripPathPrefix) {
 			prefixes = append(prefixes, "/"+strings.Trim(r.StripPathPrefix, "/"))
 		}
 	}
@@ -184,22 +148,47 @@ func (s *site) traces(method string) []*trace {
 
 // find returns the first request that a condition is true of, nil if there is none.
 func (s *site) find(method string, is func(*trace) bool) *trace {
-	for _, t := range s.traces(method) {
-		if is(t) {
-			return t
-		}
+	traces := s.traces(method)
+	if i := slices.IndexFunc(traces, is); i >= 0 {
+		return traces[i]
 	}
 	return nil
 }
 
-// behind returns the first request that a gate covers before anything answers.
-func (s *site) behind(gate *Gate) *trace {
-	return s.find(http.MethodGet, func(t *trace) bool { return slices.Contains(t.gates, gate) })
+// request returns a request that reaches the handler before anything answers or, failing that, one that should. It is nil
+// if that depends on more than paths.
+func (l *location) request(method string) *trace {
+	t := l.find(method, l.isReachedBy)
+	if t == nil {
+		t = l.find(method, func(t *trace) bool { return slices.Contains(t.shadows, l.handler) })
+	}
+	if t == nil && l.isPathOnly(method) {
+		t = l.trace(method, append(l.samples(), "/"+sample)[0])
+	}
+	return t
 }
 
+func (l *location) isReachedBy(t *trace) bool {
+	if gate, isGate := l.handler.(*Gate); isGate {
+		return t != nil && slices.Contains(t.gates, gate)
+	}
+	return t != nil && l.describe(t.answer) == l.handler
+}
+
+// patternsOf are those of the path matchers. They do not hold patterns for all paths.
+func patternsOf(sets caddyhttp.MatcherSets) (patterns []string) {
+	for _, matcher := range slices.Concat(sets...) {
+		if m, ok := matcher.(*caddyhttp.MatchPath); ok {
+			patterns = append(patterns, *m...)
+		}
+	}
+	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) })
+}
+
+func hasPlaceholder(pattern string) bool { return strings.Contains(pattern, "{") }
+
 // samples are paths for all patterns around the handler, its own first.
-func (l *location) samples() []string {
-	var samples []string
+func (l *location) samples() (samples []string) {
 	for _, sets := range slices.Backward(l.matchers) {
 		for _, pattern := range patternsOf(sets) {
 			samples = append(samples, samplesOf(pattern)...)
@@ -210,7 +199,7 @@ func (l *location) samples() []string {
 
 // isPathOnly reports whether all matchers around the handler ask for hosts and known paths, for requests of a method.
 func (l *location) isPathOnly(method string) bool {
-	for matcher := range each(slices.Concat(l.matchers...)) {
+	for _, matcher := range slices.Concat(slices.Concat(l.matchers...)...) {
 		switch m := matcher.(type) {
 		case *caddyhttp.MatchHost, *caddyhttp.MatchProtocol:
 		case *caddyhttp.MatchMethod:
@@ -227,8 +216,6 @@ func (l *location) isPathOnly(method string) bool {
 	}
 	return true
 }
-
-func hasPlaceholder(pattern string) bool { return strings.Contains(pattern, "{") }
 
 // takesAll reports whether the handler gets all requests of the site.
 func (l *location) takesAll(method string) bool { return l.isPathOnly(method) && len(l.samples()) == 0 }

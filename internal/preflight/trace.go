@@ -64,7 +64,7 @@ func NewRequest(server *caddyhttp.Server, method, host, path string) *http.Reque
 	if len(server.TLSConnPolicies) > 0 {
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: host}
 	}
-	return caddyhttp.PrepareRequest(r.WithContext(context.Background()), caddy.NewReplacer(), new(discardWriter), server)
+	return caddyhttp.PrepareRequest(r.WithContext(context.Background()), caddy.NewReplacer(), discard(), server)
 }
 
 // discardWriter is a response of which only the status counts.
@@ -73,14 +73,11 @@ type discardWriter struct {
 	status int
 }
 
-func (w *discardWriter) Header() http.Header {
-	if w.header == nil {
-		w.header = make(http.Header)
-	}
-	return w.header
-}
+func (w *discardWriter) Header() http.Header             { return w.header }
 func (*discardWriter) Write(content []byte) (int, error) { return len(content), nil }
 func (w *discardWriter) WriteHeader(status int)          { w.status = max(w.status, status) }
+
+func discard() *discardWriter { return &discardWriter{header: make(http.Header)} }
 
 // noHandler is where no handler follows.
 var noHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
@@ -122,7 +119,7 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 		named := t.server.NamedRoutes[h.Name]
 		return named != nil && t.invoked < maxInvoked && t.take(named)
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
-		_ = h.ServeHTTP(new(discardWriter), t.request, noHandler) // it changes the request and no more
+		_ = h.ServeHTTP(discard(), t.request, noHandler) // it changes the request and no more
 		return false
 	}
 	switch kind := t.describe(handler).(type) {
@@ -249,7 +246,7 @@ func (t *trace) fileOf(server *fileserver.FileServer) string {
 
 // serves asks the file server itself, for the headers only.
 func (t *trace) serves(server *fileserver.FileServer) bool {
-	w, r := new(discardWriter), t.request.Clone(t.request.Context())
+	w, r := discard(), t.request.Clone(t.request.Context())
 	r.Method = http.MethodHead
 	return server.ServeHTTP(w, r, noHandler) == nil && w.status < http.StatusMultipleChoices
 }

@@ -81,15 +81,23 @@ func Body(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 // ProblemType is the media type of problem details (RFC 9457).
 const ProblemType = "application/problem+json"
 
+// ProblemDetails are what every problem has (RFC 9457).
+type ProblemDetails struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// NewProblem returns the details of a problem, titled by its status.
+func NewProblem(kind string, status int, detail string) ProblemDetails {
+	return ProblemDetails{kind, http.StatusText(status), status, detail}
+}
+
 // Problem answers a program with problem details (RFC 9457).
 func Problem(w http.ResponseWriter, r *http.Request, status int, detail string, retryAfter time.Duration) error {
 	if retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64((retryAfter+time.Second-1)/time.Second), 10))
 	}
-	return JSON(w, r, status, ProblemType, struct {
-		Type   string `json:"type"`
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{"about:blank", http.StatusText(status), status, detail})
+	return JSON(w, r, status, ProblemType, NewProblem("about:blank", status, detail))
 }

@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
@@ -32,8 +30,8 @@ func SiteURL(configured string) (string, error) {
 	if configured == "" {
 		return "", nil
 	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
-	if err != nil || resolved == "" {
+	resolved := resolve(configured)
+	if resolved == "" {
 		return "", fmt.Errorf("axra: site_url %s is empty: set that variable or file before starting Caddy", configured)
 	}
 	parsed, err := BaseURL(resolved, false)

@@ -37,13 +37,13 @@ const (
 const (
 	writePostgres = "write `database postgres {env.AXRA_DATABASE_URL}`"
 	writeSQLite   = "write `database sqlite /var/lib/axra/ledger.db`"
+	writeDatabase = "write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or `database postgres {env.AXRA_DATABASE_URL}`"
 )
 
 // ParseDatabase reads the arguments of the option database.
 func ParseDatabase(args []string) (*Database, error) {
 	if len(args) == 0 || len(args) > 2 {
-		return nil, errors.New("database takes a driver and where it is: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or " +
-			"`database postgres {env.AXRA_DATABASE_URL}`")
+		return nil, errors.New("database takes a driver and where it is: " + writeDatabase)
 	}
 	database, at := &Database{Driver: args[0]}, strings.Join(args[1:], "")
 	if database.Driver == Postgres {
@@ -68,8 +68,7 @@ func (d *Database) Check() error {
 	case d.Driver == Postgres:
 		return d.checkPostgres()
 	case d.Driver != "" && d.Driver != SQLite:
-		return fmt.Errorf("axra: database %s is unknown: write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or "+
-			"`database postgres {env.AXRA_DATABASE_URL}`", d.Driver)
+		return fmt.Errorf("axra: database %s is unknown: %s", d.Driver, writeDatabase)
 	case d.URL != "":
 		return errors.New("axra: database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
 	}
@@ -123,9 +122,9 @@ func sqlitePath(configured string) (string, error) {
 		}
 		return filepath.Join(folder, "axra", "ledger.db"), nil
 	}
-	path, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+	path := resolve(configured)
 	switch {
-	case err != nil, path == "":
+	case path == "":
 		return "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", configured)
 	case !filepath.IsAbs(path):
 		return "", fmt.Errorf("axra: database sqlite %s is not an absolute path: write for example `database sqlite /var/lib/axra/ledger.db`", path)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
-
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/session"
 )
@@ -75,8 +73,8 @@ func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (st
 func endpointAddress(configured, mode string) (string, error) {
 	switch {
 	case configured != "":
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
-		if err != nil || resolved == "" {
+		resolved := resolve(configured)
+		if resolved == "" {
 			return "", fmt.Errorf("endpoint %s is empty in the running Caddy: set that variable and restart", configured)
 		}
 		return resolved, nil

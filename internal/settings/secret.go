@@ -19,12 +19,20 @@ func Secret(name, value string) (string, error) {
 	if err := CheckPlaceholder(name, value); err != nil {
 		return "", fmt.Errorf("axra: %w", err)
 	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	resolved = strings.TrimSpace(resolved)
-	if err != nil || resolved == "" {
+	resolved := strings.TrimSpace(resolve(value))
+	if resolved == "" {
 		return "", fmt.Errorf("axra: %s %s is empty in the running Caddy: set that variable and restart, or use {file./path}", name, value)
 	}
 	return resolved, nil
+}
+
+// resolve replaces the placeholders of a value; empty: one of them is unknown or empty.
+func resolve(value string) string {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil {
+		return ""
+	}
+	return resolved
 }
 
 // CheckPlaceholder returns an error if the value of a secret is not a placeholder.

@@ -1,0 +1,146 @@
+package paywall
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admission"
+	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/response"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/terms"
+)
+
+// ServeHTTP decides whether a request is the gate's business.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	hasParams := hasGateParams(r)
+	h.admission.RequestHeaders.Strip(r)
+	query := r.URL.RawQuery
+	// From here on, matchers, keys and the handlers behind see the query that the browser wanted. What the gate has
+	// added is read from the original address.
+	r.URL.RawQuery, _ = urlpath.CleanQuery(query)
+	coverage, err := h.gate.Matcher.Coverage(r)
+	switch {
+	case err != nil:
+		// It is answered here, because a `handle_errors` could serve the very file.
+		h.logLimited("a matcher of the gate failed; the request is refused", zap.Error(err))
+		return h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
+	case coverage == gate.NotCovered:
+		r.URL.RawQuery = query
+		admission.CleanReferer(r)
+		admission.SetToken(r, nil)
+		return next.ServeHTTP(w, r)
+	case coverage == gate.Ambiguous:
+		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	}
+	if hasParams {
+		admission.CleanPlaceholders(r) // for keys and prices that read them
+	}
+	site, done, err := h.prepare(w, r)
+	if done {
+		return err
+	}
+	return h.decide(w, r, next, site, hasParams)
+}
+
+// hasGateParams reports whether the gate may have added something to an address of the request.
+func hasGateParams(r *http.Request) bool {
+	if urlpath.MayHaveParams(gate.OriginalURL(r).RawQuery) {
+		return true
+	}
+	referer := r.Header["Referer"] // Get would canonicalise the name
+	return len(referer) > 0 && urlpath.MayHaveParams(referer[0])
+}
+
+// prepare finds the site of a request that the gate covers, or answers one that cannot be decided.
+func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) (site *gate.Site, done bool, err error) {
+	switch {
+	case h.gate.IsAmbiguous(r):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	case isOversized(r):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
+	case !h.app.shared.node.KeysReady(r.Context()):
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
+	}
+	site, err = h.gate.Sites.Of(r)
+	if err != nil {
+		h.logLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
+		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
+	}
+	if address := h.gate.CleanAddress(r); address != nil {
+		response.Redirect(w, urlpath.FullTarget(address))
+		return nil, true, nil
+	}
+	return site, false, nil
+}
+
+// maxHeaderBytes limits the request header if the owner allows more than Caddy's own 16 KB.
+const maxHeaderBytes = 128 << 10
+
+// isOversized reports whether a request has a larger header than the gate reads. Few servers let so much in.
+func isOversized(r *http.Request) bool {
+	if server := gate.ServerOf(r); server != nil && server.MaxHeaderBytes > 0 && server.MaxHeaderBytes <= maxHeaderBytes {
+		return false
+	}
+	total := 0
+	for name, values := range r.Header {
+		for _, value := range values {
+			total += len(name) + len(value)
+		}
+	}
+	return total > maxHeaderBytes
+}
+
+// decide serves whoever has access, and hands everybody else to the flow.
+func (h *Handler) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
+	verdict, token := h.gate.FindToken(r, site)
+	if h.gate.IsBehindScript(r) && (verdict != access.Open || token.Resource != terms.WholePass) {
+		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	}
+	if hasParams {
+		if verdict == access.Open && token.Link == "" && h.flow.Visit(w, r, site, next).IsForAnotherGate(token) {
+			return h.serve(w, r, next, site, token) // with the parameters, which a gate behind reads
+		}
+		next = withoutGateParams(next)
+		switch visit := h.flow.Visit(w, r, site, next); {
+		case checkout.IsForm(r):
+			return visit.HandleForm()
+		case checkout.IsForProgram(r):
+			return visit.HandleProgram()
+		case checkout.IsPoll(r):
+			return visit.HandlePoll()
+		case verdict == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
+			return visit.HandleReturn(token)
+		}
+	}
+	if verdict != access.Open {
+		return h.flow.Visit(w, r, site, next).HandleUnpaid(verdict, token)
+	}
+	return h.serve(w, r, next, site, token)
+}
+
+// serve serves what is behind the gate.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
+	err := h.admission.Serve(w, r, next, site, token)
+	var refused *admission.RefusedDownload
+	switch {
+	case err == nil || !errors.As(err, &refused):
+		return err
+	case errors.Is(refused, admission.ErrPrefetch):
+		return response.Problem(w, r, http.StatusServiceUnavailable, "A prefetch does not count as a download. Open the file itself.", time.Second)
+	}
+	return h.flow.Visit(w, r, site, next).RefuseDownload(token, refused.Reason)
+}
+
+func withoutGateParams(next caddyhttp.Handler) caddyhttp.Handler {
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(w, admission.WithoutGateParams(r))
+	})
+}
