@@ -83,7 +83,7 @@ func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time,
 func (a *App) page(address string) (page admin.Page, err error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" || parsed.Scheme != "https" && parsed.Scheme != "http" {
-		return page, fmt.Errorf("%.200q is no address: write it in full, such as https://example.com/premium/", address)
+		return page, fmt.Errorf("%.200q is not an address: write it in full, such as https://example.com/premium/", address)
 	}
 	page = admin.Page{
 		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]admin.Product),
@@ -110,7 +110,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	case !hasGate && otherOrigin != "":
 		return page, fmt.Errorf("visitors come to %s: write the address with that", otherOrigin)
 	case !hasGate:
-		return page, fmt.Errorf("no gate stands at %s", page.Site)
+		return page, fmt.Errorf("no gate is configured at %s", page.Site)
 	case len(page.Products) == 0:
 		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
 	}

@@ -26,7 +26,7 @@ func OnlyGate(server *caddyhttp.Server) (Gate, error) {
 		}
 	})
 	if gate.Handler == nil {
-		return gate, errors.New("no gate stands there")
+		return gate, errors.New("there is no gate")
 	}
 	return gate, nil
 }

@@ -128,8 +128,8 @@ func TestRefusedOnLoad(t *testing.T) {
 		return "handle " + folder + " {\n\t\taxra_paywall {\n\t\t\tprice " + price + "\n\t\t}\n\t}\n\t"
 	}
 	for name, c := range map[string]struct{ config, want string }{
-		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "one name"},
-		"two gates without names":            {gateFor("/c/*", gateIn("/a/*", "5.00 usd")+gateIn("/b/*", "0.50 usd")), "one name"},
+		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "the same name"},
+		"two gates without names":            {gateFor("/c/*", gateIn("/a/*", "5.00 usd")+gateIn("/b/*", "0.50 usd")), "the same name"},
 		"no host and no site_url":            {strings.Replace(fiveLines, "http://localhost:PORT", "http://:PORT", 1), "site_url"},
 	} {
 		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(c.config)), map[string]any{"filename": "Caddyfile"})

@@ -33,7 +33,7 @@ func TestThePlaceholdersTellWhoHasPaid(t *testing.T) {
 		"behind a gate and a free one": {[]*access.Token{day, nil}, ofDay},
 		"behind a free one and a gate": {[]*access.Token{nil, day}, ofDay},
 		"behind two gates":             {[]*access.Token{day, gold}, ofGold},
-		"where no gate stands":         {nil, text},
+		"without a gate":               {nil, text},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

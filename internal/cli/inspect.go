@@ -180,7 +180,7 @@ var missingFields = map[string]string{
 	"session id": ": the payment opens nothing",
 	"metadata":   ": the payment counts as another program's and opens nothing",
 	"payment id": ": only the session identifies the purchase, so a refund must name it",
-	"timestamp":  ": the event counts from its arrival, which matters only if it is sent again much later",
+	"timestamp":  ": the time of receipt is used instead, which matters only if it is sent again much later",
 }
 
 // print helps to confirm the names of fields, which Axra's documentation leaves open.

@@ -1,8 +1,8 @@
 // Command mutants breaks the code in ways that matter, one at a time, and shows
 // that the tests catch each:
 //
-//	go run ./internal/mutants              # all of them, some minutes
-//	go run ./internal/mutants -short       # those that need no Caddy, half a minute
+//	go run ./internal/mutants              # all of them
+//	go run ./internal/mutants -short       # without those of the root package, each of which links all of Caddy
 //	go run ./internal/mutants -run T1,W9   # those whose names hold one of the words
 //
 // The tree is not touched: each broken file is given to the compiler as an
@@ -20,14 +20,16 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 func main() {
 	only := flag.String("run", "", "comma-separated words; runs the mutants whose names hold one of them")
-	short := flag.Bool("short", false, "runs only those that need no Caddy")
+	short := flag.Bool("short", false, "leaves out the mutants of the root package")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *only, *short)
@@ -38,32 +40,29 @@ func main() {
 	}
 }
 
+// run hunts two mutants at a time: linking a test uses one processor.
 func run(ctx context.Context, only string, short bool) error {
-	caught, failed := 0, 0
-	for _, m := range slices.Concat(mutants, checkoutMutants()) {
-		if !m.chosen(only) || short && m.needsCaddy() {
+	var hunts errgroup.Group
+	hunts.SetLimit(2)
+	for _, m := range mutants {
+		if !m.isNamed(only) || short && m.folder == "." {
 			continue
 		}
-		if err := m.hunt(ctx); err != nil {
-			failed++
-			fmt.Printf("SURVIVED  %s: %v\n", m.name, err)
-			continue
-		}
-		caught++
-		fmt.Printf("caught    %s\n", m.name)
+		hunts.Go(func() error {
+			if err := m.hunt(ctx); err != nil {
+				fmt.Printf("SURVIVED  %s: %v\n", m.name, err)
+				return errors.New("some mutants survived")
+			}
+			fmt.Printf("caught    %s\n", m.name)
+			return nil
+		})
 	}
-	fmt.Printf("%d passed, %d failed\n", caught, failed)
-	if failed > 0 {
-		return errors.New("some mutants survived")
-	}
-	return nil
+	return hunts.Wait()
 }
 
-func (m mutant) chosen(only string) bool {
-	if only == "" {
-		return true
-	}
-	for word := range strings.SplitSeq(only, ",") {
+// isNamed reports whether the name holds one of the words.
+func (m mutant) isNamed(words string) bool {
+	for word := range strings.SplitSeq(words, ",") {
 		if strings.Contains(m.name, word) {
 			return true
 		}
@@ -71,27 +70,25 @@ func (m mutant) chosen(only string) bool {
 	return false
 }
 
-// needsCaddy reports whether the tests start Caddy.
-func (m mutant) needsCaddy() bool { return m.pkg == "." || m.pkg == "./internal/faults" }
-
-// hunt returns nil if the tests fail on the mutant.
+// hunt returns nil if a test fails on the mutant.
 func (m mutant) hunt(ctx context.Context) error {
-	folder, err := os.MkdirTemp("", "mutant")
+	file, broken, err := m.breakCode(".")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
-	overlay, err := m.overlay(folder)
+	temporary, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temporary) //nolint:errcheck // a temporary folder
+	overlay, err := writeOverlay(temporary, file, broken)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	build := exec.CommandContext(ctx, "go", "vet", "-overlay", overlay, "-printf=false", m.pkg) //nolint:gosec // our own table
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("the mutant does not compile: %.2000s", out)
-	}
-	test := exec.CommandContext(ctx, "go", "test", "-count=1", "-overlay", overlay, "-run", m.tests, m.pkg) //nolint:gosec // our own table
+	test := exec.CommandContext(ctx, "go", "test", "-count=1", "-failfast", "-vet=off", "-ldflags=-s -w", //nolint:gosec // our own table
+		"-overlay", overlay, "-run", m.tests, "./"+m.folder)
 	out, err := test.CombinedOutput()
 	switch {
 	case err == nil:
@@ -102,35 +99,47 @@ func (m mutant) hunt(ctx context.Context) error {
 	return nil
 }
 
-// overlay writes the broken file and what tells the compiler to use it.
-func (m mutant) overlay(folder string) (string, error) {
-	source, err := filepath.Abs(m.file)
+// breakCode returns the file that holds the code to break, below root, and its broken text.
+func (m mutant) breakCode(root string) (file, broken string, err error) {
+	code, err := regexp.Compile(m.code)
+	if err != nil {
+		return "", "", err
+	}
+	files, err := filepath.Glob(filepath.Join(root, m.folder, "*.go"))
+	if err != nil {
+		return "", "", err
+	}
+	found := 0
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(name) //nolint:gosec // our own code
+		if err != nil {
+			return "", "", err
+		}
+		if n := len(code.FindAllIndex(text, -1)); n > 0 {
+			found += n
+			file, broken = name, code.ReplaceAllString(string(text), m.broken)
+		}
+	}
+	if found != 1 {
+		return "", "", fmt.Errorf("%s holds the code to break %d times: %s", m.folder, found, m.code)
+	}
+	return file, broken, nil
+}
+
+// writeOverlay writes a broken file, and what tells the compiler to use it.
+func writeOverlay(folder, file, broken string) (overlay string, err error) {
+	source, err := filepath.Abs(file)
 	if err != nil {
 		return "", err
 	}
-	code, err := os.ReadFile(source) //nolint:gosec // our own table
-	if err != nil {
-		return "", err
-	}
-	broken, err := m.breakCode(string(code))
-	if err != nil {
-		return "", err
-	}
-	mutated := filepath.Join(folder, filepath.Base(m.file))
-	if err := os.WriteFile(mutated, []byte(broken), 0o600); err != nil { //nolint:gosec // our own table
-		return "", err
-	}
+	mutated := filepath.Join(folder, filepath.Base(file))
 	encoded, err := json.Marshal(map[string]any{"Replace": map[string]string{source: mutated}})
 	if err != nil {
 		return "", err
 	}
-	overlay := filepath.Join(folder, "overlay.json")
-	return overlay, os.WriteFile(overlay, encoded, 0o600)
-}
-
-func (m mutant) breakCode(code string) (string, error) {
-	if n := strings.Count(code, m.old); n != 1 {
-		return "", fmt.Errorf("%s holds the code to break %d times: %q", m.file, n, m.old)
-	}
-	return strings.Replace(code, m.old, m.new, 1), nil
+	overlay = filepath.Join(folder, "overlay.json")
+	return overlay, errors.Join(os.WriteFile(mutated, []byte(broken), 0o600), os.WriteFile(overlay, encoded, 0o600))
 }

@@ -202,7 +202,7 @@ func (s *fileSearch) reportFiles(r *report) {
 				f.original.gated+" is behind the gate, but its compressed copy is free at "+f.free)
 		}
 		if address := s.listed[filepath.Dir(f.name)]; f.gate != nil && address != "" {
-			r.warn(f.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lists the names of files that are sold, for everybody", address)
+			r.warn(f.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lets everyone list the names of paid files", address)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (c *checker) checkWebhooks(r *report) {
 		c.explainDelivery(r, at, delivery)
 		c.checkReachable(r, at, delivery)
 		if address := c.addressOf(delivery); len(r.findings) == before && address != "" {
-			r.ok(address, "no gate and no other handler stands before it; enter it in Axra")
+			r.ok(address, "no gate and no other handler is in front of it; enter it in Axra")
 		}
 	}
 	const fix = "add `axra_webhook /webhooks/axra` to the site"
@@ -48,7 +48,7 @@ func (c *checker) explainDelivery(r *report, at *location, t *trace) {
 	case t.isGated():
 		r.fail(subject, first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 	case len(t.guards) > 0:
-		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s stands before the webhook, and Axra has no password", t.guards[0])
+		r.fail(subject, first+", or exempt its path from "+t.guards[0], "%s is in front of the webhook, and Axra has no password", t.guards[0])
 	case at.isReachedBy(t):
 	case !at.matches(http.MethodPost, t.path):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")

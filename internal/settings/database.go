@@ -43,7 +43,7 @@ const (
 // ParseDatabase reads the arguments of the option database.
 func ParseDatabase(args []string) (*Database, error) {
 	if len(args) == 0 || len(args) > 2 {
-		return nil, errors.New("database takes a driver and where it is: " + writeDatabase)
+		return nil, errors.New("database takes a driver and an address: " + writeDatabase)
 	}
 	database, at := &Database{Driver: args[0]}, strings.Join(args[1:], "")
 	if database.Driver == Postgres {
