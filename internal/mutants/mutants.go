@@ -125,7 +125,7 @@ var mutants = []mutant{
 	},
 	{
 		"G9 a header leads to a free path", "internal/gate", "TestCoverageG9",
-		`append\(urlpath\.Overrides\(.*\), (urlpath\.Suspicious\(\w+\.URL\))\.\.\.\)(\s+if len\(\w+\) == 0 && )`, `$1$2`,
+		`append\(urlpath\.Overrides\(.*\), (.*)\.\.\.\)(\s+\w+, err := )`, `$1$2`,
 	},
 	{
 		"G12 headers of a client name a buyer", "internal/admission", "TestG12",
@@ -140,7 +140,7 @@ var mutants = []mutant{
 		"G6 a private address writes", "internal/gate", "TestT4T6G6",
 		`if \w+\.Method != http\.MethodGet && \w+\.Method != http\.MethodHead \{(\s+return nil\b)`, `if false {$1`,
 	},
-	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `if !\w+\.Matches\(\w+\) \{`, `if false {`},
+	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `(:= slices\.IndexFunc\(.*)\w+\.Matches\(\w+\)`, `${1}true`},
 	{
 		"R1 a return leads to another site", "internal/urlpath", "TestLocal",
 		`return "/" \+ strings\.TrimLeft\((string\(\w+\)).*\)`, `return $1`,
@@ -178,7 +178,7 @@ var mutants = []mutant{
 	},
 	{
 		"D2 a visitor is asked to pay while the ledger fails", "internal/checkout", "TestD2",
-		`case \w+\.err != nil:(\s+return \w+\.showUnreadable\(\w+\.err\)\s+case \w+\.restart)`, `case false:$1`,
+		`case \w+\.err != nil:(\s+return .*\s+case \w+\.restart)`, `case false:$1`,
 	},
 	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\); \w+) > 0 (\{\s+\w+\.CancelAt\(\w+\)\s+\w+\.refused)`, `$1 < 0 $2`},
 	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", `case (admission\.IsPrefetch\(\w+\)), `, `case $1 && false, `},
