@@ -58,27 +58,15 @@ func (v *visitor) cookie(t *testing.T, part string) string {
 // cookieFor is the value of the browser's cookie for a page whose name contains part.
 func (v *visitor) cookieFor(target, part string) string {
 	v.w.t.Helper()
-	_, value := v.findCookie(target, part)
-	return value
-}
-
-func (v *visitor) cookieNameFor(target, part string) string {
-	v.w.t.Helper()
-	name, _ := v.findCookie(target, part)
-	return name
-}
-
-func (v *visitor) findCookie(target, part string) (name, value string) {
-	v.w.t.Helper()
 	address, err := url.Parse(v.w.site + target)
 	mustDo(v.w.t, err)
 	for _, cookie := range v.client.Jar.Cookies(address) {
 		if strings.Contains(cookie.Name, part) {
-			return cookie.Name, cookie.Value
+			return cookie.Value
 		}
 	}
 	v.w.t.Fatalf("no cookie %s for %s", part, target)
-	return "", ""
+	return ""
 }
 
 // decode reads an answer to a program.
