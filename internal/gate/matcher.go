@@ -119,7 +119,7 @@ func (m *Matcher) obfuscations(r *http.Request, original *url.URL) (Coverage, er
 
 // matchForms asks about each form that suspicious paths may take.
 func (m *Matcher) matchForms(r *http.Request, suspicious []string, match func(*http.Request, string) (bool, error)) (Coverage, error) {
-	forms, ok := urlpath.Obfuscations(suspicious)
+	forms, ok := obfuscationsOf(r, suspicious)
 	if !ok {
 		return Ambiguous, nil
 	}

@@ -41,12 +41,39 @@ func IsUnambiguous(r *http.Request) bool {
 	if found = append(found, urlpath.Suspicious(original)...); len(found) == 0 {
 		return true
 	}
-	forms, ok := urlpath.Obfuscations(found)
+	forms, ok := obfuscationsOf(r, found)
 	here, before := urlpath.Page(r.URL.Path), urlpath.Page(original.Path)
 	return ok && !slices.ContainsFunc(forms, func(form string) bool {
 		page := urlpath.Page(form)
 		return page != here && page != before
 	})
+}
+
+// obfuscationsVar is the request variable with the obfuscations that gates have asked for: all gates ask for the same, and
+// a hostile path takes milliseconds to decode.
+const obfuscationsVar = "axra.obfuscations"
+
+type knownObfuscations struct {
+	paths, forms []string
+	ok           bool
+}
+
+// obfuscationsOf is urlpath.Obfuscations, once for all gates that a request meets.
+func obfuscationsOf(r *http.Request, paths []string) (forms []string, ok bool) {
+	if len(paths) == 0 {
+		return nil, true
+	}
+	known, _ := caddyhttp.GetVar(r.Context(), obfuscationsVar).([]knownObfuscations)
+	for _, found := range known {
+		if slices.Equal(found.paths, paths) {
+			return found.forms, found.ok
+		}
+	}
+	forms, ok = urlpath.Obfuscations(paths)
+	if _, hasVars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); hasVars && len(known) < 4 {
+		caddyhttp.SetVar(r.Context(), obfuscationsVar, append(slices.Clip(known), knownObfuscations{paths, forms, ok}))
+	}
+	return forms, ok
 }
 
 // atPath calls f while the request has another path, since Caddy's placeholders read the path from the request.
