@@ -172,8 +172,8 @@ func decisions(name, raw string) []decision {
 		{"paid", []*http.Cookie{ours}, true, 1},
 		{"unpaid", nil, false, 1},
 		{"twice the same cookie", []*http.Cookie{ours, ours}, true, 1},
-		{"duplicate cookies", []*http.Cookie{garbage, ours}, true, 16},
-		{"garbage", []*http.Cookie{garbage}, false, 16},
+		{"duplicate cookies", []*http.Cookie{garbage, ours}, true, 20},
+		{"garbage", []*http.Cookie{garbage}, false, 20},
 	}
 }
 

@@ -223,7 +223,11 @@ func (v *Visit) showError(err error) error {
 
 // showSafe answers a visitor who may have paid, while that cannot be told.
 func (v *Visit) showSafe() error {
-	return v.showPage(page.View{Kind: page.PaymentSafe, CheckURL: urlpath.FullTarget(v.address), RetryAfter: 5 * time.Second})
+	checkURL := urlpath.FullTarget(v.address)
+	if v.has(urlpath.ParamRestart) {
+		checkURL = v.target // to check again must not start another checkout
+	}
+	return v.showPage(page.View{Kind: page.PaymentSafe, CheckURL: checkURL, RetryAfter: 5 * time.Second})
 }
 
 func (v *Visit) showMisconfigured(err error) error {

@@ -242,7 +242,8 @@ func (v *Visit) dropLapsed() (size int) {
 }
 
 // dropOldest drops the cookies of the oldest checkouts, those that are over first, until there is room for one more. It
-// drops none that was paid, or for which a payment is under way. It returns by how many bytes the others are too many.
+// drops none that was paid, or for which a payment may be under way, and open ones only beyond maxPending. It returns by
+// how many bytes the others are too many.
 func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
 	count := len(pending.all) + 1 - maxPending
@@ -250,7 +251,8 @@ func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	defer cancel()
 	byRank := func(a, b session.Pending) int { return v.rank(a) - v.rank(b) }
 	for _, entry := range slices.SortedStableFunc(slices.Values(pending.all), byRank) {
-		if excess <= 0 && count <= 0 || v.rank(entry) == keepAlways {
+		rank := v.rank(entry)
+		if excess <= 0 && count <= 0 || rank == keepAlways || rank == isOpen && count <= 0 {
 			break
 		}
 		_, err := v.tokens.Cache.OfSession(ctx, entry.Session)
@@ -266,19 +268,21 @@ func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	return excess, nil
 }
 
-// keepAlways is the rank of checkouts whose cookie is not dropped.
-const keepAlways = 3
+// The ranks of checkouts, by what is lost with their cookie.
+const (
+	isOver     = iota // nothing: it was cancelled, or has expired
+	isOpen            // it may still be paid
+	keepAlways        // it was paid, or a payment may be under way
+)
 
-// rank orders checkouts by how little is lost with their cookie.
+// rank orders checkouts by what is lost with their cookie.
 func (v *Visit) rank(entry session.Pending) int {
-	switch isOver := !v.now().Before(entry.ExpiresAt); {
-	case entry.State == session.Kept, v.services.Progress(entry) == Processing:
+	hasExpired := !v.now().Before(entry.ExpiresAt)
+	switch {
+	case entry.State == session.Kept, v.services.Progress(entry) == Processing, entry.State == session.Returned && !hasExpired:
 		return keepAlways
-	case entry.State == session.Cancelled, entry.State == session.Started && isOver:
-		return 0
-	case entry.State == session.Started:
-		return 1
-	default: // returned: a payment may be on its way
-		return 2
+	case entry.State == session.Cancelled, hasExpired:
+		return isOver
 	}
+	return isOpen
 }

@@ -54,6 +54,20 @@ func TestC3RestartsOfAnotherSitePushNothingOut(t *testing.T) {
 	s.wantCreated(1)
 }
 
+// S7: a visitor who has returned may have paid, by a transfer that takes a while: no later checkout pushes that one out.
+func TestS7AReturnIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(keyed))
+	v := s.visitor()
+	id := v.start(number(0))
+	v.open(s.back(id)).wantPage(http.StatusPaymentRequired, "Waiting for confirmation")
+	for i := range 25 {
+		v.start(number(i + 1))
+	}
+	s.pay(id)
+	v.browse(number(0)).wantPaid()
+}
+
 // D2: a ledger that cannot be read cannot tell which checkouts may be forgotten.
 func TestD2ManyCheckoutsWhileTheLedgerFails(t *testing.T) {
 	t.Parallel()

@@ -133,7 +133,7 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 		r.Logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
 			zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
 		return DoubleCharge, nil
-	case payment.Mismatch:
+	case payment.Mismatch, sold.Extends != "" && !isFor(recorded.Purchase, sold):
 		r.reportMismatch(recorded, payment, event.AmountError)
 		return Mismatch, nil
 	case !recorded.New:
@@ -141,6 +141,11 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 	}
 	r.reportPaid(recorded.Purchase, payment)
 	return Paid, nil
+}
+
+// isFor reports whether a payment opens the purchase that it belongs to. An extension of something else does not.
+func isFor(purchase ledger.Purchase, sold terms.Terms) bool {
+	return purchase.Site == sold.Site && purchase.Product == sold.Pass && purchase.Resource == sold.Resource
 }
 
 // mayBeSwept reports whether the purchase of an event with this timestamp may have been swept. If so, the event must
