@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/pagetest"
 )
 
 const (
@@ -74,9 +76,9 @@ func (v *visitor) privateAddress(target string) string {
 	}
 	receipt := v.open(target + separator + "axra_receipt")
 	address := ""
-	for node := range parse(v.w.t, receipt).Descendants() {
-		if node.Data == "input" && strings.Contains(attribute(node, "value"), "axra_link=") {
-			address = attribute(node, "value")
+	for node := range pagetest.Nodes(v.w.t, receipt.body) {
+		if node.Data == "input" && strings.Contains(pagetest.Attribute(node, "value"), "axra_link=") {
+			address = pagetest.Attribute(node, "value")
 		}
 	}
 	if address == "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/gatekeeper"
 	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
@@ -120,13 +122,12 @@ type Handler struct {
 	// `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	app       *App
-	logger    *zap.Logger
-	siteURL   string // resolved
-	isNamed   bool   // the owner named the pass
-	gate      *gate.Gate
-	admission *admission.Admission
-	flow      *checkout.Flow
+	app        *App
+	logger     *zap.Logger
+	siteURL    string // resolved
+	isNamed    bool   // the owner named the pass
+	gate       *gate.Gate
+	gatekeeper *gatekeeper.Gatekeeper
 }
 
 // DefaultPass is the name of a gate's own pass if none is configured.
@@ -282,6 +283,11 @@ func checkMetadataKey(name string) error {
 		return fmt.Errorf("metadata %q: the key is reserved: choose another (not sessionId, not %s…)", name, terms.MetadataPrefix)
 	}
 	return nil
+}
+
+// ServeHTTP lets a request through, admits it, or answers it.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	return h.gatekeeper.ServeHTTP(w, r, next)
 }
 
 // Interface guards

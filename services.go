@@ -8,6 +8,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/gatekeeper"
 	"github.com/caddy-axra/paywall/session"
 )
 
@@ -29,13 +30,16 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 		perClient, total := h.Preview.Rates()
 		config.Previews = h.app.limiter(checkout.LimitPreview, perClient, total, config.ID)
 	}
-	h.flow = checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
-	h.admission = &admission.Admission{
+	flow := checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
+	admitted := &admission.Admission{
 		Tokens: tokens, Ledger: h.app.shared.node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
 		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
-		h.admission.Links = &admission.LinkPlaceholders{Address: h.flow.PrivateAddress, LogLimited: h.logLimited}
+		admitted.Links = &admission.LinkPlaceholders{Address: flow.PrivateAddress, LogLimited: h.logLimited}
+	}
+	h.gatekeeper = &gatekeeper.Gatekeeper{
+		Gate: h.gate, Admission: admitted, Flow: flow, KeysReady: h.app.shared.node.KeysReady, LogLimited: h.logLimited,
 	}
 }
 
@@ -52,8 +56,9 @@ func (a *App) checkoutServices(tokens *gate.Tokens) checkout.Services {
 	return checkout.Services{
 		Ledger: a.shared.node.Ledger, Tokens: tokens, Axra: a.shared.client,
 		Checkouts: a.shared.checkouts, Takeovers: a.shared.takeovers,
-		CanSell: func() error { return a.shared.node.CanSell(a.settings.bounds) }, Progress: func(entry session.Pending) string { return string(a.shared.progress.Of(entry)) },
-		Metrics: a.shared.metrics, FormTargets: a.settings.formTargets,
+		CanSell:  func() error { return a.shared.node.CanSell(a.settings.bounds) },
+		Progress: func(entry session.Pending) string { return string(a.shared.progress.Of(entry)) },
+		Metrics:  a.shared.metrics, FormTargets: a.settings.formTargets,
 		LogLimited: func(message string, fields ...zap.Field) { a.limit.Error(a.logger, message, fields...) },
 	}
 }

@@ -1,7 +1,6 @@
 package paywall_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -23,9 +22,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	"golang.org/x/net/html"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/pagetest"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -402,7 +401,7 @@ func (v *visitor) browse(target string) reply {
 // submit fills in the form whose button is labelled so, and sends it.
 func (v *visitor) submit(page reply, button string, fields url.Values) reply {
 	v.w.t.Helper()
-	action, values := findForm(v.w.t, page, button)
+	action, values := pagetest.Form(v.w.t, page.body, button)
 	for name, value := range fields {
 		values[name] = value
 	}
@@ -433,74 +432,10 @@ func (v *visitor) buy(target, card string) reply {
 	return v.browse(back.location())
 }
 
-func parse(t testing.TB, page reply) *html.Node {
-	t.Helper()
-	document, err := html.Parse(strings.NewReader(page.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return document
-}
-
-func findForm(t testing.TB, page reply, button string) (action string, values url.Values) {
-	t.Helper()
-	for form := range parse(t, page).Descendants() {
-		if form.Type != html.ElementNode || form.Data != "form" {
-			continue
-		}
-		values, action = url.Values{}, attribute(form, "action")
-		found := false
-		for node := range form.Descendants() {
-			switch {
-			case node.Type != html.ElementNode:
-			case node.Data == "input":
-				values.Set(attribute(node, "name"), attribute(node, "value"))
-			case node.Data == "button" && strings.HasPrefix(text(node), button):
-				found = true
-				if own := attribute(node, "formaction"); own != "" {
-					action = own
-				}
-				if name := attribute(node, "name"); name != "" {
-					values.Set(name, attribute(node, "value"))
-				}
-			}
-		}
-		if found {
-			return action, values
-		}
-	}
-	t.Fatalf("no form with a button %q on %s (status %d):\n%s", button, page.url, page.status, page.body)
-	return "", nil
-}
-
 // link returns where the link labelled so leads, "" if there is none.
 func link(t testing.TB, page reply, label string) string {
 	t.Helper()
-	for node := range parse(t, page).Descendants() {
-		if node.Type == html.ElementNode && node.Data == "a" && strings.Contains(text(node), label) {
-			return attribute(node, "href")
-		}
-	}
-	return ""
-}
-
-func attribute(node *html.Node, name string) string {
-	for _, a := range node.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
-func text(node *html.Node) string {
-	var out bytes.Buffer
-	for child := range node.Descendants() {
-		if child.Type == html.TextNode {
-			out.WriteString(child.Data)
-		}
-	}
-	return strings.TrimSpace(out.String())
+	return pagetest.Link(t, page.body, label)
 }
 
 // Expectations.

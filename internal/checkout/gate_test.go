@@ -1,6 +1,7 @@
 package checkout_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -11,13 +12,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
-	"github.com/caddy-axra/paywall/internal/response"
-	"github.com/caddy-axra/paywall/internal/urlpath"
-	"github.com/caddy-axra/paywall/page"
+	"github.com/caddy-axra/paywall/internal/gatekeeper"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -107,14 +105,7 @@ func keyed(c *gateConfig) {
 	with(func(p *gate.ProductConfig) { p.PerPath, p.Key = true, "{http.request.uri.path.1}" })(c)
 }
 
-// testGate puts together what the Caddy handler does.
-type testGate struct {
-	gate      *gate.Gate
-	flow      *checkout.Flow
-	admission *admission.Admission
-}
-
-func (s *shop) newGate(config gateConfig) *testGate {
+func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 	s.t.Helper()
 	must := func(err error) {
 		s.t.Helper()
@@ -135,24 +126,26 @@ func (s *shop) newGate(config gateConfig) *testGate {
 		products = append(products, made)
 	}
 	tokens := &gate.Tokens{Cache: s.cache, Keys: s.keys, Algorithm: token.HS256, Bounds: bounds, Clock: s.now, OnGrace: func() {}}
-	g := &testGate{gate: gate.New(gate.Config{
+	sold := gate.New(gate.Config{
 		Matcher: gate.NewMatcher(caddyhttp.MatcherSets{{path}}), Products: products, Tokens: tokens, HasLinks: config.flow.Links != nil, SiteURL: origin,
-	})}
+	})
 	config.flow.SiteURL = origin
 	if config.flow.Preview != nil {
 		perClient, total := config.flow.Preview.Rates()
 		config.flow.Previews = session.NewLimiter(perClient, total, s.now)
 	}
 	logLimited := func(message string, fields ...zap.Field) {}
-	g.flow = checkout.New(g.gate, config.flow, checkout.Services{
+	flow := checkout.New(sold, config.flow, checkout.Services{
 		Ledger: s.ledger, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
 		Progress: s.progressOf, Metrics: uncounted{}, FormTargets: []string{checkouts}, LogLimited: logLimited,
 	}, zap.NewNop())
-	g.admission = &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}
+	admitted := &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}
 	if config.flow.Links != nil {
-		g.admission.Links = &admission.LinkPlaceholders{Address: g.flow.PrivateAddress, LogLimited: logLimited}
+		admitted.Links = &admission.LinkPlaceholders{Address: flow.PrivateAddress, LogLimited: logLimited}
 	}
-	return g
+	return &gatekeeper.Gatekeeper{
+		Gate: sold, Admission: admitted, Flow: flow, KeysReady: func(context.Context) bool { return true }, LogLimited: logLimited,
+	}
 }
 
 // ServeHTTP sends a request through the gates to the content.
@@ -160,7 +153,7 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	next := caddyhttp.Handler(s.content)
 	for _, g := range slices.Backward(s.gates) {
 		behind := next
-		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return g.serve(w, r, behind) })
+		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error { return g.ServeHTTP(w, r, behind) })
 	}
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, s.server)
 	var failed caddyhttp.HandlerError
@@ -170,59 +163,4 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.WriteHeader(http.StatusInternalServerError)
 	}
-}
-
-func (g *testGate) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	query := r.URL.RawQuery
-	r.URL.RawQuery, _ = urlpath.CleanQuery(query)
-	coverage, err := g.gate.Matcher.Coverage(r)
-	switch {
-	case err != nil:
-		return err
-	case coverage == gate.NotCovered:
-		r.URL.RawQuery = query
-		return next.ServeHTTP(w, r)
-	case coverage == gate.Ambiguous, g.gate.IsAmbiguous(r):
-		return g.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
-	}
-	site, err := g.gate.Sites.Of(r)
-	if err != nil {
-		return err
-	}
-	if address := g.gate.CleanAddress(r); address != nil {
-		response.Redirect(w, urlpath.FullTarget(address))
-		return nil
-	}
-	decision, found := g.gate.FindToken(r, site)
-	hasParams := urlpath.MayHaveParams(gate.OriginalURL(r).RawQuery)
-	if hasParams && decision == access.Open && found.Link == "" && g.flow.Visit(w, r, site, next).IsForAnotherGate(found) {
-		return g.admission.Serve(w, r, next, site, found)
-	}
-	if hasParams {
-		behind := next
-		next = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-			return behind.ServeHTTP(w, admission.WithoutGateParams(r))
-		})
-	}
-	visit := g.flow.Visit(w, r, site, next)
-	switch {
-	case !hasParams:
-	case checkout.IsForm(r):
-		return visit.HandleForm()
-	case checkout.IsForProgram(r):
-		return visit.HandleProgram()
-	case checkout.IsPoll(r):
-		return visit.HandlePoll()
-	case decision == access.Open && found.Link == "" && checkout.IsReturn(r):
-		return visit.HandleReturn(found)
-	}
-	if decision != access.Open {
-		return visit.HandleUnpaid(decision, found)
-	}
-	err = g.admission.Serve(w, r, next, site, found)
-	var refused *admission.RefusedDownload
-	if errors.As(err, &refused) {
-		return visit.RefuseDownload(found, refused.Reason)
-	}
-	return err
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/pagetest"
 )
 
 // privateAddress is that of a page, from its receipt.
@@ -15,8 +17,8 @@ func (v *visitor) privateAddress(target string) string {
 		separator = "&"
 	}
 	shown := v.open(target + separator + "axra_receipt")
-	for node := range nodes(v.s.t, shown) {
-		if value := attribute(node, "value"); node.Data == "input" && strings.Contains(value, "axra_link=") {
+	for node := range pagetest.Nodes(v.s.t, shown.body) {
+		if value := pagetest.Attribute(node, "value"); node.Data == "input" && strings.Contains(value, "axra_link=") {
 			return value
 		}
 	}

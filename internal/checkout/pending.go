@@ -206,8 +206,8 @@ const (
 // budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
 const budgetTimeout = 2 * time.Second
 
-// fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie too many,
-// the whole site would refuse the browser.
+// fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie
+// too many, the whole site would refuse the browser.
 func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	limit := maxAccessBytes
 	if quote.Resource == terms.WholePass {

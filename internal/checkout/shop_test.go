@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/gatekeeper"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/session"
@@ -48,7 +49,7 @@ type shop struct {
 	axra    *axra
 	content caddyhttp.HandlerFunc // behind the gates
 	server  *caddyhttp.Server
-	gates   []*testGate // the outermost first
+	gates   []*gatekeeper.Gatekeeper // the outermost first
 
 	checkouts, takeovers *session.Limiter
 

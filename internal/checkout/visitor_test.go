@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"github.com/caddy-axra/paywall/internal/pagetest"
 )
 
 // visitor is a person with a browser, or a program.
@@ -112,7 +114,8 @@ func (v *visitor) browse(target string) reply {
 // submit sends the form whose button is labelled so, with the header of a browser.
 func (v *visitor) submit(page reply, button string, header http.Header) reply {
 	v.s.t.Helper()
-	return v.do(http.MethodPost, formAction(v.s.t, page, button), but(header, "Sec-Fetch-Site", "same-origin"))
+	action, _ := pagetest.Form(v.s.t, page.body, button)
+	return v.do(http.MethodPost, action, but(header, "Sec-Fetch-Site", "same-origin"))
 }
 
 // start opens a page until the checkout, and returns the session's id.
@@ -215,61 +218,10 @@ func (r reply) decode(into any) {
 	}
 }
 
-// Pages.
-
-func nodes(t testing.TB, page reply) func(yield func(*html.Node) bool) {
-	t.Helper()
-	document, err := html.Parse(strings.NewReader(page.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return document.Descendants()
-}
-
-func formAction(t testing.TB, page reply, button string) string {
-	t.Helper()
-	for form := range nodes(t, page) {
-		if form.Data != "form" {
-			continue
-		}
-		for node := range form.Descendants() {
-			if node.Data == "button" && strings.HasPrefix(text(node), button) {
-				return attribute(form, "action")
-			}
-		}
-	}
-	t.Fatalf("%s: no form with a button %q (status %d)\n%s", page.target, button, page.status, plain(page))
-	return ""
-}
-
 // link returns where the link labelled so leads, "" if there is none.
 func link(t testing.TB, page reply, label string) string {
 	t.Helper()
-	for node := range nodes(t, page) {
-		if node.Data == "a" && strings.Contains(text(node), label) {
-			return attribute(node, "href")
-		}
-	}
-	return ""
-}
-
-func attribute(node *html.Node, name string) string {
-	for _, a := range node.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
-func text(node *html.Node) string {
-	var out strings.Builder
-	for child := range node.Descendants() {
-		if child.Type == html.TextNode {
-			out.WriteString(child.Data)
-		}
-	}
-	return strings.TrimSpace(out.String())
+	return pagetest.Link(t, page.body, label)
 }
 
 // plain is the text of an answer, for failures.

@@ -49,8 +49,8 @@ func IsUnambiguous(r *http.Request) bool {
 	})
 }
 
-// obfuscationsVar is the request variable with the obfuscations that gates have asked for: all gates ask for the same, and
-// a hostile path takes milliseconds to decode.
+// obfuscationsVar is the request variable with the obfuscations that gates have asked for. All gates ask for the same,
+// and a hostile path of 8 KB takes about 10 ms to decode (FB6).
 const obfuscationsVar = "axra.obfuscations"
 
 type knownObfuscations struct {

@@ -1,6 +1,9 @@
-package paywall
+// Package gatekeeper decides what becomes of a request at a gate: it passes if the gate does not cover it, a buyer is
+// admitted, and anybody else gets what leads to a purchase.
+package gatekeeper
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -18,36 +21,46 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
+// Gatekeeper guards the handlers behind one gate.
+type Gatekeeper struct {
+	Gate      *gate.Gate
+	Admission *admission.Admission
+	Flow      *checkout.Flow
+	// KeysReady reports whether the signing keys are loaded; it may wait a moment for them.
+	KeysReady  func(context.Context) bool
+	LogLimited func(message string, fields ...zap.Field)
+}
+
 // ServeHTTP decides whether a request is the gate's business.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (k *Gatekeeper) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	hasParams := hasGateParams(r)
-	h.admission.RequestHeaders.Strip(r)
+	k.Admission.RequestHeaders.Strip(r)
 	query := r.URL.RawQuery
 	// From here on, matchers, keys and the handlers behind see the query that the browser wanted. What the gate has
 	// added is read from the original address.
 	r.URL.RawQuery, _ = urlpath.CleanQuery(query)
-	coverage, err := h.gate.Matcher.Coverage(r)
+	coverage, err := k.Gate.Matcher.Coverage(r)
 	switch {
 	case err != nil:
 		// It is answered here, because a `handle_errors` could serve the very file.
-		h.logLimited("a matcher of the gate failed; the request is refused", zap.Error(err))
-		return h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
+		k.LogLimited("a matcher of the gate failed; the request is refused", zap.Error(err))
+		return k.Flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
 	case coverage == gate.NotCovered:
 		r.URL.RawQuery = query
 		admission.CleanReferer(r)
 		admission.SetToken(r, nil)
 		return next.ServeHTTP(w, r)
 	case coverage == gate.Ambiguous:
-		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+		return k.Flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	}
 	if hasParams {
 		admission.CleanPlaceholders(r) // for keys and prices that read them
 	}
-	site, done, err := h.prepare(w, r)
+	site, done, err := k.prepare(w, r)
 	if done {
 		return err
 	}
-	return h.decide(w, r, next, site, hasParams)
+	return k.decide(w, r, next, site, hasParams)
 }
 
 // hasGateParams reports whether the gate may have added something to an address of the request.
@@ -60,21 +73,21 @@ func hasGateParams(r *http.Request) bool {
 }
 
 // prepare finds the site of a request that the gate covers, or answers one that cannot be decided.
-func (h *Handler) prepare(w http.ResponseWriter, r *http.Request) (site *gate.Site, done bool, err error) {
+func (k *Gatekeeper) prepare(w http.ResponseWriter, r *http.Request) (site *gate.Site, done bool, err error) {
 	switch {
-	case h.gate.IsAmbiguous(r):
-		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+	case k.Gate.IsAmbiguous(r):
+		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	case isOversized(r):
-		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
-	case !h.app.shared.node.KeysReady(r.Context()):
-		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
+		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.TooLong, Status: http.StatusRequestHeaderFieldsTooLarge})
+	case !k.KeysReady(r.Context()):
+		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
 	}
-	site, err = h.gate.Sites.Of(r)
+	site, err = k.Gate.Sites.Of(r)
 	if err != nil {
-		h.logLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
-		return nil, true, h.flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
+		k.LogLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
+		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
 	}
-	if address := h.gate.CleanAddress(r); address != nil {
+	if address := k.Gate.CleanAddress(r); address != nil {
 		response.Redirect(w, urlpath.FullTarget(address))
 		return nil, true, nil
 	}
@@ -99,36 +112,36 @@ func isOversized(r *http.Request) bool {
 }
 
 // decide serves whoever has access, and hands everybody else to the flow.
-func (h *Handler) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
-	verdict, token := h.gate.FindToken(r, site)
-	if h.gate.IsBehindScript(r) && (verdict != access.Open || token.Resource != terms.WholePass) {
-		return h.flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
+func (k *Gatekeeper) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
+	decision, token := k.Gate.FindToken(r, site)
+	if k.Gate.IsBehindScript(r) && (decision != access.Open || token.Resource != terms.WholePass) {
+		return k.Flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	}
 	if hasParams {
-		if verdict == access.Open && token.Link == "" && h.flow.Visit(w, r, site, next).IsForAnotherGate(token) {
-			return h.serve(w, r, next, site, token) // with the parameters, which a gate behind reads
+		if decision == access.Open && token.Link == "" && k.Flow.Visit(w, r, site, next).IsForAnotherGate(token) {
+			return k.serve(w, r, next, site, token) // with the parameters, which a gate behind reads
 		}
 		next = withoutGateParams(next)
-		switch visit := h.flow.Visit(w, r, site, next); {
+		switch visit := k.Flow.Visit(w, r, site, next); {
 		case checkout.IsForm(r):
 			return visit.HandleForm()
 		case checkout.IsForProgram(r):
 			return visit.HandleProgram()
 		case checkout.IsPoll(r):
 			return visit.HandlePoll()
-		case verdict == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
+		case decision == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
 			return visit.HandleReturn(token)
 		}
 	}
-	if verdict != access.Open {
-		return h.flow.Visit(w, r, site, next).HandleUnpaid(verdict, token)
+	if decision != access.Open {
+		return k.Flow.Visit(w, r, site, next).HandleUnpaid(decision, token)
 	}
-	return h.serve(w, r, next, site, token)
+	return k.serve(w, r, next, site, token)
 }
 
 // serve serves what is behind the gate.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
-	err := h.admission.Serve(w, r, next, site, token)
+func (k *Gatekeeper) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
+	err := k.Admission.Serve(w, r, next, site, token)
 	var refused *admission.RefusedDownload
 	switch {
 	case err == nil || !errors.As(err, &refused):
@@ -136,7 +149,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.H
 	case errors.Is(refused, admission.ErrPrefetch):
 		return response.Problem(w, r, http.StatusServiceUnavailable, "A prefetch does not count as a download. Open the file itself.", time.Second)
 	}
-	return h.flow.Visit(w, r, site, next).RefuseDownload(token, refused.Reason)
+	return k.Flow.Visit(w, r, site, next).RefuseDownload(token, refused.Reason)
 }
 
 func withoutGateParams(next caddyhttp.Handler) caddyhttp.Handler {
