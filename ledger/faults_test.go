@@ -45,6 +45,22 @@ func rename(t *testing.T, from, to string) {
 	must(t, os.Rename(from, to))
 }
 
+// D1: a ledger that takes no payments, such as one of another build, is noticed when it is opened: nothing is sold then.
+func TestD1ALedgerThatTakesNoPaymentsIsNoticedAtTheStart(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		w.pay(t, payment("old"))
+		must(t, w.Exec(t.Context(), `ALTER TABLE payments RENAME COLUMN note TO remark`))
+		w.Close()
+		reopened := openWorld(t, w.location)
+		if err := reopened.Err(); !errors.Is(err, ledger.ErrUnavailable) {
+			t.Errorf("sales may go on: %v", err)
+		}
+		if holding, err := reopened.Holding(t.Context(), ledger.PurchaseID("old")); err != nil || holding.Status != ledger.Active {
+			t.Errorf("the buyer has %q, %v", holding.Status, err)
+		}
+	})
+}
+
 func TestD4AFileThatIsNotOursStopsTheLedgerUntilItIsRight(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -126,11 +126,15 @@ func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	if l.db.Load() != nil {
 		return false, nil
 	}
-	if created, err = l.open(ctx); err == nil && l.stopped == nil {
+	if created, err = l.open(ctx); err != nil {
+		return created, err
+	}
+	if l.stopped == nil {
 		l.stopped = make(chan struct{})
 		go l.runWriter()
 	}
-	return created, err
+	_ = l.queueUp(ctx, l.storeTrial) // if payments cannot be stored, the writer notes it before anything is sold
+	return created, nil
 }
 
 // open opens the database and checks that it belongs to the installation that this process knows.
