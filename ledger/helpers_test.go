@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
 )
 
 func TestMain(m *testing.M) {
@@ -172,7 +173,7 @@ func openWorld(t testing.TB, o ledger.Options) world {
 	return w
 }
 
-func noChange(ledger.KeySet) ([]ledger.Key, error) { return nil, nil }
+func noChange(token.KeySet) ([]token.StoredKey, error) { return nil, nil }
 
 // month is what most payments buy.
 func month() terms.Terms {

@@ -161,23 +161,6 @@ const (
 	ClaimGift  ClaimKind = "gift"
 )
 
-// Key is a signing key as it is stored.
-type Key struct {
-	ID        string
-	Algorithm string
-	Secret    []byte
-	CreatedAt time.Time
-	SignFrom  time.Time
-	RetiredAt time.Time // zero: it may still sign
-	RemovedAt time.Time // zero: it verifies
-}
-
-// KeySet is the installation with its keys, oldest first.
-type KeySet struct {
-	Installation string
-	Keys         []Key
-}
-
 // Position is a position in the change feed. The zero Position is before everything.
 type Position struct {
 	Seq    int64

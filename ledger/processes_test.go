@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // child is this test binary as a second process on the same database.
@@ -121,11 +122,11 @@ var raceOf = map[string]func(ctx context.Context, l *ledger.Ledger, name string)
 		if _, err := l.Open(ctx); err != nil {
 			return "", err
 		}
-		set, err := l.ChangeKeys(ctx, func(set ledger.KeySet) ([]ledger.Key, error) {
+		set, err := l.ChangeKeys(ctx, func(set token.KeySet) ([]token.StoredKey, error) {
 			if len(set.Keys) > 0 {
 				return nil, nil
 			}
-			return []ledger.Key{{ID: name, Algorithm: "HS256", Secret: []byte(name), CreatedAt: time.Now(), SignFrom: time.Now()}}, nil
+			return []token.StoredKey{{ID: name, Algorithm: "HS256", Secret: []byte(name), CreatedAt: time.Now(), SignFrom: time.Now()}}, nil
 		})
 		if err != nil {
 			return "", err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
 )
 
 func TestAPurchaseSaysWhatWasSold(t *testing.T) {
@@ -267,22 +268,22 @@ func TestK4KeysAreMadeOnce(t *testing.T) {
 		if err != nil || first.Installation == "" || len(first.Keys) != 0 {
 			t.Fatalf("the installation is %+v, %v", first, err)
 		}
-		key := ledger.Key{ID: "k1", Algorithm: "EdDSA", Secret: []byte{0, 255}, CreatedAt: start, SignFrom: start.Add(time.Minute)}
+		key := token.StoredKey{ID: "k1", Algorithm: "EdDSA", Secret: []byte{0, 255}, CreatedAt: start, SignFrom: start.Add(time.Minute)}
 		position := w.poll(t, ledger.Position{}).Position
-		set, err := w.ChangeKeys(t.Context(), func(set ledger.KeySet) ([]ledger.Key, error) { return append(set.Keys, key), nil })
+		set, err := w.ChangeKeys(t.Context(), func(set token.KeySet) ([]token.StoredKey, error) { return append(set.Keys, key), nil })
 		if err != nil || set.Installation != first.Installation || len(set.Keys) != 1 {
 			t.Fatalf("with a key it is %+v, %v", set, err)
 		}
-		if got := set.Keys[0]; got.ID != "k1" || string(got.Secret) != "\x00\xff" || !got.SignFrom.Equal(key.SignFrom) || !got.RemovedAt.IsZero() {
+		if got := set.Keys[0]; got.ID != "k1" || string(got.Secret) != "\x00\xff" || !got.SignFrom.Equal(key.SignFrom) {
 			t.Errorf("the key is %+v", got)
 		}
 		if changes := w.poll(t, position); !changes.Keys || changes.All || len(changes.PurchaseIDs) > 0 {
 			t.Errorf("the poll says %+v", changes)
 		}
 		mistake := errors.New("mistake")
-		_, err = w.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return nil, mistake })
+		_, err = w.ChangeKeys(t.Context(), func(token.KeySet) ([]token.StoredKey, error) { return nil, mistake })
 		wantError(t, "an edit that fails", err, mistake)
-		set, err = w.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return []ledger.Key{}, nil })
+		set, err = w.ChangeKeys(t.Context(), func(token.KeySet) ([]token.StoredKey, error) { return []token.StoredKey{}, nil })
 		if err != nil || len(set.Keys) != 0 {
 			t.Errorf("without keys it is %+v, %v", set, err)
 		}

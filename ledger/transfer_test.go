@@ -13,15 +13,16 @@ import (
 	"testing"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // newFilled is a ledger with rows in every table, and two keys, one of them of yesterday.
 func newFilled(t testing.TB, on backend) world {
 	t.Helper()
 	w := newWorld(t, on)
-	_, err := w.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) {
-		return []ledger.Key{
-			{ID: "yesterday's", Algorithm: "HS256", Secret: []byte{0, 1, 254, 255}, CreatedAt: start.Add(-day), SignFrom: start.Add(-day), RetiredAt: start},
+	_, err := w.ChangeKeys(t.Context(), func(token.KeySet) ([]token.StoredKey, error) {
+		return []token.StoredKey{
+			{ID: "yesterday's", Algorithm: "HS256", Secret: []byte{0, 1, 254, 255}, CreatedAt: start.Add(-day), SignFrom: start.Add(-day)},
 			{ID: "today's", Algorithm: "EdDSA", Secret: []byte("<&>\u2028"), CreatedAt: start, SignFrom: start},
 		}, nil
 	})

@@ -3,7 +3,6 @@ package token
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,34 +16,17 @@ type head struct {
 	verifying any
 }
 
-// headsOf returns the encoded headers under which a key signs.
-func headsOf(k *key) (map[string]head, error) {
-	heads := make(map[string]head, 1+len(uses))
-	add := func(algorithm, typ string, verifying any) error {
-		written, err := writeHeader(algorithm, k.id, typ)
-		if err == nil {
-			heads[written] = head{kid: k.id, typ: typ, method: jwt.GetSigningMethod(algorithm), verifying: verifying}
-		}
-		return err
+// addHeads adds the encoded headers under which a key signs.
+func addHeads(heads map[string]head, k *key) {
+	add := func(algorithm, typ string, verifying any) {
+		encoded, _ := json.Marshal(headerOf(algorithm, k.id, typ)) // three strings
+		written := base64.RawURLEncoding.EncodeToString(encoded)   // as sign writes it
+		heads[written] = head{kid: k.id, typ: typ, method: jwt.GetSigningMethod(algorithm), verifying: verifying}
 	}
-	if err := add(k.algorithm, typeAccess, k.verifying); err != nil {
-		return nil, err
-	}
+	add(k.algorithm, typeAccess, k.verifying)
 	for use, derived := range k.derived {
-		if err := add(HS256, use.typ(), derived); err != nil {
-			return nil, err
-		}
+		add(HS256, use.typ(), derived)
 	}
-	return heads, nil
-}
-
-// writeHeader returns the first part of a token, as sign writes it.
-func writeHeader(algorithm, kid, typ string) (string, error) {
-	encoded, err := json.Marshal(headerOf(algorithm, kid, typ))
-	if err != nil {
-		return "", fmt.Errorf("encoding a header: %w", err)
-	}
-	return base64.RawURLEncoding.EncodeToString(encoded), nil
 }
 
 // headerOf holds alg, kid and typ, and none of jku, jwk, x5c and crit.

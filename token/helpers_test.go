@@ -55,7 +55,6 @@ type memory struct {
 	onChange  func(s *memory) // runs when a transaction begins
 	onEdit    func(run int)   // runs after each run of an edit
 	onRead    func()          // runs between a read and its answer
-	onCommit  func()          // runs between a commit and its answer
 }
 
 func newMemory(keys ...StoredKey) *memory {
@@ -93,9 +92,6 @@ func (s *memory) ChangeKeys(ctx context.Context, edit func(KeySet) ([]StoredKey,
 	}
 	set, err := s.transaction(edit)
 	<-s.change
-	if hook := s.onCommit; hook != nil {
-		hook()
-	}
 	if err != nil {
 		return KeySet{}, err
 	}

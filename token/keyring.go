@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +39,6 @@ type key struct {
 	derived   map[Use][]byte
 	created   time.Time
 	signFrom  time.Time
-	keepUntil time.Time // zero: it may still sign
 }
 
 // keys is an immutable snapshot of the stored keys.
@@ -53,10 +52,10 @@ type keys struct {
 // Keyring holds the keys in memory. It is safe for concurrent use and outlives a reload of
 // the configuration.
 type Keyring struct {
-	now   func() time.Time
-	snap  atomic.Pointer[keys]
-	ready chan struct{}
-	once  sync.Once
+	now     func() time.Time
+	storage sync.Mutex // held while keys are read or changed, so that an older set never replaces a newer one
+	snap    atomic.Pointer[keys]
+	ready   chan struct{}
 }
 
 // NewKeyring returns an empty keyring; Ensure fills it.
@@ -79,16 +78,13 @@ func (k *Keyring) Installation() string {
 // Refresh loads the stored keys, as other nodes may have added and removed some. It returns
 // ErrNoKeys if none are stored, and then keeps the keys in memory.
 func (k *Keyring) Refresh(ctx context.Context, store Store) error {
-	for {
-		before := k.snap.Load()
-		set, err := store.Keys(ctx)
-		if err != nil {
-			return fmt.Errorf("reading the signing keys: %w", err)
-		}
-		if done, err := k.use(set, before); done || err != nil {
-			return err
-		}
+	k.storage.Lock()
+	defer k.storage.Unlock()
+	set, err := store.Keys(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the signing keys: %w", err)
 	}
+	return k.use(set)
 }
 
 // Ensure loads the keys and adds one of the algorithm if there is none. It may wait for a write
@@ -98,7 +94,7 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 	case errors.Is(err, ErrNoKeys):
 	case err != nil:
 		return err
-	case k.has(algorithm):
+	case slices.ContainsFunc(k.snap.Load().ordered, func(each *key) bool { return each.algorithm == algorithm }):
 		return nil
 	}
 	return k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
@@ -112,97 +108,58 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 
 // change edits the stored keys in a transaction and loads them. edit may be called twice.
 func (k *Keyring) change(ctx context.Context, store Store, edit func(*KeySet) (changed bool, err error)) error {
-	var before *keys
+	k.storage.Lock()
+	defer k.storage.Unlock()
 	set, err := store.ChangeKeys(ctx, func(set KeySet) ([]StoredKey, error) {
-		before = k.snap.Load()
-		set = set.withoutRemoved()
+		set.Keys = slices.Clone(set.Keys)
 		if err := set.check(); err != nil {
 			return nil, err
 		}
 		if changed, err := edit(&set); !changed || err != nil {
 			return nil, err
 		}
-		set.prune(k.now())
 		return set.Keys, nil
 	})
 	if err != nil {
 		return fmt.Errorf("changing the signing keys: %w", err)
 	}
-	if done, err := k.use(set, before); done || err != nil {
-		return err
-	}
-	return k.Refresh(ctx, store)
+	return k.use(set)
 }
 
-// use loads the stored keys, unless others were loaded in the meantime. The set may be older than
-// those, and a removed key must not come back, so the caller then reads the set again.
-func (k *Keyring) use(set KeySet, before *keys) (done bool, err error) {
-	snap, err := newKeys(set.withoutRemoved())
-	if err != nil {
-		return false, err
-	}
-	if !k.snap.CompareAndSwap(before, snap) {
-		return false, nil
-	}
-	k.once.Do(func() { close(k.ready) })
-	return true, nil
-}
-
-func newKeys(set KeySet) (*keys, error) {
+// use takes the stored keys into use.
+func (k *Keyring) use(set KeySet) error {
 	if len(set.Keys) == 0 {
-		return nil, ErrNoKeys
+		return ErrNoKeys
 	}
 	if err := set.check(); err != nil {
-		return nil, err
+		return err
 	}
 	snap := &keys{installation: set.Installation, byID: make(map[string]*key, len(set.Keys)), heads: make(map[string]head)}
-	for i, stored := range set.Keys {
+	for _, stored := range set.Keys {
 		usable, err := stored.usable()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		usable.keepUntil = set.keepUntil(i)
-		heads, err := headsOf(usable)
-		if err != nil {
-			return nil, err
-		}
-		maps.Copy(snap.heads, heads)
+		addHeads(snap.heads, usable)
 		snap.byID[usable.id] = usable
 		snap.ordered = append(snap.ordered, usable)
 	}
-	return snap, nil
-}
-
-func (k *Keyring) has(algorithm string) bool {
-	snap := k.snap.Load()
-	if snap == nil {
-		return false
+	if k.snap.Swap(snap) == nil {
+		close(k.ready)
 	}
-	for _, each := range snap.ordered {
-		if each.algorithm == algorithm {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
 // anyAlgorithm makes signer prefer none.
 const anyAlgorithm = ""
 
-// signer returns the newest key that may sign, preferring the algorithm. keepUntil relies on it
-// never returning an older key of an algorithm.
+// signer returns the newest key that may sign, preferring the algorithm.
 func (s *keys) signer(algorithm string, now time.Time) *key {
-	var best *key
+	best := s.ordered[0] // also where this clock is behind that of the node that made the first key
 	for _, candidate := range s.ordered {
-		if candidate.signFrom.After(now) {
-			continue
-		}
-		if best == nil || candidate.algorithm == algorithm || best.algorithm != algorithm {
+		if !candidate.signFrom.After(now) && (best.signFrom.After(now) || candidate.algorithm == algorithm || best.algorithm != algorithm) {
 			best = candidate
 		}
-	}
-	if best == nil { // this clock is behind that of the node that made the first key
-		return s.ordered[0]
 	}
 	return best
 }

@@ -27,27 +27,19 @@ type Store interface {
 	ChangeKeys(ctx context.Context, edit func(KeySet) ([]StoredKey, error)) (KeySet, error)
 }
 
-// StoredKey is a key as stored, to the second. Its fields are those of ledger.Key, in the same order.
+// StoredKey is a key as stored, to the second.
 type StoredKey struct {
 	ID        string
 	Algorithm string
 	Secret    []byte // 32 random bytes: the HMAC key, or the Ed25519 seed
 	CreatedAt time.Time
 	SignFrom  time.Time
-	RetiredAt time.Time // not used: keepUntil derives it from later keys
-	RemovedAt time.Time // zero unless the key neither signs nor verifies
 }
 
 // KeySet is the installation with its keys, oldest first.
 type KeySet struct {
 	Installation string
 	Keys         []StoredKey
-}
-
-// withoutRemoved returns the set without its removed keys.
-func (s KeySet) withoutRemoved() KeySet {
-	s.Keys = slices.DeleteFunc(slices.Clone(s.Keys), func(stored StoredKey) bool { return !stored.RemovedAt.IsZero() })
-	return s
 }
 
 // check returns ErrCorruptKeys if a key cannot be used. Such a set is never changed.
@@ -113,33 +105,6 @@ func (s *KeySet) replace(algorithm string, now time.Time) string {
 	}
 	s.Keys[at].SignFrom = now.UTC().Truncate(time.Second)
 	return s.Keys[at].ID
-}
-
-// prune drops the keys whose signatures have all expired.
-func (s *KeySet) prune(now time.Time) {
-	kept := make([]StoredKey, 0, len(s.Keys))
-	for i, stored := range s.Keys {
-		if until := s.keepUntil(i); until.IsZero() || now.Before(until) {
-			kept = append(kept, stored)
-		}
-	}
-	s.Keys = kept
-}
-
-// keepUntil is when everything that the key has signed has expired; zero while it may sign. A key
-// stops signing once a later key of its algorithm starts. A key of another algorithm does not
-// count, since the configuration may be changed back.
-func (s *KeySet) keepUntil(at int) time.Time {
-	var replaced time.Time
-	for _, later := range s.Keys[at+1:] {
-		if later.Algorithm == s.Keys[at].Algorithm && (replaced.IsZero() || later.SignFrom.Before(replaced)) {
-			replaced = later.SignFrom
-		}
-	}
-	if replaced.IsZero() {
-		return time.Time{}
-	}
-	return replaced.Add(keepFor)
 }
 
 // usable turns a checked key into one that signs and verifies.

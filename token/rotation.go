@@ -2,13 +2,11 @@ package token
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"slices"
 	"time"
 )
-
-// keepFor is how long a replaced key is kept: until all that it signed has expired and can no
-// longer be exchanged.
-const keepFor = LongestLife + Lapse
 
 // Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when
 // every node knows it. The keys that it replaces still verify. Like Ensure, it may wait for a write
@@ -18,10 +16,7 @@ func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (ki
 		kid = set.add(algorithm, k.now()).ID
 		return true, nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return kid, nil
+	return kid, err
 }
 
 // Remove revokes a leaked key and everything that it has signed: here at once, on other nodes when
@@ -46,10 +41,7 @@ func (k *Keyring) Remove(ctx context.Context, store Store, kid, algorithm string
 		replacement = set.replace(algorithm, k.now())
 		return true, nil
 	})
-	if err != nil {
-		return "", err
-	}
-	return replacement, nil
+	return replacement, err
 }
 
 // KeyInfo describes a key. It never holds a secret.
@@ -65,9 +57,6 @@ type KeyInfo struct {
 	// SignsOther says that the key signs everything else now: pending cookies, links for
 	// other devices, private addresses.
 	SignsOther bool `json:"signs_other"`
-	// KeepUntil is when everything that the key has signed has expired; the next rotation then
-	// drops the key. It is zero while the key may sign.
-	KeepUntil time.Time `json:"keep_until,omitzero"`
 }
 
 // List describes the keys, oldest first. The algorithm is the configured one.
@@ -81,8 +70,37 @@ func (k *Keyring) List(algorithm string) []KeyInfo {
 	for _, stored := range snap.ordered {
 		list = append(list, KeyInfo{
 			ID: stored.id, Algorithm: stored.algorithm, Created: stored.created, SignsFrom: stored.signFrom,
-			SignsAccess: stored == access, SignsOther: stored == other, KeepUntil: stored.keepUntil,
+			SignsAccess: stored == access, SignsOther: stored == other,
 		})
 	}
 	return list
+}
+
+// JWK is the public key of an Ed25519 key pair as RFC 8037, section 2, writes it.
+type JWK struct {
+	Type      string `json:"kty"`
+	Curve     string `json:"crv"`
+	X         string `json:"x"`
+	ID        string `json:"kid"`
+	Algorithm string `json:"alg"`
+	Use       string `json:"use"`
+}
+
+// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign
+// yet. The error is ErrNoKeys before the stored keys are loaded.
+func (k *Keyring) PublicKeys() ([]JWK, error) {
+	snap := k.snap.Load()
+	if snap == nil {
+		return nil, ErrNoKeys
+	}
+	public := []JWK{}
+	for _, each := range snap.ordered {
+		if key, ok := each.verifying.(ed25519.PublicKey); ok {
+			public = append(public, JWK{
+				Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(key),
+				ID: each.id, Algorithm: EdDSA, Use: "sig",
+			})
+		}
+	}
+	return public, nil
 }

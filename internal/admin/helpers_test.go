@@ -48,7 +48,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() { _ = book.Close() })
 	_, err := book.Open(t.Context())
 	r.must(err)
-	set, err := book.ChangeKeys(t.Context(), func(ledger.KeySet) ([]ledger.Key, error) { return nil, nil })
+	set, err := book.ChangeKeys(t.Context(), func(token.KeySet) ([]token.StoredKey, error) { return nil, nil })
 	r.must(err)
 	r.keys.installation = set.Installation
 	r.API = &API{

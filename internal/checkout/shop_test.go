@@ -72,7 +72,7 @@ func newShop(t testing.TB, gates ...gateConfig) *shop {
 	if _, err := s.ledger.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.keys.Ensure(t.Context(), keyStore{s.ledger}, token.HS256); err != nil {
+	if err := s.keys.Ensure(t.Context(), s.ledger, token.HS256); err != nil {
 		t.Fatal(err)
 	}
 	s.pass(0)
@@ -83,7 +83,7 @@ func newShop(t testing.TB, gates ...gateConfig) *shop {
 func (s *shop) newCache() {
 	made := access.New(access.Options{
 		Ledger: s.ledger, Keys: s.keys, Now: s.now, OnError: func(error) {},
-		OnKeys: func(ctx context.Context) error { return s.keys.Refresh(ctx, keyStore{s.ledger}) },
+		OnKeys: func(ctx context.Context) error { return s.keys.Refresh(ctx, s.ledger) },
 	})
 	s.t.Cleanup(made.Close)
 	s.mu.Lock()
@@ -290,36 +290,6 @@ func (a *axra) created() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.orders)
-}
-
-// keyStore keeps the signing keys in the ledger.
-type keyStore struct{ ledger *ledger.Ledger }
-
-func (k keyStore) Keys(ctx context.Context) (token.KeySet, error) {
-	set, err := k.ledger.Keys(ctx)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return token.KeySet{}, token.ErrNoKeys
-	}
-	return keySet(set), err
-}
-
-func (k keyStore) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
-	set, err := k.ledger.ChangeKeys(ctx, func(set ledger.KeySet) (keys []ledger.Key, err error) {
-		edited, err := edit(keySet(set))
-		for _, key := range edited {
-			keys = append(keys, ledger.Key(key))
-		}
-		return keys, err
-	})
-	return keySet(set), err
-}
-
-func keySet(set ledger.KeySet) token.KeySet {
-	keys := token.KeySet{Installation: set.Installation}
-	for _, key := range set.Keys {
-		keys.Keys = append(keys.Keys, token.StoredKey(key))
-	}
-	return keys
 }
 
 // uncounted counts nothing.

@@ -12,9 +12,7 @@ CREATE TABLE keys (
 	algorithm  TEXT   NOT NULL,
 	secret     TEXT   NOT NULL,
 	created_at BIGINT NOT NULL,
-	sign_from  BIGINT NOT NULL,
-	retired_at BIGINT,
-	removed_at BIGINT
+	sign_from  BIGINT NOT NULL
 );
 
 -- What buyers own. status is active, refunded, disputed, revoked or mismatched; the view purchases_now adds expired.
