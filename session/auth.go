@@ -43,21 +43,9 @@ type exchange struct {
 // which is six minutes of the documented hour.
 const early = 10
 
-func newExchange(c *Client, key, secret string) *exchange {
-	return &exchange{client: c, key: key, secret: secret}
-}
-
+// authorize joins the running exchange, or starts one where it is time.
 func (e *exchange) authorize(ctx context.Context) (http.Header, error) {
-	if bearer := e.current(); bearer != "" {
-		return bearerHeader(bearer), nil
-	}
-	return e.wait(ctx)
-}
-
-// wait joins the running exchange, or starts one.
-func (e *exchange) wait(ctx context.Context) (http.Header, error) {
 	flight := e.flight.DoChan("exchange", func() (any, error) {
-		// Another exchange may have ended since the caller looked.
 		if bearer := e.current(); bearer != "" {
 			return bearer, nil
 		}
@@ -74,12 +62,8 @@ func (e *exchange) wait(ctx context.Context) (http.Header, error) {
 			return nil, result.Err
 		}
 		bearer, _ := result.Val.(string)
-		return bearerHeader(bearer), nil
+		return http.Header{"Authorization": {"Bearer " + bearer}}, nil
 	}
-}
-
-func bearerHeader(bearer string) http.Header {
-	return http.Header{"Authorization": {"Bearer " + bearer}}
 }
 
 func (e *exchange) current() string {

@@ -79,7 +79,7 @@ func NewClient(c ClientConfig) *Client {
 	}
 	client.auth = keyHeader(c.Key)
 	if c.Secret != "" {
-		client.auth = newExchange(client, c.Key, c.Secret)
+		client.auth = &exchange{client: client, key: c.Key, secret: c.Secret}
 	}
 	client.breaker = gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
 		Name:    "axra",

@@ -418,18 +418,18 @@ func TestAConfigurationThatCannotWorkIsNotQuoted(t *testing.T) {
 
 // What each call of Axra ends with is told, for metrics.
 func TestEachCallIsToldWithItsOutcomeAndTime(t *testing.T) {
-	unavailable := Call{"session", callUnavailable, 0}
+	unavailable := Call{"session", "unavailable", 0}
 	for name, test := range map[string]struct {
 		handler http.HandlerFunc
 		want    []Call
 	}{
-		"a session":            {answers(opened), []Call{{"session", callOK, 0}}},
+		"a session":            {answers(opened), []Call{{"session", "ok", 0}}},
 		"500, three times":     {text(http.StatusInternalServerError, ""), []Call{unavailable, unavailable, unavailable}},
 		"HTML":                 {text(http.StatusOK, "<p>"), []Call{unavailable, unavailable, unavailable}},
-		"401":                  {text(http.StatusUnauthorized, ""), []Call{{"session", callCredentials, 0}}},
-		"422":                  {text(http.StatusUnprocessableEntity, ""), []Call{{"session", callRefused, 0}}},
-		"a long wait":          {text(http.StatusTooManyRequests, "", "Retry-After", "60"), []Call{{"session", callThrottled, 0}}},
-		"no answer to the end": {hang, []Call{{"session", callTimeout, deadline}}},
+		"401":                  {text(http.StatusUnauthorized, ""), []Call{{"session", "credentials", 0}}},
+		"422":                  {text(http.StatusUnprocessableEntity, ""), []Call{{"session", "refused", 0}}},
+		"a long wait":          {text(http.StatusTooManyRequests, "", "Retry-After", "60"), []Call{{"session", "throttled", 0}}},
+		"no answer to the end": {hang, []Call{{"session", "timeout", deadline}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, test.handler, func(t *testing.T, w *world) {
@@ -441,14 +441,14 @@ func TestEachCallIsToldWithItsOutcomeAndTime(t *testing.T) {
 	t.Run("a visitor who leaves", func(t *testing.T) {
 		inWorld(t, hang, func(t *testing.T, w *world) {
 			leaveEarly(t, w)
-			w.wantEnded(t, Call{"session", callLeft, time.Millisecond})
+			w.wantEnded(t, Call{"session", "left", time.Millisecond})
 		})
 	})
 	t.Run("an exchange", func(t *testing.T) {
 		inWorld(t, giving(answers(opened)), func(t *testing.T, w *world) {
 			mustCreate(t, w)
 			mustCreate(t, w)
-			w.wantEnded(t, Call{"token", callOK, 0}, Call{"session", callOK, 0}, Call{"session", callOK, 0})
+			w.wantEnded(t, Call{"token", "ok", 0}, Call{"session", "ok", 0}, Call{"session", "ok", 0})
 		}, withSecret)
 	})
 }

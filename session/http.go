@@ -14,6 +14,12 @@ import (
 	"time"
 )
 
+// Paths of Axra's API, below the endpoint.
+const (
+	pathSession = "/business/payment/session"
+	pathToken   = "/business/auth/token" //nolint:gosec // no credential
+)
+
 // maxAnswer bounds an answer in bytes; the documented ones are below 1 KB.
 const maxAnswer = 64 << 10
 
@@ -142,3 +148,42 @@ func RetryAfter(err error) time.Duration {
 type retryLater struct{ after time.Duration }
 
 func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.after) }
+
+// Call is a finished call to Axra's API. A checkout session may take several: the
+// exchange for an access token, and retries.
+type Call struct {
+	Name    string // one of CallNames
+	Outcome string // one of CallOutcomes
+	Took    time.Duration
+}
+
+var callNames = map[string]string{pathSession: "session", pathToken: "token"}
+
+// CallNames lists the calls: creating a checkout session, and exchanging key and secret
+// for an access token.
+func CallNames() []string { return []string{"session", "token"} }
+
+// CallOutcomes lists how a call may end: well; with a 5xx, no connection or an unusable answer; with
+// no answer in time; with 429; with 401 or 403; with any other 4xx; or because the visitor did not wait.
+func CallOutcomes() []string {
+	return []string{"ok", "unavailable", "timeout", "throttled", "credentials", "refused", "left"}
+}
+
+func outcomeOf(ctx context.Context, err error) string {
+	var wait *retryLater
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &wait):
+		return "throttled"
+	case errors.Is(err, ErrCredentials):
+		return "credentials"
+	case errors.Is(err, ErrRefused):
+		return "refused"
+	case errors.Is(ctx.Err(), context.Canceled):
+		return "left"
+	case ctx.Err() != nil:
+		return "timeout"
+	}
+	return "unavailable"
+}

@@ -25,9 +25,9 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	dated := &dateDoer{Doer: c.http}
-	tried := c.lean(dated)
+	tried := &Client{http: dated, endpoint: c.endpoint, now: c.now} // without breaker and limits
 	if with, ok := c.auth.(*exchange); ok {
-		_, err := newExchange(tried, with.key, with.secret).renew(ctx)
+		_, err := (&exchange{client: tried, key: with.key, secret: with.secret}).renew(ctx)
 		return Probe{Exchanged: true, Date: dated.date}, err
 	}
 	credentials, err := c.auth.authorize(ctx)
@@ -41,11 +41,6 @@ func (c *Client) Probe(ctx context.Context) (Probe, error) {
 		err = nil
 	}
 	return probe, err
-}
-
-// lean returns the client without its breaker and limits.
-func (c *Client) lean(with Doer) *Client {
-	return &Client{http: with, endpoint: c.endpoint, now: c.now}
 }
 
 // dateDoer remembers the Date of the last answer.
