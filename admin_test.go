@@ -146,15 +146,15 @@ func TestTheOperatorFindsAPurchase(t *testing.T) {
 	if out := w.run("list", "--status", "refunded"); !strings.HasPrefix(out, "none") {
 		t.Errorf("refunded are %s", out)
 	}
-}
-
-// Whoever has a session's id may be able to open its purchase.
-func TestAListShowsNoSessionIds(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"revoke", w.lastPayment().ID}, {"restore", w.lastPayment().ID, "--json"}, {"report", "--json"}} {
-		if out := w.run(args...); strings.Contains(out, w.lastPayment().SessionID) {
+	// The id of a session may open its purchase: no list shows it, and no log line, though Caddy logs each call.
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"revoke", payment.ID}, {"restore", payment.ID, "--json"}, {"report", "--json"}} {
+		if out := w.run(args...); strings.Contains(out, payment.SessionID) {
 			t.Errorf("%v prints %s", args, out)
+		}
+	}
+	for line := range strings.Lines(w.log()) {
+		if strings.Contains(line, payment.SessionID) || strings.Contains(line, payment.ID) {
+			t.Errorf("a line of the log: %s", line)
 		}
 	}
 }
@@ -165,56 +165,6 @@ func (w *world) give() string {
 	var given struct{ Purchase string }
 	w.runJSON(&given, "give", w.site+"/premium/")
 	return given.Purchase
-}
-
-func TestTheOperatorRemovesADevice(t *testing.T) {
-	w := office(t, "devices 1")
-	v, other := w.visitor(), w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	payment := w.lastPayment()
-	w.wantError("all 1 devices", "link", payment.ID, w.site+"/premium/article.html")
-	devices := w.show(payment.ID).Devices
-	if len(devices) != 1 {
-		t.Fatalf("%d devices", len(devices))
-	}
-	w.wantError("no such device", "remove-device", payment.ID, "unknown")
-	if out := w.run("remove-device", payment.ID, devices[0].ID); !strings.Contains(out, "removed_at") {
-		t.Error(out)
-	}
-	if answer := v.open("/premium/article.html"); answer.status == http.StatusOK {
-		t.Error("a removed device is let in")
-	}
-	var made struct{ Link string }
-	w.runJSON(&made, "link", payment.ID, w.site+"/premium/article.html")
-	other.openOnDevice(made.Link).wantPaid(t)
-	if after := w.show(payment.ID).Devices; len(after) != 2 || after[0].RemovedAt == nil && after[1].RemovedAt == nil {
-		t.Errorf("%+v", after)
-	}
-}
-
-func TestADoubleChargeIsShown(t *testing.T) {
-	w := office(t)
-	_, event := w.visitor().started("/premium/article.html")
-	charge := func(id string) {
-		data, _ := event["data"].(map[string]any)
-		data["paymentId"] = id
-		body := encode(t, event)
-		if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-			t.Fatalf("%d", answer.status)
-		}
-		w.pass(time.Minute)
-	}
-	charge("bpay_first")
-	charge("bpay_second")
-	if found := w.show("bpay_first"); len(found.DoubleCharges) != 1 || found.DoubleCharges[0] != "bpay_second" {
-		t.Errorf("%+v", found)
-	}
-	if out := w.run("show", "bpay_second"); !strings.Contains(out, "double_charges: bpay_second") {
-		t.Errorf("shows %s", out)
-	}
-	if out := w.run("report"); !strings.Contains(out, "double_charges: 1") {
-		t.Errorf("reports %s", out)
-	}
 }
 
 func TestTheOperatorRevokesAndRestores(t *testing.T) {
@@ -286,155 +236,6 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 	first.open("/premium/article.html").wantCheckout(t, w)
 }
 
-func TestWhatNoGateSellsCannotBeGiven(t *testing.T) {
-	w := office(t)
-	for phrase, args := range map[string][]string{
-		"no gate is configured at": {"give", "https://example.org/premium/"},
-		"is not an address":        {"give", "/premium/"},
-		"no gate covers":           {"give", w.site + "/"},
-	} {
-		w.wantError(phrase, args...)
-	}
-	if w.purchases() != 0 {
-		t.Error("something was given all the same")
-	}
-}
-
-func TestTheOperatorMakesALink(t *testing.T) {
-	w := office(t, "links")
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	session := w.lastPayment().SessionID
-	var made struct{ Link string }
-	w.runJSON(&made, "link", session, w.site+"/premium/article.html")
-	w.visitor().openOnDevice(made.Link).wantPaid(t)
-
-	w.runJSON(&made, "link", session, w.site+"/premium/article.html", "--direct", "--for", "1h")
-	program := http.Header{}
-	w.visitor().do(http.MethodGet, made.Link, program, nil).wantPaid(t)
-	elsewhere := strings.Replace(made.Link, "article.html", "other.html", 1)
-	if answer := w.visitor().do(http.MethodGet, elsewhere, program, nil); answer.status != http.StatusPaymentRequired {
-		t.Errorf("T4: a link opens another page: %d", answer.status)
-	}
-	w.pass(2 * time.Hour)
-	if answer := w.visitor().do(http.MethodGet, made.Link, program, nil); answer.status != http.StatusPaymentRequired {
-		t.Errorf("after its time: %d", answer.status)
-	}
-	w.wantError("no gate covers", "link", session, w.site+"/index.html")
-	w.wantError("no gate is configured at", "link", session, "https://example.org/")
-	w.run("revoke", session)
-	w.wantError("it is revoked", "link", session, w.site+"/premium/article.html")
-}
-
-func TestADirectLinkNeedsAGateThatHonoursIt(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	w.wantError("has `links`", "link", w.lastPayment().SessionID, w.site+"/premium/article.html", "--direct")
-}
-
-// start starts Caddy with another ledger.
-func (w *world) startWith(database string) {
-	w.t.Helper()
-	w.stop()
-	w.database = database
-	http.DefaultClient.CloseIdleConnections()
-	w.load(w.config)
-}
-
-func TestTheLedgerMovesToAnotherDatabase(t *testing.T) {
-	w := office(t)
-	v, refunded := w.visitor(), w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	refunded.buy("/premium/article.html", cardGood).wantPaid(t)
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-	w.delivered()
-	file := filepath.Join(t.TempDir(), "ledger.jsonl")
-	w.run("export", file)
-	w.wantError("has payments already", "import", file)
-	w.startWith(filepath.Join(t.TempDir(), "new", "ledger.db"))
-	if v.open("/premium/article.html").status == http.StatusOK {
-		t.Fatal("the new ledger knows the buyer already")
-	}
-	w.wantError("not a complete export", "import", filepath.Join(w.root, "index.html"))
-	raw, err := os.ReadFile(file)
-	mustDo(t, err)
-	cut := filepath.Join(t.TempDir(), "cut.jsonl")
-	mustDo(t, os.WriteFile(cut, raw[:len(raw)-20], 0o600))
-	w.wantError("not a complete export", "import", cut)
-	if w.purchases() != 0 {
-		t.Error("a part was imported")
-	}
-	if out := w.run("import", file); !strings.Contains(out, "rows: ") {
-		t.Error(out)
-	}
-	v.open("/premium/article.html").wantPaid(t) // with the cookie of before
-	if answer := refunded.open("/premium/article.html"); answer.status == http.StatusOK {
-		t.Error("the refund did not move")
-	}
-	v.w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-}
-
-func TestTheOperatorChangesKeys(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	type key struct {
-		ID    string `json:"kid"`
-		Signs bool   `json:"signs_access"`
-	}
-	var before, after []key
-	w.runJSON(&before, "keys", "list")
-	if out := w.run("keys", "rotate"); !strings.Contains(out, before[0].ID) {
-		t.Error(out)
-	}
-	w.pass(4 * time.Minute)
-	v.open("/premium/article.html").wantPaid(t)
-	w.runJSON(&after, "keys", "list")
-	if len(before) != 1 || len(after) != 2 || after[0].Signs || !after[1].Signs {
-		t.Errorf("%+v, then %+v", before, after)
-	}
-	w.wantError("add --yes", "keys", "remove", after[0].ID)
-	w.wantError("no signing key has this id", "keys", "remove", "unknown", "--yes")
-	w.run("keys", "remove", before[0].ID, "--yes")
-	if answer := v.open("/premium/article.html"); answer.status == http.StatusOK {
-		t.Error("what a removed key has signed is good")
-	}
-}
-
-// Whole ids are for the operator's eyes: Caddy logs each call to its admin API.
-func TestNoCommandLeavesAWholeIdInTheLog(t *testing.T) {
-	w := office(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	payment := w.lastPayment()
-	w.run("list")
-	for _, id := range []string{payment.SessionID, payment.ID} {
-		w.run("show", id)
-		w.run("list", "--search", id)
-		w.run("revoke", id)
-		w.run("restore", id)
-		w.run("link", id, w.site+"/premium/")
-	}
-	for line := range strings.Lines(w.log()) {
-		if strings.Contains(line, payment.SessionID) || strings.Contains(line, payment.ID) {
-			t.Errorf("a line of the log: %s", line)
-		}
-	}
-}
-
-func TestAnExtensionIsRevokedAsAWhole(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	first := w.lastPayment()
-	v.buyLonger("/premium/article.html").wantPaid(t)
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID)) // the extension
-	w.delivered()
-	if out := w.run("show", first.ID); !strings.Contains(out, "refunded") || !strings.Contains(out, "active") {
-		t.Errorf("one payment of two was refunded: %s", out)
-	}
-	w.run("revoke", w.lastPayment().ID)
-	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
-}
-
 // K2: Caddy opens the admin API of a configuration before its apps are made.
 func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 	w := office(t)
@@ -464,21 +265,6 @@ func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 	}
 	close(done)
 	clients.Wait()
-}
-
-func TestAPaymentForWhatWasRevokedIsSaidLoudly(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	first := w.lastPayment()
-	checkout := v.browse(link(t, v.open(receiptPage), "Extend access"))
-	w.run("revoke", first.ID)
-	v.pay(checkout, cardGood)
-	w.delivered()
-	if !strings.Contains(w.log(), "a payment extends a purchase that was revoked") {
-		t.Error("nobody is told")
-	}
-	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
 }
 
 // backup makes a backup with the command and returns its path.
@@ -522,15 +308,13 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	mustDo(t, os.WriteFile(file+"-wal", []byte("more"), 0o600))
 	w.wantError("belongs to it", "restore-backup", file)
 	before.open("/premium/article.html").wantPaid(t)
-}
-
-// On a new machine a backup is copied to where the ledger will be.
-func TestABackupIsALedger(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.startWith(w.backup())
-	v.open("/premium/article.html").wantPaid(t)
+	// On a new machine a backup is copied to where the ledger will be.
+	fresh := w.backup()
+	w.stop()
+	w.database = fresh
+	http.DefaultClient.CloseIdleConnections()
+	w.load(w.config)
+	before.open("/premium/article.html").wantPaid(t)
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
 }
 

@@ -38,27 +38,6 @@ func (v *visitor) openOnDevice(address string) reply {
 	return v.browse(answer.next())
 }
 
-// buyLonger goes from the receipt through the checkout for more time.
-func (v *visitor) buyLonger(target string) reply {
-	v.w.t.Helper()
-	extend := link(v.w.t, v.open(target+"?axra_receipt"), "Extend access")
-	if extend == "" {
-		v.w.t.Fatal("the receipt does not offer more time")
-	}
-	return v.buy(extend, cardGood)
-}
-
-func (w *world) wantOpenUntil(v *visitor, target string, after time.Duration) {
-	w.t.Helper()
-	begin := w.now()
-	w.pass(after - time.Hour)
-	v.browse(target).wantPaid(w.t)
-	w.pass(2 * time.Hour)
-	if answer := v.browse(target); strings.Contains(answer.body, marker) {
-		w.t.Fatalf("still open %s after %s", w.now().Sub(begin), after)
-	}
-}
-
 func (w *world) hold(hold bool) {
 	if hold {
 		w.sandbox.Hold()

@@ -38,42 +38,6 @@ func TestVisitorPaysAndReads(t *testing.T) {
 	w.visitor().open("/premium/article.html").wantCheckout(t, w)
 }
 
-func TestEachCardPaysOrOpensNothing(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	for _, test := range []struct {
-		name, card       string
-		challenged, pays bool
-	}{
-		{"plain", cardGood, false, true},
-		{"3DS", card3DSPasses, true, true},
-		{"3DS2", card3DS2, true, true},
-		{"declined", cardDeclined, false, false},
-		{"insufficient funds", cardInsufficient, false, false},
-		{"3DS fails", card3DSFails, true, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			v := w.visitor()
-			checkout := v.browse("/premium/article.html")
-			answer := v.pay(checkout, test.card)
-			if test.challenged {
-				answer = v.submit(v.browse(answer.next()), "Approve", nil)
-			}
-			w.delivered()
-			if !test.pays {
-				// Still the same checkout, where another card can be tried.
-				again := v.open("/premium/article.html")
-				again.wantCheckout(t, w)
-				if strings.HasPrefix(answer.location(), w.site) || again.location() != checkout.url.String() {
-					t.Errorf("a failed payment leads to %q, and the page to %q", answer.location(), again.location())
-				}
-				answer = v.pay(v.browse("/premium/article.html"), cardGood)
-				w.delivered()
-			}
-			v.browse(answer.location()).wantPaid(t)
-		})
-	}
-}
-
 // S6: coming back without a payment leads to a page that has an end, not to a new session.
 func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 	w := newWorld(t, worldOptions{})
@@ -186,39 +150,6 @@ func TestW10ALatePaymentIsFound(t *testing.T) {
 		w.delivered()
 		v.browse(back.location()).wantPaid(t)
 	})
-}
-
-func TestACheckoutThatEndsWithoutAPayment(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	const target = "/premium/article.html?a=1&b=%20x"
-	for _, test := range []struct {
-		name, says, link string
-		end              func(v *visitor, checkout reply) reply
-	}{
-		{"cancelled", "Checkout was not completed", "Try again", func(v *visitor, checkout reply) reply { return v.submit(checkout, "Cancel", nil) }},
-		{"expired", "This checkout has expired", "tart again", func(v *visitor, checkout reply) reply {
-			w.pass(31 * time.Minute)
-			return v.open(checkout.url.String())
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			v := w.visitor()
-			before := w.creations()
-			page := v.open(test.end(v, v.browse(target)).location())
-			page.wantPage(t, http.StatusPaymentRequired, test.says)
-			if w.creations() != before+1 {
-				t.Error("the page has created a session")
-			}
-			again := link(t, page, test.link)
-			if !strings.HasPrefix(again, target) {
-				t.Errorf("it leads to %q", again)
-			}
-			v.open(again).wantCheckout(t, w)
-			if w.creations() != before+2 {
-				t.Error("no second session was created")
-			}
-		})
-	}
 }
 
 // K2: a reload in the middle of a payment, with another price; and what was sold is honoured.

@@ -205,20 +205,6 @@ func TestRejectedIsToldOf(t *testing.T) {
 	}
 }
 
-// A handler that hangs does not keep a webhook from its answer.
-func TestAnEventHandlerThatHangsDoesNotHoldUpWebhooks(t *testing.T) {
-	hang := make(chan struct{})
-	var once sync.Once
-	w := newListeningWorld(t, fiveLines, func(caddy.Event) error {
-		once.Do(func() { <-hang })
-		return nil
-	})
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	close(hang)
-	w.told(2)
-}
-
 // What is queued when a configuration ends is told of first, and no goroutine stays.
 func TestTheEndOfAConfigurationLosesNoEvent(t *testing.T) {
 	begun, hang := make(chan struct{}), make(chan struct{})
@@ -257,20 +243,6 @@ func (w *world) wantNoEventGoroutine() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.t.Errorf("a goroutine stays:\n%s", stacks)
-}
-
-// D2: an event says less where what was sold cannot be looked up.
-func TestARefundIsToldOfBeforeItsPayment(t *testing.T) {
-	w := newListeningWorld(t, fiveLines, nil)
-	session, completed := w.visitor().started("/premium/article.html")
-	w.sure(map[string]any{"event": "payment.refunded", "data": map[string]any{"paymentId": "bpay_" + session}})
-	w.sure(completed)
-	w.told(2)
-	w.stop()
-	lines := w.told(2)
-	if len(lines) != 2 || lines[0] != "axra.refunded axra session= payment=bpay_"+session+"      until= outcome= reason=" || !strings.HasPrefix(lines[1], "axra.paid ") {
-		t.Errorf("told: %v", lines)
-	}
 }
 
 // Where event handlers and storage hang, the end of a configuration waits for both at once.

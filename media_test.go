@@ -131,21 +131,3 @@ func TestFC5FC6APurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 		unlimited.open("/premium/other.html").wantPaid(t)
 	}
 }
-
-// D3: with the ledger out of reach open windows go on, and new ones wait.
-func TestD3DownloadsWhileTheLedgerIsBroken(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: downloads("downloads 2")})
-	early, late := w.visitor(), w.visitor()
-	early.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.pass(25 * time.Hour)
-	late.buy("/premium/other.html", cardGood).wantPaid(t)
-	if answer := early.do(http.MethodHead, "/premium/article.html", nil, nil); answer.status != http.StatusOK {
-		t.Fatalf("a header: %d", answer.status) // which reads the purchase, and opens nothing
-	}
-	w.breakLedger()
-	w.pass(time.Minute)
-	late.open("/premium/other.html").wantPaid(t)
-	early.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
-	w.mendLedger()
-	early.open("/premium/article.html").wantPaid(t)
-}

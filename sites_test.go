@@ -140,3 +140,9 @@ func TestRefusedOnLoad(t *testing.T) {
 		w.visitor().open("/premium/article.html").wantCheckout(t, w) // the old one runs on
 	}
 }
+
+func gateBehindGate(inner string) string {
+	return strings.Replace(fiveLines, "\troot ROOT", "\taxra_paywall /premium/gold/* {\n"+inner+"\n }\n\troot ROOT", 1)
+}
+
+const goldPage = "/premium/gold/a.html"

@@ -1,10 +1,8 @@
 package paywall_test
 
 import (
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 )
@@ -42,41 +40,4 @@ func echo(t *testing.T, answer http.HandlerFunc) string {
 	server := httptest.NewServer(answer)
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
-}
-
-// G8: no part of a free page is a socket. A proxy takes the connection whatever it was
-// told, so this looks at all that comes over it.
-func TestG8NoPartOfAFreePageIsUpgraded(t *testing.T) {
-	application := echo(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "" {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = io.WriteString(w, "free")
-			return
-		}
-		connection, stream, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer connection.Close() //nolint:errcheck // nothing to be done
-		_, _ = stream.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + marker)
-		_ = stream.Flush()
-	})
-	for name, option := range map[string]string{"a free page": "preview 1 per 30d", "a teaser": "teaser /teaser"} {
-		w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateWith(option, ""), "\tfile_server", "\treverse_proxy "+application, 1)})
-		v := w.visitor()
-		v.open("/premium/free")
-		address, err := url.Parse(w.site + "/premium/free")
-		mustDo(t, err)
-		cookies := ""
-		for _, cookie := range v.client.Jar.Cookies(address) {
-			cookies += cookie.Name + "=" + cookie.Value + "; "
-		}
-		_, answer := w.raw("GET /premium/socket HTTP/1.1\r\nHost: localhost:" + w.port + "\r\nAccept: text/html\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Dest: image\r\n" +
-			"Referer: " + w.site + "/premium/free\r\nCookie: " + cookies + "\r\n\r\n")
-		if strings.Contains(answer, marker) {
-			t.Errorf("%s: %q", name, answer)
-		}
-		w.stop()
-	}
 }

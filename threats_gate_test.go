@@ -9,7 +9,6 @@ import (
 	"path"
 	"strings"
 	"testing"
-	"time"
 )
 
 // lenient is an application that decodes and folds paths as some servers do, and
@@ -228,47 +227,6 @@ func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
 		if w.creations() != before+1 || !strings.Contains(string(calls[len(calls)-1].Body), `"`+w.site+`/page?`) {
 			t.Errorf("R2 %q: %s", header, calls[len(calls)-1].Body)
 		}
-	}
-}
-
-// C1: the limits hold, and say when to try again.
-func TestC1Limits(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "endpoint       ENDPOINT",
-		"endpoint ENDPOINT\n\t\tlimit_per_client 5 1m\n\t\tlimit_total 8 1m", 1)})
-	paid := w.visitor()
-	paid.buy("/premium/article.html", cardGood).wantPaid(t)
-	limited := 0
-	for range 20 {
-		answer := w.visitor().open("/premium/article.html")
-		if answer.status == http.StatusSeeOther {
-			continue
-		}
-		limited++
-		answer.wantPage(t, http.StatusTooManyRequests, "Too many checkouts right now")
-		if answer.header.Get("Retry-After") == "" {
-			t.Error("no Retry-After")
-		}
-	}
-	if w.creations() != 5 || limited != 16 {
-		t.Errorf("%d sessions, %d refusals", w.creations(), limited)
-	}
-	paid.open("/premium/article.html").wantPaid(t)
-	w.pass(time.Minute)
-	w.visitor().open("/premium/article.html").wantCheckout(t, w)
-	// In all, whatever the order in which requests reach the limiter.
-	w.pass(time.Hour)
-	before, done := w.creations(), make(chan struct{})
-	for range 50 {
-		go func() {
-			defer func() { done <- struct{}{} }()
-			w.rawGet("/premium/article.html", "Accept: text/html", "Sec-Fetch-Mode: navigate")
-		}()
-	}
-	for range 50 {
-		<-done
-	}
-	if n := w.creations() - before; n != 5 {
-		t.Errorf("%d sessions of 50 at once", n)
 	}
 }
 

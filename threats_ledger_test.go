@@ -5,14 +5,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	_ "modernc.org/sqlite"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 
 	"github.com/caddy-axra/paywall"
 )
@@ -123,88 +119,5 @@ func TestD3KnownBuyersAreServedForTheGrace(t *testing.T) {
 	v.open("/premium/article.html").wantPaid(t)
 	if keys := w.rows("keys"); keys != 1 {
 		t.Errorf("%d signing keys after a restart", keys)
-	}
-}
-
-// D4: a ledger that is replaced while Caddy runs stops selling, and webhooks come again.
-func TestD4ALedgerThatIsReplaced(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	_, event := w.visitor().started("/premium/article.html")
-	body := encode(t, event)
-	sold := w.creations()
-	mustDo(t, os.WriteFile(w.database+".new", nil, 0o600))
-	mustDo(t, os.Rename(w.database+".new", w.database))
-	_ = paywall.PollFeeds(t.Context()) // which finds out
-	w.visitor().open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status < 500 {
-		t.Errorf("a webhook is answered %d", answer.status)
-	}
-	v.open("/premium/article.html").wantPaid(t) // for the time of grace
-	if w.creations() != sold {
-		t.Error("something is sold")
-	}
-}
-
-// D5: another process that holds the write lock delays no reader, and a webhook gets 5xx by its deadline.
-func TestD5AHeldWriteLock(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	other := w.visitor()
-	_, event := other.started("/premium/article.html")
-	body := encode(t, event)
-
-	db, err := sql.Open("sqlite", "file:"+w.database+"?_txlock=immediate")
-	mustDo(t, err)
-	defer db.Close()
-	held, err := db.Begin()
-	mustDo(t, err)
-	answers := make(chan int, 1)
-	go func() { answers <- w.deliver(body, sign(body, webhookSecret)).status }()
-	v.open("/premium/article.html").wantPaid(t)
-	if status := <-answers; status < 500 {
-		t.Errorf("a webhook is answered %d", status)
-	}
-	mustDo(t, held.Rollback())
-	w.awaitLedger()
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		t.Errorf("the retry is answered %d", answer.status)
-	}
-	other.browse("/premium/article.html").wantPaid(t)
-}
-
-// A reload to the ledger of another installation is refused while the running one holds purchases.
-func TestAReloadToAnotherLedgerIsRefused(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	other := strings.Replace(w.expand(w.config), w.database, filepath.Join(t.TempDir(), "other.db"), 1)
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(other), map[string]any{"filename": "Caddyfile"})
-	mustDo(t, err)
-	if err := caddy.Load(adapted, true); err == nil || !strings.Contains(err.Error(), "holds purchases") {
-		t.Errorf("the reload ends with %v", err)
-	}
-	v.open("/premium/article.html").wantPaid(t)
-	w.load(w.config)
-	v.open("/premium/article.html").wantPaid(t)
-}
-
-// Every id that an event names belongs to the session.
-func TestW7ARefundByAnIDOfItsCollection(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	v := w.visitor()
-	session, event := v.started("/premium/article.html")
-	collection := changedData(event, map[string]any{"id": "lcoll_1", "businessPaymentId": "bp_1"})
-	collection["event"] = "collection.completed"
-	delete(collection["data"].(map[string]any), "paymentId")
-	w.sure(collection)
-	w.sure(event) // payment.completed with paymentId bpay_…
-	w.sure(collection)
-	v.browse("/premium/article.html").wantPaid(t)
-	w.sure(map[string]any{"event": "payment.refunded", "timestamp": w.now().UTC().Format(time.RFC3339), "data": map[string]any{"businessPaymentId": "bp_1"}})
-	if answer := v.browse("/premium/article.html"); strings.Contains(answer.body, marker) {
-		t.Errorf("refunded by an id of its collection, session %s: open", session)
 	}
 }
