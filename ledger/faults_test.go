@@ -452,7 +452,7 @@ func TestWritesThatFlapAreLoggedOnceAMinute(t *testing.T) {
 			}
 			last[line.text] = line.at
 		}
-		if n := len(w.log.lines); n == 0 || !strings.Contains(w.log.lines[n-1].text, "can be "+name+" again") {
+		if n := len(w.log.lines); n == 0 || !strings.Contains(w.log.lines[n-1].text, "can be used again") {
 			t.Errorf("%s: logged %v", name, w.log.lines)
 		}
 	}

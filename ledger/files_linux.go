@@ -2,6 +2,9 @@ package ledger
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -17,4 +20,47 @@ func checkFileSystem(directory string) error {
 		return fmt.Errorf("%s is on %s, where SQLite loses data: use a local disk, or PostgreSQL", directory, name)
 	}
 	return nil
+}
+
+// checkRights checks the owners and access rights of a ledger's files and of their directory. access(2) opens nothing.
+func checkRights(path string) (faults []*Fault) {
+	const write, readAndWrite = 2, 6
+	add := func(isWarning bool, fix, format string, args ...any) {
+		faults = append(faults, &Fault{Problem: fmt.Sprintf(format, args...), Fix: fix, IsWarning: isWarning})
+	}
+	directory := existingDirectory(path)
+	if syscall.Access(directory, write) != nil {
+		add(false, "create "+filepath.Dir(path)+", and let Caddy's user own it",
+			"this user may not write to %s, where SQLite keeps files beside the ledger", directory)
+	}
+	mode, owner, _ := rightsOf(directory)
+	if mode&0o022 != 0 && mode&os.ModeSticky == 0 {
+		add(true, "chmod go-w "+directory, "other users of this machine may replace files in %s", directory)
+	}
+	for _, suffix := range fileSuffixes {
+		name := path + suffix
+		mode, own, err := rightsOf(name)
+		if err != nil {
+			continue
+		}
+		switch {
+		case syscall.Access(name, readAndWrite) != nil:
+			add(false, "run this as Caddy's user; if it is, chown "+name+" to that user", "this user may not read and write %s", name)
+		case mode&0o077 != 0:
+			add(true, "chmod 600 "+name, "other users of this machine may read %s, which holds the signing keys", name)
+		}
+		if own != owner && owner != 0 { // root may write to any
+			add(false, "chown it to the owner of its directory",
+				"%s belongs to user %d and its directory to user %d, so Caddy may not write it: was it created by a root shell?", name, own, owner)
+		}
+	}
+	return faults
+}
+
+func rightsOf(name string) (mode fs.FileMode, owner uint32, err error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	return info.Mode(), info.Sys().(*syscall.Stat_t).Uid, nil
 }

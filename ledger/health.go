@@ -1,10 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-axra/paywall/terms"
@@ -12,17 +13,30 @@ import (
 
 // health knows whether the database can be trusted and written.
 type health struct {
-	options *Options
-	probing atomic.Bool // a probe is under way
+	now     func() time.Time
+	logger  *slog.Logger
+	probing sync.Mutex // held during a probe
 
 	mu        sync.Mutex
 	polled    time.Time // start of the last poll that succeeded
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
 	wentBack  Position  // to which the feed went back last
-
-	use, writing notice
+	said      state     // that was logged last
+	saidAt    [3]time.Time
 }
+
+// state is what is logged about the ledger.
+type state int
+
+const (
+	usable state = iota
+	inTrouble
+	isForeign
+)
+
+// noticeEvery is how often each state is logged at most: a database may come and go every second.
+const noticeEvery = time.Minute
 
 func (h *health) fault() error {
 	h.mu.Lock()
@@ -37,30 +51,36 @@ func (h *health) lastWrite() error {
 }
 
 // checked notes the outcome of a check, or why a poll failed.
-func (h *health) checked(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.faulty = err
-	h.use.tell(h.options, err)
-}
-
-// polledSince notes a poll that began at start and succeeded.
-func (h *health) polledSince(start time.Time) {
-	h.checked(nil)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.polled = start
-	if h.unwritten == nil {
-		h.writing.tell(h.options, nil) // what could not be said within a minute
-	}
-}
+func (h *health) checked(err error) { h.note(func() { h.faulty = err }) }
 
 // wrote notes the outcome of a transaction.
-func (h *health) wrote(err error) {
+func (h *health) wrote(err error) { h.note(func() { h.unwritten = err }) }
+
+// polledSince notes a poll that began at start and succeeded.
+func (h *health) polledSince(start time.Time) { h.note(func() { h.faulty, h.polled = nil, start }) }
+
+// note changes what is known, and logs a new state. One that could not be logged within a minute is logged later if it
+// persists, so the last line always describes the present.
+func (h *health) note(change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.unwritten = err
-	h.writing.tell(h.options, err)
+	change()
+	err, now, is := cmp.Or(h.faulty, h.unwritten), h.now(), usable
+	switch {
+	case errors.Is(err, ErrForeign), err != nil && h.said == isForeign:
+		is = isForeign
+	case err != nil:
+		is = inTrouble
+	}
+	if is == h.said || !h.saidAt[is].IsZero() && now.Sub(h.saidAt[is]) < noticeEvery {
+		return
+	}
+	h.said, h.saidAt[is] = is, now
+	if err == nil {
+		h.logger.Info("the ledger can be used again")
+	} else {
+		h.logger.Error("the ledger cannot be used: nothing is sold until it recovers", "error", err)
+	}
 }
 
 // noteStepBack notes where the feed went back to. A poll is repeated until its result is applied, so one step back is
@@ -73,42 +93,6 @@ func (h *health) noteStepBack(p Position) (isNew bool) {
 	return isNew
 }
 
-// noticeEvery is how often a message is logged at most: a database may come and go every second.
-const noticeEvery = time.Minute
-
-// notice logs trouble and its end, each at most once a minute. A state that was not logged in time is logged later if it
-// persists, so the last line always describes the present.
-type notice struct {
-	began, ended string // messages
-	said         string // the kind of trouble that was logged last; empty: none
-	at           map[string]time.Time
-}
-
-func (n *notice) tell(o *Options, err error) {
-	kind := ""
-	switch {
-	case errors.Is(err, ErrForeign):
-		kind = "foreign"
-	case err != nil && n.said == "foreign":
-		return
-	case err != nil:
-		kind = "trouble"
-	}
-	now := o.Now()
-	if last, isKnown := n.at[kind]; kind == n.said || isKnown && now.Sub(last) < noticeEvery {
-		return
-	}
-	if n.at == nil {
-		n.at = make(map[string]time.Time)
-	}
-	n.said, n.at[kind] = kind, now
-	if err == nil {
-		o.Logger.Info(n.ended, "database", o.location())
-		return
-	}
-	o.Logger.Error(n.began, "database", o.location(), "error", err)
-}
-
 // PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.
 func (l *Ledger) PolledAt() time.Time {
 	l.health.mu.Lock()
@@ -118,10 +102,8 @@ func (l *Ledger) PolledAt() time.Time {
 
 // Err is why nothing may be sold: the database is not open, or the last poll or write failed.
 func (l *Ledger) Err() error {
-	if _, err := l.writable(); err != nil {
-		return err
-	}
-	return l.health.lastWrite()
+	_, err := l.writable()
+	return cmp.Or(err, l.health.lastWrite())
 }
 
 // probeTimeout bounds how long a trial waits in the queue.
@@ -132,22 +114,21 @@ var errTrial = errors.New("only a trial")
 // probe tries to store a payment after a write has failed, so that Err recovers. Other writes prove nothing: a ledger
 // may be writable in part.
 func (l *Ledger) probe() {
-	if l.health.lastWrite() == nil || !l.health.probing.CompareAndSwap(false, true) {
+	if l.health.lastWrite() == nil || !l.health.probing.TryLock() {
 		return
 	}
 	go func() {
-		defer l.health.probing.Store(false)
+		defer l.health.probing.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 		defer cancel()
-		if err := l.queueUp(ctx, l.storeTrial); !errors.Is(err, errTrial) {
-			return // noted by the writer
-		}
-		if l.queueUp(ctx, func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }) == nil {
+		commit := func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }
+		if errors.Is(l.queueUp(ctx, l.storeTrial), errTrial) && l.queueUp(ctx, commit) == nil {
 			l.health.wrote(nil)
 		}
 	}()
 }
 
+// storeTrial stores what a sale stores, and rolls it back. The writer notes what fails.
 func (l *Ledger) storeTrial(t *tx) {
 	id := randomHex(16)
 	p := Payment{

@@ -37,26 +37,31 @@ type Options struct {
 	Logger *slog.Logger
 
 	// For tests.
-	pragmas      []string // of the writing connection
-	migrations   []migration
-	beforeCommit func()
+	pragmas    []string // of the writing connection
+	migrations []migration
 }
 
 // Ledger is a ledger in a database. Its methods may be called concurrently.
 type Ledger struct {
-	options Options
-	health  health
+	options  Options
+	location string
+	health   health
 
-	opening sync.Mutex   // serialises Open, Close and swap
+	opening sync.Mutex   // serialises Open, Close and Restore
 	mu      sync.RWMutex // guards closed; held for reading while a job enters the queue
 	closed  bool
 	queue   chan *job
 	stopped chan struct{} // closed when the writer has ended; nil before Open succeeded
-	writing sync.Mutex    // held during a transaction, and by swap
+	writing sync.Mutex    // held during a transaction, and by Restore
 
-	db           atomic.Pointer[database] // nil: not open
-	openErr      atomic.Pointer[error]    // why there is none
-	installation atomic.Pointer[string]   // nil: the database had none yet
+	opened       atomic.Pointer[opened]
+	installation atomic.Pointer[string] // nil: the database had none yet
+}
+
+// opened is the open database, or why there is none.
+type opened struct {
+	db  database
+	err error
 }
 
 // database is an opened database: an SQLite file, or a PostgreSQL server.
@@ -64,16 +69,16 @@ type database interface {
 	// write runs f with the write lock of the whole database, and commits. Only one goroutine may call it at a time.
 	write(f func(*tx)) error
 	// read runs f in a transaction that sees one state of the database.
-	read(ctx context.Context, f func(*tx)) error
+	read(ctx context.Context, f func(*tx) error) error
 	// lookup runs single queries, without a transaction.
 	lookup(ctx context.Context) *tx
 	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
-	snapshot(ctx context.Context, f func(*tx)) error
+	snapshot(ctx context.Context, f func(*tx) error) error
 	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
 	check(ctx context.Context) error
 	kindOf(err error) errorKind
-	// dropIdle closes the idle connections.
-	dropIdle()
+	// reconnect gives up the connections: new ones may lead to another server.
+	reconnect()
 	close() error
 }
 
@@ -89,7 +94,6 @@ const (
 var (
 	errClosed  = fmt.Errorf("%w: closed", ErrUnavailable)
 	errNotOpen = fmt.Errorf("%w: not open", ErrUnavailable)
-	errSwapped = fmt.Errorf("%w: the file is being replaced", ErrUnavailable)
 )
 
 // New returns a Ledger that Open has yet to open.
@@ -100,18 +104,17 @@ func New(o Options) *Ledger {
 	if o.OnChange == nil {
 		o.OnChange = func([]string, bool) {}
 	}
-	if o.beforeCommit == nil {
-		o.beforeCommit = func() {}
-	}
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	l := &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
-	l.health.options = &l.options
-	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it recovers", ended: "the ledger can be used again"}
-	l.health.writing = notice{began: "the ledger cannot be written: nothing is sold until it can", ended: "the ledger can be written again"}
-	l.openErr.Store(&errNotOpen)
+	l := &Ledger{options: o, location: o.Path, queue: make(chan *job, 4*maxBatch)}
+	if o.URL != "" {
+		location, _ := CheckURL(o.URL)
+		l.location = cmp.Or(location, "PostgreSQL")
+	}
+	l.health.now = o.Now
+	l.health.logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler)).With("database", l.location)
+	l.opened.Store(&opened{err: errNotOpen})
 	return l
 }
 
@@ -120,14 +123,14 @@ func New(o Options) *Ledger {
 func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.isClosed() {
+	if l.closed {
 		return false, errClosed
 	}
-	if l.db.Load() != nil {
+	if _, err := l.database(); err == nil {
 		return false, nil
 	}
 	if created, err = l.open(ctx); err != nil {
-		return created, err
+		return false, err
 	}
 	if l.stopped == nil {
 		l.stopped = make(chan struct{})
@@ -141,37 +144,36 @@ func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	db, err := l.openDatabase(ctx, func(t *tx) { created = l.migrate(t) })
+	var db database
+	migrate := func(t *tx) { created = l.migrate(t) }
+	if l.options.URL != "" {
+		db, err = openPostgres(ctx, l.options.URL, migrate)
+	} else {
+		db, err = openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
+	}
 	if err == nil {
-		t := db.lookup(ctx)
 		var id string
+		t := db.lookup(ctx)
 		t.get(`SELECT id FROM installation`, nil, &id)
 		if err = cmp.Or(t.err, l.checkInstallation(id)); err != nil {
 			_ = db.close()
 		}
 	}
 	if err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
-		l.openErr.Store(&err)
+		err = unavailable(fmt.Errorf("opening %s: %w", l.location, err))
+		l.opened.Store(&opened{err: err})
 		return false, err
 	}
-	l.db.Store(&db)
+	l.opened.Store(&opened{db: db})
 	l.health.checked(nil)
 	return created, nil
-}
-
-func (l *Ledger) openDatabase(ctx context.Context, migrate func(*tx)) (database, error) {
-	if l.options.URL != "" {
-		return openPostgres(ctx, l.options.URL, migrate)
-	}
-	return openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
 }
 
 // Close waits for the queue and closes the database. The ledger cannot be opened again.
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.isClosed() {
+	if l.closed {
 		return nil
 	}
 	l.mu.Lock()
@@ -181,100 +183,48 @@ func (l *Ledger) Close() error {
 	if l.stopped != nil {
 		<-l.stopped
 	}
-	l.openErr.Store(&errClosed)
-	if db := l.db.Swap(nil); db != nil {
-		return (*db).close()
+	return l.closeDatabase(errClosed)
+}
+
+// closeDatabase closes the database, if one is open. Calls return why from now on.
+func (l *Ledger) closeDatabase(why error) error {
+	if was := l.opened.Swap(&opened{err: why}); was.db != nil {
+		return unavailable(was.db.close())
 	}
 	return nil
-}
-
-// swap closes the database, runs replace with its path, and opens what is there then. Meanwhile every method returns
-// ErrUnavailable. The next Poll notices whether the feed went backwards.
-func (l *Ledger) swap(ctx context.Context, replace func(path string) error) error {
-	l.opening.Lock()
-	defer l.opening.Unlock()
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	if l.isClosed() {
-		return errClosed
-	}
-	l.openErr.Store(&errSwapped)
-	if db := l.db.Swap(nil); db != nil {
-		if err := (*db).close(); err != nil {
-			return unavailable(err)
-		}
-	}
-	replaceErr := replace(l.options.Path)
-	_, err := l.open(ctx)
-	return errors.Join(replaceErr, err)
-}
-
-func (l *Ledger) isClosed() bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.closed
-}
-
-// Exists reports whether there is a ledger. It creates none.
-func (l *Ledger) Exists(ctx context.Context) (bool, error) {
-	if l.options.URL != "" {
-		ctx, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-		state, err := CheckServer(ctx, l.options.URL)
-		return state.Exists, unavailable(err)
-	}
-	return fileExists(l.options.Path)
 }
 
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
 func (l *Ledger) Path() string { return l.options.Path }
 
 // Location is where the ledger is, for people: its path, or server and database without user and password.
-func (l *Ledger) Location() string { return l.options.location() }
-
-func (o *Options) location() string {
-	if o.URL == "" {
-		return o.Path
-	}
-	location, err := CheckURL(o.URL)
-	if err != nil {
-		return "PostgreSQL"
-	}
-	return location
-}
+func (l *Ledger) Location() string { return l.location }
 
 // database returns the open database, or why there is none.
 func (l *Ledger) database() (database, error) {
-	if db := l.db.Load(); db != nil {
-		return *db, nil
-	}
-	return nil, *l.openErr.Load()
+	now := l.opened.Load()
+	return now.db, now.err
 }
 
 // writable returns the database, or why nothing may be written.
 func (l *Ledger) writable() (database, error) {
 	db, err := l.database()
-	if err == nil {
-		err = l.health.fault()
-	}
-	return db, err
+	return db, cmp.Or(err, l.health.fault())
 }
 
 // checkInstallation compares the installation of the database with the one that was seen first. An empty id means that
 // the database has none.
 func (l *Ledger) checkInstallation(id string) error {
-	known := l.installation.Load()
-	switch {
-	case known != nil && *known == id:
+	if id != "" && l.installation.CompareAndSwap(nil, &id) {
 		return nil
-	case known != nil && id == "":
-		return foreign("the database was emptied")
-	case known != nil:
-		return foreign("the database belongs to installation " + id)
-	case id != "" && !l.installation.CompareAndSwap(nil, &id):
-		return l.checkInstallation(id)
 	}
-	return nil
+	switch known := l.installation.Load(); {
+	case known == nil, *known == id:
+		return nil
+	case id == "":
+		return foreign("the database was emptied")
+	}
+	return foreign("the database belongs to installation " + id)
 }
 
 // now is the current time in seconds.

@@ -1,17 +1,19 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -19,6 +21,10 @@ const (
 	// statementTimeout bounds each statement of a write. A server that is stopped answers nothing, so the deadline has
 	// to be our own.
 	statementTimeout = 2 * time.Second
+	// refillPeriod is how often lost connections are replaced, so that the next visitors do not wait for them.
+	refillPeriod = time.Second
+	// dialPause is the pause after a failed connection. Without it, a stopped server is dialled hundreds of times a second.
+	dialPause = 500 * time.Millisecond
 	// migrationLock is the key of the advisory lock that a migration holds.
 	migrationLock = 0x61787261 // "axra"
 
@@ -37,6 +43,11 @@ const (
 	yieldToReaders = `set_config('lock_timeout', '500ms', true)`
 	// forSnapshots is patient with slow readers.
 	forSnapshots = `set_config('idle_in_transaction_session_timeout', '10min', true)`
+
+	// writeLock makes writes serial in the whole database: each changes the feed's only row first.
+	writeLock = countWrite + ` RETURNING current_setting('synchronous_commit'), ` + perTransaction
+	// migrateLock lets one node migrate, also where there is no feed yet.
+	migrateLock = `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` || ` + yieldToReaders + ` FROM pg_advisory_xact_lock($1)`
 )
 
 // errNoAnswer means that a statement took too long.
@@ -55,139 +66,135 @@ var postgresDialect = dialect{
 	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
-// postgresDatabase is a PostgreSQL database: a connection that writes and a pool that reads.
+// postgresDatabase is a PostgreSQL database: one connection that writes and a few that read, from one pool.
 type postgresDatabase struct {
-	connector driver.Connector
-	writing   *sql.DB // one connection
-	reading   *sql.DB
-	refilling atomic.Bool
+	pool             *pgxpool.Pool
+	writing, reading *sql.DB
+	lastFailure      atomic.Pointer[failedDial]
+}
+
+type failedDial struct {
+	at  time.Time
+	err error
 }
 
 // openPostgres connects and runs migrate in a transaction that holds the lock of migrations.
 func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (_ database, err error) {
-	config, err := parseURL(rawURL)
+	d := new(postgresDatabase)
+	config, err := pgxpool.ParseConfig("")
 	if err != nil {
 		return nil, err
 	}
-	connector := &pausingConnector{Connector: stdlib.GetConnector(*config)}
-	db := &postgresDatabase{connector: connector, writing: openPool(connector, 1), reading: openPool(connector, readers)}
-	if err = warmUp(ctx, db.reading, readers); err == nil {
-		err = db.check(ctx)
-	}
-	if err == nil {
-		err = db.migrate(migrate)
-	}
-	if err != nil {
-		_ = db.close()
+	if config.ConnConfig, err = parseURL(rawURL); err != nil {
 		return nil, err
 	}
-	return db, nil
-}
-
-func (d *postgresDatabase) migrate(migrate func(*tx)) error {
-	lock := `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` || ` + yieldToReaders + ` FROM pg_advisory_xact_lock($1)`
-	return d.commit(lock, args{migrationLock}, func(t *tx) {
-		if len(t.texts(`SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'axra'`)) == 0 {
-			t.exec(`CREATE SCHEMA axra`)
+	config.MinConns, config.MaxConns = readers+1, readers+1 // a cold pool cost half a second at the 99th percentile
+	config.HealthCheckPeriod = refillPeriod
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // ask and commit try again
+	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		if last := d.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
+			return last.err
 		}
-		migrate(t)
-	})
+		return nil
+	}
+	if d.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+		return nil, err
+	}
+	d.writing, d.reading = stdlib.OpenDBFromPool(d.pool), stdlib.OpenDBFromPool(d.pool)
+	d.writing.SetMaxOpenConns(1)
+	d.reading.SetMaxOpenConns(readers)
+	if err = d.check(ctx); err == nil {
+		err = d.commit(migrateLock, args{migrationLock}, func(t *tx) {
+			if len(t.texts(`SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'axra'`)) == 0 {
+				t.exec(`CREATE SCHEMA axra`)
+			}
+			migrate(t)
+		})
+	}
+	if err != nil {
+		_ = d.close()
+		return nil, err
+	}
+	return d, nil
 }
 
-// write is serial in the whole database: each begins with a change of the feed's only row, for whose lock it waits.
-func (d *postgresDatabase) write(f func(*tx)) error {
-	return d.commit(countWrite+` RETURNING current_setting('synchronous_commit'), `+perTransaction, nil, f)
-}
+func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock, nil, f) }
 
-// commit takes a lock by a query that returns synchronous_commit and the settings, runs f and commits.
+// commit takes a lock by a query that returns synchronous_commit and the settings, runs f and commits. Each statement has
+// its own time.
 func (d *postgresDatabase) commit(lock string, with args, f func(*tx)) error {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	timer := time.AfterFunc(statementTimeout, func() { cancel(errNoAnswer) })
-	defer timer.Stop()
-	t := &tx{ctx: ctx, deadline: &statementDeadline{timer, statementTimeout}}
-	begun, err := d.begin(t, lock, with)
-	if ctx.Err() == nil && d.kindOf(err) == lostConnection {
-		// The connection was lost since it was last used, or its server may no longer be written.
-		closeIdle(d.writing, 1)
-		t.err = nil
-		begun, err = d.begin(t, lock, with)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	hasLock := false
+	attempt := func() error {
+		t := newPostgresTx(ctx, nil)
+		t.timer = time.AfterFunc(statementTimeout, cancel)
+		defer t.timer.Stop()
+		t.limit = statementTimeout
+		return commit(t, d.writing, func(t *tx) {
+			var synchronous, settings string
+			if !t.get(lock, with, &synchronous, &settings) {
+				t.fail(errNoFeed)
+			}
+			if synchronous == "off" {
+				t.fail(errAsync)
+			}
+			if hasLock = t.err == nil; hasLock {
+				f(t)
+			}
+		})
 	}
-	if err == nil {
-		if f(t); t.err != nil {
-			begun.Rollback() //nolint:errcheck // the connection may be lost
-			err = t.err
-		} else {
-			t.deadline.restart()
-			err = begun.Commit() // if the connection breaks, the outcome is not known
-		}
+	err := attempt()
+	if !hasLock && d.kindOf(err) == lostConnection && ctx.Err() == nil {
+		d.reconnect() // it was lost since it was last used, or its server may no longer be written
+		err = attempt()
 	}
-	if err != nil && context.Cause(ctx) == errNoAnswer { //nolint:errorlint // it is not wrapped
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(errNoAnswer, err)
 	}
 	return err
 }
 
-// begin begins a transaction and takes its lock. READ COMMITTED is named, as with another default a statement would not
-// see what was committed while it waited for the lock.
-func (d *postgresDatabase) begin(t *tx, lock string, with args) (*sql.Tx, error) {
-	begun, err := d.writing.BeginTx(t.ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return nil, fmt.Errorf("beginning a transaction: %w", err)
-	}
-	t.db = qualified{begun}
-	var synchronous, settings string
-	if !t.get(lock, with, &synchronous, &settings) {
-		t.fail(errNoFeed)
-	}
-	if synchronous == "off" {
-		t.fail(errAsync)
-	}
-	if t.err != nil {
-		begun.Rollback() //nolint:errcheck // nothing was written
-	}
-	return begun, t.err
-}
-
-func (d *postgresDatabase) read(ctx context.Context, f func(*tx)) error {
-	return d.readFrom(ctx, d.reading, perTransaction, f)
+func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
+	return readWith(ctx, d.reading, perTransaction, f)
 }
 
 // snapshot has a connection of its own, since its reader may be slow.
-func (d *postgresDatabase) snapshot(ctx context.Context, f func(*tx)) error {
-	pool := openPool(d.connector, 1)
+func (d *postgresDatabase) snapshot(ctx context.Context, f func(*tx) error) error {
+	pool := stdlib.OpenDB(*d.pool.Config().ConnConfig)
 	defer pool.Close()
-	return d.readFrom(ctx, pool, forSnapshots, f)
+	return readWith(ctx, pool, forSnapshots, f)
 }
 
-func (d *postgresDatabase) readFrom(ctx context.Context, pool *sql.DB, settings string, f func(*tx)) error {
-	return readFrom(ctx, pool, func(begun *sql.Tx) *tx {
-		t := &tx{ctx: ctx, db: qualified{begun}}
+func readWith(ctx context.Context, pool *sql.DB, settings string, f func(*tx) error) error {
+	return readFrom(newPostgresTx(ctx, nil), pool, func(t *tx) error {
 		t.exec(`SELECT ` + settings)
-		return t
-	}, f)
+		return f(t)
+	})
 }
 
-func (d *postgresDatabase) lookup(ctx context.Context) *tx {
-	return &tx{ctx: ctx, db: qualified{d.reading}}
-}
+func (d *postgresDatabase) lookup(ctx context.Context) *tx { return newPostgresTx(ctx, d.reading) }
 
 // check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
 func (d *postgresDatabase) check(ctx context.Context) error {
 	t := d.lookup(ctx)
 	if faults := readServer(t).Faults; len(faults) > 0 {
-		closeIdle(d.writing, 1)
-		d.dropIdle()
+		d.reconnect()
 		return faults[0]
 	}
-	d.refill()
 	return t.err
 }
 
-// close gives up after two seconds: pgx waits five for each connection to a server that does not answer.
+func (d *postgresDatabase) reconnect() { d.pool.Reset() }
+
+// close gives up after two seconds: pgx waits longer for each connection to a server that does not answer.
 func (d *postgresDatabase) close() error {
 	closed := make(chan error, 1)
-	go func() { closed <- errors.Join(d.writing.Close(), d.reading.Close()) }()
+	go func() {
+		err := cmp.Or(d.writing.Close(), d.reading.Close())
+		d.pool.Close()
+		closed <- err
+	}()
 	select {
 	case err := <-closed:
 		return err
@@ -196,16 +203,37 @@ func (d *postgresDatabase) close() error {
 	}
 }
 
-// qualified runs queries with the schema before the names of the tables: through a transaction pooler, the search path
-// may be that of another program. The queries stay readable, and the same for both databases.
-type qualified struct{ queries }
+// readOnlyTransaction is the error of a server that became a standby: another one may have replaced it.
+const readOnlyTransaction = "25006"
 
-func (q qualified) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return q.queries.ExecContext(ctx, qualify(query), args...)
+// kindOf counts values that PostgreSQL cannot store, or that are too long, as the statement's own error. It also notes
+// when no connection could be made.
+func (d *postgresDatabase) kindOf(err error) errorKind {
+	var failed *pgconn.ConnectError
+	if last := d.lastFailure.Load(); errors.As(err, &failed) && (last == nil || time.Since(last.at) >= dialPause) {
+		d.lastFailure.Store(&failedDial{time.Now(), err})
+	}
+	var refused *pgconn.PgError
+	var broken driverError
+	switch {
+	case !errors.As(err, &broken):
+		return ownError
+	case !errors.As(err, &refused), refused.Severity == "FATAL", refused.Code == readOnlyTransaction:
+		return lostConnection
+	}
+	switch refused.Code[:min(2, len(refused.Code))] {
+	case "08", "57": // the connection; an administrator
+		return lostConnection
+	case "22", "54": // a value; its length
+		return ownError
+	}
+	return databaseError
 }
 
-func (q qualified) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return q.queries.QueryContext(ctx, qualify(query), args...)
+func newPostgresTx(ctx context.Context, db queries) *tx {
+	t := newTx(ctx, db)
+	t.rewrite = qualify
+	return t
 }
 
 var (
@@ -215,6 +243,8 @@ var (
 	qualifiedQueries sync.Map // by query
 )
 
+// qualify puts the schema before the names of the tables: through a transaction pooler, the search path may be that of
+// another program. The queries stay readable, and the same for both databases.
 func qualify(query string) string {
 	if known, ok := qualifiedQueries.Load(query); ok {
 		return known.(string)

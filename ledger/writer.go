@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -38,9 +37,9 @@ func change(ctx context.Context, l *Ledger, f func(*tx) error) error {
 
 // job is a write that waits in the queue.
 type job struct {
-	run   func(*tx)
-	done  chan error // holds one
-	taken atomic.Bool
+	ctx  context.Context // of its caller
+	run  func(*tx)
+	done chan error // holds one
 }
 
 // queueUp runs a job in a transaction and returns after its commit.
@@ -48,28 +47,20 @@ func (l *Ledger) queueUp(ctx context.Context, run func(*tx)) error {
 	if _, err := l.writable(); err != nil {
 		return err
 	}
-	j := &job{run: run, done: make(chan error, 1)}
-	if err := l.enqueue(ctx, j); err != nil {
-		return err
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-ctx.Done():
-		j.taken.CompareAndSwap(false, true) // the writer skips it if it has not begun
-		return fmt.Errorf("%w: waiting for a write: %w", ErrUnavailable, context.Cause(ctx))
-	}
-}
-
-func (l *Ledger) enqueue(ctx context.Context, j *job) error {
+	j := &job{ctx: ctx, run: run, done: make(chan error, 1)}
 	l.mu.RLock()
-	defer l.mu.RUnlock()
 	if l.closed {
+		l.mu.RUnlock()
 		return errClosed
 	}
 	select {
 	case l.queue <- j:
-		return nil
+	case <-ctx.Done():
+	}
+	l.mu.RUnlock()
+	select {
+	case err := <-j.done:
+		return err
 	case <-ctx.Done():
 		return fmt.Errorf("%w: waiting for a write: %w", ErrUnavailable, context.Cause(ctx))
 	}
@@ -83,34 +74,33 @@ func (l *Ledger) runWriter() {
 		for range min(len(l.queue), maxBatch-1) {
 			batch = append(batch, <-l.queue)
 		}
-		hasGone := func(j *job) bool { return !j.taken.CompareAndSwap(false, true) } // its caller
-		l.runBatch(slices.DeleteFunc(batch, hasGone))
+		batch = slices.DeleteFunc(batch, func(j *job) bool { return j.ctx.Err() != nil }) // nobody waits for it
+		for len(batch) > 0 {
+			batch = batch[l.runBatch(batch):]
+		}
 	}
 }
 
-// runBatch runs jobs as one transaction, or as several if they take long. If one of them fails, each runs in a
-// transaction of its own.
-func (l *Ledger) runBatch(batch []*job) {
-	for len(batch) > 0 {
-		ran, failed, err := l.runTransaction(batch)
-		if failed && len(batch) > 1 {
-			for _, j := range batch {
-				l.runBatch([]*job{j})
-			}
-			return
-		}
-		if err != nil {
-			ran = len(batch)
-		}
+// runBatch runs as many jobs as there is time for in one transaction, and returns their number. If one of them fails,
+// each runs in a transaction of its own.
+func (l *Ledger) runBatch(batch []*job) int {
+	ran, failed, err := l.runTransaction(batch)
+	if failed && ran > 1 {
 		for _, j := range batch[:ran] {
-			j.done <- err
+			l.runBatch([]*job{j})
 		}
-		batch = batch[ran:]
+		return ran
 	}
+	if err != nil && !failed {
+		ran = len(batch) // the others would fail as well
+	}
+	for _, j := range batch[:ran] {
+		j.done <- err
+	}
+	return ran
 }
 
-// runTransaction runs and commits as many jobs of a batch as there is time for. failed means that a job failed and
-// nothing was committed.
+// runTransaction runs and commits jobs. failed means that the last one failed and nothing was committed.
 func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -118,35 +108,29 @@ func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) 
 	if err != nil {
 		return 0, false, err
 	}
-	var current *tx
+	var current tx
 	err = db.write(func(t *tx) {
-		current = t
 		l.checkOwner(t)
 		for began := time.Now(); t.err == nil && ran < len(batch) && (ran == 0 || time.Since(began) < batchTime); ran++ {
 			batch[ran].runIn(t)
 			failed = t.err != nil
 		}
-		l.options.beforeCommit()
+		current = *t
 	})
 	kind := db.kindOf(err)
-	failed = failed && kind != lostConnection // without a connection, the others would fail as well
-	err = unavailable(err)
-	switch {
-	case errors.Is(err, ErrForeign):
+	failed = failed && kind != lostConnection
+	if err = unavailable(err); errors.Is(err, ErrForeign) {
 		l.health.checked(err)
-	case err == nil && current.paid, err != nil && (!failed || kind != ownError):
+	} else if err == nil && current.paid || err != nil && (!failed || kind == databaseError) {
 		l.health.wrote(err)
-	}
-	if failed {
-		return 0, true, err
 	}
 	if err == nil && current.adopted != "" {
 		l.installation.Store(&current.adopted)
 	}
-	if current != nil && (len(current.changed) > 0 || current.keys) {
+	if !failed && (len(current.changed) > 0 || current.keys) {
 		l.options.OnChange(current.changed, current.keys) // also if the outcome is unknown
 	}
-	return ran, false, err
+	return ran, failed, err
 }
 
 // runIn runs a job. It turns a panic into an error, since all jobs share the writer.
@@ -159,15 +143,12 @@ func (j *job) runIn(t *tx) {
 	j.run(t)
 }
 
-const ownershipQuery = `
-	SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`
-
 // checkOwner makes sure that this is still the ledger that this process opened, and that no newer program has migrated
 // it too far.
 func (l *Ledger) checkOwner(t *tx) {
 	var id string
 	var oldest int
-	if t.get(ownershipQuery, nil, &id, &oldest) {
+	if t.get(`SELECT COALESCE((SELECT id FROM installation), ''), COALESCE((SELECT MAX(oldest) FROM schema_versions), 0)`, nil, &id, &oldest) {
 		t.fail(l.checkSchema(oldest))
 		t.fail(l.checkInstallation(id))
 	}
