@@ -24,11 +24,6 @@ func WithMigration(o Options, script string, oldest int) Options {
 	return o
 }
 
-// Swap is what a restored backup goes through.
-func (l *Ledger) Swap(ctx context.Context, replace func(path string) error) error {
-	return l.swap(ctx, func() error { return replace(l.options.Path) })
-}
-
 // Exec runs a statement on the writing connection, as nobody else may.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
 	return l.queueUp(ctx, func(t *tx) { t.exec(query, args...) })
@@ -102,12 +97,7 @@ func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 
 // IsExported reports whether an export holds a table.
 func IsExported(table string) bool {
-	for _, exported := range exportTables {
-		if exported.name == table {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(exportTables, table)
 }
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.

@@ -52,7 +52,6 @@ type Ledger struct {
 	closed  bool
 	queue   chan *job
 	stopped chan struct{} // closed when the writer has ended; nil before Open succeeded
-	writing sync.Mutex    // held during a transaction, and by Restore
 
 	opened       atomic.Pointer[opened]
 	installation atomic.Pointer[string] // nil: the database had none yet
@@ -72,8 +71,6 @@ type database interface {
 	read(ctx context.Context, f func(*tx) error) error
 	// lookup runs single queries, without a transaction.
 	lookup(ctx context.Context) *tx
-	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
-	snapshot(ctx context.Context, f func(*tx) error) error
 	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
 	check(ctx context.Context) error
 	kindOf(err error) errorKind

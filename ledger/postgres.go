@@ -41,8 +41,6 @@ const (
 	// yieldToReaders gives up a migration that waits for a reader, such as an export: every other look-up would wait
 	// behind it. It is tried again a second later.
 	yieldToReaders = `set_config('lock_timeout', '500ms', true)`
-	// forSnapshots is patient with slow readers.
-	forSnapshots = `set_config('idle_in_transaction_session_timeout', '10min', true)`
 
 	// writeLock makes writes serial in the whole database: each changes the feed's only row first.
 	writeLock = countWrite + ` RETURNING current_setting('synchronous_commit'), ` + perTransaction
@@ -156,19 +154,8 @@ func (d *postgresDatabase) commit(lock string, with args, f func(*tx)) error {
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
-	return readWith(ctx, d.reading, perTransaction, f)
-}
-
-// snapshot has a connection of its own, since its reader may be slow.
-func (d *postgresDatabase) snapshot(ctx context.Context, f func(*tx) error) error {
-	pool := stdlib.OpenDB(*d.pool.Config().ConnConfig)
-	defer pool.Close()
-	return readWith(ctx, pool, forSnapshots, f)
-}
-
-func readWith(ctx context.Context, pool *sql.DB, settings string, f func(*tx) error) error {
-	return readFrom(newPostgresTx(ctx, nil), pool, func(t *tx) error {
-		t.exec(`SELECT ` + settings)
+	return readFrom(newPostgresTx(ctx, nil), d.reading, func(t *tx) error {
+		t.exec(`SELECT ` + perTransaction)
 		return f(t)
 	})
 }

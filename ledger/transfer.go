@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,8 +18,6 @@ import (
 	"time"
 )
 
-// An export is JSON lines: an exportHead, then for each table an exportTable and a line for each of its rows, a list of
-// their columns; and an exportEnd.
 const (
 	exportFormat  = "axra-ledger"
 	exportVersion = 1
@@ -28,8 +25,8 @@ const (
 	maxExportLine = 1 << 20
 	// importBatch bounds the rows of one statement.
 	importBatch = 500
-	// importTimeout is for the last statements of an import, which may process millions of rows.
-	importTimeout = time.Minute
+	// transferTimeout is for millions of rows.
+	transferTimeout = time.Hour
 )
 
 var (
@@ -39,86 +36,102 @@ var (
 	ErrNotEmpty = errors.New("the ledger has payments already: import into a new one")
 )
 
-type exportHead struct {
-	Export       string `json:"export"`
-	Version      int    `json:"version"`
-	Installation string `json:"installation"`
+// exportLine is a line of an export that is no row: its first, that of each table before its rows, which are lists of its
+// columns, and its last, which tells a complete export from one that was cut off or damaged.
+type exportLine struct {
+	Export       string   `json:"export,omitempty"`
+	Version      int      `json:"version,omitempty"`
+	Installation string   `json:"installation,omitempty"`
+	Table        string   `json:"table,omitempty"`
+	Columns      []string `json:"columns,omitempty"`
+	End          bool     `json:"end,omitempty"`
+	Rows         int      `json:"rows,omitempty"`
+	SHA256       string   `json:"sha256,omitempty"` // of all lines before this one
 }
 
-type exportTable struct {
-	Table   string   `json:"table"`
-	Columns []string `json:"columns"`
-}
-
-// exportEnd tells a complete export from one that was cut off or damaged.
-type exportEnd struct {
-	End    bool   `json:"end"`
-	Rows   int    `json:"rows"`
-	SHA256 string `json:"sha256"` // of all lines before this one
-}
-
-// exportTables are the tables with the columns that order their rows. terms come before the payments that refer to
-// them. The change feed and the schema versions belong to a database, not to its content.
-var exportTables = []struct{ name, key string }{
-	{"installation", "id"},
-	{"keys", "kid"},
-	{"terms", "hash"},
-	{"purchases", "id"},
-	{"payments", "session_id"},
-	{"payment_ids", "session_id, payment_id"},
-	{"events", "id"},
-	{"event_ids", "event_id, external_id"},
-	{"decisions", "purchase_id, n"},
-	{"devices", "purchase_id, device_id"},
-	{"claims", "purchase_id, kind"},
+// exportTables are in an order in which they can be filled. The change feed and the schema versions belong to a database,
+// not to its content.
+var exportTables = []string{
+	"installation", "keys", "terms", "purchases", "payments", "payment_ids", "events", "event_ids", "decisions", "devices", "claims",
 }
 
 // Export writes the whole ledger as JSON lines, as it is at one moment, and returns the number of rows. It holds the
 // signing keys: who has it can sign access tokens. Two exports of the same content are the same.
 func (l *Ledger) Export(ctx context.Context, w io.Writer) (rows int, err error) {
-	db, err := l.database()
-	if err != nil {
-		return 0, err
+	err = l.withFile(func(spool *os.File) error { // a slow client must not keep a transaction open
+		if rows, err = readWithin(ctx, l, transferTimeout, func(t *tx) (int, error) { return writeExport(t, spool) }); err != nil {
+			return err
+		}
+		return copyAll(w, spool)
+	})
+	return rows, err
+}
+
+// withFile calls f with a temporary file, which only the owner can read.
+func (l *Ledger) withFile(f func(*os.File) error) error {
+	directory := "" // where the system has its own
+	if l.options.Path != "" {
+		directory = filepath.Dir(l.options.Path)
 	}
+	file, err := os.CreateTemp(directory, "axra-ledger-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	return f(file)
+}
+
+func copyAll(w io.Writer, file *os.File) error {
+	_, err := file.Seek(0, io.SeekStart)
+	if err == nil {
+		_, err = io.Copy(w, file)
+	}
+	return err
+}
+
+func writeExport(t *tx, w io.Writer) (rows int, err error) {
 	buffered, sum := bufio.NewWriter(w), sha256.New()
 	lines := json.NewEncoder(io.MultiWriter(buffered, sum))
 	lines.SetEscapeHTML(false)
-	err = db.snapshot(ctx, func(t *tx) error {
-		head := exportHead{Export: exportFormat, Version: exportVersion}
-		t.get(`SELECT id FROM installation`, nil, &head.Installation)
-		t.fail(lines.Encode(head))
-		for _, table := range exportTables {
-			columns := t.columnsOf(table.name)
-			names, values, targets := make([]string, len(columns)), make([]any, len(columns)), make(into, len(columns))
-			for i, column := range columns {
-				names[i], targets[i] = column.Name(), &values[i]
-			}
-			t.fail(lines.Encode(exportTable{table.name, names}))
-			t.each(`SELECT * FROM `+table.name+` ORDER BY `+table.key, nil, targets, func() {
-				t.fail(lines.Encode(values))
-				rows++
-			})
+	head := exportLine{Export: exportFormat, Version: exportVersion}
+	t.get(`SELECT id FROM installation`, nil, &head.Installation)
+	t.fail(lines.Encode(head))
+	for _, table := range exportTables {
+		names, _ := t.columnsOf(table)
+		values, targets := make([]any, len(names)), make(into, len(names))
+		for i := range names {
+			targets[i] = &values[i]
 		}
-		return lines.Encode(exportEnd{End: true, Rows: rows, SHA256: hex.EncodeToString(sum.Sum(nil))})
-	})
+		t.fail(lines.Encode(exportLine{Table: table, Columns: names}))
+		t.each(`SELECT * FROM `+table+` ORDER BY 1, 2`, nil, targets, func() {
+			t.fail(lines.Encode(values))
+			rows++
+		})
+	}
+	err = lines.Encode(exportLine{End: true, Rows: rows, SHA256: hex.EncodeToString(sum.Sum(nil))})
 	return rows, cmp.Or(err, buffered.Flush())
 }
 
-// columnsOf lists the columns of a table in its own order.
-func (t *tx) columnsOf(table string) []*sql.ColumnType {
+// columnsOf lists the columns of a table in its own order, and their types.
+func (t *tx) columnsOf(table string) (names []string, types map[string]string) {
+	types = make(map[string]string)
 	if t.err != nil {
-		return nil
+		return nil, types
 	}
 	query, _ := t.prepare(`SELECT * FROM `+table+` WHERE 1 = 0`, nil)
 	rows, err := t.db.QueryContext(t.ctx, query)
 	if err != nil {
 		t.failBy(err)
-		return nil
+		return nil, types
 	}
 	defer rows.Close()
 	columns, err := rows.ColumnTypes()
 	t.failBy(err)
-	return columns
+	for _, column := range columns {
+		names, types[column.Name()] = append(names, column.Name()), column.DatabaseTypeName()
+	}
+	return names, types
 }
 
 // Imported is what an import has done.
@@ -132,8 +145,8 @@ type Imported struct {
 //
 // The export is stored in a temporary file and checked to its end before anything is written. One transaction then
 // writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are rejected and
-// sent again.
-func (l *Ledger) Import(ctx context.Context, r io.Reader) (Imported, error) {
+// sent again. Events that arrived before stay and have their effect.
+func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, err error) {
 	checkEmpty := func(t *tx) (none struct{}, err error) {
 		if len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0 {
 			err = ErrNotEmpty
@@ -143,38 +156,35 @@ func (l *Ledger) Import(ctx context.Context, r io.Reader) (Imported, error) {
 	if _, err := read(ctx, l, checkEmpty); err != nil {
 		return Imported{}, err
 	}
-	directory := "" // where the system has its own
-	if l.options.Path != "" {
-		directory = filepath.Dir(l.options.Path)
-	}
-	spool, err := os.CreateTemp(directory, "import-*.jsonl") // mode 0600
+	err = l.withFile(func(spool *os.File) error {
+		if imported, err = checkExport(io.TeeReader(r, spool)); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotExport, err)
+		}
+		// A write that has begun is not abandoned: it reads the file.
+		return change(context.WithoutCancel(ctx), l, func(t *tx) error {
+			if _, err := checkEmpty(t); err != nil {
+				return err
+			}
+			early := readEvents(t, allEvents)
+			t.exec(`DELETE FROM installation`)
+			t.exec(`DELETE FROM keys`)
+			l.importRows(t, spool)
+			for _, event := range early {
+				l.recordEvent(t, event)
+			}
+			t.adopted = imported.Installation
+			return nil
+		})
+	})
 	if err != nil {
 		return Imported{}, err
 	}
-	defer os.Remove(spool.Name())
-	defer spool.Close()
-	imported, err := checkExport(io.TeeReader(r, spool))
-	if err != nil {
-		return Imported{}, fmt.Errorf("%w: %w", ErrNotExport, err)
-	}
-	// A write that has begun is not abandoned: it reads the file.
-	return write(context.WithoutCancel(ctx), l, func(t *tx) (Imported, error) {
-		if _, err := checkEmpty(t); err != nil {
-			return Imported{}, err
-		}
-		_, err := spool.Seek(0, io.SeekStart)
-		t.fail(err)
-		t.adopted = imported.Installation
-		t.waitUpTo(importTimeout)
-		l.importRows(t, spool)
-		return imported, nil
-	})
+	return imported, nil
 }
 
 // checkExport checks that an export is complete.
 func checkExport(r io.Reader) (Imported, error) {
-	var head exportHead
-	var end exportEnd
+	var head, end exportLine
 	var last []byte
 	sum := sha256.New()
 	err := eachLine(r, func(line []byte) error {
@@ -193,17 +203,15 @@ func checkExport(r io.Reader) (Imported, error) {
 		return Imported{}, errors.New("its first line does not say so")
 	case head.Version != exportVersion:
 		return Imported{}, fmt.Errorf("version %d is unknown to this version of the plugin", head.Version)
-	case !end.End:
-		return Imported{}, errors.New("its last line is missing")
 	case end.SHA256 != hex.EncodeToString(sum.Sum(nil)):
-		return Imported{}, errors.New("it was changed or damaged")
+		return Imported{}, errors.New("it was cut off, changed or damaged")
 	}
 	return Imported{Installation: head.Installation, Rows: end.Rows}, nil
 }
 
 func eachLine(r io.Reader, f func(line []byte) error) error {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 1<<16), maxExportLine)
+	lines.Buffer(nil, maxExportLine)
 	for number := 1; lines.Scan(); number++ {
 		if err := f(lines.Bytes()); err != nil {
 			return fmt.Errorf("line %d: %w", number, err)
@@ -212,12 +220,9 @@ func eachLine(r io.Reader, f func(line []byte) error) error {
 	return lines.Err()
 }
 
-// importRows replaces the installation and the keys, and adds everything else. Events that arrived before stay and have
-// their effect.
-func (l *Ledger) importRows(t *tx, r io.Reader) {
-	early := readEvents(t, allEvents)
-	t.exec(`DELETE FROM installation`)
-	t.exec(`DELETE FROM keys`)
+// importRows inserts the rows of an export.
+func (l *Ledger) importRows(t *tx, export io.ReadSeeker) {
+	t.waitUpTo(transferTimeout)
 	var insert string // a batch of the table whose rows are read
 	var batch []string
 	flush := func() {
@@ -226,7 +231,9 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 		}
 		batch = batch[:0]
 	}
-	err := eachLine(r, func(line []byte) (err error) {
+	_, err := export.Seek(0, io.SeekStart)
+	t.fail(err)
+	err = eachLine(export, func(line []byte) (err error) {
 		if bytes.HasPrefix(line, []byte("[")) {
 			if batch = append(batch, string(line)); len(batch) == importBatch {
 				flush()
@@ -234,11 +241,10 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 			return t.err
 		}
 		flush()
-		var table exportTable
-		if err := json.Unmarshal(line, &table); err != nil || table.Table == "" {
-			return err // the head or the end
+		var table exportLine
+		if err = json.Unmarshal(line, &table); err == nil && table.Table != "" {
+			insert, err = l.insertInto(t, table)
 		}
-		insert, err = l.insertInto(t, table)
 		return err
 	})
 	if err != nil {
@@ -246,20 +252,14 @@ func (l *Ledger) importRows(t *tx, r io.Reader) {
 	}
 	l.advanceFeed(t, "")
 	t.exec(l.dialect().analyze)
-	for _, event := range early {
-		l.recordEvent(t, event)
-	}
 }
 
 // insertInto is the statement that inserts a list of rows into a table.
-func (l *Ledger) insertInto(t *tx, table exportTable) (string, error) {
-	if !slices.ContainsFunc(exportTables, func(known struct{ name, key string }) bool { return known.name == table.Table }) {
+func (l *Ledger) insertInto(t *tx, table exportLine) (string, error) {
+	if !slices.Contains(exportTables, table.Table) {
 		return "", fmt.Errorf("table %q is unknown to this version of the plugin", table.Table)
 	}
-	types := make(map[string]string)
-	for _, column := range t.columnsOf(table.Table) {
-		types[column.Name()] = column.DatabaseTypeName()
-	}
+	_, types := t.columnsOf(table.Table)
 	values := make([]string, len(table.Columns))
 	for i, column := range table.Columns {
 		if types[column] == "" {
@@ -267,10 +267,7 @@ func (l *Ledger) insertInto(t *tx, table exportTable) (string, error) {
 		}
 		values[i] = fmt.Sprintf("CAST(value ->> %d AS %s)", i, types[column])
 	}
-	insert := `INSERT INTO ` + table.Table + ` (` + strings.Join(table.Columns, ", ") + `)
-		SELECT ` + strings.Join(values, ", ") + ` FROM ` + l.dialect().list
-	if table.Table == "events" || table.Table == "event_ids" {
-		insert += ` WHERE true ON CONFLICT DO NOTHING` // some may have been received before
-	}
-	return insert, t.err
+	// Some events may have been received before.
+	return `INSERT INTO ` + table.Table + ` (` + strings.Join(table.Columns, ", ") + `) SELECT ` + strings.Join(values, ", ") +
+		` FROM ` + l.dialect().list + ` WHERE true ON CONFLICT DO NOTHING`, t.err
 }

@@ -102,8 +102,6 @@ func (l *Ledger) runBatch(batch []*job) int {
 
 // runTransaction runs and commits jobs. failed means that the last one failed and nothing was committed.
 func (l *Ledger) runTransaction(batch []*job) (ran int, failed bool, err error) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
 	db, err := l.writable()
 	if err != nil {
 		return 0, false, err
