@@ -26,7 +26,7 @@ func WithMigration(o Options, script string, oldest int) Options {
 
 // Exec runs a statement on the writing connection, as nobody else may.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
-	return l.queueUp(ctx, func(t *tx) { t.exec(query, args...) })
+	return l.transact(ctx, func(t *tx) { t.exec(query, args...) })
 }
 
 // Dump returns every row of the tables that a purchase is computed from, and the purchase itself, without
@@ -61,7 +61,7 @@ func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
 
 // Hold keeps the write lock for a while, beside other writes of the same transaction.
 func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
-	return l.queueUp(ctx, func(*tx) { time.Sleep(d) })
+	return l.transact(ctx, func(*tx) { time.Sleep(d) })
 }
 
 // PayThenHold records a payment in a transaction that waits for release before its commit, and closes held meanwhile.
@@ -75,7 +75,7 @@ func (l *Ledger) TellThenHold(ctx context.Context, e Event, held, release chan s
 }
 
 func (l *Ledger) hold(ctx context.Context, run func(*tx), held, release chan struct{}) error {
-	return l.queueUp(ctx, func(t *tx) {
+	return l.transact(ctx, func(t *tx) {
 		run(t)
 		close(held)
 		<-release
@@ -165,7 +165,7 @@ var FillStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // Fill inserts n payments of as many purchases by SQL.
 func Fill(t testing.TB, l *Ledger, n int) {
 	t.Helper()
-	err := l.queueUp(context.Background(), func(t *tx) {
+	err := l.transact(context.Background(), func(t *tx) {
 		t.waitUpTo(time.Hour)
 		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
 			t.exec(statement)

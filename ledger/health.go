@@ -122,7 +122,7 @@ func (l *Ledger) probe() {
 		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 		defer cancel()
 		commit := func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }
-		if errors.Is(l.queueUp(ctx, l.storeTrial), errTrial) && l.queueUp(ctx, commit) == nil {
+		if errors.Is(l.transact(ctx, l.storeTrial), errTrial) && l.transact(ctx, commit) == nil {
 			l.health.wrote(nil)
 		}
 	}()

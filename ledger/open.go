@@ -29,7 +29,7 @@ type Options struct {
 	URL string
 	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
-	// OnChange is called after a commit of this process and before its callers are answered, with the purchases whose
+	// OnChange is called after a commit of this process and before its caller is answered, with the purchases whose
 	// Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
 	// Logger receives an error when the ledger becomes unusable and a line when it recovers, each at most once a minute.
@@ -47,14 +47,11 @@ type Ledger struct {
 	location string
 	health   health
 
-	opening sync.Mutex   // serialises Open, Close and Restore
-	mu      sync.RWMutex // guards closed; held for reading while a job enters the queue
-	closed  bool
-	queue   chan *job
-	stopped chan struct{} // closed when the writer has ended; nil before Open succeeded
+	opening sync.Mutex    // serialises Open, Close and Restore
+	writing chan struct{} // holds one during a write
+	opened  atomic.Pointer[opened]
 
-	opened       atomic.Pointer[opened]
-	installation atomic.Pointer[string] // nil: the database had none yet
+	installation atomic.Pointer[string] // that was seen first; nil: the database had none yet
 }
 
 // opened is the open database, or why there is none.
@@ -104,7 +101,7 @@ func New(o Options) *Ledger {
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	l := &Ledger{options: o, location: o.Path, queue: make(chan *job, 4*maxBatch)}
+	l := &Ledger{options: o, location: o.Path, writing: make(chan struct{}, 1)}
 	if o.URL != "" {
 		location, _ := CheckURL(o.URL)
 		l.location = cmp.Or(location, "PostgreSQL")
@@ -120,75 +117,61 @@ func New(o Options) *Ledger {
 func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.closed {
-		return false, errClosed
-	}
-	if _, err := l.database(); err == nil {
-		return false, nil
-	}
-	if created, err = l.open(ctx); err != nil {
+	if _, err := l.database(); err == nil || errors.Is(err, errClosed) {
 		return false, err
 	}
-	if l.stopped == nil {
-		l.stopped = make(chan struct{})
-		go l.runWriter()
+	if created, err = l.open(ctx); err == nil {
+		_ = l.transact(ctx, l.storeTrial) // if payments cannot be stored, it is noted before anything is sold
 	}
-	_ = l.queueUp(ctx, l.storeTrial) // if payments cannot be stored, the writer notes it before anything is sold
-	return created, nil
+	return created, err
 }
 
 // open opens the database and checks that it belongs to the installation that this process knows.
 func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	var db database
+	var now opened
 	migrate := func(t *tx) { created = l.migrate(t) }
 	if l.options.URL != "" {
-		db, err = openPostgres(ctx, l.options.URL, migrate)
+		now.db, now.err = openPostgres(ctx, l.options.URL, migrate)
 	} else {
-		db, err = openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
+		now.db, now.err = openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
 	}
-	if err == nil {
+	if now.err == nil {
 		var id string
-		t := db.lookup(ctx)
+		t := now.db.lookup(ctx)
 		t.get(`SELECT id FROM installation`, nil, &id)
-		if err = cmp.Or(t.err, l.checkInstallation(id)); err != nil {
-			_ = db.close()
+		if now.err = cmp.Or(t.err, l.checkInstallation(id)); now.err != nil {
+			_ = now.db.close()
 		}
 	}
-	if err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.location, err))
-		l.opened.Store(&opened{err: err})
-		return false, err
+	if now.err != nil {
+		now = opened{err: unavailable(fmt.Errorf("opening %s: %w", l.location, now.err))}
 	}
-	l.opened.Store(&opened{db: db})
+	l.opened.Store(&now)
+	if now.err != nil {
+		return false, now.err
+	}
 	l.health.checked(nil)
 	return created, nil
 }
 
-// Close waits for the queue and closes the database. The ledger cannot be opened again.
+// Close waits for the write that has begun and closes the database. The ledger cannot be opened again.
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.closed {
-		return nil
-	}
-	l.mu.Lock()
-	l.closed = true
-	close(l.queue)
-	l.mu.Unlock()
-	if l.stopped != nil {
-		<-l.stopped
-	}
 	return l.closeDatabase(errClosed)
 }
 
 // closeDatabase closes the database, if one is open. Calls return why from now on.
 func (l *Ledger) closeDatabase(why error) error {
-	if was := l.opened.Swap(&opened{err: why}); was.db != nil {
-		return unavailable(was.db.close())
+	was := l.opened.Swap(&opened{err: why})
+	if was.db == nil {
+		return nil
 	}
-	return nil
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
+	return unavailable(was.db.close())
 }
 
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
@@ -209,8 +192,7 @@ func (l *Ledger) writable() (database, error) {
 	return db, cmp.Or(err, l.health.fault())
 }
 
-// checkInstallation compares the installation of the database with the one that was seen first. An empty id means that
-// the database has none.
+// checkInstallation compares the installation of the database, empty where it has none, with the one that was seen first.
 func (l *Ledger) checkInstallation(id string) error {
 	if id != "" && l.installation.CompareAndSwap(nil, &id) {
 		return nil
