@@ -83,7 +83,7 @@ func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (restored Restor
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotBackup, err)
 		}
-		if exists, _ := fileExists(l.options.Path); exists {
+		if fileExists(l.options.Path) {
 			_, _ = l.Open(ctx) // so that the installation is known, unless the ledger is damaged
 		}
 		if known := l.installation.Load(); known != nil && *known != restored.Installation {
@@ -123,7 +123,7 @@ func (l *Ledger) swap(ctx context.Context, staged string) (kept string, err erro
 	_, wasDamaged := l.database()
 	err = l.closeDatabase(errNotOpen)
 	// SQLite removes the -wal with its last connection. Only a ledger that cannot be opened may leave one.
-	if inUse, _ := fileExists(l.options.Path + "-wal"); inUse && wasDamaged == nil {
+	if wasDamaged == nil && fileExists(l.options.Path+"-wal") {
 		err = cmp.Or(err, ErrInUse)
 	}
 	if err == nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,14 +19,14 @@ func CheckLocation(path string) error {
 	if !filepath.IsAbs(path) {
 		return errors.New("the path must be absolute")
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file", path)
-	}
 	directory := existingDirectory(path)
-	if info, err := os.Stat(directory); err != nil {
+	if info, err := os.Stat(directory); err != nil || !info.IsDir() {
+		return cmp.Or(err, fmt.Errorf("%s is not a directory", directory))
+	}
+	if info, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
-	} else if !info.IsDir() {
-		return fmt.Errorf("%s is not a directory", directory)
+	} else if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
 	}
 	return checkFileSystem(directory)
 }
@@ -44,14 +45,10 @@ func CheckFile(path string) (exists bool, faults []*Fault) {
 	if err := CheckLocation(path); err != nil {
 		return false, []*Fault{{
 			Problem: "no ledger can be there: " + err.Error(),
-			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db",
+			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db, which Caddy's user can read",
 		}}
 	}
-	exists, err := fileExists(path)
-	if err != nil {
-		return false, []*Fault{{Problem: "it cannot be read: " + err.Error(), Fix: "let Caddy's user read its directory"}}
-	}
-	return exists, checkRights(path)
+	return fileExists(path), checkRights(path)
 }
 
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing
@@ -64,21 +61,18 @@ func prepareFile(path string) error {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	if err == nil {
+		return file.Close()
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return file.Close()
+	return err
 }
 
-func fileExists(path string) (bool, error) {
+func fileExists(path string) bool {
 	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return err == nil
 }
 
 // files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files that were

@@ -17,65 +17,57 @@ type health struct {
 	logger  *slog.Logger
 	probing sync.Mutex // held during a probe
 
-	mu        sync.Mutex
+	mu       sync.Mutex
+	known    condition
+	wentBack Position // to which the feed went back last
+	said     string   // the kind of trouble that was logged last; empty: none
+	saidAt   map[string]time.Time
+}
+
+// condition is what is known about a database.
+type condition struct {
 	polled    time.Time // start of the last poll that succeeded
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
-	wentBack  Position  // to which the feed went back last
-	said      state     // that was logged last
-	saidAt    [3]time.Time
 }
 
-// state is what is logged about the ledger.
-type state int
-
-const (
-	usable state = iota
-	inTrouble
-	isForeign
-)
-
-// noticeEvery is how often each state is logged at most: a database may come and go every second.
+// noticeEvery is how often each kind of trouble, or its end, is logged at most: a database may come and go every second.
 const noticeEvery = time.Minute
 
-func (h *health) fault() error {
+func (h *health) get() condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.faulty
-}
-
-func (h *health) lastWrite() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.unwritten
+	return h.known
 }
 
 // checked notes the outcome of a check, or why a poll failed.
-func (h *health) checked(err error) { h.note(func() { h.faulty = err }) }
+func (h *health) checked(err error) { h.note(func(c *condition) { c.faulty = err }) }
 
 // wrote notes the outcome of a transaction.
-func (h *health) wrote(err error) { h.note(func() { h.unwritten = err }) }
+func (h *health) wrote(err error) { h.note(func(c *condition) { c.unwritten = err }) }
 
 // polledSince notes a poll that began at start and succeeded.
-func (h *health) polledSince(start time.Time) { h.note(func() { h.faulty, h.polled = nil, start }) }
+func (h *health) polledSince(start time.Time) {
+	h.note(func(c *condition) { c.faulty, c.polled = nil, start })
+}
 
-// note changes what is known, and logs a new state. One that could not be logged within a minute is logged later if it
-// persists, so the last line always describes the present.
-func (h *health) note(change func()) {
+// note changes what is known, and logs a new kind of trouble or its end. What could not be logged within a minute is
+// logged later if it persists, so the last line always describes the present.
+func (h *health) note(change func(*condition)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	change()
-	err, now, is := cmp.Or(h.faulty, h.unwritten), h.now(), usable
-	switch {
-	case errors.Is(err, ErrForeign), err != nil && h.said == isForeign:
-		is = isForeign
-	case err != nil:
-		is = inTrouble
+	change(&h.known)
+	err, now, kind := cmp.Or(h.known.faulty, h.known.unwritten), h.now(), ""
+	if err != nil {
+		kind = "trouble"
 	}
-	if is == h.said || !h.saidAt[is].IsZero() && now.Sub(h.saidAt[is]) < noticeEvery {
+	if errors.Is(err, ErrForeign) || err != nil && h.said == "foreign" {
+		kind = "foreign"
+	}
+	if last, isKnown := h.saidAt[kind]; kind == h.said || isKnown && now.Sub(last) < noticeEvery {
 		return
 	}
-	h.said, h.saidAt[is] = is, now
+	h.said, h.saidAt[kind] = kind, now
 	if err == nil {
 		h.logger.Info("the ledger can be used again")
 	} else {
@@ -94,32 +86,25 @@ func (h *health) noteStepBack(p Position) (isNew bool) {
 }
 
 // PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.
-func (l *Ledger) PolledAt() time.Time {
-	l.health.mu.Lock()
-	defer l.health.mu.Unlock()
-	return l.health.polled
-}
+func (l *Ledger) PolledAt() time.Time { return l.health.get().polled }
 
 // Err is why nothing may be sold: the database is not open, or the last poll or write failed.
 func (l *Ledger) Err() error {
 	_, err := l.writable()
-	return cmp.Or(err, l.health.lastWrite())
+	return cmp.Or(err, l.health.get().unwritten)
 }
-
-// probeTimeout bounds how long a trial waits in the queue.
-const probeTimeout = 2 * time.Second
 
 var errTrial = errors.New("only a trial")
 
 // probe tries to store a payment after a write has failed, so that Err recovers. Other writes prove nothing: a ledger
 // may be writable in part.
 func (l *Ledger) probe() {
-	if l.health.lastWrite() == nil || !l.health.probing.TryLock() {
+	if l.health.get().unwritten == nil || !l.health.probing.TryLock() {
 		return
 	}
 	go func() {
 		defer l.health.probing.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 		defer cancel()
 		commit := func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }
 		if errors.Is(l.transact(ctx, l.storeTrial), errTrial) && l.transact(ctx, commit) == nil {

@@ -106,7 +106,7 @@ func New(o Options) *Ledger {
 		location, _ := CheckURL(o.URL)
 		l.location = cmp.Or(location, "PostgreSQL")
 	}
-	l.health.now = o.Now
+	l.health.now, l.health.saidAt = o.Now, make(map[string]time.Time)
 	l.health.logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler)).With("database", l.location)
 	l.opened.Store(&opened{err: errNotOpen})
 	return l
@@ -189,7 +189,7 @@ func (l *Ledger) database() (database, error) {
 // writable returns the database, or why nothing may be written.
 func (l *Ledger) writable() (database, error) {
 	db, err := l.database()
-	return db, cmp.Or(err, l.health.fault())
+	return db, cmp.Or(err, l.health.get().faulty)
 }
 
 // checkInstallation compares the installation of the database, empty where it has none, with the one that was seen first.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -25,27 +26,20 @@ const (
 	refillPeriod = time.Second
 	// dialPause is the pause after a failed connection. Without it, a stopped server is dialled hundreds of times a second.
 	dialPause = 500 * time.Millisecond
-	// migrationLock is the key of the advisory lock that a migration holds.
-	migrationLock = 0x61787261 // "axra"
-
-	// planByIndex makes the rest of a transaction join tables in the order in which they are written, by indexes, as
-	// SQLite does. With a million payments PostgreSQL would read whole tables: a month's report took 1.4 s instead of
-	// 0.2 s.
-	planByIndex = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
-		set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true)`
-	// forgetAfter ends a transaction whose node went silent: its machine may have stopped or lost its network, and every
+	// perTransaction are settings, joined so that they are one column. The rest of a transaction joins tables in the
+	// order in which they are written, by indexes, as SQLite does: with a million payments PostgreSQL would read whole
+	// tables, and a month's report took 1.4 s instead of 0.2 s. A transaction whose node went silent is ended, or every
 	// other node would wait for its lock for hours.
-	forgetAfter = `set_config('idle_in_transaction_session_timeout', '5s', true)`
-	// perTransaction are the settings of a transaction, joined so that they are one column.
-	perTransaction = planByIndex + ` || ` + forgetAfter
-	// yieldToReaders gives up a migration that waits for a reader, such as an export: every other look-up would wait
-	// behind it. It is tried again a second later.
-	yieldToReaders = `set_config('lock_timeout', '500ms', true)`
-
+	perTransaction = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
+		set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true) ||
+		set_config('idle_in_transaction_session_timeout', '5s', true)`
 	// writeLock makes writes serial in the whole database: each changes the feed's only row first.
 	writeLock = countWrite + ` RETURNING current_setting('synchronous_commit'), ` + perTransaction
 	// migrateLock lets one node migrate, also where there is no feed yet.
-	migrateLock = `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` || ` + yieldToReaders + ` FROM pg_advisory_xact_lock($1)`
+	migrateLock = `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` FROM pg_advisory_xact_lock(1635283553)` // "axra"
+	// yieldToReaders gives up a migration that waits for a reader, such as an export: every other look-up would wait
+	// behind it. It is tried again a second later.
+	yieldToReaders = `SET LOCAL lock_timeout = '500ms'`
 )
 
 // errNoAnswer means that a statement took too long.
@@ -77,32 +71,15 @@ type failedDial struct {
 }
 
 // openPostgres connects and runs migrate in a transaction that holds the lock of migrations.
-func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (_ database, err error) {
+func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (database, error) {
 	d := new(postgresDatabase)
-	config, err := pgxpool.ParseConfig("")
-	if err != nil {
+	if err := d.connect(rawURL); err != nil {
 		return nil, err
 	}
-	if config.ConnConfig, err = parseURL(rawURL); err != nil {
-		return nil, err
-	}
-	config.MinConns, config.MaxConns = readers+1, readers+1 // a cold pool cost half a second at the 99th percentile
-	config.HealthCheckPeriod = refillPeriod
-	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // ask and commit try again
-	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
-		if last := d.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
-			return last.err
-		}
-		return nil
-	}
-	if d.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
-		return nil, err
-	}
-	d.writing, d.reading = stdlib.OpenDBFromPool(d.pool), stdlib.OpenDBFromPool(d.pool)
-	d.writing.SetMaxOpenConns(1)
-	d.reading.SetMaxOpenConns(readers)
-	if err = d.check(ctx); err == nil {
-		err = d.commit(migrateLock, args{migrationLock}, func(t *tx) {
+	err := d.check(ctx)
+	if err == nil {
+		err = d.commit(migrateLock, func(t *tx) {
+			t.exec(yieldToReaders)
 			if len(t.texts(`SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'axra'`)) == 0 {
 				t.exec(`CREATE SCHEMA axra`)
 			}
@@ -116,41 +93,68 @@ func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (_ data
 	return d, nil
 }
 
-func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock, nil, f) }
+// connect makes the pool of connections, which are always as many: a cold one cost half a second at the 99th percentile.
+func (d *postgresDatabase) connect(rawURL string) error {
+	connection, err := parseURL(rawURL)
+	if err != nil {
+		return err
+	}
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return err
+	}
+	config.ConnConfig, config.MinConns, config.MaxConns, config.HealthCheckPeriod = connection, readers+1, readers+1, refillPeriod
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // ask and commit try again
+	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+		if last := d.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
+			return last.err
+		}
+		return nil
+	}
+	if d.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
+		return err
+	}
+	d.writing, d.reading = stdlib.OpenDBFromPool(d.pool), stdlib.OpenDBFromPool(d.pool)
+	d.writing.SetMaxOpenConns(1)
+	d.reading.SetMaxOpenConns(readers)
+	return nil
+}
 
-// commit takes a lock by a query that returns synchronous_commit and the settings, runs f and commits. Each statement has
-// its own time.
-func (d *postgresDatabase) commit(lock string, with args, f func(*tx)) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	hasLock := false
-	attempt := func() error {
-		t := newPostgresTx(ctx, nil)
-		t.timer = time.AfterFunc(statementTimeout, cancel)
-		defer t.timer.Stop()
-		t.limit = statementTimeout
-		return commit(t, d.writing, func(t *tx) {
-			var synchronous, settings string
-			if !t.get(lock, with, &synchronous, &settings) {
-				t.fail(errNoFeed)
-			}
-			if synchronous == "off" {
-				t.fail(errAsync)
-			}
-			if hasLock = t.err == nil; hasLock {
-				f(t)
-			}
-		})
-	}
-	err := attempt()
-	if !hasLock && d.kindOf(err) == lostConnection && ctx.Err() == nil {
-		d.reconnect() // it was lost since it was last used, or its server may no longer be written
-		err = attempt()
-	}
-	if err != nil && ctx.Err() != nil {
-		return errors.Join(errNoAnswer, err)
+func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock, f) }
+
+// commit takes a lock by a query, runs f and commits. It tries again if the connection was lost since it was last used,
+// or its server may no longer be written.
+func (d *postgresDatabase) commit(lock string, f func(*tx)) error {
+	hasLock, err := d.tryCommit(lock, f)
+	if !hasLock && d.kindOf(err) == lostConnection && !errors.Is(err, errNoAnswer) {
+		d.reconnect()
+		_, err = d.tryCommit(lock, f)
 	}
 	return err
+}
+
+func (d *postgresDatabase) tryCommit(lock string, f func(*tx)) (hasLock bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	t := newPostgresTx(ctx, nil)
+	t.timer, t.limit = time.AfterFunc(statementTimeout, cancel), statementTimeout
+	defer t.timer.Stop()
+	err = commit(t, d.writing, func(t *tx) {
+		var synchronous, settings string
+		if !t.get(lock, nil, &synchronous, &settings) {
+			t.fail(errNoFeed)
+		}
+		if synchronous == "off" {
+			t.fail(errAsync)
+		}
+		if hasLock = t.err == nil; hasLock {
+			f(t)
+		}
+	})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	return hasLock, err
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
@@ -190,26 +194,24 @@ func (d *postgresDatabase) close() error {
 	}
 }
 
-// readOnlyTransaction is the error of a server that became a standby: another one may have replaced it.
-const readOnlyTransaction = "25006"
-
 // kindOf counts values that PostgreSQL cannot store, or that are too long, as the statement's own error. It also notes
 // when no connection could be made.
 func (d *postgresDatabase) kindOf(err error) errorKind {
-	var failed *pgconn.ConnectError
-	if last := d.lastFailure.Load(); errors.As(err, &failed) && (last == nil || time.Since(last.at) >= dialPause) {
-		d.lastFailure.Store(&failedDial{time.Now(), err})
+	if failed := new(pgconn.ConnectError); errors.As(err, &failed) {
+		if last := d.lastFailure.Load(); last == nil || time.Since(last.at) >= dialPause {
+			d.lastFailure.Store(&failedDial{time.Now(), err})
+		}
 	}
-	var refused *pgconn.PgError
 	var broken driverError
-	switch {
-	case !errors.As(err, &broken):
+	if !errors.As(err, &broken) {
 		return ownError
-	case !errors.As(err, &refused), refused.Severity == "FATAL", refused.Code == readOnlyTransaction:
+	}
+	refused := new(pgconn.PgError)
+	if !errors.As(err, &refused) || refused.Severity == "FATAL" {
 		return lostConnection
 	}
 	switch refused.Code[:min(2, len(refused.Code))] {
-	case "08", "57": // the connection; an administrator
+	case "08", "25", "57": // the connection; a server that became a standby; an administrator
 		return lostConnection
 	case "22", "54": // a value; its length
 		return ownError

@@ -144,31 +144,12 @@ func CheckServer(ctx context.Context, rawURL string) (state ServerState, err err
 	return state, explainConnect(err)
 }
 
-// connectFaults are the causes for which a server refuses a connection, by the beginning of their codes.
-var connectFaults = []struct{ code, problem, fix string }{
-	{"42501", "this user may not connect to the database", "run `GRANT CONNECT ON DATABASE … TO …` as the database's owner"},
-	{"28", "the server refuses the user or the password", "correct user and password in the URL of `database postgres`"},
-	{"3D000", "the server has no such database", "create it, `CREATE DATABASE … ENCODING 'UTF8'`, or correct the URL of `database postgres`"},
-}
-
-// explainConnect reduces an error to one cause: pgx repeats it for each address of the server. Most causes are a Fault.
+// explainConnect reduces an error to its cause: pgx repeats it for each address of the server.
 func explainConnect(err error) error {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
-		if err != nil && strings.Contains(err.Error(), "server refused TLS") {
-			return &Fault{
-				Problem: "the server offers no encrypted connection",
-				Fix:     "turn on `ssl` at the server; on the same machine, leave `sslmode` out of the URL",
-			}
-		}
-		return err
+	if refused := new(pgconn.PgError); errors.As(err, &refused) {
+		return fmt.Errorf("the server refuses the connection: %s", refused.Message)
 	}
-	for _, known := range connectFaults {
-		if strings.HasPrefix(refused.Code, known.code) {
-			return &Fault{Problem: known.problem + ": " + refused.Message, Fix: known.fix}
-		}
-	}
-	return refused
+	return err
 }
 
 var errAsync = &Fault{
@@ -176,27 +157,24 @@ var errAsync = &Fault{
 	Fix:     "turn it on for this user, `ALTER ROLE … SET synchronous_commit = on`",
 }
 
-// serverFaults are why a server cannot keep a ledger, with the conditions that find them. n is the schema axra.
+// serverFaults are why a server cannot keep a ledger, by the conditions that find them. n is the schema axra.
 var serverFaults = []struct {
 	condition string
 	fault     *Fault
 }{
 	{`pg_is_in_recovery()`, &Fault{Problem: "the server is a standby, so its rows may be old", Fix: "name the primary in the URL"}},
-	{
-		`current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery()`,
-		&Fault{Problem: "the server is read-only", Fix: "turn default_transaction_read_only off for this database and user"},
-	},
+	{`current_setting('default_transaction_read_only') = 'on' AND NOT pg_is_in_recovery()`, &Fault{
+		Problem: "the server is read-only", Fix: "turn default_transaction_read_only off for this database and user",
+	}},
 	{`current_setting('synchronous_commit') = 'off'`, errAsync},
 	{`current_setting('server_encoding') <> 'UTF8'`, &Fault{Problem: "the database is not in UTF-8", Fix: "create one with ENCODING 'UTF8'"}},
-	{
-		`n.oid IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')`,
-		&Fault{Problem: "this user may not create the schema axra", Fix: "let the database's owner do `GRANT CREATE ON DATABASE … TO …`"},
-	},
-	{
-		`n.oid IS NOT NULL AND NOT has_schema_privilege(n.oid, 'USAGE') OR EXISTS (
-			SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT has_table_privilege(c.oid, 'INSERT'))`,
-		&Fault{Problem: "the schema axra belongs to another user, and this one may not use it", Fix: "name its owner in the URL"},
-	},
+	{`n.oid IS NULL AND NOT has_database_privilege(current_database(), 'CREATE')`, &Fault{
+		Problem: "this user may not create the schema axra", Fix: "let the database's owner do `GRANT CREATE ON DATABASE … TO …`",
+	}},
+	{`n.oid IS NOT NULL AND NOT has_schema_privilege(n.oid, 'USAGE') OR EXISTS (
+		SELECT 1 FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND NOT has_table_privilege(c.oid, 'INSERT'))`, &Fault{
+		Problem: "the schema axra belongs to another user, and this one may not use it", Fix: "name its owner in the URL",
+	}},
 }
 
 // readServer finds out whether there is a ledger, and why there cannot be one.

@@ -168,7 +168,7 @@ func read[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, err
 
 // readWithin is read with another deadline.
 func readWithin[T any](ctx context.Context, l *Ledger, timeout time.Duration, f func(*tx) (T, error)) (result T, err error) {
-	if fault := l.health.fault(); fault != nil {
+	if fault := l.health.get().faulty; fault != nil {
 		return result, fault // a file that was deleted can still be read
 	}
 	err = l.ask(ctx, timeout, func(ctx context.Context, db database) error {
@@ -209,7 +209,7 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	if err = unavailable(err); !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	fault := cmp.Or(l.health.fault(), unavailable(db.check(within)))
+	fault := cmp.Or(l.health.get().faulty, unavailable(db.check(within)))
 	if fault != nil && within.Err() == nil { // an impatient caller says nothing about the database
 		l.health.checked(fault)
 	}
