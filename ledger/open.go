@@ -70,20 +70,10 @@ type database interface {
 	lookup(ctx context.Context) *tx
 	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
 	check(ctx context.Context) error
-	kindOf(err error) errorKind
-	// reconnect gives up the connections: new ones may lead to another server.
-	reconnect()
+	// failed reports whether other statements would fail as well after an error.
+	failed(err error) bool
 	close() error
 }
-
-// errorKind says what an error means for other statements.
-type errorKind int
-
-const (
-	ownError       errorKind = iota // concerns this statement only; also no error
-	databaseError                   // others would fail as well
-	lostConnection                  // it says nothing about the statement
-)
 
 var (
 	errClosed  = fmt.Errorf("%w: closed", ErrUnavailable)

@@ -104,7 +104,7 @@ func (d *postgresDatabase) connect(rawURL string) error {
 		return err
 	}
 	config.ConnConfig, config.MinConns, config.MaxConns, config.HealthCheckPeriod = connection, readers+1, readers+1, refillPeriod
-	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // ask and commit try again
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // it may have been lost meanwhile
 	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
 		if last := d.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
 			return last.err
@@ -122,24 +122,14 @@ func (d *postgresDatabase) connect(rawURL string) error {
 
 func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock, f) }
 
-// commit takes a lock by a query, runs f and commits. It tries again if the connection was lost since it was last used,
-// or its server may no longer be written.
+// commit takes a lock by a query, runs f and commits.
 func (d *postgresDatabase) commit(lock string, f func(*tx)) error {
-	hasLock, err := d.tryCommit(lock, f)
-	if !hasLock && d.kindOf(err) == lostConnection && !errors.Is(err, errNoAnswer) {
-		d.reconnect()
-		_, err = d.tryCommit(lock, f)
-	}
-	return err
-}
-
-func (d *postgresDatabase) tryCommit(lock string, f func(*tx)) (hasLock bool, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	t := newPostgresTx(ctx, nil)
 	t.timer, t.limit = time.AfterFunc(statementTimeout, cancel), statementTimeout
 	defer t.timer.Stop()
-	err = commit(t, d.writing, func(t *tx) {
+	err := commit(t, d.writing, func(t *tx) {
 		var synchronous, settings string
 		if !t.get(lock, nil, &synchronous, &settings) {
 			t.fail(errNoFeed)
@@ -147,14 +137,14 @@ func (d *postgresDatabase) tryCommit(lock string, f func(*tx)) (hasLock bool, er
 		if synchronous == "off" {
 			t.fail(errAsync)
 		}
-		if hasLock = t.err == nil; hasLock {
+		if t.err == nil {
 			f(t)
 		}
 	})
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", errNoAnswer, err)
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
-	return hasLock, err
+	return err
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
@@ -170,13 +160,11 @@ func (d *postgresDatabase) lookup(ctx context.Context) *tx { return newPostgresT
 func (d *postgresDatabase) check(ctx context.Context) error {
 	t := d.lookup(ctx)
 	if faults := readServer(t).Faults; len(faults) > 0 {
-		d.reconnect()
+		d.pool.Reset() // new connections may lead to another server
 		return faults[0]
 	}
 	return t.err
 }
-
-func (d *postgresDatabase) reconnect() { d.pool.Reset() }
 
 // close gives up after two seconds: pgx waits longer for each connection to a server that does not answer.
 func (d *postgresDatabase) close() error {
@@ -194,29 +182,21 @@ func (d *postgresDatabase) close() error {
 	}
 }
 
-// kindOf counts values that PostgreSQL cannot store, or that are too long, as the statement's own error. It also notes
-// when no connection could be made.
-func (d *postgresDatabase) kindOf(err error) errorKind {
-	if failed := new(pgconn.ConnectError); errors.As(err, &failed) {
-		if last := d.lastFailure.Load(); last == nil || time.Since(last.at) >= dialPause {
-			d.lastFailure.Store(&failedDial{time.Now(), err})
-		}
+// failed gives up the connections, since new ones may lead to another server, and notes when none could be made. Values
+// that PostgreSQL cannot store, or that are too long, concern no other statement.
+func (d *postgresDatabase) failed(err error) bool {
+	if !errors.As(err, new(driverError)) {
+		return false
 	}
-	var broken driverError
-	if !errors.As(err, &broken) {
-		return ownError
+	if refused := new(pgconn.PgError); errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "54")) {
+		return false
 	}
-	refused := new(pgconn.PgError)
-	if !errors.As(err, &refused) || refused.Severity == "FATAL" {
-		return lostConnection
+	last := d.lastFailure.Load()
+	if errors.As(err, new(*pgconn.ConnectError)) && (last == nil || time.Since(last.at) >= dialPause) {
+		d.lastFailure.Store(&failedDial{time.Now(), err})
 	}
-	switch refused.Code[:min(2, len(refused.Code))] {
-	case "08", "25", "57": // the connection; a server that became a standby; an administrator
-		return lostConnection
-	case "22", "54": // a value; its length
-		return ownError
-	}
-	return databaseError
+	d.pool.Reset()
+	return true
 }
 
 func newPostgresTx(ctx context.Context, db queries) *tx {

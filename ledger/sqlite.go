@@ -129,11 +129,10 @@ func (d *sqliteDatabase) close() (err error) {
 
 // codeOf is the primary result code of an SQLite error; 0: it is none.
 func codeOf(err error) int {
-	var failure *sqlite.Error
-	if !errors.As(err, &failure) {
-		return 0
+	if failure := new(sqlite.Error); errors.As(err, &failure) {
+		return failure.Code() & 0xff
 	}
-	return failure.Code() & 0xff
+	return 0
 }
 
 // write also checks the path, before the write is acknowledged. Its statements get a context that cannot be cancelled: a
@@ -187,12 +186,4 @@ func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return newTx(ctx, d.r
 
 func (d *sqliteDatabase) check(context.Context) error { return d.files.check() }
 
-// kindOf knows no lost connections: there is no other process.
-func (d *sqliteDatabase) kindOf(err error) errorKind {
-	if codeOf(err) != 0 {
-		return databaseError
-	}
-	return ownError
-}
-
-func (d *sqliteDatabase) reconnect() {}
+func (d *sqliteDatabase) failed(err error) bool { return codeOf(err) != 0 }

@@ -143,9 +143,8 @@ type Imported struct {
 // Import reads an export into a ledger without payments, which adopts its installation and keys. Cookies and links of
 // the exported ledger work in this one. Other nodes of this database must be restarted.
 //
-// The export is stored in a temporary file and checked to its end before anything is written. One transaction then
-// writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are rejected and
-// sent again. Events that arrived before stay and have their effect.
+// One transaction writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are
+// rejected and sent again. Events that arrived before stay and have their effect.
 func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, err error) {
 	checkEmpty := func(t *tx) (none struct{}, err error) {
 		if len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0 {
@@ -157,56 +156,27 @@ func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, er
 		return Imported{}, err
 	}
 	err = l.withFile(func(spool *os.File) error {
-		if imported, err = checkExport(io.TeeReader(r, spool)); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotExport, err)
+		if _, err := io.Copy(spool, r); err != nil {
+			return err
 		}
 		// A write that has begun is not abandoned: it reads the file.
-		return change(context.WithoutCancel(ctx), l, func(t *tx) error {
+		imported, err = write(context.WithoutCancel(ctx), l, func(t *tx) (Imported, error) {
 			if _, err := checkEmpty(t); err != nil {
-				return err
+				return Imported{}, err
 			}
 			early := readEvents(t, allEvents)
 			t.exec(`DELETE FROM installation`)
 			t.exec(`DELETE FROM keys`)
-			l.importRows(t, spool)
+			imported := l.importRows(t, spool)
 			for _, event := range early {
 				l.recordEvent(t, event)
 			}
 			t.adopted = imported.Installation
-			return nil
+			return imported, nil
 		})
+		return err
 	})
-	if err != nil {
-		return Imported{}, err
-	}
-	return imported, nil
-}
-
-// checkExport checks that an export is complete.
-func checkExport(r io.Reader) (Imported, error) {
-	var head, end exportLine
-	var last []byte
-	sum := sha256.New()
-	err := eachLine(r, func(line []byte) error {
-		if last == nil {
-			_ = json.Unmarshal(line, &head) // an error leaves it incomplete
-		}
-		sum.Write(last)
-		last = append(append(last[:0], line...), '\n')
-		return nil
-	})
-	_ = json.Unmarshal(last, &end) // likewise
-	switch {
-	case err != nil:
-		return Imported{}, err
-	case head.Export != exportFormat || head.Installation == "":
-		return Imported{}, errors.New("its first line does not say so")
-	case head.Version != exportVersion:
-		return Imported{}, fmt.Errorf("version %d is unknown to this version of the plugin", head.Version)
-	case end.SHA256 != hex.EncodeToString(sum.Sum(nil)):
-		return Imported{}, errors.New("it was cut off, changed or damaged")
-	}
-	return Imported{Installation: head.Installation, Rows: end.Rows}, nil
+	return imported, err
 }
 
 func eachLine(r io.Reader, f func(line []byte) error) error {
@@ -220,38 +190,60 @@ func eachLine(r io.Reader, f func(line []byte) error) error {
 	return lines.Err()
 }
 
-// importRows inserts the rows of an export.
-func (l *Ledger) importRows(t *tx, export io.ReadSeeker) {
+// importRows inserts the rows of an export, if it is complete.
+func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
 	t.waitUpTo(transferTimeout)
-	var insert string // a batch of the table whose rows are read
-	var batch []string
+	var head, line exportLine
+	var insert string           // a batch of the table whose rows are read
+	var batch []json.RawMessage // of rows
 	flush := func() {
 		if len(batch) > 0 {
-			t.exec(insert, "["+strings.Join(batch, ",")+"]")
+			rows, err := json.Marshal(batch)
+			t.fail(err)
+			t.exec(insert, string(rows))
 		}
 		batch = batch[:0]
 	}
+	sum, sumBefore := sha256.New(), ""
 	_, err := export.Seek(0, io.SeekStart)
 	t.fail(err)
-	err = eachLine(export, func(line []byte) (err error) {
-		if bytes.HasPrefix(line, []byte("[")) {
-			if batch = append(batch, string(line)); len(batch) == importBatch {
+	err = eachLine(export, func(text []byte) (err error) {
+		sumBefore = hex.EncodeToString(sum.Sum(nil))
+		sum.Write(append(text, '\n'))
+		if bytes.HasPrefix(text, []byte("[")) {
+			if batch = append(batch, bytes.Clone(text)); len(batch) == importBatch {
 				flush()
 			}
-			return t.err
+			return nil
 		}
 		flush()
-		var table exportLine
-		if err = json.Unmarshal(line, &table); err == nil && table.Table != "" {
-			insert, err = l.insertInto(t, table)
+		line = exportLine{}
+		if err := json.Unmarshal(text, &line); err != nil {
+			return err
+		}
+		if line.Export != "" {
+			head = line
+		}
+		if line.Table != "" {
+			insert, err = l.insertInto(t, line)
 		}
 		return err
 	})
+	switch {
+	case err != nil:
+	case head.Export != exportFormat || head.Installation == "":
+		err = errors.New("its first line does not say so")
+	case head.Version != exportVersion:
+		err = fmt.Errorf("version %d is unknown to this version of the plugin", head.Version)
+	case line.SHA256 != sumBefore:
+		err = errors.New("it was cut off, changed or damaged")
+	}
 	if err != nil {
-		t.fail(fmt.Errorf("%w: %w", ErrNotExport, err))
+		t.err = fmt.Errorf("%w: %w", ErrNotExport, err) // rather than what came of it
 	}
 	l.advanceFeed(t, "")
 	t.exec(l.dialect().analyze)
+	return Imported{head.Installation, line.Rows}
 }
 
 // insertInto is the statement that inserts a list of rows into a table.

@@ -160,8 +160,8 @@ func (s storedTime) Scan(value any) error {
 	return err
 }
 
-// read runs f in a transaction that sees one state of the database. f may run twice. It has to finish within
-// readTimeout, so it reads a few thousand rows at most.
+// read runs f in a transaction that sees one state of the database. It has to finish within readTimeout, so it reads a
+// few thousand rows at most.
 func read[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, error) {
 	return readWithin(ctx, l, readTimeout, f)
 }
@@ -191,8 +191,7 @@ func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (resu
 	return result, err
 }
 
-// ask runs f with a deadline, and once more if its connection was lost. It believes ErrNotFound only if the database is
-// known to be ours.
+// ask runs f with a deadline. It believes ErrNotFound only if the database is known to be ours.
 func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {
@@ -200,11 +199,8 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	}
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err = f(within, db); db.kindOf(err) == lostConnection && ctx.Err() == nil {
-		db.reconnect() // the other connections lead to the same server
-		if within.Err() == nil {
-			err = f(within, db)
-		}
+	if err = f(within, db); err != nil && ctx.Err() == nil {
+		db.failed(err)
 	}
 	if err = unavailable(err); !errors.Is(err, ErrNotFound) {
 		return err

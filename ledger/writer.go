@@ -56,10 +56,10 @@ func (l *Ledger) commit(f func(*tx)) error {
 		}
 		done = *t
 	})
-	kind := db.kindOf(err)
+	failed := db.failed(err)
 	if err = unavailable(err); errors.Is(err, ErrForeign) {
 		l.health.checked(err)
-	} else if err == nil && done.paid || err != nil && (done.err == nil || kind != ownError) {
+	} else if err == nil && done.paid || err != nil && (done.err == nil || failed) {
 		l.health.wrote(err)
 	}
 	if err == nil && done.adopted != "" {
