@@ -99,7 +99,7 @@ func (d *postgresDatabase) connect(rawURL string) error {
 	if err != nil {
 		return err
 	}
-	config, err := pgxpool.ParseConfig("")
+	config, err := pgxpool.ParseConfig(rawURL)
 	if err != nil {
 		return err
 	}
