@@ -52,7 +52,7 @@ func onFile(ctx context.Context, path string, f func(*tx) error) error {
 		return err
 	}
 	defer db.Close()
-	t := newTx(ctx, db)
+	t := newTx(ctx, sqliteDialect, db)
 	err = f(t)
 	return cmp.Or(t.err, err)
 }

@@ -86,7 +86,7 @@ func (l *Ledger) hold(ctx context.Context, run func(*tx), held, release chan str
 func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 	return read(ctx, l, func(t *tx) (map[string]int, error) {
 		counts := make(map[string]int)
-		for _, table := range t.texts(l.dialect().tables) {
+		for _, table := range t.texts(t.dialect.tables) {
 			var n int
 			t.get(`SELECT COUNT(*) FROM `+table, nil, &n)
 			counts[table] = n
@@ -102,7 +102,7 @@ func IsExported(table string) bool {
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
 func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
-	if err := l.Exec(ctx, l.dialect().analyze); err != nil {
+	if err := l.transact(ctx, func(t *tx) { t.exec(t.dialect.analyze) }); err != nil {
 		return nil, err
 	}
 	return l.explainAll(ctx, lookUpQueries, func(t *tx, query string) string {
@@ -170,7 +170,7 @@ func Fill(t testing.TB, l *Ledger, n int) {
 		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
 			t.exec(statement)
 		}
-		t.exec(l.dialect().analyze)
+		t.exec(t.dialect.analyze)
 	})
 	if err != nil {
 		t.Fatal(err)

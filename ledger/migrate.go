@@ -28,7 +28,7 @@ const migrateTimeout = 10 * time.Minute
 // migrate brings the schema up to date. It runs in a transaction that holds the write lock.
 func (l *Ledger) migrate(t *tx) (created bool) {
 	version := 0
-	if len(t.texts(l.dialect().tables)) > 0 {
+	if len(t.texts(t.dialect.tables)) > 0 {
 		version = l.schemaVersion(t)
 	}
 	if version > 0 && version < len(l.options.migrations) {
@@ -37,7 +37,7 @@ func (l *Ledger) migrate(t *tx) (created bool) {
 	t.waitUpTo(migrateTimeout)
 	for i := version; i < len(l.options.migrations) && t.err == nil; i++ {
 		step := l.options.migrations[i]
-		t.exec(l.dialect().migrate(step.script))
+		t.exec(t.dialect.migrate(step.script))
 		t.exec(`INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, step.oldest, l.now())
 		if t.err != nil {
 			t.err = fmt.Errorf("%s: %w", step.name, t.err)
@@ -49,7 +49,7 @@ func (l *Ledger) migrate(t *tx) (created bool) {
 // schemaVersion is the number of migrations that have run. It refuses the tables of another program, and those that a
 // newer version of this program has changed too much.
 func (l *Ledger) schemaVersion(t *tx) (version int) {
-	if !slices.Contains(t.texts(l.dialect().tables), "schema_versions") {
+	if !slices.Contains(t.texts(t.dialect.tables), "schema_versions") {
 		t.fail(foreign("the database belongs to another program"))
 	}
 	var oldest int
@@ -70,15 +70,9 @@ func (l *Ledger) checkSchema(oldest int) error {
 
 // dialect is what differs in the SQL of the databases.
 type dialect struct {
+	rewrite func(string) string // makes a query fit
 	tables  string              // lists the names of the ledger's tables
 	migrate func(string) string // makes a migration's script fit
 	list    string              // of the values in a JSON list
 	analyze string              // makes the planner statistics, after many rows were inserted
-}
-
-func (l *Ledger) dialect() dialect {
-	if l.options.URL != "" {
-		return postgresDialect
-	}
-	return sqliteDialect
 }

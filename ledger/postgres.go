@@ -46,8 +46,9 @@ const (
 var errNoAnswer = errors.New("the database server does not answer")
 
 // postgresDialect keeps the order of text as SQLite and Go have it, whatever the database's language is.
-var postgresDialect = dialect{
-	tables: `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
+var postgresDialect = &dialect{
+	rewrite: qualify,
+	tables:  `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
 	migrate: strings.NewReplacer(
 		" TEXT ", ` TEXT COLLATE "C" `,
 		" WITHOUT ROWID", "",
@@ -126,7 +127,7 @@ func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock,
 func (d *postgresDatabase) commit(lock string, f func(*tx)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	t := newPostgresTx(ctx, nil)
+	t := newTx(ctx, postgresDialect, nil)
 	t.timer, t.limit = time.AfterFunc(statementTimeout, cancel), statementTimeout
 	defer t.timer.Stop()
 	err := commit(t, d.writing, func(t *tx) {
@@ -148,13 +149,15 @@ func (d *postgresDatabase) commit(lock string, f func(*tx)) error {
 }
 
 func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
-	return readFrom(newPostgresTx(ctx, nil), d.reading, func(t *tx) error {
+	return readFrom(newTx(ctx, postgresDialect, nil), d.reading, func(t *tx) error {
 		t.exec(`SELECT ` + perTransaction)
 		return f(t)
 	})
 }
 
-func (d *postgresDatabase) lookup(ctx context.Context) *tx { return newPostgresTx(ctx, d.reading) }
+func (d *postgresDatabase) lookup(ctx context.Context) *tx {
+	return newTx(ctx, postgresDialect, d.reading)
+}
 
 // check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
 func (d *postgresDatabase) check(ctx context.Context) error {
@@ -197,12 +200,6 @@ func (d *postgresDatabase) failed(err error) bool {
 	}
 	d.pool.Reset()
 	return true
-}
-
-func newPostgresTx(ctx context.Context, db queries) *tx {
-	t := newTx(ctx, db)
-	t.rewrite = qualify
-	return t
 }
 
 var (

@@ -134,7 +134,7 @@ func CheckServer(ctx context.Context, rawURL string) (state ServerState, err err
 	}
 	pool := stdlib.OpenDB(*config)
 	defer pool.Close()
-	err = readFrom(newPostgresTx(ctx, nil), pool, func(t *tx) error {
+	err = readFrom(newTx(ctx, postgresDialect, nil), pool, func(t *tx) error {
 		if state = readServer(t); len(state.Faults) == 0 && state.Exists {
 			t.get(`SELECT EXISTS (SELECT 1 FROM payments)`, nil, &state.HasPayments)
 			t.get(`SELECT id FROM installation`, nil, &state.Installation)

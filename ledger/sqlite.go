@@ -24,7 +24,8 @@ const (
 	readBusyTimeout = 500 * time.Millisecond
 )
 
-var sqliteDialect = dialect{
+var sqliteDialect = &dialect{
+	rewrite: func(query string) string { return query },
 	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
 	migrate: func(script string) string { return script },
 	list:    `json_each($1)`,
@@ -51,7 +52,7 @@ func openSQLite(ctx context.Context, path string, pragmas []string, migrate func
 	if db.writing, err = openFile(ctx, 1, dsn(path, busyTimeout, pragmas...)); err != nil {
 		return nil, err
 	}
-	if err = commit(newTx(context.Background(), nil), db.writing, migrate); err != nil {
+	if err = commit(newTx(context.Background(), sqliteDialect, nil), db.writing, migrate); err != nil {
 		return nil, err
 	}
 	if db.files, err = findFiles(path); err != nil {
@@ -138,7 +139,7 @@ func codeOf(err error) int {
 // write also checks the path, before the write is acknowledged. Its statements get a context that cannot be cancelled: a
 // COMMIT that reports "canceled" may have been carried out.
 func (d *sqliteDatabase) write(f func(*tx)) error {
-	err := commit(newTx(context.Background(), nil), d.writing, func(t *tx) {
+	err := commit(newTx(context.Background(), sqliteDialect, nil), d.writing, func(t *tx) {
 		if t.exec(countWrite) != 1 {
 			t.fail(errNoFeed)
 		}
@@ -167,7 +168,7 @@ func commit(t *tx, pool *sql.DB, f func(*tx)) error {
 }
 
 func (d *sqliteDatabase) read(ctx context.Context, f func(*tx) error) error {
-	return readFrom(newTx(ctx, nil), d.reading, f)
+	return readFrom(newTx(ctx, sqliteDialect, nil), d.reading, f)
 }
 
 // readFrom runs f in a transaction that sees one state of a database.
@@ -182,7 +183,7 @@ func readFrom(t *tx, pool *sql.DB, f func(*tx) error) error {
 	return cmp.Or(t.err, err)
 }
 
-func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return newTx(ctx, d.reading) }
+func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return newTx(ctx, sqliteDialect, d.reading) }
 
 func (d *sqliteDatabase) check(context.Context) error { return d.files.check() }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -116,21 +117,13 @@ func writeExport(t *tx, w io.Writer) (rows int, err error) {
 // columnsOf lists the columns of a table in its own order, and their types.
 func (t *tx) columnsOf(table string) (names []string, types map[string]string) {
 	types = make(map[string]string)
-	if t.err != nil {
-		return nil, types
-	}
-	query, _ := t.prepare(`SELECT * FROM `+table+` WHERE 1 = 0`, nil)
-	rows, err := t.db.QueryContext(t.ctx, query)
-	if err != nil {
-		t.failBy(err)
-		return nil, types
-	}
-	defer rows.Close()
-	columns, err := rows.ColumnTypes()
-	t.failBy(err)
-	for _, column := range columns {
-		names, types[column.Name()] = append(names, column.Name()), column.DatabaseTypeName()
-	}
+	t.query(`SELECT * FROM `+table+` WHERE 1 = 0`, nil, func(rows *sql.Rows) error {
+		columns, err := rows.ColumnTypes()
+		for _, column := range columns {
+			names, types[column.Name()] = append(names, column.Name()), column.DatabaseTypeName()
+		}
+		return err
+	})
 	return names, types
 }
 
@@ -146,23 +139,14 @@ type Imported struct {
 // One transaction writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are
 // rejected and sent again. Events that arrived before stay and have their effect.
 func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, err error) {
-	checkEmpty := func(t *tx) (none struct{}, err error) {
-		if len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0 {
-			err = ErrNotEmpty
-		}
-		return none, err
-	}
-	if _, err := read(ctx, l, checkEmpty); err != nil {
-		return Imported{}, err
-	}
 	err = l.withFile(func(spool *os.File) error {
 		if _, err := io.Copy(spool, r); err != nil {
 			return err
 		}
 		// A write that has begun is not abandoned: it reads the file.
 		imported, err = write(context.WithoutCancel(ctx), l, func(t *tx) (Imported, error) {
-			if _, err := checkEmpty(t); err != nil {
-				return Imported{}, err
+			if len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0 {
+				return Imported{}, ErrNotEmpty
 			}
 			early := readEvents(t, allEvents)
 			t.exec(`DELETE FROM installation`)
@@ -209,7 +193,7 @@ func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
 	t.fail(err)
 	err = eachLine(export, func(text []byte) (err error) {
 		sumBefore = hex.EncodeToString(sum.Sum(nil))
-		sum.Write(append(text, '\n'))
+		fmt.Fprintf(sum, "%s\n", text)
 		if bytes.HasPrefix(text, []byte("[")) {
 			if batch = append(batch, bytes.Clone(text)); len(batch) == importBatch {
 				flush()
@@ -242,7 +226,7 @@ func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
 		t.err = fmt.Errorf("%w: %w", ErrNotExport, err) // rather than what came of it
 	}
 	l.advanceFeed(t, "")
-	t.exec(l.dialect().analyze)
+	t.exec(t.dialect.analyze)
 	return Imported{head.Installation, line.Rows}
 }
 
@@ -261,5 +245,5 @@ func (l *Ledger) insertInto(t *tx, table exportLine) (string, error) {
 	}
 	// Some events may have been received before.
 	return `INSERT INTO ` + table.Table + ` (` + strings.Join(table.Columns, ", ") + `) SELECT ` + strings.Join(values, ", ") +
-		` FROM ` + l.dialect().list + ` WHERE true ON CONFLICT DO NOTHING`, t.err
+		` FROM ` + t.dialect.list + ` WHERE true ON CONFLICT DO NOTHING`, t.err
 }

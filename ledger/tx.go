@@ -25,10 +25,10 @@ type (
 // nothing, as in PostgreSQL; err is checked once, at the end.
 type tx struct {
 	ctx     context.Context
+	dialect *dialect
 	db      queries
-	rewrite func(query string) string // nil: queries are run as they are
-	timer   *time.Timer               // ends ctx; it begins anew with each statement. nil: ctx has a deadline or needs none
-	limit   time.Duration             // of the timer
+	timer   *time.Timer   // ends ctx; it begins anew with each statement. nil: ctx has a deadline or needs none
+	limit   time.Duration // of the timer
 	err     error
 
 	known   *string  // the installation that this process knew when a look-up began
@@ -38,7 +38,7 @@ type tx struct {
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
-func newTx(ctx context.Context, db queries) *tx { return &tx{ctx: ctx, db: db} }
+func newTx(ctx context.Context, d *dialect, db queries) *tx { return &tx{ctx: ctx, dialect: d, db: db} }
 
 // driverError is one of a database or of the way to it, and no other.
 type driverError struct{ error }
@@ -65,16 +65,13 @@ func (t *tx) waitUpTo(limit time.Duration) {
 // prepare makes a query and its arguments fit, and begins its time.
 func (t *tx) prepare(query string, values args) (string, args) {
 	t.waitUpTo(t.limit)
-	if t.rewrite != nil {
-		query = t.rewrite(query)
-	}
 	values = slices.Clone(values)
 	for i, value := range values {
 		if text, ok := value.(string); ok {
 			values[i] = storable(text)
 		}
 	}
-	return query, values
+	return t.dialect.rewrite(query), values
 }
 
 // storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
@@ -97,8 +94,8 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 	return affected
 }
 
-// each runs a query, scans each row into the variables and calls row. row must not run statements.
-func (t *tx) each(query string, args args, into into, row func()) {
+// query calls read with the rows of a query.
+func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
 	if t.err != nil {
 		return
 	}
@@ -109,12 +106,21 @@ func (t *tx) each(query string, args args, into into, row func()) {
 		return
 	}
 	defer rows.Close()
-	for t.err == nil && rows.Next() {
-		if t.fail(rows.Scan(into...)); t.err == nil {
+	t.fail(read(rows))
+	t.failBy(rows.Err())
+}
+
+// each runs a query, scans each row into the variables and calls row. row must not run statements.
+func (t *tx) each(query string, args args, into into, row func()) {
+	t.query(query, args, func(rows *sql.Rows) error {
+		for t.err == nil && rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
 			row()
 		}
-	}
-	t.failBy(rows.Err())
+		return nil
+	})
 }
 
 // get reads at most one row and reports whether there is one.
