@@ -73,7 +73,7 @@ func (l *Ledger) Restore(ctx context.Context, backup io.Reader) (restored Restor
 	}
 	err = l.withFile(func(staged *os.File) error {
 		_, err := io.Copy(staged, backup)
-		if err = cmp.Or(err, staged.Close()); err != nil {
+		if err := cmp.Or(err, staged.Close()); err != nil {
 			return err
 		}
 		err = onFile(ctx, staged.Name(), func(t *tx) error {

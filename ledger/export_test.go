@@ -59,11 +59,6 @@ func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
 	return l.explainAll(ctx, queries, explain)
 }
 
-// Hold keeps the write lock for a while, beside other writes of the same transaction.
-func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
-	return l.transact(ctx, func(*tx) { time.Sleep(d) })
-}
-
 // PayThenHold records a payment in a transaction that waits for release before its commit, and closes held meanwhile.
 func (l *Ledger) PayThenHold(ctx context.Context, p Payment, held, release chan struct{}) error {
 	return l.hold(ctx, func(t *tx) { l.recordPayment(t, p) }, held, release)

@@ -14,7 +14,7 @@ import (
 // health knows whether the database can be trusted and written.
 type health struct {
 	now     func() time.Time
-	logger  *slog.Logger
+	log     func(level slog.Level, message string, args ...any)
 	probing sync.Mutex // held during a probe
 
 	mu       sync.Mutex
@@ -69,9 +69,9 @@ func (h *health) note(change func(*condition)) {
 	}
 	h.said, h.saidAt[kind] = kind, now
 	if err == nil {
-		h.logger.Info("the ledger can be used again")
+		h.log(slog.LevelInfo, "the ledger can be used again")
 	} else {
-		h.logger.Error("the ledger cannot be used: nothing is sold until it recovers", "error", err)
+		h.log(slog.LevelError, "the ledger cannot be used: nothing is sold until it recovers", "error", err)
 	}
 }
 

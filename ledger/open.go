@@ -96,8 +96,11 @@ func New(o Options) *Ledger {
 		location, _ := CheckURL(o.URL)
 		l.location = cmp.Or(location, "PostgreSQL")
 	}
+	l.options.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	l.health.log = func(level slog.Level, message string, args ...any) {
+		l.options.Logger.Log(context.Background(), level, message, append(args, "database", l.location)...)
+	}
 	l.health.now, l.health.saidAt = o.Now, make(map[string]time.Time)
-	l.health.logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler)).With("database", l.location)
 	l.opened.Store(&opened{err: errNotOpen})
 	return l
 }

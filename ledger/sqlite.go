@@ -52,7 +52,7 @@ func openSQLite(ctx context.Context, path string, pragmas []string, migrate func
 	if db.writing, err = openFile(ctx, 1, dsn(path, busyTimeout, pragmas...)); err != nil {
 		return nil, err
 	}
-	if err = commit(newTx(context.Background(), sqliteDialect, nil), db.writing, migrate); err != nil {
+	if err := commit(newTx(context.Background(), sqliteDialect, nil), db.writing, migrate); err != nil {
 		return nil, err
 	}
 	if db.files, err = findFiles(path); err != nil {
@@ -99,17 +99,21 @@ func openFile(ctx context.Context, size int, dsn string) (*sql.DB, error) {
 	}
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
-	for range size {
-		conn, err := pool.Conn(ctx)
+	made := make([]*sql.Conn, size)
+	for i := 0; i < size && err == nil; i++ {
+		made[i], err = pool.Conn(ctx)
 		for codeOf(err) == sqlite3.SQLITE_BUSY && ctx.Err() == nil {
 			time.Sleep(20 * time.Millisecond)
-			conn, err = pool.Conn(ctx)
+			made[i], err = pool.Conn(ctx)
 		}
-		if err != nil {
-			_ = pool.Close()
-			return nil, err
+	}
+	for _, conn := range made {
+		if conn != nil {
+			_ = conn.Close() // it goes back to the pool
 		}
-		defer conn.Close() // it goes back to the pool
+	}
+	if err != nil {
+		return nil, cmp.Or(err, pool.Close())
 	}
 	return pool, nil
 }

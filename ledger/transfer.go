@@ -78,8 +78,10 @@ func (l *Ledger) withFile(f func(*os.File) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
-	defer file.Close()
+	defer func() {
+		_ = file.Close()
+		_ = os.Remove(file.Name())
+	}()
 	return f(file)
 }
 
