@@ -121,6 +121,9 @@ func (l *Ledger) swap(ctx context.Context, staged string) (kept string, err erro
 	l.opening.Lock()
 	defer l.opening.Unlock()
 	_, wasDamaged := l.database()
+	if errors.Is(wasDamaged, errClosed) {
+		return "", errClosed
+	}
 	err = l.closeDatabase(errNotOpen)
 	// SQLite removes the -wal with its last connection. Only a ledger that cannot be opened may leave one.
 	if wasDamaged == nil && fileExists(l.options.Path+"-wal") {

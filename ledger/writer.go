@@ -49,12 +49,12 @@ func (l *Ledger) commit(f func(*tx)) error {
 	if err != nil {
 		return err
 	}
-	var done tx
+	var done tx // empty: f did not run
 	err = db.write(func(t *tx) {
 		if l.checkOwner(t); t.err == nil {
 			runSafely(t, f)
+			done = *t
 		}
-		done = *t
 	})
 	failed := db.failed(err)
 	if err = unavailable(err); errors.Is(err, ErrForeign) {
