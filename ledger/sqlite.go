@@ -90,8 +90,6 @@ func plainDSN(path string, options url.Values) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
 }
 
-// openFile makes all connections now, as a later one could find another file at the path. While another process opens
-// the database, it tries again: switching to WAL does not wait for locks.
 func openFile(ctx context.Context, size int, dsn string) (*sql.DB, error) {
 	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -99,23 +97,25 @@ func openFile(ctx context.Context, size int, dsn string) (*sql.DB, error) {
 	}
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
-	made := make([]*sql.Conn, size)
-	for i := 0; i < size && err == nil; i++ {
-		made[i], err = pool.Conn(ctx)
-		for codeOf(err) == sqlite3.SQLITE_BUSY && ctx.Err() == nil {
-			time.Sleep(20 * time.Millisecond)
-			made[i], err = pool.Conn(ctx)
-		}
+	return pool, warmUp(ctx, pool, size)
+}
+
+// warmUp makes n connections now, as a later one could find another file at the path. While another process opens the
+// database, it tries again: switching to WAL does not wait for locks.
+func warmUp(ctx context.Context, pool *sql.DB, n int) error {
+	if n == 0 {
+		return nil
 	}
-	for _, conn := range made {
-		if conn != nil {
-			_ = conn.Close() // it goes back to the pool
-		}
+	conn, err := pool.Conn(ctx)
+	for codeOf(err) == sqlite3.SQLITE_BUSY && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+		conn, err = pool.Conn(ctx)
 	}
 	if err != nil {
-		return nil, cmp.Or(err, pool.Close())
+		return err
 	}
-	return pool, nil
+	defer conn.Close() // it goes back to the pool
+	return warmUp(ctx, pool, n-1)
 }
 
 // close closes all connections and waits for those in use.
