@@ -136,17 +136,23 @@ func (l *Ledger) swap(ctx context.Context, staged string) (kept string, err erro
 	return kept, errors.Join(err, openErr)
 }
 
-// replaceFile moves a ledger away, if there is one, and another in its place. The -wal of a damaged one would corrupt it.
+// replaceFile keeps a ledger under another name, if there is one, and puts another in its place. With a hard link, the
+// path leads to one of the two at any time. The -wal of a damaged ledger would corrupt the new one.
 func replaceFile(staged, path string, now time.Time) (kept string, err error) {
 	at := path + ".before-restore-" + now.UTC().Format("20060102T150405.000Z")
-	for _, suffix := range fileSuffixes {
-		err := os.Rename(path+suffix, at+suffix)
-		if err == nil && suffix == "" {
-			kept = at
+	if err = os.Link(path, at); err != nil { // some file systems have none
+		err = os.Rename(path, at)
+	}
+	if err == nil {
+		kept = at
+	}
+	for _, suffix := range fileSuffixes[1:] {
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = os.Rename(path+suffix, at+suffix)
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return kept, err
-		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return kept, err
 	}
 	if err := os.Rename(staged, path); err != nil {
 		return kept, err

@@ -77,6 +77,11 @@ func (l *Ledger) hold(ctx context.Context, run func(*tx), held, release chan str
 	})
 }
 
+// Hold holds a transaction for a while.
+func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
+	return l.transact(ctx, func(*tx) { time.Sleep(d) })
+}
+
 // CountRows counts the rows of every table.
 func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 	return read(ctx, l, func(t *tx) (map[string]int, error) {

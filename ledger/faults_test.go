@@ -227,6 +227,35 @@ func TestD1AReadOnlyLedgerAcknowledgesNothing(t *testing.T) {
 	wantError(t, "a look-up", err, nil)
 }
 
+func TestOneFailureInABatchFailsOnlyItself(t *testing.T) {
+	onEachWorld(t, func(t *testing.T, w world) {
+		fails := `CREATE TRIGGER fails BEFORE INSERT ON payments WHEN new.session_id LIKE 'bad%'
+			BEGIN SELECT RAISE(ABORT, 'bad'); END`
+		if w.location.URL != "" {
+			fails = `ALTER TABLE payments ADD CHECK (session_id NOT LIKE 'bad%')`
+		}
+		must(t, w.Exec(t.Context(), fails))
+		var payers sync.WaitGroup
+		for i := range 64 {
+			session := fmt.Sprint([]string{"good", "bad"}[i%8/7], i)
+			payers.Go(func() {
+				_, err := w.RecordPayment(context.Background(), payment(session))
+				if strings.HasPrefix(session, "bad") {
+					wantError(t, session, err, ledger.ErrUnavailable)
+				} else {
+					wantError(t, session, err, nil)
+				}
+			})
+		}
+		payers.Wait()
+		for i := range 64 {
+			if i%8 != 7 && w.status(t, fmt.Sprint("good", i)) != ledger.Active {
+				t.Errorf("payment %d was acknowledged and is lost", i)
+			}
+		}
+	})
+}
+
 func TestAFeedThatWentBackDropsEverything(t *testing.T) {
 	t.Parallel()
 	w, older := reopenedWith(t)
@@ -334,6 +363,24 @@ func TestD3WhoHangsUpStopsNoSales(t *testing.T) {
 			must(t, w.Err())
 		}
 	})
+}
+
+// A node with much to write lets others write in between.
+func TestABurstOnOneNodeStopsNoOther(t *testing.T) {
+	t.Parallel()
+	busy := newWorld(t, onPostgres)
+	other := openWorld(t, busy.location)
+	var writes sync.WaitGroup
+	for range 26 {
+		writes.Go(func() { wantError(t, "a write", busy.Hold(t.Context(), 100*time.Millisecond), nil) })
+	}
+	time.Sleep(300 * time.Millisecond)
+	for range 3 {
+		if _, err := other.RecordPayment(t.Context(), payment("a")); err != nil {
+			t.Errorf("a payment on the other node: %v", err)
+		}
+	}
+	writes.Wait()
 }
 
 // An upgrade that would wait for a reader makes nobody wait for itself.

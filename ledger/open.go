@@ -48,6 +48,7 @@ type Ledger struct {
 	health   health
 
 	opening sync.Mutex    // serialises Open, Close and Restore
+	queue   chan *job     // writes that wait; received from only by whoever has put one into writing
 	writing chan struct{} // holds one during a write
 	opened  atomic.Pointer[opened]
 
@@ -91,7 +92,7 @@ func New(o Options) *Ledger {
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	l := &Ledger{options: o, location: o.Path, writing: make(chan struct{}, 1)}
+	l := &Ledger{options: o, location: o.Path, queue: make(chan *job, 4*maxBatch), writing: make(chan struct{}, 1)}
 	if o.URL != "" {
 		location, _ := CheckURL(o.URL)
 		l.location = cmp.Or(location, "PostgreSQL")
@@ -149,7 +150,7 @@ func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 	return created, nil
 }
 
-// Close waits for the write that has begun and closes the database. The ledger cannot be opened again.
+// Close waits for the writes that have begun and closes the database. The ledger cannot be opened again.
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
