@@ -75,7 +75,7 @@ func TestBackupHidesItsTemporaryFile(t *testing.T) {
 	t.Parallel()
 	w := newFilled(t, onSQLite)
 	if err := w.Backup(t.Context(), writerFunc(func(p []byte) (int, error) {
-		found, err := filepath.Glob(w.Path() + ".backup-*")
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(w.Path()), "axra-ledger-*"))
 		if err != nil || len(found) != 1 {
 			t.Fatalf("%v, %v", found, err)
 		}
@@ -119,7 +119,7 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if restored.Payments != 4 || !restored.LastPayment.Equal(start) || restored.Kept != w.Path()+".before-restore-20260301T120000Z" {
+	if restored.Payments != 4 || !restored.LastPayment.Equal(start) || restored.Kept != w.Path()+".before-restore-20260301T120000.000Z" {
 		t.Errorf("%+v", restored)
 	}
 	if left := leftovers(t, w.Path()); left != filepath.Base(restored.Kept) {
@@ -187,7 +187,7 @@ func TestRestoreOverADamagedLedger(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if kept, err := os.ReadFile(restored.Kept); err != nil || string(kept) != content {
+		if kept, err := os.ReadFile(restored.Kept); err != nil || !strings.HasPrefix(string(kept), content) {
 			t.Errorf("%s: kept %.20q, %v", name, kept, err)
 		}
 		os.Remove(restored.Kept)

@@ -24,14 +24,9 @@ func WithMigration(o Options, script string, oldest int) Options {
 	return o
 }
 
-// Swap is what a restored backup goes through.
-func (l *Ledger) Swap(ctx context.Context, replace func(path string) error) error {
-	return l.swap(ctx, replace)
-}
-
 // Exec runs a statement on the writing connection, as nobody else may.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
-	return l.queueUp(ctx, func(t *tx) { t.exec(query, args...) })
+	return l.transact(ctx, func(t *tx) { t.exec(query, args...) })
 }
 
 // Dump returns every row of the tables that a purchase is computed from, and the purchase itself, without
@@ -64,28 +59,34 @@ func (l *Ledger) Plans(ctx context.Context) (map[string]string, error) {
 	return l.explainAll(ctx, queries, explain)
 }
 
-// Hold keeps the write lock for a while, beside other writes of the same transaction.
-func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
-	return l.queueUp(ctx, func(*tx) { time.Sleep(d) })
+// PayThenHold records a payment in a transaction that waits for release before its commit, and closes held meanwhile.
+func (l *Ledger) PayThenHold(ctx context.Context, p Payment, held, release chan struct{}) error {
+	return l.hold(ctx, func(t *tx) { l.recordPayment(t, p) }, held, release)
 }
 
-// HoldNext stops the next transaction before its commit: held is closed when it is there, and it goes on when release
-// is closed. Nothing may be written meanwhile but by that transaction.
-func (l *Ledger) HoldNext() (held, release chan struct{}) {
-	held, release = make(chan struct{}), make(chan struct{})
-	l.options.beforeCommit = func() {
-		l.options.beforeCommit = func() {}
+// TellThenHold is PayThenHold for an event.
+func (l *Ledger) TellThenHold(ctx context.Context, e Event, held, release chan struct{}) error {
+	return l.hold(ctx, func(t *tx) { l.recordEvent(t, e) }, held, release)
+}
+
+func (l *Ledger) hold(ctx context.Context, run func(*tx), held, release chan struct{}) error {
+	return l.transact(ctx, func(t *tx) {
+		run(t)
 		close(held)
 		<-release
-	}
-	return held, release
+	})
+}
+
+// Hold holds a transaction for a while.
+func (l *Ledger) Hold(ctx context.Context, d time.Duration) error {
+	return l.transact(ctx, func(*tx) { time.Sleep(d) })
 }
 
 // CountRows counts the rows of every table.
 func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 	return read(ctx, l, func(t *tx) (map[string]int, error) {
 		counts := make(map[string]int)
-		for _, table := range t.texts(l.options.dialect().tables) {
+		for _, table := range t.texts(t.dialect.tables) {
 			var n int
 			t.get(`SELECT COUNT(*) FROM `+table, nil, &n)
 			counts[table] = n
@@ -96,17 +97,12 @@ func (l *Ledger) CountRows(ctx context.Context) (map[string]int, error) {
 
 // IsExported reports whether an export holds a table.
 func IsExported(table string) bool {
-	for _, exported := range exportTables {
-		if exported.name == table {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(exportTables, table)
 }
 
 // PostgresPlans explains the look-ups, as PostgreSQL plans them for any arguments.
 func (l *Ledger) PostgresPlans(ctx context.Context) (map[string]string, error) {
-	if err := l.Exec(ctx, l.options.dialect().analyze); err != nil {
+	if err := l.transact(ctx, func(t *tx) { t.exec(t.dialect.analyze) }); err != nil {
 		return nil, err
 	}
 	return l.explainAll(ctx, lookUpQueries, func(t *tx, query string) string {
@@ -169,12 +165,12 @@ var FillStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // Fill inserts n payments of as many purchases by SQL.
 func Fill(t testing.TB, l *Ledger, n int) {
 	t.Helper()
-	err := l.queueUp(context.Background(), func(t *tx) {
+	err := l.transact(context.Background(), func(t *tx) {
 		t.waitUpTo(time.Hour)
 		for _, statement := range bulk.Statements(l.options.URL != "", FillStart, n) {
 			t.exec(statement)
 		}
-		t.exec(l.options.dialect().analyze)
+		t.exec(t.dialect.analyze)
 	})
 	if err != nil {
 		t.Fatal(err)

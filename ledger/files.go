@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,29 +19,25 @@ func CheckLocation(path string) error {
 	if !filepath.IsAbs(path) {
 		return errors.New("the path must be absolute")
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a file", path)
+	directory := existingDirectory(path)
+	if info, err := os.Stat(directory); err != nil || !info.IsDir() {
+		return cmp.Or(err, fmt.Errorf("%s is not a directory", directory))
 	}
-	directory, err := existingDirectory(path)
-	if err != nil {
+	if info, err := os.Stat(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	} else if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
 	}
 	return checkFileSystem(directory)
 }
 
-// existingDirectory is the nearest existing directory above a path.
-func existingDirectory(path string) (string, error) {
-	for directory := filepath.Dir(path); ; directory = filepath.Dir(directory) {
-		info, err := os.Stat(directory)
-		switch {
-		case err == nil && !info.IsDir():
-			return "", fmt.Errorf("%s is not a directory", directory)
-		case err == nil:
-			return directory, nil
-		case !errors.Is(err, os.ErrNotExist), directory == filepath.Dir(directory):
-			return "", err
-		}
+// existingDirectory is the nearest existing directory above a path, or what is in its place.
+func existingDirectory(path string) string {
+	directory := filepath.Dir(path)
+	if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) && directory != path {
+		return existingDirectory(directory)
 	}
+	return directory
 }
 
 // CheckFile checks a place for the file of a ledger. It opens and creates nothing.
@@ -48,14 +45,10 @@ func CheckFile(path string) (exists bool, faults []*Fault) {
 	if err := CheckLocation(path); err != nil {
 		return false, []*Fault{{
 			Problem: "no ledger can be there: " + err.Error(),
-			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db",
+			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db, which Caddy's user can read",
 		}}
 	}
-	exists, err := fileExists(path)
-	if err != nil {
-		return false, []*Fault{{Problem: "it cannot be read: " + err.Error(), Fix: "let Caddy's user read its directory"}}
-	}
-	return exists, checkRights(path)
+	return fileExists(path), checkRights(path)
 }
 
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing
@@ -68,21 +61,18 @@ func prepareFile(path string) error {
 		return err
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the operator's own path
+	if err == nil {
+		return file.Close()
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return file.Close()
+	return err
 }
 
-func fileExists(path string) (bool, error) {
+func fileExists(path string) bool {
 	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
+	return err == nil
 }
 
 // files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files that were
@@ -92,7 +82,7 @@ type files struct {
 	infos [len(fileSuffixes)]os.FileInfo
 
 	mu   sync.Mutex
-	size int64 // the largest size of the database file; it shrinks only by VACUUM
+	size int64 // the largest size of the database file
 }
 
 func findFiles(path string) (*files, error) {
@@ -103,38 +93,26 @@ func findFiles(path string) (*files, error) {
 			return nil, err
 		}
 	}
-	f.size = f.infos[0].Size()
 	return f, nil
 }
 
-// check checks that the paths lead to the files that were opened, and that the database file was not truncated. It opens
-// none of them: closing one would drop SQLite's locks.
-func (f *files) check(t *tx) error {
-	var size int64
-	for i, suffix := range fileSuffixes {
-		info, err := os.Stat(f.path + suffix)
-		if err != nil {
-			return foreign(err.Error())
-		}
-		if !os.SameFile(info, f.infos[i]) {
-			return foreign(f.path + suffix + " was replaced")
-		}
-		if i == 0 {
-			size = info.Size()
-		}
-	}
+// check checks that the paths lead to the files that were opened, and that the database file, which only grows, was not
+// truncated. It opens none of them: closing one would drop SQLite's locks.
+func (f *files) check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if size < f.size {
-		var pages, pageSize int64
-		t.get(`SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`, nil, &pages, &pageSize)
-		if t.err != nil {
-			return t.err
-		}
-		if size == 0 || size < pages*pageSize {
-			return foreign(f.path + " was truncated")
+	for i, suffix := range fileSuffixes {
+		info, err := os.Stat(f.path + suffix)
+		switch {
+		case err != nil:
+			return foreign(err.Error())
+		case !os.SameFile(info, f.infos[i]):
+			return foreign(f.path + suffix + " was replaced")
+		case i == 0 && info.Size() < f.size:
+			return foreign(f.path + " was truncated; after a VACUUM, restart Caddy")
+		case i == 0:
+			f.size = info.Size()
 		}
 	}
-	f.size = size
 	return nil
 }

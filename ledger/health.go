@@ -1,10 +1,11 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-axra/paywall/terms"
@@ -12,55 +13,66 @@ import (
 
 // health knows whether the database can be trusted and written.
 type health struct {
-	options *Options
-	probing atomic.Bool // a probe is under way
+	now     func() time.Time
+	log     func(level slog.Level, message string, args ...any)
+	probing sync.Mutex // held during a probe
 
-	mu        sync.Mutex
+	mu       sync.Mutex
+	known    condition
+	wentBack Position // to which the feed went back last
+	said     string   // the kind of trouble that was logged last; empty: none
+	saidAt   map[string]time.Time
+}
+
+// condition is what is known about a database.
+type condition struct {
 	polled    time.Time // start of the last poll that succeeded
 	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
 	unwritten error     // the last write failed
-	wentBack  Position  // to which the feed went back last
-
-	use, writing notice
 }
 
-func (h *health) fault() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.faulty
-}
+// noticeEvery is how often each kind of trouble, or its end, is logged at most: a database may come and go every second.
+const noticeEvery = time.Minute
 
-func (h *health) lastWrite() error {
+func (h *health) get() condition {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.unwritten
+	return h.known
 }
 
 // checked notes the outcome of a check, or why a poll failed.
-func (h *health) checked(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.faulty = err
-	h.use.tell(h.options, err)
-}
+func (h *health) checked(err error) { h.note(func(c *condition) { c.faulty = err }) }
+
+// wrote notes the outcome of a transaction.
+func (h *health) wrote(err error) { h.note(func(c *condition) { c.unwritten = err }) }
 
 // polledSince notes a poll that began at start and succeeded.
 func (h *health) polledSince(start time.Time) {
-	h.checked(nil)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.polled = start
-	if h.unwritten == nil {
-		h.writing.tell(h.options, nil) // what could not be said within a minute
-	}
+	h.note(func(c *condition) { c.faulty, c.polled = nil, start })
 }
 
-// wrote notes the outcome of a transaction.
-func (h *health) wrote(err error) {
+// note changes what is known, and logs a new kind of trouble or its end. What could not be logged within a minute is
+// logged later if it persists, so the last line always describes the present.
+func (h *health) note(change func(*condition)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.unwritten = err
-	h.writing.tell(h.options, err)
+	change(&h.known)
+	err, now, kind := cmp.Or(h.known.faulty, h.known.unwritten), h.now(), ""
+	if err != nil {
+		kind = "trouble"
+	}
+	if errors.Is(err, ErrForeign) || err != nil && h.said == "foreign" {
+		kind = "foreign"
+	}
+	if last, isKnown := h.saidAt[kind]; kind == h.said || isKnown && now.Sub(last) < noticeEvery {
+		return
+	}
+	h.said, h.saidAt[kind] = kind, now
+	if err == nil {
+		h.log(slog.LevelInfo, "the ledger can be used again")
+	} else {
+		h.log(slog.LevelError, "the ledger cannot be used: nothing is sold until it recovers", "error", err)
+	}
 }
 
 // noteStepBack notes where the feed went back to. A poll is repeated until its result is applied, so one step back is
@@ -73,81 +85,35 @@ func (h *health) noteStepBack(p Position) (isNew bool) {
 	return isNew
 }
 
-// noticeEvery is how often a message is logged at most: a database may come and go every second.
-const noticeEvery = time.Minute
-
-// notice logs trouble and its end, each at most once a minute. A state that was not logged in time is logged later if it
-// persists, so the last line always describes the present.
-type notice struct {
-	began, ended string // messages
-	said         string // the kind of trouble that was logged last; empty: none
-	at           map[string]time.Time
-}
-
-func (n *notice) tell(o *Options, err error) {
-	kind := ""
-	switch {
-	case errors.Is(err, ErrForeign):
-		kind = "foreign"
-	case err != nil && n.said == "foreign":
-		return
-	case err != nil:
-		kind = "trouble"
-	}
-	now := o.Now()
-	if last, isKnown := n.at[kind]; kind == n.said || isKnown && now.Sub(last) < noticeEvery {
-		return
-	}
-	if n.at == nil {
-		n.at = make(map[string]time.Time)
-	}
-	n.said, n.at[kind] = kind, now
-	if err == nil {
-		o.Logger.Info(n.ended, "database", o.location())
-		return
-	}
-	o.Logger.Error(n.began, "database", o.location(), "error", err)
-}
-
 // PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.
-func (l *Ledger) PolledAt() time.Time {
-	l.health.mu.Lock()
-	defer l.health.mu.Unlock()
-	return l.health.polled
-}
+func (l *Ledger) PolledAt() time.Time { return l.health.get().polled }
 
 // Err is why nothing may be sold: the database is not open, or the last poll or write failed.
 func (l *Ledger) Err() error {
-	if _, err := l.writable(); err != nil {
-		return err
-	}
-	return l.health.lastWrite()
+	_, err := l.writable()
+	return cmp.Or(err, l.health.get().unwritten)
 }
-
-// probeTimeout bounds how long a trial waits in the queue.
-const probeTimeout = 2 * time.Second
 
 var errTrial = errors.New("only a trial")
 
 // probe tries to store a payment after a write has failed, so that Err recovers. Other writes prove nothing: a ledger
 // may be writable in part.
 func (l *Ledger) probe() {
-	if l.health.lastWrite() == nil || !l.health.probing.CompareAndSwap(false, true) {
+	if l.health.get().unwritten == nil || !l.health.probing.TryLock() {
 		return
 	}
 	go func() {
-		defer l.health.probing.Store(false)
-		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+		defer l.health.probing.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 		defer cancel()
-		if err := l.queueUp(ctx, l.storeTrial); !errors.Is(err, errTrial) {
-			return // noted by the writer
-		}
-		if l.queueUp(ctx, func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }) == nil {
+		commit := func(t *tx) { t.exec(`UPDATE feed SET seq = seq`) }
+		if errors.Is(l.transact(ctx, l.storeTrial), errTrial) && l.transact(ctx, commit) == nil {
 			l.health.wrote(nil)
 		}
 	}()
 }
 
+// storeTrial stores what a sale stores, and rolls it back. The writer notes what fails.
 func (l *Ledger) storeTrial(t *tx) {
 	id := randomHex(16)
 	p := Payment{

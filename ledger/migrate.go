@@ -27,20 +27,20 @@ const migrateTimeout = 10 * time.Minute
 
 // migrate brings the schema up to date. It runs in a transaction that holds the write lock.
 func (l *Ledger) migrate(t *tx) (created bool) {
-	version := l.schemaVersion(t)
-	steps := l.options.migrations
-	if t.err != nil || version >= len(steps) {
-		return false
+	version := 0
+	if len(t.texts(t.dialect.tables)) > 0 {
+		version = l.schemaVersion(t)
 	}
-	if version > 0 {
+	if version > 0 && version < len(l.options.migrations) {
 		t.exec(`UPDATE feed SET seq = seq`) // the lock that older programs take first
 	}
 	t.waitUpTo(migrateTimeout)
-	for i := version; i < len(steps) && t.err == nil; i++ {
-		t.exec(l.options.dialect().migrate(steps[i].script))
-		t.exec(`INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, steps[i].oldest, l.now())
+	for i := version; i < len(l.options.migrations) && t.err == nil; i++ {
+		step := l.options.migrations[i]
+		t.exec(t.dialect.migrate(step.script))
+		t.exec(`INSERT INTO schema_versions (version, oldest, at) VALUES ($1, $2, $3)`, i+1, step.oldest, l.now())
 		if t.err != nil {
-			t.err = fmt.Errorf("%s: %w", steps[i].name, t.err)
+			t.err = fmt.Errorf("%s: %w", step.name, t.err)
 		}
 	}
 	return version == 0
@@ -49,16 +49,11 @@ func (l *Ledger) migrate(t *tx) (created bool) {
 // schemaVersion is the number of migrations that have run. It refuses the tables of another program, and those that a
 // newer version of this program has changed too much.
 func (l *Ledger) schemaVersion(t *tx) (version int) {
-	tables := t.texts(l.options.dialect().tables)
-	if len(tables) == 0 {
-		return 0
-	}
-	if !slices.Contains(tables, "schema_versions") {
+	if !slices.Contains(t.texts(t.dialect.tables), "schema_versions") {
 		t.fail(foreign("the database belongs to another program"))
 	}
 	var oldest int
-	t.get(`SELECT COALESCE(MAX(version), 0), COALESCE(MAX(oldest), 0) FROM schema_versions`, nil, &version, &oldest)
-	if version == 0 {
+	if t.get(`SELECT COALESCE(MAX(version), 0), COALESCE(MAX(oldest), 0) FROM schema_versions`, nil, &version, &oldest); version == 0 {
 		t.fail(foreign("the database states no schema version"))
 	}
 	t.fail(l.checkSchema(oldest))
@@ -75,15 +70,9 @@ func (l *Ledger) checkSchema(oldest int) error {
 
 // dialect is what differs in the SQL of the databases.
 type dialect struct {
+	rewrite func(string) string // makes a query fit
 	tables  string              // lists the names of the ledger's tables
 	migrate func(string) string // makes a migration's script fit
 	list    string              // of the values in a JSON list
 	analyze string              // makes the planner statistics, after many rows were inserted
-}
-
-func (o *Options) dialect() dialect {
-	if o.URL != "" {
-		return postgresDialect
-	}
-	return sqliteDialect
 }

@@ -29,7 +29,7 @@ type Options struct {
 	URL string
 	// Now returns the current time. The default is time.Now.
 	Now func() time.Time
-	// OnChange is called after a commit of this process and before its callers are answered, with the purchases whose
+	// OnChange is called after a commit of this process and before its caller is answered, with the purchases whose
 	// Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
 	// Logger receives an error when the ledger becomes unusable and a line when it recovers, each at most once a minute.
@@ -37,26 +37,28 @@ type Options struct {
 	Logger *slog.Logger
 
 	// For tests.
-	pragmas      []string // of the writing connection
-	migrations   []migration
-	beforeCommit func()
+	pragmas    []string // of the writing connection
+	migrations []migration
 }
 
 // Ledger is a ledger in a database. Its methods may be called concurrently.
 type Ledger struct {
-	options Options
-	health  health
+	options  Options
+	location string
+	health   health
 
-	opening sync.Mutex   // serialises Open, Close and swap
-	mu      sync.RWMutex // guards closed; held for reading while a job enters the queue
-	closed  bool
-	queue   chan *job
-	stopped chan struct{} // closed when the writer has ended; nil before Open succeeded
-	writing sync.Mutex    // held during a transaction, and by swap
+	opening sync.Mutex    // serialises Open, Close and Restore
+	queue   chan *job     // writes that wait; received from only by whoever has put one into writing
+	writing chan struct{} // holds one during a write
+	opened  atomic.Pointer[opened]
 
-	db           atomic.Pointer[database] // nil: not open
-	openErr      atomic.Pointer[error]    // why there is none
-	installation atomic.Pointer[string]   // nil: the database had none yet
+	installation atomic.Pointer[string] // that was seen first; nil: the database had none yet
+}
+
+// opened is the open database, or why there is none.
+type opened struct {
+	db  database
+	err error
 }
 
 // database is an opened database: an SQLite file, or a PostgreSQL server.
@@ -64,32 +66,19 @@ type database interface {
 	// write runs f with the write lock of the whole database, and commits. Only one goroutine may call it at a time.
 	write(f func(*tx)) error
 	// read runs f in a transaction that sees one state of the database.
-	read(ctx context.Context, f func(*tx)) error
+	read(ctx context.Context, f func(*tx) error) error
 	// lookup runs single queries, without a transaction.
 	lookup(ctx context.Context) *tx
-	// snapshot runs f with the whole ledger as it is at one moment, for as long as f takes.
-	snapshot(ctx context.Context, f func(*tx)) error
 	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
 	check(ctx context.Context) error
-	kindOf(err error) errorKind
-	// dropIdle closes the idle connections.
-	dropIdle()
+	// failed reports whether other statements would fail as well after an error.
+	failed(err error) bool
 	close() error
 }
-
-// errorKind says what an error means for other statements.
-type errorKind int
-
-const (
-	ownError       errorKind = iota // concerns this statement only; also no error
-	databaseError                   // others would fail as well
-	lostConnection                  // it says nothing about the statement
-)
 
 var (
 	errClosed  = fmt.Errorf("%w: closed", ErrUnavailable)
 	errNotOpen = fmt.Errorf("%w: not open", ErrUnavailable)
-	errSwapped = fmt.Errorf("%w: the file is being replaced", ErrUnavailable)
 )
 
 // New returns a Ledger that Open has yet to open.
@@ -100,18 +89,20 @@ func New(o Options) *Ledger {
 	if o.OnChange == nil {
 		o.OnChange = func([]string, bool) {}
 	}
-	if o.beforeCommit == nil {
-		o.beforeCommit = func() {}
-	}
 	if o.migrations == nil {
 		o.migrations = migrations
 	}
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	l := &Ledger{options: o, queue: make(chan *job, 4*maxBatch)}
-	l.health.options = &l.options
-	l.health.use = notice{began: "the ledger cannot be used: nothing is sold until it recovers", ended: "the ledger can be used again"}
-	l.health.writing = notice{began: "the ledger cannot be written: nothing is sold until it can", ended: "the ledger can be written again"}
-	l.openErr.Store(&errNotOpen)
+	l := &Ledger{options: o, location: o.Path, queue: make(chan *job, 4*maxBatch), writing: make(chan struct{}, 1)}
+	if o.URL != "" {
+		location, _ := CheckURL(o.URL)
+		l.location = cmp.Or(location, "PostgreSQL")
+	}
+	l.options.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	l.health.log = func(level slog.Level, message string, args ...any) {
+		l.options.Logger.Log(context.Background(), level, message, append(args, "database", l.location)...)
+	}
+	l.health.now, l.health.saidAt = o.Now, make(map[string]time.Time)
+	l.opened.Store(&opened{err: errNotOpen})
 	return l
 }
 
@@ -120,161 +111,93 @@ func New(o Options) *Ledger {
 func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.isClosed() {
-		return false, errClosed
+	if _, err := l.database(); err == nil || errors.Is(err, errClosed) {
+		return false, err
 	}
-	if l.db.Load() != nil {
-		return false, nil
+	if created, err = l.open(ctx); err == nil {
+		_ = l.transact(ctx, l.storeTrial) // if payments cannot be stored, it is noted before anything is sold
 	}
-	if created, err = l.open(ctx); err != nil {
-		return created, err
-	}
-	if l.stopped == nil {
-		l.stopped = make(chan struct{})
-		go l.runWriter()
-	}
-	_ = l.queueUp(ctx, l.storeTrial) // if payments cannot be stored, the writer notes it before anything is sold
-	return created, nil
+	return created, err
 }
 
 // open opens the database and checks that it belongs to the installation that this process knows.
 func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	db, err := l.openDatabase(ctx, func(t *tx) { created = l.migrate(t) })
-	if err == nil {
-		t := db.lookup(ctx)
+	var now opened
+	migrate := func(t *tx) { created = l.migrate(t) }
+	if l.options.URL != "" {
+		now.db, now.err = openPostgres(ctx, l.options.URL, migrate)
+	} else {
+		now.db, now.err = openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
+	}
+	if now.err == nil {
 		var id string
+		t := now.db.lookup(ctx)
 		t.get(`SELECT id FROM installation`, nil, &id)
-		if err = cmp.Or(t.err, l.checkInstallation(id)); err != nil {
-			_ = db.close()
+		if now.err = cmp.Or(t.err, l.checkInstallation(id)); now.err != nil {
+			_ = now.db.close()
 		}
 	}
-	if err != nil {
-		err = unavailable(fmt.Errorf("opening %s: %w", l.Location(), err))
-		l.openErr.Store(&err)
-		return false, err
+	if now.err != nil {
+		now = opened{err: unavailable(fmt.Errorf("opening %s: %w", l.location, now.err))}
 	}
-	l.db.Store(&db)
+	l.opened.Store(&now)
+	if now.err != nil {
+		return false, now.err
+	}
 	l.health.checked(nil)
 	return created, nil
 }
 
-func (l *Ledger) openDatabase(ctx context.Context, migrate func(*tx)) (database, error) {
-	if l.options.URL != "" {
-		return openPostgres(ctx, l.options.URL, migrate)
-	}
-	return openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
-}
-
-// Close waits for the queue and closes the database. The ledger cannot be opened again.
+// Close waits for the writes that have begun and closes the database. The ledger cannot be opened again.
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	if l.isClosed() {
+	return l.closeDatabase(errClosed)
+}
+
+// closeDatabase closes the database, if one is open. Calls return why from now on.
+func (l *Ledger) closeDatabase(why error) error {
+	was := l.opened.Swap(&opened{err: why})
+	if was.db == nil {
 		return nil
 	}
-	l.mu.Lock()
-	l.closed = true
-	close(l.queue)
-	l.mu.Unlock()
-	if l.stopped != nil {
-		<-l.stopped
-	}
-	l.openErr.Store(&errClosed)
-	if db := l.db.Swap(nil); db != nil {
-		return (*db).close()
-	}
-	return nil
-}
-
-// swap closes the database, runs replace with its path, and opens what is there then. Meanwhile every method returns
-// ErrUnavailable. The next Poll notices whether the feed went backwards.
-func (l *Ledger) swap(ctx context.Context, replace func(path string) error) error {
-	l.opening.Lock()
-	defer l.opening.Unlock()
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	if l.isClosed() {
-		return errClosed
-	}
-	l.openErr.Store(&errSwapped)
-	if db := l.db.Swap(nil); db != nil {
-		if err := (*db).close(); err != nil {
-			return unavailable(err)
-		}
-	}
-	replaceErr := replace(l.options.Path)
-	_, err := l.open(ctx)
-	return errors.Join(replaceErr, err)
-}
-
-func (l *Ledger) isClosed() bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.closed
-}
-
-// Exists reports whether there is a ledger. It creates none.
-func (l *Ledger) Exists(ctx context.Context) (bool, error) {
-	if l.options.URL != "" {
-		ctx, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
-		state, err := CheckServer(ctx, l.options.URL)
-		return state.Exists, unavailable(err)
-	}
-	return fileExists(l.options.Path)
+	l.writing <- struct{}{}
+	defer func() { <-l.writing }()
+	return unavailable(was.db.close())
 }
 
 // Path is the path of the SQLite file; empty: the ledger is in PostgreSQL.
 func (l *Ledger) Path() string { return l.options.Path }
 
 // Location is where the ledger is, for people: its path, or server and database without user and password.
-func (l *Ledger) Location() string { return l.options.location() }
-
-func (o *Options) location() string {
-	if o.URL == "" {
-		return o.Path
-	}
-	location, err := CheckURL(o.URL)
-	if err != nil {
-		return "PostgreSQL"
-	}
-	return location
-}
+func (l *Ledger) Location() string { return l.location }
 
 // database returns the open database, or why there is none.
 func (l *Ledger) database() (database, error) {
-	if db := l.db.Load(); db != nil {
-		return *db, nil
-	}
-	return nil, *l.openErr.Load()
+	now := l.opened.Load()
+	return now.db, now.err
 }
 
 // writable returns the database, or why nothing may be written.
 func (l *Ledger) writable() (database, error) {
 	db, err := l.database()
-	if err == nil {
-		err = l.health.fault()
-	}
-	return db, err
+	return db, cmp.Or(err, l.health.get().faulty)
 }
 
-// checkInstallation compares the installation of the database with the one that was seen first. An empty id means that
-// the database has none.
+// checkInstallation compares the installation of the database, empty where it has none, with the one that was seen first.
 func (l *Ledger) checkInstallation(id string) error {
-	known := l.installation.Load()
-	switch {
-	case known != nil && *known == id:
+	if id != "" && l.installation.CompareAndSwap(nil, &id) {
 		return nil
-	case known != nil && id == "":
-		return foreign("the database was emptied")
-	case known != nil:
-		return foreign("the database belongs to installation " + id)
-	case id != "" && !l.installation.CompareAndSwap(nil, &id):
-		return l.checkInstallation(id)
 	}
-	return nil
+	switch known := l.installation.Load(); {
+	case known == nil, *known == id:
+		return nil
+	case id == "":
+		return foreign("the database was emptied")
+	}
+	return foreign("the database belongs to installation " + id)
 }
 
 // now is the current time in seconds.

@@ -86,9 +86,9 @@ func TestCheckServerSaysWhyItCannot(t *testing.T) {
 	server := pgtest.Shared(t)
 	good := server.NewDatabase(t)
 	for _, test := range []struct{ name, url, want string }{
-		{"another password", strings.Replace(good, "owner:", "owner:x", 1), "correct user and password"},
-		{"another user", strings.Replace(good, "owner:", "nobody:", 1), "correct user and password"},
-		{"another database", server.URL("nowhere"), "CREATE DATABASE"},
+		{"another password", strings.Replace(good, "owner:", "owner:x", 1), "password authentication failed"},
+		{"another user", strings.Replace(good, "owner:", "nobody:", 1), "password authentication failed"},
+		{"another database", server.URL("nowhere"), "does not exist"},
 		{"no URL", "example.com", ledger.ErrURL.Error()},
 	} {
 		if _, err := ledger.CheckServer(t.Context(), test.url); err == nil || !strings.Contains(err.Error(), test.want) {

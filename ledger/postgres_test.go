@@ -1,7 +1,6 @@
 package ledger_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -60,24 +59,20 @@ func TestARefundAndItsPaymentOnTwoNodes(t *testing.T) {
 	onEach(t, func(t *testing.T, on backend) {
 		first := newWorld(t, on)
 		second := openWorld(t, first.location)
-		pay := func(l *ledger.Ledger, session string) error {
-			_, err := l.RecordPayment(context.Background(), payment(session))
-			return err
-		}
-		refund := func(l *ledger.Ledger, session string) error {
-			_, err := l.RecordEvent(context.Background(), event(ledger.EventRefunded, "", "pay_"+session))
-			return err
-		}
-		for name, steps := range map[string][2]func(*ledger.Ledger, string) error{
-			"payment first": {pay, refund},
-			"refund first":  {refund, pay},
-		} {
+		for _, name := range []string{"payment first", "refund first"} {
 			t.Run(name, func(t *testing.T) {
-				held, release := first.HoldNext()
+				paid, refund := payment(name), event(ledger.EventRefunded, "", "pay_"+name)
+				held, release := make(chan struct{}), make(chan struct{})
 				var both sync.WaitGroup
-				both.Go(func() { wantError(t, "the first", steps[0](first.Ledger, name), nil) })
-				<-held
-				both.Go(func() { wantError(t, "the second", steps[1](second.Ledger, name), nil) })
+				if name == "payment first" {
+					both.Go(func() { wantError(t, "the payment", first.PayThenHold(t.Context(), paid, held, release), nil) })
+					<-held
+					both.Go(func() { second.tell(t, refund) })
+				} else {
+					both.Go(func() { wantError(t, "the refund", first.TellThenHold(t.Context(), refund, held, release), nil) })
+					<-held
+					both.Go(func() { second.pay(t, paid) })
+				}
 				time.Sleep(300 * time.Millisecond)
 				close(release)
 				both.Wait()

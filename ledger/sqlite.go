@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"modernc.org/sqlite"
@@ -24,7 +24,8 @@ const (
 	readBusyTimeout = 500 * time.Millisecond
 )
 
-var sqliteDialect = dialect{
+var sqliteDialect = &dialect{
+	rewrite: func(query string) string { return query },
 	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
 	migrate: func(script string) string { return script },
 	list:    `json_each($1)`,
@@ -33,14 +34,8 @@ var sqliteDialect = dialect{
 
 // sqliteDatabase is one opened SQLite file: a connection that writes and a pool that reads.
 type sqliteDatabase struct {
-	path  string
-	files *files
-
-	writing *sql.DB
-	writer  *sql.Conn // the one connection of writing
-	writes  *prepared // on writer
-	reading *sql.DB
-	lookups *prepared // on reading
+	files            *files
+	writing, reading *sql.DB
 }
 
 // openSQLite opens the file at path and runs migrate in a transaction that holds the write lock.
@@ -48,34 +43,22 @@ func openSQLite(ctx context.Context, path string, pragmas []string, migrate func
 	if err := prepareFile(path); err != nil {
 		return nil, err
 	}
-	db := &sqliteDatabase{path: path}
+	db := &sqliteDatabase{}
 	defer func() {
 		if err != nil {
 			_ = db.close()
 		}
 	}()
-	if db.writing, err = openFile(1, dsn(path, busyTimeout, pragmas...)); err != nil {
+	if db.writing, err = openFile(ctx, 1, dsn(path, busyTimeout, pragmas...)); err != nil {
 		return nil, err
 	}
-	err = retryBusy(ctx, func() (err error) {
-		db.writer, err = db.writing.Conn(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	db.writes = &prepared{on: db.writer}
-	if err := db.commit(migrate); err != nil {
+	if err := commit(newTx(context.Background(), sqliteDialect, nil), db.writing, migrate); err != nil {
 		return nil, err
 	}
 	if db.files, err = findFiles(path); err != nil {
 		return nil, err
 	}
-	if db.reading, err = openFile(readers, dsn(path, readBusyTimeout, "query_only(1)")); err != nil {
-		return nil, err
-	}
-	db.lookups = &prepared{on: db.reading}
-	if err := retryBusy(ctx, func() error { return warmUp(ctx, db.reading, readers) }); err != nil {
+	if db.reading, err = openFile(ctx, readers, dsn(path, readBusyTimeout, "query_only(1)")); err != nil {
 		return nil, err
 	}
 	return db, db.check(ctx)
@@ -107,164 +90,105 @@ func plainDSN(path string, options url.Values) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
 }
 
-func openFile(connections int, dsn string) (*sql.DB, error) {
-	connector, err := sqlite.NewConnector(dsn)
+func openFile(ctx context.Context, size int, dsn string) (*sql.DB, error) {
+	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
 	}
-	return openPool(connector, connections), nil
+	pool.SetMaxOpenConns(size)
+	pool.SetMaxIdleConns(size)
+	return pool, warmUp(ctx, pool, size)
+}
+
+// warmUp makes n connections now, as a later one could find another file at the path. While another process opens the
+// database, it tries again: switching to WAL does not wait for locks.
+func warmUp(ctx context.Context, pool *sql.DB, n int) error {
+	if n == 0 {
+		return nil
+	}
+	conn, err := pool.Conn(ctx)
+	for codeOf(err) == sqlite3.SQLITE_BUSY && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+		conn, err = pool.Conn(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close() // it goes back to the pool
+	return warmUp(ctx, pool, n-1)
 }
 
 // close closes all connections and waits for those in use.
-func (d *sqliteDatabase) close() error {
-	var errs []error
-	if d.reading != nil {
-		errs = append(errs, d.reading.Close())
-		for deadline := time.Now().Add(2 * readTimeout); d.reading.Stats().OpenConnections > 0 && time.Now().Before(deadline); {
+func (d *sqliteDatabase) close() (err error) {
+	for _, pool := range []*sql.DB{d.reading, d.writing} {
+		if pool == nil {
+			continue
+		}
+		err = cmp.Or(err, pool.Close())
+		for deadline := time.Now().Add(2 * readTimeout); pool.Stats().OpenConnections > 0 && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	if d.writer != nil {
-		d.writes.close()
-		errs = append(errs, d.writer.Close())
-	}
-	if d.writing != nil {
-		errs = append(errs, d.writing.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// retryBusy repeats f while another process opens the database: switching to WAL does not wait for locks.
-func retryBusy(ctx context.Context, f func() error) error {
-	for {
-		err := f()
-		if err == nil || codeOf(err) != sqlite3.SQLITE_BUSY {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	return err
 }
 
 // codeOf is the primary result code of an SQLite error; 0: it is none.
 func codeOf(err error) int {
-	var failure *sqlite.Error
-	if !errors.As(err, &failure) {
-		return 0
+	if failure := new(sqlite.Error); errors.As(err, &failure) {
+		return failure.Code() & 0xff
 	}
-	return failure.Code() & 0xff
+	return 0
 }
 
-// write also checks the path, before the write is acknowledged.
+// write also checks the path, before the write is acknowledged. Its statements get a context that cannot be cancelled: a
+// COMMIT that reports "canceled" may have been carried out.
 func (d *sqliteDatabase) write(f func(*tx)) error {
-	err := d.commit(func(t *tx) {
+	err := commit(newTx(context.Background(), sqliteDialect, nil), d.writing, func(t *tx) {
 		if t.exec(countWrite) != 1 {
 			t.fail(errNoFeed)
 		}
 		f(t)
 	})
-	if err != nil {
-		return err
-	}
-	return d.check(context.Background())
+	return cmp.Or(err, d.check(context.Background()))
 }
 
-// commit runs f with the write lock and commits. Its statements get a context that cannot be cancelled: a COMMIT that
-// reports "canceled" may have been carried out.
-func (d *sqliteDatabase) commit(f func(*tx)) error {
-	t := &tx{ctx: context.Background(), db: d.writes}
-	begun, err := d.writer.BeginTx(t.ctx, nil)
+// commit runs f in a transaction and commits.
+func commit(t *tx, pool *sql.DB, f func(*tx)) error {
+	// READ COMMITTED is named, as with another default PostgreSQL would not see what was committed during its wait for a lock.
+	begun, err := pool.BeginTx(t.ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
+		return fmt.Errorf("beginning a transaction: %w", driverError{err})
 	}
+	t.db = begun
 	if f(t); t.err != nil {
-		begun.Rollback() //nolint:errcheck // SQLite may have rolled back by itself
+		begun.Rollback() //nolint:errcheck // the database may have rolled back by itself, or its connection may be lost
 		return t.err
 	}
-	if err := begun.Commit(); err != nil {
-		return fmt.Errorf("committing: %w", err)
+	t.waitUpTo(t.limit)
+	if err := begun.Commit(); err != nil { // if a connection breaks, the outcome is not known
+		return fmt.Errorf("committing: %w", driverError{err})
 	}
 	return nil
 }
 
-// read prepares its statements in the transaction: to prepare them for all connections takes another connection, and
-// a burst would wait for itself.
-func (d *sqliteDatabase) read(ctx context.Context, f func(*tx)) error {
-	return readFrom(ctx, d.reading, func(begun *sql.Tx) *tx { return &tx{ctx: ctx, db: begun} }, f)
+func (d *sqliteDatabase) read(ctx context.Context, f func(*tx) error) error {
+	return readFrom(newTx(ctx, sqliteDialect, nil), d.reading, f)
 }
 
 // readFrom runs f in a transaction that sees one state of a database.
-func readFrom(ctx context.Context, pool *sql.DB, newTx func(*sql.Tx) *tx, f func(*tx)) error {
-	begun, err := pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+func readFrom(t *tx, pool *sql.DB, f func(*tx) error) error {
+	begun, err := pool.BeginTx(t.ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
-		return err
+		return driverError{err}
 	}
 	defer begun.Rollback() //nolint:errcheck // nothing was written
-	t := newTx(begun)
-	f(t)
-	return t.err
+	t.db = begun
+	err = f(t)
+	return cmp.Or(t.err, err)
 }
 
-func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return &tx{ctx: ctx, db: d.lookups} }
+func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return newTx(ctx, sqliteDialect, d.reading) }
 
-func (d *sqliteDatabase) check(ctx context.Context) error { return d.files.check(d.lookup(ctx)) }
+func (d *sqliteDatabase) check(context.Context) error { return d.files.check() }
 
-// kindOf knows no lost connections: there is no other process.
-func (d *sqliteDatabase) kindOf(err error) errorKind {
-	if codeOf(err) != 0 {
-		return databaseError
-	}
-	return ownError
-}
-
-func (d *sqliteDatabase) dropIdle() {}
-
-// prepared prepares every query once, for a connection or for each of a pool.
-type prepared struct {
-	on interface {
-		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-	}
-	statements sync.Map // query to *sql.Stmt
-}
-
-func (p *prepared) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if known, ok := p.statements.Load(query); ok {
-		return known.(*sql.Stmt), nil
-	}
-	statement, err := p.on.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	if other, loaded := p.statements.LoadOrStore(query, statement); loaded {
-		statement.Close()
-		return other.(*sql.Stmt), nil
-	}
-	return statement, nil
-}
-
-func (p *prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	statement, err := p.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return statement.ExecContext(ctx, args...)
-}
-
-// QueryContext runs a query. The caller closes the rows.
-func (p *prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	statement, err := p.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return statement.QueryContext(ctx, args...)
-}
-
-func (p *prepared) close() {
-	p.statements.Range(func(_, statement any) bool {
-		statement.(*sql.Stmt).Close()
-		return true
-	})
-}
+func (d *sqliteDatabase) failed(err error) bool { return codeOf(err) != 0 }

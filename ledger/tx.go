@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// queries runs SQL on a connection, in a transaction or on a pool.
+// queries runs SQL on a pool or in a transaction.
 type queries interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -24,10 +24,12 @@ type (
 // tx runs the statements of one transaction, or look-ups without one. After one statement has failed, the others do
 // nothing, as in PostgreSQL; err is checked once, at the end.
 type tx struct {
-	ctx      context.Context
-	db       queries
-	deadline *statementDeadline // nil: ctx has one
-	err      error
+	ctx     context.Context
+	dialect *dialect
+	db      queries
+	timer   *time.Timer   // ends ctx; it begins anew with each statement. nil: ctx has a deadline or needs none
+	limit   time.Duration // of the timer
+	err     error
 
 	known   *string  // the installation that this process knew when a look-up began
 	changed []string // purchases whose Holding this transaction changes
@@ -36,43 +38,89 @@ type tx struct {
 	adopted string   // the installation that it imports; the ledger is that one after the commit
 }
 
+func newTx(ctx context.Context, d *dialect, db queries) *tx { return &tx{ctx: ctx, dialect: d, db: db} }
+
+// driverError is one of a database or of the way to it, and no other.
+type driverError struct{ error }
+
+func (e driverError) Unwrap() error { return e.error }
+
 // fail makes the transaction roll back.
 func (t *tx) fail(err error) { t.err = cmp.Or(t.err, err) }
+
+func (t *tx) failBy(err error) {
+	if err != nil {
+		t.fail(driverError{err})
+	}
+}
+
+// waitUpTo sets how long each statement may take from now on.
+func (t *tx) waitUpTo(limit time.Duration) {
+	t.limit = limit
+	if t.timer != nil {
+		t.timer.Reset(limit)
+	}
+}
+
+// prepare makes a query and its arguments fit, and begins its time.
+func (t *tx) prepare(query string, values args) (string, args) {
+	t.waitUpTo(t.limit)
+	values = slices.Clone(values)
+	for i, value := range values {
+		if text, ok := value.(string); ok {
+			values[i] = storable(text)
+		}
+	}
+	return t.dialect.rewrite(query), values
+}
+
+// storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
+// the same, so that an export fits both.
+func storable(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
 
 // exec runs a statement and returns the number of rows that it changed.
 func (t *tx) exec(query string, args ...any) (affected int64) {
 	if t.err != nil {
 		return 0
 	}
-	t.deadline.restart()
-	result, err := t.db.ExecContext(t.ctx, query, storableArgs(args)...)
+	query, args = t.prepare(query, args)
+	result, err := t.db.ExecContext(t.ctx, query, args...)
 	if err == nil {
 		affected, err = result.RowsAffected()
 	}
-	t.fail(err)
+	t.failBy(err)
 	return affected
+}
+
+// query calls read with the rows of a query.
+func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
+	if t.err != nil {
+		return
+	}
+	query, args = t.prepare(query, args)
+	rows, err := t.db.QueryContext(t.ctx, query, args...)
+	if err != nil {
+		t.failBy(err)
+		return
+	}
+	defer rows.Close()
+	t.fail(read(rows))
+	t.failBy(rows.Err())
 }
 
 // each runs a query, scans each row into the variables and calls row. row must not run statements.
 func (t *tx) each(query string, args args, into into, row func()) {
-	if t.err != nil {
-		return
-	}
-	t.deadline.restart()
-	rows, err := t.db.QueryContext(t.ctx, query, storableArgs(args)...)
-	if err != nil {
-		t.fail(err)
-		return
-	}
-	defer rows.Close()
-	for t.err == nil && rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			t.fail(err)
-			return
+	t.query(query, args, func(rows *sql.Rows) error {
+		for t.err == nil && rows.Next() {
+			if err := rows.Scan(into...); err != nil {
+				return err
+			}
+			row()
 		}
-		row()
-	}
-	t.fail(rows.Err())
+		return nil
+	})
 }
 
 // get reads at most one row and reports whether there is one.
@@ -86,40 +134,6 @@ func (t *tx) texts(query string, args ...any) (all []string) {
 	var text string
 	t.each(query, args, into{&text}, func() { all = append(all, text) })
 	return all
-}
-
-// storable replaces NUL and invalid UTF-8, which PostgreSQL refuses: such a webhook could never be stored. SQLite stores
-// the same, so that an export fits both.
-func storable(text string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-func storableArgs(values args) args {
-	values = slices.Clone(values)
-	for i, value := range values {
-		if text, ok := value.(string); ok {
-			values[i] = storable(text)
-		}
-	}
-	return values
-}
-
-func (t *tx) waitUpTo(limit time.Duration) {
-	if t.deadline != nil {
-		t.deadline.limit = limit
-	}
-}
-
-// statementDeadline gives every statement of a transaction its own time. A nil one does nothing.
-type statementDeadline struct {
-	timer *time.Timer
-	limit time.Duration
-}
-
-func (d *statementDeadline) restart() {
-	if d != nil {
-		d.timer.Reset(d.limit)
-	}
 }
 
 // nullable scans a column that may be NULL into the zero value.
@@ -152,39 +166,38 @@ func (s storedTime) Scan(value any) error {
 	return err
 }
 
-// read runs f in a transaction that sees one state of the database. f may run twice. It has to finish within
-// readTimeout, so it reads a few thousand rows at most.
+// read runs f in a transaction that sees one state of the database. It has to finish within readTimeout, so it reads a
+// few thousand rows at most.
 func read[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (T, error) {
 	return readWithin(ctx, l, readTimeout, f)
 }
 
 // readWithin is read with another deadline.
 func readWithin[T any](ctx context.Context, l *Ledger, timeout time.Duration, f func(*tx) (T, error)) (result T, err error) {
-	if fault := l.health.fault(); fault != nil {
+	if fault := l.health.get().faulty; fault != nil {
 		return result, fault // a file that was deleted can still be read
 	}
 	err = l.ask(ctx, timeout, func(ctx context.Context, db database) error {
-		var outcome error
-		err := db.read(ctx, func(t *tx) { result, outcome = f(t) })
-		return cmp.Or(err, outcome)
+		return db.read(ctx, func(t *tx) (err error) {
+			result, err = f(t)
+			return err
+		})
 	})
 	return result, err
 }
 
 // lookUp is read for a single query, which needs no transaction.
 func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (result T, err error) {
-	err = l.ask(ctx, readTimeout, func(ctx context.Context, db database) error {
+	err = l.ask(ctx, readTimeout, func(ctx context.Context, db database) (err error) {
 		t := db.lookup(ctx)
 		t.known = l.installation.Load()
-		var outcome error
-		result, outcome = f(t)
-		return cmp.Or(t.err, outcome)
+		result, err = f(t)
+		return cmp.Or(t.err, err)
 	})
 	return result, err
 }
 
-// ask runs f with a deadline, and once more if its connection was lost. It believes ErrNotFound
-// only if the database is known to be ours.
+// ask runs f with a deadline. It believes ErrNotFound only if the database is known to be ours.
 func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
 	db, err := l.database()
 	if err != nil {
@@ -192,27 +205,17 @@ func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.
 	}
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err = f(within, db)
-	if db.kindOf(err) == lostConnection && ctx.Err() == nil {
-		db.dropIdle() // the other connections lead to the same server
-		if within.Err() == nil {
-			err = f(within, db)
-		}
+	if err = f(within, db); err != nil && ctx.Err() == nil {
+		db.failed(err)
 	}
-	err = unavailable(err)
-	if !errors.Is(err, ErrNotFound) {
+	if err = unavailable(err); !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if fault := l.health.fault(); fault != nil {
-		return fault
+	fault := cmp.Or(l.health.get().faulty, unavailable(db.check(within)))
+	if fault != nil && within.Err() == nil { // an impatient caller says nothing about the database
+		l.health.checked(fault)
 	}
-	if fault := unavailable(db.check(within)); fault != nil {
-		if within.Err() == nil { // an impatient caller says nothing about the database
-			l.health.checked(fault)
-		}
-		return fault
-	}
-	return err
+	return cmp.Or(fault, err)
 }
 
 // ours checks the installation that a look-up returned. A database without one cannot say "not found". The first

@@ -39,7 +39,7 @@ var mutants = []mutant{
 	// The ledger: what was paid, once, for as long as it stands.
 	{
 		"D1 acknowledged before the commit", "ledger", "TestD1|TestK1",
-		`\w+, \w+, err := \w+\.runTransaction\((\w+)\)`, `for _, early := range $1 { early.done <- nil }; $0`,
+		`(\w+ <- )(\w+\.commit\(\w+\))`, `${1}nil; $2`,
 	},
 	{"W7 a refund closes nothing", "ledger", "TestW7", `case (\w+)\[EventRefunded\], `, `case `},
 	{

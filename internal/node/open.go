@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -102,8 +104,8 @@ func (n *Node) findInstallation(ctx context.Context) (string, error) {
 		state, err := ledger.CheckServer(ctx, n.location.URL)
 		return state.Installation, err
 	}
-	if exists, err := n.Ledger.Exists(ctx); err != nil || !exists {
-		return "", err
+	if _, err := os.Stat(n.location.Path); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
 	}
 	if _, err := n.Ledger.Open(ctx); err != nil {
 		return "", err

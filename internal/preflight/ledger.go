@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"time"
@@ -44,13 +43,10 @@ func (c *checker) checkServer(r *report, url, location string) {
 	ctx, cancel := context.WithTimeout(c.ctx, serverTimeout)
 	defer cancel()
 	state, err := ledger.CheckServer(ctx, url)
-	var fault *ledger.Fault
 	switch {
-	case errors.As(err, &fault):
-		r.fail(location, fault.Fix, "%s", fault.Problem)
 	case err != nil:
-		r.fail(location, "start the server, and let this machine reach it (name server, firewall, pg_hba.conf); without it Caddy starts, but sells nothing",
-			"the server cannot be asked: %s", err)
+		r.fail(location, "start the server, let this machine reach it (name server, firewall, pg_hba.conf), and correct user, password and database "+
+			"in the URL; without it Caddy starts, but sells nothing", "the server cannot be asked: %s", err)
 	case len(state.Faults) > 0:
 		r.faults(location, state.Faults)
 	case state.HasPayments:

@@ -39,8 +39,8 @@ func TestCheckFindsFaultsOfTheServer(t *testing.T) {
 		fix           string
 	}{
 		{"another password", func(_ *testing.T, url string) string { return strings.Replace(url, "owner:", "owner:x", 1) }, "error",
-			"refuses the user or the password", "correct user and password"},
-		{"another database", func(_ *testing.T, url string) string { return url + "_none" }, "error", "no such database", "CREATE DATABASE"},
+			"password authentication failed", "correct user, password and database"},
+		{"another database", func(_ *testing.T, url string) string { return url + "_none" }, "error", "does not exist", "correct user, password and database"},
 		{"nothing listens", func(_ *testing.T, url string) string {
 			return strings.Replace(url, ":"+strconv.Itoa(server.Port()), ":1", 1)
 		}, "error", "cannot be asked", "start the server"},
