@@ -51,7 +51,6 @@ var exportTables = []struct{ name, key string }{
 	{"event_ids", "event_id, external_id"},
 	{"decisions", "purchase_id, n"},
 	{"devices", "purchase_id, device_id"},
-	{"claims", "purchase_id, kind"},
 }
 
 // Export writes the whole ledger as JSON lines, as it is at one moment, and returns the number of rows. It holds the

@@ -111,6 +111,8 @@ type Event struct {
 	SessionID  string    `json:"-"`                     // empty: the event names none
 	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
 	OccurredAt time.Time `json:"at"`
+
+	about []string // sessions of the purchase that it was read with
 }
 
 // Recorded is the outcome of recording a payment or an event.
@@ -128,6 +130,7 @@ type Device struct {
 	Label     string    `json:"label,omitempty"`
 	AddedAt   time.Time `json:"added_at"`
 	RemovedAt time.Time `json:"removed_at,omitzero"` // zero: it is in use
+	Claimed   bool      `json:"claimed,omitempty"`   // it has taken the purchase over
 }
 
 // Holding is a purchase with the devices in use: what a node remembers of it.
@@ -151,15 +154,6 @@ type Decision struct {
 	Note      string       `json:"note,omitempty"`
 	DecidedAt time.Time    `json:"at"`
 }
-
-// ClaimKind is something that a purchase gives only once.
-type ClaimKind string
-
-// The kinds of claims.
-const (
-	ClaimFirst ClaimKind = "claim" // the takeover by a browser other than the one that paid
-	ClaimGift  ClaimKind = "gift"
-)
 
 // Key is a signing key as it is stored.
 type Key struct {
@@ -205,7 +199,7 @@ type Filter struct {
 // Listed is a purchase as a list shows it, newest payment first.
 type Listed struct {
 	Purchase
-	LastPayment Payment // without Terms and Metadata
+	LastPayment Payment
 	Payments    int
 	Given       bool // none of its payments is Axra's
 }
@@ -213,12 +207,11 @@ type Listed struct {
 // Details is all that is known about one purchase.
 type Details struct {
 	Purchase
-	Payments      []Payment            `json:"-"`
-	Events        []Event              `json:"events,omitempty"`
-	Decisions     []Decision           `json:"decisions,omitempty"`
-	Devices       []Device             `json:"devices,omitempty"`
-	Claims        map[ClaimKind]string `json:"claims,omitempty"`         // by device id
-	DoubleCharges []string             `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
+	Payments      []Payment  `json:"-"`
+	Events        []Event    `json:"events,omitempty"`
+	Decisions     []Decision `json:"decisions,omitempty"`
+	Devices       []Device   `json:"devices,omitempty"`
+	DoubleCharges []string   `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
 // ReportLine sums up one product in one currency.

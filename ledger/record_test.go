@@ -216,19 +216,15 @@ func TestClaims(t *testing.T) {
 	onEachWorld(t, func(t *testing.T, w world) {
 		id := w.pay(t, payment("a"))
 		for _, test := range []struct {
-			kind   ledger.ClaimKind
 			device string
 			want   error
-		}{
-			{ledger.ClaimFirst, "1", nil}, {ledger.ClaimFirst, "1", nil}, {ledger.ClaimFirst, "2", ledger.ErrNoneLeft},
-			{ledger.ClaimGift, "2", nil}, {ledger.ClaimGift, "1", ledger.ErrNoneLeft},
-		} {
-			err := w.Claim(t.Context(), id, test.kind, ledger.Device{ID: test.device})
-			wantError(t, fmt.Sprint(test.kind, " by ", test.device), err, test.want)
+		}{{"1", nil}, {"1", nil}, {"2", ledger.ErrNoneLeft}} {
+			err := w.Claim(t.Context(), id, ledger.Device{ID: test.device})
+			wantError(t, "a claim by "+test.device, err, test.want)
 		}
-		wantError(t, "an unknown purchase", w.Claim(t.Context(), "unknown", ledger.ClaimGift, ledger.Device{ID: "1"}), ledger.ErrNotFound)
+		wantError(t, "an unknown purchase", w.Claim(t.Context(), "unknown", ledger.Device{ID: "1"}), ledger.ErrNotFound)
 		w.tell(t, event(ledger.EventRefunded, "a"))
-		wantError(t, "a refunded purchase", w.Claim(t.Context(), id, ledger.ClaimFirst, ledger.Device{ID: "1"}), ledger.ErrInactive)
+		wantError(t, "a refunded purchase", w.Claim(t.Context(), id, ledger.Device{ID: "1"}), ledger.ErrInactive)
 	})
 }
 
