@@ -10,7 +10,7 @@ import (
 const activeNow = `p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > CAST($2 AS BIGINT))`
 
 // AddDevice adds a device to a purchase. It returns nil if the device is already in use, ErrNotFound if there is no such
-// purchase, ErrInactive if it is not active, ErrRemoved if the device was removed, and ErrNoneLeft if all devices are in
+// purchase, ErrInactive if it is not active or the device was removed, and ErrNoneLeft if all devices are in
 // use. A device limit of 0 means no limit.
 func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) error {
 	if d.ID == "" {
@@ -23,7 +23,7 @@ func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) err
 	return change(ctx, l, func(t *tx) error { return l.addDevice(t, purchaseID, d) })
 }
 
-// deviceInUse returns ErrNotFound, ErrInactive or ErrRemoved where a device can be neither in use nor added.
+// deviceInUse returns ErrNotFound or ErrInactive where a device can be neither in use nor added.
 func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
 	var installation, id, device string
 	var isActive bool
@@ -39,9 +39,7 @@ func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
 	switch {
 	case id == "":
 		return false, ErrNotFound
-	case !removedAt.IsZero():
-		return false, ErrRemoved
-	case !isActive:
+	case !isActive, !removedAt.IsZero():
 		return false, ErrInactive
 	}
 	return device != "", nil

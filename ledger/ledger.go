@@ -22,9 +22,8 @@ var (
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
 	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
-	// ErrRemoved means that a device was removed from the purchase; its id never returns.
-	ErrRemoved = errors.New("the device was removed")
-	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched.
+	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched, or that the device was
+	// removed from it; its id never returns.
 	ErrInactive = errors.New("the purchase is not active")
 	// ErrUnchanged means that a decision repeats the last one.
 	ErrUnchanged = errors.New("the purchase is in that state already")
@@ -53,7 +52,6 @@ type Purchase struct {
 	StartsAt  time.Time `json:"starts_at"`        // of the first payment that is still good
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
 	CreatedAt time.Time `json:"-"`
-	UpdatedAt time.Time `json:"-"`
 
 	DeviceLimit          int       `json:"device_limit"`
 	DownloadLimit        int       `json:"download_limit,omitempty"` // 0: not limited
@@ -76,7 +74,6 @@ type Source string
 const (
 	FromAxra     Source = "axra"
 	FromOperator Source = "operator"
-	FromCoupon   Source = "coupon"
 )
 
 // Payment is money received for a purchase, or access that was given.
@@ -119,7 +116,6 @@ type Event struct {
 type Recorded struct {
 	New          bool     // the first delivery
 	Purchase     Purchase // that it belongs to; zero ID: an event whose payment is not known yet
-	Before       Status   // of that purchase before, StatusAt the time of recording; empty: there was none
 	Payment      Payment  // that an event is about, where it is known
 	DoubleCharge bool     // a second payment of a session with other payment ids
 }
@@ -201,7 +197,6 @@ type Listed struct {
 	Purchase
 	LastPayment Payment
 	Payments    int
-	Given       bool // none of its payments is Axra's
 }
 
 // Details is all that is known about one purchase.

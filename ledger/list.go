@@ -62,8 +62,7 @@ type cursor struct {
 // {payments} are those to look at.
 const listQuery = `
 	SELECT ` + purchaseColumns + `, ` + paymentColumns + `,
-		(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id),
-		NOT EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND source = 'axra')
+		(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id)
 	FROM ({payments}) m CROSS JOIN terms t LEFT JOIN purchases p ON p.id = m.purchase_id
 		AND NOT EXISTS (
 			SELECT 1 FROM payments later
@@ -96,7 +95,7 @@ func readPage(t *tx, f Filter, after cursor, now int64) (page []Listed, end curs
 	rows := 0
 	var listed Listed
 	var last paymentRow
-	columns := append(append(listed.columns(), last.columns()...), &listed.Payments, &listed.Given)
+	columns := append(append(listed.columns(), last.columns()...), &listed.Payments)
 	t.each(query, append(with, f.Site, f.Product, string(f.Status), now, from, to), columns, func() {
 		rows++
 		end = cursor{last.p.PaidAt.Unix(), last.p.SessionID}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// recompute computes a purchase from all of its rows, stores it, and reports what it was before.
-func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Recorded {
+// recompute computes a purchase from all of its rows and stores it.
+func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purchase {
 	for _, e := range readEvents(t, eventsOfPurchase, purchaseID) {
 		for _, s := range sessions {
 			if slices.Contains(e.about, s.SessionID) {
@@ -21,35 +21,25 @@ func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Record
 	}
 	stored, decision := readPurchase(t, purchaseID)
 	if t.err != nil || len(sessions) == 0 {
-		return Recorded{}
+		return Purchase{}
 	}
-	now := time.Unix(l.now(), 0).UTC()
 	computed := stored
-	var before Status
 	if stored.ID == "" {
-		computed.ID, computed.CreatedAt = purchaseID, now
-	} else {
-		before = stored.StatusAt(now)
+		computed.ID, computed.CreatedAt = purchaseID, time.Unix(l.now(), 0).UTC()
 	}
 	compute(&computed, sessions, decision)
 	if computed != stored {
-		computed.UpdatedAt = now
-		storePurchase(t, computed)
-		l.announce(t, stored, computed)
+		l.storePurchase(t, computed)
 	}
-	return Recorded{Purchase: computed, Before: before}
-}
-
-// announce invalidates what nodes remember of a purchase that changed.
-func (l *Ledger) announce(t *tx, stored, computed Purchase) {
-	switch {
-	case stored.ID == "":
+	switch { // nodes forget what they remember
+	case stored.ID == "", computed == stored:
 	case computed.Status != stored.Status, !computed.EndsAt.Equal(stored.EndsAt),
 		computed.DeviceLimit != stored.DeviceLimit, computed.DownloadLimit != stored.DownloadLimit:
 		l.advanceFeed(t, stored.ID)
 	default:
 		t.touches(stored.ID)
 	}
+	return computed
 }
 
 // compute fills in what the payments and the last decision say.
@@ -101,17 +91,14 @@ func endOf(sessions []*session) (end time.Time) {
 // limitsOf is the largest number of devices that a payment bought, and the sum of the downloads. Zero is no limit, in
 // either.
 func limitsOf(sessions []*session) (devices, downloads int) {
-	anyDevices, anyDownloads := false, false
 	for _, s := range sessions {
 		devices = max(devices, s.Terms.Devices)
 		downloads += s.Terms.Downloads
-		anyDevices = anyDevices || s.Terms.Devices == 0
-		anyDownloads = anyDownloads || s.Terms.Downloads == 0
 	}
-	if anyDevices {
+	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Devices == 0 }) {
 		devices = 0
 	}
-	if anyDownloads {
+	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Downloads == 0 }) {
 		downloads = 0
 	}
 	return devices, downloads
@@ -119,13 +106,13 @@ func limitsOf(sessions []*session) (devices, downloads int) {
 
 // purchaseColumns are those of a table or subquery p that columns takes.
 const purchaseColumns = `p.id, p.site, p.product, p.resource, p.status, p.starts_at, p.ends_at, p.device_limit,
-	p.download_limit, p.downloads_used, p.download_window_ends_at, p.created_at, p.updated_at`
+	p.download_limit, p.downloads_used, p.download_window_ends_at, p.created_at`
 
 // columns are variables for purchaseColumns. All may be NULL, as after a LEFT JOIN; then ID is empty.
 func (p *Purchase) columns() into {
 	return into{
 		null(&p.ID), null(&p.Site), null(&p.Product), null(&p.Resource), null(&p.Status), unix(&p.StartsAt), unix(&p.EndsAt), null(&p.DeviceLimit),
-		null(&p.DownloadLimit), null(&p.DownloadsUsed), unix(&p.DownloadWindowEndsAt), unix(&p.CreatedAt), unix(&p.UpdatedAt),
+		null(&p.DownloadLimit), null(&p.DownloadsUsed), unix(&p.DownloadWindowEndsAt), unix(&p.CreatedAt),
 	}
 }
 
@@ -137,7 +124,7 @@ func readPurchase(t *tx, id string) (p Purchase, decision DecisionKind) {
 	return p, decision
 }
 
-func storePurchase(t *tx, p Purchase) {
+func (l *Ledger) storePurchase(t *tx, p Purchase) {
 	t.exec(`
 		INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit,
 			download_limit, created_at, updated_at)
@@ -148,7 +135,7 @@ func storePurchase(t *tx, p Purchase) {
 			device_limit = excluded.device_limit, download_limit = excluded.download_limit,
 			updated_at = excluded.updated_at`,
 		p.ID, p.Site, p.Product, p.Resource, string(p.Status), p.StartsAt.Unix(), seconds(p.EndsAt),
-		p.DeviceLimit, p.DownloadLimit, p.CreatedAt.Unix(), p.UpdatedAt.Unix())
+		p.DeviceLimit, p.DownloadLimit, p.CreatedAt.Unix(), l.now())
 }
 
 // Decide stores what the site's operator decided. It returns ErrNotFound, or ErrUnchanged where the last decision was
@@ -166,6 +153,6 @@ func (l *Ledger) Decide(ctx context.Context, purchaseID string, kind DecisionKin
 			INSERT INTO decisions (purchase_id, n, kind, note, decided_at)
 			SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3, CAST($4 AS BIGINT) FROM decisions WHERE purchase_id = $1`,
 			purchaseID, string(kind), note, l.now())
-		return l.recompute(t, purchaseID, readSessions(t, purchaseID)).Purchase, nil
+		return l.recompute(t, purchaseID, readSessions(t, purchaseID)), nil
 	})
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -28,9 +29,7 @@ func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error)
 	if p.SessionID == "" {
 		return Recorded{}, errors.New("a payment needs a session id")
 	}
-	if p.Source == "" {
-		p.Source = FromAxra
-	}
+	p.Source = cmp.Or(p.Source, FromAxra)
 	now := l.options.Now()
 	if age := now.Sub(p.PaidAt); age < 0 || age > maxEventDelay {
 		p.PaidAt = now
@@ -38,19 +37,11 @@ func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error)
 	return write(ctx, l, func(t *tx) (Recorded, error) { return l.recordPayment(t, p), nil })
 }
 
-// Give stores access that an operator or a coupon gives. Without a session id it gets a random one, and without a time
-// the current one. A session id that was given already changes nothing.
+// Give stores access that an operator gives. Without a session id it gets a random one.
 func (l *Ledger) Give(ctx context.Context, p Payment) (Purchase, error) {
-	if p.Source == "" {
-		p.Source = FromOperator
-	}
-	if p.SessionID == "" {
-		p.SessionID = "given_" + randomHex(16)
-	}
-	if p.PaidAt.IsZero() {
-		p.PaidAt = l.options.Now()
-	}
-	return write(ctx, l, func(t *tx) (Purchase, error) { return l.recordPayment(t, p).Purchase, nil })
+	p.Source, p.SessionID = FromOperator, cmp.Or(p.SessionID, "given_"+randomHex(16))
+	recorded, err := l.RecordPayment(ctx, p)
+	return recorded.Purchase, err
 }
 
 func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
@@ -65,7 +56,7 @@ func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
 	before := len(paid.acceptedCharges())
 	paid.deliver(p)
 	paid.storeIDs(t)
-	recorded := l.recompute(t, purchaseOf(p), sessions)
+	recorded := Recorded{Purchase: l.recompute(t, purchaseOf(p), sessions)}
 	charges := len(paid.acceptedCharges())
 	recorded.New = isNew || before > 0 && charges > before
 	if !isNew && charges > 1 {
@@ -92,12 +83,8 @@ func outcomeOf(p Payment) string {
 
 // insertPayment stores a payment. A payment in the right amount replaces a mismatched one of the session.
 func insertPayment(t *tx, p Payment) (isNew bool) {
-	metadata := []byte("{}")
-	if len(p.Metadata) > 0 {
-		var err error
-		metadata, err = json.Marshal(p.Metadata)
-		t.fail(err)
-	}
+	metadata, err := json.Marshal(p.Metadata)
+	t.fail(err)
 	paid := minorUnits(p.Paid)
 	if p.Source != FromAxra {
 		paid = sql.NullInt64{Valid: true}
@@ -146,8 +133,7 @@ func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
 			purchaseID := purchaseOf(payment)
 			about := l.recompute(t, purchaseID, readSessions(t, purchaseID))
 			if i == 0 {
-				recorded = about
-				recorded.Payment = payment
+				recorded.Purchase, recorded.Payment = about, payment
 			}
 		}
 	}

@@ -153,7 +153,7 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
-	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
 		return refusal{refused}
 	}
 	return err

@@ -43,12 +43,12 @@ CREATE TABLE terms (
 	body TEXT NOT NULL               -- JSON: the metadata of the checkout session, without price and extension
 );
 
--- Money received, or access that an operator or a coupon gave.
+-- Money received, or access that an operator gave.
 CREATE TABLE payments (
 	session_id     TEXT   NOT NULL PRIMARY KEY,
 	-- An extension names another purchase than that of its session. A purchase is computed after its first payment.
 	purchase_id    TEXT   NOT NULL REFERENCES purchases (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-	source         TEXT   NOT NULL, -- axra, operator or coupon
+	source         TEXT   NOT NULL, -- axra or operator
 	outcome        TEXT   NOT NULL, -- accepted or mismatch
 	asked_minor    BIGINT NOT NULL,
 	asked_currency TEXT   NOT NULL,
