@@ -117,7 +117,13 @@ func (s *session) status() Status {
 				kinds[e.Kind] = true
 			}
 		}
-		return closedStatus(kinds)
+		switch { // their order does not matter
+		case kinds[EventRefunded], kinds[EventDisputeLost]:
+			return Refunded
+		case kinds[EventDisputed] && !kinds[EventDisputeWon]:
+			return Disputed
+		}
+		return Active
 	}
 	var statuses []Status
 	for _, c := range completed {
@@ -133,17 +139,6 @@ func (s *session) status() Status {
 		return Mismatched
 	}
 	return status
-}
-
-// closedStatus returns Refunded or Disputed if events close a charge, else Active. Their order does not matter.
-func closedStatus(kinds map[EventKind]bool) Status {
-	switch {
-	case kinds[EventRefunded], kinds[EventDisputeLost]:
-		return Refunded
-	case kinds[EventDisputed] && !kinds[EventDisputeWon]:
-		return Disputed
-	}
-	return Active
 }
 
 // strongest returns the status of several payments together: Active if one of them is, or else the reason.

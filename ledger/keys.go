@@ -36,7 +36,14 @@ func (l *Ledger) ChangeKeys(ctx context.Context, edit func(KeySet) ([]Key, error
 		if err != nil || edited == nil {
 			return set, err
 		}
-		storeKeys(t, edited)
+		t.exec(`DELETE FROM keys`)
+		for _, k := range edited {
+			t.exec(`
+				INSERT INTO keys (kid, algorithm, secret, created_at, sign_from, retired_at, removed_at)
+				VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+				k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Secret), k.CreatedAt.Unix(), k.SignFrom.Unix(),
+				seconds(k.RetiredAt), seconds(k.RemovedAt))
+		}
 		l.advanceFeed(t, "")
 		return readKeys(t), nil
 	})
@@ -63,15 +70,4 @@ func readKeys(t *tx) (set KeySet) {
 			set.Keys = append(set.Keys, k)
 		})
 	return set
-}
-
-func storeKeys(t *tx, keys []Key) {
-	t.exec(`DELETE FROM keys`)
-	for _, k := range keys {
-		t.exec(`
-			INSERT INTO keys (kid, algorithm, secret, created_at, sign_from, retired_at, removed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-			k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Secret), k.CreatedAt.Unix(), k.SignFrom.Unix(),
-			seconds(k.RetiredAt), seconds(k.RemovedAt))
-	}
 }
