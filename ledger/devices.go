@@ -10,7 +10,7 @@ import (
 const activeNow = `p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > CAST($2 AS BIGINT))`
 
 // AddDevice adds a device to a purchase. It returns nil if the device is already in use, ErrNotFound if there is no such
-// purchase, ErrInactive if it is not active, ErrRemoved if the device was removed, and ErrNoneLeft if all devices are in
+// purchase, ErrInactive if it is not active or the device was removed, and ErrNoneLeft if all devices are in
 // use. A device limit of 0 means no limit.
 func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) error {
 	if d.ID == "" {
@@ -23,7 +23,7 @@ func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) err
 	return change(ctx, l, func(t *tx) error { return l.addDevice(t, purchaseID, d) })
 }
 
-// deviceInUse returns ErrNotFound, ErrInactive or ErrRemoved where a device can be neither in use nor added.
+// deviceInUse returns ErrNotFound or ErrInactive where a device can be neither in use nor added.
 func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
 	var installation, id, device string
 	var isActive bool
@@ -39,9 +39,7 @@ func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
 	switch {
 	case id == "":
 		return false, ErrNotFound
-	case !removedAt.IsZero():
-		return false, ErrRemoved
-	case !isActive:
+	case !isActive, !removedAt.IsZero():
 		return false, ErrInactive
 	}
 	return device != "", nil
@@ -82,22 +80,21 @@ func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) 
 	})
 }
 
-// Claim takes something that a purchase gives only once, and adds the device that takes it. It returns nil if the
-// device already has it, ErrNoneLeft if another device has it or all devices are in use, and the errors of AddDevice.
-func (l *Ledger) Claim(ctx context.Context, purchaseID string, kind ClaimKind, d Device) error {
-	return change(ctx, l, func(t *tx) error { return l.claim(t, purchaseID, kind, d) })
-}
-
-func (l *Ledger) claim(t *tx, purchaseID string, kind ClaimKind, d Device) error {
-	claimant := readClaims(t, purchaseID)[kind]
-	if claimant != "" && claimant != d.ID {
-		return ErrNoneLeft
-	}
-	if err := l.addDevice(t, purchaseID, d); err != nil || claimant != "" {
-		return err
-	}
-	t.exec(`INSERT INTO claims (purchase_id, kind, device_id, at) VALUES ($1, $2, $3, $4)`, purchaseID, string(kind), d.ID, l.now())
-	return nil
+// Claim takes a purchase over, which only one device may, and adds it. It returns nil if the device has done so already,
+// ErrNoneLeft if another device has or all devices are in use, and the errors of AddDevice.
+func (l *Ledger) Claim(ctx context.Context, purchaseID string, d Device) error {
+	return change(ctx, l, func(t *tx) error {
+		var claimant string
+		t.get(`SELECT device_id FROM devices WHERE purchase_id = $1 AND claimed = 1`, args{purchaseID}, &claimant)
+		if claimant != "" && claimant != d.ID {
+			return ErrNoneLeft
+		}
+		if err := l.addDevice(t, purchaseID, d); err != nil {
+			return err
+		}
+		t.exec(`UPDATE devices SET claimed = 1 WHERE purchase_id = $1 AND device_id = $2`, purchaseID, d.ID)
+		return nil
+	})
 }
 
 // OpenDownload opens a window in which a purchase may be downloaded, and counts it. A window that is open is returned as

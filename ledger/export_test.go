@@ -48,8 +48,8 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "events": eventsQuery,
-	"payments": paymentsQuery, "purchase events": purchaseEventsQuery, "charges": chargesQuery,
+	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "payment": paymentOfSession,
+	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfPurchase,
 }
 
 // Plans explains the queries that must use indexes.
@@ -128,15 +128,11 @@ func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, expl
 }
 
 func operatorQueries() map[string]string {
-	queries := map[string]string{
+	return map[string]string{
 		"page": pageQuery, "found": foundQuery, "find": findQuery,
-		"sales": salesQuery, "returns": returnsQuery, "mismatched": countMismatched, "charged again": countRepeated,
-		"ended": endedPurchases, "closed": closedPurchases, "swept terms": sweptTerms, "unmatched": unmatchedQuery,
+		"sales": salesQuery, "returns": returnsQuery, "charged again": countRepeated, "ended": sweepEnded, "closed": sweepClosed,
+		"changes": sweepChanges, "unused terms": sweepTerms, "unmatched events": sweepEvents, "last event": lastEvent,
 	}
-	for i, query := range deleteSwept {
-		queries[fmt.Sprint("delete ", i)] = query
-	}
-	return queries
 }
 
 // parameters is the number of parameters of a query.

@@ -39,7 +39,12 @@ func (l *Ledger) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]toke
 		if err != nil || edited == nil {
 			return set, err
 		}
-		storeKeys(t, edited)
+		t.exec(`DELETE FROM keys`)
+		for _, k := range edited {
+			t.exec(`
+				INSERT INTO keys (kid, algorithm, secret, created_at, sign_from) VALUES ($1, $2, $3, $4, $5)`,
+				k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Secret), k.CreatedAt.Unix(), k.SignFrom.Unix())
+		}
 		l.advanceFeed(t, "")
 		return readKeys(t), nil
 	})
@@ -66,13 +71,4 @@ func readKeys(t *tx) (set token.KeySet) {
 			set.Keys = append(set.Keys, k)
 		})
 	return set
-}
-
-func storeKeys(t *tx, keys []token.StoredKey) {
-	t.exec(`DELETE FROM keys`)
-	for _, k := range keys {
-		t.exec(`
-			INSERT INTO keys (kid, algorithm, secret, created_at, sign_from) VALUES ($1, $2, $3, $4, $5)`,
-			k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Secret), k.CreatedAt.Unix(), k.SignFrom.Unix())
-	}
 }

@@ -22,9 +22,8 @@ var (
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
 	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
-	// ErrRemoved means that a device was removed from the purchase; its id never returns.
-	ErrRemoved = errors.New("the device was removed")
-	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched.
+	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched, or that the device was
+	// removed from it; its id never returns.
 	ErrInactive = errors.New("the purchase is not active")
 	// ErrUnchanged means that a decision repeats the last one.
 	ErrUnchanged = errors.New("the purchase is in that state already")
@@ -53,7 +52,6 @@ type Purchase struct {
 	StartsAt  time.Time `json:"starts_at"`        // of the first payment that is still good
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
 	CreatedAt time.Time `json:"-"`
-	UpdatedAt time.Time `json:"-"`
 
 	DeviceLimit          int       `json:"device_limit"`
 	DownloadLimit        int       `json:"download_limit,omitempty"` // 0: not limited
@@ -76,7 +74,6 @@ type Source string
 const (
 	FromAxra     Source = "axra"
 	FromOperator Source = "operator"
-	FromCoupon   Source = "coupon"
 )
 
 // Payment is money received for a purchase, or access that was given.
@@ -111,13 +108,14 @@ type Event struct {
 	SessionID  string    `json:"-"`                     // empty: the event names none
 	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
 	OccurredAt time.Time `json:"at"`
+
+	about []string // sessions of the purchase that it was read with
 }
 
 // Recorded is the outcome of recording a payment or an event.
 type Recorded struct {
 	New          bool     // the first delivery
 	Purchase     Purchase // that it belongs to; zero ID: an event whose payment is not known yet
-	Before       Status   // of that purchase before, StatusAt the time of recording; empty: there was none
 	Payment      Payment  // that an event is about, where it is known
 	DoubleCharge bool     // a second payment of a session with other payment ids
 }
@@ -128,6 +126,7 @@ type Device struct {
 	Label     string    `json:"label,omitempty"`
 	AddedAt   time.Time `json:"added_at"`
 	RemovedAt time.Time `json:"removed_at,omitzero"` // zero: it is in use
+	Claimed   bool      `json:"claimed,omitempty"`   // it has taken the purchase over
 }
 
 // Holding is a purchase with the devices in use: what a node remembers of it.
@@ -152,14 +151,6 @@ type Decision struct {
 	DecidedAt time.Time    `json:"at"`
 }
 
-// ClaimKind is something that a purchase gives only once.
-type ClaimKind string
-
-// The kinds of claims.
-const (
-	ClaimFirst ClaimKind = "claim" // the takeover by a browser other than the one that paid
-	ClaimGift  ClaimKind = "gift"
-)
 
 // Position is a position in the change feed. The zero Position is before everything.
 type Position struct {
@@ -188,20 +179,18 @@ type Filter struct {
 // Listed is a purchase as a list shows it, newest payment first.
 type Listed struct {
 	Purchase
-	LastPayment Payment // without Terms and Metadata
+	LastPayment Payment
 	Payments    int
-	Given       bool // none of its payments is Axra's
 }
 
 // Details is all that is known about one purchase.
 type Details struct {
 	Purchase
-	Payments      []Payment            `json:"-"`
-	Events        []Event              `json:"events,omitempty"`
-	Decisions     []Decision           `json:"decisions,omitempty"`
-	Devices       []Device             `json:"devices,omitempty"`
-	Claims        map[ClaimKind]string `json:"claims,omitempty"`         // by device id
-	DoubleCharges []string             `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
+	Payments      []Payment  `json:"-"`
+	Events        []Event    `json:"events,omitempty"`
+	Decisions     []Decision `json:"decisions,omitempty"`
+	Devices       []Device   `json:"devices,omitempty"`
+	DoubleCharges []string   `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
 // ReportLine sums up one product in one currency.

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"iter"
 	"math"
 	"strings"
@@ -21,14 +20,11 @@ const (
 func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
 		left := f.Limit
-		at := cursor{paidAt: math.MaxInt64}
-		if !f.To.IsZero() {
-			at.paidAt = f.To.Unix()
-		}
+		_, to := bounds(f.From, f.To)
+		end := cursor{paidAt: to}
 		for isLast := false; !isLast; {
-			var end cursor
 			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
-				page, end, isLast = readPage(t, f, at, l.options.Now())
+				page, end, isLast = readPage(t, f, end, l.now())
 				return page, nil
 			})
 			if err != nil {
@@ -36,16 +32,24 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 				return
 			}
 			for _, listed := range page {
-				if !yield(listed, nil) {
-					return
-				}
-				if left--; left == 0 {
+				if left--; !yield(listed, nil) || left == 0 {
 					return
 				}
 			}
-			at = end
 		}
 	}
+}
+
+// bounds are times in seconds, of which the second is not included; a zero time is no bound.
+func bounds(from, to time.Time) (first, last int64) {
+	first, last = math.MinInt64, math.MaxInt64
+	if !from.IsZero() {
+		first = from.Unix()
+	}
+	if !to.IsZero() {
+		last = to.Unix()
+	}
+	return first, last
 }
 
 // cursor is a position among the payments, ordered by time; the session id breaks ties.
@@ -57,20 +61,17 @@ type cursor struct {
 // listQuery lists payments from the newest on, each with its purchase if that matches and has no later payment.
 // {payments} are those to look at.
 const listQuery = `
-	SELECT ` + purchaseColumns + `,
-		last.session_id, last.source, last.outcome, last.paid_minor, last.paid_currency, last.paid_raw, last.paid_at, last.note,
-		(SELECT string_agg(payment_id, ' ') FROM payment_ids WHERE p.id IS NOT NULL AND session_id = last.session_id),
-		(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id),
-		NOT EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND source = 'axra')
-	FROM ({payments}) last LEFT JOIN purchases p ON p.id = last.purchase_id
+	SELECT ` + purchaseColumns + `, ` + paymentColumns + `,
+		(SELECT COUNT(*) FROM payments WHERE purchase_id = p.id)
+	FROM ({payments}) m CROSS JOIN terms t LEFT JOIN purchases p ON p.id = m.purchase_id
 		AND NOT EXISTS (
 			SELECT 1 FROM payments later
-			WHERE later.purchase_id = last.purchase_id AND (later.paid_at, later.session_id) > (last.paid_at, last.session_id))
+			WHERE later.purchase_id = m.purchase_id AND (later.paid_at, later.session_id) > (m.paid_at, m.session_id))
 		AND ($5 = '' OR p.site = $5) AND ($6 = '' OR p.product = $6)
 		AND ($7 = '' OR $7 = CASE WHEN p.status = 'active' AND p.ends_at <= CAST($8 AS BIGINT) THEN 'expired' ELSE p.status END
 			OR $7 = 'mismatched' AND EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND outcome = 'mismatch'))
-	WHERE last.paid_at >= $9 AND last.paid_at < $10
-	ORDER BY last.paid_at DESC, last.session_id DESC`
+	WHERE t.hash = m.terms_hash AND m.paid_at >= $9 AND m.paid_at < $10
+	ORDER BY m.paid_at DESC, m.session_id DESC`
 
 var (
 	pageQuery = strings.Replace(listQuery, "{payments}", `
@@ -81,33 +82,27 @@ var (
 	foundQuery = strings.Replace(listQuery, "{payments}", `SELECT * FROM payments WHERE purchase_id IN (`+findQuery+`)`, 1)
 )
 
-func readPage(t *tx, f Filter, at cursor, now time.Time) (page []Listed, end cursor, isLast bool) {
-	within := spanOf(f.From, f.To)
+func readPage(t *tx, f Filter, after cursor, now int64) (page []Listed, end cursor, isLast bool) {
+	from, to := bounds(f.From, f.To)
 	size := listPage
 	if f.Limit > 0 {
 		size = min(size, f.Limit)
 	}
-	query, with := pageQuery, args{at.paidAt, at.sessionID, size, within.from}
+	query, with := pageQuery, args{after.paidAt, after.sessionID, size, from}
 	if f.Query != "" {
 		query, with, size = foundQuery, findArgs(f.Query), math.MaxInt // one page holds them all
 	}
-	with = append(with, f.Site, f.Product, string(f.Status), now.Unix(), within.from, within.to)
 	rows := 0
-	var purchase Purchase
-	var last Payment
-	var outcome, currency, ids string
-	var minor sql.NullInt64
-	var count int
-	var isGiven bool
-	t.each(query, with, append(purchase.columns(), &last.SessionID, &last.Source, &outcome, &minor, &currency, &last.PaidRaw,
-		unix(&last.PaidAt), &last.Note, null(&ids), &count, &isGiven), func() {
+	var listed Listed
+	var last paymentRow
+	columns := append(append(listed.columns(), last.columns()...), &listed.Payments)
+	t.each(query, append(with, f.Site, f.Product, string(f.Status), now, from, to), columns, func() {
 		rows++
-		end = cursor{last.PaidAt.Unix(), last.SessionID}
-		if purchase.ID == "" {
-			return
+		end = cursor{last.p.PaidAt.Unix(), last.p.SessionID}
+		if listed.ID != "" {
+			listed.LastPayment = last.payment(t)
+			page = append(page, listed)
 		}
-		last.Paid, last.Mismatch, last.PaymentIDs = priceOf(minor, currency), outcome == mismatch, strings.Fields(ids)
-		page = append(page, Listed{Purchase: purchase, LastPayment: last, Payments: count, Given: isGiven})
 	})
 	return page, end, rows < size
 }
@@ -139,21 +134,5 @@ func findArgs(text string) args {
 	return args{prefix, above, text, findLimit}
 }
 
-// shortReference is the usual length of a reference that people see.
-const shortReference = 10
-
-// Reference returns the beginning of a purchase id that people see: ten digits, or more where another purchase begins
-// with the same ones.
-func (l *Ledger) Reference(ctx context.Context, purchaseID string) (string, error) {
-	return read(ctx, l, func(t *tx) (string, error) {
-		var before, after string
-		t.get(`
-			SELECT COALESCE((SELECT MAX(id) FROM purchases WHERE id < $1), ''),
-				COALESCE((SELECT MIN(id) FROM purchases WHERE id > $1), '')`, args{purchaseID}, &before, &after)
-		n := min(shortReference, len(purchaseID))
-		for n < len(purchaseID) && (strings.HasPrefix(before, purchaseID[:n]) || strings.HasPrefix(after, purchaseID[:n])) {
-			n++
-		}
-		return purchaseID[:n], nil
-	})
-}
+// Reference is the beginning of a purchase's id, by which people name it.
+func Reference(purchaseID string) string { return purchaseID[:min(10, len(purchaseID))] }

@@ -212,7 +212,7 @@ func randomHex(n int) string {
 
 // unavailable wraps err in ErrUnavailable unless callers can tell it already.
 func unavailable(err error) error {
-	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrNoneLeft, ErrRemoved, ErrInactive, ErrNotExport} {
+	for _, known := range []error{ErrUnavailable, ErrNotFound, ErrNoneLeft, ErrInactive, ErrNotExport} {
 		if err == nil || errors.Is(err, known) {
 			return err
 		}

@@ -96,7 +96,7 @@ var raceOf = map[string]func(ctx context.Context, l *ledger.Ledger, name string)
 		return name, l.AddDevice(ctx, ledger.PurchaseID("a"), ledger.Device{ID: "the same"})
 	},
 	"claim": func(ctx context.Context, l *ledger.Ledger, name string) (string, error) {
-		return name, l.Claim(ctx, ledger.PurchaseID("a"), ledger.ClaimFirst, ledger.Device{ID: name})
+		return name, l.Claim(ctx, ledger.PurchaseID("a"), ledger.Device{ID: name})
 	},
 	"downloads": func(ctx context.Context, l *ledger.Ledger, name string) (string, error) {
 		_, err := l.OpenDownload(ctx, ledger.PurchaseID("a"), 0) // over at once, so that each opens its own

@@ -1,12 +1,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,9 +29,7 @@ func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error)
 	if p.SessionID == "" {
 		return Recorded{}, errors.New("a payment needs a session id")
 	}
-	if p.Source == "" {
-		p.Source = FromAxra
-	}
+	p.Source = cmp.Or(p.Source, FromAxra)
 	now := l.options.Now()
 	if age := now.Sub(p.PaidAt); age < 0 || age > maxEventDelay {
 		p.PaidAt = now
@@ -37,35 +37,31 @@ func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error)
 	return write(ctx, l, func(t *tx) (Recorded, error) { return l.recordPayment(t, p), nil })
 }
 
-// Give stores access that an operator or a coupon gives. Without a session id it gets a random one, and without a time
-// the current one. A session id that was given already changes nothing.
+// Give stores access that an operator gives. Without a session id it gets a random one.
 func (l *Ledger) Give(ctx context.Context, p Payment) (Purchase, error) {
-	if p.Source == "" {
-		p.Source = FromOperator
-	}
-	if p.SessionID == "" {
-		p.SessionID = "given_" + randomHex(16)
-	}
-	if p.PaidAt.IsZero() {
-		p.PaidAt = l.options.Now()
-	}
-	return write(ctx, l, func(t *tx) (Purchase, error) { return l.recordPayment(t, p).Purchase, nil })
+	p.Source, p.SessionID = FromOperator, cmp.Or(p.SessionID, "given_"+randomHex(16))
+	recorded, err := l.RecordPayment(ctx, p)
+	return recorded.Purchase, err
 }
 
 func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
 	isNew := insertPayment(t, p)
 	t.paid = true
-	before := 0
-	if !isNew {
-		before = len(acceptedCharges(t, p.SessionID))
+	sessions := readSessions(t, purchaseOf(p))
+	at := slices.IndexFunc(sessions, func(s *session) bool { return s.SessionID == storable(p.SessionID) })
+	if at < 0 {
+		return Recorded{} // the transaction has failed, or this delivery names another purchase than the first one
 	}
-	addPaymentIDs(t, p.SessionID, distinct(p.PaymentIDs), outcomeOf(p), p.PaidAt.Unix())
-	charges := l.linkEvents(t, p.SessionID)
-	recorded := l.recompute(t, purchaseOf(p))
+	paid := sessions[at]
+	before := len(paid.acceptedCharges())
+	paid.deliver(p)
+	paid.storeIDs(t)
+	recorded := Recorded{Purchase: l.recompute(t, purchaseOf(p), sessions)}
+	charges := len(paid.acceptedCharges())
 	recorded.New = isNew || before > 0 && charges > before
 	if !isNew && charges > 1 {
-		repeated := repeatedIDs(t, p.SessionID)
-		recorded.DoubleCharge = slices.ContainsFunc(p.PaymentIDs, func(id string) bool { return slices.Contains(repeated, id) }) || recorded.New
+		isRepeated := func(id string) bool { return paid.ids[id].repeatedAt > 0 }
+		recorded.DoubleCharge = recorded.New || slices.ContainsFunc(p.PaymentIDs, isRepeated)
 	}
 	return recorded
 }
@@ -87,27 +83,22 @@ func outcomeOf(p Payment) string {
 
 // insertPayment stores a payment. A payment in the right amount replaces a mismatched one of the session.
 func insertPayment(t *tx, p Payment) (isNew bool) {
-	metadata := []byte("{}")
-	if len(p.Metadata) > 0 {
-		var err error
-		metadata, err = json.Marshal(p.Metadata)
-		t.fail(err)
-	}
+	metadata, err := json.Marshal(p.Metadata)
+	t.fail(err)
 	paid := minorUnits(p.Paid)
 	if p.Source != FromAxra {
 		paid = sql.NullInt64{Valid: true}
 	}
-	hash := storeTerms(t, p.Terms)
 	return t.exec(`
 		INSERT INTO payments (session_id, purchase_id, source, outcome, asked_minor, asked_currency, paid_minor,
-			paid_currency, paid_raw, access_seconds, paid_at, terms_hash, metadata, note)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+			paid_currency, paid_raw, paid_at, terms_hash, metadata, note)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (session_id) DO UPDATE
 		SET outcome = excluded.outcome, paid_minor = excluded.paid_minor, paid_currency = excluded.paid_currency,
 			paid_raw = excluded.paid_raw, paid_at = excluded.paid_at
 		WHERE payments.outcome = 'mismatch' AND excluded.outcome = 'accepted'`,
 		p.SessionID, purchaseOf(p), string(p.Source), outcomeOf(p), minorUnits(p.Terms.Price).Int64, p.Terms.Price.Currency, paid,
-		p.Paid.Currency, p.PaidRaw, accessSeconds(p.Terms.Access), p.PaidAt.Unix(), hash, string(metadata), p.Note) > 0
+		p.Paid.Currency, p.PaidRaw, p.PaidAt.Unix(), storeTerms(t, p.Terms), string(metadata), p.Note) > 0
 }
 
 // RecordEvent stores an event and recomputes the purchases of the payments that it is about. One that matches no
@@ -129,59 +120,81 @@ func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
 		INSERT INTO events (id, kind, session_id, occurred_at, received_at)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		id, string(e.Kind), e.SessionID, e.OccurredAt.Unix(), l.now()) > 0
+	sessions := t.texts(`SELECT session_id FROM payments WHERE session_id = $1`, e.SessionID) // the one that it names is first
 	for _, paymentID := range e.PaymentIDs {
 		t.exec(`INSERT INTO event_ids (event_id, external_id) VALUES ($1, $2) ON CONFLICT (event_id, external_id) DO NOTHING`, id, paymentID)
+		sessions = append(sessions, t.texts(`SELECT session_id FROM payment_ids WHERE payment_id = $1 ORDER BY session_id`, paymentID)...)
 	}
-	for i, session := range sessionsOf(t, e) {
-		l.linkEvents(t, session)
-		payment, purchaseID := readPayment(t, session)
-		if about := l.recompute(t, purchaseID); i == 0 {
-			recorded = about
-			recorded.Payment = payment
+	for i, session := range sessions {
+		if slices.Contains(sessions[:i], session) {
+			continue
+		}
+		for _, payment := range readPayments(t, paymentOfSession, session) {
+			purchaseID := purchaseOf(payment)
+			about := l.recompute(t, purchaseID, readSessions(t, purchaseID))
+			if i == 0 {
+				recorded.Purchase, recorded.Payment = about, payment
+			}
 		}
 	}
 	recorded.New = isNew
 	return recorded
 }
 
-// sessionsOf lists the sessions whose payments an event is about, the one that it names first.
-func sessionsOf(t *tx, e Event) []string {
-	sessions := t.texts(`SELECT session_id FROM payments WHERE session_id = $1`, e.SessionID)
-	for _, paymentID := range e.PaymentIDs {
-		for _, session := range t.texts(`SELECT session_id FROM payment_ids WHERE payment_id = $1 ORDER BY session_id`, paymentID) {
-			if !slices.Contains(sessions, session) {
-				sessions = append(sessions, session)
-			}
-		}
-	}
-	return sessions
+// paymentColumns are those of payments m and terms t that paymentRow takes.
+const paymentColumns = `m.session_id, m.purchase_id, m.source, m.outcome, m.asked_minor, m.asked_currency, m.paid_minor,
+	m.paid_currency, m.paid_raw, m.paid_at, m.metadata, m.note, t.body,
+	(SELECT string_agg(payment_id, '
+' ORDER BY payment_id) FROM payment_ids WHERE session_id = m.session_id)`
+
+const (
+	paymentOfSession = `
+		SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE m.session_id = $1 AND t.hash = m.terms_hash`
+	paymentsOfPurchase = `
+		SELECT ` + paymentColumns + `
+		FROM payments m CROSS JOIN terms t
+		WHERE m.purchase_id = $1 AND t.hash = m.terms_hash
+		ORDER BY m.paid_at, m.session_id`
+)
+
+func readPayments(t *tx, query, id string) (payments []Payment) {
+	var row paymentRow
+	t.each(query, args{id}, row.columns(), func() { payments = append(payments, row.payment(t)) })
+	return payments
 }
 
-// readPayment reads a payment and the id of its purchase, which is empty where there is none.
-func readPayment(t *tx, sessionID string) (p Payment, purchaseID string) {
-	var asked, paid sql.NullInt64
-	var askedCurrency, paidCurrency, outcome, body, metadata string
-	if !t.get(`
-		SELECT p.session_id, p.purchase_id, p.source, p.outcome, p.asked_minor, p.asked_currency, p.paid_minor, p.paid_currency,
-			p.paid_raw, p.paid_at, p.metadata, p.note, t.body
-		FROM payments p JOIN terms t ON t.hash = p.terms_hash
-		WHERE p.session_id = $1`, args{sessionID}, &p.SessionID, &purchaseID, &p.Source, &outcome, &asked, &askedCurrency,
-		&paid, &paidCurrency, &p.PaidRaw, unix(&p.PaidAt), &metadata, &p.Note, &body) {
-		return Payment{}, ""
+// paymentRow takes paymentColumns.
+type paymentRow struct {
+	p                                                              Payment
+	asked, paid                                                    sql.NullInt64
+	purchase, askedCurrency, paidCurrency, outcome, metadata, body string
+	ids                                                            string // one a line
+}
+
+func (r *paymentRow) columns() into {
+	return into{
+		&r.p.SessionID, &r.purchase, &r.p.Source, &r.outcome, &r.asked, &r.askedCurrency, &r.paid, &r.paidCurrency,
+		&r.p.PaidRaw, unix(&r.p.PaidAt), &r.metadata, &r.p.Note, &r.body, null(&r.ids),
 	}
-	var err error
-	if p.Terms, err = parseTerms(t, body).terms(); err == nil {
-		err = json.Unmarshal([]byte(metadata), &p.Metadata)
+}
+
+func (r *paymentRow) payment(t *tx) Payment {
+	p := r.p
+	p.Terms = parseTerms(t, r.body)
+	if err := json.Unmarshal([]byte(r.metadata), &p.Metadata); err != nil {
+		t.fail(fmt.Errorf("payment %s: %w", p.SessionID, err))
 	}
-	if err != nil {
-		t.fail(fmt.Errorf("payment %s: %w", sessionID, err))
+	p.Terms.Price, p.Paid, p.Mismatch = priceOf(r.asked, r.askedCurrency), priceOf(r.paid, r.paidCurrency), r.outcome == mismatch
+	if r.purchase != PurchaseID(p.SessionID) {
+		p.Terms.Extends = r.purchase
 	}
-	p.Terms.Price, p.Paid, p.Mismatch = priceOf(asked, askedCurrency), priceOf(paid, paidCurrency), outcome == mismatch
-	if purchaseID != PurchaseID(sessionID) {
-		p.Terms.Extends = purchaseID
-	}
-	p.PaymentIDs = t.texts(`SELECT payment_id FROM payment_ids WHERE session_id = $1 ORDER BY payment_id`, sessionID)
-	return p, purchaseID
+	p.PaymentIDs = lines(r.ids)
+	return p
+}
+
+// lines splits what string_agg has joined.
+func lines(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
 }
 
 // distinct returns what is not empty, sorted and once.

@@ -15,55 +15,33 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// soldTerms is the body of a row of terms. The price and what is extended are stored with the payment, so that most
-// payments share a row.
-type soldTerms struct {
-	Installation string `json:"installation"`
-	Site         string `json:"site"`
-	Product      string `json:"product"`
-	Resource     string `json:"resource"`
-	Access       string `json:"access"` // seconds, or "forever"
-	Downloads    int    `json:"downloads,omitempty"`
-	Devices      int    `json:"devices,omitempty"`
-	Claim        bool   `json:"claim,omitempty"`
-}
-
 // scope is what a payment opens. Only payments of one scope count for one purchase.
 type scope struct{ site, product, resource string }
 
-func (s soldTerms) scope() scope { return scope{s.Site, s.Product, s.Resource} }
+func scopeOf(sold terms.Terms) scope { return scope{sold.Site, sold.Pass, sold.Resource} }
 
-// storeTerms stores what was sold and returns its key.
+// storeTerms stores what was sold, as metadata in JSON, and returns its key. The price and what is extended are stored
+// with the payment, so that most payments share a row.
 func storeTerms(t *tx, sold terms.Terms) (hash string) {
-	raw, err := json.Marshal(soldTerms{
-		Installation: sold.Installation, Site: storable(sold.Site), Product: storable(sold.Pass), Resource: storable(sold.Resource),
-		Access: sold.Access.String(), Downloads: sold.Downloads, Devices: sold.Devices, Claim: sold.Claim,
-	})
+	sold.Price, sold.Extends, sold.From = money.Price{}, "", time.Time{}
+	metadata := sold.Metadata()
+	for name, value := range metadata {
+		metadata[name] = storable(value)
+	}
+	body, err := json.Marshal(metadata)
 	t.fail(err)
-	hash = hashOf(string(raw))
-	t.exec(`INSERT INTO terms (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING`, hash, string(raw))
+	hash = hashOf(string(body))
+	t.exec(`INSERT INTO terms (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING`, hash, string(body))
 	return hash
 }
 
-func parseTerms(t *tx, body string) (sold soldTerms) {
-	if t.err == nil {
-		t.fail(json.Unmarshal([]byte(body), &sold))
-	}
+// parseTerms reads what storeTerms has stored.
+func parseTerms(t *tx, body string) terms.Terms {
+	var metadata map[string]string
+	t.fail(json.Unmarshal([]byte(body), &metadata))
+	sold, err := terms.Unpriced(metadata)
+	t.fail(err)
 	return sold
-}
-
-// terms are those of a payment, without Price, Extends and From.
-func (s soldTerms) terms() (terms.Terms, error) {
-	access, err := terms.ParseAccess(s.Access)
-	return terms.Terms{
-		Installation: s.Installation, Site: s.Site, Pass: s.Product, Resource: s.Resource,
-		Access: access, Downloads: s.Downloads, Devices: s.Devices, Claim: s.Claim,
-	}, err
-}
-
-// accessSeconds is a length of access as it is stored: NULL for no expiry.
-func accessSeconds(a terms.Access) sql.NullInt64 {
-	return sql.NullInt64{Int64: int64(a.Length() / time.Second), Valid: a != terms.Forever}
 }
 
 func fractionDigits(currency string) int32 {

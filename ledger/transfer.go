@@ -53,7 +53,7 @@ type exportLine struct {
 // exportTables are in an order in which they can be filled. The change feed and the schema versions belong to a database,
 // not to its content.
 var exportTables = []string{
-	"installation", "keys", "terms", "purchases", "payments", "payment_ids", "events", "event_ids", "decisions", "devices", "claims",
+	"installation", "keys", "terms", "purchases", "payments", "payment_ids", "events", "event_ids", "decisions", "devices",
 }
 
 // Export writes the whole ledger as JSON lines, as it is at one moment, and returns the number of rows. It holds the

@@ -39,7 +39,7 @@ func newFilled(t testing.TB, on backend) world {
 	w.tell(t, event(ledger.EventRefunded, "", "pay_nobody"))
 	must(t, w.AddDevice(t.Context(), id, ledger.Device{ID: "d1", Label: "Firefox"}))
 	must(t, w.RemoveDevice(t.Context(), id, "d1"))
-	must(t, w.Claim(t.Context(), id, ledger.ClaimGift, ledger.Device{ID: "d2"}))
+	must(t, w.Claim(t.Context(), id, ledger.Device{ID: "d2"}))
 	must(t, errorOf(w.Decide(t.Context(), id, ledger.Revoke, "why")))
 	return w
 }

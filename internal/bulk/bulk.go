@@ -45,9 +45,9 @@ var statements = []string{
 			{first} + CAST(i AS BIGINT) * 31536000 / {n} - (CASE WHEN i % 100 = 7 THEN 63072000 ELSE 0 END) AS at
 		FROM numbers`,
 	`INSERT INTO terms (hash, body)
-		SELECT {hash i}, {object}('installation', 'test',
-			'site', CASE i % 2 WHEN 0 THEN 'https://example.com' ELSE 'https://example.org' END,
-			'product', 'product ' || i, 'resource', '*', 'access', '2592000'){text}
+		SELECT {hash i}, {object}('paywall_v', '1', 'paywall_installation', 'test',
+			'paywall_site', CASE i % 2 WHEN 0 THEN 'https://example.com' ELSE 'https://example.org' END,
+			'paywall_pass', 'product ' || i, 'paywall_resource', '*', 'paywall_access', '2592000'){text}
 		FROM made WHERE i < 20`,
 	`INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit, download_limit, created_at, updated_at)
 		SELECT id, CASE term % 2 WHEN 0 THEN 'https://example.com' ELSE 'https://example.org' END, 'product ' || term, '*',
@@ -55,8 +55,8 @@ var statements = []string{
 			CASE WHEN i % 100 = 11 THEN NULL ELSE at + 2592000 END, 3, 0, at, at
 		FROM made`,
 	`INSERT INTO payments (session_id, purchase_id, source, outcome, asked_minor, asked_currency, paid_minor, paid_currency,
-			paid_raw, access_seconds, paid_at, terms_hash, metadata, note)
-		SELECT 'cs_' || session, id, 'axra', 'accepted', 500, 'usd', 500, 'usd', '5.00 usd', 2592000, at, {hash term}, '{}', ''
+			paid_raw, paid_at, terms_hash, metadata, note)
+		SELECT 'cs_' || session, id, 'axra', 'accepted', 500, 'usd', 500, 'usd', '5.00 usd', at, {hash term}, '{}', ''
 		FROM made`,
 	`INSERT INTO payment_ids (session_id, payment_id, charge, outcome, at)
 		SELECT 'cs_' || session, 'pay_' || session, 'pay_' || session, 'accepted', at FROM made`,

@@ -137,7 +137,7 @@ func (v *Visit) addDevice(purchaseID, deviceID string) error {
 
 // claim adds the device that no other may replace as the first of a purchase.
 func (v *Visit) claim(purchaseID, deviceID string) error {
-	return v.services.Ledger.Claim(v.r.Context(), purchaseID, ledger.ClaimFirst, v.device(deviceID))
+	return v.services.Ledger.Claim(v.r.Context(), purchaseID, v.device(deviceID))
 }
 
 // linkRefusedPage does not say which purchase the link is of: the visitor may not be its buyer.
@@ -153,7 +153,7 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
-	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
 		return refusal{refused}
 	}
 	return err

@@ -26,7 +26,7 @@ type Ledger interface {
 	Details(ctx context.Context, purchaseID string) (ledger.Details, error)
 	Payment(ctx context.Context, sessionID string) (ledger.Payment, error)
 	AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error
-	Claim(ctx context.Context, purchaseID string, kind ledger.ClaimKind, device ledger.Device) error
+	Claim(ctx context.Context, purchaseID string, device ledger.Device) error
 }
 
 // Axra creates checkout sessions.

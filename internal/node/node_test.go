@@ -79,7 +79,7 @@ func (p *process) sell() {
 	}
 	if _, err := p.Ledger.RecordPayment(p.t.Context(), ledger.Payment{
 		SessionID: "cs_1", PaymentIDs: []string{"bpay_1"}, Source: ledger.FromAxra, Paid: price, PaidAt: time.Now(),
-		Terms: terms.Terms{Installation: p.Keys.Installation(), Site: "https://example.com", Pass: "month", Resource: "*", Price: price},
+		Terms: terms.Terms{Installation: p.Keys.Installation(), Site: "https://example.com", Pass: "month", Resource: "*", Price: price, Access: terms.Forever},
 	}); err != nil {
 		p.t.Fatal(err)
 	}

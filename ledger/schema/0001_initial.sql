@@ -34,26 +34,25 @@ CREATE TABLE purchases (
 -- For the sweep.
 CREATE INDEX purchases_by_end ON purchases (ends_at) WHERE status = 'active';
 CREATE INDEX purchases_closed ON purchases (updated_at) WHERE status <> 'active';
-CREATE INDEX purchases_swept ON purchases (id) WHERE status = 'swept';
 
 -- What was sold; most payments share one row.
 CREATE TABLE terms (
 	hash TEXT NOT NULL PRIMARY KEY,
-	body TEXT NOT NULL               -- JSON
+	body TEXT NOT NULL               -- JSON: the metadata of the checkout session, without price and extension
 );
 
--- Money received, or access that an operator or a coupon gave.
+-- Money received, or access that an operator gave.
 CREATE TABLE payments (
 	session_id     TEXT   NOT NULL PRIMARY KEY,
-	purchase_id    TEXT   NOT NULL, -- an extension names another than that of its session
-	source         TEXT   NOT NULL, -- axra, operator or coupon
+	-- An extension names another purchase than that of its session. A purchase is computed after its first payment.
+	purchase_id    TEXT   NOT NULL REFERENCES purchases (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+	source         TEXT   NOT NULL, -- axra or operator
 	outcome        TEXT   NOT NULL, -- accepted or mismatch
 	asked_minor    BIGINT NOT NULL,
 	asked_currency TEXT   NOT NULL,
 	paid_minor     BIGINT,          -- NULL: no amount that could be read
 	paid_currency  TEXT   NOT NULL,
 	paid_raw       TEXT   NOT NULL, -- as the event says it
-	access_seconds BIGINT,          -- NULL: no expiry
 	paid_at        BIGINT NOT NULL,
 	terms_hash     TEXT   NOT NULL REFERENCES terms (hash),
 	metadata       TEXT   NOT NULL, -- JSON: the owner's own
@@ -61,13 +60,13 @@ CREATE TABLE payments (
 );
 CREATE INDEX payments_by_purchase ON payments (purchase_id, paid_at);
 CREATE INDEX payments_by_time ON payments (paid_at);
--- What a report adds up, in the order of its sums.
-CREATE INDEX payments_by_terms ON payments (terms_hash, source, outcome, paid_currency, paid_at, paid_minor);
+-- What a report adds up.
+CREATE INDEX payments_by_terms ON payments (terms_hash, source, paid_at, outcome, paid_currency, paid_minor);
 
 -- Every payment id that an event named for a session. The ids of one charge have the smallest of them in common; a
 -- session that was charged twice has two charges.
 CREATE TABLE payment_ids (
-	session_id  TEXT   NOT NULL,
+	session_id  TEXT   NOT NULL REFERENCES payments (session_id) ON DELETE CASCADE,
 	payment_id  TEXT   NOT NULL,
 	charge      TEXT   NOT NULL,
 	outcome     TEXT   NOT NULL, -- accepted or mismatch: of a completed payment; empty: only an event named it
@@ -90,7 +89,7 @@ CREATE INDEX events_by_session ON events (session_id);
 CREATE INDEX events_by_time ON events (occurred_at);
 
 CREATE TABLE event_ids (
-	event_id    TEXT NOT NULL,
+	event_id    TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
 	external_id TEXT NOT NULL, -- a payment id that the event names
 	PRIMARY KEY (event_id, external_id)
 );
@@ -98,7 +97,7 @@ CREATE INDEX event_ids_by_external ON event_ids (external_id);
 
 -- What the site's operator decided about a purchase; the last one counts.
 CREATE TABLE decisions (
-	purchase_id TEXT   NOT NULL,
+	purchase_id TEXT   NOT NULL REFERENCES purchases (id) ON DELETE CASCADE,
 	n           BIGINT NOT NULL,
 	kind        TEXT   NOT NULL, -- revoked or restored
 	note        TEXT   NOT NULL,
@@ -108,22 +107,14 @@ CREATE TABLE decisions (
 
 -- The browsers and programs that use a purchase.
 CREATE TABLE devices (
-	purchase_id TEXT   NOT NULL,
+	purchase_id TEXT   NOT NULL REFERENCES purchases (id) ON DELETE CASCADE,
 	device_id   TEXT   NOT NULL,
 	label       TEXT   NOT NULL,
 	added_at    BIGINT NOT NULL,
 	removed_at  BIGINT,
+	claimed     BIGINT NOT NULL DEFAULT 0, -- 1: by the one other browser that may take the purchase over
 	PRIMARY KEY (purchase_id, device_id)
 ) WITHOUT ROWID;
-
--- What may be taken once.
-CREATE TABLE claims (
-	purchase_id TEXT   NOT NULL,
-	kind        TEXT   NOT NULL, -- claim or gift
-	device_id   TEXT   NOT NULL,
-	at          BIGINT NOT NULL,
-	PRIMARY KEY (purchase_id, kind)
-);
 
 -- The change feed: feed is its counter, one row; changes is what changed, '' for the keys.
 CREATE TABLE feed (
