@@ -89,7 +89,7 @@ var mutants = []mutant{
 	},
 
 	// Access: what this node knows of purchases.
-	{"T1 the end of a signature is enough", "internal/access", "TestTokens|TestATokenIs", ` \|\| \w+\.digest != digestOf\(\w+\) \{`, ` {`},
+	{"T1 the end of a signature is enough", "internal/access", "TestTokens|TestATokenIs", ` \|\| \w+\.raw != raw \{`, ` {`},
 	{
 		"T3 a token outlives its access", "internal/access", "TestDecisions",
 		`!\w+\.Before\((\w+)\.Expires\) (\{\s+return None)`, `$1.Expires.IsZero() $2`,
