@@ -13,7 +13,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/caddy-axra/paywall"
-	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/ledger"
 	signing "github.com/caddy-axra/paywall/token"
 )
@@ -206,7 +205,7 @@ func TestARotationLogsNobodyOut(t *testing.T) {
 			other := signing.NewKeyring(w.now) // another node, which has never been told
 			running, err := paywall.RunningLedger()
 			mustDo(t, err)
-			mustDo(t, other.Refresh(t.Context(), node.KeyStore{Ledger: running}))
+			mustDo(t, other.Refresh(t.Context(), running))
 			for _, v := range []*visitor{early, returning, late} {
 				v.open("/premium/article.html").wantPaid(t)
 				_, err := other.VerifyAccess(v.cookie(t, "axra_t_"), w.site)

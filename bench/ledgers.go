@@ -17,7 +17,6 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/caddy-axra/paywall/internal/bulk"
-	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -87,7 +86,7 @@ func makeLedger(ctx context.Context, at location, algorithm string, payments int
 	if err != nil {
 		return nil, err
 	}
-	ensured := keys.Ensure(ctx, node.KeyStore{Ledger: l}, algorithm)
+	ensured := keys.Ensure(ctx, l, algorithm)
 	if err := errors.Join(ensured, l.Close()); err != nil {
 		return nil, err
 	}

@@ -5,16 +5,18 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+
+	"github.com/caddy-axra/paywall/token"
 )
 
-// Keys reads the installation with its keys. It returns ErrNotFound where ChangeKeys was never called.
+// Keys reads the installation with its keys. The error wraps ErrNotFound and token.ErrNoKeys where ChangeKeys was never called.
 func (l *Ledger) Keys(ctx context.Context) (KeySet, error) {
 	known := l.installation.Load()
 	return read(ctx, l, func(t *tx) (KeySet, error) {
 		t.known = known
 		set := readKeys(t)
 		if t.err == nil && set.Installation == "" && known == nil {
-			return KeySet{}, ErrNotFound
+			return KeySet{}, fmt.Errorf("%w: %w", ErrNotFound, token.ErrNoKeys)
 		}
 		return set, l.ours(t, set.Installation)
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/terms"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // Errors to check with errors.Is.
@@ -161,22 +162,11 @@ const (
 	ClaimGift  ClaimKind = "gift"
 )
 
-// Key is a signing key as it is stored.
-type Key struct {
-	ID        string
-	Algorithm string
-	Secret    []byte
-	CreatedAt time.Time
-	SignFrom  time.Time
-	RetiredAt time.Time // zero: it may still sign
-	RemovedAt time.Time // zero: it verifies
-}
-
-// KeySet is the installation with its keys, oldest first.
-type KeySet struct {
-	Installation string
-	Keys         []Key
-}
+// A Ledger is a token.Store.
+type (
+	Key    = token.StoredKey
+	KeySet = token.KeySet
+)
 
 // Position is a position in the change feed. The zero Position is before everything.
 type Position struct {

@@ -83,7 +83,7 @@ func New(o Options) *Cache {
 func (c *Cache) Close() { c.tokens.StopAllGoroutines() }
 
 // Size returns how many tokens are remembered.
-func (c *Cache) Size() int { return c.tokens.Size() }
+func (c *Cache) Size() int { return c.tokens.EstimatedSize() }
 
 // Verify returns the token of a site. It checks the signature only if the token is not remembered. With
 // token.ErrLapsed it returns a token that ended with its access but can still be exchanged.

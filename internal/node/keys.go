@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -18,7 +17,7 @@ const keysTimeout = 2 * time.Second
 // EnsureKeys makes sure that a signing key of the algorithm exists. It retries until the context ends.
 func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
 	for {
-		err := n.Keys.Ensure(ctx, KeyStore{n.Ledger}, algorithm)
+		err := n.Keys.Ensure(ctx, n.Ledger, algorithm)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
@@ -61,12 +60,12 @@ var errNoKeys = errors.New("the signing keys are not loaded yet")
 
 // Reload reads the keys and the change feed again after the ledger was replaced.
 func (n *Node) Reload(ctx context.Context) error {
-	return errors.Join(n.Keys.Refresh(ctx, KeyStore{n.Ledger}), n.Access.Poll(ctx))
+	return errors.Join(n.Keys.Refresh(ctx, n.Ledger), n.Access.Poll(ctx))
 }
 
 // refreshKeys reads the keys after a change in the change feed.
 func (n *Node) refreshKeys(ctx context.Context) error {
-	err := n.Keys.Refresh(ctx, KeyStore{n.Ledger})
+	err := n.Keys.Refresh(ctx, n.Ledger)
 	if errors.Is(err, token.ErrNoKeys) {
 		return nil // EnsureKeys is about to create them
 	}
@@ -90,7 +89,7 @@ func (k OperatorKeys) List() []token.KeyInfo { return k.Node.Keys.List(k.Algorit
 
 // Rotate adds a key, which takes over in a few minutes. Existing tokens stay valid.
 func (k OperatorKeys) Rotate(ctx context.Context) (kid string, err error) {
-	kid, err = k.Node.Keys.Rotate(ctx, KeyStore{k.Node.Ledger}, k.Algorithm)
+	kid, err = k.Node.Keys.Rotate(ctx, k.Node.Ledger, k.Algorithm)
 	if err != nil {
 		return "", fmt.Errorf("rotating the signing keys: %w", err)
 	}
@@ -101,47 +100,11 @@ func (k OperatorKeys) Rotate(ctx context.Context) (kid string, err error) {
 // Remove removes a leaked key and invalidates the tokens that it signed. The error wraps token.ErrUnknownKey if there
 // is no such key.
 func (k OperatorKeys) Remove(ctx context.Context, kid string) error {
-	replacement, err := k.Node.Keys.Remove(ctx, KeyStore{k.Node.Ledger}, kid, k.Algorithm)
+	replacement, err := k.Node.Keys.Remove(ctx, k.Node.Ledger, kid, k.Algorithm)
 	if err != nil {
 		return fmt.Errorf("removing a signing key: %w", err)
 	}
 	k.Node.logger.Load().Warn("signing key removed; the tokens that it signed are now invalid",
 		zap.String("kid", kid), zap.String("replacement", replacement))
 	return nil
-}
-
-// KeyStore keeps signing keys in a ledger.
-type KeyStore struct{ Ledger *ledger.Ledger }
-
-// Keys reads the keys. The error wraps token.ErrNoKeys if there are none.
-func (s KeyStore) Keys(ctx context.Context) (token.KeySet, error) {
-	set, err := s.Ledger.Keys(ctx)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return token.KeySet{}, token.ErrNoKeys
-	}
-	return fromLedger(set), err
-}
-
-// ChangeKeys replaces the keys by those that edit returns; nil changes nothing.
-func (s KeyStore) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
-	set, err := s.Ledger.ChangeKeys(ctx, func(set ledger.KeySet) ([]ledger.Key, error) {
-		edited, err := edit(fromLedger(set))
-		if err != nil || edited == nil {
-			return nil, err
-		}
-		keys := make([]ledger.Key, len(edited))
-		for i, key := range edited {
-			keys[i] = ledger.Key(key)
-		}
-		return keys, nil
-	})
-	return fromLedger(set), err
-}
-
-func fromLedger(set ledger.KeySet) token.KeySet {
-	keys := make([]token.StoredKey, len(set.Keys))
-	for i, key := range set.Keys {
-		keys[i] = token.StoredKey(key)
-	}
-	return token.KeySet{Installation: set.Installation, Keys: keys}
 }

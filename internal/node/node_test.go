@@ -243,8 +243,7 @@ func TestAnEmptyLedgerHasNoKeys(t *testing.T) {
 	if _, err := p.Ledger.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	store := node.KeyStore{Ledger: p.Ledger}
-	if _, err := store.Keys(t.Context()); !errors.Is(err, token.ErrNoKeys) {
+	if _, err := p.Ledger.Keys(t.Context()); !errors.Is(err, token.ErrNoKeys) {
 		t.Errorf("%v", err)
 	}
 	if err := p.Access.Poll(t.Context()); err != nil {
