@@ -28,7 +28,8 @@ type Admission struct {
 	Tokens         *gate.Tokens
 	Ledger         Ledger
 	RequestHeaders RequestHeaders
-	Links          *LinkPlaceholders // nil without private addresses
+	// PrivateAddress signs the private address of a path; nil without private addresses.
+	PrivateAddress func(site *gate.Site, token *access.Token, target string) (string, error)
 	DownloadWindow time.Duration
 	LogLimited     func(message string, fields ...zap.Field)
 }
@@ -40,8 +41,8 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	SetToken(r, token)
 	a.RequestHeaders.Set(r, token)
-	if a.Links != nil {
-		a.Links.Add(r, site, token)
+	if a.PrivateAddress != nil {
+		a.addLinks(r, site, token)
 	}
 	if lastsAsLongAsTheClient(r) {
 		ctx, release := a.Tokens.Cache.Stream(r.Context(), token, a.Tokens.Bounds)
