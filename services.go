@@ -36,7 +36,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
-		admitted.Links = &admission.LinkPlaceholders{Address: flow.PrivateAddress, LogLimited: h.logLimited}
+		admitted.PrivateAddress = flow.PrivateAddress
 	}
 	h.gatekeeper = &gatekeeper.Gatekeeper{
 		Gate: h.gate, Admission: admitted, Flow: flow, KeysReady: h.app.shared.node.KeysReady, LogLimited: h.logLimited,

@@ -68,8 +68,5 @@ func (c Cache[V]) EstimatedSize() int {
 	return c.entries.EstimatedSize()
 }
 
-// Size returns the number of entries, including those about to be removed.
-func (c Cache[V]) Size() int { return c.entries.EstimatedSize() }
-
 // StopAllGoroutines stops the background work.
 func (c Cache[V]) StopAllGoroutines() { c.entries.StopAllGoroutines() }

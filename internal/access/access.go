@@ -6,6 +6,7 @@ package access
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,7 +52,6 @@ type Cache struct {
 	onKeys    func(context.Context) error
 	tokens    *tokens
 	purchases purchases
-	streams   streams
 	now       func() time.Time
 	onError   func(err error)
 
@@ -80,10 +80,10 @@ func New(o Options) *Cache {
 }
 
 // Close stops the cache's background work.
-func (c *Cache) Close() { c.tokens.byEnd.StopAllGoroutines() }
+func (c *Cache) Close() { c.tokens.StopAllGoroutines() }
 
 // Size returns how many tokens are remembered.
-func (c *Cache) Size() int { return c.tokens.byEnd.Size() }
+func (c *Cache) Size() int { return c.tokens.EstimatedSize() }
 
 // Verify returns the token of a site. It checks the signature only if the token is not remembered. With
 // token.ErrLapsed it returns a token that ended with its access but can still be exchanged.
@@ -91,7 +91,7 @@ func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	if known := c.find(raw, at); known != nil {
+	if known := c.find(raw); known != nil {
 		switch {
 		case known.Site != site || known.Link != "":
 			return nil, token.ErrInvalid
@@ -106,7 +106,7 @@ func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
 	if err != nil && !errors.Is(err, token.ErrLapsed) {
 		return nil, err
 	}
-	return c.tokens.add(raw, &Token{Access: verified}), err
+	return c.remember(raw, verified, ""), err
 }
 
 // VerifyLink returns the token of a private address of a site, verified by verify unless it is remembered.
@@ -114,10 +114,9 @@ func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string
 	if len(raw) > token.MaxSize {
 		return nil, token.ErrInvalid
 	}
-	at := c.now()
-	if known := c.find(raw, at); known != nil {
+	if known := c.find(raw); known != nil {
 		switch {
-		case known.Link == "" || !at.Before(known.Expires):
+		case known.Link == "" || !c.now().Before(known.Expires):
 			return nil, token.ErrInvalid
 		case known.Site == site:
 			return known, nil
@@ -127,12 +126,16 @@ func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string
 	if err != nil {
 		return nil, err
 	}
-	return c.tokens.add(raw, &Token{Access: access, Link: link}), nil
+	return c.remember(raw, access, link), nil
+}
+
+func (c *Cache) remember(raw string, verified token.Access, link string) *Token {
+	return c.tokens.add(raw, &Token{Access: verified, Link: link, version: c.purchases.version(verified.Purchase)})
 }
 
 // find returns a remembered token if its key is still known.
-func (c *Cache) find(raw string, at time.Time) *Token {
-	known := c.tokens.find(raw, at)
+func (c *Cache) find(raw string) *Token {
+	known := c.tokens.find(raw)
 	if known == nil {
 		return nil
 	}
@@ -154,7 +157,7 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 	}
 	age := at.Sub(time.Unix(0, c.lastPoll.Load()))
 	h := t.holding.Load()
-	if !c.purchases.isCurrent(t.Purchase, h) && age <= bounds.Recheck {
+	if !t.isCurrent(h) && age <= bounds.Recheck {
 		read, seen, err := c.purchases.read(ctx, t.Purchase, t.Device)
 		switch {
 		case err == nil:
@@ -173,7 +176,7 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 	if decision := t.decision(h, at); decision != Open {
 		return decision
 	}
-	if since := t.failing.Load(); since != 0 && !c.purchases.isCurrent(t.Purchase, t.holding.Load()) {
+	if since := t.failing.Load(); since != 0 && !t.isCurrent(t.holding.Load()) {
 		age = max(age, at.Sub(time.Unix(0, since)))
 	}
 	if age > bounds.Grace || h == nil && t.Link != "" { // a private address can outlive its access
@@ -200,49 +203,17 @@ func (t *Token) decision(h *holding, at time.Time) Decision {
 }
 
 // keep remembers the purchase as read, unless a later read finished first, and returns the remembered one.
-func (t *Token) keep(read ledger.Holding, seen version) *holding {
-	found := newHolding(t, read, seen)
+func (t *Token) keep(read ledger.Holding, seen int64) *holding {
+	found := &holding{Holding: read, hasDevice: slices.Contains(read.DeviceIDs, t.Device), seen: seen}
+	found.ID, found.DeviceIDs = t.Purchase, nil
 	for {
 		known := t.holding.Load()
-		if known != nil && !known.seen.isBefore(seen) {
+		if known != nil && known.seen >= seen {
 			return known
 		}
 		if t.holding.CompareAndSwap(known, found) {
 			return found
 		}
-	}
-}
-
-// Holding returns the purchase of a token as last read, without its devices; false if it never was.
-func (t *Token) Holding() (ledger.Holding, bool) {
-	if h := t.holding.Load(); h != nil {
-		return h.Holding, true
-	}
-	return ledger.Holding{}, false
-}
-
-// End returns when access ends; zero: no expiry. It may have changed since the token was signed.
-func (t *Token) End() time.Time {
-	if h := t.holding.Load(); h != nil {
-		return h.EndsAt
-	}
-	return t.Until
-}
-
-// DownloadLimit returns how many downloads the purchase allows; 0: not limited.
-func (t *Token) DownloadLimit() int {
-	if h := t.holding.Load(); h != nil {
-		return h.DownloadLimit
-	}
-	return t.Downloads
-}
-
-// SetDownloadWindow remembers a download window that this node has opened.
-func (t *Token) SetDownloadWindow(endsAt time.Time) {
-	if h := t.holding.Load(); h != nil {
-		updated := *h
-		updated.DownloadWindowEndsAt = endsAt
-		t.holding.CompareAndSwap(h, &updated)
 	}
 }
 
@@ -257,4 +228,24 @@ func (c *Cache) OfSession(ctx context.Context, sessionID string) (ledger.Holding
 func (c *Cache) Of(ctx context.Context, purchaseID string) (ledger.Holding, error) {
 	h, _, err := c.purchases.read(ctx, purchaseID, "")
 	return h, err
+}
+
+// judgeEvery is how often a stream is judged. Judging reads only memory, unless the purchase has changed.
+const judgeEvery = 500 * time.Millisecond
+
+// Stream returns a context for a WebSocket or an event stream, which is cancelled when the token no longer opens its
+// resource. Call release when the request has ended. Other requests end on their own.
+func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming context.Context, release func()) {
+	streaming, cancel := context.WithCancel(ctx)
+	go func() {
+		defer cancel()
+		for c.keys.Knows(t.Key) && c.Judge(streaming, t, c.now(), bounds) == Open {
+			select {
+			case <-streaming.Done():
+				return
+			case <-time.After(judgeEvery):
+			}
+		}
+	}()
+	return streaming, cancel
 }

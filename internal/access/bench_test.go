@@ -39,15 +39,6 @@ func BenchmarkPaidRequest(b *testing.B) {
 			}
 		})
 	})
-	b.Run("known by digest", func(b *testing.B) {
-		n.tokens.recent = recentTokens{}
-		b.ReportAllocs()
-		for b.Loop() {
-			n.advance(promoteWithin + 1) // too rarely to be kept whole
-			n.lastPoll.Store(n.now().UnixNano())
-			request(b)
-		}
-	})
 	b.Run("golang-jwt", func(b *testing.B) { benchmarkParse(b, n) })
 }
 

@@ -43,20 +43,12 @@ func (c *Cache) Poll(ctx context.Context) error {
 		}
 	}
 	c.position = changes.Position
-	c.lastPoll.Store(began.UnixNano()) // before streams are woken: they read only while the feed is fresh
-	if changes.Keys || changes.All {
-		c.streams.recheckAll()
-	} else {
-		c.streams.recheck(changes.PurchaseIDs)
-	}
+	c.lastPoll.Store(began.UnixNano())
 	return nil
 }
 
-// Drop makes the next request read the purchases again, and wakes their streams. The node calls it for its own changes.
-func (c *Cache) Drop(purchaseIDs []string) {
-	c.purchases.drop(purchaseIDs)
-	c.streams.recheck(purchaseIDs)
-}
+// Drop makes the next request read the purchases again. The node calls it for its own changes.
+func (c *Cache) Drop(purchaseIDs []string) { c.purchases.drop(purchaseIDs) }
 
 // IsFresh reports whether the feed was read within this time. Otherwise do not create a checkout: its payment could
 // not be stored.

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -154,25 +153,5 @@ func TestFollowPollsOnceASecond(t *testing.T) {
 			}
 		}
 		n.Follow(ctx, func(error) { t.Error("a poll after the end") })
-	})
-}
-
-// A stream that looks before the feed counts as fresh again would not read.
-func TestAStreamThatIsWokenByTheFeedReads(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *node, known *Token) {
-		n.judge(known)
-		stream, release := n.Stream(t.Context(), known, bounds)
-		defer release()
-		n.ledger.failPolls(errDown)
-		n.pass(bounds.Recheck + time.Second)
-		n.ledger.failPolls(nil)
-		n.ledger.set("1", ledger.Refunded)
-		n.ledger.tell("")
-		n.onKeys = func(context.Context) error { synctest.Wait(); return nil } // all streams look that want to
-		n.mustPoll()
-		synctest.Wait()
-		if stream.Err() == nil {
-			t.Error("it goes on")
-		}
 	})
 }

@@ -44,7 +44,7 @@ func fill(n *node, tokens int) {
 		}
 		for range times {
 			known := n.verify(raw)
-			known.keep(newPurchase(known.Purchase, n.now().Add(year)), n.purchases.version(known.Purchase))
+			known.keep(newPurchase(known.Purchase, n.now().Add(year)), known.version.Load())
 		}
 	}
 }
@@ -60,17 +60,20 @@ func newPurchase(id string, end time.Time) ledger.Holding {
 	}
 }
 
+// maxTokens is how many of the lightest tokens fit.
+const maxTokens = maxTokenBytes / tokenOverhead
+
 func TestTheMemoryIsBounded(t *testing.T) {
 	n := newNode(t)
 	before := heap()
-	fill(n, maxTokens+50_000)
-	n.tokens.byEnd.EstimatedSize() // applies the bounds
+	fill(n, 2*maxTokens)
+	n.tokens.EstimatedSize() // applies the bounds
 	used := heap() - before
 	t.Logf("%d tokens take %d MB", n.Size(), used>>20)
 	if n.Size() > maxTokens {
 		t.Errorf("%d tokens are remembered, at most %d should be", n.Size(), maxTokens)
 	}
-	if limit := uint64(maxTokenBytes + maxRecent*maxRecentBytes); used > limit {
+	if limit := uint64(maxTokenBytes + maxRecent*1600); used > limit {
 		t.Errorf("they take %d MB, %d should be enough", used>>20, limit>>20)
 	}
 	runtime.KeepAlive(n)
@@ -82,7 +85,7 @@ func BenchmarkMemory(b *testing.B) {
 		n := newNode(b)
 		before := heap()
 		fill(n, 1_000_000)
-		n.tokens.byEnd.EstimatedSize()
+		n.tokens.EstimatedSize()
 		b.ReportMetric(float64(heap()-before)/(1<<20), "MB")
 		b.ReportMetric(float64(n.Size()), "tokens")
 		runtime.KeepAlive(n)

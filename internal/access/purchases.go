@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,31 +25,9 @@ const (
 
 // holding is a purchase as read for a token, and the version of that read.
 type holding struct {
-	ledger.Holding      // without DeviceIDs
-	hasDevice      bool // the token's device uses the purchase
-	seen           version
-}
-
-// newHolding drops the device ids, of which a purchase may have a thousand, and shares strings with the token.
-func newHolding(t *Token, read ledger.Holding, seen version) *holding {
-	h := &holding{Holding: read, hasDevice: slices.Contains(read.DeviceIDs, t.Device), seen: seen}
-	h.ID, h.DeviceIDs = t.Purchase, nil
-	for _, text := range []struct{ read, known *string }{
-		{&h.Site, &t.Site}, {&h.Product, &t.Pass}, {&h.Resource, &t.Resource},
-	} {
-		if *text.read == *text.known {
-			*text.read = *text.known
-		}
-	}
-	return h
-}
-
-// version counts the changes that a read of a purchase includes.
-type version struct{ all, one int64 }
-
-// isBefore reports whether the other version includes changes that v lacks.
-func (v version) isBefore(other version) bool {
-	return v != other && v.all <= other.all && v.one <= other.one
+	ledger.Holding       // without DeviceIDs, of which a purchase may have a thousand
+	hasDevice      bool  // the token's device uses the purchase
+	seen           int64 // the purchase's version before the read, which may miss a later change
 }
 
 // purchases reads purchases, shares concurrent reads, and knows which purchases have changed since.
@@ -58,39 +35,37 @@ type purchases struct {
 	ledger  Ledger
 	reads   singleflight.Group
 	slots   chan struct{}
-	all     atomic.Int64 // how often all were dropped
-	changed [changeCounters]atomic.Int64
+	changes [changeCounters]atomic.Int64
 }
 
-var changeSeed = maphash.MakeSeed()
+var seed = maphash.MakeSeed()
 
-func (p *purchases) counter(purchaseID string) *atomic.Int64 {
-	return &p.changed[maphash.String(changeSeed, purchaseID)%changeCounters]
-}
-
-func (p *purchases) version(purchaseID string) version {
-	return version{all: p.all.Load(), one: p.counter(purchaseID).Load()}
+// version returns the counter of the changes of a purchase.
+func (p *purchases) version(purchaseID string) *atomic.Int64 {
+	return &p.changes[maphash.String(seed, purchaseID)%changeCounters]
 }
 
 // drop marks purchases to be read again.
 func (p *purchases) drop(purchaseIDs []string) {
 	for _, id := range purchaseIDs {
-		p.counter(id).Add(1)
+		p.version(id).Add(1)
 	}
 }
 
-func (p *purchases) dropAll() { p.all.Add(1) }
-
-// isCurrent reports whether a purchase has not changed since it was read.
-func (p *purchases) isCurrent(purchaseID string, h *holding) bool {
-	return h != nil && h.seen == p.version(purchaseID)
+func (p *purchases) dropAll() {
+	for i := range p.changes {
+		p.changes[i].Add(1)
+	}
 }
+
+// isCurrent reports whether the token's purchase has not changed since it was read.
+func (t *Token) isCurrent(h *holding) bool { return h != nil && h.seen == t.version.Load() }
 
 // read reads a purchase for a device, and returns the version of the read. The caller waits for at most readTimeout; the
 // read continues for other callers. Devices do not share reads: the feed does not report devices that other nodes add,
 // so a read begun for another device may miss this one.
-func (p *purchases) read(ctx context.Context, purchaseID, device string) (ledger.Holding, version, error) {
-	seen := p.version(purchaseID) // before the read, which may miss a later change
+func (p *purchases) read(ctx context.Context, purchaseID, device string) (ledger.Holding, int64, error) {
+	seen := p.version(purchaseID).Load() // before the read, which may miss a later change
 	key := fmt.Sprintf("purchase %s %q %d", purchaseID, device, seen)
 	found, err := p.once(ctx, key, func(ctx context.Context) (ledger.Holding, error) {
 		return p.ledger.Holding(ctx, purchaseID)

@@ -1,26 +1,21 @@
 package access
 
 import (
-	"crypto/sha256"
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddy-axra/paywall/cache"
+	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Bounds of the remembered tokens. Twelve times as many are kept by their digest as in full.
+// Bounds of the remembered tokens, about 120,000 of them.
 const (
-	maxTokens      = 12 * maxRecent
-	maxTokenBytes  = 144 << 20
-	tokenOverhead  = 700     // bytes of an entry without its strings
-	maxRecent      = 1 << 14 // tokens that are kept in full
-	maxRecentBytes = 800     // longer tokens are kept by their digest only
-
-	// Tokens seen twice within promoteWithin are kept in full. A browser loads a page with its images in that time.
-	promoteWithin = 2 * time.Second
+	maxTokenBytes = 144 << 20
+	tokenOverhead = 700 // bytes of an entry without its strings
+	maxRecent     = 1 << 14
 )
 
 // Token is a verified access token, or the verified token of a private address.
@@ -28,98 +23,116 @@ type Token struct {
 	token.Access
 	Link string // the only address that it opens; empty for an access token
 
-	digest   [sha256.Size]byte
-	seenAt   atomic.Int64                     // Unix nanoseconds; when it was last found by its digest
+	raw      string
 	accepted atomic.Pointer[token.Generation] // the last keyring generation that included the token's key
 	holding  atomic.Pointer[holding]          // its purchase as last read; nil: never
+	version  *atomic.Int64                    // of its purchase
 	failing  atomic.Int64                     // Unix nanoseconds; since when reads of its purchase fail; 0: they succeed
 }
 
-// tokens remembers verified tokens in bounded memory.
+// tokens remembers verified tokens in bounded memory, by endOf.
 type tokens struct {
-	byEnd  cache.Cache[*Token] // by endOf
-	recent recentTokens
+	cache.Cache[*Token]
+	// recent spares the decision about a returning token the bookkeeping of the cache, a seventh of its time.
+	recent [maxRecent]atomic.Pointer[Token]
 }
 
 func newTokens() *tokens {
-	return &tokens{byEnd: cache.Weighted(maxTokenBytes, func(t *Token) uint32 {
-		weight := tokenOverhead + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)
-		return uint32(max(weight, maxTokenBytes/maxTokens)) //nolint:gosec // at most token.MaxSize and the overhead
+	return &tokens{Cache: cache.Weighted(maxTokenBytes, func(t *Token) uint32 {
+		return uint32(tokenOverhead + len(t.raw) + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)) //nolint:gosec // at most token.MaxSize each
 	})}
 }
 
-// find returns the verified token, or nil.
-func (t *tokens) find(raw string, at time.Time) *Token {
-	if known := t.recent.find(raw); known != nil {
+// find returns the verified token, or nil. Comparing whole tokens is faster than hashing them.
+func (t *tokens) find(raw string) *Token {
+	recent := &t.recent[maphash.String(seed, raw[max(0, len(raw)-16):])%maxRecent]
+	if known := recent.Load(); known != nil && known.raw == raw {
 		return known
 	}
-	known, ok := t.byEnd.GetIfPresent(endOf(raw))
-	if !ok || known.digest != digestOf(raw) {
+	known, ok := t.GetIfPresent(endOf(raw))
+	if !ok || known.raw != raw {
 		return nil
 	}
-	since := at.UnixNano() - known.seenAt.Swap(at.UnixNano())
-	if since >= 0 && since <= int64(promoteWithin) && len(raw) <= maxRecentBytes {
-		t.recent.keep(raw, known)
-	}
+	recent.Store(known)
 	return known
 }
 
 // add remembers a verified token, and returns the remembered one.
 func (t *tokens) add(raw string, verified *Token) *Token {
-	verified.digest = digestOf(raw)
-	known, _ := t.byEnd.SetIfAbsent(strings.Clone(endOf(raw)), verified)
-	if known.digest == verified.digest && known.Site == verified.Site {
+	verified.raw = strings.Clone(raw) // raw may be a substring of a larger header
+	known, _ := t.SetIfAbsent(endOf(verified.raw), verified)
+	if known.raw == raw && known.Site == verified.Site {
 		return known
 	}
 	return verified
 }
 
-func digestOf(raw string) [sha256.Size]byte {
-	var buffer [1024]byte // avoids an allocation for most tokens
-	return sha256.Sum256(append(buffer[:0], raw...))
-}
-
-// endOf returns the end of the signature, by which a token is looked up. The digest identifies it.
+// endOf returns the end of the signature, by which a token is looked up.
 func endOf(raw string) string { return raw[max(0, len(raw)-43):] }
 
-// recentTokens keeps tokens in full: comparing one is faster than hashing it, and hashing takes longer than the rest of
-// the decision. A token may be in any entry of its bucket.
-type recentTokens struct {
-	buckets [maxRecent / ways]bucket
-	evicted atomic.Uint32
-}
-
-type bucket [ways]atomic.Pointer[fullToken]
-
-const ways = 4
-
-type fullToken struct {
-	raw string
-	*Token
-}
-
-var recentSeed = maphash.MakeSeed()
-
-func (r *recentTokens) bucketOf(raw string) *bucket {
-	return &r.buckets[maphash.String(recentSeed, raw[max(0, len(raw)-16):])%(maxRecent/ways)]
-}
-
-func (r *recentTokens) find(raw string) *Token {
-	bucket := r.bucketOf(raw)
-	for i := range bucket {
-		if found := bucket[i].Load(); found != nil && found.raw == raw {
-			return found.Token
-		}
+// Holding returns the purchase of a token as last read, without its devices; false if it never was.
+func (t *Token) Holding() (ledger.Holding, bool) {
+	if h := t.holding.Load(); h != nil {
+		return h.Holding, true
 	}
-	return nil
+	return ledger.Holding{}, false
 }
 
-func (r *recentTokens) keep(raw string, verified *Token) {
-	bucket, full := r.bucketOf(raw), &fullToken{strings.Clone(raw), verified} // raw may be a substring of a larger header
-	for i := range bucket {
-		if bucket[i].CompareAndSwap(nil, full) {
-			return
-		}
+// Status returns the status of the token's purchase as last read; empty if it was never read.
+func (t *Token) Status(at time.Time) ledger.Status {
+	if h := t.holding.Load(); h != nil {
+		return h.StatusAt(at)
 	}
-	bucket[r.evicted.Add(1)%ways].Store(full)
+	return ""
+}
+
+// End returns when access ends; zero: no expiry. It may have changed since the token was signed.
+func (t *Token) End() time.Time {
+	if h := t.holding.Load(); h != nil {
+		return h.EndsAt
+	}
+	return t.Until
+}
+
+// DownloadLimit returns how many downloads the purchase allows; 0: not limited.
+func (t *Token) DownloadLimit() int {
+	if h := t.holding.Load(); h != nil {
+		return h.DownloadLimit
+	}
+	return t.Downloads
+}
+
+// SetDownloadWindow remembers a download window that this node has opened.
+func (t *Token) SetDownloadWindow(endsAt time.Time) {
+	if h := t.holding.Load(); h != nil {
+		updated := *h
+		updated.DownloadWindowEndsAt = endsAt
+		t.holding.CompareAndSwap(h, &updated)
+	}
+}
+
+// EndsAfter reports whether the token outlasts one of another purchase of the same resource.
+func (t *Token) EndsAfter(other token.Access) bool {
+	if t.Purchase == other.Purchase || t.Resource != other.Resource || t.DownloadLimit() > 0 {
+		return false
+	}
+	end := t.End()
+	return !other.Until.IsZero() && (end.IsZero() || end.After(other.Until))
+}
+
+// EndsEarly reports whether a token ends before its access does.
+func (t *Token) EndsEarly() bool {
+	end := t.End()
+	return end.IsZero() || t.Expires.Before(end)
+}
+
+// Renewal returns the successor of a token that ends before its access does, once it is due.
+func (t *Token) Renewal(at time.Time) (renewed token.Access, isDue bool) {
+	renewed = t.Access
+	end := t.End().Truncate(time.Second) // tokens store seconds
+	if !renewed.Until.IsZero() && (end.IsZero() || end.After(renewed.Until)) {
+		renewed.Until = end
+		return renewed, true
+	}
+	return renewed, renewed.Stale(at)
 }

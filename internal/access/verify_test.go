@@ -14,12 +14,9 @@ import (
 var remember = map[string]func(n *node, raw string){
 	"not remembered": func(*node, string) {},
 	"remembered":     func(n *node, raw string) { n.verify(raw) },
-	"kept whole": func(n *node, raw string) {
+	"remembered as recent": func(n *node, raw string) {
 		for range 3 {
 			n.verify(raw)
-		}
-		if n.tokens.recent.find(raw) == nil {
-			n.t.Fatal("it is not kept whole")
 		}
 	},
 }
@@ -157,18 +154,6 @@ func TestATokenIsTheSameWheneverItComesBy(t *testing.T) {
 				t.Errorf("%d tokens are remembered", got)
 			}
 		})
-	}
-}
-
-func TestATokenThatComesByRarelyIsNotKeptWhole(t *testing.T) {
-	n := newNode(t)
-	raw := n.sell("1", "phone")
-	for range 5 {
-		n.verify(raw)
-		n.advance(promoteWithin + 1)
-	}
-	if n.tokens.recent.find(raw) != nil {
-		t.Error("it is kept whole")
 	}
 }
 

@@ -35,11 +35,14 @@ func (e *RefusedDownload) Unwrap() error { return e.Reason }
 func (a *Admission) counted(token *access.Token, next caddyhttp.Handler) caddyhttp.Handler {
 	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		var reason error
-		_, err := response.ServeIf(w, r, next, func(status int, header http.Header) (int, bool) {
-			if hasContent(r, status, header) {
+		_, err := response.ServeIf(w, r, next, func(w *response.Writer, status int) int {
+			if hasContent(r, status, w.Header()) {
 				reason = a.openDownload(r, token)
 			}
-			return status, reason == nil
+			if reason != nil {
+				return 0
+			}
+			return status
 		})
 		if reason != nil {
 			return &RefusedDownload{reason}

@@ -88,14 +88,8 @@ func userID(purchaseID string) string {
 	return "axra-" + hex.EncodeToString(sum[:8])
 }
 
-// LinkPlaceholders makes `{http.axra.link./feed/1.mp3}` the private address of that path, for feeds that list episodes.
-type LinkPlaceholders struct {
-	Address    func(site *gate.Site, token *access.Token, target string) (string, error)
-	LogLimited func(message string, fields ...zap.Field)
-}
-
-// Add adds the placeholders to a request.
-func (l *LinkPlaceholders) Add(r *http.Request, site *gate.Site, token *access.Token) {
+// addLinks makes `{http.axra.link./feed/1.mp3}` the private address of that path, for feeds that list episodes.
+func (a *Admission) addLinks(r *http.Request, site *gate.Site, token *access.Token) {
 	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
@@ -105,10 +99,9 @@ func (l *LinkPlaceholders) Add(r *http.Request, site *gate.Site, token *access.T
 		if !found || !strings.HasPrefix(target, "/") {
 			return nil, false
 		}
-		address, err := l.Address(site, token, urlpath.EscapeTarget(target))
+		address, err := a.PrivateAddress(site, token, urlpath.EscapeTarget(target))
 		if err != nil {
-			l.LogLimited("a private address could not be signed", zap.Error(err))
-			return "", true
+			a.LogLimited("a private address could not be signed", zap.Error(err))
 		}
 		return address, true
 	})

@@ -66,14 +66,17 @@ func TestPlaceholdersOfPrivateAddresses(t *testing.T) {
 	t.Parallel()
 	var err error
 	logged := 0
-	links := &LinkPlaceholders{
-		Address: func(site *gate.Site, token *access.Token, target string) (string, error) {
-			return site.Origin + target + "#" + token.Purchase, err
+	links := &Admission{
+		PrivateAddress: func(site *gate.Site, token *access.Token, target string) (string, error) {
+			if err != nil {
+				return "", err
+			}
+			return site.Origin + target + "#" + token.Purchase, nil
 		},
 		LogLimited: func(string, ...zap.Field) { logged++ },
 	}
 	r := request("/")
-	links.Add(r, gate.NewSite(accesstest.Site), &access.Token{Access: token.Access{Purchase: "1"}})
+	links.addLinks(r, gate.NewSite(accesstest.Site), &access.Token{Access: token.Access{Purchase: "1"}})
 	for placeholder, want := range map[string]string{
 		"{http.axra.link./feed/1.mp3}":  "https://example.com/feed/1.mp3#1",
 		"{http.axra.link./My File.mp3}": "https://example.com/My%20File.mp3#1",
@@ -89,6 +92,6 @@ func TestPlaceholdersOfPrivateAddresses(t *testing.T) {
 	}
 	// A request that Caddy has not prepared has no placeholders.
 	bare := httptest.NewRequest("GET", "/", nil)
-	links.Add(bare, nil, nil)
+	links.addLinks(bare, nil, nil)
 	SetToken(bare, nil)
 }

@@ -4,6 +4,7 @@ package admission
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -27,7 +28,8 @@ type Admission struct {
 	Tokens         *gate.Tokens
 	Ledger         Ledger
 	RequestHeaders RequestHeaders
-	Links          *LinkPlaceholders // nil without private addresses
+	// PrivateAddress signs the private address of a path; nil without private addresses.
+	PrivateAddress func(site *gate.Site, token *access.Token, target string) (string, error)
 	DownloadWindow time.Duration
 	LogLimited     func(message string, fields ...zap.Field)
 }
@@ -39,11 +41,9 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	SetToken(r, token)
 	a.RequestHeaders.Set(r, token)
-	if a.Links != nil {
-		a.Links.Add(r, site, token)
+	if a.PrivateAddress != nil {
+		a.addLinks(r, site, token)
 	}
-	stream := &eventStream{tokens: a.Tokens, r: r, token: token}
-	defer stream.close()
 	if lastsAsLongAsTheClient(r) {
 		ctx, release := a.Tokens.Cache.Stream(r.Context(), token, a.Tokens.Bounds)
 		defer release()
@@ -52,7 +52,10 @@ func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp
 	if token.DownloadLimit() > 0 {
 		next = a.counted(token, next)
 	}
-	return response.NewPrivateWriter(w, stream).Serve(r, next)
+	return response.ServePrivate(w, r, next, func(w *response.Writer, status int) int {
+		a.beforeHeader(w, r, token)
+		return status
+	})
 }
 
 // renew replaces a token that ends before its access does.
@@ -74,29 +77,21 @@ func lastsAsLongAsTheClient(r *http.Request) bool {
 	return r.Method == http.MethodConnect || r.Header.Get("Upgrade") != "" || strings.Contains(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// eventStream stops an event stream at the next event once its token no longer opens the gate. It is for requests that
-// did not ask for a stream, and for handlers that ignore the request's context.
-type eventStream struct {
-	tokens  *gate.Tokens
-	r       *http.Request
-	token   *access.Token
-	release func() // nil if the response is not an event stream
-}
-
-// BeforeHeader detects whether the response is an event stream.
-func (s *eventStream) BeforeHeader(w *response.PrivateWriter, _ int) {
-	if s.token.Link != "" {
+// beforeHeader completes the header. An event stream stops at the next event once its token no longer opens the gate,
+// even if the request did not ask for a stream, or the handler ignores the request's context.
+func (a *Admission) beforeHeader(w *response.Writer, r *http.Request, token *access.Token) {
+	if token.Link != "" {
 		w.Header().Set("Referrer-Policy", "no-referrer") // what the page loads must not learn the private address
 	}
-	if strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
-		ctx, release := s.tokens.Cache.Stream(s.r.Context(), s.token, s.tokens.Bounds)
-		s.release = release
-		w.StopWhen(ctx.Err)
+	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/event-stream") {
+		return
 	}
+	w.StopWhen(func() error {
+		if a.Tokens.Cache.Judge(r.Context(), token, a.Tokens.Clock.Now(), a.Tokens.Bounds) != access.Open {
+			return errStopped
+		}
+		return nil
+	})
 }
 
-func (s *eventStream) close() {
-	if s.release != nil {
-		s.release()
-	}
-}
+var errStopped = errors.New("the purchase no longer opens the gate")

@@ -22,9 +22,9 @@ func TestTheHandlersBehindKnowWhoHasPaid(t *testing.T) {
 	t.Parallel()
 	c := newCounter(t)
 	c.RequestHeaders = DefaultRequestHeaders
-	c.Links = &LinkPlaceholders{Address: func(site *gate.Site, _ *access.Token, target string) (string, error) {
+	c.PrivateAddress = func(site *gate.Site, _ *access.Token, target string) (string, error) {
 		return site.Origin + target, nil
-	}}
+	}
 	w, err := c.serve(request("/"), func(w http.ResponseWriter, r *http.Request) error {
 		_, err := io.WriteString(w, r.Header.Get("X-Axra-Pass")+replaced(r, "|{http.axra.pass}|{http.axra.link./a}"))
 		return err

@@ -141,7 +141,7 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 	}, zap.NewNop())
 	admitted := &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}
 	if config.flow.Links != nil {
-		admitted.Links = &admission.LinkPlaceholders{Address: flow.PrivateAddress, LogLimited: logLimited}
+		admitted.PrivateAddress = flow.PrivateAddress
 	}
 	return &gatekeeper.Gatekeeper{
 		Gate: sold, Admission: admitted, Flow: flow, KeysReady: func(context.Context) bool { return true }, LogLimited: logLimited,

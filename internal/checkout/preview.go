@@ -114,15 +114,10 @@ func (v *Visit) servePreview() (done bool, err error) {
 	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		replacer.Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
 	}
-	return true, response.NewPrivateWriter(v.w, pageCounter{cookie}).Serve(v.r, v.next)
-}
-
-// pageCounter sets the preview cookie with a page that was found; a missing page was not read.
-type pageCounter struct{ cookie *http.Cookie }
-
-// BeforeHeader sets the cookie.
-func (c pageCounter) BeforeHeader(w *response.PrivateWriter, status int) {
-	if c.cookie != nil && (status < 300 || status == http.StatusNotModified) {
-		http.SetCookie(w, c.cookie)
-	}
+	return true, response.ServePrivate(v.w, v.r, v.next, func(w *response.Writer, status int) int {
+		if cookie != nil && (status < 300 || status == http.StatusNotModified) { // a missing page was not read
+			http.SetCookie(w, cookie)
+		}
+		return status
+	})
 }

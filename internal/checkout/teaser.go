@@ -160,10 +160,11 @@ var headersOfPages = []string{
 var emptyHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })
 
 // accept sends only successful responses, with status 402.
-func (t *Teaser) accept(status int, header http.Header) (send int, ok bool) {
+func (t *Teaser) accept(w *response.Writer, status int) (send int) {
 	if status < 200 || status >= 300 && status != http.StatusPaymentRequired {
-		return 0, false
+		return 0
 	}
+	header := w.Header()
 	for _, name := range []string{"Etag", "Last-Modified", "Accept-Ranges", "Expires"} {
 		header.Del(name)
 	}
@@ -171,5 +172,5 @@ func (t *Teaser) accept(status int, header http.Header) (send int, ok bool) {
 	if !t.Index {
 		header.Set("X-Robots-Tag", "noindex")
 	}
-	return http.StatusPaymentRequired, true
+	return http.StatusPaymentRequired
 }

@@ -3,7 +3,6 @@ package events
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -20,23 +19,17 @@ const (
 )
 
 // Queue emits events in order, but not in the goroutine of the request that caused them: Caddy runs event handlers
-// synchronously, and one that hangs or panics must not delay the response to a webhook. The queue's goroutine runs only
-// while there are events.
+// synchronously, and one that hangs or panics must not delay the response to a webhook.
 type Queue struct {
-	app    *caddyevents.App
-	ctx    caddy.Context
-	logger *zap.Logger
-	limit  *loglimit.Limiter
+	app     *caddyevents.App
+	ctx     caddy.Context
+	logger  *zap.Logger
+	limit   *loglimit.Limiter
+	started chan struct{} // closed once all apps have started; before, handlers may not be subscribed
 
-	mu        sync.Mutex
-	isStarted bool // all apps have started; before, handlers may not be subscribed
-	queued    []event
-	done      chan struct{} // closed when the goroutine ends; nil if there is none
-}
-
-type event struct {
-	name string
-	data map[string]any
+	mu     sync.Mutex
+	last   chan struct{} // closed when the last event in the queue has been emitted
+	length int
 }
 
 // New loads the events app, which Caddy's TLS app loads in any case.
@@ -45,93 +38,71 @@ func New(ctx caddy.Context, limit *loglimit.Limiter) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	app, ok := module.(*caddyevents.App)
-	if !ok {
-		return nil, fmt.Errorf("app events is a %T", module)
-	}
-	q := &Queue{app: app, ctx: ctx, logger: ctx.Logger(), limit: limit}
-	q.ctx.Context = context.WithoutCancel(ctx.Context) // events of the last webhook are emitted after a reload
-	return q, app.On("started", q)
+	q := newQueue(ctx, module.(*caddyevents.App), ctx.Logger(), limit) //nolint:forcetypeassert // Caddy's own app
+	return q, q.app.On("started", q)
+}
+
+func newQueue(ctx caddy.Context, app *caddyevents.App, logger *zap.Logger, limit *loglimit.Limiter) *Queue {
+	ctx.Context = context.WithoutCancel(ctx.Context) // events of the last webhook are emitted after a reload
+	started := make(chan struct{})
+	return &Queue{app: app, ctx: ctx, logger: logger, limit: limit, started: started, last: started}
 }
 
 // Handle is called by Caddy once all apps have started, and so all handlers are subscribed.
 func (q *Queue) Handle(context.Context, caddy.Event) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.start()
+	close(q.started)
 	return nil
-}
-
-// start emits what is queued. The caller holds the lock.
-func (q *Queue) start() {
-	q.isStarted = true
-	if q.done == nil && len(q.queued) > 0 {
-		q.done = make(chan struct{})
-		go q.run()
-	}
 }
 
 // Publish queues an event and returns at once.
 func (q *Queue) Publish(name string, data map[string]any) {
+	select {
+	case <-q.started:
+		if !q.app.ShouldEmit(name) {
+			return // no handler is subscribed, as on most sites
+		}
+	default:
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.isStarted && !q.app.ShouldEmit(name) {
-		return // no handler is subscribed, as on most sites
-	}
-	if len(q.queued) >= maxQueued {
+	if q.length >= maxQueued {
 		q.limit.Error(q.logger, "event handlers are too slow; events are dropped")
 		return
 	}
-	q.queued = append(q.queued, event{name, data})
-	if q.isStarted {
-		q.start()
-	}
+	before, done := q.last, make(chan struct{})
+	q.last = done
+	q.length++
+	go func() {
+		defer close(done)
+		<-before
+		q.emit(name, data)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.length--
+	}()
 }
 
-func (q *Queue) run() {
-	for e, ok := q.next(); ok; e, ok = q.next() {
-		q.emit(e)
-	}
-}
-
-func (q *Queue) next() (first event, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.queued) == 0 {
-		close(q.done)
-		q.done = nil
-		return event{}, false
-	}
-	first = q.queued[0]
-	q.queued = q.queued[1:]
-	return first, true
-}
-
-func (q *Queue) emit(e event) {
+func (q *Queue) emit(name string, data map[string]any) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.logger.Error("an event handler panicked", zap.String("event", e.name), zap.Any("panic", p))
+			q.logger.Error("an event handler panicked", zap.String("event", name), zap.Any("panic", p))
 		}
 	}()
-	q.app.Emit(q.ctx, e.name, e.data)
+	q.app.Emit(q.ctx, name, data)
 }
 
 // Flush waits until all queued events are emitted, for flushTimeout at most.
 func (q *Queue) Flush() {
 	q.mu.Lock()
-	q.start()
-	done := q.done
+	last, length := q.last, q.length
 	q.mu.Unlock()
-	if done == nil {
+	if length == 0 {
 		return
 	}
 	select {
-	case <-done:
+	case <-last:
 	case <-time.After(flushTimeout):
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.logger.Error("event handlers did not end in time; the events left are dropped", zap.Int("events", len(q.queued)))
-		q.queued = nil
+		q.logger.Error("event handlers did not end in time", zap.Int("events", length))
 	}
 }
 

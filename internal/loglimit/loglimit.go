@@ -29,13 +29,6 @@ func (l *Limiter) Error(logger *zap.Logger, message string, fields ...zap.Field)
 	}
 }
 
-// Warn logs the message with its fields if it is due.
-func (l *Limiter) Warn(logger *zap.Logger, message string, fields ...zap.Field) {
-	if l.IsDue(message) {
-		logger.Warn(message, fields...)
-	}
-}
-
 // IsDue reports whether the message may be logged now, and counts it as logged.
 func (l *Limiter) IsDue(message string) bool {
 	now := l.now()

@@ -14,7 +14,7 @@ func TestEachMessageIsLoggedOnceAMinute(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_000_000, 0)
 	limiter := loglimit.New(func() time.Time { return now })
-	core, logged := observer.New(zap.WarnLevel)
+	core, logged := observer.New(zap.ErrorLevel)
 	logger := zap.New(core)
 	for _, step := range []struct {
 		after   time.Duration
@@ -35,8 +35,8 @@ func TestEachMessageIsLoggedOnceAMinute(t *testing.T) {
 			t.Errorf("%q is logged: %t, want %t", step.message, got, step.logged)
 		}
 	}
-	limiter.Warn(logger, "c", zap.Int("n", 1))
-	if entry := logged.TakeAll()[0]; entry.Level != zap.WarnLevel || entry.ContextMap()["n"] != int64(1) {
+	limiter.Error(logger, "c", zap.Int("n", 1))
+	if entry := logged.TakeAll()[0]; entry.Level != zap.ErrorLevel || entry.ContextMap()["n"] != int64(1) {
 		t.Errorf("logged %+v", entry)
 	}
 }

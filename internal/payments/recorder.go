@@ -74,26 +74,31 @@ func (r *Recorder) Record(ctx context.Context, event webhook.Event) (Outcome, er
 	if isForeign(event, installation) {
 		return Foreign, nil
 	}
-	switch event.Type {
-	case webhook.PaymentCompleted, webhook.LinkSessionCompleted:
+	if event.Type.Completes() {
 		return r.recordPayment(ctx, event)
-	case webhook.PaymentRefunded:
-		return r.recordReversal(ctx, event, ledger.EventRefunded)
-	case webhook.PaymentDisputed:
-		return r.recordReversal(ctx, event, ledger.EventDisputed)
-	case webhook.DisputeWon:
-		return r.recordReversal(ctx, event, ledger.EventDisputeWon)
-	case webhook.DisputeLost:
-		return r.recordReversal(ctx, event, ledger.EventDisputeLost)
-	case webhook.PaymentFailed, webhook.CollectionFailed, webhook.CollectionExpired:
-		r.Progress.Note(event, Failed)
-	case webhook.CollectionCreated, webhook.CollectionProcessing:
-		r.Progress.Note(event, Processing)
-	case webhook.CollectionCompleted:
-		r.Progress.Note(event, Processing)
-		return Noted, r.recordIDs(ctx, event)
 	}
-	return Noted, nil
+	if kind, ok := reversals[event.Type]; ok {
+		return r.recordReversal(ctx, event, kind)
+	}
+	if stage, ok := stages[event.Type]; ok {
+		r.Progress.Note(event, stage)
+	}
+	// A later refund may name any of the ids under which a collection knows a session's payment (Axra,
+	// payments/local-rails-api). They give no access.
+	if event.Type == webhook.CollectionCompleted && event.Session != "" && len(event.PaymentIDs) > 0 {
+		_, err = r.Ledger.RecordEvent(ctx, ledgerEvent(event, ledger.EventCollected))
+	}
+	return Noted, err
+}
+
+var reversals = map[webhook.Type]ledger.EventKind{
+	webhook.PaymentRefunded: ledger.EventRefunded, webhook.PaymentDisputed: ledger.EventDisputed,
+	webhook.DisputeWon: ledger.EventDisputeWon, webhook.DisputeLost: ledger.EventDisputeLost,
+}
+
+var stages = map[webhook.Type]Stage{
+	webhook.PaymentFailed: Failed, webhook.CollectionFailed: Failed, webhook.CollectionExpired: Failed,
+	webhook.CollectionCreated: Processing, webhook.CollectionProcessing: Processing, webhook.CollectionCompleted: Processing,
 }
 
 // isForeign reports whether an event is for a session of another program or installation. A refund or dispute without
@@ -130,8 +135,7 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 	r.Progress.Forget(event.Session)
 	switch {
 	case recorded.DoubleCharge && recorded.New:
-		r.Logger.Error("a checkout session was charged twice; refund one of the payments in Axra",
-			zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+		r.Logger.Error("a checkout session was charged twice; refund one of the payments in Axra", ids(recorded.Purchase, event.Payment)...)
 		return DoubleCharge, nil
 	case payment.Mismatch, sold.Extends != "" && !isFor(recorded.Purchase, sold):
 		r.reportMismatch(recorded, payment, event.AmountError)
@@ -181,20 +185,9 @@ func (r *Recorder) recordReversal(ctx context.Context, event webhook.Event, kind
 	if !recorded.New {
 		return Known, nil
 	}
-	r.Logger.Info("payment outcome", zap.String("outcome", string(kind)),
-		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(event.Payment)))
+	r.Logger.Info("payment outcome", append(ids(recorded.Purchase, event.Payment), zap.String("outcome", string(kind)))...)
 	r.reportReversal(kind, event, recorded)
 	return Outcome(kind), nil
-}
-
-// recordIDs records the ids under which a collection knows a session's payment: a later refund may name any of
-// them (Axra, payments/local-rails-api). It gives no access.
-func (r *Recorder) recordIDs(ctx context.Context, event webhook.Event) error {
-	if event.Session == "" || len(event.PaymentIDs) == 0 {
-		return nil
-	}
-	_, err := r.Ledger.RecordEvent(ctx, ledgerEvent(event, ledger.EventCollected))
-	return err
 }
 
 func ledgerEvent(event webhook.Event, kind ledger.EventKind) ledger.Event {

@@ -34,10 +34,8 @@ var disputeOutcomes = map[ledger.EventKind]string{
 
 // reportPaid logs, counts and publishes a payment. Its refund may have been recorded before it.
 func (r *Recorder) reportPaid(purchase ledger.Purchase, payment ledger.Payment) {
-	fields := []zap.Field{
-		zap.String("purchase", reference(purchase.ID)), zap.String("payment", webhook.ShortID(first(payment.PaymentIDs))),
-		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
-	}
+	fields := append(ids(purchase, first(payment.PaymentIDs)),
+		zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price))
 	if purchase.Status == ledger.Revoked {
 		r.Logger.Error("a payment extends a purchase that was revoked; it opens nothing", fields...)
 		r.Reject(payment, ReasonRevoked)
@@ -64,9 +62,8 @@ func (r *Recorder) reportMismatch(recorded ledger.Recorded, payment ledger.Payme
 		return
 	}
 	r.Logger.Error("amount or currency of a completed payment differ from the price; it opens nothing",
-		zap.String("purchase", reference(recorded.Purchase.ID)), zap.String("payment", webhook.ShortID(first(payment.PaymentIDs))),
-		zap.String("pass", payment.Terms.Pass), zap.Stringer("price", payment.Terms.Price),
-		zap.String("paid", payment.PaidRaw), zap.Error(reason))
+		append(ids(recorded.Purchase, first(payment.PaymentIDs)), zap.String("pass", payment.Terms.Pass),
+			zap.Stringer("price", payment.Terms.Price), zap.String("paid", payment.PaidRaw), zap.Error(reason))...)
 	r.Reject(payment, ReasonAmount)
 }
 
@@ -143,7 +140,10 @@ func first(texts []string) string {
 	return texts[0]
 }
 
-// reference returns the short name of a purchase for people.
-func reference(purchaseID string) string { return purchaseID[:min(referenceDigits, len(purchaseID))] }
-
-const referenceDigits = 10
+// ids are the short names of a purchase and a payment, for logs.
+func ids(purchase ledger.Purchase, paymentID string) []zap.Field {
+	const digits = 10
+	return []zap.Field{
+		zap.String("purchase", purchase.ID[:min(digits, len(purchase.ID))]), zap.String("payment", webhook.ShortID(paymentID)),
+	}
+}

@@ -65,14 +65,6 @@ func TestAPrivateAnswerOfAFileServerTakesLittle(t *testing.T) {
 	}
 }
 
-// hook counts its calls.
-type hook struct{ statuses []int }
-
-func (h *hook) BeforeHeader(w *PrivateWriter, status int) {
-	h.statuses = append(h.statuses, status)
-	w.Header().Set("X-Hook", "called")
-}
-
 func TestH1AnAnswerIsPrivateHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -91,46 +83,46 @@ func TestH1AnAnswerIsPrivateHoweverItIsWritten(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			recorder, h := httptest.NewRecorder(), &hook{}
+			recorder := httptest.NewRecorder()
+			var statuses []int
 			next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 				w.Header().Set("Cache-Control", "public")
 				test.write(w)
 				return nil
 			})
-			if err := NewPrivateWriter(recorder, h).Serve(httptest.NewRequest(http.MethodGet, "/", nil), next); err != nil {
+			if err := ServePrivate(recorder, httptest.NewRequest(http.MethodGet, "/", nil), next, func(w *Writer, status int) int {
+				statuses = append(statuses, status)
+				w.Header().Set("X-Hook", "called")
+				return status
+			}); err != nil {
 				t.Fatal(err)
 			}
 			header := recorder.Header()
-			if header.Get("Cache-Control") != "private" || !slices.Equal(h.statuses, test.statuses) || (header.Get("X-Hook") == "") != (test.statuses == nil) {
-				t.Errorf("header %v, hook called with %v", header, h.statuses)
+			if header.Get("Cache-Control") != "private" || !slices.Equal(statuses, test.statuses) || (header.Get("X-Hook") == "") != (test.statuses == nil) {
+				t.Errorf("header %v, hook called with %v", header, statuses)
 			}
 		})
-	}
-	if w := NewPrivateWriter(httptest.NewRecorder(), nil); w != nil {
-		w.WriteHeader(http.StatusOK) // without a hook
 	}
 }
 
 func TestFD6WritesFailOnceTheAnswerIsStopped(t *testing.T) {
 	t.Parallel()
 	recorder := httptest.NewRecorder()
-	w := NewPrivateWriter(recorder, nil)
 	var stopped error
-	w.StopWhen(func() error { return stopped })
-	write := func(text string) []error {
-		_, err := io.WriteString(w, text)
-		_, copyErr := w.ReadFrom(strings.NewReader(text))
-		return []error{err, copyErr}
-	}
-	if errs := write("paid"); errs[0] != nil || errs[1] != nil {
-		t.Fatal(errs)
-	}
-	stopped = errors.New("refunded")
-	for _, err := range write("unpaid") {
-		if !errors.Is(err, stopped) {
-			t.Errorf("error %v", err)
+	_ = ServePrivate(recorder, httptest.NewRequest(http.MethodGet, "/", nil), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		for _, want := range []error{nil, errors.New("refunded")} {
+			stopped = want
+			_, err := io.WriteString(w, "paid")
+			_, copyErr := w.(io.ReaderFrom).ReadFrom(strings.NewReader("paid"))
+			if !errors.Is(err, want) || !errors.Is(copyErr, want) {
+				t.Errorf("errors %v, %v, want %v", err, copyErr, want)
+			}
 		}
-	}
+		return nil
+	}), func(w *Writer, status int) int {
+		w.StopWhen(func() error { return stopped })
+		return status
+	})
 	if got := recorder.Body.String(); got != "paidpaid" {
 		t.Errorf("sent %q", got)
 	}

@@ -16,13 +16,23 @@ import (
 var errOfHandler = errors.New("of the handler")
 
 // serveIf runs a handler that sets a header, and then writes.
-func serveIf(w http.ResponseWriter, write func(w http.ResponseWriter) error, decide func(int, http.Header) (int, bool)) (Outcome, error) {
+func serveIf(w http.ResponseWriter, write func(w http.ResponseWriter) error, hook Hook) (Outcome, error) {
 	w.Header().Set("X-Before", "kept")
 	return ServeIf(w, httptest.NewRequest(http.MethodGet, "/", nil), caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Etag", `"paid"`)
 		w.Header().Set("X-Before", "changed")
 		return write(w)
-	}), decide)
+	}), hook)
+}
+
+// sendUnless withholds a response if it is refused.
+func sendUnless(refused bool) Hook {
+	return func(_ *Writer, status int) int {
+		if refused {
+			return 0
+		}
+		return status
+	}
 }
 
 func TestAnAnswerIsSentOrWithheld(t *testing.T) {
@@ -67,11 +77,14 @@ func TestAnAnswerIsSentOrWithheld(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			recorder := httptest.NewRecorder()
-			got, err := serveIf(recorder, test.write, func(status int, header http.Header) (int, bool) {
-				if status != 200 && status != 206 || header.Get("Etag") == "" {
-					t.Errorf("asked about %d with %v", status, header)
+			got, err := serveIf(recorder, test.write, func(w *Writer, status int) int {
+				if status != 200 && status != 206 || w.Header().Get("Etag") == "" {
+					t.Errorf("asked about %d with %v", status, w.Header())
 				}
-				return 402, !test.refuse
+				if test.refuse {
+					return 0
+				}
+				return 402
 			})
 			if got != test.want || !errors.Is(err, test.err) || recorder.Code != test.status || recorder.Body.String() != test.body {
 				t.Errorf("outcome %d, error %v; sent %d %q", got, err, recorder.Code, recorder.Body)
@@ -104,7 +117,7 @@ func TestOnlyTheAbortOfAWithheldAnswerIsSwallowed(t *testing.T) {
 			_, _ = serveIf(httptest.NewRecorder(), func(w http.ResponseWriter) error {
 				w.WriteHeader(http.StatusOK)
 				panic(test.reason)
-			}, func(status int, _ http.Header) (int, bool) { return status, !test.refuse })
+			}, sendUnless(test.refuse))
 		}()
 	}
 }
@@ -115,7 +128,7 @@ func TestInformationalAnswersAreNotDecidedAbout(t *testing.T) {
 	outcome, err := serveIf(httptest.NewRecorder(), func(w http.ResponseWriter) error {
 		w.WriteHeader(http.StatusEarlyHints)
 		return nil
-	}, func(int, http.Header) (int, bool) { asked++; return 0, false })
+	}, func(*Writer, int) int { asked++; return 0 })
 	if outcome != Nothing || err != nil || asked != 0 {
 		t.Errorf("outcome %d, error %v, asked %d times", outcome, err, asked)
 	}
@@ -143,7 +156,7 @@ func TestG8TheConnectionOfAnAnswerThatIsWithheldIsNotTaken(t *testing.T) {
 			}
 			_, _, err := http.NewResponseController(w).Hijack()
 			return err
-		}, func(status int, _ http.Header) (int, bool) { return status, !test.refuse })
+		}, sendUnless(test.refuse))
 		if w.taken != test.want {
 			t.Errorf("%+v: taken %t", test, w.taken)
 		}
