@@ -91,8 +91,8 @@ func (g *Gate) IsBehindScript(r *http.Request) bool {
 	if !g.SellsPaths || !urlpath.IsRouted(OriginalURL(r)) {
 		return false
 	}
-	direct, err := g.Matcher.sets.AnyMatchWithError(r)
-	return g.looksUpPaths || err != nil || !direct && len(g.Matcher.sets) > 0
+	direct, err := g.Matcher.Sets.AnyMatchWithError(r)
+	return g.looksUpPaths || err != nil || !direct && len(g.Matcher.Sets) > 0
 }
 
 // CleanAddress returns the address without repeated slashes and dot segments, if keys or prices are looked up by the

@@ -30,7 +30,7 @@ const (
 // What a `not` matcher exempts stays exempt under its aliases: with `not path /login`, a visitor of /login need not pay
 // because /login/ is not exempt.
 type Matcher struct {
-	sets      caddyhttp.MatcherSets
+	Sets      caddyhttp.MatcherSets // Caddy's
 	split     []splitSet
 	pathsOnly bool     // no matcher reads anything but the path
 	prefixes  []string // with pathsOnly: what every matching path begins with, without a slash at the end
@@ -41,7 +41,7 @@ type splitSet struct{ positive, negative caddyhttp.MatcherSet }
 
 // NewMatcher returns the matcher of a gate with these matcher sets; without any, it covers every request.
 func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
-	m := &Matcher{sets: sets, split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
+	m := &Matcher{Sets: sets, split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
 	for i, set := range sets {
 		for _, matcher := range set {
 			if _, isNot := matcher.(*caddyhttp.MatchNot); isNot {
@@ -80,10 +80,10 @@ func (m *Matcher) isFar(path string) bool {
 
 // Coverage decides whether a request is covered. If a matcher fails, it is.
 func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
-	if len(m.sets) == 0 {
+	if len(m.Sets) == 0 {
 		return Covered, nil
 	}
-	if match, err := m.sets.AnyMatchWithError(r); err != nil || match {
+	if match, err := m.Sets.AnyMatchWithError(r); err != nil || match {
 		return Covered, err
 	}
 	original := OriginalURL(r)
@@ -93,19 +93,19 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 	case !m.pathsOnly && !isWellFormed(r.URL.RawQuery):
 		return Ambiguous, nil // a query matcher sees none of it, an application may
 	}
+	var paths []string
 	if !m.isFar(r.URL.Path) {
-		if match, err := m.match(r, r.URL.Path, r); err != nil || match {
-			return Covered, err
-		}
+		paths = append(paths, r.URL.Path)
 	}
 	if original.Path != r.URL.Path {
-		if match, err := m.match(r, original.Path, r); err != nil || match {
-			return Covered, err
-		}
+		paths = append(paths, original.Path)
+	}
+	if match, err := m.matchAny(r, r, paths...); err != nil || match {
+		return Covered, err
 	}
 	for _, address := range []*url.URL{original, r.URL} {
 		routes, ok := urlpath.Routes(address)
-		if match, err := m.matchAny(r, routes); err != nil || match {
+		if match, err := m.matchAny(r, nil, routes...); err != nil || match {
 			return Covered, err
 		}
 		if !ok {
@@ -136,9 +136,9 @@ func (m *Matcher) matchForms(r *http.Request, suspicious []string, exempt *http.
 			continue // it has been asked about
 		}
 		routes, ok := urlpath.ScriptRoutes(form, 1)
-		match, err := m.match(r, form, exempt)
+		match, err := m.matchAny(r, exempt, form)
 		if !match && err == nil {
-			match, err = m.matchAny(r, routes)
+			match, err = m.matchAny(r, nil, routes...)
 		}
 		if match || err != nil || !ok {
 			return Ambiguous, err
@@ -147,31 +147,22 @@ func (m *Matcher) matchForms(r *http.Request, suspicious []string, exempt *http.
 	return NotCovered, nil
 }
 
-func (m *Matcher) matchAny(r *http.Request, paths []string) (bool, error) {
+// matchAny asks the positive matchers about other paths and their aliases, and the negative ones about exempt, or about
+// each path if that is nil.
+func (m *Matcher) matchAny(r, exempt *http.Request, paths ...string) (bool, error) {
 	for _, path := range paths {
-		if match, err := m.match(r, path, nil); err != nil || match {
-			return true, err
+		positive, negative := append([]string{path}, urlpath.Aliases(path)...), exempt
+		if negative == nil {
+			negative = m.withPath(r, path)
 		}
-	}
-	return false, nil
-}
-
-// match asks the positive matchers about another path and its aliases, and the negative ones about exempt, or about the
-// path if that is nil.
-func (m *Matcher) match(r *http.Request, path string, exempt *http.Request) (bool, error) {
-	paths := append([]string{path}, urlpath.Aliases(path)...)
-	if exempt == nil {
-		exempt = m.withPath(r, path)
-	}
-	for _, set := range m.split {
-		switch match, err := set.negative.MatchWithError(exempt); {
-		case err != nil:
-			return true, err
-		case !match:
-			continue
-		}
-		for _, path := range paths {
-			if match, err := set.positive.MatchWithError(m.withPath(r, path)); err != nil || match {
+		for _, set := range m.split {
+			match, err := set.negative.MatchWithError(negative)
+			for i := 0; match && err == nil && i < len(positive); i++ {
+				if match, err := set.positive.MatchWithError(m.withPath(r, positive[i])); err != nil || match {
+					return true, err
+				}
+			}
+			if err != nil {
 				return true, err
 			}
 		}
@@ -182,7 +173,8 @@ func (m *Matcher) match(r *http.Request, path string, exempt *http.Request) (boo
 // withPath is the request with another path. Placeholders of the path change with it; those of other handlers stay.
 func (m *Matcher) withPath(r *http.Request, path string) *http.Request {
 	other := *r
-	other.URL, other.Host = urlpath.WithPath(r.URL, path), withoutFinalDot(r.Host)
+	other.URL = urlpath.WithPath(r.URL, path)
+	other.Host = strings.Replace(strings.TrimSuffix(r.Host, "."), ".:", ":", 1) // as Caddy's host matcher compares it
 	if m.pathsOnly {
 		return &other
 	}
@@ -197,11 +189,3 @@ func (m *Matcher) withPath(r *http.Request, path string) *http.Request {
 	}
 	return prepared
 }
-
-// withoutFinalDot makes a fully qualified host name, with or without a port, match as Caddy's host matcher compares it.
-func withoutFinalDot(host string) string {
-	return strings.Replace(strings.TrimSuffix(host, "."), ".:", ":", 1)
-}
-
-// Sets are Caddy's matcher sets.
-func (m *Matcher) Sets() caddyhttp.MatcherSets { return m.sets }

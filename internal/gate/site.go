@@ -60,7 +60,7 @@ const (
 )
 
 func newSites(c Config) *Sites {
-	s := &Sites{products: c.Products, handler: c.Handler, ownHosts: hostsOf(c.Matcher.sets)}
+	s := &Sites{products: c.Products, handler: c.Handler, ownHosts: hostsOf(c.Matcher.Sets)}
 	s.known.Store(new(map[hostKey]*Site))
 	if c.SiteURL != "" {
 		s.ofGate = s.newSite(c.SiteURL)
