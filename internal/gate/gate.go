@@ -37,10 +37,7 @@ type Config struct {
 
 // New returns a gate.
 func New(c Config) *Gate {
-	g := &Gate{
-		Matcher: c.Matcher, Products: c.Products, HasLinks: c.HasLinks, tokens: c.Tokens,
-		Sites: newSites(c),
-	}
+	g := &Gate{Matcher: c.Matcher, Products: c.Products, Sites: newSites(c), HasLinks: c.HasLinks, tokens: c.Tokens}
 	for _, p := range c.Products {
 		g.SellsPaths = g.SellsPaths || p.Config.PerPath
 		g.sellsKeys = g.sellsKeys || p.Config.Key != ""

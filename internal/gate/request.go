@@ -39,8 +39,11 @@ func IsUnambiguous(r *http.Request) bool {
 	}
 	found := append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...)
 	forms, ok := obfuscationsOf(r, append(found, urlpath.Suspicious(original)...))
+	if len(forms) == 0 {
+		return ok
+	}
 	here, before := urlpath.Page(r.URL.Path), urlpath.Page(original.Path)
-	return ok && !slices.ContainsFunc(forms, func(form string) bool {
+	return !slices.ContainsFunc(forms, func(form string) bool {
 		page := urlpath.Page(form)
 		return page != here && page != before
 	})
