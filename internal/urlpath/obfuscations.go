@@ -167,7 +167,7 @@ func unescape(p string) string {
 		} else if code, err := strconv.ParseUint(rest[begin:end], 16, 16); err != nil {
 			out.WriteByte('%')
 		} else if p = rest[end:]; begin == 0 {
-			out.WriteByte(byte(code))
+			out.WriteByte(byte(code)) //nolint:gosec // two hexadecimal digits
 		} else {
 			out.WriteRune(rune(code))
 		}
