@@ -170,7 +170,7 @@ func (v *Visit) comesByOtherAddress() bool {
 	if v.config.SiteURL == "" || server == nil || host == gate.HostOf(v.config.SiteURL) {
 		return false
 	}
-	return slices.ContainsFunc(v.gate.Sites.Addresses(server), func(a gate.Address) bool { return a.Pattern == host })
+	return slices.Contains(v.gate.Sites.Hosts(server), host)
 }
 
 func (v *Visit) redirectToSite() error {

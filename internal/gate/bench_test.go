@@ -1,9 +1,6 @@
 package gate
 
-import (
-	"fmt"
-	"testing"
-)
+import "testing"
 
 // BenchmarkCoverage is what every request of a site pays for a gate. An odd path costs most.
 func BenchmarkCoverage(b *testing.B) {
@@ -33,27 +30,6 @@ func BenchmarkCoverage(b *testing.B) {
 				for b.Loop() {
 					if got, err := m.Coverage(r); err != nil || got != bench.want {
 						b.Fatal(got, err)
-					}
-				}
-			})
-		}
-	}
-}
-
-// BenchmarkFastMatcher compares a gate on a folder with and without the fast matcher.
-func BenchmarkFastMatcher(b *testing.B) {
-	for name, target := range map[string]string{"covered": "/paid/article", "not covered": "/free/article"} {
-		r, err := newRequest(target)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, enabled := range []bool{true, false} {
-			m := newGate(b, paidTree)
-			m.fast.enabled = enabled
-			b.Run(fmt.Sprintf("%s/%t", name, enabled), func(b *testing.B) {
-				for b.Loop() {
-					if _, err := m.Coverage(r); err != nil {
-						b.Fatal(err)
 					}
 				}
 			})

@@ -29,9 +29,8 @@ func (s *Site) CookiePrefix(path string) string {
 		return ""
 	case path == "/":
 		return "__Host-"
-	default:
-		return "__Secure-"
 	}
+	return "__Secure-"
 }
 
 // accessCookieName names a cookie with an access token. The name includes the site, because browsers share cookies
@@ -55,10 +54,7 @@ func (s *Site) accessCookieNames(products []*Product) []string {
 func (s *Site) keyCookieNames(r *http.Request, products []*Product) []string {
 	var names []string
 	for _, p := range products {
-		if p.Config.Key == "" {
-			continue
-		}
-		if resource, err := p.Resource(r); err == nil {
+		if resource, err := p.Resource(r); err == nil && p.Config.Key != "" {
 			names = append(names, s.accessCookieName("/", p.Name, resource))
 		}
 	}
@@ -98,27 +94,15 @@ func (s *Site) ExpiredCookie(name string) *http.Cookie {
 // finds them by one search for their mark, because most headers are full of other cookies.
 func EachAccessCookie(headers []string, visit func(name, value string) bool) {
 	for _, header := range headers {
-		for {
-			at := strings.Index(header, accessCookieMark)
-			if at < 0 {
-				break
-			}
-			begin := strings.LastIndexByte(header[:at], ';') + 1
-			pair, rest, _ := strings.Cut(header[begin:], ";")
-			header = rest
-			if name, value, ok := cutCookie(pair); ok && strings.Contains(name, accessCookieMark) && !visit(name, value) {
+		for at := strings.Index(header, accessCookieMark); at >= 0; at = strings.Index(header, accessCookieMark) {
+			var pair string
+			pair, header, _ = strings.Cut(header[strings.LastIndexByte(header[:at], ';')+1:], ";")
+			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=") // browsers take other white space for part of a name
+			if ok && IsAccessCookie(name) && !visit(name, strings.Trim(value, `"`)) {
 				return
 			}
 		}
 	}
-}
-
-func cutCookie(pair string) (name, value string, ok bool) {
-	name, value, ok = strings.Cut(strings.Trim(pair, " \t"), "=") // browsers take other white space for part of a name
-	if strings.IndexByte(value, '"') >= 0 {
-		value = strings.Trim(value, `"`)
-	}
-	return name, value, ok
 }
 
 // IsAccessCookie reports whether a cookie of this name carries an access token of some gate.

@@ -4,7 +4,7 @@ package gate
 import (
 	"net/http"
 	"net/url"
-	"strings"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -37,10 +37,7 @@ type Config struct {
 
 // New returns a gate.
 func New(c Config) *Gate {
-	g := &Gate{
-		Matcher: c.Matcher, Products: c.Products, HasLinks: c.HasLinks, tokens: c.Tokens,
-		Sites: newSites(c),
-	}
+	g := &Gate{Matcher: c.Matcher, Products: c.Products, Sites: newSites(c), HasLinks: c.HasLinks, tokens: c.Tokens}
 	for _, p := range c.Products {
 		g.SellsPaths = g.SellsPaths || p.Config.PerPath
 		g.sellsKeys = g.sellsKeys || p.Config.Key != ""
@@ -51,21 +48,10 @@ func New(c Config) *Gate {
 
 // Product returns the product of a name that opens the gate; nil if there is none.
 func (g *Gate) Product(name string) *Product {
-	for _, p := range g.Products {
-		if p.Name == name {
-			return p
-		}
+	if i := slices.IndexFunc(g.Products, func(p *Product) bool { return p.Name == name }); i >= 0 {
+		return g.Products[i]
 	}
 	return nil
-}
-
-// Label names the gate to its owner.
-func (g *Gate) Label() string {
-	names := make([]string, len(g.Products))
-	for i, p := range g.Products {
-		names[i] = p.Name
-	}
-	return strings.Join(names, " ")
 }
 
 // Quotes prices the gate's products for a request. If the price or key of one is missing or wrong, none is sold.
@@ -102,8 +88,8 @@ func (g *Gate) IsBehindScript(r *http.Request) bool {
 	if !g.SellsPaths || !urlpath.IsRouted(OriginalURL(r)) {
 		return false
 	}
-	direct, err := g.Matcher.sets.AnyMatchWithError(r)
-	return g.looksUpPaths || err != nil || !direct && len(g.Matcher.sets) > 0
+	direct, err := g.Matcher.Sets.AnyMatchWithError(r)
+	return g.looksUpPaths || err != nil || !direct && len(g.Matcher.Sets) > 0
 }
 
 // CleanAddress returns the address without repeated slashes and dot segments, if keys or prices are looked up by the
@@ -119,17 +105,13 @@ func (g *Gate) CleanAddress(r *http.Request) *url.URL {
 // CanonicalAddress returns the address under which a path is sold; nil if that is the one of the request.
 func (g *Gate) CanonicalAddress(r *http.Request) *url.URL {
 	address := OriginalURL(r)
-	path := address.Path
 	switch {
 	case g.looksUpPaths:
-		path = urlpath.File(path)
+		return otherPath(address, urlpath.File(address.Path))
 	case g.SellsPaths:
-		path = urlpath.Clean(path)
+		return otherPath(address, urlpath.Clean(address.Path))
 	}
-	if path == address.Path {
-		path = g.pricierPath(r, path)
-	}
-	return otherPath(address, path)
+	return nil
 }
 
 func otherPath(address *url.URL, path string) *url.URL {
@@ -137,14 +119,4 @@ func otherPath(address *url.URL, path string) *url.URL {
 		return nil
 	}
 	return urlpath.WithPath(address, path)
-}
-
-// pricierPath returns the spelling of a folder's path under which a product costs more, or the path itself.
-func (g *Gate) pricierPath(r *http.Request, path string) string {
-	for _, p := range g.Products {
-		if pricier := p.pricierPath(r); pricier != "" && !p.Config.Retired {
-			return strings.TrimSuffix(path, r.URL.Path) + pricier
-		}
-	}
-	return path
 }

@@ -4,25 +4,23 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-
-	"github.com/caddy-axra/paywall/internal/urlpath/urlpathtest"
 )
 
 // FuzzCoverage: where a lenient server finds the folder of the gate in a path, the gate covers or refuses it.
 func FuzzCoverage(f *testing.F) {
-	for _, seed := range urlpathtest.Seeds {
+	for _, seed := range seeds {
 		f.Add(seed)
 	}
 	gates := fuzzGates(f)
 	f.Fuzz(func(t *testing.T, input string) {
-		checkLenient(t, gates, urlpathtest.FromTokens(input))
+		checkLenient(t, gates, fromTokens(input))
 	})
 }
 
 // TestCoverageOfRandomPaths is FuzzCoverage for every run of the tests.
 func TestCoverageOfRandomPaths(t *testing.T) {
 	gates := fuzzGates(t)
-	for _, target := range urlpathtest.Random(4000) {
+	for _, target := range randomPaths(4000) {
 		checkLenient(t, gates, target)
 	}
 }
@@ -45,9 +43,9 @@ func checkLenient(t *testing.T, gates map[string]*Matcher, target string) {
 		return
 	}
 	raw, _, _ := strings.Cut(target, "?")
-	server, found := urlpathtest.Leads(raw)
+	server, found := lenientServer(raw)
 	if !found && r.URL.Path != raw {
-		server, found = urlpathtest.Leads((&url.URL{Path: r.URL.Path}).EscapedPath())
+		server, found = lenientServer((&url.URL{Path: r.URL.Path}).EscapedPath())
 	}
 	for name, gate := range gates {
 		if got := coverageOf(t, gate, r); found && got == NotCovered {

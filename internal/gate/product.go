@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,36 +25,31 @@ const (
 
 // ProductConfig says what a product is and what it costs.
 type ProductConfig struct {
-	// Price is what the product costs. Placeholders in it are replaced for each
-	// request, so that a `map` can price files. A price that is missing or wrong
-	// for a request is a logged error 500: never free, and never a wrong charge.
+	// Price is what the product costs. Placeholders in it are replaced for each request, so that a `map` can price files.
+	// A price that is missing or wrong for a request is a logged error 500: never free, and never a wrong charge.
 	Price Price `json:"price,omitzero"`
 
-	// Description says what is sold, on the offer page and on the checkout page.
-	// Placeholders are replaced for each request.
+	// Description says what is sold, on the offer page and on the checkout page. Placeholders are replaced for each request.
 	Description string `json:"description,omitempty"`
 
-	// Access is how long access lasts from the payment: a duration such as `12h` or
-	// `30d`, or `forever`, which is the default.
+	// Access is how long access lasts from the payment: a duration such as `12h` or `30d`, or `forever`, the default.
 	Access string `json:"access,omitempty"`
 
-	// PerPath sells each path separately: a payment opens the one address that it was
-	// made for. Without it, a payment opens everything behind the gates of the product.
+	// PerPath sells each path separately: a payment opens the one address that it was made for. Without it, a payment opens
+	// everything behind the gates of the product.
 	PerPath bool `json:"per_path,omitempty"`
 
-	// Key replaces the path as what PerPath sells. It holds placeholders; a payment opens
-	// all addresses with the same key. A request without a key is a logged error 500.
+	// Key replaces the path as what PerPath sells. It holds placeholders; a payment opens all addresses with the same key.
+	// A request without a key is a logged error 500.
 	Key string `json:"key,omitempty"`
 
-	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires
-	// PerPath. A download is a window of time, 24h by default, from the first byte of
-	// content: within it the file may be fetched, resumed and fetched again. Purchases
-	// keep the number they were sold with.
+	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires PerPath. A download is a window of time,
+	// 24h by default, from the first byte of content: within it the file may be fetched, resumed and fetched again.
+	// Purchases keep the number they were sold with.
 	Downloads int `json:"downloads,omitempty"`
 
-	// Devices is how many devices may use one purchase, 1 to 1000, including the one
-	// that paid: the receipt has a link for the others. The default is 3. Purchases
-	// keep the number they were sold with.
+	// Devices is how many devices may use one purchase, 1 to 1000, including the one that paid: the receipt has a link for
+	// the others. The default is 3. Purchases keep the number they were sold with.
 	Devices int `json:"devices,omitempty"`
 
 	// Retired takes the product off sale. Whoever has bought it keeps access.
@@ -61,8 +58,7 @@ type ProductConfig struct {
 
 // Price is an amount of money.
 type Price struct {
-	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a
-	// placeholder.
+	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a placeholder.
 	Amount string `json:"amount"`
 
 	// Currency is the ISO 4217 code, in upper or lower case, or a placeholder.
@@ -157,67 +153,30 @@ func (p *Product) pricedByRequest() bool {
 	return strings.Contains(p.Config.Price.Amount+p.Config.Price.Currency, "{")
 }
 
-// PriceFor returns the price for a request.
-func (p *Product) PriceFor(r *http.Request) (money.Price, error) {
+// priceFor returns the price for a request. A table may list a folder with or without its slash, or as a page: a visitor
+// must not choose the cheapest spelling.
+func (p *Product) priceFor(r *http.Request) (price money.Price, err error) {
 	if !p.pricedByRequest() {
 		return p.price, nil
 	}
-	amount, currency := Replace(r, p.Config.Price.Amount), Replace(r, p.Config.Price.Currency)
-	price, err := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency))
+	paths := []string{r.URL.Path}
+	if p.perPath && !IsRewritten(r) {
+		page := urlpath.Page(r.URL.Path)
+		paths = append(paths, page, strings.TrimSuffix(page, "/")+"/")
+	}
+	for i, path := range paths {
+		atPath(r, path, func() {
+			amount, currency := Replace(r, p.Config.Price.Amount), Replace(r, p.Config.Price.Currency)
+			here, hereErr := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency))
+			if i == 0 || hereErr == nil && (err != nil || costsMore(here, price)) {
+				price, err = here, hereErr
+			}
+		})
+	}
 	if err != nil {
 		return price, fmt.Errorf("pass %q: price %s %s: %w", p.Name, p.Config.Price.Amount, p.Config.Price.Currency, err)
 	}
 	return price, nil
-}
-
-// FixedPrice returns the price that does not depend on the request; zero if there is none.
-func (p *Product) FixedPrice() money.Price { return p.price }
-
-var errNoKey = errors.New("the key is empty")
-
-// Resource returns what a purchase made by this request opens.
-func (p *Product) Resource(r *http.Request) (string, error) {
-	switch {
-	case !p.Config.PerPath:
-		return terms.WholePass, nil
-	case p.Config.Key == "":
-		return PathResource(r), nil
-	}
-	key := p.keyFor(r)
-	if key == "" {
-		return "", fmt.Errorf("pass %q: per_path %s: %w", p.Name, p.Config.Key, errNoKey)
-	}
-	return KeyResource(key), nil
-}
-
-// keyFor returns the key of a request. A key from a table is looked up by the canonical path; a key that is part of
-// the path itself, as in {dir}, is taken as it is.
-func (p *Product) keyFor(r *http.Request) (key string) {
-	path := r.URL.Path
-	if !IsRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") {
-		path = urlpath.Canonical(path)
-	}
-	atPath(r, path, func() { key = strings.TrimSpace(Replace(r, p.Config.Key)) })
-	return key
-}
-
-// pricierPath returns another spelling of a folder's path under which the product costs more, or costs anything at
-// all; empty if there is none. A price table may list either spelling, and a visitor must not choose the cheaper one.
-func (p *Product) pricierPath(r *http.Request) string {
-	if !p.perPath || !p.pricedByRequest() || IsRewritten(r) {
-		return ""
-	}
-	highest, err := p.PriceFor(r)
-	pricier, page := "", urlpath.Page(r.URL.Path)
-	for _, path := range []string{page, strings.TrimSuffix(page, "/") + "/"} {
-		atPath(r, path, func() {
-			price, priceErr := p.PriceFor(r)
-			if priceErr == nil && (err != nil || costsMore(price, highest)) {
-				highest, err, pricier = price, nil, path
-			}
-		})
-	}
-	return pricier
 }
 
 // costsMore orders prices. Different currencies are ordered by name, so that all spellings lead to the same price.
@@ -227,6 +186,58 @@ func costsMore(price, other money.Price) bool {
 	}
 	return price.Amount.Compare(other.Amount) > 0
 }
+
+// FixedPrice returns the price that does not depend on the request; zero if there is none.
+func (p *Product) FixedPrice() money.Price { return p.price }
+
+// Resource returns what a purchase made by this request opens.
+func (p *Product) Resource(r *http.Request) (string, error) {
+	switch {
+	case !p.Config.PerPath:
+		return terms.WholePass, nil
+	case p.Config.Key == "":
+		return PathResource(r), nil
+	}
+	// A key from a table is looked up by the canonical path; one that is part of the path, as in {dir}, is taken as it is.
+	path := r.URL.Path
+	if !IsRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") {
+		path = urlpath.Canonical(path)
+	}
+	var key string
+	atPath(r, path, func() { key = strings.TrimSpace(Replace(r, p.Config.Key)) })
+	if key == "" {
+		return "", fmt.Errorf("pass %q: per_path %s: the key is empty", p.Name, p.Config.Key)
+	}
+	return KeyResource(key), nil
+}
+
+// maxResource is the length in bytes up to which a resource is written out in the metadata of a checkout session; longer
+// ones are hashed.
+const maxResource = 256
+
+func boundedResource(resource string) string {
+	if len(resource) <= maxResource {
+		return resource
+	}
+	sum := sha256.Sum256([]byte(resource))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ResourceOfPath names what is behind a path that nothing rewrites.
+func ResourceOfPath(path string) string { return boundedResource(urlpath.Page(path)) }
+
+// PathResource names what is behind the path of a request. Where the path was rewritten, as `try_files` does to all
+// articles of an application, it names both the address that the visitor knows and what it was rewritten to.
+func PathResource(r *http.Request) string {
+	original := OriginalURL(r).Path
+	if !IsRewritten(r) {
+		return ResourceOfPath(original)
+	}
+	return boundedResource(urlpath.Page(original) + " " + urlpath.Page(r.URL.Path))
+}
+
+// KeyResource names what a key sells. It cannot be taken for a path, nor for a pass.
+func KeyResource(key string) string { return "key:" + boundedResource(key) }
 
 // Opens reports whether a purchase of the resource opens what the request asks for. A purchase keeps its resource, all
 // paths or one, even if the product is sold differently today.
@@ -240,12 +251,9 @@ func (p *Product) Opens(resource string, r *http.Request) bool {
 
 // Same reports whether two products sell the same on the same terms.
 func (p *Product) Same(other *Product) bool {
-	if p.pricedByRequest() && p.Config.Price != other.Config.Price {
-		return false
-	}
 	a, b := p.Config, other.Config
-	return p.price.Equal(other.price) && p.Access == other.Access && a.PerPath == b.PerPath && a.Key == b.Key &&
-		a.Downloads == b.Downloads && a.Devices == b.Devices
+	return (!p.pricedByRequest() || a.Price == b.Price) && p.price.Equal(other.price) && p.Access == other.Access &&
+		a.PerPath == b.PerPath && a.Key == b.Key && a.Downloads == b.Downloads && a.Devices == b.Devices
 }
 
 // Quote is a product priced for one request.
@@ -258,13 +266,10 @@ type Quote struct {
 
 // Quote prices the product for a request.
 func (p *Product) Quote(r *http.Request) (Quote, error) {
-	price, err := p.PriceFor(r)
+	price, err := p.priceFor(r)
 	if err != nil {
 		return Quote{}, err
 	}
 	resource, err := p.Resource(r)
-	if err != nil {
-		return Quote{}, err
-	}
-	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, nil
+	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, err
 }

@@ -102,8 +102,8 @@ func TestWhatIsRetiredIsNotQuoted(t *testing.T) {
 	if quotes, err := g.Quotes(request(t, "/a")); err != nil || len(quotes) != 1 || quotes[0].Product.Name != "day" {
 		t.Errorf("%v %v", quotes, err)
 	}
-	if g.Label() != "day old" || g.Product("old") == nil || g.Product("month") != nil {
-		t.Errorf("label %q", g.Label())
+	if g.Product("old") == nil || g.Product("month") != nil {
+		t.Error("another product is found")
 	}
 	g = gateOf(t, nil, "", product(t, "day", ProductConfig{Price: fiveDollars}), product(t, "dear", byTable))
 	if quotes, err := g.Quotes(request(t, "/a")); err == nil {
@@ -210,66 +210,84 @@ func TestProductsThatSellTheSame(t *testing.T) {
 
 // prices list some folders in one spelling, some in the other, and one in both.
 var prices = map[string]string{
-	"/": "25.00", "/dear.txt": "25.00", "/folder": "25.00", "/slashed/": "25.00", "/both": "2.00", "/both/": "3.00", "/broken/": "25.00", "/broken": "x", "default": "1.00",
+	"/": "25.00", "/dear.txt": "25.00", "/folder": "25.00", "/slashed/": "25.00", "/both": "2.00", "/both/": "3.00", "/broken/": "25.00", "/broken": "x",
+	"/worthless": "x", "/worthless/": "x", "/currency": "usd", "/currency/": "eur", "default": "1.00",
 }
 
-func TestFB2TheCanonicalAddressIsTheOneThatCostsMost(t *testing.T) {
+func TestFB2TheCanonicalAddressOfAPath(t *testing.T) {
 	t.Parallel()
 	byTable := product(t, "p", ProductConfig{Price: Price{Amount: "{price}", Currency: "usd"}, PerPath: true})
-	retired := product(t, "p", ProductConfig{Price: Price{Amount: "{price}", Currency: "usd"}, PerPath: true, Retired: true})
 	fixed := product(t, "p", ProductConfig{Price: fiveDollars, PerPath: true})
 	byKey := product(t, "p", ProductConfig{Price: fiveDollars, PerPath: true, Key: "{sku}"})
 	whole := product(t, "p", ProductConfig{Price: fiveDollars})
 	for _, test := range []struct {
-		name              string
-		product           *Product
-		target, rewritten string
-		want              string // empty: the address is canonical
+		name    string
+		product *Product
+		target  string
+		want    string // empty: the address is canonical
 	}{
-		{"a file", byTable, "/dear.txt", "", ""},
-		{"a file with a slash", byTable, "/dear.txt/?x=1", "", "/dear.txt?x=1"},
-		{"a file with an index page", byTable, "/dear.txt/INDEX.HTML", "", "/dear.txt"},
-		{"slashes", byTable, "//dear.txt", "", "/dear.txt"},
-		{"steps", byTable, "/x/../dear.txt", "", "/dear.txt"},
-		{"a folder without", byTable, "/folder/?q=1", "", "/folder?q=1"},
-		{"a folder as listed", byTable, "/folder", "", ""},
-		{"a folder with", byTable, "/slashed", "", "/slashed/"},
-		{"a folder in both spellings", byTable, "/both", "", "/both/"},
-		{"a folder whose other spelling has no price", byTable, "/broken", "", "/broken/"},
-		{"a folder that is not listed", byTable, "/other/", "", ""},
-		{"the root", byTable, "/", "", ""},
-		{"the root's index page", byTable, "/index.html", "", "/"},
-		{"behind handle_path", byTable, "/shop/folder/", "/folder/", "/shop/folder"},
-		{"rewritten", byTable, "/pretty/", "/folder/", ""},
-		{"retired", retired, "/folder/", "", ""},
-		{"one price", fixed, "/folder/", "", ""},
-		{"one price, slashes", fixed, "//folder//", "", "/folder/"},
-		{"a key", byKey, "/dear.txt/", "", "/dear.txt"},
-		{"a pass", whole, "//dear.txt/", "", ""},
+		{"a file", byTable, "/dear.txt", ""},
+		{"a file with a slash", byTable, "/dear.txt/?x=1", "/dear.txt?x=1"},
+		{"a file with an index page", byTable, "/dear.txt/INDEX.HTML", "/dear.txt"},
+		{"slashes", byTable, "//dear.txt", "/dear.txt"},
+		{"steps", byTable, "/x/../dear.txt", "/dear.txt"},
+		{"a folder", byTable, "/folder/", ""},
+		{"the root", byTable, "/", ""},
+		{"the root's index page", byTable, "/index.html", "/"},
+		{"one price", fixed, "/folder/", ""},
+		{"one price, slashes", fixed, "//folder//", "/folder/"},
+		{"a key", byKey, "/dear.txt/", "/dear.txt"},
+		{"a pass", whole, "//dear.txt/", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := mapPath(rewrite(request(t, test.target), test.rewritten), "price", prices)
-			here := r.URL.Path
 			got := ""
-			if address := gateOf(t, nil, "", test.product).CanonicalAddress(r); address != nil {
+			if address := gateOf(t, nil, "", test.product).CanonicalAddress(request(t, test.target)); address != nil {
 				got = address.String()
 			}
-			if got != test.want || r.URL.Path != here {
+			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
 	}
 }
 
-func TestFB2TheSpellingsOfAFolderLeadToOneCurrency(t *testing.T) {
+func TestFB2AFolderCostsWhatItsDearestSpellingCosts(t *testing.T) {
 	t.Parallel()
-	g := gateOf(t, nil, "", product(t, "p", ProductConfig{Price: Price{Amount: "5.00", Currency: "{currency}"}, PerPath: true}))
-	for _, target := range []string{"/folder", "/folder/"} {
-		r := mapPath(request(t, target), "currency", map[string]string{"/folder": "usd", "/folder/": "eur"})
-		address := g.CanonicalAddress(r)
-		if target == "/folder/" && address != nil || target == "/folder" && (address == nil || address.Path != "/folder/") {
-			t.Errorf("%s leads to %v", target, address)
+	perPath := product(t, "p", ProductConfig{Price: Price{Amount: "{price}", Currency: "usd"}, PerPath: true})
+	whole := product(t, "p", ProductConfig{Price: Price{Amount: "{price}", Currency: "usd"}})
+	byCurrency := product(t, "p", ProductConfig{Price: Price{Amount: "5.00", Currency: "{price}"}, PerPath: true})
+	for _, test := range []struct {
+		product           *Product
+		target, rewritten string
+		want              string // empty: an error
+	}{
+		{perPath, "/folder", "", "25.00 USD"},
+		{perPath, "/folder/?q=1", "", "25.00 USD"},
+		{perPath, "/folder/index.html", "", "25.00 USD"},
+		{perPath, "/slashed", "", "25.00 USD"},
+		{perPath, "/slashed/", "", "25.00 USD"},
+		{perPath, "/both", "", "3.00 USD"},
+		{perPath, "/both/", "", "3.00 USD"},
+		{perPath, "/broken", "", "25.00 USD"},
+		{perPath, "/broken/", "", "25.00 USD"},
+		{perPath, "/worthless", "", ""},
+		{perPath, "/other/", "", "1.00 USD"},
+		{perPath, "/", "", "25.00 USD"},
+		{perPath, "/shop/folder/", "/folder/", "25.00 USD"},
+		{perPath, "/pretty/", "/folder/", "1.00 USD"},
+		{whole, "/both", "", "2.00 USD"},
+		{byCurrency, "/currency", "", "5.00 EUR"},
+		{byCurrency, "/currency/", "", "5.00 EUR"},
+	} {
+		r := mapPath(rewrite(request(t, test.target), test.rewritten), "price", prices)
+		here := r.URL.Path
+		quote, err := test.product.Quote(r)
+		if got := quote.Price.String(); (err != nil) != (test.want == "") || err == nil && got != test.want {
+			t.Errorf("%s costs %q (%v), want %q", test.target, got, err, test.want)
+		}
+		if r.URL.Path != here {
+			t.Errorf("%s became %s", here, r.URL.Path)
 		}
 	}
 }

@@ -38,24 +38,22 @@ func IsUnambiguous(r *http.Request) bool {
 		return false
 	}
 	found := append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...)
-	if found = append(found, urlpath.Suspicious(original)...); len(found) == 0 {
-		return true
+	forms, ok := obfuscationsOf(r, append(found, urlpath.Suspicious(original)...))
+	if len(forms) == 0 {
+		return ok
 	}
-	forms, ok := obfuscationsOf(r, found)
 	here, before := urlpath.Page(r.URL.Path), urlpath.Page(original.Path)
-	return ok && !slices.ContainsFunc(forms, func(form string) bool {
+	return !slices.ContainsFunc(forms, func(form string) bool {
 		page := urlpath.Page(form)
 		return page != here && page != before
 	})
 }
 
-// obfuscationsVar is the request variable with the obfuscations that gates have asked for. All gates ask for the same,
-// and a hostile path of 8 KB takes about 10 ms to decode (FB6).
-const obfuscationsVar = "axra.obfuscations"
-
-type knownObfuscations struct {
-	paths, forms []string
-	ok           bool
+// obfuscations are remembered in a request variable: all gates ask for the same, and a hostile path of 8 KB takes about
+// 10 ms to decode (FB6).
+type obfuscations struct {
+	forms []string
+	ok    bool
 }
 
 // obfuscationsOf is urlpath.Obfuscations, once for all gates that a request meets.
@@ -63,28 +61,22 @@ func obfuscationsOf(r *http.Request, paths []string) (forms []string, ok bool) {
 	if len(paths) == 0 {
 		return nil, true
 	}
-	known, _ := caddyhttp.GetVar(r.Context(), obfuscationsVar).([]knownObfuscations)
-	for _, found := range known {
-		if slices.Equal(found.paths, paths) {
-			return found.forms, found.ok
-		}
+	name := "axra.obfuscations\n" + strings.Join(paths, "\n")
+	known, isKnown := caddyhttp.GetVar(r.Context(), name).(obfuscations)
+	if !isKnown {
+		known.forms, known.ok = urlpath.Obfuscations(paths)
+		caddyhttp.SetVar(r.Context(), name, known)
 	}
-	forms, ok = urlpath.Obfuscations(paths)
-	if _, hasVars := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any); hasVars && len(known) < 4 {
-		caddyhttp.SetVar(r.Context(), obfuscationsVar, append(slices.Clip(known), knownObfuscations{paths, forms, ok}))
-	}
-	return forms, ok
+	return known.forms, known.ok
 }
 
 // atPath calls f while the request has another path, since Caddy's placeholders read the path from the request.
 func atPath(r *http.Request, path string, f func()) {
-	if path == r.URL.Path {
-		f()
-		return
-	}
 	address := *r.URL
 	defer func() { *r.URL = address }()
-	r.URL.Path, r.URL.RawPath = path, ""
+	if path != address.Path {
+		r.URL.Path, r.URL.RawPath = path, ""
+	}
 	f()
 }
 
@@ -93,11 +85,10 @@ func Replace(r *http.Request, text string) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return text
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		return replacer.ReplaceAll(text, "")
 	}
-	return replacer.ReplaceAll(text, "")
+	return text
 }
 
 // ServerOf is the server that a request came to; nil if Caddy did not prepare the request.
@@ -110,7 +101,7 @@ func ServerOf(r *http.Request) *caddyhttp.Server {
 func SplitHostPort(hostport string) (host, port string) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
-		host, port = hostport, ""
+		host = hostport
 	}
 	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), "."), port
 }

@@ -133,7 +133,7 @@ func TestTheHostsOfWhereAGateStands(t *testing.T) {
 			routeFor(handler, "a.example", "b.example."), routeFor(handler),
 		},
 	}
-	own := caddyhttp.MatcherSets{{caddyhttp.MatchHost{"own.example"}}}
+	own := caddyhttp.MatcherSets{{&caddyhttp.MatchHost{"own.example"}}}
 	got := New(Config{Matcher: NewMatcher(own), Handler: handler}).Sites.HostsOn(server)
 	if want := "[[sub.example] [named.example] [a.example b.example] [own.example]]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)

@@ -7,10 +7,34 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/urlpath"
+	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 )
+
+// Clock tells the time. A nil Clock is the system's.
+type Clock func() time.Time
+
+// Now returns the current time.
+func (c Clock) Now() time.Time {
+	if c != nil {
+		return c()
+	}
+	return time.Now()
+}
+
+// Of returns when Caddy received a request. Reading the clock again would take a third of the time of a decision.
+func (c Clock) Of(r *http.Request) time.Time {
+	if at, ok := caddyhttp.GetVar(r.Context(), "start_time").(time.Time); ok && c == nil {
+		return at
+	}
+	return c.Now()
+}
 
 // Tokens issues and verifies access tokens, and judges the purchases behind them.
 type Tokens struct {
@@ -60,16 +84,13 @@ func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (acces
 			return true
 		}
 		decision := g.tokens.Judge(r.Context(), entry, at)
-		switch {
-		case decision == access.Open && entry.DownloadLimit() == 0:
-			best, found = access.Open, entry
-			return false
-		case decision == access.Open, // a later token may open without counting downloads
-			decision == access.Unknown && best != access.Open, // a possible buyer is not told that access has ended
-			decision == access.Closed && best == access.None:
+		isBest := decision == access.Open && entry.DownloadLimit() == 0
+		if isBest || decision == access.Open || // a later token may open without counting downloads
+			decision == access.Unknown && best != access.Open || // a possible buyer is not told that access has ended
+			decision == access.Closed && best == access.None {
 			best, found = decision, entry
 		}
-		return true
+		return !isBest
 	})
 	return best, found
 }
@@ -77,11 +98,8 @@ func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (acces
 // asksFor reports whether the request asks for what a token was given for.
 func (g *Gate) asksFor(r *http.Request, entry *access.Token) bool {
 	product := g.Product(entry.Pass)
-	if product == nil || !product.Opens(entry.Resource, r) {
-		return false
-	}
 	// It may have been bought by path when the gate still sold paths.
-	return entry.Resource == terms.WholePass || g.SellsPaths || IsUnambiguous(r)
+	return product != nil && product.Opens(entry.Resource, r) && (entry.Resource == terms.WholePass || g.SellsPaths || IsUnambiguous(r))
 }
 
 // EachToken calls visit for the valid tokens of a request, whatever they open, until it returns false.
@@ -119,9 +137,6 @@ func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) 
 		}
 		return more && seen < maxCandidates
 	})
-	if !more {
-		return
-	}
 	for _, value := range r.Header["Authorization"] {
 		scheme, credentials, _ := strings.Cut(value, " ")
 		if more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
@@ -129,4 +144,54 @@ func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) 
 			more = visit(strings.TrimSpace(credentials))
 		}
 	}
+}
+
+// linkClaims are the claims of a private address's token.
+type linkClaims struct {
+	jwt.RegisteredClaims
+	Scope    string `json:"o"` // site, product and address
+	Pass     string `json:"p"`
+	Resource string `json:"r"` // of the purchase
+	Purchase string `json:"s"`
+}
+
+func linkScope(site *Site, product, target string) string {
+	return session.Scope(site.Origin, product, "link "+urlpath.PageTarget(target))
+}
+
+// PrivateAddress returns an address that opens one target of a site to whoever has it, until it expires or access ends.
+func (t *Tokens) PrivateAddress(site *Site, issued token.Access, target string, expires time.Time) (string, error) {
+	target = urlpath.Local(target)
+	raw, err := t.Keys.Sign(token.Link, linkClaims{
+		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
+		Scope:            linkScope(site, issued.Pass, target),
+		Pass:             issued.Pass, Resource: issued.Resource, Purchase: issued.Purchase,
+	})
+	return site.Origin + urlpath.WithParams(target, urlpath.ParamLink, raw), err
+}
+
+// byLink returns the token of the private address that a request came by; nil if it came by none. A private address opens
+// its one address, for reading.
+func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
+	address := OriginalURL(r)
+	isRead := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if !isRead || !strings.Contains(address.RawQuery, urlpath.ParamLink) {
+		return nil
+	}
+	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
+	entry, err := t.Cache.VerifyLink(raw, site.Origin, func() (token.Access, string, error) {
+		var claims linkClaims
+		kid, err := t.Keys.VerifyBy(token.Link, raw, &claims)
+		if err != nil {
+			return token.Access{}, "", err
+		}
+		return token.Access{
+			Site: site.Origin, Pass: claims.Pass, Resource: claims.Resource,
+			Purchase: claims.Purchase, Expires: claims.ExpiresAt.Time, Key: kid,
+		}, claims.Scope, nil
+	})
+	if err != nil || entry.Link != linkScope(site, entry.Pass, urlpath.Target(address)) || !IsUnambiguous(r) {
+		return nil
+	}
+	return entry
 }

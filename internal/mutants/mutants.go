@@ -118,14 +118,14 @@ var mutants = []mutant{
 	},
 
 	// The gate: what it covers, and what opens it.
-	{"G1 G5 another spelling of the path is free", "internal/gate", "TestCoverageOf", `urlpath\.Aliases\(\w+\.URL\.Path\)`, `[]string(nil)`},
+	{"G1 G5 another spelling of the path is free", "internal/gate", "TestCoverageOf", `urlpath\.Aliases\(\w+\)`, `[]string(nil)`},
 	{
 		"G2 G3 an obfuscated path is free", "internal/gate", "TestCoverageOf",
 		`return (\w+)\.obfuscations\(\w+, \w+\)`, `return NotCovered, nil`,
 	},
 	{
 		"G9 a header leads to a free path", "internal/gate", "TestCoverageG9",
-		`append\(urlpath\.Overrides\(.*\), (.*)\.\.\.\)(\s+\w+, err := )`, `$1$2`,
+		`append\(urlpath\.Overrides\(.*?\), (urlpath\.\w+\(.*?\))\.\.\.\), nil`, `$1, nil`,
 	},
 	{
 		"G12 headers of a client name a buyer", "internal/admission", "TestG12",
@@ -135,19 +135,19 @@ var mutants = []mutant{
 		"T4 a purchase of one path opens others", "internal/gate", "TestT4",
 		`\w+ == terms\.WholePass \|\| \w+ == (PathResource\(\w+\)) \{`, `$1 != "" {`,
 	},
-	{"T4 a private address opens others", "internal/gate", "TestT4T6G6", ` \|\| !isLinkTo\(.*?\) `, ` `},
+	{"T4 a private address opens others", "internal/gate", "TestT4T6G6", ` \|\| \w+\.Link != linkScope\(.*?\)\) `, ` `},
 	{
 		"G6 a private address writes", "internal/gate", "TestT4T6G6",
-		`if \w+\.Method != http\.MethodGet && \w+\.Method != http\.MethodHead \{(\s+return nil\b)`, `if false {$1`,
+		`(isRead := )\w+\.Method == .*`, `${1}true`,
 	},
-	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `(:= slices\.IndexFunc\(.*)\w+\.Matches\(\w+\)`, `${1}true`},
+	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `if !slices\.ContainsFunc\(\w+\.Hosts\(\w+\), \w+\((\w+)\)\)`, `if $1 == ""`},
 	{
 		"R1 a return leads to another site", "internal/urlpath", "TestLocal",
 		`return "/" \+ strings\.TrimLeft\((string\(\w+\)).*\)`, `return $1`,
 	},
 	{
 		"FB2 the cheaper spelling of a path is sold", "internal/gate", "TestFB2",
-		`pricierPath\((\w+), (\w+)\)(\s+\}\s+return otherPath)`, `pricierPath($1, $2)[:0] + $2$3`,
+		`\|\| \w+ == nil && \(\w+ != nil \|\| costsMore\((\w+), \w+\)\)`, `|| costsMore($1, $1)`,
 	},
 
 	// Answers: nothing paid, and no secret, is left where others read it.

@@ -37,7 +37,7 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 			described := describe(handler)
 			switch kind := described.(type) {
 			case *Gate:
-				matchers = append(slices.Clip(matchers), kind.Matcher.Sets())
+				matchers = append(slices.Clip(matchers), kind.Matcher.Sets)
 			case *Webhook:
 				matchers = append(slices.Clip(matchers), kind.Matchers)
 			case nil:

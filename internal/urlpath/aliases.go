@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -13,8 +14,8 @@ var (
 	Sidecars = []string{".gz", ".br", ".zst"}
 	// indexes are the files that a server sends for their folder.
 	indexes = []string{
-		"/index.html", "/index.htm", "/index.txt", "/index.php", "/index.asp", "/index.aspx", "/index.jsp",
-		"/default.html", "/default.htm", "/default.asp", "/default.aspx",
+		"index.html", "index.htm", "index.txt", "index.php", "index.asp", "index.aspx", "index.jsp",
+		"default.html", "default.htm", "default.asp", "default.aspx",
 	}
 	// endings may be left out, as with `try_files {path} {path}.html`.
 	endings = []string{".html", ".htm", ".php"}
@@ -44,64 +45,63 @@ func Aliases(p string) []string {
 func aliasesOf(clean string) []string {
 	bare := strings.TrimSuffix(clean, "/")
 	aliases := make([]string, 0, 8)
-	aliases = append(aliases, bare+"/")
+	add := func(page string) {
+		if aliases = append(aliases, page+"/"); page != "" {
+			aliases = append(aliases, page)
+		}
+	}
+	add(bare)
 	// Only a folder has an index file.
-	if bare != clean || !strings.Contains(path.Base(bare), ".") {
+	if bare != clean {
+		aliases = append(aliases, bare+"/index.html", bare+"/index.txt")
+	} else if path.Ext(bare) == "" {
 		aliases = append(aliases, bare+"/index.html")
 	}
-	if bare != clean {
-		aliases = append(aliases, bare+"/index.txt")
-	}
-	if bare != "" {
-		aliases = append(aliases, bare)
-	}
-	for _, ending := range Sidecars {
-		if name, ok := cutEnding(bare, ending); ok {
-			bare = name
-			aliases = append(aliases, name)
-			break
-		}
+	if name, ok := cutEnding(bare, Sidecars); ok {
+		bare = name
+		add(bare)
 	}
 	for _, script := range find(scripts, bare) {
 		aliases = append(aliases, bare[:script[1]-1], bare[:script[0]])
 	}
-	for _, index := range indexes {
-		if folder, ok := cutEnding(bare, index); ok {
-			aliases = append(aliases, folder, folder+"/")
-		}
+	if folder, ok := cutIndex(bare); ok {
+		add(folder)
 	}
-	for _, ending := range endings {
-		if name, ok := cutEnding(bare, ending); ok {
-			aliases = append(aliases, name, name+"/")
-		}
+	if name, ok := cutEnding(bare, endings); ok {
+		add(name)
 	}
 	return aliases
 }
 
-// cutEnding is strings.CutSuffix in any case of ASCII letters.
-func cutEnding(p, ending string) (string, bool) {
-	at := len(p) - len(ending)
-	if at < 0 || !strings.EqualFold(p[at:], ending) {
-		return p, false
-	}
-	return p[:at], true
+// cutEnding returns a path without its ending, in any case, if that is one of those.
+func cutEnding(p string, endings []string) (name string, ok bool) {
+	ending := path.Ext(p)
+	return strings.TrimSuffix(p, ending), slices.Contains(endings, strings.ToLower(ending))
+}
+
+// cutIndex returns the folder of an index file.
+func cutIndex(p string) (folder string, ok bool) {
+	folder, name := path.Split(p)
+	return strings.TrimSuffix(folder, "/"), slices.Contains(indexes, strings.ToLower(name))
 }
 
 // Routes lists the paths by which an application may route instead of the request's own. It is not ok if there are more
 // than an honest address has.
 func Routes(address *url.URL) (routes []string, ok bool) {
-	routes, ok = ScriptRoutes(address.Path)
-	route, isRouted := queryRoute(address)
-	if !isRouted {
+	routes, ok = ScriptRoutes(address.Path, maxScripts)
+	if !HasQueryRoute(address) {
 		return routes, ok
 	}
-	behindScripts, queryOK := ScriptRoutes(route)
-	return append(append(routes, route), behindScripts...), ok && queryOK && !isSuspicious(route)
+	route, _, _ := strings.Cut(address.RawQuery, "&")
+	route = unescape(route)
+	behindScripts, queryOK := ScriptRoutes(route, maxScripts)
+	return append(append(routes, route), behindScripts...), ok && queryOK && !IsSuspicious(route)
 }
 
 // ScriptRoutes lists the paths that follow the name of a script, as in /blog/public/index.php/premium/post. Front
-// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script.
-func ScriptRoutes(p string) (routes []string, ok bool) {
+// controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script. It is not ok if
+// there are more scripts than the limit, or too many folders above one.
+func ScriptRoutes(p string, limit int) (routes []string, ok bool) {
 	if !mayHaveScript(p) {
 		return nil, true
 	}
@@ -109,7 +109,7 @@ func ScriptRoutes(p string) (routes []string, ok bool) {
 	found := find(anyScript, p)
 	for _, script := range found {
 		route, folder := p[script[1]-1:], path.Dir(p[:script[1]-1])
-		if len(found) > maxScripts || strings.Count(folder, "/") > maxScriptDirs {
+		if len(found) > limit || strings.Count(folder, "/") > maxScriptDirs {
 			return nil, false
 		}
 		for ; folder != "/" && route != "/"; folder = path.Dir(folder) {
@@ -120,9 +120,6 @@ func ScriptRoutes(p string) (routes []string, ok bool) {
 	return routes, true
 }
 
-// HasNestedScripts reports whether a path names a script behind another one.
-func HasNestedScripts(p string) bool { return len(find(anyScript, p)) > 1 }
-
 // IsRouted reports whether an application may route a request by something else than its path.
 func IsRouted(address *url.URL) bool {
 	return HasQueryRoute(address) || len(find(scripts, Clean(address.Path))) > 0
@@ -130,11 +127,6 @@ func IsRouted(address *url.URL) bool {
 
 // HasQueryRoute reports whether a query begins with a path, as in /?/premium/post.
 func HasQueryRoute(address *url.URL) bool { return strings.HasPrefix(address.RawQuery, "/") }
-
-func queryRoute(address *url.URL) (route string, ok bool) {
-	route, _, _ = strings.Cut(address.RawQuery, "&")
-	return unescape(route), HasQueryRoute(address)
-}
 
 // find returns where the names of scripts end that are followed by more of the path, up to one more than allowed.
 func find(names *regexp.Regexp, p string) [][]int {

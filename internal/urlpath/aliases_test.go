@@ -10,16 +10,16 @@ import (
 func TestAliases(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/":                {"/", "/index.html", "/index.txt"},
-		"/a":               {"/a/", "/a/index.html", "/a"},
-		"/a/":              {"/a/", "/a/index.html", "/a/index.txt", "/a"},
-		"//a/./b":          {"/a/b/", "/a/b/index.html", "/a/b"},
+		"/a":               {"/a/", "/a", "/a/index.html"},
+		"/a/":              {"/a/", "/a", "/a/index.html", "/a/index.txt"},
+		"//a/./b":          {"/a/b/", "/a/b", "/a/b/index.html"},
 		"/a.pdf":           {"/a.pdf/", "/a.pdf"},
-		"/a.pdf.GZ":        {"/a.pdf.GZ/", "/a.pdf.GZ", "/a.pdf", "/a.pdf.gz/", "/a.pdf.gz", "/a.pdf"},
-		"/a/index.html":    {"/a/index.html/", "/a/index.html", "/a", "/a/", "/a/index", "/a/index/"},
-		"/a/index.html.br": {"/a/index.html.br/", "/a/index.html.br", "/a/index.html", "/a", "/a/", "/a/index", "/a/index/"},
-		"/a.html":          {"/a.html/", "/a.html", "/a", "/a/"},
-		"/a.php/b":         {"/a.php/b/", "/a.php/b/index.html", "/a.php/b", "/a.php", "/a"},
-		"/v1.2/b":          {"/v1.2/b/", "/v1.2/b/index.html", "/v1.2/b"},
+		"/a.pdf.GZ":        {"/a.pdf.GZ/", "/a.pdf.GZ", "/a.pdf/", "/a.pdf", "/a.pdf.gz/", "/a.pdf.gz", "/a.pdf/", "/a.pdf"},
+		"/a/index.html":    {"/a/index.html/", "/a/index.html", "/a/", "/a", "/a/index/", "/a/index"},
+		"/a/index.html.br": {"/a/index.html.br/", "/a/index.html.br", "/a/index.html/", "/a/index.html", "/a/", "/a", "/a/index/", "/a/index"},
+		"/a.html":          {"/a.html/", "/a.html", "/a/", "/a"},
+		"/a.php/b":         {"/a.php/b/", "/a.php/b", "/a.php/b/index.html", "/a.php", "/a"},
+		"/v1.2/b":          {"/v1.2/b/", "/v1.2/b", "/v1.2/b/index.html"},
 	} {
 		if got := Aliases(path); !slices.Equal(got, want) {
 			t.Errorf("Aliases(%q) = %q, want %q", path, got, want)

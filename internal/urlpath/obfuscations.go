@@ -51,27 +51,21 @@ func Overrides(header http.Header, original, current *url.URL) []string {
 func Suspicious(address *url.URL) []string {
 	var found []string
 	for _, p := range []string{address.Path, address.EscapedPath(), address.RawPath} {
-		if isSuspicious(p) {
+		if IsSuspicious(p) {
 			found = append(found, p)
 		}
 	}
 	return found
 }
 
-func isSuspicious(p string) bool {
-	for i := 0; i < len(p); i++ {
+// IsSuspicious reports whether two readers may read a path differently. All read folders and names of ASCII letters,
+// digits, hyphens, underscores and tildes alike, with dots that do not end a name.
+func IsSuspicious(p string) bool {
+	for i := range len(p) {
 		switch c := p[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-		case c == '-', c == '_', c == '~':
-		case c == '/':
-			if i+1 < len(p) && p[i+1] == '/' {
-				return true
-			}
-		case c == '.':
-			// At the end of a segment, which also finds "." and "..".
-			if i+1 == len(p) || p[i+1] == '/' {
-				return true
-			}
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '~':
+		case c == '/' && !strings.HasPrefix(p[i+1:], "/"):
+		case c == '.' && i+1 < len(p) && p[i+1] != '/':
 		default:
 			return true
 		}
@@ -84,14 +78,17 @@ func isSuspicious(p string) bool {
 func Obfuscations(paths []string) (forms []string, ok bool) {
 	known := make(map[string]bool)
 	var found []string
-	for _, p := range paths {
-		if len(p) > maxSuspicious {
-			return nil, false
-		}
+	add := func(p string) {
 		if !known[p] {
 			known[p] = true
 			found = append(found, p)
 		}
+	}
+	for _, p := range paths {
+		if len(p) > maxSuspicious {
+			return nil, false
+		}
+		add(p)
 	}
 	for i := 0; i < len(found); i++ {
 		for _, decode := range lenientServers {
@@ -99,14 +96,9 @@ func Obfuscations(paths []string) (forms []string, ok bool) {
 			if !strings.HasPrefix(form, "/") {
 				form = "/" + form
 			}
-			if known[form] {
-				continue
-			}
-			if len(found) >= maxForms {
+			if add(form); len(found) > maxForms {
 				return nil, false
 			}
-			known[form] = true
-			found = append(found, form)
 		}
 	}
 	return slices.DeleteFunc(found, func(p string) bool { return unescape(p) != p }), true
@@ -115,7 +107,6 @@ func Obfuscations(paths []string) (forms []string, ok bool) {
 // lenientServers are the ways in which servers decode a path.
 var lenientServers = []func(string) string{
 	unescape,
-	unescapeIIS,
 	func(p string) string { return strings.ReplaceAll(p, `\`, "/") },
 	eachSegment(cutAt(";")), // path parameters (RFC 3986, section 3.3)
 	eachSegment(cutAt(":")), // alternate data streams
@@ -155,39 +146,32 @@ func dotsAsName(segment string) string {
 	return segment
 }
 
-// unescape decodes the percent escapes that are well formed.
+// unescape decodes the percent escapes that are well formed, and %u002f, as IIS does.
 func unescape(p string) string {
 	if !strings.Contains(p, "%") {
 		return p
 	}
 	var out strings.Builder
-	for i := 0; i < len(p); i++ {
-		if p[i] == '%' && i+2 < len(p) {
-			if decoded, err := url.PathUnescape(p[i : i+3]); err == nil {
-				out.WriteString(decoded)
-				i += 2
-				continue
-			}
+	for {
+		before, rest, found := strings.Cut(p, "%")
+		if out.WriteString(before); !found {
+			return out.String()
 		}
-		out.WriteByte(p[i])
-	}
-	return out.String()
-}
-
-// unescapeIIS decodes %u002f, as IIS does.
-func unescapeIIS(p string) string {
-	var out strings.Builder
-	for i := 0; i < len(p); i++ {
-		if p[i] == '%' && i+5 < len(p) && (p[i+1] == 'u' || p[i+1] == 'U') {
-			if code, err := strconv.ParseUint(p[i+2:i+6], 16, 16); err == nil {
-				out.WriteRune(rune(code))
-				i += 5
-				continue
-			}
+		begin, end := 0, 2
+		if rest != "" && rest[0]|0x20 == 'u' {
+			begin, end = 1, 5
 		}
-		out.WriteByte(p[i])
+		p = rest
+		if len(rest) < end {
+			out.WriteByte('%')
+		} else if code, err := strconv.ParseUint(rest[begin:end], 16, 16); err != nil {
+			out.WriteByte('%')
+		} else if p = rest[end:]; begin == 0 {
+			out.WriteByte(byte(code)) //nolint:gosec // two hexadecimal digits
+		} else {
+			out.WriteRune(rune(code))
+		}
 	}
-	return out.String()
 }
 
 func dropControls(c rune) rune {
@@ -204,35 +188,24 @@ var lookAlikes = strings.NewReplacer(
 	"\u3002", ".",
 )
 
+// overlong decodes ASCII in two, three or four bytes, which old decoders accept (RFC 3629, section 10).
+var overlong = func() *strings.Replacer {
+	var pairs []string
+	for i, lead := range []string{"\xc0", "\xe0\x80", "\xf0\x80\x80", "\xc1", "\xe0\x81", "\xf0\x80\x81"} {
+		for low := range byte(64) {
+			pairs = append(pairs, lead+string([]byte{0x80 | low}), string([]byte{byte(i/3)<<6 | low}))
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
 // foldUnicode maps look-alikes of ASCII to ASCII: overlong UTF-8, and compatibility forms such as full-width letters.
 func foldUnicode(p string) string {
 	if !utf8.ValidString(p) {
-		p = shortenUTF8(p)
+		p = overlong.Replace(p)
 	}
 	if strings.IndexFunc(p, func(c rune) bool { return c > unicode.MaxASCII }) < 0 {
 		return p
 	}
 	return lookAlikes.Replace(norm.NFKC.String(p))
-}
-
-// shortenUTF8 decodes ASCII in two, three or four bytes, which old decoders accept (RFC 3629, section 10).
-func shortenUTF8(p string) string {
-	continued := func(i int) bool { return i < len(p) && p[i]&0xc0 == 0x80 }
-	var out strings.Builder
-	for i := 0; i < len(p); i++ {
-		switch {
-		case (p[i] == 0xc0 || p[i] == 0xc1) && continued(i+1):
-			out.WriteByte(p[i]&1<<6 | p[i+1]&0x3f)
-			i++
-		case p[i] == 0xe0 && i+1 < len(p) && (p[i+1] == 0x80 || p[i+1] == 0x81) && continued(i+2):
-			out.WriteByte(p[i+1]&1<<6 | p[i+2]&0x3f)
-			i += 2
-		case p[i] == 0xf0 && i+2 < len(p) && p[i+1] == 0x80 && (p[i+2] == 0x80 || p[i+2] == 0x81) && continued(i+3):
-			out.WriteByte(p[i+2]&1<<6 | p[i+3]&0x3f)
-			i += 3
-		default:
-			out.WriteByte(p[i])
-		}
-	}
-	return out.String()
 }

@@ -3,6 +3,7 @@ package urlpath
 import (
 	"encoding/base64"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -30,14 +31,7 @@ const paramPrefix = "axra_"
 // MaxTarget is the length in bytes of the longest address that can be sold: it travels to Axra and back.
 const MaxTarget = 2048
 
-func isParam(name string) bool {
-	switch name {
-	case ParamSession, ParamCancelled, ParamRestart, ParamTry, ParamQuery, ParamHere, ParamCheckout, ParamStatus,
-		ParamReceipt, ParamExtend, ParamDevice, ParamDeviceID, ParamLink, ParamProgram:
-		return true
-	}
-	return false
-}
+func isParam(part string) bool { return strings.HasPrefix(part, paramPrefix) }
 
 // MayHaveParams reports whether an address or a query may hold parameters of the gate.
 func MayHaveParams(address string) bool { return strings.Contains(address, paramPrefix) }
@@ -46,10 +40,10 @@ func MayHaveParams(address string) bool { return strings.Contains(address, param
 func Params(rawQuery string) url.Values {
 	params := make(url.Values)
 	for part := range strings.SplitSeq(rawQuery, "&") {
-		name, value, _ := strings.Cut(part, "=")
-		if !isParam(name) {
+		if !isParam(part) {
 			continue
 		}
+		name, value, _ := strings.Cut(part, "=")
 		decoded, err := url.QueryUnescape(value)
 		if err != nil || len(decoded) > 2*MaxTarget {
 			decoded = ""
@@ -64,16 +58,8 @@ func CleanQuery(rawQuery string) (query string, found bool) {
 	if !MayHaveParams(rawQuery) {
 		return rawQuery, rawQuery != ""
 	}
-	kept := make([]string, 0, 8)
-	removed := false
-	for part := range strings.SplitSeq(rawQuery, "&") {
-		if name, _, _ := strings.Cut(part, "="); isParam(name) {
-			removed = true
-			continue
-		}
-		kept = append(kept, part)
-	}
-	return strings.Join(kept, "&"), !removed || len(kept) > 0
+	kept := slices.DeleteFunc(strings.Split(rawQuery, "&"), isParam)
+	return strings.Join(kept, "&"), len(kept) > 0
 }
 
 // CleanAddress removes the gate's parameters from an address, absolute or not.
@@ -103,13 +89,7 @@ func Target(address *url.URL) string {
 }
 
 // FullTarget is the escaped path and query of an address, with the gate's parameters.
-func FullTarget(address *url.URL) string {
-	target := Local(address.EscapedPath())
-	if address.RawQuery != "" {
-		target += "?" + address.RawQuery
-	}
-	return target
-}
+func FullTarget(address *url.URL) string { return Local(address.RequestURI()) }
 
 // OriginalTarget is Target in the bytes that the browser sent before the checkout, if the success URL came back in
 // others. A client can write it, so it serves for redirects and decides nothing.
@@ -121,16 +101,12 @@ func OriginalTarget(address *url.URL) string {
 	}
 	before, query, _ := strings.Cut(target, "?")
 	original, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(original) > MaxTarget || !isSameQuery(string(original), query) {
+	sent, _ := url.ParseQuery(string(original)) // what cannot be parsed is left out
+	returned, _ := url.ParseQuery(query)
+	if err != nil || len(original) > MaxTarget || sent.Encode() != returned.Encode() {
 		return target
 	}
 	return Local(before + "?" + inRequestLine.Replace(string(original)))
-}
-
-func isSameQuery(one, other string) bool {
-	a, _ := url.ParseQuery(one) // what cannot be parsed is left out
-	b, _ := url.ParseQuery(other)
-	return a.Encode() == b.Encode()
 }
 
 // inRequestLine escapes what some clients send in a query and others cut at.

@@ -9,7 +9,7 @@ import (
 func TestCleanAddress(t *testing.T) {
 	for address, want := range map[string]string{
 		"/a": "/a", "/a?": "/a?", "/a?b=1": "/a?b=1", `/a?axra_link=x"y&b`: "/a?b", "https://a/?axra_link=x#y": "https://a/#y",
-		"/?&axra_link=x": "/?", "/?axra_links=x": "/?axra_links=x", "/?axra_session=x&b=%20&axra_try=1": "/?b=%20",
+		"/?&axra_link=x": "/?", "/?axra=x": "/?axra=x", "/?axra_unknown": "/", "/?axra_session=x&b=%20&axra_try=1": "/?b=%20",
 	} {
 		if got := CleanAddress(address); got != want {
 			t.Errorf("%q became %q, want %q", address, got, want)
@@ -22,7 +22,7 @@ func TestTargets(t *testing.T) {
 	for address, want := range map[string]struct{ target, original, full, page string }{
 		"/a":                                {"/a", "/a", "/a", "/a"},
 		"/a/index.html?x=1":                 {"/a/index.html?x=1", "/a/index.html?x=1", "/a/index.html?x=1", "/a?x=1"},
-		"/%61%2fb/?":                        {"/%61%2fb/?", "/%61%2fb/?", "/%61%2fb/", "/a/b?"},
+		"/%61%2fb/?":                        {"/%61%2fb/?", "/%61%2fb/?", "/%61%2fb/?", "/a/b?"},
 		"/a?axra_session=cs_1":              {"/a", "/a", "/a?axra_session=cs_1", "/a"},
 		"/a?b c#":                           {"/a?b%20c%23", "/a?b%20c%23", "/a?b c#", "/a?b%20c%23"},
 		"/a?a=+x&b&axra_query=" + inBase64:  {"/a?a=+x&b", "/a?a=%20x&b", "/a?a=+x&b&axra_query=" + inBase64, "/a?a=+x&b"},
@@ -49,7 +49,7 @@ func TestTargets(t *testing.T) {
 
 // A long value is known to be there, and is not decoded.
 func TestParams(t *testing.T) {
-	got := Params("a=1&axra_session=cs%201&axra_try=%zz&axra_link=" + strings.Repeat("x", 2*MaxTarget+1) + "&axra_other=1&axra_restart")
+	got := Params("a=1&axra_session=cs%201&axra_try=%zz&axra_link=" + strings.Repeat("x", 2*MaxTarget+1) + "&other=1&axra_restart")
 	for name, want := range map[string]string{ParamSession: "cs 1", ParamTry: "", ParamLink: "", ParamRestart: ""} {
 		if !got.Has(name) || got.Get(name) != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)

@@ -45,16 +45,13 @@ func File(p string) string {
 	p = Clean(p)
 	for {
 		bare := strings.TrimSuffix(p, "/")
-		for _, index := range indexes {
-			if folder, ok := cutEnding(bare, index); ok {
-				bare = folder
-				break
-			}
+		if folder, ok := cutIndex(bare); ok {
+			bare = folder
 		}
 		switch {
 		case bare == "":
 			return "/"
-		case bare == p, !strings.Contains(path.Base(bare), "."):
+		case bare == p, path.Ext(bare) == "":
 			return p
 		}
 		p = bare
@@ -63,23 +60,6 @@ func File(p string) string {
 
 // Canonical is the path by which prices and keys are looked up.
 func Canonical(p string) string { return Page(File(p)) }
-
-// IsPlain reports whether every system reads a path alike: folders and names of lower-case ASCII letters, digits,
-// hyphens and underscores, with single dots between them.
-func IsPlain(p string) bool {
-	separated := true // by a slash, or by a dot that a letter must follow
-	for i := range len(p) {
-		switch c := p[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
-			separated = false
-		case c == '/' && (i == 0 || !separated), c == '.' && !separated:
-			separated = true
-		default:
-			return false
-		}
-	}
-	return strings.HasPrefix(p, "/") && !strings.HasSuffix(p, ".")
-}
 
 // Local makes a target a path of this site. Two slashes, or a slash and a backslash, would name another host (CWE-601).
 func Local(target string) string {
@@ -98,18 +78,14 @@ func WithPath(address *url.URL, p string) *url.URL {
 // CookiePaths are the spellings of a path to which browsers send the cookie of its page. A browser compares them byte
 // by byte, so a link may need another one than the address bar.
 func CookiePaths(address *url.URL) []string {
-	paths := make([]string, 0, 3)
-	for _, spelling := range []string{
-		address.EscapedPath(),
-		(&url.URL{Path: address.Path}).EscapedPath(), // as Go escapes
-		escapeAsBrowser(address.Path),
-	} {
-		p := "/" + strings.Trim(strings.TrimSuffix(spelling, "/index.html"), "/")
-		if !slices.Contains(paths, p) {
-			paths = append(paths, p)
-		}
+	paths := []string{address.EscapedPath(), (&url.URL{Path: address.Path}).EscapedPath(), escapeAsBrowser(address.Path)}
+	for i, p := range paths {
+		paths[i] = "/" + strings.Trim(strings.TrimSuffix(p, "/index.html"), "/")
 	}
-	return paths
+	if paths[2] == paths[0] {
+		paths = paths[:2]
+	}
+	return slices.Compact(paths)
 }
 
 // escapeAsBrowser escapes what a browser escapes by itself (URL Standard, path percent-encode set).

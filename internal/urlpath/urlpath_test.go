@@ -34,18 +34,6 @@ func TestCanonicalPaths(t *testing.T) {
 	}
 }
 
-func TestIsPlain(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/": true, "/a": true, "/a/": true, "/a-b_c.1/d.html": true,
-		"": false, "a": false, "//": false, "/a//b": false, "/.": false, "/a.": false, "/a./b": false, "/.a": false, "/a..b": false, "/A": false, "/ä": false,
-		"/a b": false, "/a;b": false, `/a\b`: false, "/a%20b": false, "/a:b": false, "/~a": false,
-	} {
-		if got := IsPlain(path); got != want {
-			t.Errorf("IsPlain(%q) = %t", path, got)
-		}
-	}
-}
-
 func TestLocal(t *testing.T) {
 	for target, want := range map[string]string{
 		"/a?b": "/a?b", "a": "/a", "": "/", "//evil.example/a": "/evil.example/a", `/\evil.example`: "/evil.example", "/\t/evil.example": "/evil.example",

@@ -1,6 +1,6 @@
-// Package urlpathtest imitates servers that read paths more leniently than Caddy. It shares no code with urlpath on
-// purpose.
-package urlpathtest
+package gate
+
+// This file imitates servers that read paths more leniently than Caddy. It shares no code with urlpath on purpose.
 
 import (
 	"math/rand/v2"
@@ -30,8 +30,8 @@ var servers = map[string][]step{
 
 var everything = []step{percent, iisEscapes, overlong, fullWidth, backslashes, stripParams, cutStreams, cutNUL, cutQuery, trimEnds, dotSegments}
 
-// Leads names a lenient server that finds the path of a request line in the folder /paid/.
-func Leads(raw string) (server string, yes bool) {
+// lenientServer names a lenient server that finds the path of a request line in the folder /paid/.
+func lenientServer(raw string) (server string, yes bool) {
 	for name, steps := range servers {
 		p := raw
 		for _, do := range steps {
@@ -197,8 +197,8 @@ var tokens = []string{
 	"p", "P", "a", "id", "ID", "%2", "5", "70", "2f", "%", "u", "c", "..;", "../", "...", "%20.", ".%20", "..%20", ".html", ".gz", "/index.html",
 }
 
-// FromTokens turns the fuzzer's input into a path.
-func FromTokens(input string) string {
+// fromTokens turns the fuzzer's input into a path.
+func fromTokens(input string) string {
 	var out strings.Builder
 	for i := range len(input) {
 		if input[i] < 0x80 {
@@ -210,15 +210,15 @@ func FromTokens(input string) string {
 	return out.String()
 }
 
-// Seeds are inputs with which a fuzzer begins.
-var Seeds = []string{
+// seeds are inputs with which a fuzzer begins.
+var seeds = []string{
 	"/", "/paid/a", "/paid", "/PAID", "/%70aid/a", "/%2570aid", "/%25252570aid", "/paid;v=1/a", `/\paid\a`, "/paid%00/a", "//paid", "/./paid", "/x/%2e%2e/paid/a", "/paid%2fa",
 	"/x/..;/paid/a", "/paid%25u002fa", "/paid%c0%afa", "/%ef%bd%90aid", "/paid./a", "/paid::$DATA", "/x/..%20/paid", "/paid/../a", "/%c1%b0aid", "/x/..%c1%9c/paid", "/paid%23", "/paid?x",
 	"/a%20b/c;d=e:f%3Fg%23h/..%5c.%2e/", "/%E2%84%AA%25u0070", "/;/..;/%25%32%66/...%20/:/%ff%c0%80",
 }
 
-// Random returns paths made of tokens, the same ones each time.
-func Random(n int) []string {
+// randomPaths returns paths made of tokens, the same ones each time.
+func randomPaths(n int) []string {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable on purpose
 	paths := make([]string, n)
 	for i := range paths {
@@ -226,7 +226,7 @@ func Random(n int) []string {
 		for range 1 + random.IntN(7) {
 			input = append(input, byte(0x80+random.IntN(len(tokens)))) //nolint:gosec // there are fewer than 128
 		}
-		paths[i] = FromTokens(string(input))
+		paths[i] = fromTokens(string(input))
 	}
 	return paths
 }
