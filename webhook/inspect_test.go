@@ -12,7 +12,6 @@ import (
 	"hash"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -223,20 +222,18 @@ func TestWhatCouldBeASignature(t *testing.T) {
 
 func TestAnEventIsDescribedByNames(t *testing.T) {
 	t.Parallel()
-	fields, others := Describe([]byte(`{"event":"payment.completed","timestamp":"2025-06-01T12:00:00Z","livemode":true,"data":{
+	read, others := Describe([]byte(`{"event":"payment.completed","timestamp":"2025-06-01T12:00:00Z","livemode":true,"data":{
 		"id":"bpay_1","businessPaymentId":"t","amount":5,"currency":null,"customer":{"email":"PLANTED"},
 		"metadata":{"sessionId":"cs_1","order":"PLANTED"}}}`))
-	want := []Field{
-		{"timestamp", []string{"timestamp"}}, {"amount", []string{"data.amount"}}, {"currency", []string{}},
-		{"payment id", []string{"data.id", "data.businessPaymentId"}}, {"session id", []string{"data.metadata.sessionId"}},
-		{"metadata", []string{"data.metadata"}},
+	if got := strings.Join(read, " "); got != "data.amount data.businessPaymentId data.id data.metadata data.metadata.sessionId timestamp" {
+		t.Errorf("read: %s", got)
 	}
-	if !reflect.DeepEqual(fields, want) || strings.Join(others, " ") != "data.customer data.customer.email livemode" {
-		t.Errorf("fields %v, others %v", fields, others)
+	if got := strings.Join(others, " "); got != "data.customer data.customer.email livemode" {
+		t.Errorf("others: %s", got)
 	}
-	fields, others = Describe([]byte(`{"event":"payment.completed","data":{"metadata":"x"}}`))
-	if slices.ContainsFunc(fields, func(f Field) bool { return len(f.Found) > 0 }) || len(others) != 1 {
-		t.Errorf("metadata that is not an object counts: %+v, %v", fields, others)
+	read, others = Describe([]byte(`{"event":"payment.completed","data":{"metadata":"x"}}`))
+	if len(read) > 0 || len(others) != 1 {
+		t.Errorf("metadata that is not an object counts: %v, %v", read, others)
 	}
 }
 

@@ -128,7 +128,7 @@ func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
 		"the secret of a file": {withSecrets(errors.New("wrong")), "X-Sig: " + hmacOf("of-file", body), []string{"--secret-file", ofFile},
 			[]string{"header X-Sig, scheme body, webhook secret 1."}, ""},
 		"another secret": {plugin, "X-Axra-Signature: " + hmacOf("other", body), nil,
-			[]string{"Nothing fits", "X-Axra-Signature", "another secret", "it says that it is payment.refunded", "data.reference", "not found: the time of receipt is used instead"}, "no signature scheme that this version can verify fits"},
+			[]string{"Nothing fits", "X-Axra-Signature", "another secret", "it says that it is payment.refunded", "data.reference"}, "no signature scheme that this version can verify fits"},
 		"no signature":                  {plugin, "Content-Type: application/json", nil, []string{"Nothing fits", "none", "It is not from Axra", "A proxy in front of Caddy"}, "fits"},
 		"a masked token":                {plugin, "X-Hook-Token: ***", nil, []string{"masked", "X-Hook-Token"}, "fits"},
 		"no secret":                     {withSecrets(nil), "X-Sig: 00", nil, nil, "there is no secret to try"},

@@ -71,15 +71,15 @@ func (p Plugin) secretsToTry(cmd *cobra.Command, file string) (secrets [][]byte,
 type webhookReport struct {
 	webhook.Looked
 
-	Configured bool            `json:"configured"` // the configured verifier checks it
-	Fits       []webhook.Fit   `json:"fits"`
-	Type       webhook.Type    `json:"event,omitempty"`
-	Documented bool            `json:"documented"`
-	Session    string          `json:"session,omitempty"`
-	Payment    string          `json:"payment,omitempty"`
-	Fields     []webhook.Field `json:"fields"`
-	Others     []string        `json:"other_fields"`
-	EventError string          `json:"event_error,omitzero"` // why the body is not an event
+	Configured bool          `json:"configured"` // the configured verifier checks it
+	Fits       []webhook.Fit `json:"fits"`
+	Type       webhook.Type  `json:"event,omitempty"`
+	Documented bool          `json:"documented"`
+	Session    string        `json:"session,omitempty"`
+	Payment    string        `json:"payment,omitempty"`
+	Fields     []string      `json:"fields"` // that count
+	Others     []string      `json:"other_fields"`
+	EventError string        `json:"event_error,omitzero"` // why the body is not an event
 }
 
 func inspect(request webhook.Captured, secrets [][]byte, configured *webhook.Verifier) webhookReport {
@@ -147,16 +147,6 @@ func printCauses(p printer, looked webhook.Looked) {
 
 func listed(names []string) string { return cmp.Or(strings.Join(names, ", "), "none") }
 
-// missingFields says what follows if a completed payment lacks a field.
-var missingFields = map[string]string{
-	"amount":     ": the payment opens nothing, as it may be too little",
-	"currency":   ": the payment opens nothing, as it may be too little",
-	"session id": ": the payment opens nothing",
-	"metadata":   ": the payment counts as another program's and opens nothing",
-	"payment id": ": only the session identifies the purchase, so a refund must name it",
-	"timestamp":  ": the time of receipt is used instead, which matters only if it is sent again much later",
-}
-
 // printEvent helps to confirm the names of fields, which Axra's documentation leaves open.
 func printEvent(p printer, r webhookReport) {
 	line := "Unverified, it says that it is "
@@ -168,13 +158,10 @@ func printEvent(p printer, r webhookReport) {
 		line += ", which Axra does not document"
 	}
 	p.line("%s. Its fields:", line)
-	rows := [][]string{{"  session", listed([]string{r.Session})}, {"  payment", listed([]string{r.Payment})}}
-	for _, field := range r.Fields {
-		missing := "not found"
-		if r.Type.Completes() || field.Name == "timestamp" {
-			missing += missingFields[field.Name]
-		}
-		rows = append(rows, []string{"  " + field.Name, cmp.Or(strings.Join(field.Found, ", "), missing)})
-	}
-	p.table(append(rows, []string{"  others, which are not read", listed(r.Others)}))
+	p.table([][]string{
+		{"  session", listed([]string{r.Session})},
+		{"  payment", listed([]string{r.Payment})},
+		{"  fields that are read", listed(r.Fields)},
+		{"  others, which are not read", listed(r.Others)},
+	})
 }
