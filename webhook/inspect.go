@@ -58,7 +58,7 @@ func lookAt(header http.Header) Looked {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch value := header.Get(name); {
 		case !headerName.MatchString(name):
-		case value == masked:
+		case value == masked, value == maskedSecret:
 			add(&looked.Masked, name)
 		case couldBeTimestamp(value):
 			add(&looked.Timestamps, name)
