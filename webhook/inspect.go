@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	//nolint:gosec // names what others sign with; nothing is trusted for it
-
 	"encoding/hex"
 	"maps"
 	"net/http"
