@@ -56,7 +56,7 @@ var urlHeaders = []string{"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Ori
 func (v Verifier) Capture(r *http.Request, body []byte, secrets [][]byte) Captured {
 	captured := Captured{
 		Method: r.Method, Path: r.URL.EscapedPath(), Host: r.Host, Header: make(http.Header), Body: bytes.Clone(body),
-		Signed: len(macsIn(r.Header.Get(v.Header))) > 0 || couldBeSigned(r.Header),
+		Signed: holdsMAC(r.Header.Get(v.Header)) || couldBeSigned(r.Header),
 	}
 	names := slices.Sorted(maps.Keys(r.Header))
 	for _, name := range names[:min(len(names), maxKeptHeaders)] {

@@ -7,20 +7,10 @@ import (
 	"strings"
 )
 
-// Field is a field of an event, and the paths where it was found, the one that counts first.
-type Field struct {
-	Name  string   `json:"field"`
-	Found []string `json:"found"`
-}
-
-// fieldPaths lists where Decode looks for each field.
-var fieldPaths = []Field{
-	{"timestamp", []string{"timestamp"}},
-	{"amount", []string{"data.amount"}},
-	{"currency", []string{"data.currency"}},
-	{"payment id", []string{"data.paymentId", "data.id", "data.transactionId", "data.businessPaymentId"}},
-	{"session id", []string{"data.metadata.sessionId", "data.sessionId"}},
-	{"metadata", []string{"data.metadata"}},
+// fieldPaths lists where Decode looks for fields.
+var fieldPaths = []string{
+	"timestamp", "data.amount", "data.currency", "data.paymentId", "data.id", "data.transactionId", "data.businessPaymentId",
+	"data.metadata.sessionId", "data.sessionId", "data.metadata",
 }
 
 // Bounds of the lists.
@@ -30,21 +20,19 @@ const (
 	maxFieldName = 64
 )
 
-// Describe says which fields of an event were found, by name only, and lists the paths that Decode does not read.
-func Describe(body []byte) (fields []Field, others []string) {
+// Describe lists the paths of an event's fields, by name only: those that Decode reads, and the others.
+func Describe(body []byte) (read, others []string) {
 	found := make(map[string]bool)
 	addPaths(found, body, "", 0)
-	for _, field := range fieldPaths {
-		field.Found = slices.DeleteFunc(slices.Clone(field.Found), func(path string) bool { return !found[path] })
-		fields = append(fields, field)
-		for _, path := range field.Found {
-			delete(found, path)
+	for _, path := range slices.Sorted(maps.Keys(found)) {
+		switch {
+		case slices.Contains(fieldPaths, path):
+			read = append(read, path)
+		case path != "event" && path != "data" && !strings.HasPrefix(path, "data.metadata.") && len(others) < maxOthers:
+			others = append(others, path)
 		}
 	}
-	others = slices.DeleteFunc(slices.Sorted(maps.Keys(found)), func(path string) bool {
-		return path == "event" || path == "data" || strings.HasPrefix(path, "data.metadata.")
-	})
-	return fields, others[:min(len(others), maxOthers)]
+	return read, others
 }
 
 // addPaths adds the paths of an object's fields that are not null.

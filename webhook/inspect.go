@@ -1,13 +1,7 @@
 package webhook
 
 import (
-	"cmp"
-	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // names what others sign with; nothing is trusted for it
-	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/hex"
-	"hash"
 	"maps"
 	"net/http"
 	"regexp"
@@ -18,9 +12,7 @@ import (
 
 // Fit is a way of signing that matches a captured request.
 type Fit struct {
-	Known           bool   `json:"known"`               // a Verifier can check it
-	Algorithm       string `json:"algorithm,omitempty"` // empty if the header holds the secret itself
-	Scheme          string `json:"scheme,omitempty"`
+	Scheme          string `json:"scheme"`
 	Header          string `json:"header"`
 	TimestampHeader string `json:"timestamp_header,omitempty"`
 	IDHeader        string `json:"id_header,omitempty"`
@@ -64,7 +56,7 @@ func lookAt(header http.Header) Looked {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch value := header.Get(name); {
 		case !headerName.MatchString(name):
-		case value == masked:
+		case value == masked, value == maskedSecret:
 			add(&looked.Masked, name)
 		case couldBeTimestamp(value):
 			add(&looked.Timestamps, name)
@@ -77,8 +69,7 @@ func lookAt(header http.Header) Looked {
 	return looked
 }
 
-// Inspect tries every scheme with every header that could fit, every variant of the body and every secret. Fits that a
-// Verifier can check come first.
+// Inspect tries every scheme with every header that could fit, every variant of the body and every secret.
 func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
 	looked := lookAt(request.Header)
 	for _, body := range request.Bodies() {
@@ -90,13 +81,10 @@ func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
 			}
 		}
 		if len(fits) > 0 {
-			if first := slices.IndexFunc(fits, func(f Fit) bool { return f.Known }); first > 0 {
-				fits[0], fits[first] = fits[first], fits[0]
-			}
 			return fits, looked
 		}
 	}
-	return plainSecrets(request.Header, secrets), looked
+	return []Fit{}, looked
 }
 
 func (l Looked) verifiers() []Verifier {
@@ -115,86 +103,16 @@ func (l Looked) verifiers() []Verifier {
 
 // try looks for a secret and its encoding that sign the request by the verifier's scheme.
 func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bool) {
-	prefix, ok := signedPrefix(v, header)
-	if !ok {
-		return Fit{}, false
-	}
-	message := slices.Concat([]byte(prefix), body)
 	for i, secret := range secrets {
 		for _, encoding := range slices.Concat([]string{""}, SecretEncodings) {
 			v.Secrets, v.SecretEncoding = [][]byte{secret}, encoding
 			prepared, err := v.Prepare()
-			if err != nil {
-				continue
-			}
-			known := prepared.Verify(header, body) == nil
-			algorithm := algorithmOf(header.Get(v.Header), prepared.Secrets, message)
-			if known || algorithm != "" {
-				return Fit{
-					Known: known, Algorithm: cmp.Or(algorithm, "HMAC-SHA256"), Scheme: v.Scheme, Header: v.Header, TimestampHeader: v.TimestampHeader,
-					IDHeader: v.IDHeader, SecretEncoding: encoding, Secret: i + 1,
-				}, true
+			if err == nil && prepared.Verify(header, body) == nil {
+				return Fit{v.Scheme, v.Header, v.TimestampHeader, v.IDHeader, encoding, i + 1, ""}, true
 			}
 		}
 	}
 	return Fit{}, false
-}
-
-// signedPrefix returns what a scheme signs before the body; false if the request lacks it.
-func signedPrefix(v Verifier, header http.Header) (prefix string, ok bool) {
-	switch timestamp := header.Get(v.TimestampHeader) + "."; v.Scheme {
-	case SchemeTimestampBody:
-		return timestamp, true
-	case SchemeStandard:
-		return header.Get(v.IDHeader) + "." + timestamp, true
-	case SchemeTimestampV1:
-		for _, part := range parts(header.Get(v.Header)) {
-			if at, found := strings.CutPrefix(part, "t="); found {
-				return at + ".", true
-			}
-		}
-		return "", false
-	}
-	return "", true
-}
-
-// algorithms are those that payment providers sign with.
-var algorithms = map[string]func() hash.Hash{
-	"HMAC-SHA256": sha256.New, "HMAC-SHA512": sha512.New, "HMAC-SHA384": sha512.New384, "HMAC-SHA1": sha1.New,
-}
-
-// algorithmOf names the algorithm by which one of the keys makes a MAC in the header's value; "" if none does.
-func algorithmOf(value string, keys [][]byte, message []byte) string {
-	given := macsIn(value)
-	if len(given) == 0 {
-		return ""
-	}
-	for name, algorithm := range algorithms {
-		for _, key := range keys {
-			mac := hmac.New(algorithm, key)
-			mac.Write(message)
-			sum := mac.Sum(nil)
-			if len(key) > 0 && slices.ContainsFunc(given, func(mac []byte) bool { return hmac.Equal(mac, sum) }) {
-				return name
-			}
-		}
-	}
-	return ""
-}
-
-// plainSecrets finds headers that hold the secret itself, as some providers send it.
-func plainSecrets(header http.Header, secrets [][]byte) []Fit {
-	fits := []Fit{}
-	for _, name := range slices.Sorted(maps.Keys(header)) {
-		value := header.Get(name)
-		i := slices.IndexFunc(secrets, func(secret []byte) bool {
-			return len(secret) > 0 && (value == maskedSecret || hmac.Equal(secret, []byte(value)))
-		})
-		if i >= 0 && headerName.MatchString(name) {
-			fits = append(fits, Fit{Header: name, Secret: i + 1})
-		}
-	}
-	return fits
 }
 
 // couldBeSigned reports whether a header could carry a signature.
@@ -209,8 +127,8 @@ func couldBeSigned(header http.Header) bool {
 
 // couldSign reports whether a header is called a signature or its value could be one.
 func couldSign(name, value string) bool {
-	isNamed := strings.Contains(strings.ToLower(name), "signature") && len(value) >= sha1.Size
-	return !isCredential(name) && (isNamed || len(macsIn(value)) > 0)
+	isNamed := strings.Contains(strings.ToLower(name), "signature") && len(value) >= macSizes[0]
+	return !isCredential(name) && (isNamed || holdsMAC(value))
 }
 
 // couldBeTimestamp reports whether a value is a time: since 1970 in seconds or smaller units, or as ISO 8601 or HTTP
@@ -221,31 +139,24 @@ func couldBeTimestamp(value string) bool {
 	return err == nil || errHTTP == nil || isDigits(value) && len(value) >= 10 && len(value) <= 19
 }
 
-// parts splits a value such as `t=1,v1=ab` or `v1,ab v1,cd`.
-func parts(value string) []string {
-	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
-}
-
-// macsIn returns the values in a header that are as long as an HMAC.
-func macsIn(value string) [][]byte {
-	var macs [][]byte
-	if len(value) > maxSignature {
-		return nil
-	}
-	for _, part := range parts(value) {
+// holdsMAC reports whether a header has a value that is as long as an HMAC.
+func holdsMAC(value string) bool {
+	parts := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; ", r) }) // of `t=1,v1=ab` or `v1,ab v1,cd`
+	return len(value) <= maxSignature && slices.ContainsFunc(parts, func(part string) bool {
 		_, afterName, _ := strings.Cut(part, "=")
 		for _, text := range []string{part, afterName} {
-			for _, decode := range []func(string) ([]byte, error){hex.DecodeString, decodeBase64} {
-				mac, err := decode(text)
-				isLong := slices.Contains([]int{sha1.Size, sha256.Size, sha512.Size384, sha512.Size}, len(mac))
-				if err == nil && isLong && len(macs) < maxCandidates {
-					macs = append(macs, mac)
-				}
+			fromHex, errHex := hex.DecodeString(text)
+			fromBase64, errBase64 := decodeBase64(text)
+			if errHex == nil && slices.Contains(macSizes, len(fromHex)) || errBase64 == nil && slices.Contains(macSizes, len(fromBase64)) {
+				return true
 			}
 		}
-	}
-	return macs
+		return false
+	})
 }
+
+// macSizes are those of HMACs with SHA-1, SHA-256, SHA-384 and SHA-512.
+var macSizes = []int{20, 32, 48, 64}
 
 // headerName matches names that can be written into a Caddyfile.
 var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

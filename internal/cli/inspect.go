@@ -43,7 +43,7 @@ FILE is a request as HTTP/1.1 sends it, such as ` + "`caddy axra webhook rejecte
 		}
 		report := inspect(request, secrets, verifier)
 		err = printAnswer(cmd, report, printWebhookReport)
-		if err == nil && !report.Verifiable {
+		if err == nil && len(report.Fits) == 0 {
 			cmd.SilenceErrors = true // the report says it
 			err = errors.New("no signature scheme that this version can verify fits")
 		}
@@ -71,26 +71,20 @@ func (p Plugin) secretsToTry(cmd *cobra.Command, file string) (secrets [][]byte,
 type webhookReport struct {
 	webhook.Looked
 
-	Verifiable bool          `json:"verifiable"` // a Verifier can check the first of the fits
-	Configured bool          `json:"configured"` // the configured one does
+	Configured bool          `json:"configured"` // the configured verifier checks it
 	Fits       []webhook.Fit `json:"fits"`
-	Event      eventReport   `json:"event"`
+	Type       webhook.Type  `json:"event,omitempty"`
+	Documented bool          `json:"documented"`
+	Session    string        `json:"session,omitempty"`
+	Payment    string        `json:"payment,omitempty"`
+	Fields     []string      `json:"fields"` // that count
+	Others     []string      `json:"other_fields"`
 	EventError string        `json:"event_error,omitzero"` // why the body is not an event
-}
-
-type eventReport struct {
-	Type       webhook.Type    `json:"event,omitempty"`
-	Documented bool            `json:"documented"`
-	Session    string          `json:"session,omitempty"`
-	Payment    string          `json:"payment,omitempty"`
-	Fields     []webhook.Field `json:"fields"`
-	Others     []string        `json:"other_fields"`
 }
 
 func inspect(request webhook.Captured, secrets [][]byte, configured *webhook.Verifier) webhookReport {
 	var report webhookReport
 	report.Fits, report.Looked = webhook.Inspect(request, secrets)
-	report.Verifiable = len(report.Fits) > 0 && report.Fits[0].Known
 	for _, body := range request.Bodies() {
 		report.Configured = report.Configured || configured != nil && configured.Verify(request.Header, body.Bytes) == nil
 	}
@@ -99,27 +93,27 @@ func inspect(request webhook.Captured, secrets [][]byte, configured *webhook.Ver
 		report.EventError = err.Error()
 		return report
 	}
-	report.Event = eventReport{
-		Type: event.Type, Documented: event.Type.Known(),
-		Session: webhook.ShortID(event.Session), Payment: webhook.ShortID(event.Payment),
-	}
-	report.Event.Fields, report.Event.Others = webhook.Describe(request.Body)
+	report.Type, report.Documented = event.Type, event.Type.Known()
+	report.Session, report.Payment = webhook.ShortID(event.Session), webhook.ShortID(event.Payment)
+	report.Fields, report.Others = webhook.Describe(request.Body)
 	return report
 }
 
 func printWebhookReport(p printer, r webhookReport) {
 	for _, fit := range r.Fits {
-		printFit(p, fit)
+		note := ""
+		if fit.Body != "" {
+			note = ", for the body " + fit.Body
+		}
+		p.line("It fits: %s%s, webhook secret %d.", strings.Join(fit.Options(), ", "), note, fit.Secret)
 	}
 	switch {
 	case r.Configured:
 		p.line("The configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
-	case r.Verifiable:
+	case len(r.Fits) > 0:
 		p.line("Write into the Caddyfile, in place of any other `signature`:")
 		lines := strings.Join(r.Fits[0].Options(), "\n\t\t\t") // header names and schemes only
 		fmt.Fprintf(p.out, "\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n", lines)
-	case len(r.Fits) > 0:
-		p.line("This version cannot verify that. See in Axra's settings whether webhooks can be signed in another way, and please report it.")
 	default:
 		printCauses(p, r.Looked)
 	}
@@ -128,27 +122,7 @@ func printWebhookReport(p printer, r webhookReport) {
 		p.line("The body is not an event: %s", r.EventError)
 		return
 	}
-	r.Event.print(p, len(r.Fits) > 0)
-}
-
-func printFit(p printer, fit webhook.Fit) {
-	if fit.Scheme == "" {
-		p.line("The header %s holds the webhook secret itself and no signature.", fit.Header)
-		return
-	}
-	line := "It fits: scheme " + fit.Scheme + ", " + fit.Algorithm
-	for _, part := range []struct{ label, value string }{
-		{"header ", fit.Header},
-		{"timestamp header ", fit.TimestampHeader},
-		{"id header ", fit.IDHeader},
-		{"with the secret decoded from ", fit.SecretEncoding},
-		{"for the body ", fit.Body},
-	} {
-		if part.value != "" {
-			line += ", " + part.label + part.value
-		}
-	}
-	p.line("%s, webhook secret %d.", line, fit.Secret)
+	printEvent(p, r)
 }
 
 // printCauses lists what was tried, and what may be wrong.
@@ -168,39 +142,26 @@ func printCauses(p printer, looked webhook.Looked) {
 	}
 	p.line("- It was signed with another secret: compare it with the one in Axra, and mind test and live.")
 	p.line("- The body was changed by a proxy that decodes or reformats it, or when it was saved.")
-	p.line("- Axra signs in another way: please report the names of the headers.")
+	p.line("- Axra signs in a way that this version cannot verify, such as HMAC-SHA512 or the secret itself in a header: please report the headers' names.")
 }
 
 func listed(names []string) string { return cmp.Or(strings.Join(names, ", "), "none") }
 
-// missingFields says what follows if a completed payment lacks a field.
-var missingFields = map[string]string{
-	"amount":     ": the payment opens nothing, as it may be too little",
-	"currency":   ": the payment opens nothing, as it may be too little",
-	"session id": ": the payment opens nothing",
-	"metadata":   ": the payment counts as another program's and opens nothing",
-	"payment id": ": only the session identifies the purchase, so a refund must name it",
-	"timestamp":  ": the time of receipt is used instead, which matters only if it is sent again much later",
-}
-
-// print helps to confirm the names of fields, which Axra's documentation leaves open.
-func (e eventReport) print(p printer, isVerified bool) {
+// printEvent helps to confirm the names of fields, which Axra's documentation leaves open.
+func printEvent(p printer, r webhookReport) {
 	line := "Unverified, it says that it is "
-	if isVerified {
+	if len(r.Fits) > 0 {
 		line = "The event is "
 	}
-	line += string(e.Type)
-	if !e.Documented {
+	line += string(r.Type)
+	if !r.Documented {
 		line += ", which Axra does not document"
 	}
 	p.line("%s. Its fields:", line)
-	rows := [][]string{{"  session", listed([]string{e.Session})}, {"  payment", listed([]string{e.Payment})}}
-	for _, field := range e.Fields {
-		missing := "not found"
-		if e.Type.Completes() || field.Name == "timestamp" {
-			missing += missingFields[field.Name]
-		}
-		rows = append(rows, []string{"  " + field.Name, cmp.Or(strings.Join(field.Found, ", "), missing)})
-	}
-	p.table(append(rows, []string{"  others, which are not read", listed(e.Others)}))
+	p.table([][]string{
+		{"  session", listed([]string{r.Session})},
+		{"  payment", listed([]string{r.Payment})},
+		{"  fields that are read", listed(r.Fields)},
+		{"  others, which are not read", listed(r.Others)},
+	})
 }
