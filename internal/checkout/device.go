@@ -145,18 +145,33 @@ func (v *Visit) linkRefusedPage() page.View {
 	return page.View{Kind: page.DeviceRefused, NextURL: v.target}
 }
 
-// deviceError turns an error of adding a device into the page that explains it: that the device is refused, or that
-// there are too many.
+// deviceError turns an error of adding a device into the page that explains it: that the device is refused, that there
+// are too many, or that the purchase has been closed since it was looked up.
 func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.View) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
-	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, ledger.ErrRemoved), errors.Is(err, ledger.ErrNotFound):
+		return refusal{refused}
+	case !errors.Is(err, ledger.ErrInactive):
+		return err
+	}
+	status, err := v.statusInLedger(purchase.ID)
+	switch {
+	case err != nil:
+		return err
+	case status == ledger.Expired || status == ledger.Active:
 		return refusal{refused}
 	}
-	return err
+	return refusal{v.closedPage(status, purchase.ID)}
+}
+
+// statusInLedger reads the status of a purchase anew: this node's memory may be older than a change by another.
+func (v *Visit) statusInLedger(purchaseID string) (ledger.Status, error) {
+	details, err := v.services.Ledger.Details(v.r.Context(), purchaseID)
+	return details.StatusAt(v.now()), err
 }
 
 // confirmDevice answers the form of askDevice.

@@ -80,7 +80,7 @@ var problems = map[page.Kind]string{
 	page.TooMany:       "Too many checkouts were started. Nothing was charged.",
 	page.Misconfigured: "The site's paywall is not set up properly. Nothing was charged.",
 	page.DeviceFull:    "The purchase is in use on as many devices as it allows. Nothing was charged.",
-	page.DeviceRefused: "This device was removed from the purchase, or the purchase is closed. Nothing was charged.",
+	page.DeviceRefused: "This device was removed from the purchase. Nothing was charged.",
 	page.Unavailable:   "The payment provider cannot be reached. Nothing was charged.",
 	page.PaymentSafe:   "The records cannot be read right now. A payment that was made is safe; do not pay again.",
 }
@@ -252,7 +252,15 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	if state := v.purchaseState(purchase); state != statePaid {
 		return v.writeState(state)
 	}
-	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage()); err != nil {
+	err = v.addDevice(purchase.ID, deviceID)
+	if errors.Is(err, ledger.ErrInactive) { // closed since it was looked up
+		status, err := v.statusInLedger(purchase.ID)
+		if err != nil {
+			return v.showError(err)
+		}
+		return v.writeState(string(status))
+	}
+	if err = v.deviceError(err, purchase, v.linkRefusedPage()); err != nil {
 		return v.showError(err)
 	}
 	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)

@@ -244,7 +244,8 @@ func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	case errors.Is(reason, ledger.ErrNoneLeft):
 		return v.handleUsedUp(entry)
 	case errors.Is(reason, ledger.ErrInactive):
-		return v.showPage(v.closedPage(entry.Status(v.now()), entry.Purchase))
+		bought := ledger.Holding{Purchase: ledger.Purchase{ID: entry.Purchase}}
+		reason = v.deviceError(reason, bought, v.closedPage(ledger.Active, entry.Purchase))
 	}
 	return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 }
