@@ -178,11 +178,7 @@ func TestEveryPageInEveryLanguage(t *testing.T) {
 	for _, c := range texts().list {
 		for kind := range usual {
 			t.Run(c.Lang+"/"+string(kind), func(t *testing.T) {
-				v, err := full(kind).normal()
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := render(c, v)
+				body, err := render(c, full(kind).normal())
 				if err != nil {
 					t.Fatal(err)
 				}

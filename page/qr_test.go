@@ -25,11 +25,11 @@ func TestCodeIsShown(t *testing.T) {
 		v.DeviceURL = c.address
 		body := send(t, http.MethodGet, v).Body.String()
 		pictures := all(parse(t, body), "svg")
-		if len(pictures) != c.want || strings.Contains(body, texts().list[0].Labels.DeviceScan) != (c.want > 0) {
+		if len(pictures) != c.want || strings.Contains(body, texts().list[0].Labels["device_scan"]) != (c.want > 0) {
 			t.Errorf("%s: %d pictures, want %d with a text", name, len(pictures), c.want)
 		}
 		for _, picture := range pictures {
-			if attr(picture, "role") != "img" || attr(picture, "aria-label") != texts().list[0].Labels.DeviceCode {
+			if attr(picture, "role") != "img" || attr(picture, "aria-label") != texts().list[0].Labels["device_code"] {
 				t.Errorf("%s: the picture has no name", name)
 			}
 		}

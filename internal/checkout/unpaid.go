@@ -266,7 +266,7 @@ func (v *Visit) handleUsedUp(entry *access.Token) error {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
-		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit}, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
+		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit}, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
 	})
 }
 
