@@ -48,7 +48,14 @@ const howToBuy = "This resource is paid. Open its address in a browser to buy ac
 const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
 	"the page with ?axra_receipt. Nothing was charged."
 
-// paymentRequired answers 402 and creates nothing.
+func (v *Visit) howToPay() string {
+	if v.has(urlpath.ParamLink) {
+		return linkEnded
+	}
+	return howToBuy
+}
+
+// paymentRequired writes 402 and creates nothing.
 func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
 	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
@@ -130,7 +137,7 @@ func (v *Visit) startForProgram() error {
 	}
 	chosen := v.chosen(quotes)
 	if chosen == nil {
-		return v.paymentRequired(quotes, howToBuy) // which lists the passes
+		return v.paymentRequired(quotes, v.howToPay()) // which lists the passes
 	}
 	req, done, err := v.programRequest(*chosen)
 	if done {

@@ -134,17 +134,6 @@ func TestD2AReceiptThatCannotBeReadAsksForNoMoney(t *testing.T) {
 	s.wantCreated(1)
 }
 
-func TestVisitorsComeBackToThePageTheyWantedLast(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, member())
-	v := s.visitor()
-	first := v.open(article).wantCheckout()
-	if again := v.open(other + "?x=1").wantCheckout(); again != first {
-		t.Fatal("two checkouts of one product")
-	}
-	v.open(s.pay(first)).wantRedirect(other + "?x=1")
-}
-
 func TestBuyingAgainExtendsFromTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(receipt))

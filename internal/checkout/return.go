@@ -2,11 +2,9 @@ package checkout
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -105,7 +103,7 @@ func (v *Visit) redeem(paid paidCheckout) error {
 		v.dropPending(entry)
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
-	target := v.returnTo(entry)
+	target := v.target
 	if v.config.Receipt || v.has(urlpath.ParamReceipt) {
 		target = urlpath.WithParams(target, urlpath.ParamReceipt, issued.Pass)
 	}
@@ -225,37 +223,6 @@ func purchaseReference(entry session.Pending) string {
 		return ledger.Reference(entry.Extends)
 	}
 	return ledger.Reference(ledger.PurchaseID(entry.Session))
-}
-
-// maxReturnTo is the length in bytes of the longest target that is remembered.
-const maxReturnTo = 512
-
-func (v *Visit) returnToCookie() string { return v.site.CookiePrefix("/") + gate.CookieMark + "w" }
-
-// rememberReturnTo stores the page that the visitor asked for when an open checkout is used again: Axra sends the
-// browser back to the page for which the checkout was created.
-func (v *Visit) rememberReturnTo(entry session.Pending) {
-	if len(v.target) > maxReturnTo {
-		return
-	}
-	value := entry.CookieName("") + "." + base64.RawURLEncoding.EncodeToString([]byte(v.target))
-	http.SetCookie(v.w, v.site.Cookie(v.returnToCookie(), value, entry.Expires().Sub(v.now())))
-}
-
-// returnTo returns the page to go to after a checkout: the remembered one, once, or that of the request. Whoever set the
-// cookie, it leads to a page of this site.
-func (v *Visit) returnTo(entry session.Pending) string {
-	cookie, err := v.r.Cookie(v.returnToCookie())
-	if err != nil {
-		return v.target
-	}
-	checkout, encoded, _ := strings.Cut(cookie.Value, ".")
-	target, err := base64.RawURLEncoding.DecodeString(encoded)
-	if checkout != entry.CookieName("") || err != nil || len(target) > maxReturnTo {
-		return v.target
-	}
-	http.SetCookie(v.w, v.site.ExpiredCookie(v.returnToCookie()))
-	return urlpath.Local(string(target))
 }
 
 // IsForAnotherGate reports whether the gate's parameters in the address name a product or a checkout that is not this

@@ -25,7 +25,7 @@ func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) erro
 	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
-		return v.refuse(checkoutRequest{restart: v.restarts()})
+		return v.sell(checkoutRequest{restart: v.restarts(), onlyByButton: true})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
@@ -97,7 +97,7 @@ func (v *Visit) serveInstead() (done bool, err error) {
 	}
 	if v.hasTokenOfUnknownKey() {
 		v.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
-		return true, v.refuse(checkoutRequest{})
+		return true, v.sell(checkoutRequest{onlyByButton: true})
 	}
 	return false, nil
 }
@@ -199,43 +199,6 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 		view.Kind = page.DeviceRefused
 	}
 	return view
-}
-
-// refuse answers a request that is not a person's navigation. It creates nothing. If the client accepts a page, it gets
-// one with a button that starts a checkout, as it may be a person after all.
-func (v *Visit) refuse(req checkoutRequest) error {
-	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
-		if done, err := v.serveTeaser(); done {
-			return err
-		}
-	}
-	if v.r.Method == http.MethodGet && v.redirectToCanonicalPath() {
-		return nil
-	}
-	quotes, err := v.gate.Quotes(v.r)
-	switch {
-	case err != nil:
-		return v.showMisconfigured(err)
-	case acceptsHTML(v.r):
-		return v.showButtons(quotes, req)
-	case v.has(urlpath.ParamLink):
-		return v.paymentRequired(quotes, linkEnded)
-	}
-	return v.paymentRequired(quotes, howToBuy)
-}
-
-// showButtons shows a page whose forms start the checkout of what is on sale, or of what the address names.
-func (v *Visit) showButtons(quotes []gate.Quote, req checkoutRequest) error {
-	chosen := v.chosen(quotes)
-	switch {
-	case len(quotes) == 0:
-		return v.showPage(page.View{Kind: page.Required})
-	case chosen == nil:
-		return v.showOffers(quotes, req)
-	}
-	return v.showPage(page.View{
-		Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
-	})
 }
 
 // RefuseDownload answers instead of a file that is not sent, for this reason.
