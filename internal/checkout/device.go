@@ -67,8 +67,8 @@ func (v *Visit) deviceLink() deviceClaims {
 	return claims
 }
 
-// precedesRemoval reports whether a device was removed since the link was made: whoever has that device may have the
-// link as well.
+// precedesRemoval reports whether a device was removed since the link was made: a person who has that device may
+// have the link as well.
 func (c deviceClaims) precedesRemoval(devices []ledger.Device) bool {
 	return slices.ContainsFunc(devices, func(d ledger.Device) bool {
 		return !d.RemovedAt.IsZero() && (c.IssuedAt == nil || c.IssuedAt.Before(d.RemovedAt))
@@ -105,8 +105,8 @@ func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Detail
 	return purchase, details, err
 }
 
-// askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the answer
-// is a form.
+// askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the page has
+// a form.
 func (v *Visit) askDevice() error {
 	purchase, details, err := v.linkedPurchase()
 	if err != nil {
@@ -174,7 +174,7 @@ func (v *Visit) statusInLedger(purchaseID string) (ledger.Status, error) {
 	return details.StatusAt(v.now()), err
 }
 
-// confirmDevice answers the form of askDevice.
+// confirmDevice handles the form of askDevice.
 func (v *Visit) confirmDevice(deviceID string) error {
 	purchase, _, err := v.linkedPurchase()
 	if err == nil {

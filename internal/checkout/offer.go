@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -54,12 +55,10 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
-	for range passes {
-		trial.Passes = append(trial.Passes, OfferPass{
-			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
-		})
+	pass := OfferPass{
+		Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
 	}
+	trial := OfferData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]OfferPass{pass}, passes)}
 	if err := p.template.Execute(new(bytes.Buffer), trial); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}

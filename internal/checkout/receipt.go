@@ -19,7 +19,7 @@ import (
 )
 
 // Links gives buyers private addresses, which open one page, file or feed each without a
-// cookie: for download managers, feed readers and podcast players. Whoever has such a
+// cookie: for download managers, feed readers and podcast players. Anyone who has such a
 // link uses the purchase until it ends or is refunded.
 type Links struct {
 	// For is how long a link works, such as `1h` for downloads. The default is as
@@ -149,14 +149,6 @@ func (v *Visit) describeLink(view *page.View, entry *access.Token) {
 	if links.For > 0 {
 		view.LinkUntil = v.now().Add(links.life())
 	}
-}
-
-// extendedToken returns the token of what the visitor asks more time of; nil if they do not.
-func (v *Visit) extendedToken() *access.Token {
-	if !v.has(urlpath.ParamExtend) {
-		return nil
-	}
-	return v.openedBy(v.get(urlpath.ParamCheckout))
 }
 
 // extendable returns the purchase of a token if more time for the very same thing is on sale; nil if not. The error

@@ -59,7 +59,7 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 	}
 	s := newShop(t, member())
 	if state := s.visitor().poll(article + "?axra_session=cs_x"); state != "unknown" {
-		t.Errorf("a stranger's script is told %q", state)
+		t.Errorf("another browser's script is told %q", state)
 	}
 }
 

@@ -71,7 +71,7 @@ func CheckTeaserURI(uri string) error {
 	return nil
 }
 
-// serveTeaser answers with the teaser, if there is one to show.
+// serveTeaser sends the teaser, if there is one to show.
 func (v *Visit) serveTeaser() (done bool, err error) {
 	teaser := v.config.Teaser
 	if teaser == nil || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {

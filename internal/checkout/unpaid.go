@@ -18,12 +18,12 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
+// HandleUnpaid handles a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
 func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
 	switch {
 	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
-		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
+		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
 		return v.sell(checkoutRequest{restart: v.restarts(), onlyByButton: true})
 	case v.has(urlpath.ParamDevice):
@@ -34,27 +34,26 @@ func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) erro
 	}
 	pending := v.readPending()
 	found := v.lookUp(pending.here)
-	if found.paid != nil {
-		return v.redeem(*found.paid)
-	}
-	renewed, err := v.extendedElsewhere()
-	if renewed != nil && v.give(*renewed) == nil {
-		return v.redirectToTarget()
-	}
-	if found.err == nil {
-		found.err = err
+	if found.paid == nil {
+		renewed, err := v.extendedElsewhere()
+		if renewed != nil && v.give(*renewed) == nil {
+			return v.redirectToTarget()
+		}
+		found.err = errors.Join(found.err, err)
 	}
 	if decision == access.Closed && found.closed == "" {
 		found.closed, found.closedID = entry.Status(v.now()), entry.Purchase
 	}
-	return v.answerUnpaid(pending, found)
+	return v.handleLookup(pending, found)
 }
 
-// answerUnpaid decides what visitors see who have not paid here.
-func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
+// handleLookup gives visitors what they have paid for, or decides what they see who have not.
+func (v *Visit) handleLookup(pending pendingCookies, found lookup) error {
 	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
 	returned := v.returnedTo(found.unpaid)
 	switch {
+	case found.paid != nil:
+		return v.redeem(*found.paid)
 	case v.comesByOtherAddress():
 		return v.redirectToSite()
 	case found.err != nil:
@@ -67,7 +66,7 @@ func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	if expected := v.expectedPayment(found.unpaid); expected != nil {
 		return v.showWaiting(*expected)
 	}
-	switch { // only without a payment on its way: whoever has just bought again waits for that
+	switch { // only without a payment on its way: a visitor who has just bought again waits for that
 	case found.closed != "":
 		return v.showPage(v.closedPage(found.closed, found.closedID))
 	case found.mismatch != nil:
@@ -201,7 +200,7 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 	return view
 }
 
-// RefuseDownload answers instead of a file that is not sent, for this reason.
+// RefuseDownload responds instead of a file that is not sent, for this reason.
 func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	switch {
 	case errors.Is(reason, ledger.ErrNoneLeft):
@@ -213,7 +212,7 @@ func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 }
 
-// handleUsedUp answers a visitor who has fetched a purchase as often as it allows.
+// handleUsedUp responds to a visitor who has fetched a purchase as often as it allows.
 func (v *Visit) handleUsedUp(entry *access.Token) error {
 	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := entry.DownloadLimit()
