@@ -3,8 +3,6 @@ package page
 import (
 	"embed"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -119,30 +117,23 @@ type catalogues struct {
 }
 
 // load reads every messages/*.json. A test checks that they are complete.
-func load(files fs.FS) (*catalogues, error) {
-	names, err := fs.Glob(files, "messages/*.json")
-	if err != nil {
-		return nil, err
-	}
+func load() *catalogues {
 	var all catalogues
-	for _, name := range names {
-		var c catalogue
-		raw, err := fs.ReadFile(files, name)
-		if err := errors.Join(err, json.Unmarshal(raw, &c)); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+	for _, name := range must(fs.Glob(messageFiles, "messages/*.json")) {
+		c := new(catalogue)
+		if err := json.Unmarshal(must(messageFiles.ReadFile(name)), c); err != nil {
+			panic(err)
 		}
-		if c.Lang == defaultLanguage {
-			all.list = slices.Insert(all.list, 0, &c)
-		} else {
-			all.list = append(all.list, &c)
-		}
+		all.list = append(all.list, c)
 	}
+	i := slices.IndexFunc(all.list, func(c *catalogue) bool { return c.Lang == defaultLanguage })
+	all.list[0], all.list[i] = all.list[i], all.list[0]
 	tags := make([]language.Tag, len(all.list))
 	for i, c := range all.list {
 		tags[i] = language.Make(c.Lang)
 	}
 	all.matcher = language.NewMatcher(tags)
-	return &all, nil
+	return &all
 }
 
 // choose returns the catalogue that suits an Accept-Language header best.

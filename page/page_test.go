@@ -547,7 +547,7 @@ func TestReceipt(t *testing.T) {
 	}{
 		"everything": {
 			func(*View) {},
-			[]string{"Bought2026-11-24 12:05 UTC", "Access until2026-12-24 12:05 UTC", "Devices used2 of 3", "Downloads used7 of 10", "Extend access", "Open on another device", "podcast"},
+			[]string{"Or scan this code", "Bought2026-11-24 12:05 UTC", "Access until2026-12-24 12:05 UTC", "Devices used2 of 3", "Downloads used7 of 10", "Extend access", "Open on another device", "podcast"},
 			[]string{"no expiry"},
 		},
 		"no expiry":          {func(v *View) { v.Forever = true }, []string{"Accessno expiry"}, []string{"until"}},

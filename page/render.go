@@ -24,7 +24,7 @@ var (
 	layout = sync.OnceValue(func() *template.Template {
 		return template.Must(template.New("page").Parse(layoutSource))
 	})
-	texts = sync.OnceValue(func() *catalogues { return must(load(messageFiles)) })
+	texts = sync.OnceValue(load)
 
 	// Complete elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
