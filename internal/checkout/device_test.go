@@ -254,7 +254,7 @@ func TestAnOpenCheckoutIsNotTakenForAnExtension(t *testing.T) {
 	v.wantOpenFor(60*day, article)
 }
 
-// Whoever lures a paying visitor to a purchase of their own takes nothing away.
+// Anyone who lures a paying visitor to a purchase of their own takes nothing away.
 func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())

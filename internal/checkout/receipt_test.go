@@ -200,7 +200,7 @@ func TestS4AnotherProductIsNotExtended(t *testing.T) {
 	v.wantOpenFor(30*day, article)
 }
 
-func TestNobodyPaysForWhatHasNoEnd(t *testing.T) {
+func TestNoVisitorPaysForMoreTimeWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(accessFor("forever")))
 	v := s.visitor()
@@ -245,7 +245,7 @@ func TestWhatIsUsedUpIsNotExtended(t *testing.T) {
 	}
 }
 
-// Nobody pays twice, also who buys by a form or by a program.
+// No buyer pays twice, also who buys by a form or by a program.
 func TestAFormDoesNotPayTwice(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())

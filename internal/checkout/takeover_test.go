@@ -38,7 +38,7 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 	id := v.start(article + "?x=1")
 	bank.takeOver(s.pay(id)).wantRedirect(article + "?x=1")
 	bank.open(article).wantPaid()
-	v.browse(article).wantPaid() // who started it has paid, whoever has taken it over
+	v.browse(article).wantPaid() // the browser that started it has paid, although another has taken it over
 	s.pass(time.Minute)
 	bank.open(article).wantPaid()
 	owner := s.visitor()
@@ -50,7 +50,7 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 }
 
 // S3: a purchase is taken over once, by one browser, and only if it was sold so. S4: it opens what was sold.
-func TestS3S4NobodyElseTakesAPurchaseOver(t *testing.T) {
+func TestS3S4NoOtherBrowserTakesAPurchaseOver(t *testing.T) {
 	t.Parallel()
 	dear := newGateConfig("/dear/*", []product{sold("dear", "500")}, takeover)
 	for name, prepare := range map[string]func(s *shop, v *visitor) (back string){
@@ -125,8 +125,8 @@ func TestS3ManyTakeOverAtOnce(t *testing.T) {
 	}
 }
 
-// S1, S2: whatever the id, the answers are the same, and nothing is looked up at Axra or stored.
-func TestS1S2NobodyTakesOverWhatIsNotPaid(t *testing.T) {
+// S1, S2: whatever the id, the pages are the same, and nothing is looked up at Axra or stored.
+func TestS1S2NoBrowserTakesOverWhatIsNotPaid(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(takeover))
 	v, outsider := s.visitor(), s.visitor()
