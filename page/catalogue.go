@@ -3,8 +3,6 @@ package page
 import (
 	"embed"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -23,12 +21,13 @@ const maxAcceptLanguage = 512
 //go:embed messages/*.json
 var messageFiles embed.FS
 
-// catalogue holds every text of the pages in one language.
+// catalogue holds every text of the pages in one language. {n} is a number.
 type catalogue struct {
-	Lang   string           `json:"lang"` // BCP 47; also the file's name
-	Dir    string           `json:"dir"`  // "ltr" or "rtl"
-	Labels labels           `json:"labels"`
-	Pages  map[Kind]message `json:"pages"`
+	Lang   string            `json:"lang"`   // BCP 47; also the file's name
+	Dir    string            `json:"dir"`    // "ltr" or "rtl"
+	Labels map[string]string `json:"labels"` // that pages share
+	Counts map[string]plural `json:"counts"`
+	Pages  map[Kind]message  `json:"pages"`
 }
 
 // message holds the texts of one Kind. {site} is the site's name.
@@ -41,68 +40,6 @@ type message struct {
 	Button string `json:"button,omitempty"` // label of the button; the kinds in withButton have one
 }
 
-// labels holds the texts that pages share. {n} is a number.
-type labels struct {
-	Money       string `json:"money"`
-	Next        string `json:"next"`
-	Description string `json:"description"`
-	Price       string `json:"price"`
-	Reference   string `json:"reference"`
-	Check       string `json:"check"`
-	ThisSite    string `json:"this_site"` // for an unknown site name
-
-	timeLabels
-	pollingLabels
-	saleLabels
-	purchaseLabels
-	linkLabels
-}
-
-type timeLabels struct {
-	RetrySeconds plural `json:"retry_seconds"`
-	RetryMinutes plural `json:"retry_minutes"`
-	Days         plural `json:"days"`
-	Hours        plural `json:"hours"`
-	Minutes      plural `json:"minutes"`
-	Forever      string `json:"forever"`
-}
-
-type pollingLabels struct {
-	Auto           string `json:"auto"`
-	LiveWaiting    string `json:"live_waiting"`
-	LiveProcessing string `json:"live_processing"`
-	LiveOffline    string `json:"live_offline"`
-	LiveElapsed    string `json:"live_elapsed"`
-}
-
-type saleLabels struct {
-	OnSale   string `json:"on_sale"`
-	Buy      string `json:"buy"`       // {name} and {price} of a product
-	ThisOnly string `json:"this_only"` // for a product sold by path
-	Fetches  plural `json:"fetches"`   // how often it may be downloaded
-}
-
-type purchaseLabels struct {
-	Access    string `json:"access"` // heads Forever
-	Bought    string `json:"bought"`
-	Until     string `json:"until"`
-	Of        string `json:"of"` // {n} of {m}
-	Devices   string `json:"devices"`
-	Downloads string `json:"downloads"`
-	Extend    string `json:"extend"`
-}
-
-type linkLabels struct {
-	WorksUntil  string `json:"works_until"`
-	DeviceTitle string `json:"device_title"`
-	DeviceText  string `json:"device_text"`
-	DeviceLink  string `json:"device_link"`
-	DeviceScan  string `json:"device_scan"`
-	DeviceCode  string `json:"device_code"` // describes the QR code
-	LinkTitle   string `json:"link_title"`
-	LinkText    string `json:"link_text"`
-}
-
 // plural has a text for exactly one and a text for every other number. In a language with more
 // forms, Other has to suit them all ("Seconds to wait: {n}").
 type plural struct {
@@ -110,60 +47,58 @@ type plural struct {
 	Other string `json:"other"`
 }
 
-func (p plural) format(n int64) string {
-	text := p.Other
+// count returns a number of things in words.
+func (c *catalogue) count(things string, n int64) string {
+	text := c.Counts[things].Other
 	if n == 1 {
-		text = p.One
+		text = c.Counts[things].One
 	}
 	return strings.ReplaceAll(text, "{n}", strconv.FormatInt(n, 10))
 }
 
-// wait returns a wait in words: in seconds up to two minutes, else in minutes, rounded up. It is
-// empty if there is nothing to wait for.
-func (l labels) wait(d time.Duration) string {
+// wait returns a wait in words; empty if there is nothing to wait for.
+func (c *catalogue) wait(d time.Duration) string {
 	switch {
 	case d <= 0:
 		return ""
 	case d <= 2*time.Minute:
-		return l.RetrySeconds.format(ceil(d, time.Second))
-	default:
-		return l.RetryMinutes.format(ceil(d, time.Minute))
+		return c.count("retry_seconds", ceil(d, time.Second))
 	}
+	return c.count("retry_minutes", ceil(d, time.Minute))
 }
 
 // access returns a length of access in words, in the largest exact unit.
-func (l labels) access(d time.Duration) string {
+func (c *catalogue) access(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < 0:
-		return l.Forever
+		return c.Labels["forever"]
 	case d >= day && d%day == 0:
-		return l.Days.format(int64(d / day))
+		return c.count("days", int64(d/day))
 	case d >= time.Hour && d%time.Hour == 0:
-		return l.Hours.format(int64(d / time.Hour))
-	default:
-		return l.Minutes.format(ceil(d, time.Minute))
+		return c.count("hours", int64(d/time.Hour))
 	}
+	return c.count("minutes", ceil(d, time.Minute))
 }
 
 // terms returns in words how long, for what and how often a product may be used.
-func (l labels) terms(q Quote) string {
-	parts := []string{l.access(q.Access)}
+func (c *catalogue) terms(q Quote) string {
+	terms := c.access(q.Access)
 	if q.ThisOnly {
-		parts = append(parts, l.ThisOnly)
+		terms += " · " + c.Labels["this_only"]
 	}
 	if q.Fetches > 0 {
-		parts = append(parts, l.Fetches.format(int64(q.Fetches)))
+		terms += " · " + c.count("fetches", int64(q.Fetches))
 	}
-	return strings.Join(parts, " · ")
+	return terms
 }
 
 // Used returns "{n} of {m}"; empty without a limit.
-func (l labels) Used(n, limit int) string {
+func (c content) Used(n, limit int) string {
 	if limit <= 0 {
 		return ""
 	}
-	return strings.NewReplacer("{n}", strconv.Itoa(n), "{m}", strconv.Itoa(limit)).Replace(l.Of)
+	return strings.NewReplacer("{n}", strconv.Itoa(n), "{m}", strconv.Itoa(limit)).Replace(c.Labels["of"])
 }
 
 // fill returns the message with the site's name and the number filled in.
@@ -182,30 +117,23 @@ type catalogues struct {
 }
 
 // load reads every messages/*.json. A test checks that they are complete.
-func load(files fs.FS) (*catalogues, error) {
-	names, err := fs.Glob(files, "messages/*.json")
-	if err != nil {
-		return nil, err
-	}
+func load() *catalogues {
 	var all catalogues
-	for _, name := range names {
-		var c catalogue
-		raw, err := fs.ReadFile(files, name)
-		if err := errors.Join(err, json.Unmarshal(raw, &c)); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+	for _, name := range must(fs.Glob(messageFiles, "messages/*.json")) {
+		c := new(catalogue)
+		if err := json.Unmarshal(must(messageFiles.ReadFile(name)), c); err != nil {
+			panic(err)
 		}
-		if c.Lang == defaultLanguage {
-			all.list = slices.Insert(all.list, 0, &c)
-		} else {
-			all.list = append(all.list, &c)
-		}
+		all.list = append(all.list, c)
 	}
+	i := slices.IndexFunc(all.list, func(c *catalogue) bool { return c.Lang == defaultLanguage })
+	all.list[0], all.list[i] = all.list[i], all.list[0]
 	tags := make([]language.Tag, len(all.list))
 	for i, c := range all.list {
 		tags[i] = language.Make(c.Lang)
 	}
 	all.matcher = language.NewMatcher(tags)
-	return &all, nil
+	return &all
 }
 
 // choose returns the catalogue that suits an Accept-Language header best.

@@ -127,7 +127,7 @@ type Purchase struct {
 	ExtendURL string    // leads to the checkout for more time
 	ExtendFor string    // what that costs and gives: "5.00 USD · 30 days"
 
-	// Devices and downloads used, of how many; limit 0: not shown. DownloadsUsed without a limit: all were used.
+	// Devices and downloads used, of how many; limit 0: not shown.
 	Devices, DevicesLimit, Downloads, DownloadsLimit int
 }
 
@@ -139,15 +139,11 @@ type Links struct {
 }
 
 // Write sends the view in the language that the request prefers, with security and cache headers.
-// A HEAD request gets the headers alone. If the view itself is wrong (unknown kind, impossible
-// status), nothing is sent.
+// A HEAD request gets the headers alone.
 func Write(w http.ResponseWriter, r *http.Request, v View) error {
-	v, err := v.normal()
-	if err != nil {
-		return err
-	}
+	v = v.normal()
 	texts := texts().choose(r.Header.Get("Accept-Language"))
-	body, err := cached(texts, v)
+	body, err := render(texts, v)
 	if err != nil {
 		return err
 	}
@@ -163,7 +159,7 @@ func Write(w http.ResponseWriter, r *http.Request, v View) error {
 // AccessInWords returns a length of access, such as "30 days", in the language that the
 // Accept-Language header prefers. A negative one has no end.
 func AccessInWords(acceptLanguage string, access time.Duration) string {
-	return texts().choose(acceptLanguage).Labels.access(access)
+	return texts().choose(acceptLanguage).access(access)
 }
 
 // Language returns the language of the pages, as a BCP 47 tag, that suits an Accept-Language header

@@ -1,8 +1,9 @@
 package page
 
 import (
+	"fmt"
 	"image/color"
-	"strconv"
+	"strings"
 
 	"github.com/boombuler/barcode/qr"
 )
@@ -31,27 +32,19 @@ func qrCode(address string) *code {
 	}
 	size := modules.Bounds().Dx()
 	dark := func(x, y int) bool { return x < size && modules.At(x, y) == color.Color(color.Gray16{}) }
-	var path []byte
+	var path strings.Builder
 	for y := range size {
-		end := -1 // of the run before, in this line
-		for x := 0; x < size; x++ {
-			if !dark(x, y) {
-				continue
-			}
+		fmt.Fprintf(&path, "M0 %d", y)
+		for x, end := 0, 0; x < size; x++ {
 			start := x
 			for dark(x, y) {
 				x++
 			}
-			if end < 0 {
-				path = strconv.AppendInt(append(path, 'M'), int64(start), 10)
-				path = strconv.AppendInt(append(path, ' '), int64(y), 10)
-			} else {
-				path = strconv.AppendInt(append(path, 'm'), int64(start-end), 10)
-				path = append(path, " 0"...)
+			if x > start {
+				fmt.Fprintf(&path, "m%d 0h%d", start-end, x-start)
+				end = x
 			}
-			path = strconv.AppendInt(append(path, 'h'), int64(x-start), 10)
-			end = x
 		}
 	}
-	return &code{Size: size + 2*quiet, Path: string(path)}
+	return &code{Size: size + 2*quiet, Path: path.String()}
 }

@@ -1,40 +1,12 @@
 package page
 
 import (
-	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/boombuler/barcode/qr"
 )
-
-func TestCodeIsShown(t *testing.T) {
-	for name, c := range map[string]struct {
-		address string
-		want    int
-	}{
-		"link":      {full(Receipt).DeviceURL, 1},
-		"too long":  {"https://example.com/" + token(maxCodeAddress), 0},
-		"no link":   {"", 0},
-		"relative":  {"/a", 0},
-		"dangerous": {"javascript:alert(1)", 0},
-	} {
-		v := full(Receipt)
-		v.DeviceURL = c.address
-		body := send(t, http.MethodGet, v).Body.String()
-		pictures := all(parse(t, body), "svg")
-		if len(pictures) != c.want || strings.Contains(body, texts().list[0].Labels.DeviceScan) != (c.want > 0) {
-			t.Errorf("%s: %d pictures, want %d with a text", name, len(pictures), c.want)
-		}
-		for _, picture := range pictures {
-			if attr(picture, "role") != "img" || attr(picture, "aria-label") != texts().list[0].Labels.DeviceCode {
-				t.Errorf("%s: the picture has no name", name)
-			}
-		}
-	}
-}
 
 // TestCode draws the path and compares it with the modules; that they mean the address is for the library to see to.
 func TestCode(t *testing.T) {

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	_ "embed"
-	"encoding/json"
 	"html/template"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/caddy-axra/paywall/cache"
 )
 
 var (
@@ -24,9 +22,9 @@ var (
 
 	// Parsed for the first page, to start Caddy faster.
 	layout = sync.OnceValue(func() *template.Template {
-		return template.Must(template.New("page").Funcs(template.FuncMap{"moment": momentOf}).Parse(layoutSource))
+		return template.Must(template.New("page").Parse(layoutSource))
 	})
-	texts = sync.OnceValue(func() *catalogues { return must(load(messageFiles)) })
+	texts = sync.OnceValue(load)
 
 	// Complete elements as template.HTML: the template engine must not touch a byte between the tags,
 	// or the hashes in the policy no longer fit.
@@ -43,57 +41,17 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// rendered caches the latest pages that are not about one visitor, at most 4 MB. Without it, a
-// flood of unpaid visitors slows down buyers.
-var rendered = sync.OnceValue(func() cache.Cache[*body] { return cache.New[*body](256) })
-
-type body struct{ html []byte }
-
-func cached(texts *catalogue, v View) ([]byte, error) {
-	if v.personal() {
-		return render(texts, v)
-	}
-	if v.RetryAfter < 24*time.Hour { // rounded as in the text
-		v.RetryAfter = time.Duration(ceil(v.RetryAfter, time.Second)) * time.Second
-	}
-	encoded, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	key := texts.Lang + string(encoded)
-	if known, ok := rendered().GetIfPresent(key); ok {
-		return known.html, nil
-	}
-	html, err := render(texts, v)
-	if err == nil {
-		rendered().Set(key, &body{html})
-	}
-	return html, err
-}
-
 // content is what the template sees.
 type content struct {
 	View
 	Lang, Dir     string
-	Labels        labels
+	Labels        map[string]string
 	Message       message
 	Retry         string // how long to wait, in words; may be empty
 	OnSale        []onSale
 	Seconds       int64 // to the refresh; 0: none
 	Code          *code
 	Style, Script template.HTML // Script may be empty
-}
-
-// moment is a point in time for programs and for people.
-type moment struct{ Machine, Words string }
-
-// momentOf returns nil for the zero time.
-func momentOf(t time.Time) *moment {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04 MST")}
 }
 
 // onSale is a quote in words.
@@ -115,13 +73,13 @@ func (c *catalogue) onSale(quotes []Quote) []onSale {
 			product += " (" + q.Name + ")"
 			buy = c.buy(product, q.Price)
 		}
-		all = append(all, onSale{Quote: q, Product: product, Terms: c.Labels.terms(q), Buy: buy})
+		all = append(all, onSale{Quote: q, Product: product, Terms: c.terms(q), Buy: buy})
 	}
 	return all
 }
 
 func (c *catalogue) buy(product, price string) string {
-	return strings.NewReplacer("{name}", c.isolated(product), "{price}", c.isolated(price)).Replace(c.Labels.Buy)
+	return strings.NewReplacer("{name}", c.isolated(product), "{price}", c.isolated(price)).Replace(c.Labels["buy"])
 }
 
 // isolated keeps the order of "5.00 USD" within a right-to-left line.
@@ -136,8 +94,8 @@ func (c *catalogue) isolated(text string) string {
 func render(c *catalogue, v View) ([]byte, error) {
 	data := content{
 		View: v, Lang: c.Lang, Dir: c.Dir, Labels: c.Labels,
-		Message: c.Pages[v.Kind].fill(cmp.Or(v.Site, c.Labels.ThisSite), v.DownloadsLimit),
-		Retry:   c.Labels.wait(v.RetryAfter),
+		Message: c.Pages[v.Kind].fill(cmp.Or(v.Site, c.Labels["this_site"]), v.DownloadsLimit),
+		Retry:   c.wait(v.RetryAfter),
 		OnSale:  c.onSale(v.Offers),
 		Seconds: max(0, ceil(v.Refresh, time.Second)),
 		Code:    qrCode(v.DeviceURL),
@@ -160,10 +118,4 @@ func render(c *catalogue, v View) ([]byte, error) {
 }
 
 // ceil returns d in whole units, rounded up.
-func ceil(d, unit time.Duration) int64 {
-	n := int64(d / unit)
-	if d%unit > 0 {
-		n++
-	}
-	return n
-}
+func ceil(d, unit time.Duration) int64 { return int64(math.Ceil(float64(d) / float64(unit))) }

@@ -2,7 +2,6 @@ package page
 
 import (
 	"cmp"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,27 +12,18 @@ import (
 const defaultRefresh = 5 * time.Second
 
 // normal returns the view with its defaults filled in and its unsafe URLs removed.
-func (v View) normal() (View, error) {
-	if _, known := texts().list[0].Pages[v.Kind]; !known {
-		return v, fmt.Errorf("unknown kind of page %q", v.Kind)
-	}
+func (v View) normal() View {
 	v.Status = cmp.Or(v.Status, v.Kind.Status())
-	if v.Status < 200 || v.Status > 599 {
-		return v, fmt.Errorf("impossible status %d", v.Status)
+	for _, address := range []*string{&v.NextURL, &v.CheckURL, &v.PollURL, &v.ExtendURL, &v.FormURL, &v.DeviceURL, &v.LinkURL} {
+		*address = safeURL(*address)
 	}
-	v.NextURL, v.CheckURL, v.PollURL = safeURL(v.NextURL), safeURL(v.CheckURL), safeURL(v.PollURL)
-	v.ExtendURL, v.FormURL, v.DeviceURL, v.LinkURL = safeURL(v.ExtendURL), safeURL(v.FormURL), safeURL(v.DeviceURL), safeURL(v.LinkURL)
 	if absolute(v.FormURL) || !withButton[v.Kind] {
 		v.FormURL = ""
 	}
-	if !absolute(v.DeviceURL) {
-		v.DeviceURL = ""
-	}
-	if !absolute(v.LinkURL) {
-		v.LinkURL = ""
-	}
-	if v.Kind == DownloadsUsed && v.DownloadsLimit <= 0 {
-		v.DownloadsLimit = v.Downloads
+	for _, address := range []*string{&v.DeviceURL, &v.LinkURL} {
+		if !absolute(*address) {
+			*address = ""
+		}
 	}
 	if v.PollURL != "" && v.Refresh <= 0 {
 		v.Refresh = defaultRefresh
@@ -42,7 +32,7 @@ func (v View) normal() (View, error) {
 	for i := range v.Offers {
 		v.Offers[i].URL = safeURL(v.Offers[i].URL)
 	}
-	return v, nil
+	return v
 }
 
 // absolute expects a safe URL.
@@ -70,12 +60,6 @@ func safeURL(address string) string {
 		}
 	}
 	return ""
-}
-
-// personal reports whether the view is about one visitor only.
-func (v View) personal() bool {
-	return v.Reference != "" || v.PollURL != "" || v.FormURL != "" && v.Kind != Required || v.DeviceURL != "" || v.LinkURL != "" ||
-		!v.Bought.IsZero() || !v.Until.IsZero()
 }
 
 // hasForm reports whether the page has a button that posts.

@@ -67,8 +67,8 @@ func (v *Visit) deviceLink() deviceClaims {
 	return claims
 }
 
-// precedesRemoval reports whether a device was removed since the link was made: whoever has that device may have the
-// link as well.
+// precedesRemoval reports whether a device was removed since the link was made: a person who has that device may
+// have the link as well.
 func (c deviceClaims) precedesRemoval(devices []ledger.Device) bool {
 	return slices.ContainsFunc(devices, func(d ledger.Device) bool {
 		return !d.RemovedAt.IsZero() && (c.IssuedAt == nil || c.IssuedAt.Before(d.RemovedAt))
@@ -105,8 +105,8 @@ func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Detail
 	return purchase, details, err
 }
 
-// askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the answer
-// is a form.
+// askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the page has
+// a form.
 func (v *Visit) askDevice() error {
 	purchase, details, err := v.linkedPurchase()
 	if err != nil {
@@ -145,21 +145,36 @@ func (v *Visit) linkRefusedPage() page.View {
 	return page.View{Kind: page.DeviceRefused, NextURL: v.target}
 }
 
-// deviceError turns an error of adding a device into the page that explains it: that the device is refused, or that
-// there are too many.
+// deviceError turns an error of adding a device into the page that explains it: that the device is refused, that there
+// are too many, or that the purchase has been closed since it was looked up.
 func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.View) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
-	case errors.Is(err, ledger.ErrInactive), errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, ledger.ErrNotFound):
+		return refusal{refused}
+	case !errors.Is(err, ledger.ErrInactive):
+		return err
+	}
+	status, err := v.statusInLedger(purchase.ID)
+	switch {
+	case err != nil:
+		return err
+	case status == ledger.Expired || status == ledger.Active:
 		return refusal{refused}
 	}
-	return err
+	return refusal{v.closedPage(status, purchase.ID)}
 }
 
-// confirmDevice answers the form of askDevice.
+// statusInLedger reads the status of a purchase anew: this node's memory may be older than a change by another.
+func (v *Visit) statusInLedger(purchaseID string) (ledger.Status, error) {
+	details, err := v.services.Ledger.Details(v.r.Context(), purchaseID)
+	return details.StatusAt(v.now()), err
+}
+
+// confirmDevice handles the form of askDevice.
 func (v *Visit) confirmDevice(deviceID string) error {
 	purchase, _, err := v.linkedPurchase()
 	if err == nil {

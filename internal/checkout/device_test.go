@@ -128,15 +128,15 @@ func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 	v.browse(s.pay(id)).wantPaid()
 	address, access := v.deviceLink(), v.cookie(article, "axra_t_")
 	_, token, _ := strings.Cut(address, "axra_device=")
-	stranger := s.visitor()
-	stranger.open("/other/a.html?axra_device="+token).wantPage(http.StatusForbidden, deviceRefused)
+	outsider := s.visitor()
+	outsider.open("/other/a.html?axra_device="+token).wantPage(http.StatusForbidden, deviceRefused)
 	elsewhere := s.deviceLink("https://other.example", s.bought(id).Purchase)
 	for name, forged := range map[string]string{
 		"nothing": "", "garbage": "x", "the pending cookie": pending, "the access token": access.Value,
 		"cut": token[:len(token)-1], "longer": token + "A", "12 KB": strings.Repeat("A", 12<<10), "a path": "../../x", "one byte changed": "A" + token[1:], "another site's": elsewhere[strings.LastIndex(elsewhere, "=")+1:],
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			answer := stranger.do(method, article+"?axra_device_id="+s.formID()+"&axra_device="+forged, navigation)
+			answer := outsider.do(method, article+"?axra_device_id="+s.formID()+"&axra_device="+forged, navigation)
 			answer.wantRefused(http.StatusForbidden)
 			if !strings.Contains(answer.body, deviceRefused) {
 				t.Errorf("%s: %s", name, plain(answer))
@@ -144,19 +144,19 @@ func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 		}
 	}
 	for _, as := range []http.Header{{"Cookie": {access.Name + "=" + token}}, bearer(token)} {
-		stranger.do(http.MethodGet, article, as).wantRefused(http.StatusPaymentRequired)
+		outsider.do(http.MethodGet, article, as).wantRefused(http.StatusPaymentRequired)
 	}
 	for _, from := range []http.Header{{"Sec-Fetch-Site": {"cross-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}}} {
-		stranger.do(http.MethodPost, address+"&axra_device_id="+s.formID(), from).wantRefused(http.StatusForbidden)
+		outsider.do(http.MethodPost, address+"&axra_device_id="+s.formID(), from).wantRefused(http.StatusForbidden)
 	}
 	for _, device := range []string{"", "short", "ABCDEFGHIJKLMNOP/../x", strings.Repeat("A", 65)} {
-		stranger.do(http.MethodPost, address+"&axra_device_id="+device, navigation).wantRefused(http.StatusForbidden)
+		outsider.do(http.MethodPost, address+"&axra_device_id="+device, navigation).wantRefused(http.StatusForbidden)
 	}
 	if len(s.bought(id).Devices) != 1 {
 		t.Error("a device was added")
 	}
 	s.pass(25 * time.Hour)
-	stranger.open(address).wantPage(http.StatusForbidden, deviceRefused)
+	outsider.open(address).wantPage(http.StatusForbidden, deviceRefused)
 }
 
 func TestC2APreviewOfADeviceLinkAddsNone(t *testing.T) {
@@ -254,7 +254,7 @@ func TestAnOpenCheckoutIsNotTakenForAnExtension(t *testing.T) {
 	v.wantOpenFor(60*day, article)
 }
 
-// Whoever lures a paying visitor to a purchase of their own takes nothing away.
+// Anyone who lures a paying visitor to a purchase of their own takes nothing away.
 func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())

@@ -1,4 +1,4 @@
-// Package checkout answers visitors who have no access to a gate: offers, checkouts, the return from them, waiting
+// Package checkout serves visitors who have no access to a gate: offers, checkouts, the return from them, waiting
 // pages, receipts and devices; and the same for programs.
 package checkout
 
@@ -129,7 +129,7 @@ func New(g *gate.Gate, config Config, services Services, logger *zap.Logger) *Fl
 	return &Flow{gate: g, config: config, services: services, logger: logger}
 }
 
-// ShowPage answers with a page that says what happened. A program gets problem details.
+// ShowPage writes a page that says what happened. A program gets problem details.
 func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) error {
 	if detail, ok := problems[view.Kind]; ok && !acceptsHTML(r) {
 		return response.Problem(w, r, cmp.Or(view.Status, view.Kind.Status()), detail, view.RetryAfter)
@@ -144,7 +144,7 @@ func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) 
 	return nil
 }
 
-// Visit is one request that the flow may answer.
+// Visit is one request that the flow may handle.
 type Visit struct {
 	flow     *Flow
 	gate     *gate.Gate
@@ -204,7 +204,7 @@ func (r refusal) Error() string { return "refused: " + string(r.Kind) }
 // errHasAccess means that the visitor has access already.
 var errHasAccess = errors.New("the visitor has access already")
 
-// showError answers a visitor who does not get what they ask for. An unknown error is one of the ledger: they may have
+// showError tells a visitor why they do not get what they ask for. An unknown error is one of the ledger: they may have
 // paid.
 func (v *Visit) showError(err error) error {
 	var refused refusal
@@ -217,11 +217,11 @@ func (v *Visit) showError(err error) error {
 	case errors.Is(err, errHasAccess):
 		return v.redirectToTarget()
 	}
-	v.services.LogLimited("the ledger cannot be read; nobody is asked to pay meanwhile", zap.Error(err))
+	v.services.LogLimited("the ledger cannot be read; no visitor is asked to pay meanwhile", zap.Error(err))
 	return v.showSafe()
 }
 
-// showSafe answers a visitor who may have paid, while that cannot be told.
+// showSafe tells a visitor who may have paid that the payment is safe, while that cannot be told.
 func (v *Visit) showSafe() error {
 	checkURL := urlpath.FullTarget(v.address)
 	if v.has(urlpath.ParamRestart) {

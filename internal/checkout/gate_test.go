@@ -136,7 +136,7 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 	}
 	logLimited := func(message string, fields ...zap.Field) {}
 	flow := checkout.New(sold, config.flow, checkout.Services{
-		Ledger: s.ledger, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
+		Ledger: racingLedger{s.ledger, s}, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
 		Progress: s.progressOf, Metrics: uncounted{}, FormTargets: []string{checkouts}, LogLimited: logLimited,
 	}, zap.NewNop())
 	admitted := &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}

@@ -146,13 +146,13 @@ func TestT7APrivateAddressEndsWithThePayment(t *testing.T) {
 func TestWhoComesByAnEndedPrivateAddressIsToldWhatToDo(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(links(time.Hour)))
-	v, stranger := s.visitor(), s.visitor()
+	v, outsider := s.visitor(), s.visitor()
 	v.buy(article).wantPaid()
 	address := v.privateAddress(article)
 	s.pass(2 * time.Hour)
-	ended := stranger.open(address)
+	ended := outsider.open(address)
 	ended.wantPage(http.StatusPaymentRequired, "copy a new address from the receipt")
-	stranger.open(link(t, ended, "Go to the page")).wantCheckout()
+	outsider.open(link(t, ended, "Go to the page")).wantCheckout()
 	v.browse(address).wantPaid() // it is theirs
 }
 

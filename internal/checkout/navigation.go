@@ -11,7 +11,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// isNavigation reports whether a person's browser is about to show the answer as a page. Prefetches, sub-resources,
+// isNavigation reports whether a person's browser is about to show the response as a page. Prefetches, sub-resources,
 // programs and crawlers are not.
 func isNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet || !acceptsHTML(r) || !isFetchedAsPage(r) {
@@ -50,7 +50,7 @@ func hasParam(r *http.Request, name string) bool {
 	return urlpath.Params(gate.OriginalURL(r).RawQuery).Has(name)
 }
 
-// isPageRequest reports whether the answer may be a page for a person, whatever else the headers say.
+// isPageRequest reports whether the response may be a page for a person, whatever else the headers say.
 func isPageRequest(r *http.Request) bool {
 	return r.Method == http.MethodGet && acceptsHTML(r) || isPurchaseForm(r)
 }

@@ -74,7 +74,7 @@ var misjudged = map[string]http.Header{
 	"a phone that calls itself a crawler": clients["C2 crawler"].header,
 }
 
-// FA3: whoever is taken for a program and accepts HTML can buy by a button, and gets in afterwards.
+// FA3: a person who is taken for a program and accepts HTML can buy by a button, and gets in afterwards.
 func TestFA3WhoIsTakenForAProgramBuysByAButton(t *testing.T) {
 	t.Parallel()
 	two := newGateConfig("/premium/*", []product{sold("a", "1.00"), sold("b", "2.00")})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -54,12 +55,10 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	trial := OfferData{Site: "example.com", Address: "/", Language: "en"}
-	for range passes {
-		trial.Passes = append(trial.Passes, OfferPass{
-			Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
-		})
+	pass := OfferPass{
+		Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
 	}
+	trial := OfferData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]OfferPass{pass}, passes)}
 	if err := p.template.Execute(new(bytes.Buffer), trial); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
@@ -119,18 +118,25 @@ func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
 	return urlpath.WithParams(v.target, params...)
 }
 
+// offerPasses describes quotes for the owner's own texts.
+func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []OfferPass {
+	passes := make([]OfferPass, 0, len(quotes))
+	for _, quote := range quotes {
+		passes = append(passes, OfferPass{
+			Name: quote.Product.Name, Description: quote.Description,
+			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
+			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
+		})
+	}
+	return passes
+}
+
 // writeOwnPage writes the owner's template.
 func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkoutRequest) error {
 	data := OfferData{
 		Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text),
 		Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
-	}
-	for _, quote := range quotes {
-		data.Passes = append(data.Passes, OfferPass{
-			Name: quote.Product.Name, Description: quote.Description,
-			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
-			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
-		})
+		Passes: v.offerPasses(quotes, req),
 	}
 	var body bytes.Buffer
 	if err := config.template.Execute(&body, data); err != nil {
@@ -156,15 +162,14 @@ func (v *Visit) setOfferPlaceholders(quotes []gate.Quote) {
 		return
 	}
 	names := make([]string, 0, len(quotes))
-	for _, quote := range quotes {
-		name := quote.Product.Name
-		names = append(names, name)
+	for i, pass := range v.offerPasses(quotes, checkoutRequest{}) {
+		names = append(names, pass.Name)
 		for field, value := range map[string]string{
-			"price": quote.Price.String(), "amount": quote.Price.Digits(), "currency": quote.Price.Currency,
-			"description": quote.Description, "access": cmp.Or(quote.Product.Config.Access, "forever"),
-			"checkout": escapeAttribute.Replace(v.checkoutAddress(quote, checkoutRequest{})),
+			"price": pass.Price, "amount": pass.Amount, "currency": pass.Currency, "description": pass.Description,
+			"access":   cmp.Or(quotes[i].Product.Config.Access, "forever"),
+			"checkout": escapeAttribute.Replace(pass.Checkout),
 		} {
-			replacer.Set("http.axra.offer."+name+"."+field, value)
+			replacer.Set("http.axra.offer."+pass.Name+"."+field, value)
 		}
 	}
 	replacer.Set("http.axra.offer.passes", strings.Join(names, " "))

@@ -11,7 +11,7 @@ import (
 
 const loseEverything = "DELETE FROM payments; DELETE FROM purchases; DELETE FROM devices; DELETE FROM payment_ids"
 
-// D2: nobody is asked to pay while it cannot be told whether they have, and nothing is sold to others.
+// D2: no visitor is asked to pay while it cannot be told whether they have, and nothing is sold to others.
 func TestD2ReturnWhileTheLedgerIsBroken(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())

@@ -241,19 +241,20 @@ func (v *Visit) dropLapsed() (size int) {
 	return size
 }
 
-// dropOldest drops the cookies of the oldest checkouts, those that are over first, until there is room for one more. It
-// drops none that was paid, or for which a payment may be under way, and open ones only beyond maxPending. It returns by
-// how many bytes the others are too many.
+// dropOldest drops the cookies of the checkouts that expire first, until there is room for one more. It drops none that
+// was paid, or for which a payment may be under way, and open ones only beyond maxPending. It returns by how many bytes
+// the others are too many.
 func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
 	count := len(pending.all) + 1 - maxPending
 	ctx, cancel := context.WithTimeout(v.r.Context(), budgetTimeout)
 	defer cancel()
-	byRank := func(a, b session.Pending) int { return v.rank(a) - v.rank(b) }
-	for _, entry := range slices.SortedStableFunc(slices.Values(pending.all), byRank) {
-		rank := v.rank(entry)
-		if excess <= 0 && count <= 0 || rank == keepAlways || rank == isOpen && count <= 0 {
+	for _, entry := range pending.all {
+		if excess <= 0 && count <= 0 {
 			break
+		}
+		if isOver, mayBePaid := v.progressOf(entry); mayBePaid || !isOver && count <= 0 {
+			continue
 		}
 		_, err := v.tokens.Cache.OfSession(ctx, entry.Session)
 		switch {
@@ -268,21 +269,9 @@ func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
 	return excess, nil
 }
 
-// The ranks of checkouts, by what is lost with their cookie.
-const (
-	isOver     = iota // nothing: it was cancelled, or has expired
-	isOpen            // it may still be paid
-	keepAlways        // it was paid, or a payment may be under way
-)
-
-// rank orders checkouts by what is lost with their cookie.
-func (v *Visit) rank(entry session.Pending) int {
+// progressOf reports what is lost with the cookie of a checkout: nothing if it was cancelled or has expired.
+func (v *Visit) progressOf(entry session.Pending) (isOver, mayBePaid bool) {
 	hasExpired := !v.now().Before(entry.ExpiresAt)
-	switch {
-	case entry.State == session.Kept, v.services.Progress(entry) == Processing, entry.State == session.Returned && !hasExpired:
-		return keepAlways
-	case entry.State == session.Cancelled, hasExpired:
-		return isOver
-	}
-	return isOpen
+	mayBePaid = entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !hasExpired
+	return entry.State == session.Cancelled || hasExpired, mayBePaid
 }

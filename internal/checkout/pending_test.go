@@ -33,7 +33,7 @@ func TestWhoHasMuchMayExtend(t *testing.T) {
 		v.buy(number(bought)).wantPaid()
 		bought++
 	}
-	v.open(number(bought)).wantPage(http.StatusPaymentRequired, "No room for another purchase")
+	v.open(number(bought)).wantPage(http.StatusPaymentRequired, "This browser holds too many purchases")
 	if bought < 20 {
 		t.Errorf("there is room for %d purchases", bought)
 	}
@@ -126,7 +126,7 @@ func TestS7TheNewestCheckoutsOfManyTabsAreKept(t *testing.T) {
 	}
 }
 
-func TestNoRoomIsSaidBeforeAnythingIsCharged(t *testing.T) {
+func TestTooManyPurchasesAreSaidBeforeAnythingIsCharged(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(keyed))
 	cookies := make([]string, 26)
@@ -134,7 +134,7 @@ func TestNoRoomIsSaidBeforeAnythingIsCharged(t *testing.T) {
 		cookies[i] = fmt.Sprintf("__Host-axra_t_%08x=%s", i, strings.Repeat("x", 400))
 	}
 	full, few := strings.Join(cookies, "; "), strings.Join(cookies[:10], "; ")
-	s.program().do(http.MethodGet, number(1), but(navigation, "Cookie", full)).wantPage(http.StatusPaymentRequired, "No room for another purchase")
+	s.program().do(http.MethodGet, number(1), but(navigation, "Cookie", full)).wantPage(http.StatusPaymentRequired, "This browser holds too many purchases")
 	s.wantCreated(0)
 	s.program().do(http.MethodGet, number(1), but(navigation, "Cookie", few)).wantCheckout()
 	// A program keeps no cookie.

@@ -48,7 +48,14 @@ const howToBuy = "This resource is paid. Open its address in a browser to buy ac
 const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
 	"the page with ?axra_receipt. Nothing was charged."
 
-// paymentRequired answers 402 and creates nothing.
+func (v *Visit) howToPay() string {
+	if v.has(urlpath.ParamLink) {
+		return linkEnded
+	}
+	return howToBuy
+}
+
+// paymentRequired writes 402 and creates nothing.
 func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
 	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
@@ -80,7 +87,7 @@ var problems = map[page.Kind]string{
 	page.TooMany:       "Too many checkouts were started. Nothing was charged.",
 	page.Misconfigured: "The site's paywall is not set up properly. Nothing was charged.",
 	page.DeviceFull:    "The purchase is in use on as many devices as it allows. Nothing was charged.",
-	page.DeviceRefused: "This device was removed from the purchase, or the purchase is closed. Nothing was charged.",
+	page.DeviceRefused: "This device was removed from the purchase. Nothing was charged.",
 	page.Unavailable:   "The payment provider cannot be reached. Nothing was charged.",
 	page.PaymentSafe:   "The records cannot be read right now. A payment that was made is safe; do not pay again.",
 }
@@ -91,7 +98,7 @@ func (v *Visit) problem(status int, detail string) error {
 
 // IsForProgram reports whether a program speaks to the gate itself.
 func IsForProgram(r *http.Request) bool {
-	isOrder := r.Method == http.MethodPost && !acceptsHTML(r) // a person's form is answered as a navigation is
+	isOrder := r.Method == http.MethodPost && !acceptsHTML(r) // a person's form is handled as a navigation is
 	return isOrder && hasParam(r, urlpath.ParamCheckout) || r.Method == http.MethodGet && hasParam(r, urlpath.ParamStatus)
 }
 
@@ -103,7 +110,7 @@ func (v *Visit) HandleProgram() error {
 	return v.writeStatus()
 }
 
-// programCheckout is the answer to a program that wants to buy.
+// programCheckout tells a program about the checkout that it has started.
 type programCheckout struct {
 	Session     string      `json:"session"`
 	CheckoutURL string      `json:"checkoutUrl"`
@@ -130,7 +137,7 @@ func (v *Visit) startForProgram() error {
 	}
 	chosen := v.chosen(quotes)
 	if chosen == nil {
-		return v.paymentRequired(quotes, howToBuy) // which lists the passes
+		return v.paymentRequired(quotes, v.howToPay()) // which lists the passes
 	}
 	req, done, err := v.programRequest(*chosen)
 	if done {
@@ -158,20 +165,15 @@ func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done boo
 		return req, true, v.showSafe()
 	}
 	renewed, err := v.extendedElsewhere()
-	if renewed != nil {
-		return req, true, v.problem(http.StatusConflict, "You have access to this already: ask statusUrl for a new access token. Nothing was charged.")
-	}
 	entry := v.openedBy(chosen.Product.Name)
 	found := v.lookUp(without(req.pending.here, entry))
+	err = errors.Join(found.err, err)
 	switch {
-	case found.paid != nil:
-		return req, true, v.problem(http.StatusConflict, "This has been paid for. Ask statusUrl for the access token. Nothing was charged now.")
-	case found.err != nil:
-		return req, true, v.showError(found.err)
+	case renewed != nil || found.paid != nil || err == nil && v.expectedPayment(found.unpaid) != nil:
+		return req, true, v.problem(http.StatusConflict,
+			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
 	case err != nil:
 		return req, true, v.showError(err)
-	case v.expectedPayment(found.unpaid) != nil:
-		return req, true, v.problem(http.StatusConflict, "A payment is on its way. Ask statusUrl for its state. Nothing was charged now.")
 	}
 	req.unpaid = found.unpaid
 	if entry == nil {
@@ -203,8 +205,8 @@ type programStatus struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
-// writeStatus answers only the program that started a checkout: its status token is the pending cookie's value. With an
-// access token it answers with a new one.
+// writeStatus tells only the program that started a checkout: its status token is the pending cookie's value. A program
+// that sends an access token gets a new one.
 func (v *Visit) writeStatus() error {
 	raw, ok := bearer(v.r)
 	if !ok {
@@ -252,7 +254,15 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 	if state := v.purchaseState(purchase); state != statePaid {
 		return v.writeState(state)
 	}
-	if err := v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage()); err != nil {
+	err = v.addDevice(purchase.ID, deviceID)
+	if errors.Is(err, ledger.ErrInactive) { // closed since it was looked up
+		status, err := v.statusInLedger(purchase.ID)
+		if err != nil {
+			return v.showError(err)
+		}
+		return v.writeState(string(status))
+	}
+	if err = v.deviceError(err, purchase, v.linkRefusedPage()); err != nil {
 		return v.showError(err)
 	}
 	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
@@ -311,20 +321,16 @@ func IsPoll(r *http.Request) bool {
 
 // HandlePoll tells the waiting page's script the state of a checkout that this browser started.
 func (v *Visit) HandlePoll() error {
-	return response.JSON(v.w, v.r, http.StatusOK, "application/json", map[string]string{"state": v.pollState()})
-}
-
-func (v *Visit) pollState() string {
 	entry := v.returnedTo(v.readPending().here)
 	if entry == nil {
-		return "unknown"
+		return v.writeState("unknown")
 	}
 	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
 	switch {
 	case err == nil:
-		return v.purchaseState(purchase)
+		return v.writeState(v.purchaseState(purchase))
 	case errors.Is(err, ledger.ErrNotFound):
-		return cmp.Or(v.services.Progress(*entry), "waiting")
+		return v.writeState(cmp.Or(v.services.Progress(*entry), "waiting"))
 	}
-	return "waiting"
+	return v.writeState("waiting")
 }

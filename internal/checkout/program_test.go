@@ -71,6 +71,33 @@ func TestAProgramBuys(t *testing.T) {
 	s.program().do(http.MethodGet, article, issued).wantRefused(http.StatusPaymentRequired)
 }
 
+// T7: a purchase that is closed between its look-up and the adding of the device is told by its own state, or page.
+func TestT7APurchaseThatIsClosedMeanwhileIsTold(t *testing.T) {
+	t.Parallel()
+	for state, title := range map[string]string{
+		"refunded": "This payment was refunded", "disputed": "This payment is in dispute", "revoked": "Access was withdrawn",
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t, member())
+			v, phone, started := s.visitor(), s.visitor(), s.startedByProgram(article)
+			id := v.start(article)
+			back := s.pay(id)
+			s.pay(started.Session)
+			form := phone.open(s.deviceLink(origin, s.bought(id).Purchase))
+			set := func(state string) { s.exec("UPDATE purchases SET status = '" + state + "'") }
+			s.beforeDevice = func() { set(state) } // another node's change, of which this one has not heard
+			if status := s.status(started.StatusURL, bearer(started.StatusToken)); status.State != state {
+				t.Errorf("the program is told %+v", status)
+			}
+			set("active")
+			v.open(back).wantPage(http.StatusPaymentRequired, title)
+			set("active")
+			phone.submit(form, "Open on this device", navigation).wantPage(http.StatusPaymentRequired, title)
+		})
+	}
+}
+
 // T6: only a checkout's own token tells its state.
 func TestT6AnotherTokenTellsNoState(t *testing.T) {
 	t.Parallel()

@@ -2,12 +2,10 @@ package checkout
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
@@ -19,7 +17,7 @@ import (
 )
 
 // Links gives buyers private addresses, which open one page, file or feed each without a
-// cookie: for download managers, feed readers and podcast players. Whoever has such a
+// cookie: for download managers, feed readers and podcast players. Anyone who has such a
 // link uses the purchase until it ends or is refunded.
 type Links struct {
 	// For is how long a link works, such as `1h` for downloads. The default is as
@@ -28,17 +26,13 @@ type Links struct {
 }
 
 // ErrLinksSyntax says how links are written.
-var ErrLinksSyntax = errors.New("links is written once, with a length of time or without: write `links 1h`, or `links` for as long as access lasts")
+var ErrLinksSyntax = errors.New("links is written once, with a length of time up to ten years or without: " +
+	"write `links 1h`, or `links` for as long as access lasts")
 
 // Check reports whether links can last that long; the error names the fix.
 func (l *Links) Check() error {
-	switch {
-	case l == nil:
-		return nil
-	case l.For < 0:
+	if l != nil && (l.For < 0 || time.Duration(l.For) > token.LongestLife) {
 		return ErrLinksSyntax
-	case time.Duration(l.For) > token.LongestLife:
-		return fmt.Errorf("links last ten years at most: write `links` for as long as access lasts")
 	}
 	return nil
 }
@@ -82,11 +76,10 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.now().Before(details.DownloadWindowEndsAt) {
 		return v.showPage(view) // nothing is left for other devices or programs
 	}
-	if err := v.describeDevices(&view, details); err != nil {
+	v.describeExtension(&view, entry)
+	if err := errors.Join(v.describeDevices(&view, details), v.describeLink(&view, entry)); err != nil {
 		return v.showError(err)
 	}
-	v.describeExtension(&view, entry)
-	v.describeLink(&view, entry)
 	return v.showPage(view)
 }
 
@@ -123,40 +116,23 @@ func (v *Visit) describeDevices(view *page.View, details ledger.Details) (err er
 }
 
 func (v *Visit) describeExtension(view *page.View, entry *access.Token) {
-	purchase, err := v.extendable(entry)
-	if err != nil || purchase == nil {
+	if purchase, err := v.extendable(entry); err != nil || purchase == nil {
 		return
 	}
-	quote, err := v.gate.Product(entry.Pass).Quote(v.r)
-	if err != nil {
-		return
-	}
-	view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
-	view.ExtendFor = v.describePrice(quote)
-}
-
-func (v *Visit) describeLink(view *page.View, entry *access.Token) {
-	links := v.config.Links
-	if links == nil {
-		return
-	}
-	address, err := v.flow.PrivateAddress(v.site, entry, v.target)
-	if err != nil {
-		v.services.LogLimited("a private address could not be signed", zap.Error(err))
-		return
-	}
-	view.LinkURL = address
-	if links.For > 0 {
-		view.LinkUntil = v.now().Add(links.life())
+	if quote, err := v.gate.Product(entry.Pass).Quote(v.r); err == nil {
+		view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
+		view.ExtendFor = v.describePrice(quote)
 	}
 }
 
-// extendedToken returns the token of what the visitor asks more time of; nil if they do not.
-func (v *Visit) extendedToken() *access.Token {
-	if !v.has(urlpath.ParamExtend) {
-		return nil
+func (v *Visit) describeLink(view *page.View, entry *access.Token) (err error) {
+	if links := v.config.Links; links != nil {
+		view.LinkURL, err = v.flow.PrivateAddress(v.site, entry, v.target)
+		if links.For > 0 {
+			view.LinkUntil = v.now().Add(links.life())
+		}
 	}
-	return v.openedBy(v.get(urlpath.ParamCheckout))
+	return err
 }
 
 // extendable returns the purchase of a token if more time for the very same thing is on sale; nil if not. The error

@@ -2,11 +2,9 @@ package checkout
 
 import (
 	"cmp"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,18 +24,17 @@ func IsReturn(r *http.Request) bool {
 	return len(urlpath.Params(gate.OriginalURL(r).RawQuery)) > 0 && isPageRequest(r)
 }
 
-// HandleReturn answers a visitor who has access and comes with the gate's parameters: back from a checkout, or
+// HandleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
 // reloaded. The address bar gets the clean address, unless something more was bought, or is to be.
 func (v *Visit) HandleReturn(entry *access.Token) error {
 	pending := v.readPending()
 	if returned := v.returnedTo(pending.here); returned != nil {
-		found := v.lookUp([]session.Pending{*returned})
-		if found.paid != nil {
-			return v.redeem(*found.paid)
-		}
-		return v.answerUnpaid(pending, found)
+		return v.handleLookup(pending, v.lookUp([]session.Pending{*returned}))
 	}
-	extended := v.extendedToken()
+	var extended *access.Token
+	if v.has(urlpath.ParamExtend) {
+		extended = v.openedBy(v.get(urlpath.ParamCheckout))
+	}
 	req := checkoutRequest{pending: pending, restart: v.restarts()}
 	switch {
 	case v.has(urlpath.ParamReceipt):
@@ -105,7 +102,7 @@ func (v *Visit) redeem(paid paidCheckout) error {
 		v.dropPending(entry)
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
-	target := v.returnTo(entry)
+	target := v.target
 	if v.config.Receipt || v.has(urlpath.ParamReceipt) {
 		target = urlpath.WithParams(target, urlpath.ParamReceipt, issued.Pass)
 	}
@@ -116,7 +113,7 @@ func (v *Visit) redeem(paid paidCheckout) error {
 // takeDevice makes the browser, or program, that paid one of the devices of a purchase.
 func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) error {
 	err := ledger.ErrNoneLeft
-	if v.config.Takeover { // nobody else may take over what the browser that paid has taken
+	if v.config.Takeover { // what the browser that paid has taken is not taken over
 		err = v.claim(purchase.ID, deviceID)
 	}
 	if errors.Is(err, ledger.ErrNoneLeft) {
@@ -150,7 +147,7 @@ func (v *Visit) openedBy(product string) *access.Token {
 	return nil
 }
 
-// handleReturned answers the success URL of a checkout that this browser started, while no payment is known.
+// handleReturned responds at the success URL of a checkout that this browser started, while no payment is known.
 func (v *Visit) handleReturned(entry session.Pending) error {
 	if entry.State != session.Returned {
 		entry = v.markPending(entry, session.Returned)
@@ -158,7 +155,7 @@ func (v *Visit) handleReturned(entry session.Pending) error {
 	return v.showWaiting(entry)
 }
 
-// handleForeignReturn answers the success URL of all other checkouts, whatever their ids look like.
+// handleForeignReturn responds at the success URL of all other checkouts, whatever their ids look like.
 func (v *Visit) handleForeignReturn() error {
 	switch {
 	case v.has(urlpath.ParamProgram):
@@ -169,7 +166,7 @@ func (v *Visit) handleForeignReturn() error {
 	return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
 }
 
-// handleCancelled answers the cancel URL. The browser is not sent to the checkouts under way again, but they are still
+// handleCancelled responds at the cancel URL. The browser is not sent to the checkouts under way again, but they are still
 // looked up: the visitor may have paid after all.
 func (v *Visit) handleCancelled(unpaid []session.Pending) error {
 	kind := page.Cancelled
@@ -225,37 +222,6 @@ func purchaseReference(entry session.Pending) string {
 		return ledger.Reference(entry.Extends)
 	}
 	return ledger.Reference(ledger.PurchaseID(entry.Session))
-}
-
-// maxReturnTo is the length in bytes of the longest target that is remembered.
-const maxReturnTo = 512
-
-func (v *Visit) returnToCookie() string { return v.site.CookiePrefix("/") + gate.CookieMark + "w" }
-
-// rememberReturnTo stores the page that the visitor asked for when an open checkout is used again: Axra sends the
-// browser back to the page for which the checkout was created.
-func (v *Visit) rememberReturnTo(entry session.Pending) {
-	if len(v.target) > maxReturnTo {
-		return
-	}
-	value := entry.CookieName("") + "." + base64.RawURLEncoding.EncodeToString([]byte(v.target))
-	http.SetCookie(v.w, v.site.Cookie(v.returnToCookie(), value, entry.Expires().Sub(v.now())))
-}
-
-// returnTo returns the page to go to after a checkout: the remembered one, once, or that of the request. Whoever set the
-// cookie, it leads to a page of this site.
-func (v *Visit) returnTo(entry session.Pending) string {
-	cookie, err := v.r.Cookie(v.returnToCookie())
-	if err != nil {
-		return v.target
-	}
-	checkout, encoded, _ := strings.Cut(cookie.Value, ".")
-	target, err := base64.RawURLEncoding.DecodeString(encoded)
-	if checkout != entry.CookieName("") || err != nil || len(target) > maxReturnTo {
-		return v.target
-	}
-	http.SetCookie(v.w, v.site.ExpiredCookie(v.returnToCookie()))
-	return urlpath.Local(string(target))
 }
 
 // IsForAnotherGate reports whether the gate's parameters in the address name a product or a checkout that is not this

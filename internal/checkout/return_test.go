@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// S6: whoever comes back is told how the payment stands, and is not sent to another checkout.
+// S6: a visitor who comes back is told how the payment stands, and is not sent to another checkout.
 func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 	t.Parallel()
 	event := func(kind ledger.EventKind) func(s *shop, id string) {
@@ -59,7 +59,7 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 	}
 	s := newShop(t, member())
 	if state := s.visitor().poll(article + "?axra_session=cs_x"); state != "unknown" {
-		t.Errorf("a stranger's script is told %q", state)
+		t.Errorf("another browser's script is told %q", state)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
 	}
 }
 
-// S6: whoever cancels is not sent to the checkout again by itself.
+// S6: a visitor who cancels is not sent to the checkout again by itself.
 func TestS6ACancelledCheckoutIsNotResumed(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())

@@ -34,7 +34,7 @@ const (
 	other   = "/premium/other.html"
 	day     = 24 * time.Hour
 
-	// marker stands in everything that is sold; no byte of it may reach a stranger.
+	// marker stands in everything that is sold; no byte of it may reach a visitor who has not paid.
 	marker = "PAID-CONTENT-MARKER"
 )
 
@@ -52,6 +52,7 @@ type shop struct {
 	gates   []*gatekeeper.Gatekeeper // the outermost first
 
 	checkouts, takeovers *session.Limiter
+	beforeDevice         func() // called before a device is added; may be nil
 
 	mu       sync.Mutex
 	progress map[string]string // by session id, what Axra has said about it
@@ -89,6 +90,19 @@ func (s *shop) newCache() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cache = made
+}
+
+// racingLedger lets something happen between the look-up of a purchase and the adding of a device.
+type racingLedger struct {
+	*ledger.Ledger
+	s *shop
+}
+
+func (l racingLedger) AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error {
+	if l.s.beforeDevice != nil {
+		l.s.beforeDevice()
+	}
+	return l.Ledger.AddDevice(ctx, purchaseID, device)
 }
 
 func (s *shop) onChange(purchaseIDs []string, _ bool) {

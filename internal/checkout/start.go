@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 
@@ -22,12 +23,13 @@ import (
 
 // checkoutRequest is what is known of a checkout that is to be started.
 type checkoutRequest struct {
-	pending    pendingCookies
-	unpaid     []session.Pending // of pending, those of this gate without a purchase: one may be used again
-	restart    bool              // the visitor asks for a new one
-	extends    *ledger.Holding   // the purchase that gets more time; nil for a new one
-	device     string            // the buyer's, among those of extends
-	forProgram bool              // a program starts it and fetches the token; the browser that pays gets none
+	pending      pendingCookies
+	unpaid       []session.Pending // of pending, those of this gate without a purchase: one may be used again
+	restart      bool              // the visitor asks for a new one
+	extends      *ledger.Holding   // the purchase that gets more time; nil for a new one
+	device       string            // the buyer's, among those of extends
+	forProgram   bool              // a program starts it and fetches the token; the browser that pays gets none
+	onlyByButton bool              // a navigation alone does not start it
 }
 
 func (q checkoutRequest) extendedID() string {
@@ -37,25 +39,35 @@ func (q checkoutRequest) extendedID() string {
 	return q.extends.ID
 }
 
-// sell sends the browser to the checkout of the product that it has chosen, or shows what there is to choose from.
+// sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
+// other requests it creates nothing. A client that accepts a page may be a person after all: it gets one with a button
+// that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
-	if !v.mayStartCheckout() {
-		return v.refuse(req)
+	mayStart := !req.onlyByButton && v.mayStartCheckout()
+	if !mayStart && acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
+		if done, err := v.serveTeaser(); done {
+			return err
+		}
 	}
-	if v.redirectToCanonicalPath() {
+	if (mayStart || v.r.Method == http.MethodGet) && v.redirectToCanonicalPath() {
 		return nil
 	}
 	quotes, err := v.gate.Quotes(v.r)
-	if err != nil {
-		return v.showMisconfigured(err)
-	}
 	chosen := v.chosen(quotes)
 	switch {
+	case err != nil:
+		return v.showMisconfigured(err)
+	case !acceptsHTML(v.r):
+		return v.paymentRequired(quotes, v.howToPay())
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
 		v.countShown(quotes...)
 		return v.showOffers(quotes, req)
+	case !mayStart:
+		return v.showPage(page.View{
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
+		})
 	}
 	entry, isReused, err := v.openCheckout(*chosen, req)
 	if err != nil {
@@ -63,7 +75,6 @@ func (v *Visit) sell(req checkoutRequest) error {
 	}
 	if isReused {
 		v.services.Metrics.CountCheckout(OutcomeReused)
-		v.rememberReturnTo(entry)
 	}
 	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
 		v.countShown(*chosen)
@@ -72,7 +83,7 @@ func (v *Visit) sell(req checkoutRequest) error {
 	return nil
 }
 
-// redirectToCanonicalPath answers a request for another spelling of a path, before anything is sold.
+// redirectToCanonicalPath redirects a request for another spelling of a path, before anything is sold.
 func (v *Visit) redirectToCanonicalPath() (done bool) {
 	address := v.gate.CanonicalAddress(v.r)
 	if address != nil {
@@ -81,8 +92,8 @@ func (v *Visit) redirectToCanonicalPath() (done bool) {
 	return address != nil
 }
 
-// countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. Whoever asks for a
-// checkout has been shown it before.
+// countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. A person who asks for
+// a checkout has been shown it before.
 func (v *Visit) countShown(quotes ...gate.Quote) {
 	if !isNavigation(v.r) {
 		return
@@ -98,7 +109,7 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	if name == "" && len(quotes) == 1 && (v.has(urlpath.ParamCheckout) || v.config.OfferPage == nil) {
 		return &quotes[0]
 	}
-	// What is not on sale is not replaced by anything: nobody is charged by guess.
+	// What is not on sale is not replaced by anything, so that no visitor is charged by guess.
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 

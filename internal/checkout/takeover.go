@@ -40,7 +40,7 @@ func (v *Visit) takeoverForm() string {
 	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, newFormID(v.now()))
 }
 
-// confirmTakeover answers the form of askTakeover.
+// confirmTakeover handles the form of askTakeover.
 func (v *Visit) confirmTakeover(deviceID string) error {
 	if !v.config.Takeover {
 		return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
@@ -54,7 +54,7 @@ func (v *Visit) confirmTakeover(deviceID string) error {
 	return v.admitDevice(purchase, deviceID)
 }
 
-// takeOver makes this browser a device of the purchase of a session, if it was sold so and nobody has taken it. The page
+// takeOver makes this browser a device of the purchase of a session, if it was sold so and no browser has taken it. The page
 // says the same whatever the reason why not, and has no link to the page, which would lead to another checkout.
 func (v *Visit) takeOver(sessionID, deviceID string) (purchase ledger.Holding, err error) {
 	later := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}

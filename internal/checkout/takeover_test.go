@@ -38,7 +38,7 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 	id := v.start(article + "?x=1")
 	bank.takeOver(s.pay(id)).wantRedirect(article + "?x=1")
 	bank.open(article).wantPaid()
-	v.browse(article).wantPaid() // who started it has paid, whoever has taken it over
+	v.browse(article).wantPaid() // the browser that started it has paid, although another has taken it over
 	s.pass(time.Minute)
 	bank.open(article).wantPaid()
 	owner := s.visitor()
@@ -50,7 +50,7 @@ func TestAnotherBrowserTakesThePurchaseOver(t *testing.T) {
 }
 
 // S3: a purchase is taken over once, by one browser, and only if it was sold so. S4: it opens what was sold.
-func TestS3S4NobodyElseTakesAPurchaseOver(t *testing.T) {
+func TestS3S4NoOtherBrowserTakesAPurchaseOver(t *testing.T) {
 	t.Parallel()
 	dear := newGateConfig("/dear/*", []product{sold("dear", "500")}, takeover)
 	for name, prepare := range map[string]func(s *shop, v *visitor) (back string){
@@ -125,20 +125,20 @@ func TestS3ManyTakeOverAtOnce(t *testing.T) {
 	}
 }
 
-// S1, S2: whatever the id, the answers are the same, and nothing is looked up at Axra or stored.
-func TestS1S2NobodyTakesOverWhatIsNotPaid(t *testing.T) {
+// S1, S2: whatever the id, the pages are the same, and nothing is looked up at Axra or stored.
+func TestS1S2NoBrowserTakesOverWhatIsNotPaid(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(takeover))
-	v, stranger := s.visitor(), s.visitor()
+	v, outsider := s.visitor(), s.visitor()
 	unpaid := v.start(article)
 	answers := map[string]bool{}
 	for _, id := range []string{
 		unpaid, "cs_AAAAAAAAAAAAAAAAAAAAAAAAAA", "{SESSION_ID}", "../../keyring.json", strings.Repeat("A", 12<<10), "cs_\x00", " ", "", unpaid + "#1",
 	} {
 		target := article + "?axra_session=" + url.QueryEscape(id)
-		page := stranger.open(target)
+		page := outsider.open(target)
 		page.wantPage(http.StatusPaymentRequired, takeoverPage)
-		answer := stranger.do(http.MethodPost, target+"&axra_device_id="+s.formID(), navigation)
+		answer := outsider.do(http.MethodPost, target+"&axra_device_id="+s.formID(), navigation)
 		answer.wantRefused(http.StatusPaymentRequired)
 		for _, body := range []string{page.body, answer.body} {
 			answers[regexp.MustCompile(`action="[^"]*"`).ReplaceAllString(body, "")] = true
@@ -148,11 +148,11 @@ func TestS1S2NobodyTakesOverWhatIsNotPaid(t *testing.T) {
 		t.Errorf("S2: %d different answers", len(answers))
 	}
 	s.wantCreated(1)
-	form := stranger.open(article + "?axra_session=" + unpaid)
-	later := stranger.submit(form, takeoverButton, navigation)
+	form := outsider.open(article + "?axra_session=" + unpaid)
+	later := outsider.submit(form, takeoverButton, navigation)
 	later.wantPage(http.StatusPaymentRequired, notYet)
 	s.pay(unpaid)
-	stranger.submit(later, "Try again", navigation).wantRedirect(article) // as soon as it is paid
+	outsider.submit(later, "Try again", navigation).wantRedirect(article) // as soon as it is paid
 }
 
 // S3: the address of a form is good for one device, for a moment, and from this site.

@@ -29,7 +29,7 @@ type Teaser struct {
 	// Placeholders are replaced, as in `/teasers{path}`.
 	URI string `json:"uri,omitempty"`
 
-	// HandlerRaw is the handler that answers if URI is not set; in a Caddyfile, a
+	// HandlerRaw is the handler that responds if URI is not set; in a Caddyfile, a
 	// block of directives.
 	HandlerRaw json.RawMessage `json:"handler,omitempty" caddy:"namespace=http.handlers inline_key=handler"`
 
@@ -71,7 +71,7 @@ func CheckTeaserURI(uri string) error {
 	return nil
 }
 
-// serveTeaser answers with the teaser, if there is one to show.
+// serveTeaser sends the teaser, if there is one to show.
 func (v *Visit) serveTeaser() (done bool, err error) {
 	teaser := v.config.Teaser
 	if teaser == nil || v.r.Method != http.MethodGet && v.r.Method != http.MethodHead {

@@ -18,14 +18,14 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// HandleUnpaid answers a request whose tokens do not open the gate. The token is the one that says most about why not;
+// HandleUnpaid handles a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
 func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
 	switch {
 	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
-		return v.showSafe() // but a device link may let them in: the operator gives one to whoever lost access
+		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
 	case !isPageRequest(v.r) && !v.isOwnReturn():
-		return v.refuse(checkoutRequest{restart: v.restarts()})
+		return v.sell(checkoutRequest{restart: v.restarts(), onlyByButton: true})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
@@ -34,27 +34,26 @@ func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) erro
 	}
 	pending := v.readPending()
 	found := v.lookUp(pending.here)
-	if found.paid != nil {
-		return v.redeem(*found.paid)
-	}
-	renewed, err := v.extendedElsewhere()
-	if renewed != nil && v.give(*renewed) == nil {
-		return v.redirectToTarget()
-	}
-	if found.err == nil {
-		found.err = err
+	if found.paid == nil {
+		renewed, err := v.extendedElsewhere()
+		if renewed != nil && v.give(*renewed) == nil {
+			return v.redirectToTarget()
+		}
+		found.err = errors.Join(found.err, err)
 	}
 	if decision == access.Closed && found.closed == "" {
 		found.closed, found.closedID = entry.Status(v.now()), entry.Purchase
 	}
-	return v.answerUnpaid(pending, found)
+	return v.handleLookup(pending, found)
 }
 
-// answerUnpaid decides what visitors see who have not paid here.
-func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
+// handleLookup gives visitors what they have paid for, or decides what they see who have not.
+func (v *Visit) handleLookup(pending pendingCookies, found lookup) error {
 	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
 	returned := v.returnedTo(found.unpaid)
 	switch {
+	case found.paid != nil:
+		return v.redeem(*found.paid)
 	case v.comesByOtherAddress():
 		return v.redirectToSite()
 	case found.err != nil:
@@ -67,7 +66,7 @@ func (v *Visit) answerUnpaid(pending pendingCookies, found lookup) error {
 	if expected := v.expectedPayment(found.unpaid); expected != nil {
 		return v.showWaiting(*expected)
 	}
-	switch { // only without a payment on its way: whoever has just bought again waits for that
+	switch { // only without a payment on its way: a visitor who has just bought again waits for that
 	case found.closed != "":
 		return v.showPage(v.closedPage(found.closed, found.closedID))
 	case found.mismatch != nil:
@@ -97,7 +96,7 @@ func (v *Visit) serveInstead() (done bool, err error) {
 	}
 	if v.hasTokenOfUnknownKey() {
 		v.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
-		return true, v.refuse(checkoutRequest{})
+		return true, v.sell(checkoutRequest{onlyByButton: true})
 	}
 	return false, nil
 }
@@ -201,55 +200,19 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 	return view
 }
 
-// refuse answers a request that is not a person's navigation. It creates nothing. If the client accepts a page, it gets
-// one with a button that starts a checkout, as it may be a person after all.
-func (v *Visit) refuse(req checkoutRequest) error {
-	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
-		if done, err := v.serveTeaser(); done {
-			return err
-		}
-	}
-	if v.r.Method == http.MethodGet && v.redirectToCanonicalPath() {
-		return nil
-	}
-	quotes, err := v.gate.Quotes(v.r)
-	switch {
-	case err != nil:
-		return v.showMisconfigured(err)
-	case acceptsHTML(v.r):
-		return v.showButtons(quotes, req)
-	case v.has(urlpath.ParamLink):
-		return v.paymentRequired(quotes, linkEnded)
-	}
-	return v.paymentRequired(quotes, howToBuy)
-}
-
-// showButtons shows a page whose forms start the checkout of what is on sale, or of what the address names.
-func (v *Visit) showButtons(quotes []gate.Quote, req checkoutRequest) error {
-	chosen := v.chosen(quotes)
-	switch {
-	case len(quotes) == 0:
-		return v.showPage(page.View{Kind: page.Required})
-	case chosen == nil:
-		return v.showOffers(quotes, req)
-	}
-	return v.showPage(page.View{
-		Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
-	})
-}
-
-// RefuseDownload answers instead of a file that is not sent, for this reason.
+// RefuseDownload responds instead of a file that is not sent, for this reason.
 func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	switch {
 	case errors.Is(reason, ledger.ErrNoneLeft):
 		return v.handleUsedUp(entry)
 	case errors.Is(reason, ledger.ErrInactive):
-		return v.showPage(v.closedPage(entry.Status(v.now()), entry.Purchase))
+		bought := ledger.Holding{Purchase: ledger.Purchase{ID: entry.Purchase}}
+		reason = v.deviceError(reason, bought, v.closedPage(ledger.Active, entry.Purchase))
 	}
 	return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 }
 
-// handleUsedUp answers a visitor who has fetched a purchase as often as it allows.
+// handleUsedUp responds to a visitor who has fetched a purchase as often as it allows.
 func (v *Visit) handleUsedUp(entry *access.Token) error {
 	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := entry.DownloadLimit()
@@ -265,7 +228,7 @@ func (v *Visit) handleUsedUp(entry *access.Token) error {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
-		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit}, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
+		Kind: page.DownloadsUsed, Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit}, Reference: ledger.Reference(entry.Purchase), NextURL: v.restartURL(),
 	})
 }
 
