@@ -50,11 +50,7 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
 	}
-	var signature settings.Signature
-	if app.Signature != nil {
-		signature = *app.Signature
-	}
-	verifier, err := signature.Verifier(secrets.Webhook)
+	verifier, err := app.Signature.Verifier(secrets.Webhook)
 	if err != nil {
 		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}

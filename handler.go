@@ -200,7 +200,7 @@ func (h *Handler) logLimited(message string, fields ...zap.Field) {
 
 // sellsItself reports whether the gate has its own product.
 func (h *Handler) sellsItself() bool {
-	return h.ProductConfig != (gate.ProductConfig{}) || len(h.Passes) == 0
+	return h.ProductConfig != (gate.ProductConfig{}) || h.Pass != "" || len(h.Passes) == 0
 }
 
 // label names the gate in errors.
@@ -245,8 +245,11 @@ var errOptionsOfPass = errors.New("description, access, per_path, downloads and 
 // ownProduct returns the gate's own product.
 func (h *Handler) ownProduct() (*gate.Product, error) {
 	own, err := gate.NewProduct(h.Pass, h.ProductConfig)
-	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
-		err = errOptionsOfPass
+	switch {
+	case errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0:
+		return nil, errOptionsOfPass
+	case errors.Is(err, gate.ErrNoPrice):
+		return nil, fmt.Errorf("%w, or write `passes NAME` to sell a pass of the global option axra", err)
 	}
 	return own, err
 }

@@ -68,10 +68,10 @@ type App struct {
 
 	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in
 	// Caddy's data directory.
-	Database *settings.Database `json:"database,omitempty"`
+	Database settings.Database `json:"database,omitzero"`
 
 	// Signature says how webhooks are signed, which Axra does not document.
-	Signature *settings.Signature `json:"signature,omitempty"`
+	Signature settings.Signature `json:"signature,omitzero"`
 
 	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
 	// `EdDSA`. Existing tokens stay valid when it is changed. With EdDSA, applications
@@ -100,7 +100,7 @@ type App struct {
 	Passes map[string]*gate.ProductConfig `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
-	Limits *settings.Limits `json:"limits,omitempty"`
+	Limits settings.Limits `json:"limits,omitzero"`
 
 	ctx        caddy.Context
 	logger     *zap.Logger

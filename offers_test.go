@@ -50,10 +50,10 @@ http://localhost:PORT {
 		request_headers
 	}
 	axra_paywall /archive/* {
-		pass month
+		passes month
 	}
 	axra_paywall /files/* {
-		pass files
+		passes files
 		price {file_price} eur
 		per_path
 		passes month

@@ -39,8 +39,8 @@ func resolve(value string) string {
 func CheckPlaceholder(name, value string) error {
 	content, isOpened := strings.CutPrefix(value, "{")
 	content, isClosed := strings.CutSuffix(content, "}")
-	isPlaceholder := isOpened && isClosed && !strings.ContainsAny(content, "{}")
-	if isPlaceholder && (strings.HasPrefix(content, "env.") || strings.HasPrefix(content, "file.")) {
+	isKnown := strings.HasPrefix(content, "env.") || strings.HasPrefix(content, "file.")
+	if isOpened && isClosed && isKnown && !strings.ContainsAny(content, "{}") {
 		return nil
 	}
 	return fmt.Errorf("%s must be a placeholder, so that the secret stays out of the configuration: "+
