@@ -138,22 +138,22 @@ func limitOption(name string, target *settings.Rate) option.Option {
 }
 
 func (a *App) readPass(d *caddyfile.Dispenser) error {
-	begin, product := *d, new(gate.ProductConfig) // an error about the pass names its first line
+	begin, product := *d, gate.ProductConfig{} // an error about the pass names its first line
 	var name string
 	if !d.AllArgs(&name) || name == "" {
 		return begin.Err("pass takes one name and a block: write `pass month { price 5.00 usd }`")
 	}
-	if a.Passes[name] != nil {
+	if _, isDefined := a.Passes[name]; isDefined {
 		return d.Errf("pass %q is defined twice: keep one", name)
 	}
-	if err := option.ReadBlock(d, "pass", "", productOptions(product)); err != nil {
+	if err := option.ReadBlock(d, "pass", "", productOptions(&product)); err != nil {
 		return err
 	}
-	if _, err := gate.NewProduct(name, *product); err != nil {
+	if _, err := gate.NewProduct(name, product); err != nil {
 		return begin.Errf("pass %q: %v", name, err)
 	}
 	if a.Passes == nil {
-		a.Passes = make(map[string]*gate.ProductConfig)
+		a.Passes = make(map[string]gate.ProductConfig)
 	}
 	a.Passes[name] = product
 	return nil

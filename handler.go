@@ -164,7 +164,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.siteURL = siteURL
 	h.build(matcher, products, h.label()+"\n"+string(covers))
-	h.app.register(h)
+	h.app.gates.all = append(h.app.gates.all, h)
 	return nil
 }
 

@@ -58,9 +58,11 @@ func newMetrics() *metrics {
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // up to the client's deadline
 	}, []string{"call", "outcome"})
 	m.all = append(m.all, m.apiCalls,
-		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", anySuspended),
-		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.", oldestFeed),
-		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.", countTokens))
+		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", (*axraClient).suspended),
+		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.",
+			func(n *node.Node) float64 { return n.FeedAge().Seconds() }),
+		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.",
+			func(n *node.Node) float64 { return float64(n.Access.Size()) }))
 	m.startAtZero()
 	return m
 }
@@ -71,8 +73,16 @@ func (m *metrics) counter(name, help string, labels ...string) *prometheus.Count
 	return counter
 }
 
-func gauge(name, help string, read func() float64) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}, read)
+// gauge reads the highest value of those in the pool. What has left the pool does not count, even if old requests
+// still use it.
+func gauge[T any](name, help string, read func(T) float64) prometheus.Collector {
+	opts := prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}
+	return prometheus.NewGaugeFunc(opts, func() (highest float64) {
+		for _, each := range inPool[T]() {
+			highest = max(highest, read(each))
+		}
+		return highest
+	})
 }
 
 // startAtZero creates the series whose labels are known in advance, so that the first increase is visible.

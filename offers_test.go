@@ -44,7 +44,7 @@ http://localhost:PORT {
 	}
 	@dev axra_paid
 	@month axra_paid month
-	@cel expression axra_paid('day', 'old')
+	@either axra_paid day old
 	axra_paywall /premium/* {
 		passes day month old
 		request_headers
@@ -61,7 +61,7 @@ http://localhost:PORT {
 	respond /free/headers "FREE {header.X-Axra-User}{header.X_Axra_User} {http.axra.paid}{http.axra.purchase}"
 	route /who {
 		respond @month month
-		respond @cel day
+		respond @either day
 		respond @dev other
 		respond nobody
 	}

@@ -68,7 +68,7 @@ func (a *App) describe() *preflight.Config {
 	for name, offer := range a.Passes {
 		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
 	}
-	for _, h := range a.allGates() {
+	for _, h := range a.gates.all {
 		gate, _ := config.Describe(h).(*preflight.Gate)
 		texts := []string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}
 		for _, value := range h.Metadata {
@@ -106,7 +106,7 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 
 // warnAboutRoutes logs what `caddy axra check` would find wrong with the routes.
 func (a *App) warnAboutRoutes() {
-	if len(a.allGates()) == 0 {
+	if len(a.gates.all) == 0 {
 		return
 	}
 	for _, found := range preflight.CheckRoutes(a.describe(), a.httpServers()) {

@@ -55,9 +55,7 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
-	if h.KeepRejected {
-		h.app.gates.keepRejected.Store(true)
-	}
+	h.app.gates.keepRejected = h.app.gates.keepRejected || h.KeepRejected
 	return nil
 }
 

@@ -32,11 +32,11 @@ func SiteURL(configured string) (string, error) {
 	}
 	resolved := resolve(configured)
 	if resolved == "" {
-		return "", fmt.Errorf("axra: site_url %s is empty: set that variable or file before starting Caddy", configured)
+		return "", fmt.Errorf("site_url %s is empty: set that variable or file before starting Caddy", configured)
 	}
 	parsed, err := BaseURL(resolved, false)
 	if err != nil {
-		return "", fmt.Errorf("axra: site_url %q: %w", resolved, err)
+		return "", fmt.Errorf("site_url %q: %w", resolved, err)
 	}
 	return strings.ToLower(parsed.Scheme + "://" + parsed.Host), nil
 }

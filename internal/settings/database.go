@@ -59,20 +59,20 @@ func (d Database) check() error {
 	isPostgres := d.Driver == postgres
 	switch {
 	case isURL(d.Driver), isURL(d.Path):
-		return errors.New("axra: the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
+		return errors.New("the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
 	case !isPostgres && d.Driver != "" && d.Driver != "sqlite":
-		return fmt.Errorf("axra: database %s is unknown: %s, or %s", d.Driver, writeSQLite, writePostgres)
+		return fmt.Errorf("database %s is unknown: %s, or %s", d.Driver, writeSQLite, writePostgres)
 	case !isPostgres && d.URL != "":
-		return errors.New("axra: database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
+		return errors.New("database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
 	case isPostgres && d.Path != "":
-		return errors.New("axra: database postgres takes no path: " + writePostgres)
+		return errors.New("database postgres takes no path: " + writePostgres)
 	case isPostgres && d.URL == "":
-		return errors.New("axra: database postgres needs a URL: " + writePostgres)
+		return errors.New("database postgres needs a URL: " + writePostgres)
 	case isPostgres && NeedsSecrecy(d.URL):
-		return CheckPlaceholder("axra: the URL of database postgres", d.URL)
+		return CheckPlaceholder("the URL of database postgres", d.URL)
 	case isPostgres:
 		if _, err := ledger.CheckURL(d.URL); errors.Is(err, ledger.ErrURL) { // a certificate may be on another machine
-			return fmt.Errorf("axra: database postgres: %w", err)
+			return fmt.Errorf("database postgres: %w", err)
 		}
 	}
 	return nil
@@ -96,17 +96,17 @@ func (d Database) Location() (path, url string, err error) {
 			}
 		}
 		if _, err := ledger.CheckURL(url); err != nil {
-			return "", "", fmt.Errorf("axra: database postgres: %w", err)
+			return "", "", fmt.Errorf("database postgres: %w", err)
 		}
 		return "", url, nil
 	}
 	if d.Path == "" {
 		path = filepath.Join(caddy.AppDataDir(), "axra", "ledger.db")
 	} else if path = resolve(d.Path); path == "" {
-		return "", "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", d.Path)
+		return "", "", fmt.Errorf("database sqlite %s is empty in the running Caddy: set that variable and restart", d.Path)
 	}
 	if !filepath.IsAbs(path) {
-		return "", "", fmt.Errorf("axra: database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
+		return "", "", fmt.Errorf("database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
 	}
 	return filepath.Clean(path), "", nil
 }

@@ -20,15 +20,7 @@ const (
 
 // Endpoint resolves the API's address and the hosts that visitors may be sent to. It rejects a mix of Axra's live and
 // sandbox modes.
-func Endpoint(configured, key, secret string, checkoutHosts []string) (string, session.CheckoutHosts, error) {
-	address, hosts, err := resolveEndpoint(configured, key, secret, checkoutHosts)
-	if err != nil {
-		return "", session.CheckoutHosts{}, fmt.Errorf("axra: %w", err)
-	}
-	return address, hosts, nil
-}
-
-func resolveEndpoint(configured, key, secret string, checkoutHosts []string) (address string, hosts session.CheckoutHosts, err error) {
+func Endpoint(configured, key, secret string, checkoutHosts []string) (address string, hosts session.CheckoutHosts, err error) {
 	mode := keyMode(key, "bk_")
 	if other := keyMode(secret, "bs_"); mode != "" && other != "" && mode != other {
 		return "", hosts, fmt.Errorf("api_key is a %s key and api_secret a %s secret: take both from the same Axra account page", mode, other)
