@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +13,6 @@ import (
 // checkGates rejects gates whose public address is unknown, and gates of one
 // site that would sell different products under one name.
 func (a *App) checkGates() error {
-	servers := a.httpServers()
 	for _, name := range a.gates.expected {
 		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.gates.all, func(h *Handler) bool { return h.gate.Product(name) != nil }) {
 			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
@@ -21,16 +21,16 @@ func (a *App) checkGates() error {
 	}
 	sold := make(map[string]*Handler)
 	for _, h := range a.gates.all {
-		places := 0
-		for _, server := range servers {
+		isFound := h.siteURL != "" || a.settings.siteURL != ""
+		for _, server := range a.httpServers() {
 			for _, hosts := range h.gate.Sites.HostsOn(server) {
-				places++
+				isFound = true
 				if err := h.checkSite(hosts, sold); err != nil {
 					return err
 				}
 			}
 		}
-		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
+		if !isFound {
 			return fmt.Errorf("axra_paywall: gate %q is in a site whose address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
 		}
@@ -39,12 +39,10 @@ func (a *App) checkGates() error {
 }
 
 func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
-	switch {
-	case h.siteURL != "":
-		hosts = []string{h.siteURL}
-	case len(hosts) == 0 && h.app.settings.siteURL != "":
-		hosts = []string{h.app.settings.siteURL}
-	case len(hosts) == 0:
+	if h.siteURL != "" || len(hosts) == 0 {
+		hosts = []string{cmp.Or(h.siteURL, h.app.settings.siteURL)}
+	}
+	if hosts[0] == "" {
 		return fmt.Errorf("axra_paywall: gate %q is in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
 	}

@@ -170,14 +170,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 	var sets caddyhttp.MatcherSets
-	if len(h.MatchersRaw) > 0 {
-		loaded, err := ctx.LoadModule(h, "MatchersRaw")
-		if err != nil {
-			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
-		}
-		if err := sets.FromInterface(loaded); err != nil {
-			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
-		}
+	loaded, err := ctx.LoadModule(h, "MatchersRaw")
+	if err == nil {
+		err = sets.FromInterface(loaded)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
 	return gate.NewMatcher(sets), nil
 }
@@ -205,10 +203,7 @@ func (h *Handler) sellsItself() bool {
 
 // label names the gate in errors.
 func (h *Handler) label() string {
-	if h.Pass != "" {
-		return h.Pass
-	}
-	return strings.Join(h.Passes, " ")
+	return cmp.Or(h.Pass, strings.Join(h.Passes, " "))
 }
 
 // products returns the products that open the gate.

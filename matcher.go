@@ -34,17 +34,11 @@ func (m *MatchPaid) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Match reports whether the visitor has paid.
-func (m MatchPaid) Match(r *http.Request) bool {
-	match, _ := m.MatchWithError(r)
-	return match
-}
-
 // MatchWithError reports whether the visitor has paid. If this is unknown, it does
 // not match.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	// Behind a gate, the request's address no longer has the parameters of a private address.
-	if token := admission.TokenOf(r); token != nil && m.wants(token.Pass) {
+	if token := admission.TokenOf(r); token != nil && (len(m.Passes) == 0 || slices.Contains(m.Passes, token.Pass)) {
 		return true, nil
 	}
 	for _, h := range m.app.gates.all {
@@ -61,10 +55,6 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-func (m MatchPaid) wants(pass string) bool {
-	return len(m.Passes) == 0 || slices.Contains(m.Passes, pass)
 }
 
 // Interface guards

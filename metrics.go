@@ -87,18 +87,10 @@ func gauge[T any](name, help string, read func(T) float64) prometheus.Collector 
 
 // startAtZero creates the series whose labels are known in advance, so that the first increase is visible.
 func (m *metrics) startAtZero() {
-	for _, outcome := range []string{checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed} {
-		m.checkouts.WithLabelValues(outcome)
-	}
-	for _, limit := range []string{
-		string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
-		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices,
-	} {
-		m.limits.WithLabelValues(limit)
-	}
-	for _, operation := range []string{node.OperationPoll, node.OperationRead, node.OperationWrite} {
-		m.ledgerErrors.WithLabelValues(operation)
-	}
+	startSeries(m.checkouts, checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed)
+	startSeries(m.limits, string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
+		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices)
+	startSeries(m.ledgerErrors, node.OperationPoll, node.OperationRead, node.OperationWrite)
 	m.grace.WithLabelValues()
 	for _, event := range []webhook.Type{
 		webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
@@ -113,6 +105,13 @@ func (m *metrics) startAtZero() {
 		for _, outcome := range session.CallOutcomes() {
 			m.apiCalls.WithLabelValues(call, outcome)
 		}
+	}
+}
+
+// startSeries starts series of a collector with one label at zero.
+func startSeries(collector *prometheus.CounterVec, values ...string) {
+	for _, value := range values {
+		collector.WithLabelValues(value)
 	}
 }
 
@@ -191,18 +190,21 @@ func (m *metrics) CountCall(call session.Call) {
 // CountPaid counts a payment.
 func (m *metrics) CountPaid(payment ledger.Payment) {
 	m.CountStep(payment.Terms.Pass, checkout.StepPaid)
-	m.paid.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
+	addAmount(m.paid, payment)
 }
 
 // CountRefund counts a payment that was refunded.
-func (m *metrics) CountRefund(payment ledger.Payment) {
-	m.refunded.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
-}
+func (m *metrics) CountRefund(payment ledger.Payment) { addAmount(m.refunded, payment) }
 
 // CountDispute counts a step of a dispute: opened, won or lost.
 func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
 	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
-	m.disputed.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency, outcome).Add(payment.Paid.Amount.InexactFloat64())
+	addAmount(m.disputed, payment, outcome)
+}
+
+func addAmount(collector *prometheus.CounterVec, payment ledger.Payment, labels ...string) {
+	labels = append([]string{payment.Terms.Pass, payment.Paid.Currency}, labels...)
+	collector.WithLabelValues(labels...).Add(payment.Paid.Amount.InexactFloat64())
 }
 
 // Interface guards

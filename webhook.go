@@ -137,11 +137,11 @@ func (h *Webhook) reject(reason string, err error) {
 
 // warn logs a rejected webhook, once a minute per reason: junk, which anyone can send, must not hide a wrong secret.
 func (h *Webhook) warn(reason string, err error) (logged bool) {
-	if !h.app.limit.IsDue("webhook rejected: " + reason) {
-		return false
+	logged = h.app.limit.IsDue("webhook rejected: " + reason)
+	if logged {
+		h.logger.Warn("a webhook was rejected", zap.Error(err))
 	}
-	h.logger.Warn("a webhook was rejected", zap.Error(err))
-	return true
+	return logged
 }
 
 // keepRejected keeps a request for the operator.
