@@ -197,7 +197,7 @@ func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	for want, content := range map[string]string{
 		"there is no secret to try": "",
-		"webhook_secret {env.PW_UNSET} is empty or cannot be read by this command": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
+		"webhook_secret {env.PW_UNSET} is empty in the running Caddy": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
 		"no global option axra": "example.com\n",
 	} {
 		args := []string{file}

@@ -53,7 +53,7 @@ http://localhost:PORT {
 		passes month
 	}
 	axra_paywall /files/* {
-		passes files
+		pass files
 		price {file_price} eur
 		per_path
 		passes month
