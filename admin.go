@@ -47,11 +47,7 @@ func runningApp() (*App, error) {
 	if err != nil {
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("the running configuration has no global option axra")}
 	}
-	app, ok := module.(*App)
-	if !ok {
-		return nil, fmt.Errorf("app axra is a %T", module)
-	}
-	return app, nil
+	return module.(*App), nil //nolint:forcetypeassert // this package registers it
 }
 
 // operations returns what operators may do with the app.
@@ -90,7 +86,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	}
 	var hasGate bool
 	var otherOrigin string
-	for _, h := range a.allGates() {
+	for _, h := range a.gates.all {
 		for _, server := range a.httpServers() {
 			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
 			r.URL.RawQuery = parsed.RawQuery

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -22,9 +21,9 @@ import (
 
 func init() {
 	httpcaddyfile.RegisterGlobalOption("axra", parseGlobal)
-	httpcaddyfile.RegisterDirective("axra_webhook", parseWebhook)
+	httpcaddyfile.RegisterDirective("axra_webhook", parseHandler[Webhook])
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
-	httpcaddyfile.RegisterDirective("axra_jwks", parseJWKS)
+	httpcaddyfile.RegisterDirective("axra_jwks", parseHandler[JWKS])
 	// The webhook and the public keys come first, so that no gate, try_files or rewrite of the same block can
 	// intercept them.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
@@ -74,9 +73,6 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
-	if d.NextArg() {
-		return d.Errf("axra takes a block, not the argument %q: open it with `axra {` and write each option on a line of its own", d.Val())
-	}
 	return option.ReadBlock(d, "axra", "", a.options())
 }
 
@@ -84,60 +80,31 @@ func (a *App) options() []option.Option {
 	return []option.Option{
 		option.Secret("api_key", &a.APIKey),
 		option.Secret("api_secret", &a.APISecret),
-		option.Args("webhook_secret", a.readWebhookSecrets),
-		option.New("pass", a.readPass),
+		option.List("webhook_secret", &a.WebhookSecrets, "{env.AXRA_WEBHOOK_SECRET}", func(value string) error {
+			return settings.CheckPlaceholder("webhook_secret", value)
+		}),
+		{Name: "pass", Read: a.readPass},
 		option.Address("endpoint", &a.Endpoint, true),
-		option.Args("checkout_hosts", a.readCheckoutHosts),
+		option.List("checkout_hosts", &a.CheckoutHosts, "pay.useaxra.com", settings.CheckCheckoutHost),
 		option.Address("site_url", &a.SiteURL, false),
-		option.Args("database", a.readDatabase),
-		option.New("signature", a.readSignature),
+		option.Args("database", func(args []string) (err error) {
+			if a.Database != (settings.Database{}) {
+				return errors.New("database is given twice: keep one")
+			}
+			a.Database, err = settings.ParseDatabase(args)
+			return err
+		}),
+		{Name: "signature", Read: func(d *caddyfile.Dispenser) error {
+			return option.ReadBlock(d, "signature", "", signatureOptions(&a.Signature))
+		}},
 		option.OneOf("signing_algorithm", &a.SigningAlgorithm, token.HS256, token.EdDSA),
 		option.Duration("recheck", &a.Recheck),
 		option.Duration("grace", &a.Grace),
 		option.Duration("download_window", &a.DownloadWindow),
-		option.New("keep", a.readKeep),
-		a.limitOption("limit_per_client", func(l *settings.Limits) **settings.Rate { return &l.PerClient }),
-		a.limitOption("limit_total", func(l *settings.Limits) **settings.Rate { return &l.Total }),
+		option.Value("keep", &a.Keep, parseKeep, checkKeep),
+		limitOption("limit_per_client", &a.Limits.PerClient),
+		limitOption("limit_total", &a.Limits.Total),
 	}
-}
-
-func (a *App) readWebhookSecrets(values []string) error {
-	if len(values) == 0 {
-		return errors.New("webhook_secret needs a value: write `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
-	}
-	for _, value := range values {
-		if err := settings.CheckPlaceholder("webhook_secret", value); err != nil {
-			return err
-		}
-	}
-	a.WebhookSecrets = append(a.WebhookSecrets, values...)
-	return nil
-}
-
-func (a *App) readCheckoutHosts(hosts []string) error {
-	if len(hosts) == 0 {
-		return errors.New("checkout_hosts needs at least one host: write `checkout_hosts pay.useaxra.com`")
-	}
-	a.CheckoutHosts = append(a.CheckoutHosts, hosts...)
-	return settings.CheckCheckoutHosts(hosts)
-}
-
-func (a *App) readDatabase(args []string) (err error) {
-	if a.Database != nil {
-		return errors.New("database is written twice: keep one")
-	}
-	a.Database, err = settings.ParseDatabase(args)
-	return err
-}
-
-func (a *App) readSignature(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Errf("signature takes a block, not the argument %q: open it with `signature {` and write `header %s` on a line of its own", d.Val(), webhook.DefaultHeader)
-	}
-	if a.Signature == nil {
-		a.Signature = new(settings.Signature)
-	}
-	return option.ReadBlock(d, "signature", "", signatureOptions(a.Signature))
 }
 
 func signatureOptions(c *settings.Signature) []option.Option {
@@ -150,56 +117,43 @@ func signatureOptions(c *settings.Signature) []option.Option {
 	}
 }
 
-func (a *App) readKeep(d *caddyfile.Dispenser) error {
-	if d.CountRemainingArgs() == 1 && option.Next(*d) == "forever" {
-		d.NextArg()
-		a.Keep = -1
-		return nil
+func parseKeep(value string) (caddy.Duration, error) {
+	if value == "forever" {
+		return -1, nil
 	}
-	return option.Duration("keep", &a.Keep, checkKeep).Read(d)
+	length, err := caddy.ParseDuration(value)
+	if err != nil || length <= 0 {
+		return 0, fmt.Errorf("keep: %q is not a length of time: write `keep 540d` or `keep forever`", value)
+	}
+	return caddy.Duration(length), nil
 }
 
-// limitOption reads a limit of session creation into the field that pick returns.
-func (a *App) limitOption(name string, pick func(*settings.Limits) **settings.Rate) option.Option {
-	write := ": write `" + name + " 30 10m`"
-	return option.ArgsN(name, 2, name+" takes a number and a time"+write, func(args []string) error {
-		count, err := strconv.Atoi(args[0])
-		if err != nil || count < 1 {
-			return fmt.Errorf("%s: %q is not a number of sessions%s", name, args[0], write)
+func limitOption(name string, target *settings.Rate) option.Option {
+	return option.Args(name, func(args []string) (err error) {
+		if *target, err = settings.ParseRate(args); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		per, err := caddy.ParseDuration(args[1])
-		if err != nil || per <= 0 {
-			return fmt.Errorf("%s: %q is not a time%s", name, args[1], write)
-		}
-		if a.Limits == nil {
-			a.Limits = new(settings.Limits)
-		}
-		*pick(a.Limits) = &settings.Rate{Events: count, Per: caddy.Duration(per)}
 		return nil
 	})
 }
 
 func (a *App) readPass(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
-		return d.Err("pass takes one name and a block: write `pass month { price 5.00 usd }`")
+	begin, product := *d, gate.ProductConfig{} // an error about the pass names its first line
+	var name string
+	if !d.AllArgs(&name) || name == "" {
+		return begin.Err("pass takes one name and a block: write `pass month { price 5.00 usd }`")
 	}
-	name, product := args[0], new(gate.ProductConfig)
-	if err := gate.CheckProductName(name); err != nil {
-		return d.WrapErr(err)
-	}
-	if a.Passes[name] != nil {
+	if _, isDefined := a.Passes[name]; isDefined {
 		return d.Errf("pass %q is defined twice: keep one", name)
 	}
-	begin := *d // an error about the pass names this line
-	if err := option.ReadBlock(d, "pass", "", productOptions(product)); err != nil {
+	if err := option.ReadBlock(d, "pass", "", productOptions(&product)); err != nil {
 		return err
 	}
-	if _, err := gate.NewProduct(name, *product); err != nil {
+	if _, err := gate.NewProduct(name, product); err != nil {
 		return begin.Errf("pass %q: %v", name, err)
 	}
 	if a.Passes == nil {
-		a.Passes = make(map[string]*gate.ProductConfig)
+		a.Passes = make(map[string]gate.ProductConfig)
 	}
 	a.Passes[name] = product
 	return nil
@@ -214,19 +168,17 @@ func productOptions(p *gate.ProductConfig) []option.Option {
 			_, err := gate.ParseAccess(value)
 			return err
 		}),
-		option.Args("per_path", func(args []string) error { return readPerPath(p, args) }),
+		option.Args("per_path", func(args []string) error {
+			if p.PerPath || len(args) > 1 {
+				return errors.New("per_path is written once, alone or with one key: write `per_path` or `per_path {sku}`")
+			}
+			p.PerPath, p.Key = true, strings.Join(args, "")
+			return nil
+		}),
 		option.Number("downloads", &p.Downloads, "5"),
 		option.Number("devices", &p.Devices, "3"),
 		option.Flag("retired", &p.Retired),
 	}
-}
-
-func readPerPath(p *gate.ProductConfig, args []string) error {
-	if p.PerPath || len(args) > 1 {
-		return errors.New("per_path is written once, alone or with one key: write `per_path` or `per_path {sku}`")
-	}
-	p.PerPath, p.Key = true, strings.Join(args, "")
-	return nil
 }
 
 func readPrice(p *gate.ProductConfig, args []string) error {
@@ -242,20 +194,11 @@ func readPrice(p *gate.ProductConfig, args []string) error {
 	return err
 }
 
-// parseTerminal parses a terminal handler's directive.
-func parseTerminal(h httpcaddyfile.Helper, handler caddyfile.Unmarshaler) (caddy.ModuleMap, error) {
+// extractMatcher moves to the directive and parses its matcher; it adds file and line to Caddy's error.
+func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	if !h.Next() {
 		return nil, h.ArgErr()
 	}
-	matchers, err := extractMatcher(h)
-	if err != nil {
-		return nil, err
-	}
-	return matchers, handler.UnmarshalCaddyfile(h.Dispenser)
-}
-
-// extractMatcher parses the matcher; it adds file and line to Caddy's error.
-func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	matchers, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, h.WrapErr(fmt.Errorf("%w: define it in this site block, above or below", err))
@@ -263,13 +206,40 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	return matchers, nil
 }
 
-// newSharedRoute puts a handler that applies its own matcher into one route with its neighbours: Caddy tries every
-// route for every request.
-func newSharedRoute(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
-	if h.IsNamedRoute() {
-		return h.NewRoute(everyPath, handler)
+// parseHandler returns the function that parses the directive of a handler without blocks of directives.
+func parseHandler[T any, H interface {
+	*T
+	caddyhttp.MiddlewareHandler
+	caddyfile.Unmarshaler
+}](h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	handler := H(new(T))
+	matchers, err := extractMatcher(h)
+	if err != nil {
+		return nil, err
 	}
-	return h.NewRoute(nil, handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return newRoute(h, matchers, handler), nil
+}
+
+// readDirective reads the block of a directive whose matcher has been removed.
+func readDirective(d *caddyfile.Dispenser, path, hint string, options []option.Option) error {
+	d.Next() // the directive's name
+	name := d.Val()
+	if d.NextArg() {
+		return d.Errf("%s takes one matcher, not the argument %q: a path begins with a slash, as in `%s %s`; "+
+			"for several paths write `@several path %s /members/*` and `%s @several`", name, d.Val(), name, path, path, name)
+	}
+	return option.ReadBlock(d, name, hint, options)
+}
+
+// newRoute returns the route of a handler.
+func newRoute(h httpcaddyfile.Helper, matchers caddy.ModuleMap, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
+	if matchers == nil && h.IsNamedRoute() {
+		matchers = everyPath
+	}
+	return h.NewRoute(matchers, handler)
 }
 
 // everyPath matches every request. It keeps the handler's route in a named route separate: without a matcher, Caddy

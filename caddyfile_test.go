@@ -199,8 +199,8 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"a secret in another encoding", key + `,"webhook_secrets":["{env.PW_HOOK}"],"signature":{"secret_encoding":"hex"}`, ``,
 			`axra: signature: secret encoding: secret 1 is not hex: correct it, or leave out secret_encoding`},
 		{"unknown signing algorithm", key + `,"signing_algorithm":"none"`, ``, `axra: signing_algorithm "none" is unknown: write HS256 or EdDSA`},
-		{"negative recheck", key + `,"recheck":-1`, ``, "axra: recheck and grace must be greater than zero"},
-		{"negative grace", key + `,"grace":"-1m"`, ``, "axra: recheck and grace must be greater than zero"},
+		{"negative recheck", key + `,"recheck":-1`, ``, "axra: recheck, grace and download_window must be greater than zero"},
+		{"negative grace", key + `,"grace":"-1m"`, ``, "axra: recheck, grace and download_window must be greater than zero"},
 		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
 		{"literal URL with a password", key + `,"database":{"driver":"postgres","url":"postgres://shop:PLANTED@localhost/shop"}`, ``, "must be a placeholder"},
 	} {

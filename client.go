@@ -46,6 +46,14 @@ func (c *axraClient) onBreaker(isOpen bool) {
 	}
 }
 
+// suspended returns 1 while calls are suspended.
+func (c *axraClient) suspended() float64 {
+	if c.isSuspended.Load() {
+		return 1
+	}
+	return 0
+}
+
 // Destruct closes idle connections.
 func (c *axraClient) Destruct() error {
 	c.transport.CloseIdleConnections()

@@ -40,21 +40,12 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if len(app.WebhookSecrets) == 0 {
 		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
 	}
-	for _, secret := range signing.configuredSecrets() {
-		if secret.Value == "" {
-			return nil, nil, fmt.Errorf("%s %s is empty or cannot be read by this command, whose environment may differ from that of the service: "+
-				"add --envfile FILE, or run it as the user of the service; or use --secret-file", secret.Name, secret.Placeholder)
-		}
-	}
 	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w; or use --secret-file", err)
+		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: "+
+			"add --envfile FILE, run it as the user of the service, or use --secret-file", err)
 	}
-	var signature settings.Signature
-	if app.Signature != nil {
-		signature = *app.Signature
-	}
-	verifier, err := signature.Verifier(secrets.Webhook)
+	verifier, err := app.Signature.Verifier(secrets.Webhook)
 	if err != nil {
 		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}

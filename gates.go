@@ -1,14 +1,11 @@
 package paywall
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
@@ -16,27 +13,24 @@ import (
 // checkGates rejects gates whose public address is unknown, and gates of one
 // site that would sell different products under one name.
 func (a *App) checkGates() error {
-	a.gates.mu.Lock()
-	defer a.gates.mu.Unlock()
-	servers := a.httpServers()
 	for _, name := range a.gates.expected {
-		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.allGates(), func(h *Handler) bool { return h.gate.Product(name) != nil }) {
+		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.gates.all, func(h *Handler) bool { return h.gate.Product(name) != nil }) {
 			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
 				name, a.definedPasses())
 		}
 	}
 	sold := make(map[string]*Handler)
-	for _, h := range a.allGates() {
-		places := 0
-		for _, server := range servers {
+	for _, h := range a.gates.all {
+		isFound := h.siteURL != "" || a.settings.siteURL != ""
+		for _, server := range a.httpServers() {
 			for _, hosts := range h.gate.Sites.HostsOn(server) {
-				places++
+				isFound = true
 				if err := h.checkSite(hosts, sold); err != nil {
 					return err
 				}
 			}
 		}
-		if places == 0 && h.siteURL == "" && a.settings.siteURL == "" {
+		if !isFound {
 			return fmt.Errorf("axra_paywall: gate %q is in a site whose address cannot be found: "+
 				"add `site_url https://example.com` to the gate or to the global option axra", h.label())
 		}
@@ -45,12 +39,10 @@ func (a *App) checkGates() error {
 }
 
 func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
-	switch {
-	case h.siteURL != "":
-		hosts = []string{h.siteURL}
-	case len(hosts) == 0 && h.app.settings.siteURL != "":
-		hosts = []string{h.app.settings.siteURL}
-	case len(hosts) == 0:
+	if h.siteURL != "" || len(hosts) == 0 {
+		hosts = []string{cmp.Or(h.siteURL, h.app.settings.siteURL)}
+	}
+	if hosts[0] == "" {
 		return fmt.Errorf("axra_paywall: gate %q is in a site without a host name, so visitors could not be sent back to it: "+
 			"give the site block its host name, or add `site_url https://example.com` to the gate or to the global option axra", h.label())
 	}
@@ -69,47 +61,11 @@ func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 	return nil
 }
 
-func (a *App) httpServers() map[string]*caddyhttp.Server {
-	if app := a.httpApp(); app != nil {
-		return app.Servers
-	}
-	return nil
-}
-
-// gateList collects what handlers and matchers register while they are provisioned.
+// gateList collects what handlers and matchers register while they are provisioned, one after the other.
 type gateList struct {
-	mu       sync.Mutex
-	all      atomic.Pointer[[]*Handler] // read by matchers on every request
-	expected []string                   // passes that matchers name
-
-	isStarted    atomic.Bool
-	keepRejected atomic.Bool // a webhook keeps rejected requests
-}
-
-// register adds a gate to those that Start checks.
-func (a *App) register(h *Handler) {
-	a.gates.mu.Lock()
-	defer a.gates.mu.Unlock()
-	gates := append(slices.Clone(a.allGates()), h)
-	a.gates.all.Store(&gates)
-}
-
-func (a *App) allGates() []*Handler {
-	if gates := a.gates.all.Load(); gates != nil {
-		return *gates
-	}
-	return nil
-}
-
-// expect makes Start look for gates that sell the passes. Later it does nothing: an
-// expression with a placeholder makes a matcher for each request.
-func (a *App) expect(passes []string) {
-	if a.gates.isStarted.Load() {
-		return
-	}
-	a.gates.mu.Lock()
-	defer a.gates.mu.Unlock()
-	a.gates.expected = append(a.gates.expected, passes...)
+	all          []*Handler
+	expected     []string // passes that matchers name
+	keepRejected bool     // a webhook keeps rejected requests
 }
 
 // definedPasses lists the app's passes for an error.

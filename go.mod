@@ -3,7 +3,6 @@ module github.com/caddy-axra/paywall
 go 1.26.0
 
 require (
-	cel.dev/cel-go v0.32.0
 	github.com/Rhymond/go-money v1.0.15
 	github.com/boombuler/barcode v1.1.0
 	github.com/caddyserver/caddy/v2 v2.11.9
@@ -28,6 +27,7 @@ require (
 )
 
 require (
+	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	cloud.google.com/go/auth v0.23.3 // indirect
 	cloud.google.com/go/auth/oauth2adapt v0.2.8 // indirect

@@ -164,20 +164,18 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.siteURL = siteURL
 	h.build(matcher, products, h.label()+"\n"+string(covers))
-	h.app.register(h)
+	h.app.gates.all = append(h.app.gates.all, h)
 	return nil
 }
 
 func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 	var sets caddyhttp.MatcherSets
-	if len(h.MatchersRaw) > 0 {
-		loaded, err := ctx.LoadModule(h, "MatchersRaw")
-		if err != nil {
-			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
-		}
-		if err := sets.FromInterface(loaded); err != nil {
-			return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
-		}
+	loaded, err := ctx.LoadModule(h, "MatchersRaw")
+	if err == nil {
+		err = sets.FromInterface(loaded)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("axra_paywall: loading matchers: %w", err)
 	}
 	return gate.NewMatcher(sets), nil
 }
@@ -200,15 +198,12 @@ func (h *Handler) logLimited(message string, fields ...zap.Field) {
 
 // sellsItself reports whether the gate has its own product.
 func (h *Handler) sellsItself() bool {
-	return h.ProductConfig != (gate.ProductConfig{}) || len(h.Passes) == 0
+	return h.ProductConfig != (gate.ProductConfig{}) || h.Pass != "" || len(h.Passes) == 0
 }
 
 // label names the gate in errors.
 func (h *Handler) label() string {
-	if h.Pass != "" {
-		return h.Pass
-	}
-	return strings.Join(h.Passes, " ")
+	return cmp.Or(h.Pass, strings.Join(h.Passes, " "))
 }
 
 // products returns the products that open the gate.
@@ -245,8 +240,11 @@ var errOptionsOfPass = errors.New("description, access, per_path, downloads and 
 // ownProduct returns the gate's own product.
 func (h *Handler) ownProduct() (*gate.Product, error) {
 	own, err := gate.NewProduct(h.Pass, h.ProductConfig)
-	if errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0 {
-		err = errOptionsOfPass
+	switch {
+	case errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0:
+		return nil, errOptionsOfPass
+	case errors.Is(err, gate.ErrNoPrice):
+		return nil, fmt.Errorf("%w, or write `passes NAME` to sell a pass of the global option axra", err)
 	}
 	return own, err
 }

@@ -196,9 +196,9 @@ func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
 	mustDo(t, os.WriteFile(file, []byte("X-Sig: "+sign([]byte("{}"), "")+"\n\n{}"), 0o600))
 	config := filepath.Join(t.TempDir(), "Caddyfile")
 	for want, content := range map[string]string{
-		"there is no secret to try": "",
-		"webhook_secret {env.PW_UNSET} is empty or cannot be read by this command": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
-		"no global option axra": "example.com\n",
+		"there is no secret to try":                                   "",
+		"webhook_secret {env.PW_UNSET} is empty in the running Caddy": "{\n\taxra {\n\t\twebhook_secret {env.PW_UNSET}\n\t}\n}\n",
+		"no global option axra":                                       "example.com\n",
 	} {
 		args := []string{file}
 		if content != "" {

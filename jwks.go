@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/token"
@@ -65,27 +64,11 @@ func (h *JWKS) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Han
 	return nil
 }
 
-func parseJWKS(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	keySet := new(JWKS)
-	matchers, err := parseTerminal(h, keySet)
-	if err != nil {
-		return nil, err
-	}
-	return h.NewRoute(matchers, keySet), nil
-}
-
 // UnmarshalCaddyfile reads the directive:
 //
 //	axra_jwks [<matcher>]
 func (h *JWKS) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.Errf("axra_jwks takes a single matcher, not %q: write `axra_jwks /.well-known/jwks.json` (a path begins with a slash)", d.Val())
-	}
-	if d.NextBlock(0) {
-		return d.Err("axra_jwks takes no block: signing_algorithm is set in the global option axra")
-	}
-	return nil
+	return readDirective(d, "/.well-known/jwks.json", "; signing_algorithm is set in the global option axra", nil)
 }
 
 // Interface guards

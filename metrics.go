@@ -58,9 +58,11 @@ func newMetrics() *metrics {
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // up to the client's deadline
 	}, []string{"call", "outcome"})
 	m.all = append(m.all, m.apiCalls,
-		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", anySuspended),
-		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.", oldestFeed),
-		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.", countTokens))
+		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", (*axraClient).suspended),
+		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.",
+			func(n *node.Node) float64 { return n.FeedAge().Seconds() }),
+		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.",
+			func(n *node.Node) float64 { return float64(n.Access.Size()) }))
 	m.startAtZero()
 	return m
 }
@@ -71,24 +73,24 @@ func (m *metrics) counter(name, help string, labels ...string) *prometheus.Count
 	return counter
 }
 
-func gauge(name, help string, read func() float64) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}, read)
+// gauge reads the highest value of those in the pool. What has left the pool does not count, even if old requests
+// still use it.
+func gauge[T any](name, help string, read func(T) float64) prometheus.Collector {
+	opts := prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}
+	return prometheus.NewGaugeFunc(opts, func() (highest float64) {
+		for _, each := range inPool[T]() {
+			highest = max(highest, read(each))
+		}
+		return highest
+	})
 }
 
 // startAtZero creates the series whose labels are known in advance, so that the first increase is visible.
 func (m *metrics) startAtZero() {
-	for _, outcome := range []string{checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed} {
-		m.checkouts.WithLabelValues(outcome)
-	}
-	for _, limit := range []string{
-		string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
-		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices,
-	} {
-		m.limits.WithLabelValues(limit)
-	}
-	for _, operation := range []string{node.OperationPoll, node.OperationRead, node.OperationWrite} {
-		m.ledgerErrors.WithLabelValues(operation)
-	}
+	startSeries(m.checkouts, checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed)
+	startSeries(m.limits, string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
+		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices)
+	startSeries(m.ledgerErrors, node.OperationPoll, node.OperationRead, node.OperationWrite)
 	m.grace.WithLabelValues()
 	for _, event := range []webhook.Type{
 		webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
@@ -103,6 +105,13 @@ func (m *metrics) startAtZero() {
 		for _, outcome := range session.CallOutcomes() {
 			m.apiCalls.WithLabelValues(call, outcome)
 		}
+	}
+}
+
+// startSeries starts series of a collector with one label at zero.
+func startSeries(collector *prometheus.CounterVec, values ...string) {
+	for _, value := range values {
+		collector.WithLabelValues(value)
 	}
 }
 
@@ -181,18 +190,21 @@ func (m *metrics) CountCall(call session.Call) {
 // CountPaid counts a payment.
 func (m *metrics) CountPaid(payment ledger.Payment) {
 	m.CountStep(payment.Terms.Pass, checkout.StepPaid)
-	m.paid.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
+	addAmount(m.paid, payment)
 }
 
 // CountRefund counts a payment that was refunded.
-func (m *metrics) CountRefund(payment ledger.Payment) {
-	m.refunded.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency).Add(payment.Paid.Amount.InexactFloat64())
-}
+func (m *metrics) CountRefund(payment ledger.Payment) { addAmount(m.refunded, payment) }
 
 // CountDispute counts a step of a dispute: opened, won or lost.
 func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
 	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
-	m.disputed.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency, outcome).Add(payment.Paid.Amount.InexactFloat64())
+	addAmount(m.disputed, payment, outcome)
+}
+
+func addAmount(collector *prometheus.CounterVec, payment ledger.Payment, labels ...string) {
+	labels = append([]string{payment.Terms.Pass, payment.Paid.Currency}, labels...)
+	collector.WithLabelValues(labels...).Add(payment.Paid.Amount.InexactFloat64())
 }
 
 // Interface guards

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/events"
 	"github.com/caddy-axra/paywall/internal/gate"
@@ -68,10 +69,10 @@ type App struct {
 
 	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in
 	// Caddy's data directory.
-	Database *settings.Database `json:"database,omitempty"`
+	Database settings.Database `json:"database,omitzero"`
 
 	// Signature says how webhooks are signed, which Axra does not document.
-	Signature *settings.Signature `json:"signature,omitempty"`
+	Signature settings.Signature `json:"signature,omitzero"`
 
 	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
 	// `EdDSA`. Existing tokens stay valid when it is changed. With EdDSA, applications
@@ -97,10 +98,10 @@ type App struct {
 
 	// Passes are products that several gates sell, by name: one payment opens every
 	// gate of its site that lists the pass.
-	Passes map[string]*gate.ProductConfig `json:"passes,omitempty"`
+	Passes map[string]gate.ProductConfig `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
-	Limits *settings.Limits `json:"limits,omitempty"`
+	Limits settings.Limits `json:"limits,omitzero"`
 
 	ctx        caddy.Context
 	logger     *zap.Logger
@@ -156,30 +157,12 @@ const (
 func (a *App) Provision(ctx caddy.Context) error {
 	a.now = a.clock.Now
 	a.ctx, a.logger, a.limit = ctx, ctx.Logger(), loglimit.New(a.now)
-	if err := a.provisionDefaults(); err != nil {
-		return fmt.Errorf("axra: %w", err)
+	var err error
+	if a.events, err = events.New(ctx, a.limit); err == nil {
+		err = a.provision()
 	}
-	if err := a.provisionPasses(); err != nil {
-		return fmt.Errorf("axra: %w", err)
-	}
-	secrets, err := settings.ResolveSecrets(a.APIKey, a.APISecret, a.WebhookSecrets)
 	if err != nil {
-		return err
-	}
-	if a.settings.siteURL, err = settings.SiteURL(a.SiteURL); err != nil {
-		return err
-	}
-	if err := a.provisionVerifier(secrets); err != nil {
-		return err
-	}
-	if a.events, err = events.New(ctx, a.limit); err != nil {
 		return fmt.Errorf("axra: %w", err)
-	}
-	if err := a.provisionShared(secrets); err != nil {
-		return err
-	}
-	if err := a.shared.metrics.register(ctx.GetMetricsRegistry()); err != nil {
-		return fmt.Errorf("axra: registering metrics: %w", err)
 	}
 	a.recorder = &payments.Recorder{
 		Ledger: a.shared.node.Ledger, Installation: a.shared.node.Installation, Progress: a.shared.progress,
@@ -188,72 +171,59 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (a *App) provisionDefaults() error {
-	if a.Recheck < 0 || a.Grace < 0 {
-		return errors.New("recheck and grace must be greater than zero: write for example `recheck 5s`")
+func (a *App) provision() error {
+	if min(a.Recheck, a.Grace, a.DownloadWindow) < 0 {
+		return errors.New("recheck, grace and download_window must be greater than zero: write for example `recheck 5s`")
 	}
-	if a.Recheck == 0 {
-		a.Recheck = caddy.Duration(DefaultRecheck)
-	}
-	if a.Grace == 0 {
-		a.Grace = caddy.Duration(DefaultGrace)
-	}
-	a.settings.bounds = access.Bounds{Recheck: time.Duration(a.Recheck), Grace: time.Duration(a.Grace)}
-	if a.Keep == 0 {
-		a.Keep = caddy.Duration(DefaultKeep)
-	}
-	switch a.SigningAlgorithm {
-	case token.HS256, token.EdDSA:
-	case "":
-		a.SigningAlgorithm = token.HS256
-	default:
+	a.Recheck = cmp.Or(a.Recheck, caddy.Duration(DefaultRecheck))
+	a.Grace = cmp.Or(a.Grace, caddy.Duration(DefaultGrace))
+	a.DownloadWindow = cmp.Or(a.DownloadWindow, caddy.Duration(admission.DefaultDownloadWindow))
+	a.Keep = cmp.Or(a.Keep, caddy.Duration(DefaultKeep))
+	a.SigningAlgorithm = cmp.Or(a.SigningAlgorithm, token.HS256)
+	if a.SigningAlgorithm != token.HS256 && a.SigningAlgorithm != token.EdDSA {
 		return fmt.Errorf("signing_algorithm %q is unknown: write %s or %s", a.SigningAlgorithm, token.HS256, token.EdDSA)
 	}
-	return checkKeep(a.Keep)
-}
-
-func (a *App) provisionPasses() error {
+	a.settings.bounds = access.Bounds{Recheck: time.Duration(a.Recheck), Grace: time.Duration(a.Grace)}
 	a.settings.passes = make(map[string]*gate.Product, len(a.Passes))
 	for name, config := range a.Passes {
-		if name == "" || config == nil {
-			return errors.New("a pass needs a name and a price: write `pass month { price 5.00 usd }`")
-		}
-		product, err := gate.NewProduct(name, *config)
+		product, err := gate.NewProduct(name, config)
 		if err != nil {
 			return fmt.Errorf("pass %q: %w", name, err)
 		}
 		a.settings.passes[name] = product
 	}
-	return nil
-}
-
-func (a *App) provisionVerifier(s settings.Secrets) error {
-	var err error
-	if a.settings.verifier, err = a.Signature.Verifier(s.Webhook); err != nil {
-		return fmt.Errorf("axra: signature: %w", err)
+	secrets, secretsErr := settings.ResolveSecrets(a.APIKey, a.APISecret, a.WebhookSecrets)
+	siteURL, siteErr := settings.SiteURL(a.SiteURL)
+	if err := cmp.Or(checkKeep(a.Keep), secretsErr, siteErr); err != nil {
+		return err
 	}
-	a.settings.credentials = append([][]byte{[]byte(s.Key), []byte(s.Secret)}, s.Webhook...)
-	return nil
+	verifier, err := a.Signature.Verifier(secrets.Webhook)
+	if err != nil {
+		return fmt.Errorf("signature: %w", err)
+	}
+	a.settings.siteURL, a.settings.verifier = siteURL, verifier
+	a.settings.credentials = append([][]byte{[]byte(secrets.Key), []byte(secrets.Secret)}, secrets.Webhook...)
+	return a.provisionShared(secrets)
 }
 
 // provisionShared acquires what survives a reload. It opens no database.
 func (a *App) provisionShared(s settings.Secrets) error {
-	perClient, total, err := a.Limits.Rates()
-	if err != nil {
-		return fmt.Errorf("axra: %w", err)
-	}
-	path, url, err := a.Database.Location()
-	if err != nil {
+	perClient, total, limitsErr := a.Limits.Rates()
+	path, url, databaseErr := a.Database.Location()
+	if err := cmp.Or(limitsErr, databaseErr); err != nil {
 		return err
 	}
 	metrics := acquire(a, "metrics", newMetrics)
+	if err := metrics.register(a.ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	location := node.Location{Path: path, URL: url}
 	a.shared.metrics = metrics
 	a.shared.node = acquire(a, "node", func() *node.Node {
 		return node.New(node.Options{Location: location, Now: a.now, Metrics: metrics})
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
-	a.shared.rejected = acquireValue(a, "rejected", func() *webhook.Rejected { return new(webhook.Rejected) }, location)
+	a.shared.rejected = acquire(a, "rejected", func() *webhook.Rejected { return new(webhook.Rejected) }, location)
 	a.shared.checkouts = a.limiter("", perClient, total, location)
 	a.shared.takeovers = a.limiter(checkout.LimitTakeovers, session.DefaultPerClient, session.DefaultTotal, location)
 	if s.Key == "" {
@@ -276,7 +246,7 @@ func (a *App) provisionShared(s settings.Secrets) error {
 // if the name is empty.
 func (a *App) limiter(name string, perClient, total session.Rate, dependsOn any) *session.Limiter {
 	metrics := a.shared.metrics
-	return acquireValue(a, "limiter", func() *session.Limiter {
+	return acquire(a, "limiter", func() *session.Limiter {
 		limiter := session.NewLimiter(perClient, total, a.now)
 		limiter.OnLimit = func(by session.Bound) { metrics.CountLimit(cmp.Or(name, string(by))) }
 		return limiter
@@ -290,11 +260,10 @@ func (a *App) Start() error {
 		return err
 	}
 	a.warnAboutRoutes()
-	if !a.gates.keepRejected.Load() {
+	if !a.gates.keepRejected {
 		a.shared.rejected.Clear()
 	}
-	a.gates.isStarted.Store(true)
-	for _, h := range a.allGates() {
+	for _, h := range a.gates.all {
 		for _, product := range h.gate.Products {
 			a.shared.metrics.StartFunnel(product.Name)
 		}
@@ -302,7 +271,10 @@ func (a *App) Start() error {
 	if a.shared.client != nil {
 		a.shared.client.logger.Store(a.logger)
 	}
-	if running := runningNode(a.shared.node); running != nil {
+	for _, running := range inPool[*node.Node]() { // which this one replaces
+		if running == a.shared.node || a.shared.node.IsStarted() || !running.IsStarted() {
+			continue
+		}
 		if err := a.shared.node.CheckReplaces(a.ctx, running); err != nil {
 			return err
 		}
@@ -362,21 +334,16 @@ func appFrom(ctx caddy.Context, directive string) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	app, ok := module.(*App)
-	if !ok {
-		return nil, fmt.Errorf("app axra is a %T", module)
-	}
-	return app, nil
+	return module.(*App), nil //nolint:forcetypeassert // this package registers it
 }
 
-// httpApp returns the HTTP app, nil if there is none.
-func (a *App) httpApp() *caddyhttp.App {
+// httpServers returns the servers of the HTTP app, if there is one.
+func (a *App) httpServers() map[string]*caddyhttp.Server {
 	module, err := a.ctx.AppIfConfigured("http")
-	if err != nil {
-		return nil
+	if app, ok := module.(*caddyhttp.App); ok && err == nil {
+		return app.Servers
 	}
-	app, _ := module.(*caddyhttp.App)
-	return app
+	return nil
 }
 
 // Interface guards

@@ -41,13 +41,13 @@ http://localhost:PORT {
 	}
 	@dev axra_paid
 	@month axra_paid month
-	@cel expression axra_paid('day', 'old')
+	@either axra_paid day old
 	axra_paywall /premium/* {
 		passes day month old
 		request_headers
 	}
 	axra_paywall /archive/* {
-		pass month
+		passes month
 	}
 	axra_paywall /files/* {
 		pass files
@@ -58,7 +58,7 @@ http://localhost:PORT {
 	respond /free/headers "FREE {header.X-Axra-User}{header.X_Axra_User} {http.axra.paid}{http.axra.purchase}"
 	route /who {
 		respond @month month
-		respond @cel day
+		respond @either day
 		respond @dev other
 		respond nobody
 	}

@@ -41,7 +41,7 @@ func (a *App) configuredSecrets() []preflight.Secret {
 	for _, value := range a.WebhookSecrets {
 		all = append(all, preflight.Secret{Name: "webhook_secret", Placeholder: value})
 	}
-	if a.Database != nil && settings.NeedsSecrecy(a.Database.URL) {
+	if settings.NeedsSecrecy(a.Database.URL) {
 		all = append(all, preflight.Secret{Name: "database postgres", Placeholder: a.Database.URL})
 	}
 	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return settings.CheckPlaceholder(s.Name, s.Placeholder) != nil })
@@ -57,7 +57,7 @@ func (a *App) describe() *preflight.Config {
 		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
 		IsAxra: settings.EndpointMode(endpoint.Hostname()) != "",
 		Ledger: preflight.Ledger{
-			Named: a.Database != nil && cmp.Or(a.Database.Path, a.Database.URL) != "",
+			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
 			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
 		},
 		Describe: describer(),
@@ -68,7 +68,7 @@ func (a *App) describe() *preflight.Config {
 	for name, offer := range a.Passes {
 		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
 	}
-	for _, h := range a.allGates() {
+	for _, h := range a.gates.all {
 		gate, _ := config.Describe(h).(*preflight.Gate)
 		texts := []string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}
 		for _, value := range h.Metadata {
@@ -96,7 +96,7 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 		case *Handler:
 			return once(h, &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst})
 		case *Webhook:
-			return once(h, &preflight.Webhook{Matchers: h.matchers})
+			return once(h, new(preflight.Webhook))
 		case *JWKS:
 			return once(h, new(preflight.KeySet))
 		}
@@ -106,7 +106,7 @@ func describer() func(caddyhttp.MiddlewareHandler) any {
 
 // warnAboutRoutes logs what `caddy axra check` would find wrong with the routes.
 func (a *App) warnAboutRoutes() {
-	if len(a.allGates()) == 0 {
+	if len(a.gates.all) == 0 {
 		return
 	}
 	for _, found := range preflight.CheckRoutes(a.describe(), a.httpServers()) {

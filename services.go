@@ -33,7 +33,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	flow := checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
 	admitted := &admission.Admission{
 		Tokens: tokens, Ledger: h.app.shared.node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
-		DownloadWindow: h.app.downloadWindow(), LogLimited: h.logLimited,
+		DownloadWindow: time.Duration(h.app.DownloadWindow), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
 		admitted.PrivateAddress = flow.PrivateAddress
@@ -61,11 +61,4 @@ func (a *App) checkoutServices(tokens *gate.Tokens) checkout.Services {
 		Metrics:  a.shared.metrics, FormTargets: a.settings.formTargets,
 		LogLimited: func(message string, fields ...zap.Field) { a.limit.Error(a.logger, message, fields...) },
 	}
-}
-
-func (a *App) downloadWindow() time.Duration {
-	if a.DownloadWindow > 0 {
-		return time.Duration(a.DownloadWindow)
-	}
-	return admission.DefaultDownloadWindow
 }

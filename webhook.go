@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -26,11 +25,6 @@ import (
 // answers 5xx, so that Axra sends it again. In a Caddyfile it is the directive
 // `axra_webhook`.
 type Webhook struct {
-	// MatchersRaw says which requests are deliveries; others go to the next handler.
-	// Without it, every request is one. A Caddyfile puts the directive's matcher here,
-	// which saves other requests a route; a matcher on the route works as well.
-	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
-
 	// KeepRejected keeps the last requests that were rejected for their signature, for
 	// `caddy axra webhook rejected`: one that could be signed and one that could not,
 	// each with at most 64 KB of body. They stay in memory until newer ones replace
@@ -39,9 +33,8 @@ type Webhook struct {
 	// is kept.
 	KeepRejected bool `json:"keep_rejected,omitempty"`
 
-	app      *App
-	logger   *zap.Logger
-	matchers caddyhttp.MatcherSets
+	app    *App
+	logger *zap.Logger
 }
 
 // Limits of a webhook.
@@ -54,13 +47,7 @@ const (
 // Provision reads the webhook's configuration. It needs a secret to verify events with.
 func (h *Webhook) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	loaded, err := ctx.LoadModule(h, "MatchersRaw") // before the app, see appFrom
-	if err == nil {
-		err = h.matchers.FromInterface(loaded)
-	}
-	if err != nil {
-		return fmt.Errorf("axra_webhook: loading matchers: %w", err)
-	}
+	var err error
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -68,18 +55,11 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
-	if h.KeepRejected {
-		h.app.gates.keepRejected.Store(true)
-	}
+	h.app.gates.keepRejected = h.app.gates.keepRejected || h.KeepRejected
 	return nil
 }
 
-func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if isMatch, err := h.matchers.AnyMatchWithError(r); err != nil {
-		return err
-	} else if !isMatch {
-		return next.ServeHTTP(w, r)
-	}
+func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -157,11 +137,11 @@ func (h *Webhook) reject(reason string, err error) {
 
 // warn logs a rejected webhook, once a minute per reason: junk, which anyone can send, must not hide a wrong secret.
 func (h *Webhook) warn(reason string, err error) (logged bool) {
-	if !h.app.limit.IsDue("webhook rejected: " + reason) {
-		return false
+	logged = h.app.limit.IsDue("webhook rejected: " + reason)
+	if logged {
+		h.logger.Warn("a webhook was rejected", zap.Error(err))
 	}
-	h.logger.Warn("a webhook was rejected", zap.Error(err))
-	return true
+	return logged
 }
 
 // keepRejected keeps a request for the operator.
@@ -195,29 +175,13 @@ func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int) 
 	return body, http.StatusOK
 }
 
-func parseWebhook(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	webhook := new(Webhook)
-	matchers, err := parseTerminal(h, webhook)
-	if err != nil {
-		return nil, err
-	}
-	if matchers != nil {
-		webhook.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
-	}
-	return newSharedRoute(h, webhook), nil
-}
-
 // UnmarshalCaddyfile reads the directive:
 //
 //	axra_webhook [<matcher>] {
 //		keep_rejected
 //	}
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the directive's name
-	if d.NextArg() {
-		return d.Errf("axra_webhook takes a single matcher, not %q: write `axra_webhook /webhooks/axra` (a path begins with a slash)", d.Val())
-	}
-	return option.ReadBlock(d, "axra_webhook", "; secrets and signature are set in the global option axra", h.options())
+	return readDirective(d, "/webhooks/axra", "; secrets and signature are set in the global option axra", h.options())
 }
 
 func (h *Webhook) options() []option.Option {

@@ -2,6 +2,7 @@
 package option
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,16 +21,20 @@ type Option struct {
 	Read func(*caddyfile.Dispenser) error
 }
 
-// New returns an option that is read by a function.
-func New(name string, read func(*caddyfile.Dispenser) error) Option { return Option{name, read} }
-
 // ReadBlock reads the options of a block, if there is one. The error for an unknown option lists all options and ends
 // with the hint.
 func ReadBlock(d *caddyfile.Dispenser, owner, hint string, options []Option) error {
+	if d.NextArg() {
+		return d.Errf("%s takes a block, not the argument %q: open it with `%s {` and write each option on a line of its own", owner, d.Val(), owner)
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		i := slices.IndexFunc(options, func(o Option) bool { return o.Name == d.Val() })
 		if i < 0 {
-			return d.Errf("%s has no option %q: it takes %s%s", owner, d.Val(), listNames(options), hint)
+			var names []string
+			for _, o := range options {
+				names = append(names, o.Name)
+			}
+			return d.Errf("%s has no option %q: it takes %s%s", owner, d.Val(), cmp.Or(strings.Join(names, ", "), "none"), hint)
 		}
 		if err := options[i].Read(d); err != nil {
 			return err
@@ -38,21 +43,14 @@ func ReadBlock(d *caddyfile.Dispenser, owner, hint string, options []Option) err
 	return nil
 }
 
-func listNames(options []Option) string {
-	names := make([]string, len(options))
-	for i, o := range options {
-		names[i] = o.Name
-	}
-	last := len(names) - 1
-	if last == 0 {
-		return names[0]
-	}
-	return strings.Join(names[:last], ", ") + " and " + names[last]
-}
-
 // Args returns an option whose values are passed to a function. File and line are added to its error.
 func Args(name string, read func(args []string) error) Option {
-	return New(name, func(d *caddyfile.Dispenser) error { return located(d, read(d.RemainingArgs())) })
+	return Option{name, func(d *caddyfile.Dispenser) error {
+		if err := read(d.RemainingArgs()); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}}
 }
 
 // ArgsN is Args for n values. With any other number of values, the error is the usage.
@@ -65,28 +63,41 @@ func ArgsN(name string, n int, usage string, read func(args []string) error) Opt
 	})
 }
 
-func located(d *caddyfile.Dispenser, err error) error {
-	if err == nil {
-		return nil
-	}
-	return d.WrapErr(err)
+// Value returns an option with one value, which is parsed and must pass the checks.
+func Value[T comparable](name string, target *T, parse func(string) (T, error), checks ...func(T) error) Option {
+	return Args(name, func(args []string) (err error) {
+		var unset T
+		switch {
+		case len(args) != 1 || args[0] == "":
+			return fmt.Errorf("%s takes exactly one value: put text with spaces in quotes", name)
+		case *target != unset:
+			return fmt.Errorf("%s is given twice: keep one", name)
+		}
+		*target, err = parse(args[0])
+		for i := 0; i < len(checks) && err == nil; i++ {
+			err = checks[i](*target)
+		}
+		return err
+	})
 }
 
 // Text returns an option with one value that the checks accept.
 func Text(name string, target *string, checks ...func(string) error) Option {
+	return Value(name, target, func(value string) (string, error) { return value, nil }, checks...)
+}
+
+// List returns an option with one or more values that the check accepts. It may be repeated.
+func List(name string, target *[]string, example string, check func(string) error) Option {
 	return Args(name, func(args []string) error {
-		if len(args) != 1 || args[0] == "" {
-			return fmt.Errorf("%s takes exactly one value: put text with spaces in quotes", name)
+		if len(args) == 0 {
+			return fmt.Errorf("%s needs a value: write `%s %s`", name, name, example)
 		}
-		if *target != "" {
-			return fmt.Errorf("%s is given twice: keep one", name)
-		}
-		*target = args[0]
-		for _, check := range checks {
-			if err := check(*target); err != nil {
+		for _, arg := range args {
+			if err := check(arg); err != nil {
 				return err
 			}
 		}
+		*target = append(*target, args...)
 		return nil
 	})
 }
@@ -103,28 +114,19 @@ func OneOf(name string, target *string, allowed ...string) Option {
 
 // Secret returns an option with the placeholder of a secret.
 func Secret(name string, target *string) Option {
-	read := Text(name, target, func(value string) error { return settings.CheckPlaceholder(name, value) }).Read
-	return New(name, func(d *caddyfile.Dispenser) error {
-		if count := d.CountRemainingArgs(); count == 0 || count == 1 && strings.TrimSpace(Next(*d)) == "" {
+	text := Text(name, target, func(value string) error { return settings.CheckPlaceholder(name, value) })
+	return Option{name, func(d *caddyfile.Dispenser) error {
+		if d.CountRemainingArgs() == 0 {
 			return d.Errf("%s is empty: write `%s {env.NAME}`, which is read when Caddy starts ({$NAME} is replaced in the Caddyfile, here by nothing)", name, name)
 		}
-		return read(d)
-	})
-}
-
-// Next returns the next value without consuming it.
-func Next(d caddyfile.Dispenser) string {
-	d.NextArg()
-	return d.Val()
+		return text.Read(d)
+	}}
 }
 
 // Address returns an option with an absolute address. One with a placeholder is checked when it is resolved.
 func Address(name string, target *string, withPath bool) Option {
 	return Text(name, target, func(value string) error {
-		if strings.Contains(value, "{") {
-			return nil
-		}
-		if _, err := settings.BaseURL(value, withPath); err != nil {
+		if _, err := settings.BaseURL(value, withPath); err != nil && !strings.Contains(value, "{") {
 			return fmt.Errorf("%s: %w", name, err) // without the address, which could hold a password
 		}
 		return nil
@@ -133,49 +135,29 @@ func Address(name string, target *string, withPath bool) Option {
 
 // Duration returns an option with a length of time that the checks accept.
 func Duration(name string, target *caddy.Duration, checks ...func(caddy.Duration) error) Option {
-	return New(name, func(d *caddyfile.Dispenser) error {
-		value := ""
-		if err := Text(name, &value).Read(d); err != nil {
-			return err
-		}
+	return Value(name, target, func(value string) (caddy.Duration, error) {
 		length, err := caddy.ParseDuration(value)
-		switch {
-		case err != nil || length <= 0:
-			return d.Errf("%s: %q is not a length of time: write for example `%s 30s`", name, value, name)
-		case *target != 0:
-			return d.Errf("%s is given twice: keep one", name)
+		if err != nil || length <= 0 {
+			return 0, fmt.Errorf("%s: %q is not a length of time: write for example `%s 30s`", name, value, name)
 		}
-		*target = caddy.Duration(length)
-		for _, check := range checks {
-			if err := check(*target); err != nil {
-				return d.WrapErr(err)
-			}
-		}
-		return nil
-	})
+		return caddy.Duration(length), nil
+	}, checks...)
 }
 
 // Number returns an option with a number of one or more.
 func Number(name string, target *int, example string) Option {
-	return Args(name, func(args []string) error {
-		if len(args) != 1 || *target != 0 {
-			return fmt.Errorf("%s takes one number: write `%s %s`", name, name, example)
-		}
-		number, err := strconv.Atoi(args[0])
+	return Value(name, target, func(value string) (int, error) {
+		number, err := strconv.Atoi(value)
 		if err != nil || number < 1 {
-			return fmt.Errorf("%s %q is not a number from 1 to 1000: write `%s %s`", name, args[0], name, example)
+			return 0, fmt.Errorf("%s %q is not a number from 1 to 1000: write `%s %s`", name, value, name, example)
 		}
-		*target = number
-		return nil
+		return number, nil
 	})
 }
 
 // Flag returns an option without a value.
 func Flag(name string, target *bool) Option {
-	return New(name, func(d *caddyfile.Dispenser) error {
-		if d.NextArg() {
-			return d.Errf("%s takes no value", name)
-		}
+	return ArgsN(name, 0, name+" takes no value", func([]string) error {
 		*target = true
 		return nil
 	})

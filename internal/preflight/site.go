@@ -38,8 +38,6 @@ func sitesOf(servers map[string]*caddyhttp.Server, describe func(caddyhttp.Middl
 			switch kind := described.(type) {
 			case *Gate:
 				matchers = append(slices.Clip(matchers), kind.Matcher.Sets)
-			case *Webhook:
-				matchers = append(slices.Clip(matchers), kind.Matchers)
 			case nil:
 				described = handler
 			}

@@ -126,9 +126,6 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 	case *Gate:
 		return t.meetGate(kind)
 	case *Webhook:
-		if match, err := kind.Matchers.AnyMatchWithError(t.request); err == nil && !match {
-			return false
-		}
 		if t.answer != nil {
 			t.shadows = append(t.shadows, kind)
 		}

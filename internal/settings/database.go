@@ -28,66 +28,51 @@ type Database struct {
 	URL string `json:"url,omitempty"`
 }
 
-// Drivers of databases.
-const (
-	SQLite   = "sqlite"
-	Postgres = "postgres"
-)
+const postgres = "postgres"
 
 const (
 	writePostgres = "write `database postgres {env.AXRA_DATABASE_URL}`"
 	writeSQLite   = "write `database sqlite /var/lib/axra/ledger.db`"
-	writeDatabase = "write `database sqlite`, `database sqlite /var/lib/axra/ledger.db` or `database postgres {env.AXRA_DATABASE_URL}`"
 )
 
 // ParseDatabase reads the arguments of the option database.
-func ParseDatabase(args []string) (*Database, error) {
+func ParseDatabase(args []string) (d Database, err error) {
 	if len(args) == 0 || len(args) > 2 {
-		return nil, errors.New("database takes a driver and an address: " + writeDatabase)
+		return d, errors.New("database takes a driver and an address: " + writeSQLite + ", or " + writePostgres)
 	}
-	database, at := &Database{Driver: args[0]}, strings.Join(args[1:], "")
-	if database.Driver == Postgres {
-		database.URL = at
-		return database, database.Check()
+	at := strings.Join(args[1:], "")
+	if args[0] == postgres {
+		d = Database{Driver: postgres, URL: at}
+	} else {
+		d = Database{Driver: args[0], Path: at}
 	}
-	database.Path = at
-	if err := database.Check(); err != nil || strings.HasPrefix(at, "{") { // the path is known in the running Caddy only
-		return database, err
+	if at == "" || strings.HasPrefix(at, "{") || d.Driver == postgres { // the rest is known in the running Caddy only
+		return d, d.check()
 	}
-	_, _, err := database.Location()
-	return database, err
+	_, _, err = d.Location()
+	return d, err
 }
 
-// Check returns the errors that can be found without the environment of the running Caddy. Errors quote no value: a
+// check returns the errors that can be found without the environment of the running Caddy. Errors quote no value: a
 // misplaced one could be a URL with a password.
-func (d *Database) Check() error {
+func (d Database) check() error {
+	isPostgres := d.Driver == postgres
 	switch {
-	case d == nil:
 	case isURL(d.Driver), isURL(d.Path):
-		return errors.New("axra: the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
-	case d.Driver == Postgres:
-		return d.checkPostgres()
-	case d.Driver != "" && d.Driver != SQLite:
-		return fmt.Errorf("axra: database %s is unknown: %s", d.Driver, writeDatabase)
-	case d.URL != "":
-		return errors.New("axra: database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
-	}
-	return nil
-}
-
-func (d *Database) checkPostgres() error {
-	switch {
-	case d.Path != "":
-		return errors.New("axra: database postgres takes no path: " + writePostgres)
-	case d.URL == "":
-		return errors.New("axra: database postgres needs a URL: " + writePostgres)
-	case NeedsSecrecy(d.URL):
-		if err := CheckPlaceholder("the URL of database postgres", d.URL); err != nil {
-			return fmt.Errorf("axra: %w", err)
-		}
-	default:
+		return errors.New("the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
+	case !isPostgres && d.Driver != "" && d.Driver != "sqlite":
+		return fmt.Errorf("database %s is unknown: %s, or %s", d.Driver, writeSQLite, writePostgres)
+	case !isPostgres && d.URL != "":
+		return errors.New("database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
+	case isPostgres && d.Path != "":
+		return errors.New("database postgres takes no path: " + writePostgres)
+	case isPostgres && d.URL == "":
+		return errors.New("database postgres needs a URL: " + writePostgres)
+	case isPostgres && NeedsSecrecy(d.URL):
+		return CheckPlaceholder("the URL of database postgres", d.URL)
+	case isPostgres:
 		if _, err := ledger.CheckURL(d.URL); errors.Is(err, ledger.ErrURL) { // a certificate may be on another machine
-			return fmt.Errorf("axra: database postgres: %w", err)
+			return fmt.Errorf("database postgres: %w", err)
 		}
 	}
 	return nil
@@ -99,48 +84,29 @@ func isURL(text string) bool { return strings.Contains(text, "://") }
 func NeedsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.MayHoldPassword(url) }
 
 // Location resolves the address of the database: the path of a file, or a URL.
-func (d *Database) Location() (path, url string, err error) {
-	if err := d.Check(); err != nil {
+func (d Database) Location() (path, url string, err error) {
+	if err := d.check(); err != nil {
 		return "", "", err
 	}
-	if d == nil {
-		d = new(Database)
-	}
-	if d.Driver == Postgres {
-		url, err = postgresURL(d.URL)
-		return "", url, err
-	}
-	path, err = sqlitePath(d.Path)
-	return path, "", err
-}
-
-func sqlitePath(configured string) (string, error) {
-	if configured == "" {
-		folder := caddy.AppDataDir()
-		if !filepath.IsAbs(folder) {
-			return "", errors.New("axra: Caddy has no data directory of its own here: set HOME or XDG_DATA_HOME, or " + writeSQLite)
+	if d.Driver == postgres {
+		url = d.URL
+		if NeedsSecrecy(url) {
+			if url, err = Secret("database postgres", url); err != nil {
+				return "", "", err
+			}
 		}
-		return filepath.Join(folder, "axra", "ledger.db"), nil
-	}
-	path := resolve(configured)
-	switch {
-	case path == "":
-		return "", fmt.Errorf("axra: database sqlite %s is empty in the running Caddy: set that variable and restart", configured)
-	case !filepath.IsAbs(path):
-		return "", fmt.Errorf("axra: database sqlite %s is not an absolute path: write for example `database sqlite /var/lib/axra/ledger.db`", path)
-	}
-	return filepath.Clean(path), nil
-}
-
-func postgresURL(configured string) (url string, err error) {
-	url = configured
-	if NeedsSecrecy(configured) {
-		if url, err = Secret("database postgres", configured); err != nil {
-			return "", err
+		if _, err := ledger.CheckURL(url); err != nil {
+			return "", "", fmt.Errorf("database postgres: %w", err)
 		}
+		return "", url, nil
 	}
-	if _, err := ledger.CheckURL(url); err != nil {
-		return "", fmt.Errorf("axra: database postgres: %w", err)
+	if d.Path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "axra", "ledger.db")
+	} else if path = resolve(d.Path); path == "" {
+		return "", "", fmt.Errorf("database sqlite %s is empty in the running Caddy: set that variable and restart", d.Path)
 	}
-	return url, nil
+	if !filepath.IsAbs(path) {
+		return "", "", fmt.Errorf("database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
+	}
+	return filepath.Clean(path), "", nil
 }

@@ -1,8 +1,10 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -15,10 +17,10 @@ import (
 type Limits struct {
 	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies`
 	// applies); an IPv6 client is its /64 network. The default is 30 per 10m.
-	PerClient *Rate `json:"per_client,omitempty"`
+	PerClient Rate `json:"per_client,omitzero"`
 
 	// Total bounds all clients together. The default is 600 per 1m.
-	Total *Rate `json:"total,omitempty"`
+	Total Rate `json:"total,omitzero"`
 }
 
 // Rate is a number of events within a time.
@@ -30,22 +32,26 @@ type Rate struct {
 	Per caddy.Duration `json:"per"`
 }
 
-// Rates are the configured limits, or their defaults.
-func (l *Limits) Rates() (perClient, total session.Rate, err error) {
-	if l == nil {
-		l = new(Limits)
+// ParseRate reads the arguments of an option that sets a rate.
+func ParseRate(args []string) (Rate, error) {
+	if len(args) == 2 {
+		events, eventsErr := strconv.Atoi(args[0])
+		per, perErr := caddy.ParseDuration(args[1])
+		if eventsErr == nil && perErr == nil && events > 0 && per > 0 {
+			return Rate{Events: events, Per: caddy.Duration(per)}, nil
+		}
 	}
-	perClient, perClientErr := l.PerClient.or(session.DefaultPerClient, "per_client")
-	total, totalErr := l.Total.or(session.DefaultTotal, "total")
-	return perClient, total, errors.Join(perClientErr, totalErr)
+	return Rate{}, errors.New("a limit is a number of sessions and a time: write `30 10m`")
 }
 
-func (r *Rate) or(byDefault session.Rate, name string) (session.Rate, error) {
-	switch {
-	case r == nil:
-		return byDefault, nil
-	case r.Events < 1 || r.Per <= 0:
-		return byDefault, fmt.Errorf("limit %s must allow at least one session within a time greater than zero", name)
+// Rates are the configured limits, or their defaults.
+func (l Limits) Rates() (perClient, total session.Rate, err error) {
+	for name, rate := range map[string]Rate{"per_client": l.PerClient, "total": l.Total} {
+		if rate != (Rate{}) && (rate.Events < 1 || rate.Per <= 0) {
+			return perClient, total, fmt.Errorf("limit %s must allow at least one session within a time greater than zero", name)
+		}
 	}
-	return session.Rate{Events: r.Events, Per: time.Duration(r.Per)}, nil
+	perClient = session.Rate{Events: l.PerClient.Events, Per: time.Duration(l.PerClient.Per)}
+	total = session.Rate{Events: l.Total.Events, Per: time.Duration(l.Total.Per)}
+	return cmp.Or(perClient, session.DefaultPerClient), cmp.Or(total, session.DefaultTotal), nil
 }

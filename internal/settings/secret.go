@@ -17,11 +17,11 @@ func Secret(name, value string) (string, error) {
 		return "", nil
 	}
 	if err := CheckPlaceholder(name, value); err != nil {
-		return "", fmt.Errorf("axra: %w", err)
+		return "", err
 	}
 	resolved := strings.TrimSpace(resolve(value))
 	if resolved == "" {
-		return "", fmt.Errorf("axra: %s %s is empty in the running Caddy: set that variable and restart, or use {file./path}", name, value)
+		return "", fmt.Errorf("%s %s is empty in the running Caddy: set that variable and restart, or use {file./path}", name, value)
 	}
 	return resolved, nil
 }
@@ -39,8 +39,8 @@ func resolve(value string) string {
 func CheckPlaceholder(name, value string) error {
 	content, isOpened := strings.CutPrefix(value, "{")
 	content, isClosed := strings.CutSuffix(content, "}")
-	isPlaceholder := isOpened && isClosed && !strings.ContainsAny(content, "{}")
-	if isPlaceholder && (strings.HasPrefix(content, "env.") || strings.HasPrefix(content, "file.")) {
+	isKnown := strings.HasPrefix(content, "env.") || strings.HasPrefix(content, "file.")
+	if isOpened && isClosed && isKnown && !strings.ContainsAny(content, "{}") {
 		return nil
 	}
 	return fmt.Errorf("%s must be a placeholder, so that the secret stays out of the configuration: "+
@@ -62,7 +62,7 @@ func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error
 		return s, err
 	}
 	if s.Secret != "" && s.Key == "" {
-		return s, errors.New("axra: api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`")
+		return s, errors.New("api_secret is set without api_key: add `api_key {env.AXRA_API_KEY}`")
 	}
 	for _, webhook := range webhooks {
 		resolved, err := Secret("webhook_secret", webhook)
@@ -70,7 +70,7 @@ func ResolveSecrets(key, secret string, webhooks []string) (s Secrets, err error
 			return s, err
 		}
 		if resolved == "" {
-			return s, errors.New("axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value")
+			return s, errors.New("webhook_secret is empty: anyone could sign with it; remove it or give it a value")
 		}
 		s.Webhook = append(s.Webhook, []byte(resolved))
 	}

@@ -3,7 +3,6 @@ package settings_test
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,16 +55,16 @@ func TestW2SecretsAreResolvedPlaceholders(t *testing.T) {
 		"file":                         {nil, "", "", []string{"{file." + file + "}"}, "||bs_live_PLANTED"},
 		"API secret signs webhooks":    {env{"PW_A": "a", "PW_B": "b"}, "{env.PW_A}", "{env.PW_B}", nil, "a|b|b"},
 		"webhook secrets":              {env{"PW_A": "a", "PW_B": "b", "PW_C": "c"}, "{env.PW_A}", "{env.PW_B}", []string{"{env.PW_C}", "{env.PW_A}"}, "a|b|c,a"},
-		"key unset":                    {nil, "{env.PW_A}", "", nil, "axra: api_key {env.PW_A} is empty in the running Caddy"},
-		"key blank":                    {env{"PW_A": " \n"}, "{env.PW_A}", "", nil, "axra: api_key {env.PW_A} is empty"},
-		"secret unset":                 {env{"PW_A": "a"}, "{env.PW_A}", "{env.PW_B}", nil, "axra: api_secret {env.PW_B} is empty"},
-		"secret without key":           {env{"PW_B": "b"}, "", "{env.PW_B}", nil, "axra: api_secret is set without api_key: add `api_key"},
-		"file missing":                 {nil, "", "", []string{"{file./nonexistent/axra}"}, "axra: webhook_secret {file./nonexistent/axra} is empty"},
-		"second webhook secret unset":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", "{env.PW_B}"}, "axra: webhook_secret {env.PW_B} is empty"},
-		"second webhook secret empty":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", ""}, "axra: webhook_secret is empty: anyone could sign with it"},
-		"literal key":                  {nil, "bk_live_PLANTED", "", nil, "axra: api_key must be a placeholder"},
-		"literal secret":               {env{"PW_A": "a"}, "{env.PW_A}", "bs_live_PLANTED", nil, "axra: api_secret must be a placeholder"},
-		"literal webhook secret":       {nil, "", "", []string{"bs_live_PLANTED"}, "axra: webhook_secret must be a placeholder"},
+		"key unset":                    {nil, "{env.PW_A}", "", nil, "api_key {env.PW_A} is empty in the running Caddy"},
+		"key blank":                    {env{"PW_A": " \n"}, "{env.PW_A}", "", nil, "api_key {env.PW_A} is empty"},
+		"secret unset":                 {env{"PW_A": "a"}, "{env.PW_A}", "{env.PW_B}", nil, "api_secret {env.PW_B} is empty"},
+		"secret without key":           {env{"PW_B": "b"}, "", "{env.PW_B}", nil, "api_secret is set without api_key: add `api_key"},
+		"file missing":                 {nil, "", "", []string{"{file./nonexistent/axra}"}, "webhook_secret {file./nonexistent/axra} is empty"},
+		"second webhook secret unset":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", "{env.PW_B}"}, "webhook_secret {env.PW_B} is empty"},
+		"second webhook secret empty":  {env{"PW_A": "a"}, "", "", []string{"{env.PW_A}", ""}, "webhook_secret is empty: anyone could sign with it"},
+		"literal key":                  {nil, "bk_live_PLANTED", "", nil, "api_key must be a placeholder"},
+		"literal secret":               {env{"PW_A": "a"}, "{env.PW_A}", "bs_live_PLANTED", nil, "api_secret must be a placeholder"},
+		"literal webhook secret":       {nil, "", "", []string{"bs_live_PLANTED"}, "webhook_secret must be a placeholder"},
 		"literal around a placeholder": {env{"PW_A": "a"}, "PLANTED{env.PW_A}", "", nil, "must be a placeholder"},
 		"two placeholders":             {env{"PW_A": "a"}, "{env.PW_A}{env.PW_A}", "", nil, "must be a placeholder"},
 		"another placeholder":          {nil, "{system.hostname}", "", nil, "must be a placeholder"},
@@ -103,17 +102,17 @@ func TestEndpointsFollowFromTheKey(t *testing.T) {
 		"another":                    {endpoint: other + "/v1/", key: "key_x", want: other + "/v1 axra.example.com"},
 		"this machine":               {endpoint: "{env.PW_ENDPOINT}", key: "bk_test_x", want: "http://127.0.0.1:8403 127.0.0.1:8403 insecure"},
 		"hosts":                      {key: "bk_live_x", hosts: []string{"*.example.com", "pay.example.com"}, want: "https://api.useaxra.com/api/v1 *.example.com,pay.example.com"},
-		"live key, sandbox endpoint": {endpoint: "https://staging-api.useaxra.com/api/v1", key: "bk_live_PLANTED", err: "axra: api_key is a live key, but endpoint staging-api.useaxra.com is a sandbox one: use the sandbox key"},
+		"live key, sandbox endpoint": {endpoint: "https://staging-api.useaxra.com/api/v1", key: "bk_live_PLANTED", err: "api_key is a live key, but endpoint staging-api.useaxra.com is a sandbox one: use the sandbox key"},
 		"live key, local endpoint":   {endpoint: "http://[::1]:8403", key: "bk_live_PLANTED", err: "but endpoint ::1 is a sandbox one"},
 		"test key, live endpoint":    {endpoint: "https://API.useaxra.com/api/v1", key: "bk_test_PLANTED", err: "but endpoint api.useaxra.com is a live one: use the live key"},
-		"live key, test secret":      {key: "bk_live_PLANTED", secret: "bs_test_PLANTED", err: "axra: api_key is a live key and api_secret a sandbox secret"},
-		"test key, live secret":      {key: "bk_test_PLANTED", secret: "bs_live_PLANTED", err: "axra: api_key is a sandbox key and api_secret a live secret"},
-		"key of no mode":             {key: "key_PLANTED", err: "axra: api_key begins neither with bk_live_ nor with bk_test_"},
-		"secret in place of the key": {key: "bs_live_PLANTED", err: "axra: api_key begins neither with bk_live_ nor with bk_test_"},
-		"endpoint unset":             {endpoint: "{env.PW_UNSET}", key: "bk_test_x", err: "axra: endpoint {env.PW_UNSET} is empty in the running Caddy"},
+		"live key, test secret":      {key: "bk_live_PLANTED", secret: "bs_test_PLANTED", err: "api_key is a live key and api_secret a sandbox secret"},
+		"test key, live secret":      {key: "bk_test_PLANTED", secret: "bs_live_PLANTED", err: "api_key is a sandbox key and api_secret a live secret"},
+		"key of no mode":             {key: "key_PLANTED", err: "api_key begins neither with bk_live_ nor with bk_test_"},
+		"secret in place of the key": {key: "bs_live_PLANTED", err: "api_key begins neither with bk_live_ nor with bk_test_"},
+		"endpoint unset":             {endpoint: "{env.PW_UNSET}", key: "bk_test_x", err: "endpoint {env.PW_UNSET} is empty in the running Caddy"},
 		"plain http":                 {endpoint: "{env.PW_PLAIN}", key: "bk_live_x", err: "plain http is accepted for localhost only"},
-		"another scheme":             {endpoint: "gopher://api.useaxra.com", key: "bk_live_x", err: "axra: endpoint: not an absolute address: write it as https://example.com"},
-		"a password":                 {endpoint: "https://user:PLANTED@api.useaxra.com", key: "bk_live_x", err: "axra: endpoint: must not hold a user"},
+		"another scheme":             {endpoint: "gopher://api.useaxra.com", key: "bk_live_x", err: "endpoint: not an absolute address: write it as https://example.com"},
+		"a password":                 {endpoint: "https://user:PLANTED@api.useaxra.com", key: "bk_live_x", err: "endpoint: must not hold a user"},
 		"address as checkout host":   {key: "bk_live_x", hosts: []string{"https://pay.useaxra.com"}, err: "without https:// and path"},
 		"star as checkout host":      {key: "bk_live_x", hosts: []string{"*"}, err: "checkout_hosts * is not a host"},
 	} {
@@ -138,7 +137,7 @@ func TestSiteURLIsAnOrigin(t *testing.T) {
 		"{env.PW_SITE}":             {origin: "https://example.com"},
 		"http://localhost:8080":     {origin: "http://localhost:8080"},
 		"http://shop.localhost.":    {origin: "http://shop.localhost."},
-		"{env.PW_UNSET}":            {err: "axra: site_url {env.PW_UNSET} is empty: set that variable or file before starting Caddy"},
+		"{env.PW_UNSET}":            {err: "site_url {env.PW_UNSET} is empty: set that variable or file before starting Caddy"},
 		"http://example.com":        {err: "plain http is accepted for localhost only"},
 		"https://example.com/shop":  {err: "must not hold a path"},
 		"https://example.com/?a=b":  {err: "must not hold a user, a query or a fragment"},
@@ -174,30 +173,30 @@ func TestDatabasesAreLocated(t *testing.T) {
 	t.Setenv("PW_CERT", "postgres://shop:PLANTED@localhost/shop?sslmode=verify-full&sslrootcert=/nonexistent.pem")
 	type database = settings.Database
 	for name, c := range map[string]struct {
-		database *database
+		database database
 		want     string // path or URL
 		err      string
 	}{
-		"the default":                        {nil, filepath.Join(caddy.AppDataDir(), "axra", "ledger.db"), ""},
-		"a path":                             {&database{Driver: "sqlite", Path: "/var/lib/axra/ledger.db"}, "/var/lib/axra/ledger.db", ""},
-		"a path from the environment":        {&database{Path: "{env.PW_PATH}"}, "/var/lib/axra/ledger.db", ""},
-		"a URL from the environment":         {&database{Driver: "postgres", URL: "{env.PW_URL}"}, "postgres://shop:PLANTED%2F@127.0.0.1:1/shop", ""},
-		"a URL without a password":           {&database{Driver: "postgres", URL: "postgres:///shop?host=/run/postgresql"}, "postgres:///shop?host=/run/postgresql", ""},
-		"a path that is unset":               {&database{Path: "{env.PW_UNSET}"}, "", "axra: database sqlite {env.PW_UNSET} is empty in the running Caddy"},
-		"a relative path":                    {&database{Path: "ledger.db"}, "", "is not an absolute path"},
-		"an unknown driver":                  {&database{Driver: "floppy"}, "", "axra: database floppy is unknown"},
-		"PostgreSQL without a URL":           {&database{Driver: "postgres"}, "", "axra: database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`"},
-		"PostgreSQL with a path":             {&database{Driver: "postgres", Path: "/var/lib/axra/ledger.db"}, "", "axra: database postgres takes no path"},
-		"SQLite with a URL":                  {&database{URL: "{env.PW_URL}"}, "", "axra: database sqlite takes no URL"},
-		"a URL as a path":                    {&database{Path: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
-		"a URL as a driver":                  {&database{Driver: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
-		"a literal URL with a password":      {&database{Driver: "postgres", URL: "postgres://shop:PLANTED@localhost/shop"}, "", "must be a placeholder"},
-		"a literal URL that is none":         {&database{Driver: "postgres", URL: "localhost/shop"}, "", "the URL of the database cannot be read: write postgres://"},
-		"a URL of another placeholder":       {&database{Driver: "postgres", URL: "{system.hostname}"}, "", "must be a placeholder"},
-		"a URL that is unset":                {&database{Driver: "postgres", URL: "{env.PW_UNSET}"}, "", "axra: database postgres {env.PW_UNSET} is empty in the running Caddy"},
-		"a password that is not escaped":     {&database{Driver: "postgres", URL: "{env.PW_SLASH}"}, "", "%-escapes for the special characters of the password"},
-		"a URL of another kind of database":  {&database{Driver: "postgres", URL: "{env.PW_MYSQL}"}, "", "axra: database postgres: the URL of the database cannot be read"},
-		"a URL whose certificate is missing": {&database{Driver: "postgres", URL: "{env.PW_CERT}"}, "", "open /nonexistent.pem"},
+		"the default":                        {database{}, filepath.Join(caddy.AppDataDir(), "axra", "ledger.db"), ""},
+		"a path":                             {database{Driver: "sqlite", Path: "/var/lib/axra/ledger.db"}, "/var/lib/axra/ledger.db", ""},
+		"a path from the environment":        {database{Path: "{env.PW_PATH}"}, "/var/lib/axra/ledger.db", ""},
+		"a URL from the environment":         {database{Driver: "postgres", URL: "{env.PW_URL}"}, "postgres://shop:PLANTED%2F@127.0.0.1:1/shop", ""},
+		"a URL without a password":           {database{Driver: "postgres", URL: "postgres:///shop?host=/run/postgresql"}, "postgres:///shop?host=/run/postgresql", ""},
+		"a path that is unset":               {database{Path: "{env.PW_UNSET}"}, "", "database sqlite {env.PW_UNSET} is empty in the running Caddy"},
+		"a relative path":                    {database{Path: "ledger.db"}, "", "is not an absolute path"},
+		"an unknown driver":                  {database{Driver: "floppy"}, "", "database floppy is unknown"},
+		"PostgreSQL without a URL":           {database{Driver: "postgres"}, "", "database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`"},
+		"PostgreSQL with a path":             {database{Driver: "postgres", Path: "/var/lib/axra/ledger.db"}, "", "database postgres takes no path"},
+		"SQLite with a URL":                  {database{URL: "{env.PW_URL}"}, "", "database sqlite takes no URL"},
+		"a URL as a path":                    {database{Path: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
+		"a URL as a driver":                  {database{Driver: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
+		"a literal URL with a password":      {database{Driver: "postgres", URL: "postgres://shop:PLANTED@localhost/shop"}, "", "must be a placeholder"},
+		"a literal URL that is none":         {database{Driver: "postgres", URL: "localhost/shop"}, "", "the URL of the database cannot be read: write postgres://"},
+		"a URL of another placeholder":       {database{Driver: "postgres", URL: "{system.hostname}"}, "", "must be a placeholder"},
+		"a URL that is unset":                {database{Driver: "postgres", URL: "{env.PW_UNSET}"}, "", "database postgres {env.PW_UNSET} is empty in the running Caddy"},
+		"a password that is not escaped":     {database{Driver: "postgres", URL: "{env.PW_SLASH}"}, "", "%-escapes for the special characters of the password"},
+		"a URL of another kind of database":  {database{Driver: "postgres", URL: "{env.PW_MYSQL}"}, "", "database postgres: the URL of the database cannot be read"},
+		"a URL whose certificate is missing": {database{Driver: "postgres", URL: "{env.PW_CERT}"}, "", "open /nonexistent.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, url, err := c.database.Location()
@@ -219,7 +218,7 @@ func TestDatabasesAreParsed(t *testing.T) {
 		"postgres {file./run/url.txt}": {Driver: "postgres", URL: "{file./run/url.txt}"},
 	} {
 		database, err := settings.ParseDatabase(strings.Fields(args))
-		if err != nil || !reflect.DeepEqual(*database, want) {
+		if err != nil || database != want {
 			t.Errorf("database %s: %+v, %v", args, database, err)
 		}
 	}
@@ -227,7 +226,7 @@ func TestDatabasesAreParsed(t *testing.T) {
 		"":                       "database takes a driver and an address",
 		"sqlite a b":             "database takes a driver and an address",
 		"sqlite ledger.db":       "is not an absolute path",
-		"/var/lib/axra/ledger":   "axra: database /var/lib/axra/ledger is unknown",
+		"/var/lib/axra/ledger":   "database /var/lib/axra/ledger is unknown",
 		"postgres":               "needs a URL",
 		"postgres a{env.PW_URL}": "must be a placeholder",
 	} {
@@ -240,19 +239,19 @@ func TestLimitsHaveDefaults(t *testing.T) {
 	t.Parallel()
 	minute := caddy.Duration(time.Minute)
 	for name, c := range map[string]struct {
-		limits           *settings.Limits
+		limits           settings.Limits
 		perClient, total session.Rate
 		err              string
 	}{
-		"none":       {nil, session.DefaultPerClient, session.DefaultTotal, ""},
-		"per client": {&settings.Limits{PerClient: &settings.Rate{Events: 1, Per: minute}}, session.Rate{Events: 1, Per: time.Minute}, session.DefaultTotal, ""},
-		"total":      {&settings.Limits{Total: &settings.Rate{Events: 2, Per: minute}}, session.DefaultPerClient, session.Rate{Events: 2, Per: time.Minute}, ""},
-		"of nothing": {&settings.Limits{Total: &settings.Rate{Per: minute}}, session.DefaultPerClient, session.DefaultTotal, "limit total must allow at least one session"},
-		"in no time": {&settings.Limits{PerClient: &settings.Rate{Events: 1}}, session.DefaultPerClient, session.DefaultTotal, "limit per_client must allow at least one session"},
+		"none":       {settings.Limits{}, session.DefaultPerClient, session.DefaultTotal, ""},
+		"per client": {settings.Limits{PerClient: settings.Rate{Events: 1, Per: minute}}, session.Rate{Events: 1, Per: time.Minute}, session.DefaultTotal, ""},
+		"total":      {settings.Limits{Total: settings.Rate{Events: 2, Per: minute}}, session.DefaultPerClient, session.Rate{Events: 2, Per: time.Minute}, ""},
+		"of nothing": {settings.Limits{Total: settings.Rate{Per: minute}}, session.DefaultPerClient, session.DefaultTotal, "limit total must allow at least one session"},
+		"in no time": {settings.Limits{PerClient: settings.Rate{Events: 1}}, session.DefaultPerClient, session.DefaultTotal, "limit per_client must allow at least one session"},
 	} {
 		perClient, total, err := c.limits.Rates()
 		wantError(t, err, c.err)
-		if perClient != c.perClient || total != c.total {
+		if err == nil && (perClient != c.perClient || total != c.total) {
 			t.Errorf("%s: %v and %v", name, perClient, total)
 		}
 	}
@@ -262,15 +261,15 @@ func TestSignaturesAreVerifiedAsConfigured(t *testing.T) {
 	t.Parallel()
 	secrets := [][]byte{[]byte("PLANTED")}
 	for name, c := range map[string]struct {
-		signature *settings.Signature
+		signature settings.Signature
 		header    string
 		err       string
 	}{
-		"the default":         {nil, webhook.DefaultHeader, ""},
-		"another header":      {&settings.Signature{Header: "X-Hash"}, "X-Hash", ""},
-		"an unknown scheme":   {&settings.Signature{Scheme: "none"}, "", "unknown signature scheme"},
-		"an encoding":         {&settings.Signature{SecretEncoding: "none"}, "", `secret encoding "none" is unknown`},
-		"a secret of another": {&settings.Signature{SecretEncoding: "hex"}, "", "secret 1 is not hex"},
+		"the default":         {settings.Signature{}, webhook.DefaultHeader, ""},
+		"another header":      {settings.Signature{Header: "X-Hash"}, "X-Hash", ""},
+		"an unknown scheme":   {settings.Signature{Scheme: "none"}, "", "unknown signature scheme"},
+		"an encoding":         {settings.Signature{SecretEncoding: "none"}, "", `secret encoding "none" is unknown`},
+		"a secret of another": {settings.Signature{SecretEncoding: "hex"}, "", "secret 1 is not hex"},
 	} {
 		verifier, err := c.signature.Verifier(secrets)
 		wantError(t, err, c.err)

@@ -38,10 +38,7 @@ type Signature struct {
 }
 
 // Verifier checks signatures under the secrets.
-func (c *Signature) Verifier(secrets [][]byte) (webhook.Verifier, error) {
-	if c == nil {
-		c = new(Signature)
-	}
+func (c Signature) Verifier(secrets [][]byte) (webhook.Verifier, error) {
 	return webhook.Verifier{
 		Secrets: secrets, Header: c.Header, Scheme: c.Scheme, TimestampHeader: c.TimestampHeader,
 		IDHeader: c.IDHeader, SecretEncoding: c.SecretEncoding,
