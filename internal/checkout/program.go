@@ -255,12 +255,10 @@ func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID strin
 		return v.writeState(state)
 	}
 	err = v.addDevice(purchase.ID, deviceID)
-	if errors.Is(err, ledger.ErrInactive) { // closed since it was looked up
-		status, err := v.statusInLedger(purchase.ID)
-		if err != nil {
-			return v.showError(err)
+	if errors.Is(err, ledger.ErrInactive) {
+		if status, err := v.statusInLedger(purchase.ID); err == nil && status != ledger.Active {
+			return v.writeState(string(status)) // closed since it was looked up; otherwise the device was removed
 		}
-		return v.writeState(string(status))
 	}
 	if err = v.deviceError(err, purchase, v.linkRefusedPage()); err != nil {
 		return v.showError(err)
