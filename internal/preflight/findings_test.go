@@ -96,7 +96,7 @@ func TestCheckFindsAWebhookThatIsNotReached(t *testing.T) {
 			"error", "webhook", "forward_auth is in front of the webhook", ""},
 		{"behind a redirect", nil,
 			site("route {\n redir /webhooks/* https://www.example.com{uri}\n" + hook + "}\n" + rest), good,
-			"error", "webhook", "a redirect answers before the webhook", ""},
+			"error", "webhook", "redir answers before it", ""},
 		{"behind respond", nil,
 			site("route {\n respond /webhooks/* 204\n" + hook + "}\n" + rest), good,
 			"error", "webhook", "respond answers before it", ""},

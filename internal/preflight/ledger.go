@@ -53,10 +53,8 @@ func (c *checker) checkServer(r *report, url, location string) {
 			"the server cannot be asked: %s", err)
 	case len(state.Faults) > 0:
 		r.faults(location, state.Faults)
-	case state.HasPayments:
-		r.ok(location, "it exists (installation %s), has payments, and can be read and written", state.Installation)
 	case state.Exists:
-		r.ok(location, "it exists (installation %s), without a payment so far, and can be read and written", state.Installation)
+		r.ok(location, "it exists (installation %s, with payments: %t), and can be read and written", state.Installation, state.HasPayments)
 	default:
 		r.ok(location, "new: Caddy creates it when it starts, in the schema axra. If there should be purchases, the URL is wrong")
 	}

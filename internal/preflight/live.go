@@ -2,10 +2,7 @@ package preflight
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -19,14 +16,13 @@ func (c *checker) checkAxra(r *report) {
 		return
 	}
 	probe, err := c.Client.Probe(c.ctx)
-	subject := c.Endpoint
+	subject, credentials := c.Endpoint, "api_key"
+	if probe.Exchanged {
+		credentials = "api_key and api_secret"
+	}
 	switch {
-	case errors.Is(err, session.ErrCredentials) && probe.Exchanged:
-		r.fail(subject, "copy both again from Axra's dashboard, from the same page", "Axra refuses api_key and api_secret: %v", err)
-	case errors.Is(err, session.ErrCredentials):
-		r.fail(subject, "copy it again from Axra's dashboard", "Axra refuses api_key: %v", err)
-	case errors.Is(err, session.ErrRefused):
-		r.fail(subject, "check `endpoint`, and that key and secret are complete", "Axra refuses the token exchange itself: %v", err)
+	case errors.Is(err, session.ErrCredentials), errors.Is(err, session.ErrRefused):
+		r.fail(subject, "copy what was refused again from one page of Axra's dashboard, and check `endpoint`", "Axra refuses %s: %v", credentials, err)
 	case err != nil:
 		r.fail(subject, "check that this machine can reach it (name server, firewall, proxy); if it can, try again later", "%v", err)
 	case probe.Exchanged:
@@ -84,8 +80,8 @@ func (c *checker) requestWebhook(r *report, address string) {
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request) // follows no redirect
 	if err != nil {
-		problem, fix := explainFailure(err)
-		r.fail(address, fix, "%s", problem)
+		r.fail(address, "look at the host's DNS record, the firewall, the certificate (one of `tls internal` or `local_certs` will not do), "+
+			"and whether Caddy runs with this configuration; behind a proxy that handles TLS, set `site_url`", "no answer: %v", err)
 		return
 	}
 	defer response.Body.Close()
@@ -95,27 +91,6 @@ func (c *checker) requestWebhook(r *report, address string) {
 	}
 	problem, fix := explainAnswer(response)
 	r.fail(address, fix+"; or reload Caddy, if it runs an older configuration", "it answers %d: %s", response.StatusCode, problem)
-}
-
-// explainFailure returns why there was no answer.
-func explainFailure(err error) (problem, fix string) {
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case errors.As(err, &dns):
-		return "the host name is unknown: " + dns.Err, "add a DNS record for the host that names this server"
-	case errors.As(err, &unknown):
-		return "the certificate is from an authority that Axra does not know either", "let Caddy get a public certificate: no `tls internal`, no `local_certs`"
-	case errors.As(err, &certificate):
-		return "the certificate is not valid: " + certificate.Err.Error(), "let Caddy get a certificate for this host, and look at its log if it does not"
-	case errors.As(err, &record):
-		return "what listens there does not speak TLS", "remove `http://` from the site address, or set `site_url` to the address of the proxy that handles TLS"
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer within 10 s", "open the port in the firewall, and forward it to this server"
-	}
-	return "no connection: " + err.Error(), "start Caddy with this configuration, and open the port in the firewall"
 }
 
 // explainAnswer returns what an answer other than the webhook's own means.
@@ -128,12 +103,8 @@ func explainAnswer(response *http.Response) (problem, fix string) {
 		return "Axra has no password", "exempt the webhook's path from whatever asks for a password, in Caddy or in front of it"
 	case status == http.StatusPaymentRequired:
 		return "a gate covers the webhook", "put axra_webhook before the gate"
-	case status == http.StatusNotFound:
-		return "no webhook is there", "point the host at this Caddy"
-	case status < 300:
-		return "the webhook would refuse a GET, so something else answers", "put axra_webhook before whatever answers, or point the host at this Caddy"
 	case status >= 500:
 		return "the server is in trouble", "look at the log of Caddy, and of whatever is in front of it"
 	}
-	return "the webhook's own answer is 405 with Allow: POST", "look at what is in front of Caddy"
+	return "something else answers", "put axra_webhook before whatever answers, or point the host at this Caddy"
 }

@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -52,8 +51,6 @@ func (c *checker) explainDelivery(r *report, at *location, t *trace) {
 	case at.isReachedBy(t):
 	case !at.matches(http.MethodPost, t.path):
 		r.fail(subject, fixAround, "no delivery reaches the webhook: what is around it does not match its path")
-	case t.redirects():
-		r.fail(subject, first+", or exempt its path from the redirect", "a redirect answers before the webhook, and deliveries do not follow redirects")
 	default:
 		r.fail(subject, first, "no delivery reaches the webhook: %s answers before it", t.answerer())
 	}
@@ -67,15 +64,8 @@ func (c *checker) checkReachable(r *report, at *location, t *trace) {
 	if endpoint, err := url.Parse(c.Endpoint); err == nil && gate.IsLoopback(endpoint.Hostname()) {
 		return // a sandbox on this machine
 	}
-	origin := c.webhookOrigin(at.site)
-	_, port, _ := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(origin, "https://"), "http://"))
-	switch host := gate.HostOf(origin); {
-	case origin == "":
-		c.note("the public address of the webhook: its site has no host name")
-	case isPrivate(host):
-		r.warn(at.host+t.path, "put the webhook on a host that can be reached from the internet", "Axra cannot reach %s", host)
-	case port != "" && port != "443":
-		c.note("whether Axra delivers to port %s of %s", port, host)
+	if origin := c.webhookOrigin(at.site); origin != "" && isPrivate(gate.HostOf(origin)) {
+		r.warn(at.host+t.path, "put the webhook on a host that can be reached from the internet", "Axra cannot reach %s", gate.HostOf(origin))
 	}
 }
 
