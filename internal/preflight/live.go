@@ -16,13 +16,13 @@ func (c *checker) checkAxra(r *report) {
 		return
 	}
 	probe, err := c.Client.Probe(c.ctx)
-	subject, credentials := c.Endpoint, "api_key"
+	subject, sent := c.Endpoint, "api_key"
 	if probe.Exchanged {
-		credentials = "api_key and api_secret"
+		sent = "api_key and api_secret"
 	}
 	switch {
 	case errors.Is(err, session.ErrCredentials), errors.Is(err, session.ErrRefused):
-		r.fail(subject, "copy what was refused again from one page of Axra's dashboard, and check `endpoint`", "Axra refuses %s: %v", credentials, err)
+		r.fail(subject, "copy what was refused again from one page of Axra's dashboard, and check `endpoint`", "Axra refuses %s: %v", sent, err)
 	case err != nil:
 		r.fail(subject, "check that this machine can reach it (name server, firewall, proxy); if it can, try again later", "%v", err)
 	case probe.Exchanged:
