@@ -3,7 +3,6 @@ package paywall
 import (
 	"cmp"
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -52,10 +51,8 @@ func (a *App) configuredSecrets() []preflight.Secret {
 }
 
 func (a *App) describe() *preflight.Config {
-	endpoint, _ := url.Parse(cmp.Or(a.settings.endpoint, "/")) // it was built from a URL
 	config := &preflight.Config{
 		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
-		IsAxra: settings.EndpointMode(endpoint.Hostname()) != "",
 		Ledger: preflight.Ledger{
 			Named: a.Database != nil && cmp.Or(a.Database.Path, a.Database.URL) != "",
 			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),

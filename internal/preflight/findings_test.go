@@ -13,7 +13,7 @@ func TestCheckFindsFaultsOfTheOrder(t *testing.T) {
 	run(t, []faultCase{
 		{"gate after file_server in route", nil,
 			site(hook + "root ROOT\n route {\n file_server\n" + gate + "}"), site(hook + "root ROOT\n route {\n" + gate + "file_server\n}"),
-			"error", "order", "never reached: for example.com/premium/axra-check file_server answers", "write it first"},
+			"error", "order", "never reached: for example.com/premium/axra-check, file_server answers", "write it first"},
 		{"gate after reverse_proxy in route", nil,
 			site(hook + "route {\n reverse_proxy localhost:9\n" + gate + "}"), site(hook + "route {\n" + gate + "reverse_proxy localhost:9\n}"),
 			"error", "order", "reverse_proxy answers before it", "write it first"},
@@ -115,10 +115,10 @@ func TestCheckFindsAKeySetInPlaceOfTheSite(t *testing.T) {
 	}
 	repaired := with("axra_jwks /.well-known/jwks.json\n")
 	run(t, []faultCase{
-		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "key set", "axra_jwks has no path, so it answers every request", "axra_jwks /.well-known/jwks.json"},
-		{"for all paths", nil, with("axra_jwks /*\n"), repaired, "error", "key set", "axra_jwks has no path", ""},
-		{"inside a handle of all paths", nil, with("handle {\n axra_jwks\n }\n"), with("handle /keys {\n axra_jwks\n }\n"), "error", "key set", "axra_jwks has no path", ""},
-		{"by a regular expression", nil, with("axra_jwks\n"), with("@keys path_regexp ^/keys$\n axra_jwks @keys\n"), "error", "key set", "axra_jwks has no path", ""},
+		{"without a path", nil, with("axra_jwks\n"), repaired, "error", "order", "axra_jwks has no path, so it answers every request", "axra_jwks /.well-known/jwks.json"},
+		{"for all paths", nil, with("axra_jwks /*\n"), repaired, "error", "order", "axra_jwks has no path", ""},
+		{"inside a handle of all paths", nil, with("handle {\n axra_jwks\n }\n"), with("handle /keys {\n axra_jwks\n }\n"), "error", "order", "axra_jwks has no path", ""},
+		{"by a regular expression", nil, with("axra_jwks\n"), with("@keys path_regexp ^/keys$\n axra_jwks @keys\n"), "error", "order", "axra_jwks has no path", ""},
 	})
 }
 
@@ -170,7 +170,7 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 		{"a key in place of the secret", set("AXRA_WEBHOOK_SECRET", "bk_live_good"), good, "", "error", "secrets", "holds an API key", ""},
 		{"a secret in place of the key", set("AXRA_API_KEY", "bs_live_good"), strings.Replace(good, "axra {", "axra {\n endpoint https://pay.example.com", 1), "", "error", "secrets", "holds a secret", ""},
 		{"quotation marks", set("AXRA_WEBHOOK_SECRET", `"bs_live_good"`), good, "", "error", "secrets", "spaces or quotation marks", ""},
-		{"a test secret beside a live key", set("AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "error", "endpoint", "a test secret beside a live key", ""},
+		{"a sandbox secret beside a live key", set("AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "error", "endpoint", "a sandbox secret beside a live key", ""},
 		{"a test key", set("AXRA_API_KEY", "bk_test_sandbox", "AXRA_WEBHOOK_SECRET", "bs_test_sandbox"), good, "", "warning", "endpoint", "takes no real money", "the live key"},
 		{"a test key at the live endpoint", set("AXRA_API_KEY", "bk_test_sandbox"), strings.Replace(good, "axra {", "axra {\n endpoint https://api.useaxra.com/api/v1", 1), "",
 			"error", "configuration", "api_key is a sandbox key", inMessage},

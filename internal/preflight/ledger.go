@@ -28,12 +28,7 @@ func (c *checker) checkLedger(r *report) {
 	}
 	exists, faults := ledger.CheckFile(at.Path)
 	r.faults(at.Path, faults)
-	switch {
-	case exists:
-		r.orOK(at.Path, "it exists, and can be read and written")
-	case !r.hasErrors():
-		r.ok(at.Path, "new: it does not exist yet, and Caddy creates it when it starts. If there should be purchases, the path is wrong")
-	}
+	r.state(at.Path, exists)
 }
 
 func (c *checker) checkServer(r *report, url, location string) {
@@ -47,15 +42,23 @@ func (c *checker) checkServer(r *report, url, location string) {
 	var fault *ledger.Fault
 	switch {
 	case errors.As(err, &fault):
-		r.fail(location, fault.Fix, "%s", fault.Problem)
+		r.faults(location, []*ledger.Fault{fault})
 	case err != nil:
 		r.fail(location, "start the server, and let this machine reach it (name server, firewall, pg_hba.conf); without it Caddy starts, but sells nothing",
 			"the server cannot be asked: %s", err)
-	case len(state.Faults) > 0:
-		r.faults(location, state.Faults)
-	case state.Exists:
-		r.ok(location, "it exists (installation %s, with payments: %t), and can be read and written", state.Installation, state.HasPayments)
 	default:
-		r.ok(location, "new: Caddy creates it when it starts, in the schema axra. If there should be purchases, the URL is wrong")
+		r.faults(location, state.Faults)
+		r.state(location, state.Exists)
+	}
+}
+
+// state reports a ledger without faults.
+func (r *report) state(location string, exists bool) {
+	switch {
+	case len(r.findings) > 0:
+	case exists:
+		r.ok(location, "it exists, and can be read and written")
+	default:
+		r.ok(location, "new: Caddy creates it when it starts. If there should be purchases, the path or URL is wrong")
 	}
 }

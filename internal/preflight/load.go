@@ -5,11 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"maps"
 	"regexp"
 	"sync"
-	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -26,7 +23,7 @@ type Plugin struct {
 
 // Check loads a configuration as `caddy validate` does, and checks it.
 func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
-	caddy.BufferedLog() // for what is logged before the logs are captured
+	caddy.BufferedLog() // for what is logged before the logs are silenced
 	config, err := load(file, adapter)
 	if err != nil {
 		return unusable(err)
@@ -34,14 +31,23 @@ func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Dia
 	if missing := missingSecrets(p.Secrets(config.AppsRaw["axra"])); len(missing) > 0 {
 		return &Diagnosis{missing, []string{"everything else: Caddy does not load a configuration whose secrets are empty"}}
 	}
+	var http caddyhttp.App
+	_ = json.Unmarshal(config.AppsRaw["http"], &http) // Caddy reports what is wrong with it
+	c := &checker{ctx: ctx, configured: http.Servers, logs: silence(config)}
 	var result *Diagnosis
-	proxied := proxiedServers(config)
 	err = provision(config, func(loaded caddy.Context) error {
-		c, err := p.newChecker(ctx, loaded, config.Logging, proxied)
-		if err == nil {
-			result = c.diagnose(live)
+		module, err := loaded.App("http")
+		if err != nil {
+			return err
 		}
-		return err
+		described, err := p.Describe(loaded)
+		if err != nil {
+			return err
+		}
+		c.loaded, c.Config = loaded, *described
+		c.locate(module.(*caddyhttp.App).Servers)
+		result = c.diagnose(live)
+		return nil
 	})
 	if err != nil {
 		return unusable(errors.New(modulesBefore.ReplaceAllString(err.Error(), "$1")))
@@ -61,70 +67,56 @@ func unusable(err error) *Diagnosis {
 
 func load(file, adapter string) (*caddy.Config, error) {
 	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	config := new(caddy.Config)
 	switch {
 	case err != nil:
-		return nil, err
 	case len(raw) == 0:
-		return nil, errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
-	case !bytes.Contains(raw, []byte(`"axra`)):
-		return nil, errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
+		err = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
+	default:
+		err = caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config)
 	}
-	config := new(caddy.Config)
-	return config, caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config)
+	if err == nil && (config.AppsRaw == nil || !bytes.Contains(raw, []byte(`"axra`))) {
+		err = errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
+	}
+	return config, err
 }
 
-func (p Plugin) newChecker(ctx context.Context, loaded caddy.Context, logging *caddy.Logging, proxied map[string]bool) (*checker, error) {
-	module, err := loaded.AppIfConfigured("http")
-	app, ok := module.(*caddyhttp.App)
-	if !ok && !errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, err
+// silence makes all logs write nowhere, so that no log file is opened. It returns those that wrote somewhere.
+func silence(config *caddy.Config) (logs []caddy.CustomLog) {
+	if config.Logging == nil {
+		config.Logging = new(caddy.Logging)
 	}
-	if !ok {
-		app = new(caddyhttp.App)
+	if config.Logging.Logs == nil {
+		config.Logging.Logs = make(map[string]*caddy.CustomLog)
 	}
-	described, err := p.Describe(loaded) // which needs the HTTP app
-	if err != nil {
-		return nil, err
+	if config.Logging.Logs[caddy.DefaultLoggerName] == nil {
+		config.Logging.Logs[caddy.DefaultLoggerName] = new(caddy.CustomLog) // as Caddy does
 	}
-	c := &checker{
-		Config: *described, ctx: ctx, sites: sitesOf(app.Servers, described.Describe),
-		proxied: make(map[*caddyhttp.Server]bool), logger: logging.Logger(app),
+	for _, log := range config.Logging.Logs {
+		if !bytes.Contains(log.WriterRaw, []byte(`"discard"`)) {
+			logs = append(logs, *log)
+		}
+		log.WriterRaw, log.CoreRaw = json.RawMessage(`{"output":"discard"}`), nil
 	}
-	for name, server := range app.Servers {
-		c.proxied[server] = proxied[name]
-	}
-	return c, nil
-}
-
-// proxiedServers are those with trusted_proxies, which provisioning erases.
-func proxiedServers(config *caddy.Config) map[string]bool {
-	var app caddyhttp.App
-	_ = json.Unmarshal(config.AppsRaw["http"], &app) // Caddy reports what is wrong with it
-	proxied := make(map[string]bool)
-	for name, server := range app.Servers {
-		proxied[name] = server != nil && (server.TrustedProxiesRaw != nil || server.TrustedProxiesUnix)
-	}
-	return proxied
+	config.Logging.Sink = nil
+	return logs
 }
 
 // inspector is an app that sees the others while Caddy validates a configuration. Caddy then cleans up.
 type inspector struct{}
 
-const inspectorName = "axra_check" // as an app and as a log writer
-
 var (
 	register sync.Once
-	inspect  atomic.Pointer[func(caddy.Context) error]
-	logged   capture
+	inspect  func(caddy.Context) error
 )
 
 // CaddyModule returns the Caddy module information.
 func (*inspector) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: inspectorName, New: func() caddy.Module { return new(inspector) }}
+	return caddy.ModuleInfo{ID: "axra_check", New: func() caddy.Module { return new(inspector) }}
 }
 
 // Provision runs the inspection.
-func (*inspector) Provision(ctx caddy.Context) error { return (*inspect.Load())(ctx) }
+func (*inspector) Provision(ctx caddy.Context) error { return inspect(ctx) }
 
 // Start does nothing.
 func (*inspector) Start() error { return nil }
@@ -134,66 +126,8 @@ func (*inspector) Stop() error { return nil }
 
 // provision provisions a configuration, runs a function on it, and cleans up.
 func provision(config *caddy.Config, run func(caddy.Context) error) error {
-	register.Do(func() {
-		caddy.RegisterModule(new(inspector))
-		caddy.RegisterModule(new(capture))
-	})
-	inspect.Store(&run)
-	captureLogs(config)
-	if config.AppsRaw == nil {
-		config.AppsRaw = make(caddy.ModuleMap)
-	}
-	config.AppsRaw[inspectorName] = json.RawMessage(`{}`)
+	register.Do(func() { caddy.RegisterModule(new(inspector)) })
+	inspect = run
+	config.AppsRaw["axra_check"] = json.RawMessage(`{}`)
 	return caddy.Validate(config)
-}
-
-// captureLogs makes all logs write to memory: no log file is opened, and what they would contain can be checked.
-func captureLogs(config *caddy.Config) {
-	if config.Logging == nil {
-		config.Logging = new(caddy.Logging)
-	}
-	logs := map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {}} // Caddy adds it
-	maps.Copy(logs, config.Logging.Logs)
-	for _, log := range logs {
-		if !bytes.Contains(log.WriterRaw, []byte(`"discard"`)) {
-			log.WriterRaw, log.CoreRaw, log.Sampling = json.RawMessage(`{"output":"`+inspectorName+`"}`), nil, nil
-		}
-	}
-	config.Logging.Logs, config.Logging.Sink = logs, nil
-}
-
-// capture is a log writer that keeps what is logged in memory.
-type capture struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// CaddyModule returns the Caddy module information.
-func (*capture) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "caddy.logging.writers." + inspectorName, New: func() caddy.Module { return new(capture) }}
-}
-
-func (*capture) String() string { return inspectorName }
-
-// WriterKey is the same for all logs.
-func (*capture) WriterKey() string { return inspectorName }
-
-// OpenWriter returns the one writer that there is.
-func (*capture) OpenWriter() (io.WriteCloser, error) { return &logged, nil }
-
-func (c *capture) Write(line []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.text.Write(line)
-}
-
-// Close does nothing.
-func (*capture) Close() error { return nil }
-
-// take returns what was logged since it was last called.
-func (c *capture) take() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.text.Reset()
-	return c.text.String()
 }

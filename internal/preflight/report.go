@@ -49,17 +49,6 @@ func (r *report) faults(subject string, faults []*ledger.Fault) {
 	}
 }
 
-func (r *report) hasErrors() bool {
-	return slices.ContainsFunc(r.findings, func(f Finding) bool { return f.Level == "error" })
-}
-
-// orOK reports that all is well if nothing else was found.
-func (r *report) orOK(subject, format string, args ...any) {
-	if len(r.findings) == 0 {
-		r.ok(subject, format, args...)
-	}
-}
-
 // Diagnosis is the outcome of `caddy axra check`.
 type Diagnosis struct {
 	Findings  []Finding `json:"findings"`
@@ -76,27 +65,19 @@ func (d *Diagnosis) Count(level string) (count int) {
 	return count
 }
 
-// WriteText writes the diagnosis for people, grouped by check, with each fix below its finding.
+// WriteText writes the diagnosis for people, with each fix below its finding.
 func (d *Diagnosis) WriteText(out io.Writer) {
-	check := ""
 	for _, f := range d.Findings {
-		if f.Check != check {
-			check = f.Check
-			fmt.Fprintln(out, check)
-		}
 		if f.Subject != "" {
 			f.Message = f.Subject + ": " + f.Message
 		}
-		fmt.Fprintf(out, "  %-8s %s\n", f.Level, f.Message)
+		fmt.Fprintf(out, "%-12s %s: %s\n", f.Level, f.Check, f.Message)
 		if f.Fix != "" {
-			fmt.Fprintf(out, "           fix: %s\n", f.Fix)
+			fmt.Fprintf(out, "             fix: %s\n", f.Fix)
 		}
 	}
-	if len(d.Unchecked) > 0 {
-		fmt.Fprintln(out, "not checked")
-	}
 	for _, note := range d.Unchecked {
-		fmt.Fprintf(out, "  -        %s\n", note)
+		fmt.Fprintf(out, "%-12s %s\n", "not checked", note)
 	}
 	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }

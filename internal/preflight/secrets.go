@@ -5,11 +5,11 @@ import (
 	"os"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/money"
 )
 
@@ -31,11 +31,10 @@ func (c *checker) checkSecrets(r *report) {
 	switch {
 	case c.secret("api_key") == "":
 		r.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
-	case c.secret("webhook_secret") == "" && c.secret("api_secret") == "":
+	case c.secret("webhook_secret")+c.secret("api_secret") == "":
 		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
-	r.orOK("", "%d are set", len(c.Secrets))
 }
 
 // missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
@@ -64,46 +63,30 @@ func (s Secret) file() string {
 
 // secret is the value of the first secret of a name.
 func (c *checker) secret(name string) string {
-	i := slices.IndexFunc(c.Secrets, func(s Secret) bool { return s.Name == name })
-	if i < 0 {
-		return ""
-	}
-	return c.Secrets[i].Value
-}
-
-// worldOf is "live" or "test" for a key or secret of Axra's, "" if that cannot be told.
-func worldOf(credential string) string {
-	for _, world := range []string{"live", "test"} {
-		if strings.HasPrefix(credential, "bk_"+world+"_") || strings.HasPrefix(credential, "bs_"+world+"_") {
-			return world
+	for _, s := range c.Secrets {
+		if s.Name == name {
+			return s.Value
 		}
 	}
 	return ""
 }
 
-func (c *checker) isLive() bool { return worldOf(c.secret("api_key")) == "live" }
-
 // checkEndpoint compares key, secrets and endpoint. Caddy has refused what cannot work at all.
 func (c *checker) checkEndpoint(r *report) {
-	key := c.secret("api_key")
-	if key == "" {
-		return
-	}
-	world := worldOf(key)
+	mode := settings.KeyMode(c.secret("api_key"))
 	for _, secret := range c.Secrets {
-		if other := worldOf(secret.Value); world != "" && other != "" && other != world {
+		if other := settings.SecretMode(secret.Value); mode != "" && other != "" && other != mode {
 			r.fail(secret.Name, "take key and secret from the same page of Axra's dashboard",
-				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, world)
+				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)
 		}
 	}
 	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
 	switch {
-	case world == "test":
+	case mode == settings.Sandbox:
 		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
-	case !c.IsAxra:
+	case c.Client != nil && settings.EndpointMode(endpoint.Hostname()) == "":
 		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
 	}
-	r.orOK("", "key, secrets and %s belong together", endpoint.Host)
 }
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
@@ -124,7 +107,6 @@ func (c *checker) checkPrices(r *report) {
 			r.warn(p.Subject, fix, "it uses {env.%s}, which is empty", name)
 		}
 	}
-	r.orOK("", "no placeholder of the environment is empty")
 }
 
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
@@ -136,6 +118,5 @@ func unsetIn(texts ...string) (unset []string) {
 			unset = append(unset, match[1])
 		}
 	}
-	slices.Sort(unset)
-	return slices.Compact(unset)
+	return unset // each is reported once
 }

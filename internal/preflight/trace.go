@@ -10,7 +10,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
@@ -122,15 +121,15 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 		_ = h.ServeHTTP(discard(), t.request, noHandler) // it changes the request and no more
 		return false
 	}
-	switch kind := t.describe(handler).(type) {
+	switch h := t.describe(handler).(type) {
 	case *Gate:
-		return t.meetGate(kind)
+		return t.meetGate(h)
 	case *Webhook:
-		if match, err := kind.Matchers.AnyMatchWithError(t.request); err == nil && !match {
+		if match, err := h.Matchers.AnyMatchWithError(t.request); err == nil && !match {
 			return false
 		}
 		if t.answer != nil {
-			t.shadows = append(t.shadows, kind)
+			t.shadows = append(t.shadows, h)
 		}
 	}
 	if t.answer == nil && t.answers(handler) {
@@ -141,45 +140,39 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 
 func (t *trace) meetGate(at *Gate) (ended bool) {
 	found, err := at.Matcher.Coverage(t.request)
-	switch {
-	case t.answer != nil:
-		if err == nil && found == gate.Covered {
-			t.shadows = append(t.shadows, at)
-		}
-		return false
-	case err != nil || found == gate.Ambiguous:
-		t.refused = true
-	case found == gate.Covered:
+	switch isCovered := err == nil && found == gate.Covered; {
+	case isCovered && t.answer != nil:
+		t.shadows = append(t.shadows, at)
+	case isCovered:
 		t.gates = append(t.gates, at)
+	case t.answer == nil:
+		t.refused = err != nil || found == gate.Ambiguous
 	}
 	return t.refused
 }
 
 // answers reports whether a handler answers the request, and notes what it does otherwise.
 func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
-	switch h := handler.(type) {
-	case *fileserver.FileServer:
+	switch name := caddy.GetModuleName(handler); name {
+	case "file_server":
+		h := handler.(*fileserver.FileServer)
 		t.file = t.fileOf(h)
 		t.served = t.file != "" && !t.isGated() && len(t.guards) == 0 && t.serves(h)
 		return !h.PassThru || t.file != ""
-	case *headers.Handler:
-		if len(t.gates) == 0 {
-			t.headers = append(t.headers, h)
+	case "reverse_proxy":
+		h := handler.(*reverseproxy.Handler)
+		if len(h.HandleResponse) == 0 || h.Rewrite == nil {
+			return true
 		}
-		return false
-	case *caddyauth.Authentication:
+		t.guards = append(t.guards, "forward_auth") // which expands to that
+	case "authentication":
 		t.guards = append(t.guards, "basic_auth")
-		return false
-	case *reverseproxy.Handler:
-		if len(h.HandleResponse) > 0 && h.Rewrite != nil { // forward_auth expands to that
-			t.guards = append(t.guards, "forward_auth")
-			return false
-		}
-		return true
-	}
-	switch name := caddy.GetModuleName(handler); name {
 	case "static_response", "error", "axra_webhook", "axra_jwks", "metrics", "acme_server", "copy_response":
 		return true
+	case "headers":
+		if len(t.gates) == 0 {
+			t.headers = append(t.headers, handler.(*headers.Handler))
+		}
 	case "templates", "encode", "push", "request_body", "tracing", "log_append", "intercept", "copy_response_headers", "timeouts":
 	default:
 		if !strings.Contains(name, "cache") && !strings.Contains(name, "souin") {
@@ -191,54 +184,18 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 	return false
 }
 
-// isFile reports whether a file server answers.
-func (t *trace) isFile() bool {
-	_, ok := t.answer.(*fileserver.FileServer)
-	return ok
-}
-
-// isFree reports whether anybody gets the answer.
-func (t *trace) isFree() bool { return !t.isGated() && t.answer != nil && len(t.guards) == 0 }
-
-func (t *trace) isGated() bool { return t.refused || len(t.gates) > 0 }
-
-// answerer names the handler that answers, as in a Caddyfile.
-func (t *trace) answerer() string {
-	switch {
-	case t.answer == nil:
-		return "nothing"
-	case t.redirects():
-		return "redir"
-	case caddy.GetModuleName(t.answer) == "static_response":
-		return "respond"
-	}
-	return caddy.GetModuleName(t.answer)
-}
-
-func (t *trace) redirects() bool {
-	response, ok := t.answer.(*caddyhttp.StaticResponse)
-	return ok && response.Headers.Get("Location") != ""
-}
-
 // fileOf is the file that a file server would serve, or the folder whose names it would list, "" for none.
 func (t *trace) fileOf(server *fileserver.FileServer) string {
 	replacer, _ := t.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	t.root = replacer.ReplaceAll(server.Root, ".")
 	name := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(t.root, t.request.URL.Path), "/")
-	info, err := os.Stat(name)
-	if err != nil {
-		return ""
-	}
-	if !info.IsDir() {
-		return name
-	}
-	for _, index := range server.IndexNames {
+	for _, index := range append([]string{""}, server.IndexNames...) {
 		file := caddyhttp.SanitizedPathJoin(name, replacer.ReplaceAll(index, ""))
 		if info, err := os.Stat(file); err == nil && !info.IsDir() {
 			return file
 		}
 	}
-	if server.Browse != nil {
+	if info, err := os.Stat(name); err == nil && info.IsDir() && server.Browse != nil {
 		return name
 	}
 	return ""
@@ -249,4 +206,26 @@ func (t *trace) serves(server *fileserver.FileServer) bool {
 	w, r := discard(), t.request.Clone(t.request.Context())
 	r.Method = http.MethodHead
 	return server.ServeHTTP(w, r, noHandler) == nil && w.status < http.StatusMultipleChoices
+}
+
+// isFree reports whether anybody gets the answer.
+func (t *trace) isFree() bool { return !t.isGated() && t.answer != nil && len(t.guards) == 0 }
+
+func (t *trace) isGated() bool { return t.refused || len(t.gates) > 0 }
+
+// answerer names the handler that answers, as in a Caddyfile.
+func (t *trace) answerer() string {
+	if t.answer == nil {
+		return "nothing"
+	}
+	name := caddy.GetModuleName(t.answer)
+	if response, ok := t.answer.(*caddyhttp.StaticResponse); ok && response.Headers.Get("Location") != "" {
+		name = "redir"
+	}
+	return strings.Replace(name, "static_response", "respond", 1)
+}
+
+// isContent reports whether the site's own content is the answer.
+func (t *trace) isContent() bool {
+	return t.answerer() == "file_server" || t.answerer() == "reverse_proxy"
 }
