@@ -2,7 +2,6 @@ package paywall
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -14,27 +13,18 @@ import (
 	"github.com/caddy-axra/paywall/internal/settings"
 )
 
-// checks is what `caddy axra check` needs from this plugin.
-var checks = preflight.Plugin{
-	Secrets: func(raw json.RawMessage) []preflight.Secret {
-		var app App
-		if json.Unmarshal(raw, &app) != nil {
-			return nil // Caddy reports what is wrong
-		}
-		return app.configuredSecrets()
-	},
-	Describe: func(ctx caddy.Context) (*preflight.Config, error) {
-		app, err := appFrom(ctx, "axra_paywall")
-		if err != nil {
-			return nil, err
-		}
-		config := app.describe()
-		config.StartError = app.checkGates()
-		return config, nil
-	},
+// describeConfig is what `caddy axra check` needs from this plugin.
+func describeConfig(ctx caddy.Context) (*preflight.Config, error) {
+	app, err := appFrom(ctx, "axra_paywall")
+	if err != nil {
+		return nil, err
+	}
+	config := app.describe()
+	config.StartError = app.checkGates()
+	return config, nil
 }
 
-// configuredSecrets returns the secrets that are placeholders, with their values. Caddy rejects literal ones.
+// configuredSecrets returns the secrets that are configured, with their values.
 func (a *App) configuredSecrets() []preflight.Secret {
 	all := []preflight.Secret{{Name: "api_key", Placeholder: a.APIKey}, {Name: "api_secret", Placeholder: a.APISecret}}
 	for _, value := range a.WebhookSecrets {
@@ -43,9 +33,9 @@ func (a *App) configuredSecrets() []preflight.Secret {
 	if a.Database != nil && settings.NeedsSecrecy(a.Database.URL) {
 		all = append(all, preflight.Secret{Name: "database postgres", Placeholder: a.Database.URL})
 	}
-	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return settings.CheckPlaceholder(s.Name, s.Placeholder) != nil })
+	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return s.Placeholder == "" })
 	for i, secret := range all {
-		all[i].Value, _ = settings.Secret(secret.Name, secret.Placeholder)
+		all[i].Value, _ = settings.Secret(secret.Name, secret.Placeholder) // which was resolved before
 	}
 	return all
 }

@@ -51,7 +51,7 @@ func (c *checker) checkFiles(r *report) {
 				r.warn(t.root, "create it, or correct `root`; if only the service may read it, run this command as its user",
 					"the folder of a file_server cannot be read, so its files are not checked")
 			}
-			s.walk(site, t.root, "/")
+			s.walk(r, site, t.root, "/")
 		}
 	}
 	for _, at := range c.gates {
@@ -59,23 +59,23 @@ func (c *checker) checkFiles(r *report) {
 	}
 	switch {
 	case s.entries > maxEntries:
-		c.note("files beyond the first %d", maxEntries)
+		r.note("files beyond the first %d", maxEntries)
 	case s.entries == 0:
-		c.note("what an application behind the gates answers under other addresses")
+		r.note("what an application behind the gates answers under other addresses")
 	case len(r.findings) == 0:
 		r.ok("", "%d files were requested by all their addresses: none that is sold is free", len(s.files))
 	}
 }
 
 // walk asks for everything in a folder. It follows links to folders, but not to those around the link.
-func (s *fileSearch) walk(site *site, folder, address string) {
+func (s *fileSearch) walk(r *report, site *site, folder, address string) {
 	_ = fs.WalkDir(os.DirFS(folder), ".", func(relative string, entry fs.DirEntry, err error) error {
 		if s.entries++; s.entries > maxEntries {
 			return fs.SkipAll
 		}
 		name, address := filepath.Join(folder, relative), path.Join(address, relative)
 		if err != nil {
-			s.note("%s, which cannot be read", name)
+			r.note("%s, which cannot be read", name)
 			return nil
 		}
 		for _, prefix := range site.prefixes {
@@ -86,7 +86,7 @@ func (s *fileSearch) walk(site *site, folder, address string) {
 		around, _ := filepath.EvalSymlinks(filepath.Dir(name))
 		target, _ := filepath.EvalSymlinks(name)
 		if entry.Type() == fs.ModeSymlink && !strings.HasPrefix(around+"/", target+"/") {
-			s.walk(site, name, address)
+			s.walk(r, site, name, address)
 		}
 		return nil
 	})

@@ -3,7 +3,6 @@ package preflight_test
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -65,9 +64,8 @@ func TestCheckNotesWhatItCannotTell(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			read := newDesk(t).check(config)
-			isNoted := slices.ContainsFunc(read.Unchecked, func(note string) bool { return strings.Contains(note, "example.com is reached") })
-			if !isNoted || len(read.bad()) > 0 {
-				t.Errorf("%+v\n%q", read.bad(), read.Unchecked)
+			if noted, ok := read.find("order", "example.com is reached"); !ok || noted.Level != "unchecked" || len(read.bad()) > 0 {
+				t.Errorf("%+v", read.Findings)
 			}
 		})
 	}
@@ -158,9 +156,9 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 	}
 	priced := strings.Replace(good, "5.00 usd", "{env.TEST_PRICE} usd", 1)
 	run(t, []faultCase{
-		{"an empty key", set("AXRA_API_KEY", ""), good, "", "error", "secrets", "{env.AXRA_API_KEY} is empty in the environment of this command", "--envfile"},
-		{"another empty secret", set("AXRA_API_KEY", "", "AXRA_WEBHOOK_SECRET", " "), good, "", "error", "secrets", "{env.AXRA_WEBHOOK_SECRET} is empty", "--envfile"},
-		{"a file that is not there", nil, strings.Replace(good, "{env.AXRA_API_KEY}", "{file.STORAGE/none}", 1), good, "error", "secrets", "/none is empty or cannot be read", ""},
+		{"an empty key", set("AXRA_API_KEY", ""), good, "", "error", "configuration", "api_key {env.AXRA_API_KEY} is empty", "--envfile"},
+		{"another empty secret", set("AXRA_API_KEY", "", "AXRA_WEBHOOK_SECRET", " "), good, "", "error", "configuration", "is empty", "--envfile"},
+		{"a file that is not there", nil, strings.Replace(good, "{env.AXRA_API_KEY}", "{file.STORAGE/none}", 1), good, "error", "configuration", "/none} is empty", ""},
 		{"a file for all to read", func(d *desk) {
 			mustDo(d.t, os.WriteFile(filepath.Join(d.storage, "open"), []byte("bk_live_good"), 0o600))
 			mustDo(d.t, os.Chmod(filepath.Join(d.storage, "open"), 0o644)) //nolint:gosec // that is the fault

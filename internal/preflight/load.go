@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,57 +14,50 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Plugin reads the plugin's own part of a configuration.
-type Plugin struct {
-	// Secrets returns the secrets of the axra app, without provisioning it.
-	Secrets func(app json.RawMessage) []Secret
-	// Describe describes a provisioned configuration.
-	Describe func(caddy.Context) (*Config, error)
-}
+// Describe describes a configuration that is provisioned.
+type Describe func(caddy.Context) (*Config, error)
 
 // Check loads a configuration as `caddy validate` does, and checks it.
-func (p Plugin) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
+func (describe Describe) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
+	result := new(Diagnosis)
 	caddy.BufferedLog() // for what is logged before the logs are silenced
 	config, err := load(file, adapter)
-	if err != nil {
-		return unusable(err)
+	if err == nil {
+		c := &checker{ctx: ctx, configured: serversOf(config), logs: silence(config)}
+		err = provision(config, func(loaded caddy.Context) error {
+			http, err := loaded.App("http")
+			if err != nil {
+				return err
+			}
+			described, err := describe(loaded) // which needs the HTTP app
+			if err != nil {
+				return err
+			}
+			c.loaded, c.Config = loaded, *described
+			c.locate(http.(*caddyhttp.App).Servers)
+			result.Findings = c.run(configChecks, routeChecks, machineChecks)
+			if live {
+				result.Findings = append(result.Findings, c.run(liveChecks)...)
+			}
+			result.Findings = append(result.Findings, c.run(outsideChecks)...)
+			return nil
+		})
 	}
-	if missing := missingSecrets(p.Secrets(config.AppsRaw["axra"])); len(missing) > 0 {
-		return &Diagnosis{missing, []string{"everything else: Caddy does not load a configuration whose secrets are empty"}}
-	}
-	var http caddyhttp.App
-	_ = json.Unmarshal(config.AppsRaw["http"], &http) // Caddy reports what is wrong with it
-	c := &checker{ctx: ctx, configured: http.Servers, logs: silence(config)}
-	var result *Diagnosis
-	err = provision(config, func(loaded caddy.Context) error {
-		module, err := loaded.App("http")
-		if err != nil {
-			return err
-		}
-		described, err := p.Describe(loaded)
-		if err != nil {
-			return err
-		}
-		c.loaded, c.Config = loaded, *described
-		c.locate(module.(*caddyhttp.App).Servers)
-		result = c.diagnose(live)
-		return nil
-	})
 	if err != nil {
-		return unusable(errors.New(modulesBefore.ReplaceAllString(err.Error(), "$1")))
+		found := Finding{Level: "error", Check: "configuration", Message: modulesBefore.ReplaceAllString(err.Error(), "$1")} // it names the fix
+		if strings.Contains(found.Message, "is empty") {
+			found.Fix = fixEnvironment
+		}
+		result.Findings = []Finding{found}
 	}
 	return result
 }
 
+// fixEnvironment is for what is empty in the environment of this command, but may be set in the service's.
+const fixEnvironment = "if it is set in the service's environment (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE"
+
 // modulesBefore matches Caddy's list of modules before a message of this plugin.
 var modulesBefore = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
-
-// unusable reports a configuration that does not load. The message names the fix.
-func unusable(err error) *Diagnosis {
-	return &Diagnosis{
-		[]Finding{{Level: "error", Check: "configuration", Message: err.Error()}}, []string{"everything else: the configuration does not load"},
-	}
-}
 
 func load(file, adapter string) (*caddy.Config, error) {
 	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
@@ -79,6 +73,13 @@ func load(file, adapter string) (*caddy.Config, error) {
 		err = errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
 	}
 	return config, err
+}
+
+// serversOf are the HTTP servers of a configuration before it is provisioned.
+func serversOf(config *caddy.Config) map[string]*caddyhttp.Server {
+	var app caddyhttp.App
+	_ = json.Unmarshal(config.AppsRaw["http"], &app) // Caddy reports what is wrong with it
+	return app.Servers
 }
 
 // silence makes all logs write nowhere, so that no log file is opened. It returns those that wrote somewhere.

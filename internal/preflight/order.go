@@ -23,7 +23,7 @@ func (c *checker) checkOrder(r *report) {
 		t, isReached := at.request(http.MethodGet)
 		switch free := at.freeBefore(); {
 		case t == nil:
-			c.note("whether %s of %s is reached: not all matchers before it are about paths", at.gate.subject(), at.host)
+			r.note("whether %s of %s is reached: not all matchers before it are about paths", at.gate.subject(), at.host)
 		case !isReached:
 			at.explainUnreached(r, at.gate.subject(), t, fix)
 		case free != nil && free.isContent():

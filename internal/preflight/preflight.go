@@ -3,7 +3,6 @@ package preflight
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -67,7 +66,6 @@ type checker struct {
 	Config
 	sites                    []*site
 	gates, webhooks, keySets []*location
-	unchecked                []string
 
 	// Only `caddy axra check` has these.
 	ctx        context.Context              //nolint:containedctx // it lives as long as the command
@@ -76,30 +74,43 @@ type checker struct {
 	logs       []caddy.CustomLog            // before provisioning
 }
 
-// note adds to what cannot be checked from here.
-func (c *checker) note(format string, args ...any) {
-	if note := fmt.Sprintf(format, args...); !slices.Contains(c.unchecked, note) {
-		c.unchecked = append(c.unchecked, note)
-	}
-}
-
 type check struct {
 	name string
 	run  func(*checker, *report)
 	ok   string // what is reported if nothing else is
 }
 
-// routeChecks look at nothing but the configuration.
-var routeChecks = []check{
-	{"addresses", (*checker).checkAddresses, "visitors return by https to a host that the configuration names"},
-	{"webhook", (*checker).checkWebhooks, ""},
-	{"order", (*checker).checkOrder, "every gate comes before what it protects"},
-	{"overlap", (*checker).checkOverlap, "no path is behind two gates that sell different things"},
-	{"caches", (*checker).checkCaches, "nothing in this Caddy makes gated answers public"},
-}
+var (
+	configChecks = []check{
+		{"secrets", (*checker).checkSecrets, "all are set"},
+		{"endpoint", (*checker).checkEndpoint, "key, secrets and endpoint belong together"},
+		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
+	}
+	routeChecks = []check{ // they look at nothing but the routes
+		{"addresses", (*checker).checkAddresses, "visitors return by https to a host that the configuration names"},
+		{"webhook", (*checker).checkWebhooks, ""},
+		{"order", (*checker).checkOrder, "every gate comes before what it protects"},
+		{"overlap", (*checker).checkOverlap, "no path is behind two gates that sell different things"},
+		{"caches", (*checker).checkCaches, "nothing in this Caddy makes gated answers public"},
+	}
+	machineChecks = []check{
+		{"files", (*checker).checkFiles, ""},
+		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
+		{"ledger", (*checker).checkLedger, ""},
+		{"clock", (*checker).checkClock, "it may be right"},
+	}
+	liveChecks = []check{ // they call others
+		{"axra", (*checker).checkAxra, ""},
+		{"webhook from outside", (*checker).checkWebhookAddresses, ""},
+	}
+	outsideChecks = []check{{"outside", func(_ *checker, r *report) {
+		r.note("what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
+		r.note("whether Axra accepts the credentials and reaches the webhook: add --live, then make a first payment with a test key")
+	}, ""}}
+)
 
-func (c *checker) run(checks []check) (findings []Finding) {
-	for _, check := range checks {
+func (c *checker) run(checks ...[]check) (findings []Finding) {
+	for _, check := range slices.Concat(checks...) {
 		r := &report{check: check.name}
 		check.run(c, r)
 		if len(r.findings) == 0 && check.ok != "" {
@@ -114,28 +125,5 @@ func (c *checker) run(checks []check) (findings []Finding) {
 func CheckRoutes(config *Config, servers map[string]*caddyhttp.Server) []Finding {
 	c := &checker{Config: *config}
 	c.locate(servers)
-	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level == "ok" })
-}
-
-// diagnose makes all checks. Those that call others come last, and only if asked for.
-func (c *checker) diagnose(live bool) *Diagnosis {
-	checks := slices.Concat([]check{
-		{"secrets", (*checker).checkSecrets, "all are set"},
-		{"endpoint", (*checker).checkEndpoint, "key, secrets and endpoint belong together"},
-		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
-	}, routeChecks, []check{
-		{"files", (*checker).checkFiles, ""},
-		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
-		{"ledger", (*checker).checkLedger, ""},
-		{"clock", (*checker).checkClock, "it may be right"},
-	})
-	if live {
-		checks = append(checks, check{"axra", (*checker).checkAxra, ""}, check{"webhook from outside", (*checker).checkWebhookAddresses, ""})
-	} else {
-		c.note("whether Axra accepts the credentials, and whether the webhook can be reached from outside: add --live")
-	}
-	findings := c.run(checks)
-	c.note("what stands in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
-	c.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
-	return &Diagnosis{findings, c.unchecked}
+	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level != "error" && f.Level != "warning" })
 }

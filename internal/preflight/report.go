@@ -4,55 +4,20 @@ import (
 	"fmt"
 	"io"
 	"slices"
-
-	"github.com/caddy-axra/paywall/ledger"
 )
 
 // Finding is one result of a check. It never quotes a secret.
 type Finding struct {
-	Level   string `json:"level"` // ok, warning or error
+	Level   string `json:"level"` // ok, warning, error, or unchecked for what cannot be checked from here
 	Check   string `json:"check"`
 	Subject string `json:"subject,omitempty"`
 	Message string `json:"message"`
 	Fix     string `json:"fix,omitempty"`
 }
 
-// report collects the findings of one check, each one once.
-type report struct {
-	check    string
-	findings []Finding
-}
-
-func (r *report) add(level, subject, fix, format string, args ...any) {
-	if found := (Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix}); !slices.Contains(r.findings, found) {
-		r.findings = append(r.findings, found)
-	}
-}
-
-func (r *report) ok(subject, format string, args ...any) { r.add("ok", subject, "", format, args...) }
-
-func (r *report) warn(subject, fix, format string, args ...any) {
-	r.add("warning", subject, fix, format, args...)
-}
-
-func (r *report) fail(subject, fix, format string, args ...any) {
-	r.add("error", subject, fix, format, args...)
-}
-
-func (r *report) faults(subject string, faults []*ledger.Fault) {
-	for _, fault := range faults {
-		level := "error"
-		if fault.IsWarning {
-			level = "warning"
-		}
-		r.add(level, subject, fault.Fix, "%s", fault.Problem)
-	}
-}
-
 // Diagnosis is the outcome of `caddy axra check`.
 type Diagnosis struct {
-	Findings  []Finding `json:"findings"`
-	Unchecked []string  `json:"unchecked"` // what cannot be checked from here
+	Findings []Finding `json:"findings"`
 }
 
 // Count counts the findings of a level.
@@ -71,13 +36,34 @@ func (d *Diagnosis) WriteText(out io.Writer) {
 		if f.Subject != "" {
 			f.Message = f.Subject + ": " + f.Message
 		}
-		fmt.Fprintf(out, "%-12s %s: %s\n", f.Level, f.Check, f.Message)
+		fmt.Fprintf(out, "%-10s %s: %s\n", f.Level, f.Check, f.Message)
 		if f.Fix != "" {
-			fmt.Fprintf(out, "             fix: %s\n", f.Fix)
+			fmt.Fprintf(out, "           fix: %s\n", f.Fix)
 		}
 	}
-	for _, note := range d.Unchecked {
-		fmt.Fprintf(out, "%-12s %s\n", "not checked", note)
-	}
 	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
+}
+
+// report collects the findings of one check, each one once.
+type report struct {
+	check    string
+	findings []Finding
+}
+
+func (r *report) add(level, subject, fix, format string, args ...any) {
+	if found := (Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix}); !slices.Contains(r.findings, found) {
+		r.findings = append(r.findings, found)
+	}
+}
+
+func (r *report) ok(subject, format string, args ...any) { r.add("ok", subject, "", format, args...) }
+
+func (r *report) note(format string, args ...any) { r.add("unchecked", "", "", format, args...) }
+
+func (r *report) warn(subject, fix, format string, args ...any) {
+	r.add("warning", subject, fix, format, args...)
+}
+
+func (r *report) fail(subject, fix, format string, args ...any) {
+	r.add("error", subject, fix, format, args...)
 }

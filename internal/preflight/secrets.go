@@ -37,22 +37,6 @@ func (c *checker) checkSecrets(r *report) {
 	}
 }
 
-// missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
-func missingSecrets(secrets []Secret) []Finding {
-	r := report{check: "secrets"}
-	for _, s := range secrets {
-		switch {
-		case s.Value != "":
-		case s.file() != "":
-			r.fail(s.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", s.file())
-		default:
-			r.fail(s.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
-				"%s is empty in the environment of this command, which may differ from the service's", s.Placeholder)
-		}
-	}
-	return r.findings
-}
-
 // file is where the secret is read from, "" for the environment.
 func (s Secret) file() string {
 	if path, isFile := strings.CutPrefix(s.Placeholder, "{file."); isFile {
@@ -91,12 +75,11 @@ func (c *checker) checkEndpoint(r *report) {
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
 func (c *checker) checkPrices(r *report) {
-	const fix = "set it in the environment of the service, or add --envfile FILE if it is there"
 	for _, p := range c.Pricing {
 		price := strings.TrimSpace(p.Amount + " " + p.Currency)
 		resolved := caddy.NewReplacer().ReplaceKnown(price, "")
 		if unset := unsetIn(price); len(unset) > 0 {
-			r.fail(p.Subject, fix, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
+			r.fail(p.Subject, fixEnvironment, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
 		} else if price != resolved && !strings.Contains(resolved, "{") {
 			amount, currency, _ := strings.Cut(resolved, " ")
 			if _, err := money.Parse(amount, strings.TrimSpace(currency)); err != nil {
@@ -104,7 +87,7 @@ func (c *checker) checkPrices(r *report) {
 			}
 		}
 		for _, name := range unsetIn(p.Texts...) {
-			r.warn(p.Subject, fix, "it uses {env.%s}, which is empty", name)
+			r.warn(p.Subject, fixEnvironment, "it uses {env.%s}, which is empty", name)
 		}
 	}
 }

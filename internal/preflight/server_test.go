@@ -83,7 +83,7 @@ func TestCheckFindsFaultsOfTheServer(t *testing.T) {
 
 func TestCheckFindsAURLThatIsEmpty(t *testing.T) {
 	read := newDesk(t).checkServer("")
-	if found, ok := read.find("secrets", "database postgres: {env.AXRA_DATABASE_URL} is empty"); !ok || !strings.Contains(found.Fix, "--envfile") {
+	if found, ok := read.find("configuration", "{env.AXRA_DATABASE_URL} is empty"); !ok || !strings.Contains(found.Fix, "--envfile") {
 		t.Errorf("%+v", read.Findings)
 	}
 }

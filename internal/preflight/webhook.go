@@ -19,7 +19,7 @@ func (c *checker) checkWebhooks(r *report) {
 		if at.matches(http.MethodPost, unmatched) {
 			r.fail(at.host, "give it a path: `axra_webhook /webhooks/axra`", "the webhook has no path, so it answers every request of the site")
 		} else if t, isReached := at.request(http.MethodPost); t == nil {
-			c.note("whether the webhook of %s is reached: not all matchers before it are about paths", at.host)
+			r.note("whether the webhook of %s is reached: not all matchers before it are about paths", at.host)
 		} else {
 			c.checkDelivery(r, at, t, isReached)
 		}
@@ -53,7 +53,7 @@ func (c *checker) checkDelivery(r *report, at *location, t *trace, isReached boo
 		r.ok(address.String(), "no gate and no other handler is in front of it; enter it in Axra")
 	}
 	for _, name := range t.unknown {
-		c.note("whether the handler %s lets Axra's deliveries to %s pass", name, subject)
+		r.note("whether the handler %s lets Axra's deliveries to %s pass", name, subject)
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *checker) checkWebhookAddresses(r *report) {
 			c.requestWebhook(r, address.String())
 		}
 	}
-	c.note("the way from Axra to the webhook: it was requested from this machine, which may be behind the same firewall")
+	r.note("the way from Axra to the webhook: it was requested from this machine, which may be behind the same firewall")
 }
 
 // requestWebhook requests a webhook by GET, which it refuses.
