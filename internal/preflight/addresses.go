@@ -78,10 +78,10 @@ func (c *checker) checkAxra(r *report) {
 		r.fail(subject, "copy what was refused again from one page of Axra's dashboard, and check `endpoint`", "Axra refuses %s: %v", sent, err)
 	case err != nil:
 		r.fail(subject, "check that this machine can reach it (name server, firewall, proxy); if it can, try again later", "%v", err)
-	case probe.Exchanged:
-		r.ok(subject, "key and secret are good: they were exchanged for an access token")
 	case probe.Created:
 		r.warn(subject, "none: an unpaid session costs nothing and expires", "the key is good, but Axra accepted a session over the amount 0, so an unpaid one was created")
+	case probe.Exchanged:
+		r.ok(subject, "key and secret are good: they were exchanged for an access token")
 	default:
 		r.ok(subject, "the key is good: Axra refused a session over the amount 0 as invalid, and nothing was created")
 	}

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -10,19 +11,13 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// serverTimeout is how long the check waits for a database server.
-const serverTimeout = 3 * time.Second
-
 // checkLedger looks at where the ledger is. It opens no file, and only reads from a server.
 func (c *checker) checkLedger(r *report) {
-	location := c.Ledger.Path
-	exists, faults := false, []*ledger.Fault(nil)
+	location, check := c.Ledger.Path, ledger.CheckFile
 	if c.Ledger.URL != "" {
-		location = c.Ledger.Location
-		exists, faults = c.checkServer()
-	} else {
-		exists, faults = ledger.CheckFile(location)
+		location, check = c.Ledger.Location, c.checkServer
 	}
+	exists, faults := check(cmp.Or(c.Ledger.URL, c.Ledger.Path))
 	for _, fault := range faults {
 		level := "error"
 		if fault.IsWarning {
@@ -45,17 +40,17 @@ func (c *checker) checkLedger(r *report) {
 	}
 }
 
-func (c *checker) checkServer() (exists bool, faults []*ledger.Fault) {
-	if verifies, err := ledger.VerifiesServer(c.Ledger.URL); err == nil && !verifies {
+func (c *checker) checkServer(databaseURL string) (exists bool, faults []*ledger.Fault) {
+	if verifies, err := ledger.VerifiesServer(databaseURL); err == nil && !verifies {
 		faults = append(faults, &ledger.Fault{
 			Problem:   "the server's certificate is not checked: someone on the network could read the password and change what was paid",
 			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE if the server's certificate is not from a public authority",
 			IsWarning: true,
 		})
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, serverTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
 	defer cancel()
-	state, err := ledger.CheckServer(ctx, c.Ledger.URL)
+	state, err := ledger.CheckServer(ctx, databaseURL)
 	var fault *ledger.Fault
 	if err != nil && !errors.As(err, &fault) {
 		fault = &ledger.Fault{

@@ -58,8 +58,8 @@ func TestCheckLiveExplainsWhatAnswersForTheWebhook(t *testing.T) {
 		phrase  string
 		nothing bool
 	}{
-		"a redirect":              {answer: status(308, "Location", "https://www.example.com/webhooks/axra?secret=1"), phrase: "it answers 308: it redirects to https://www.example.com/webhooks/axra, and Axra"},
-		"a password":              {answer: status(401), phrase: "Axra has no password"},
+		"a redirect":              {answer: status(308, "Location", "https://www.example.com/webhooks/axra?secret=1"), phrase: "it answers 308: it redirects to https://www.example.com/webhooks/axra: enter"},
+		"a password":              {answer: status(401), phrase: "it asks for a password"},
 		"a gate":                  {answer: status(402), phrase: "a gate covers the webhook"},
 		"a page":                  {answer: status(200), phrase: "it answers 200: something else answers"},
 		"nothing there":           {answer: status(404), phrase: "it answers 404: something else answers"},

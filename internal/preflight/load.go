@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,13 +18,20 @@ import (
 // Describe describes a configuration that is provisioned.
 type Describe func(caddy.Context) (*Config, error)
 
-// Check loads a configuration as `caddy validate` does, and checks it.
+// Check loads a configuration, except for its logs, as `caddy validate` does, and checks it.
 func (describe Describe) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
 	result := new(Diagnosis)
 	caddy.BufferedLog() // for what is logged before the logs are silenced
 	config, err := load(file, adapter)
 	if err == nil {
-		c := &checker{ctx: ctx, configured: serversOf(config), logs: silence(config)}
+		var unprovisioned caddyhttp.App
+		_ = json.Unmarshal(config.AppsRaw["http"], &unprovisioned) // Caddy reports what is wrong with it
+		c := &checker{ctx: ctx, configured: unprovisioned.Servers, logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {}}}
+		if config.Logging != nil {
+			maps.Copy(c.logs, config.Logging.Logs)
+		}
+		discard := caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)} // no log file is opened
+		config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {BaseLog: discard}}}
 		err = provision(config, func(loaded caddy.Context) error {
 			http, err := loaded.App("http")
 			if err != nil {
@@ -73,34 +81,6 @@ func load(file, adapter string) (*caddy.Config, error) {
 		err = errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
 	}
 	return config, err
-}
-
-// serversOf are the HTTP servers of a configuration before it is provisioned.
-func serversOf(config *caddy.Config) map[string]*caddyhttp.Server {
-	var app caddyhttp.App
-	_ = json.Unmarshal(config.AppsRaw["http"], &app) // Caddy reports what is wrong with it
-	return app.Servers
-}
-
-// silence makes all logs write nowhere, so that no log file is opened. It returns those that wrote somewhere.
-func silence(config *caddy.Config) (logs []caddy.CustomLog) {
-	if config.Logging == nil {
-		config.Logging = new(caddy.Logging)
-	}
-	if config.Logging.Logs == nil {
-		config.Logging.Logs = make(map[string]*caddy.CustomLog)
-	}
-	if config.Logging.Logs[caddy.DefaultLoggerName] == nil {
-		config.Logging.Logs[caddy.DefaultLoggerName] = new(caddy.CustomLog) // as Caddy does
-	}
-	for _, log := range config.Logging.Logs {
-		if !bytes.Contains(log.WriterRaw, []byte(`"discard"`)) {
-			logs = append(logs, *log)
-		}
-		log.WriterRaw, log.CoreRaw = json.RawMessage(`{"output":"discard"}`), nil
-	}
-	config.Logging.Sink = nil
-	return logs
 }
 
 // inspector is an app that sees the others while Caddy validates a configuration. Caddy then cleans up.

@@ -1,6 +1,8 @@
 package preflight
 
 import (
+	"bytes"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,27 +19,31 @@ import (
 
 // checkLogs finds logs whose readers find addresses that open purchases.
 func (c *checker) checkLogs(r *report) {
-	for i := range c.logs {
-		fields := strings.Join(c.keptSecrets(&c.logs[i]), ", ")
+	for _, name := range slices.Sorted(maps.Keys(c.logs)) {
+		fields, err := c.keptSecrets(c.logs[name])
+		if err != nil {
+			r.fail("log "+name, "correct its `format`", "%v", err)
+		}
 		for _, at := range c.gates {
 			// Whoever reads a visitor's address can use the purchase in another browser.
 			isOpen := at.gate.HasLinks || at.gate.Takeover ||
 				slices.ContainsFunc(at.gate.Products, func(p *gate.Product) bool { return p.Config.Devices != 1 })
-			if fields != "" && isOpen && slices.ContainsFunc(loggersOf(at.server.Logs, at.host), func(name string) bool { return accepts(&c.logs[i], name) }) {
+			takes := func(logger string) bool { return accepts(c.logs[name], logger) }
+			if len(fields) > 0 && isOpen && slices.ContainsFunc(loggersOf(at.server.Logs, at.host), takes) {
 				r.warn(at.host, "add the filter of docs/reference.md, \"Logs\", to the global option `log` and to each `log` with a `format` or `output` of its own",
-					"its logs keep secret addresses (private addresses, links for other devices, returns from the checkout) in %s", fields)
+					"its logs keep secret addresses (private addresses, links for other devices, returns from the checkout) in %s", strings.Join(fields, ", "))
 			}
 		}
 	}
 }
 
 // keptSecrets names the fields of a request in which a log shows addresses that open purchases.
-func (c *checker) keptSecrets(log *caddy.CustomLog) (fields []string) {
+func (c *checker) keptSecrets(log *caddy.CustomLog) (fields []string, err error) {
 	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
 	if log.EncoderRaw != nil {
 		module, err := c.loaded.LoadModule(&log.BaseLog, "EncoderRaw")
 		if err != nil {
-			return nil // Caddy has loaded it
+			return nil, err
 		}
 		encoder = module.(zapcore.Encoder)
 		if defaulted, ok := module.(caddy.ConfiguresFormatterDefault); ok {
@@ -53,11 +59,11 @@ func (c *checker) keptSecrets(log *caddy.CustomLog) (fields []string) {
 		zap.Object("request", caddyhttp.LoggableHTTPRequest{Request: request}), zap.Object("resp_headers", caddyhttp.LoggableHTTPHeader{Header: response}),
 	})
 	for _, field := range [][2]string{{"in-uri", "request>uri"}, {"in-referer", "request>headers>Referer"}, {"in-location", "resp_headers>Location"}} {
-		if err == nil && strings.Contains(line.String(), field[0]) {
+		if err == nil && !bytes.Contains(log.WriterRaw, []byte(`"discard"`)) && strings.Contains(line.String(), field[0]) {
 			fields = append(fields, field[1])
 		}
 	}
-	return fields
+	return fields, err
 }
 
 // accepts reports whether a log takes what a logger of requests logs, by the rules of [caddy.CustomLog].
@@ -80,17 +86,15 @@ func loggersOf(logs *caddyhttp.ServerLogConfig, host string) []string {
 	if logs == nil {
 		return nil
 	}
-	if names, ok := logs.LoggerNames[host]; ok {
-		return names
-	}
 	matches := func(pattern string) bool { return certmagic.MatchWildcard(host, pattern) }
-	for pattern, names := range logs.LoggerNames {
-		if matches(pattern) {
-			return names
+	names, isMapped := logs.LoggerNames[host]
+	for pattern, others := range logs.LoggerNames {
+		if !isMapped && matches(pattern) {
+			names, isMapped = others, true
 		}
 	}
-	if logs.SkipUnmappedHosts || slices.ContainsFunc(logs.SkipHosts, matches) {
-		return nil
+	if !isMapped && !logs.SkipUnmappedHosts && !slices.ContainsFunc(logs.SkipHosts, matches) {
+		names = []string{logs.DefaultLoggerName}
 	}
-	return []string{logs.DefaultLoggerName}
+	return names
 }

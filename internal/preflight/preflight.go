@@ -71,7 +71,7 @@ type checker struct {
 	ctx        context.Context              //nolint:containedctx // it lives as long as the command
 	loaded     caddy.Context                // of the configuration
 	configured map[string]*caddyhttp.Server // before provisioning, which erases trusted_proxies
-	logs       []caddy.CustomLog            // before provisioning
+	logs       map[string]*caddy.CustomLog  // not provisioned
 }
 
 type check struct {

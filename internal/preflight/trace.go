@@ -43,9 +43,6 @@ type trace struct {
 
 const maxInvoked = 100
 
-// anonymous is an address of a network for documentation (RFC 5737), which no matcher exempts.
-const anonymous = "203.0.113.77:40000"
-
 func (s *site) trace(method, path string) *trace {
 	t := &trace{site: s, path: path, request: NewRequest(s.server, method, s.host, path), groups: make(map[string]bool)}
 	t.follow(s.server.Routes)
@@ -56,14 +53,14 @@ func (s *site) trace(method, path string) *trace {
 func NewRequest(server *caddyhttp.Server, method, host, path string) *http.Request {
 	address := &url.URL{Path: path}
 	r := &http.Request{
-		Method: method, URL: address, Host: host, RequestURI: address.RequestURI(), RemoteAddr: anonymous,
+		Method: method, URL: address, Host: host, RequestURI: address.RequestURI(), RemoteAddr: "203.0.113.77:40000", // of documentation (RFC 5737)
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 		Header: http.Header{"Accept": {"text/html"}, "User-Agent": {"Mozilla/5.0"}},
 	}
 	if len(server.TLSConnPolicies) > 0 {
 		r.TLS = &tls.ConnectionState{HandshakeComplete: true, ServerName: host}
 	}
-	return caddyhttp.PrepareRequest(r.WithContext(context.Background()), caddy.NewReplacer(), discard(), server)
+	return caddyhttp.PrepareRequest(r.WithContext(context.Background()), caddy.NewReplacer(), nil, server)
 }
 
 // discardWriter is a response of which only the status counts.
@@ -75,8 +72,6 @@ type discardWriter struct {
 func (w *discardWriter) Header() http.Header             { return w.header }
 func (*discardWriter) Write(content []byte) (int, error) { return len(content), nil }
 func (w *discardWriter) WriteHeader(status int)          { w.status = max(w.status, status) }
-
-func discard() *discardWriter { return &discardWriter{header: make(http.Header)} }
 
 // noHandler is where no handler follows.
 var noHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
@@ -118,7 +113,7 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 		named := t.server.NamedRoutes[h.Name]
 		return named != nil && t.invoked < maxInvoked && t.take(named)
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
-		_ = h.ServeHTTP(discard(), t.request, noHandler) // it changes the request and no more
+		_ = h.ServeHTTP(nil, t.request, noHandler) // it changes the request and no more
 		return false
 	}
 	switch h := t.describe(handler).(type) {
@@ -203,7 +198,7 @@ func (t *trace) fileOf(server *fileserver.FileServer) string {
 
 // serves asks the file server itself, for the headers only.
 func (t *trace) serves(server *fileserver.FileServer) bool {
-	w, r := discard(), t.request.Clone(t.request.Context())
+	w, r := &discardWriter{header: make(http.Header)}, t.request.Clone(t.request.Context())
 	r.Method = http.MethodHead
 	return server.ServeHTTP(w, r, noHandler) == nil && w.status < http.StatusMultipleChoices
 }
@@ -225,7 +220,6 @@ func (t *trace) answerer() string {
 	return strings.Replace(name, "static_response", "respond", 1)
 }
 
-// isContent reports whether the site's own content is the answer.
 func (t *trace) isContent() bool {
 	return t.answerer() == "file_server" || t.answerer() == "reverse_proxy"
 }

@@ -74,23 +74,18 @@ func (c *checker) addressOf(t *trace) *url.URL {
 			siteURL = cmp.Or(siteURL, at.gate.SiteURL)
 		}
 	}
-	address, err := url.Parse(c.originOf(t.site, siteURL))
-	if err != nil {
-		return new(url.URL)
-	}
-	return address.JoinPath(t.path)
+	origin, _ := url.Parse(c.originOf(t.site, siteURL)) // it was built from a URL
+	return origin.JoinPath(t.path)
 }
 
 // checkWebhookAddresses requests the webhooks at their public addresses.
 func (c *checker) checkWebhookAddresses(r *report) {
-	requested := make(map[string]bool)
 	for _, at := range c.webhooks {
 		t, _ := at.request(http.MethodPost)
 		if t == nil || at.matches(http.MethodPost, unmatched) {
 			continue
 		}
-		if address := c.addressOf(t); address.Host != "" && !requested[address.String()] {
-			requested[address.String()] = true
+		if address := c.addressOf(t); address.Host != "" {
 			c.requestWebhook(r, address.String())
 		}
 	}
@@ -101,11 +96,7 @@ func (c *checker) checkWebhookAddresses(r *report) {
 func (c *checker) requestWebhook(r *report, address string) {
 	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
-	if err != nil {
-		r.fail(address, "correct the path of axra_webhook", "it is not a valid address: %v", err)
-		return
-	}
+	request, _ := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody) // the address is a URL
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request) // follows no redirect
@@ -119,22 +110,10 @@ func (c *checker) requestWebhook(r *report, address string) {
 		r.ok(address, "the webhook answers")
 		return
 	}
-	problem, fix := explainAnswer(response)
-	r.fail(address, fix+"; or reload Caddy, if it runs an older configuration", "it answers %d: %s", response.StatusCode, problem)
-}
-
-// explainAnswer returns what an answer other than the webhook's own means.
-func explainAnswer(response *http.Response) (problem, fix string) {
-	switch status := response.StatusCode; {
-	case status >= 300 && status < 400:
-		target, _, _ := strings.Cut(response.Header.Get("Location"), "?") // the query may hold a secret
-		return "it redirects to " + target + ", and Axra need not follow, and would lose the body", "enter the address that it leads to in Axra, and in site_url"
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return "Axra has no password", "exempt the webhook's path from whatever asks for a password, in Caddy or in front of it"
-	case status == http.StatusPaymentRequired:
-		return "a gate covers the webhook", "put axra_webhook before the gate"
-	case status >= 500:
-		return "the server is in trouble", "look at the log of Caddy, and of whatever is in front of it"
+	answer := map[int]string{401: "it asks for a password", 402: "a gate covers the webhook", 403: "it is forbidden"}[response.StatusCode]
+	if target, _, _ := strings.Cut(response.Header.Get("Location"), "?"); target != "" { // the query may hold a secret
+		answer = "it redirects to " + target + ": enter that address in Axra"
 	}
-	return "something else answers", "put axra_webhook before whatever answers, or point the host at this Caddy"
+	r.fail(address, "put axra_webhook before whatever answers, exempt its path from passwords, and point the host at this Caddy; or reload Caddy, if it runs an older configuration",
+		"it answers %d: %s", response.StatusCode, cmp.Or(answer, "something else answers"))
 }
