@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"time"
@@ -26,11 +27,8 @@ func (c *checker) checkAddresses(r *report) {
 
 // originOf is the public address of a site, where a gate's site_url may name another.
 func (c *checker) originOf(s *site, siteURL string) string {
-	switch {
-	case siteURL != "":
-		return siteURL
-	case s.host == "":
-		return c.SiteURL
+	if siteURL != "" || s.host == "" {
+		return cmp.Or(siteURL, c.SiteURL)
 	}
 	ports := append(gate.ListenPorts(s.server), "")
 	return gate.OriginOf(NewRequest(s.server, http.MethodGet, s.host, "/"), s.host, ports[0])

@@ -76,7 +76,7 @@ func (s *fileSearch) walk(r *report, site *site, folder, address string) {
 		name, address := filepath.Join(folder, relative), path.Join(address, relative)
 		if err != nil {
 			r.note("%s, which cannot be read", name)
-			return nil
+			return nil //nolint:nilerr // the search goes on
 		}
 		for _, prefix := range site.prefixes {
 			for _, address := range addressesOf(address) {
@@ -141,37 +141,42 @@ func (s *fileSearch) identify(name string, info fs.FileInfo) *servedFile {
 // report reports what is wrong with the files of a gate.
 func (s *fileSearch) report(r *report, at *location) {
 	subject, patterns := at.gate.subject(), at.patterns()
-	isCovered := func(f *servedFile) bool { return slices.Contains(f.gates, at.gate) }
-	hasFreeAddress := func(f *servedFile) bool { return isCovered(f) && f.free != "" }
-	if free := s.examples(hasFreeAddress, func(f *servedFile) string { return f.free + " is " + f.gated }); free != "" {
-		r.fail(subject, "let the gate, and the `handle` around it, cover these addresses too, or keep file_server from them (`hide`, another root, no link)",
-			"files behind it, or compressed copies, are free by other addresses: %s", free)
-	}
-	list := func(f *servedFile) string { return s.listed[filepath.Dir(f.name)] }
-	if listed := s.examples(func(f *servedFile) bool { return isCovered(f) && list(f) != "" }, list); listed != "" {
-		r.warn(subject, "remove `browse`, or let the gate cover the folder itself", "everyone can list the names of paid files: %s", listed)
-	}
-	for _, page := range patterns {
-		isSection := func(other string) bool { return strings.HasPrefix(other, page+"/") }
-		isBelow := func(f *servedFile) bool { return len(f.gates) == 0 && strings.HasPrefix(f.free, at.host+page+"/") }
-		below := s.examples(isBelow, func(f *servedFile) string { return f.free })
-		if below != "" && !strings.Contains(page, "*") && !slices.ContainsFunc(patterns, isSection) {
-			r.warn(subject, "write `"+page+"/*` if the section is meant", "it covers %s only; below it is free: %s", page, below)
+	var free, listed []string
+	isEmpty := len(s.files) > 0 && s.entries <= maxEntries
+	for _, f := range s.files {
+		if !slices.Contains(f.gates, at.gate) {
+			continue
+		}
+		isEmpty = false
+		if f.free != "" {
+			free = append(free, f.free+" is "+f.gated)
+		}
+		if list := s.listed[filepath.Dir(f.name)]; list != "" {
+			listed = append(listed, list)
 		}
 	}
-	isBeforeFiles := at.find(http.MethodGet, func(t *trace) bool { return t.root != "" && slices.Contains(t.gates, at.gate) }) != nil
-	if isBeforeFiles && len(s.files) > 0 && s.entries <= maxEntries && !slices.ContainsFunc(s.files, isCovered) {
+	if len(free) > 0 {
+		r.fail(subject, "let the gate, and the `handle` around it, cover these addresses too, or keep file_server from them (`hide`, another root, no link)",
+			"files behind it, or compressed copies, are free by other addresses: %s", examples(free))
+	}
+	if len(listed) > 0 {
+		r.warn(subject, "remove `browse`, or let the gate cover the folder itself", "everyone can list the names of paid files: %s", examples(listed))
+	}
+	if isEmpty && at.find(http.MethodGet, func(t *trace) bool { return t.root != "" && slices.Contains(t.gates, at.gate) }) != nil {
 		r.warn(subject, "correct the path of the gate, or `root`", "no file is behind it")
+	}
+	for _, page := range patterns {
+		isBelow := func(f *servedFile) bool { return len(f.gates) == 0 && strings.HasPrefix(f.free, at.host+page+"/") }
+		isSection := func(other string) bool { return strings.HasPrefix(other, page+"/") }
+		if below := slices.IndexFunc(s.files, isBelow); below >= 0 && !slices.ContainsFunc(patterns, isSection) {
+			r.warn(subject, "write `"+page+"/*` if the section is meant", "it covers %s only; below it is free: %s", page, s.files[below].free)
+		}
 	}
 }
 
-// examples names up to five files that a condition is true of.
-func (s *fileSearch) examples(is func(*servedFile) bool, name func(*servedFile) string) string {
-	var all []string
-	for _, f := range s.files {
-		if is(f) && !slices.Contains(all, name(f)) && len(all) < 5 {
-			all = append(all, name(f))
-		}
-	}
-	return strings.Join(all, ", ")
+// examples names at most five of those found.
+func examples(found []string) string {
+	slices.Sort(found)
+	found = slices.Compact(found)
+	return strings.Join(found[:min(len(found), 5)], ", ")
 }

@@ -16,8 +16,9 @@ import (
 // checkSecrets looks at the credentials that Axra has issued. Values are compared, never shown.
 func (c *checker) checkSecrets(r *report) {
 	for _, s := range c.Secrets {
-		if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
-			r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
+		file := strings.TrimSuffix(strings.TrimPrefix(s.Placeholder, "{file."), "}")
+		if info, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+			r.warn(s.Name, "chmod 600 "+file, "%s can be read by every user of this machine", file)
 		}
 		switch {
 		case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
@@ -35,14 +36,6 @@ func (c *checker) checkSecrets(r *report) {
 		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
-}
-
-// file is where the secret is read from, "" for the environment.
-func (s Secret) file() string {
-	if path, isFile := strings.CutPrefix(s.Placeholder, "{file."); isFile {
-		return strings.TrimSuffix(path, "}")
-	}
-	return ""
 }
 
 // secret is the value of the first secret of a name.

@@ -62,10 +62,8 @@ func (c *checker) locate(servers map[string]*caddyhttp.Server) {
 
 // site returns the site of a host, a new one if need be.
 func (c *checker) site(name string, server *caddyhttp.Server, host string) *site {
-	for _, s := range c.sites {
-		if s.server == server && s.host == host {
-			return s
-		}
+	if i := slices.IndexFunc(c.sites, func(s *site) bool { return s.name == name && s.host == host }); i >= 0 {
+		return c.sites[i]
 	}
 	s := &site{name: name, server: server, host: host, describe: c.Describe, prefixes: []string{""}, traced: make(map[string][]*trace)}
 	c.sites = append(c.sites, s)
