@@ -93,6 +93,12 @@ const (
 	fixClock = "set the clock, and keep it right with NTP (`timedatectl set-ntp true`)"
 )
 
+// noteOutside names what cannot be seen from here.
+func (*checker) noteOutside(r *report) {
+	r.note("what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
+	r.note("whether Axra accepts the credentials and reaches the webhook: add --live, then make a first payment with a test key")
+}
+
 // checkClock finds a clock that cannot be right.
 func (c *checker) checkClock(r *report) {
 	if year := c.Now().Year(); year < 2025 || year > 2100 {

@@ -47,7 +47,6 @@ func (describe Describe) Check(ctx context.Context, file, adapter string, live b
 			if live {
 				result.Findings = append(result.Findings, c.run(liveChecks)...)
 			}
-			result.Findings = append(result.Findings, c.run(outsideChecks)...)
 			return nil
 		})
 	}

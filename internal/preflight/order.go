@@ -1,12 +1,8 @@
 package preflight
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
-	"strings"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
@@ -86,23 +82,9 @@ func (c *checker) checkCaches(r *report) {
 			r.warn(at.gate.subject(), "write `order "+cache+" after axra_paywall` in the global options, or put it behind the gate in a `route`",
 				"%s is in front of it: paid pages stay private only as long as it respects `Cache-Control: private`", cache)
 		}
-		for _, h := range t.headers {
-			if value := publicCacheControl(h); value != "" {
-				r.warn(at.host+t.path, "write Cache-Control in a `header` of its own, without `>` and without deletions beside it",
-					"a deferred `header` sets Cache-Control %q after the gate, so shared caches may keep paid pages", value)
-			}
+		if t.cacheControl != "" {
+			r.warn(at.host+t.path, "write Cache-Control in a `header` of its own, without `>` and without deletions beside it",
+				"a deferred `header` sets Cache-Control %q after the gate, so shared caches may keep paid pages", t.cacheControl)
 		}
 	}
-}
-
-// publicCacheControl is the Cache-Control that a header directive sets after the gate has made the answer private.
-func publicCacheControl(h *headers.Handler) string {
-	if h.Response == nil || h.Response.HeaderOps == nil || !h.Response.Deferred && h.Response.Require == nil {
-		return ""
-	}
-	value := strings.ToLower(cmp.Or(h.Response.Set.Get("Cache-Control"), h.Response.Add.Get("Cache-Control")))
-	if strings.Contains(value, "private") || strings.Contains(value, "no-store") {
-		return ""
-	}
-	return value
 }

@@ -98,15 +98,12 @@ var (
 		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
 		{"ledger", (*checker).checkLedger, ""},
 		{"clock", (*checker).checkClock, "it may be right"},
+		{"outside", (*checker).noteOutside, ""},
 	}
 	liveChecks = []check{ // they call others
 		{"axra", (*checker).checkAxra, ""},
 		{"webhook from outside", (*checker).checkWebhookAddresses, ""},
 	}
-	outsideChecks = []check{{"outside", func(_ *checker, r *report) {
-		r.note("what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
-		r.note("whether Axra accepts the credentials and reaches the webhook: add --live, then make a first payment with a test key")
-	}, ""}}
 )
 
 func (c *checker) run(checks ...[]check) (findings []Finding) {

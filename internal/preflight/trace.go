@@ -1,11 +1,13 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,12 +35,12 @@ type trace struct {
 	served  bool   // to anybody: a file server may also hide the file, or redirect
 	shadows []any  // gates and webhooks that come after the answer, and would take the request
 
-	guards  []string           // what else admits only some people
-	caches  []string           // before the first gate
-	headers []*headers.Handler // before the first gate
-	unknown []string           // handlers that may answer or not
-	groups  map[string]bool    // of which a route was taken
-	invoked int                // named routes, which may invoke each other endlessly
+	guards       []string        // what else admits only some people
+	caches       []string        // before the first gate
+	cacheControl string          // that a `header` before the first gate sets after it, and that makes the answer public
+	unknown      []string        // handlers that may answer or not
+	groups       map[string]bool // of which a route was taken
+	invoked      int             // named routes, which may invoke each other endlessly
 }
 
 const maxInvoked = 100
@@ -80,28 +82,16 @@ var noHandler = caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) e
 
 // follow reports whether no route after these is tried.
 func (t *trace) follow(routes caddyhttp.RouteList) (ended bool) {
-	for i := range routes {
-		if t.take(&routes[i]) {
-			return true
+	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
+		if t.groups[route.Group] {
+			return false
 		}
-	}
-	return false
-}
-
-func (t *trace) take(route *caddyhttp.Route) (ended bool) {
-	if t.groups[route.Group] {
-		return false
-	}
-	if match, err := route.MatcherSets.AnyMatchWithError(t.request); err != nil || !match {
-		return err != nil
-	}
-	t.groups[route.Group] = route.Group != ""
-	for _, handler := range route.Handlers {
-		if t.meet(handler) {
-			return true
+		if match, err := route.MatcherSets.AnyMatchWithError(t.request); err != nil || !match {
+			return err != nil
 		}
-	}
-	return route.Terminal
+		t.groups[route.Group] = route.Group != ""
+		return slices.ContainsFunc(route.Handlers, t.meet) || route.Terminal
+	})
 }
 
 func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
@@ -111,7 +101,7 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 	case *caddyhttp.Invoke:
 		t.invoked++
 		named := t.server.NamedRoutes[h.Name]
-		return named != nil && t.invoked < maxInvoked && t.take(named)
+		return named != nil && t.invoked < maxInvoked && t.follow(caddyhttp.RouteList{*named})
 	case *caddyhttp.VarsMiddleware, *rewrite.Rewrite, *maphandler.Handler:
 		_ = h.ServeHTTP(nil, t.request, noHandler) // it changes the request and no more
 		return false
@@ -122,8 +112,7 @@ func (t *trace) meet(handler caddyhttp.MiddlewareHandler) (ended bool) {
 	case *Webhook:
 		if match, err := h.Matchers.AnyMatchWithError(t.request); err == nil && !match {
 			return false
-		}
-		if t.answer != nil {
+		} else if t.answer != nil {
 			t.shadows = append(t.shadows, h)
 		}
 	}
@@ -165,8 +154,13 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 	case "static_response", "error", "axra_webhook", "axra_jwks", "metrics", "acme_server", "copy_response":
 		return true
 	case "headers":
-		if len(t.gates) == 0 {
-			t.headers = append(t.headers, handler.(*headers.Handler))
+		ops := handler.(*headers.Handler).Response
+		if len(t.gates) > 0 || ops == nil || ops.HeaderOps == nil || !ops.Deferred && ops.Require == nil {
+			return false
+		}
+		value := strings.ToLower(cmp.Or(ops.Set.Get("Cache-Control"), ops.Add.Get("Cache-Control")))
+		if value != "" && !strings.Contains(value, "private") && !strings.Contains(value, "no-store") {
+			t.cacheControl = value
 		}
 	case "templates", "encode", "push", "request_body", "tracing", "log_append", "intercept", "copy_response_headers", "timeouts":
 	default:
