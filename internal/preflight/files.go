@@ -43,15 +43,10 @@ func (c *checker) checkFiles(r *report) {
 	for _, site := range c.sites {
 		walked := map[string]bool{"": true}
 		for _, t := range site.traces(http.MethodGet) {
-			if walked[t.root] {
-				continue
+			if !walked[t.root] {
+				walked[t.root] = true
+				s.walk(r, site, t.root, "/")
 			}
-			walked[t.root] = true
-			if _, err := os.ReadDir(t.root); err != nil {
-				r.warn(t.root, "create it, or correct `root`; if only the service may read it, run this command as its user",
-					"the folder of a file_server cannot be read, so its files are not checked")
-			}
-			s.walk(r, site, t.root, "/")
 		}
 	}
 	for _, at := range c.gates {
@@ -74,9 +69,11 @@ func (s *fileSearch) walk(r *report, site *site, folder, address string) {
 			return fs.SkipAll
 		}
 		name, address := filepath.Join(folder, relative), path.Join(address, relative)
-		if err != nil {
+		if err != nil && relative == "." {
+			r.warn(name, "create it, or correct `root`; if only the service may read it, run this command as its user",
+				"the folder of a file_server cannot be read, so its files are not checked")
+		} else if err != nil {
 			r.note("%s, which cannot be read", name)
-			return nil //nolint:nilerr // the search goes on
 		}
 		for _, prefix := range site.prefixes {
 			for _, address := range addressesOf(address) {
@@ -85,7 +82,8 @@ func (s *fileSearch) walk(r *report, site *site, folder, address string) {
 		}
 		around, _ := filepath.EvalSymlinks(filepath.Dir(name))
 		target, _ := filepath.EvalSymlinks(name)
-		if entry.Type() == fs.ModeSymlink && !strings.HasPrefix(around+"/", target+"/") {
+		isLink := err == nil && entry.Type() == fs.ModeSymlink && !strings.HasPrefix(around+"/", target+"/")
+		if info, err := os.Stat(name); isLink && err == nil && info.IsDir() {
 			s.walk(r, site, name, address)
 		}
 		return nil

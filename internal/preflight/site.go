@@ -153,18 +153,15 @@ func (l *location) request(method string) (t *trace, isReached bool) {
 
 // isPathOnly reports whether all matchers around the handler ask for hosts and known paths.
 func (l *location) isPathOnly() bool {
-	for _, matcher := range slices.Concat(slices.Concat(l.matchers...)...) {
+	return !slices.ContainsFunc(slices.Concat(slices.Concat(l.matchers...)...), func(matcher any) bool {
 		switch m := matcher.(type) {
 		case *caddyhttp.MatchHost, *caddyhttp.MatchProtocol:
-		case *caddyhttp.MatchPath:
-			if slices.ContainsFunc(*m, hasPlaceholder) {
-				return false
-			}
-		default:
 			return false
+		case *caddyhttp.MatchPath:
+			return slices.ContainsFunc(*m, hasPlaceholder)
 		}
-	}
-	return true
+		return true
+	})
 }
 
 // matches reports whether all matchers around the handler match a path.
