@@ -96,7 +96,7 @@ const (
 // noteOutside names what cannot be seen from here.
 func (*checker) noteOutside(r *report) {
 	r.note("what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
-	r.note("whether Axra accepts the credentials and reaches the webhook: add --live, then make a first payment with a test key")
+	r.note("whether a payment comes through: `--live` asks Axra; then make a first payment with a test key")
 }
 
 // checkClock finds a clock that cannot be right.
