@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/payments"
@@ -68,10 +69,72 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusMethodNotAllowed, "%s takes POST", r.URL.Path)
 	}
 	// Caddy's admin endpoint cancels a request after ten seconds, also while it is answered.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		a.Logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
-	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return apiError(Operations[i].serve(a, w, r))
+}
+
+// endpoint serves an operation.
+type endpoint struct {
+	// NewRequest and NewAnswer return pointers to empty ones; nil where that is a file. The fields of a request are
+	// arguments of the command, or flags, which have the tags `help` and `default`.
+	NewRequest, NewAnswer func() any
+
+	serve func(*API, http.ResponseWriter, *http.Request) error
+}
+
+func empty[T any]() any { return new(T) }
+
+// answers makes an endpoint that takes and answers JSON.
+func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
+	return endpoint{empty[Request], empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		var request Request
+		if err := readRequest(w, r, &request); err != nil {
+			return err
+		}
+		answer, err := do(a, r.Context(), request)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, answer)
+	}}
+}
+
+// asFile has the JSON of an answer written to a file.
+func asFile(e endpoint) endpoint { return endpoint{NewRequest: e.NewRequest, serve: e.serve} }
+
+// downloads makes an endpoint that answers with a file.
+func downloads(write func(*ledger.Ledger, context.Context, io.Writer) error) endpoint {
+	return endpoint{NewRequest: empty[none], serve: func(a *API, w http.ResponseWriter, r *http.Request) error {
+		out := caddyhttp.NewResponseRecorder(w, nil, nil)
+		err := write(a.Ledger, r.Context(), out)
+		if err != nil && out.Size() > 0 { // breaking the connection tells the client
+			a.Logger.Error("an answer of the admin API was cut off", zap.Error(err))
+			_ = http.NewResponseController(w).Flush() // or else the client would see no answer at all
+			panic(http.ErrAbortHandler)
+		}
+		return err
+	}}
+}
+
+// uploads makes an endpoint that replaces the ledger by what a file holds.
+func uploads[Answer any](replace func(*ledger.Ledger, context.Context, io.Reader) (Answer, error)) endpoint {
+	return endpoint{nil, empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		// A client that is still sending would not read the answer.
+		defer func() { _, _ = io.Copy(io.Discard, r.Body) }()
+		if !a.Maintenance.TryLock() {
+			return ErrMaintenance
+		}
+		defer a.Maintenance.Unlock()
+		ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
+		answer, err := replace(a.Ledger, ctx, r.Body)
+		if err != nil {
+			return err
+		}
+		if err := a.Reload(ctx); err != nil {
+			return fmt.Errorf("the ledger was replaced, but cannot be read: restart Caddy: %w", err)
+		}
+		return writeJSON(w, answer)
+	}}
 }
 
 // maxBody bounds a JSON request in bytes.
@@ -82,9 +145,6 @@ func readRequest(w http.ResponseWriter, r *http.Request, into any) error {
 	body.DisallowUnknownFields()
 	if err := body.Decode(into); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
 		return refuse(http.StatusBadRequest, "reading the request: %w", err)
-	}
-	if _, err := body.Token(); !errors.Is(err, io.EOF) {
-		return refuse(http.StatusBadRequest, "reading the request: there is more than one JSON value")
 	}
 	return nil
 }
@@ -99,33 +159,26 @@ func refuse(status int, format string, args ...any) error {
 	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }
 
-// errorStatuses are the HTTP statuses of errors; the first that matches counts.
-var errorStatuses = []struct {
-	err    error
-	status int
-}{
-	{ErrMaintenance, http.StatusConflict},
-	{ledger.ErrNotEmpty, http.StatusConflict},
-	{ledger.ErrNoFile, http.StatusConflict},
-	{ledger.ErrNotExport, http.StatusBadRequest},
-	{ledger.ErrNotBackup, http.StatusBadRequest},
-	{ledger.ErrUnavailable, http.StatusServiceUnavailable},
-	{token.ErrUnknownKey, http.StatusNotFound},
-}
+// ErrMaintenance means that a sweep, an import or a restore is under way.
+var ErrMaintenance = errors.New("a sweep or an import is under way: try again when it has ended")
 
 // apiError gives an error its HTTP status.
 func apiError(err error) error {
-	var known caddy.APIError
-	switch {
-	case err == nil, errors.As(err, &known):
+	isAny := func(of ...error) bool {
+		return slices.ContainsFunc(of, func(each error) bool { return errors.Is(err, each) })
+	}
+	status := http.StatusInternalServerError
+	switch refused := (caddy.APIError{}); {
+	case err == nil, errors.As(err, &refused):
 		return err
-	case errors.Is(err, ledger.ErrNotFound):
-		return refuse(http.StatusNotFound, "no such purchase: give its reference, or the full id of a session or a payment")
+	case isAny(ErrMaintenance, ledger.ErrNotEmpty, ledger.ErrNoFile):
+		status = http.StatusConflict
+	case isAny(ledger.ErrNotExport, ledger.ErrNotBackup):
+		status = http.StatusBadRequest
+	case isAny(ledger.ErrNotFound, token.ErrUnknownKey):
+		status = http.StatusNotFound
+	case isAny(ledger.ErrUnavailable):
+		status = http.StatusServiceUnavailable
 	}
-	for _, known := range errorStatuses {
-		if errors.Is(err, known.err) {
-			return caddy.APIError{HTTPStatus: known.status, Err: err}
-		}
-	}
-	return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	return refuse(status, "%w", err)
 }
