@@ -76,20 +76,25 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 // endpoint serves an operation.
 type endpoint struct {
 	// NewRequest and NewAnswer return pointers to empty ones; nil where that is a file. The fields of a request are
-	// arguments of the command, or flags, which have the tags `help` and `default`.
+	// arguments of the command, or flags, which have the tag `help`.
 	NewRequest, NewAnswer func() any
 
 	serve func(*API, http.ResponseWriter, *http.Request) error
 }
+
+// maxBody bounds a JSON request in bytes.
+const maxBody = 256 << 10
 
 func empty[T any]() any { return new(T) }
 
 // answers makes an endpoint that takes and answers JSON.
 func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
 	return endpoint{empty[Request], empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		body.DisallowUnknownFields()
 		var request Request
-		if err := readRequest(w, r, &request); err != nil {
-			return err
+		if err := body.Decode(&request); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
+			return refuse(http.StatusBadRequest, "reading the request: %w", err)
 		}
 		answer, err := do(a, r.Context(), request)
 		if err != nil {
@@ -135,18 +140,6 @@ func uploads[Answer any](replace func(*ledger.Ledger, context.Context, io.Reader
 		}
 		return writeJSON(w, answer)
 	}}
-}
-
-// maxBody bounds a JSON request in bytes.
-const maxBody = 256 << 10
-
-func readRequest(w http.ResponseWriter, r *http.Request, into any) error {
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	body.DisallowUnknownFields()
-	if err := body.Decode(into); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
-		return refuse(http.StatusBadRequest, "reading the request: %w", err)
-	}
-	return nil
 }
 
 func writeJSON(w http.ResponseWriter, answer any) error {

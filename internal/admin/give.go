@@ -33,7 +33,7 @@ type GiveRequest struct {
 	Pass    string `json:"pass,omitempty" help:"Name of the pass, if several open the address"`
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
-	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened" default:"1"`
+	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened (default 1)"`
 	Note    string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
@@ -45,8 +45,6 @@ type LinkRequest struct {
 	For    string `json:"for,omitempty" help:"How long the link works (default 7d)"`
 }
 
-const linkLife = "7d" // by default
-
 // Link opens a purchase.
 type Link struct {
 	Purchase string    `json:"purchase"`
@@ -54,20 +52,22 @@ type Link struct {
 	Expires  time.Time `json:"link_expires"`
 }
 
-func (a *API) keysReady(ctx context.Context) error {
-	if a.Keys.Ready(ctx) {
-		return nil
+// page finds what opens an address, once the keys are loaded.
+func (a *API) page(ctx context.Context, address string) (Page, error) {
+	if !a.Keys.Ready(ctx) {
+		return Page{}, refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
 	}
-	return refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
+	page, err := a.Page(address)
+	if err != nil {
+		err = refuse(http.StatusBadRequest, "%w", err)
+	}
+	return page, err
 }
 
 func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
-	if err := a.keysReady(ctx); err != nil {
-		return Link{}, err
-	}
-	page, err := a.Page(request.URL)
+	page, err := a.page(ctx, request.URL)
 	if err != nil {
-		return Link{}, refuse(http.StatusBadRequest, "%w", err)
+		return Link{}, err
 	}
 	given, err := a.termsToGive(request, page)
 	if err != nil {
@@ -77,8 +77,7 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	life, _ := caddy.ParseDuration(linkLife)
-	return a.link(page, purchase, life, false)
+	return a.link(ctx, LinkRequest{ID: purchase.ID, URL: request.URL})
 }
 
 // termsToGive are those of a product that opens the page, as the request changes them.
@@ -116,30 +115,26 @@ func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, er
 	return given, err
 }
 
-func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
-	if err := a.keysReady(ctx); err != nil {
-		return Link{}, err
-	}
-	life, err := caddy.ParseDuration(cmp.Or(request.For, linkLife))
+func (a *API) link(ctx context.Context, request LinkRequest) (Link, error) {
+	life, err := caddy.ParseDuration(cmp.Or(request.For, "7d"))
 	if err != nil || life < time.Minute || life > token.LongestLife {
 		return Link{}, refuse(http.StatusBadRequest, "%.40q is no length of time from a minute to ten years: write 24h or 7d", request.For)
+	}
+	page, err := a.page(ctx, request.URL)
+	if err != nil {
+		return Link{}, err
 	}
 	id, err := a.find(ctx, request.ID)
 	if err != nil {
 		return Link{}, err
 	}
 	purchase, err := a.Ledger.Holding(ctx, id)
-	if err != nil {
-		return Link{}, err
-	}
-	if status := purchase.StatusAt(a.Now()); status != ledger.Active {
-		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
-	}
-	page, err := a.Page(request.URL)
 	inUse := len(purchase.DeviceIDs)
-	switch {
+	switch status := purchase.StatusAt(a.Now()); {
 	case err != nil:
-		return Link{}, refuse(http.StatusBadRequest, "%w", err)
+		return Link{}, err
+	case status != ledger.Active:
+		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
 	case page.Site != purchase.Site || page.Products[purchase.Product] == nil:
 		return Link{}, refuse(http.StatusBadRequest, "that purchase, of pass %q at %s, does not open that address", purchase.Product, purchase.Site)
 	case request.Direct && !page.HasLinks[purchase.Product]:
@@ -147,14 +142,7 @@ func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
 	case !request.Direct && purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}
-	return a.link(page, purchase.Purchase, life, request.Direct)
-}
-
-func (a *API) link(page Page, purchase ledger.Purchase, life time.Duration, direct bool) (Link, error) {
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.Link(page, purchase, expires, direct)
-	if err != nil {
-		return Link{}, err
-	}
-	return Link{Purchase: purchase.ID, Link: address, Expires: expires}, nil
+	address, err := a.Link(page, purchase.Purchase, expires, request.Direct)
+	return Link{Purchase: id, Link: address, Expires: expires}, err
 }

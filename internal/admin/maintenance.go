@@ -59,12 +59,9 @@ func (a *API) report(ctx context.Context, request ReportRequest) (Report, error)
 	for _, line := range found.Lines {
 		amount := func(minor int64) json.Number { return line.Price(minor).Number() }
 		report.Lines = append(report.Lines, ReportLine{
-			Site: line.Site, Pass: line.Product, Currency: strings.ToUpper(line.Currency),
-			Sales: line.Sales.Count, SalesAmount: amount(line.Sales.Minor),
-			Refunds: line.Refunds.Count, RefundsAmount: amount(line.Refunds.Minor),
-			Disputes: line.Disputes.Count, DisputesAmount: amount(line.Disputes.Minor),
-			DisputesLost: line.DisputesLost.Count, DisputesLostAmount: amount(line.DisputesLost.Minor),
-			Net: amount(line.Net()),
+			line.Site, line.Product, strings.ToUpper(line.Currency),
+			line.Sales.Count, amount(line.Sales.Minor), line.Refunds.Count, amount(line.Refunds.Minor),
+			line.Disputes.Count, amount(line.Disputes.Minor), line.DisputesLost.Count, amount(line.DisputesLost.Minor), amount(line.Net()),
 		})
 	}
 	return report, nil

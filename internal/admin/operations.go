@@ -43,7 +43,7 @@ var Operations = []Operation{
 	{"give", answers((*API).give), "Gives access without a payment, and prints the link to it",
 		`The link works for 7 days, for whoever has it; the access lasts as long as the pass does, or as --for says:
   caddy axra give https://example.com/premium/ --for 30d --note "review copy"`},
-	{"link", answers((*API).makeLink), "Makes a link by which a purchase is opened or downloaded elsewhere",
+	{"link", answers((*API).link), "Makes a link by which a purchase is opened or downloaded elsewhere",
 		`The link opens the purchase at an address of its site in one more browser; the page there asks first. With --direct it
 opens that one address by itself: for download managers and podcast players. The gate must have links on. Whoever has
 the link can use it.`},

@@ -38,7 +38,7 @@ type ListRequest struct {
 	Status string `json:"status,omitempty" help:"Only active, expired, refunded, disputed, revoked or mismatched"`
 	From   string `json:"from,omitempty" help:"Only paid at this time or later"`
 	To     string `json:"to,omitempty" help:"Only paid before this time"`
-	Limit  int    `json:"limit,omitempty" help:"At most so many, up to 10000" default:"50"`
+	Limit  int    `json:"limit,omitempty" help:"At most so many, up to 10000 (default 50)"`
 }
 
 // maxListed bounds a list, which is held in memory.
@@ -121,7 +121,7 @@ func (a *API) list(ctx context.Context, request ListRequest) ([]Listed, error) {
 // filterOf translates a request for the ledger.
 func filterOf(r ListRequest) (filter ledger.Filter, err error) {
 	filter = ledger.Filter{
-		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, maxListed),
+		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, 50),
 	}
 	statuses := []ledger.Status{"", ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
 	switch {
@@ -204,12 +204,8 @@ func (a *API) removeDevice(ctx context.Context, request RemoveDeviceRequest) (Pu
 	if err != nil {
 		return Purchase{}, err
 	}
-	err = a.Ledger.RemoveDevice(ctx, id, request.Device)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return Purchase{}, refuse(http.StatusNotFound, "the purchase has no such device: see caddy axra show")
-	}
-	if err != nil {
-		return Purchase{}, err
+	if err := a.Ledger.RemoveDevice(ctx, id, request.Device); err != nil {
+		return Purchase{}, fmt.Errorf("no device was removed, see caddy axra show: %w", err)
 	}
 	return a.show(ctx, PurchaseRequest{ID: id})
 }

@@ -152,7 +152,7 @@ func TestADeviceIsRemoved(t *testing.T) {
 	r := newRig(t)
 	id := r.pay("cs_1")
 	r.must(r.Ledger.AddDevice(t.Context(), id, ledger.Device{ID: "d"}))
-	r.refused("remove-device", RemoveDeviceRequest{ID: id, Device: "other"}, http.StatusNotFound, "no such device")
+	r.refused("remove-device", RemoveDeviceRequest{ID: id, Device: "other"}, http.StatusNotFound, "no device was removed")
 	left := call[Purchase](r, "remove-device", RemoveDeviceRequest{ID: id, Device: "d"})
 	if len(left.Devices) != 1 || left.Devices[0].RemovedAt.IsZero() {
 		t.Errorf("devices are %+v", left.Devices)

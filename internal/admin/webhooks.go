@@ -75,14 +75,10 @@ func (a *API) signedBody(file []byte) (body []byte, unsigned error) {
 	if err != nil {
 		captured = webhook.Captured{Body: file}
 	}
-	for _, reading := range captured.Bodies() {
-		err := a.VerifyWebhook(captured.Header, reading.Bytes)
-		if err == nil {
-			return reading.Bytes, nil
-		}
-		if unsigned == nil {
-			unsigned = err
-		}
+	bodies := captured.Bodies()
+	unsigned = a.VerifyWebhook(captured.Header, captured.Body)
+	if unsigned != nil && a.VerifyWebhook(captured.Header, bodies[1].Bytes) == nil {
+		return bodies[1].Bytes, nil
 	}
 	return captured.Body, unsigned
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -91,8 +90,7 @@ func bind(cmd *cobra.Command, request any) (arguments []any) {
 		case *bool:
 			cmd.Flags().BoolVar(target, name, false, help)
 		case *int:
-			standard, _ := strconv.Atoi(tag.Get("default"))
-			cmd.Flags().IntVar(target, name, standard, help)
+			cmd.Flags().IntVar(target, name, 0, help)
 		}
 	}
 	return arguments

@@ -15,16 +15,16 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 	c := newCaddy(t)
 	event := writeFile(t, "{}")
 	for _, test := range []struct{ command, call string }{
-		{"list", `POST /axra/list {"limit":50}`},
+		{"list", `POST /axra/list {}`},
 		{
-			"list --search cs_1 --pass p --site https://example.com --status active --from 2026 --to 2027 --limit 0",
-			`POST /axra/list {"search":"cs_1","pass":"p","site":"https://example.com","status":"active","from":"2026","to":"2027"}`,
+			"list --search cs_1 --pass p --site https://example.com --status active --from 2026 --to 2027 --limit 9",
+			`POST /axra/list {"search":"cs_1","pass":"p","site":"https://example.com","status":"active","from":"2026","to":"2027","limit":9}`,
 		},
 		{"show cs_1", `POST /axra/show {"purchase":"cs_1"}`},
 		{"revoke cs_1 --note why", `POST /axra/revoke {"purchase":"cs_1","note":"why"}`},
 		{"restore cs_1", `POST /axra/restore {"purchase":"cs_1"}`},
 		{"remove-device cs_1 d", `POST /axra/remove-device {"purchase":"cs_1","device":"d"}`},
-		{"give https://example.com/a", `POST /axra/give {"address":"https://example.com/a","devices":1}`},
+		{"give https://example.com/a", `POST /axra/give {"address":"https://example.com/a"}`},
 		{
 			"give https://example.com/a --pass p --for 1d --devices 2 --key k --note why",
 			`POST /axra/give {"address":"https://example.com/a","pass":"p","key":"k","for":"1d","devices":2,"note":"why"}`,
