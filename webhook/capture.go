@@ -28,15 +28,10 @@ type Captured struct {
 	Signed bool `json:"could_be_signed"`
 }
 
-// These replace the value of a header that must not be kept.
 const (
-	masked       = "***"
-	maskedSecret = "*** the webhook secret itself ***"
-)
-
-// Bounds of the headers that are kept, in bytes and in number.
-const (
-	maxKeptHeader  = 4 << 10
+	masked         = "***" // instead of the value of a header that must not be kept
+	maskedSecret   = "*** the webhook secret itself ***"
+	maxKeptHeader  = 4 << 10 // bytes
 	maxKeptHeaders = 64
 )
 

@@ -37,25 +37,20 @@ type API struct {
 	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)
 	RejectedWebhooks func() []webhook.Captured
 
-	// Maintenance is held by a sweep, an import or a restore.
-	Maintenance *sync.Mutex
-	// Keep is how long purchases are kept after their access has ended; negative: forever.
-	Keep time.Duration
-	// Reload reads the keys and the change feed again after the ledger was replaced.
-	Reload func(context.Context) error
-	Logger *zap.Logger
-	Now    func() time.Time
+	Maintenance *sync.Mutex                 // held by a sweep, an import or a restore
+	Keep        time.Duration               // of purchases after their access has ended; negative: forever
+	Reload      func(context.Context) error // reads the keys and the change feed again after the ledger was replaced
+	Logger      *zap.Logger
+	Now         func() time.Time
 }
 
 // Keys are the signing keys.
 type Keys interface {
-	// Ready reports whether the keys are loaded; it may wait a moment for them.
-	Ready(ctx context.Context) bool
+	Ready(ctx context.Context) bool // they are loaded; it may wait a moment for them
 	Installation() string
 	List() []token.KeyInfo
 	Rotate(ctx context.Context) (kid string, err error)
-	// Remove wraps token.ErrUnknownKey if there is no such key.
-	Remove(ctx context.Context, kid string) error
+	Remove(ctx context.Context, kid string) error // the error may wrap token.ErrUnknownKey
 }
 
 // ServeHTTP serves one call; an error is for Caddy to write.
@@ -109,7 +104,7 @@ func asFile(e endpoint) endpoint { return endpoint{NewRequest: e.NewRequest, ser
 
 // downloads makes an endpoint that answers with a file.
 func downloads(write func(*ledger.Ledger, context.Context, io.Writer) error) endpoint {
-	return endpoint{NewRequest: empty[none], serve: func(a *API, w http.ResponseWriter, r *http.Request) error {
+	return endpoint{NewRequest: empty[struct{}], serve: func(a *API, w http.ResponseWriter, r *http.Request) error {
 		out := caddyhttp.NewResponseRecorder(w, nil, nil)
 		err := write(a.Ledger, r.Context(), out)
 		if err != nil && out.Size() > 0 { // breaking the connection tells the client
@@ -157,20 +152,18 @@ var ErrMaintenance = errors.New("a sweep or an import is under way: try again wh
 
 // apiError gives an error its HTTP status.
 func apiError(err error) error {
-	isAny := func(of ...error) bool {
-		return slices.ContainsFunc(of, func(each error) bool { return errors.Is(err, each) })
-	}
+	is := func(target error) bool { return errors.Is(err, target) }
 	status := http.StatusInternalServerError
 	switch refused := (caddy.APIError{}); {
 	case err == nil, errors.As(err, &refused):
 		return err
-	case isAny(ErrMaintenance, ledger.ErrNotEmpty, ledger.ErrNoFile):
+	case is(ErrMaintenance), is(ledger.ErrNotEmpty), is(ledger.ErrNoFile):
 		status = http.StatusConflict
-	case isAny(ledger.ErrNotExport, ledger.ErrNotBackup):
+	case is(ledger.ErrNotExport), is(ledger.ErrNotBackup):
 		status = http.StatusBadRequest
-	case isAny(ledger.ErrNotFound, token.ErrUnknownKey):
+	case is(ledger.ErrNotFound), is(token.ErrUnknownKey):
 		status = http.StatusNotFound
-	case isAny(ledger.ErrUnavailable):
+	case is(ledger.ErrUnavailable):
 		status = http.StatusServiceUnavailable
 	}
 	return refuse(status, "%w", err)

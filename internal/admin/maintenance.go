@@ -67,10 +67,8 @@ func (a *API) report(ctx context.Context, request ReportRequest) (Report, error)
 	return report, nil
 }
 
-func (a *API) sweep(ctx context.Context, _ none) (ledger.Swept, error) { return a.SweepLedger(ctx) }
-
-// SweepLedger deletes purchases whose access ended longer ago than Keep.
-func (a *API) SweepLedger(ctx context.Context) (ledger.Swept, error) {
+// Sweep deletes purchases whose access ended longer ago than Keep.
+func (a *API) Sweep(ctx context.Context, _ struct{}) (ledger.Swept, error) {
 	if a.Keep < 0 {
 		return ledger.Swept{}, refuse(http.StatusConflict, "with `keep forever` nothing is swept")
 	}

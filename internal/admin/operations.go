@@ -44,9 +44,8 @@ var Operations = []Operation{
 		`The link works for 7 days, for whoever has it; the access lasts as long as the pass does, or as --for says:
   caddy axra give https://example.com/premium/ --for 30d --note "review copy"`},
 	{"link", answers((*API).link), "Makes a link by which a purchase is opened or downloaded elsewhere",
-		`The link opens the purchase at an address of its site in one more browser; the page there asks first. With --direct it
-opens that one address by itself: for download managers and podcast players. The gate must have links on. Whoever has
-the link can use it.`},
+		`Whoever has the link can open the purchase at that address in one more browser; the page there asks first. With --direct
+it opens that one address by itself, for download managers and podcast players: the gate must have links on.`},
 	{"report", answers((*API).report), "Adds up sales, refunds and disputes by pass and currency",
 		`A refund counts when it was made, and as the whole payment, since Axra's events do not say how much it was. Net is
 sales less refunds and less disputes lost. Mismatched payments and double charges, which you should refund, are not
@@ -64,7 +63,7 @@ again. On a new machine, copy the backup to the path of the ledger before Caddy 
 	{"import", uploads((*ledger.Ledger).Import), "Reads an export into a ledger without payments",
 		`This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The ledger adopts the signing
 keys of the export, so all visitors stay logged in. Restart other nodes that use the same database.`},
-	{"sweep", answers((*API).sweep), "Deletes purchases whose access ended longer ago than `keep`",
+	{"sweep", answers((*API).Sweep), "Deletes purchases whose access ended longer ago than `keep`",
 		"Events without a payment that are as old go, too. Caddy does so by itself once a day."},
 	{"keys list", answers((*API).listKeys), "Lists the signing keys, without their secrets", ""},
 	{"keys rotate", answers((*API).rotateKeys), "Adds a key that takes over in three minutes; nobody is logged out",
@@ -75,9 +74,8 @@ keys of the export, so all visitors stay logged in. Restart other nodes that use
 		`One could be signed, if there was any, and one could not. It is for caddy axra webhook inspect and replay; - is the
 standard output. The option keep_rejected of axra_webhook must be on. Credentials are masked.`},
 	{"webhook replay", answers((*API).replayWebhook), "Accepts a webhook from a file, as if Axra had sent it",
-		`The file is what caddy axra webhook rejected writes, or a request as HTTP/1.1 sends it, or its body alone; - is the
-standard input. The signature must verify. With --trust an event without one is accepted too: you answer for it. An
-event that is known already changes nothing. It is an error if the event should give or close access but does not.`},
+		`The file is what caddy axra webhook rejected writes, a request as HTTP/1.1 sends it, or its body alone; - is the standard
+input. --trust accepts an event without a signature: you answer for it. The exit code is 1 if it has no effect but should.`},
 }
 
 func export(l *ledger.Ledger, ctx context.Context, w io.Writer) error {

@@ -98,8 +98,21 @@ func describe(found ledger.Details, now time.Time) Purchase {
 	return described
 }
 
-func (a *API) list(ctx context.Context, request ListRequest) ([]Listed, error) {
-	filter, err := filterOf(request)
+func (a *API) list(ctx context.Context, r ListRequest) ([]Listed, error) {
+	filter := ledger.Filter{
+		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, 50),
+	}
+	statuses := []ledger.Status{"", ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
+	var err error
+	switch filter.From, filter.To, err = parseSpan(r.From, r.To); {
+	case err != nil:
+	case !slices.Contains(statuses, filter.Status):
+		err = fmt.Errorf("%.40q is no status: write active, expired, refunded, disputed, revoked or mismatched", r.Status)
+	case r.Site != "" && (!strings.Contains(r.Site, "://") || strings.HasSuffix(r.Site, "/")):
+		err = fmt.Errorf("%.200q is no site: write its address without a path, such as https://example.com", r.Site)
+	case r.Limit < 0 || r.Limit > maxListed:
+		err = fmt.Errorf("the limit is a number of purchases up to %d: choose by time, or use export", maxListed)
+	}
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "%w", err)
 	}
@@ -116,24 +129,6 @@ func (a *API) list(ctx context.Context, request ListRequest) ([]Listed, error) {
 		})
 	}
 	return list, nil
-}
-
-// filterOf translates a request for the ledger.
-func filterOf(r ListRequest) (filter ledger.Filter, err error) {
-	filter = ledger.Filter{
-		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, 50),
-	}
-	statuses := []ledger.Status{"", ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
-	switch {
-	case !slices.Contains(statuses, filter.Status):
-		return filter, fmt.Errorf("%.40q is no status: write active, expired, refunded, disputed, revoked or mismatched", r.Status)
-	case r.Site != "" && (!strings.Contains(r.Site, "://") || strings.HasSuffix(r.Site, "/")):
-		return filter, fmt.Errorf("%.200q is no site: write its address without a path, such as https://example.com", r.Site)
-	case r.Limit < 0 || r.Limit > maxListed:
-		return filter, fmt.Errorf("the limit is a number of purchases up to %d: choose by time, or use export", maxListed)
-	}
-	filter.From, filter.To, err = parseSpan(r.From, r.To)
-	return filter, err
 }
 
 // parseSpan reads the two ends of a span of time; it contains the first, not the second.

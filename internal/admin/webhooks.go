@@ -36,18 +36,24 @@ var withoutEffect = map[payments.Outcome]string{
 	payments.Mismatch:  "amount or currency are missing or not what was asked: it is recorded; see caddy axra list --status mismatched",
 }
 
-func (a *API) rejectedWebhooks(context.Context, none) ([]webhook.Captured, error) {
+func (a *API) rejectedWebhooks(context.Context, struct{}) ([]webhook.Captured, error) {
 	kept := a.RejectedWebhooks()
 	if len(kept) == 0 {
-		return nil, refuse(http.StatusNotFound,
-			"no rejected webhook is kept: write `axra_webhook /webhooks/axra { keep_rejected }`, reload, and have Axra send one again")
+		return nil, refuse(http.StatusNotFound, "no rejected webhook is kept: write `keep_rejected` into axra_webhook, reload, and have Axra send one again")
 	}
 	return kept, nil
 }
 
 // replayWebhook takes an event as if it had come to the webhook.
 func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replayed, error) {
-	body, unsigned := a.signedBody(request.File)
+	captured, err := webhook.ReadCaptured(request.File)
+	if err != nil {
+		captured = webhook.Captured{Body: request.File}
+	}
+	body, unsigned := captured.Body, a.VerifyWebhook(captured.Header, captured.Body)
+	if other := captured.Bodies()[1].Bytes; unsigned != nil && a.VerifyWebhook(captured.Header, other) == nil {
+		body, unsigned = other, nil
+	}
 	if unsigned != nil && !request.Trust {
 		return Replayed{}, refuse(http.StatusForbidden, "%w; if you know that it comes from Axra, add --trust", unsigned)
 	}
@@ -69,32 +75,15 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
 }
 
-// signedBody returns the reading of the body whose signature is good; without one, the body as it is and the reason.
-func (a *API) signedBody(file []byte) (body []byte, unsigned error) {
-	captured, err := webhook.ReadCaptured(file)
-	if err != nil {
-		captured = webhook.Captured{Body: file}
-	}
-	bodies := captured.Bodies()
-	unsigned = a.VerifyWebhook(captured.Header, captured.Body)
-	if unsigned != nil && a.VerifyWebhook(captured.Header, bodies[1].Bytes) == nil {
-		return bodies[1].Bytes, nil
-	}
-	return captured.Body, unsigned
-}
-
-// none is the request of an operation that takes nothing.
-type none struct{}
-
 // RemoveKeyRequest names a signing key.
 type RemoveKeyRequest struct {
 	Key string `json:"key"`
 	Yes bool   `json:"yes,omitempty" help:"Do it all the same"`
 }
 
-func (a *API) listKeys(context.Context, none) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
+func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
 
-func (a *API) rotateKeys(ctx context.Context, _ none) ([]token.KeyInfo, error) {
+func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
 	_, err := a.Keys.Rotate(ctx)
 	return a.Keys.List(), err
 }

@@ -29,9 +29,7 @@ type Plugin struct {
 // Command describes `caddy axra` to Caddy.
 func (p Plugin) Command() caddycmd.Command {
 	return caddycmd.Command{
-		Name:  "axra",
-		Usage: "<command>",
-		Short: "Manages the purchases of a paywall",
+		Name: "axra", Usage: "<command>", Short: "Manages the purchases of a paywall",
 		Long: `Most commands talk to the admin API of the running Caddy, at its usual address (localhost:2019), at the one that
 --address names, or at the one in the configuration that --config names. They do not look for a Caddyfile in this
 folder. They print text for people, and with --json for programs.`,
@@ -67,13 +65,11 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 
 func (p Plugin) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Checks a configuration before going live",
+		Use: "check", Short: "Checks a configuration before going live", Args: cobra.NoArgs,
 		Long: `Reads the configuration that --config names as caddy validate does, without starting it, and reports what would keep
 visitors from paying or let them in for free, each with its fix. Nothing is written, and nothing is called except a
 PostgreSQL server, for reading. The exit code is 1 if there is an error; with --strict, also if there is a warning. Run
 it as the user and in the environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
-		Args: cobra.NoArgs,
 	}
 	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
 	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")

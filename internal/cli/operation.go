@@ -46,15 +46,16 @@ func operationCommand(o admin.Operation, name string) *cobra.Command {
 				}
 			}
 		}
+		raw, err := json.Marshal(request)
+		sent := io.NopCloser(bytes.NewReader(raw))
 		if isUpload {
-			upload, err := openUpload(cmd, file)
-			if err != nil {
-				return err
-			}
-			defer upload.Close() //nolint:errcheck // it is only read
-			request = upload
+			sent, err = openUpload(cmd, file)
 		}
-		body, err := call(cmd, o, request)
+		if err != nil {
+			return err
+		}
+		defer sent.Close() //nolint:errcheck // it is only read
+		body, err := call(cmd, o.Path(), sent)
 		if err != nil {
 			return err
 		}
@@ -96,22 +97,13 @@ func bind(cmd *cobra.Command, request any) (arguments []any) {
 	return arguments
 }
 
-// call calls an operation; an answer that is no success is an error. A request that is no reader is sent as JSON. The
-// caller closes the answer.
-func call(cmd *cobra.Command, o admin.Operation, request any) (io.ReadCloser, error) {
-	body, isReader := request.(io.Reader)
-	if !isReader {
-		raw, err := json.Marshal(request)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(raw)
-	}
+// call calls the admin API; an answer that is no success is an error. The caller closes the answer.
+func call(cmd *cobra.Command, path string, body io.Reader) (io.ReadCloser, error) {
 	address, err := caddycmd.DetermineAdminAPIAddress(flag(cmd, "address"), nil, flag(cmd, "config"), flag(cmd, "adapter"))
 	if err != nil {
 		return nil, err
 	}
-	response, err := caddycmd.AdminAPIRequest(address, http.MethodPost, o.Path(), nil, body)
+	response, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, body)
 	if err == nil {
 		return response.Body, nil
 	}

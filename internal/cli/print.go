@@ -32,12 +32,13 @@ func printValue(cmd *cobra.Command, answer any) {
 		table(out, "", rowsOf(value))
 		return
 	}
-	for _, f := range fieldsOf(value) {
-		switch isList := f.value.Kind() == reflect.Slice && f.value.Type().Elem().Kind() == reflect.Struct; {
-		case isList && f.value.Len() > 0:
-			table(out, f.name, rowsOf(f.value))
-		case !isList && f.text != "":
-			fmt.Fprintf(text, "%s: %s\n", f.name, f.text)
+	names, texts, values := fieldsOf(value)
+	for i, v := range values {
+		switch isList := v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct; {
+		case isList && v.Len() > 0:
+			table(out, names[i], rowsOf(v))
+		case !isList && texts[i] != "":
+			fmt.Fprintf(text, "%s: %s\n", names[i], texts[i])
 		}
 	}
 }
@@ -71,37 +72,29 @@ func printCSV(out io.Writer, _ string, rows [][]string) {
 // rowsOf returns the rows of a list of structs, the heads first.
 func rowsOf(list reflect.Value) (rows [][]string) {
 	for i := range list.Len() {
-		var heads, row []string
-		for _, f := range fieldsOf(list.Index(i)) {
-			heads, row = append(heads, f.name), append(row, f.text)
-		}
+		names, texts, _ := fieldsOf(list.Index(i))
 		if i == 0 {
-			rows = append(rows, heads)
+			rows = append(rows, names)
 		}
-		rows = append(rows, row)
+		rows = append(rows, texts)
 	}
 	return rows
 }
 
-// field is a field that JSON has, too. Without text, JSON leaves it out.
-type field struct {
-	name, text string
-	value      reflect.Value
-}
-
-func fieldsOf(value reflect.Value) (fields []field) {
+// fieldsOf returns the fields that JSON has, too. What JSON leaves out has no text.
+func fieldsOf(value reflect.Value) (names, texts []string, values []reflect.Value) {
 	for _, f := range reflect.VisibleFields(value.Type()) {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
-		each := field{name: name, value: value.FieldByIndex(f.Index)}
-		if options == "" || !each.value.IsZero() {
-			each.text = textOf(each.value.Interface())
+		v, text := value.FieldByIndex(f.Index), ""
+		if options == "" || !v.IsZero() {
+			text = textOf(v.Interface())
 		}
-		fields = append(fields, each)
+		names, texts, values = append(names, name), append(texts, text), append(values, v)
 	}
-	return fields
+	return names, texts, values
 }
 
 // textOf is a value in one line.
