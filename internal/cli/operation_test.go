@@ -95,12 +95,12 @@ status: refunded
 starts_at: 2026-11-30T12:00:00Z
 device_limit: 0
 downloads: 1
+double_charges: p1, p2
 
 devices:
 id  label    added_at              removed_at  claimed
 d1           2026-11-30T12:00:00Z
 d2  Firefox  2026-11-30T12:00:00Z              true
-double_charges: p1, p2
 
 payments:
 session  payment_ids  source  mismatch  paid_at               metadata  note  paid      asked

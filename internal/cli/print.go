@@ -33,12 +33,15 @@ func printValue(cmd *cobra.Command, answer any) {
 		return
 	}
 	names, texts, values := fieldsOf(value)
-	for i, v := range values {
-		switch isList := v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct; {
-		case isList && v.Len() > 0:
-			table(out, names[i], rowsOf(v))
-		case !isList && texts[i] != "":
-			fmt.Fprintf(text, "%s: %s\n", names[i], texts[i])
+	for _, lists := range []bool{false, true} {
+		for i, v := range values {
+			switch isList := v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct; {
+			case isList != lists:
+			case isList && v.Len() > 0:
+				table(out, names[i], rowsOf(v))
+			case !isList && texts[i] != "":
+				fmt.Fprintf(text, "%s: %s\n", names[i], texts[i])
+			}
 		}
 	}
 }
