@@ -33,7 +33,6 @@ environment of the service; none is printed. The exit code is 1 if nothing fits:
 			return err
 		}
 		report := webhook.Inspect(request, secrets, configured)
-		out := cmd.OutOrStdout()
 		printValue(cmd, report)
 		switch {
 		case len(report.Fits) == 0:
@@ -41,10 +40,10 @@ environment of the service; none is printed. The exit code is 1 if nothing fits:
 				"a proxy has changed the body or removed the signature, or it is not from Axra: anyone can send requests to a webhook's address")
 		case isSet(cmd, "json"):
 		case report.Configured:
-			fmt.Fprintln(out, "\nThe configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
+			fmt.Fprintln(cmd.OutOrStdout(), "\nThe configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
 		default:
-			fmt.Fprintf(out, "\nWrite into the Caddyfile, in place of any other `signature`:\n\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n",
-				strings.Join(report.Fits[0].Options, "\n\t\t\t")) // header names and schemes only
+			const block = "\nWrite into the Caddyfile, in place of any other `signature`:\n\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n"
+			fmt.Fprintf(cmd.OutOrStdout(), block, strings.Join(report.Fits[0].Options, "\n\t\t\t")) // header names and schemes only
 		}
 		return nil
 	}

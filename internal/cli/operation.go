@@ -54,12 +54,12 @@ func operationCommand(o admin.Operation, name string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer sent.Close() //nolint:errcheck // it is only read
+		defer sent.Close()
 		body, err := call(cmd, o.Path(), sent)
 		if err != nil {
 			return err
 		}
-		defer body.Close() //nolint:errcheck // it is only read
+		defer body.Close()
 		if isDownload {
 			err = save(cmd, body, file)
 		} else {
