@@ -82,7 +82,8 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		return page, fmt.Errorf("%.200q is not an address: write it in full, such as https://example.com/premium/", address)
 	}
 	page = admin.Page{
-		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]admin.Product),
+		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]*gate.Product),
+		HasLinks: make(map[string]bool),
 	}
 	var hasGate bool
 	var otherOrigin string
@@ -95,7 +96,10 @@ func (a *App) page(address string) (page admin.Page, err error) {
 			case site.Origin == page.Site:
 				hasGate = true
 				if found, err := h.gate.Matcher.Coverage(r); err == nil && found == gate.Covered {
-					h.addProducts(page.Products)
+					for _, p := range h.gate.Products { // retired ones too
+						page.Products[p.Name] = p
+						page.HasLinks[p.Name] = page.HasLinks[p.Name] || h.gate.HasLinks
+					}
 				}
 			case gate.HostOf(site.Origin) == gate.HostOf(page.Site):
 				otherOrigin = site.Origin
@@ -114,16 +118,6 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	unescaped, err := url.PathUnescape(path)
 	page.Resource = gate.ResourceOfPath(unescaped)
 	return page, err
-}
-
-// addProducts adds what the gate sells, retired products too.
-func (h *Handler) addProducts(products map[string]admin.Product) {
-	for _, p := range h.gate.Products {
-		products[p.Name] = admin.Product{
-			Access: p.Access, Downloads: p.Config.Downloads, PerPath: p.Config.PerPath, Key: p.Config.Key,
-			HasLinks: h.Links != nil || products[p.Name].HasLinks,
-		}
-	}
 }
 
 // Interface guards

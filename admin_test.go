@@ -322,6 +322,6 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 func (w *world) file(command string) string {
 	w.t.Helper()
 	name := filepath.Join(w.t.TempDir(), command)
-	w.run(command, name)
+	w.run(append(strings.Fields(command), name)...)
 	return name
 }

@@ -18,10 +18,11 @@ func init() { caddycmd.RegisterCommand(commands.Command()) }
 // commands are `caddy axra`.
 var commands = cli.Plugin{Check: preflight.Describe(describeConfig).Check, WebhookSecrets: configuredSecrets}
 
-// configuredSecrets reads the webhook secrets of a configuration without loading it.
+// configuredSecrets reads the webhook secrets of a configuration without loading it. Without a verifier the secrets can
+// be tried all the same.
 func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {
 	raw, _, _, err := caddycmd.LoadConfig(config, adapter)
-	if err != nil || len(raw) == 0 {
+	if err != nil {
 		return nil, nil, err
 	}
 	var loaded struct {
@@ -29,12 +30,12 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 			Axra *App `json:"axra"`
 		} `json:"apps"`
 	}
-	if err := json.Unmarshal(raw, &loaded); err != nil {
-		return nil, nil, err
+	if len(raw) > 0 {
+		err = json.Unmarshal(raw, &loaded)
 	}
 	app := loaded.Apps.Axra
-	if app == nil {
-		return nil, nil, errors.New("the configuration has no global option axra: use --secret-file")
+	if err != nil || app == nil {
+		return nil, nil, errors.Join(errors.New("there is no secret to try: name a configuration with the global option axra (--config)"), err)
 	}
 	// Other secrets may be missing, as the command may run outside Caddy's environment.
 	signing := &App{WebhookSecrets: app.WebhookSecrets}
@@ -43,8 +44,7 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	}
 	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: "+
-			"add --envfile FILE, run it as the user of the service, or use --secret-file", err)
+		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: export its variables, or run it as its user", err)
 	}
 	verifier, err := app.Signature.Verifier(secrets.Webhook)
 	if err != nil {

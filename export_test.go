@@ -86,7 +86,7 @@ func Sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = app.operations().SweepLedger(ctx)
+	_, err = app.operations().Sweep(ctx, struct{}{})
 	return err
 }
 

@@ -41,7 +41,7 @@ func (a *App) sweepRegularly(ctx context.Context) {
 			return
 		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only spreads the nodes
 		}
-		if _, err := a.operations().SweepLedger(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
+		if _, err := a.operations().Sweep(ctx, struct{}{}); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
 			a.logger.Error("old purchases could not be swept; the next sweep will try again", zap.Error(err))
 		}
 	}

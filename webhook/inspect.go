@@ -1,7 +1,7 @@
 package webhook
 
 import (
-	"encoding/hex"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"regexp"
@@ -10,44 +10,59 @@ import (
 	"time"
 )
 
-// Fit is a way of signing that matches a captured request.
-type Fit struct {
-	Scheme          string `json:"scheme"`
-	Header          string `json:"header"`
-	TimestampHeader string `json:"timestamp_header,omitempty"`
-	IDHeader        string `json:"id_header,omitempty"`
-	SecretEncoding  string `json:"secret_encoding,omitempty"`
-	Secret          int    `json:"secret"`         // which of the secrets, from 1
-	Body            string `json:"body,omitempty"` // how the body differs from the captured one
-}
-
-// Options are the lines of a `signature` block that make a Verifier check the fit.
-func (f Fit) Options() []string {
-	lines := []string{"header " + f.Header, "scheme " + f.Scheme}
-	for name, value := range map[string]string{
-		"timestamp_header": f.TimestampHeader, "id_header": f.IDHeader, "secret_encoding": f.SecretEncoding,
-	} {
-		if value != "" {
-			lines = append(lines, name+" "+value)
-		}
-	}
-	slices.Sort(lines)
-	return lines
-}
-
-// Looked lists the headers of a request that could take part in a signature.
-type Looked struct {
+// Inspection says how a captured webhook is signed and what its event holds, by the names of fields only.
+type Inspection struct {
+	Configured bool     `json:"configured"` // the configured verifier checks it
 	Signatures []string `json:"signature_headers"`
 	Timestamps []string `json:"timestamp_headers"`
 	Masked     []string `json:"masked_headers"` // whose values were not kept
-	ids        []string
+	Type       Type     `json:"event,omitempty"`
+	Documented bool     `json:"documented"`
+	Session    string   `json:"session,omitempty"`
+	Payment    string   `json:"payment,omitempty"`
+	Fields     []string `json:"fields,omitempty"` // that Decode reads
+	Others     []string `json:"other_fields,omitempty"`
+	EventError string   `json:"event_error,omitempty"` // why the body is not an event
+	Fits       []Fit    `json:"fits"`
+}
+
+// Fit is a way of signing that matches a captured request.
+type Fit struct {
+	Options []string `json:"options"` // of a `signature` block
+	Secret  int      `json:"secret"`  // which of the secrets, from 1
+	Body    string   `json:"body,omitempty"`
+}
+
+// Inspect tries every scheme with every header that could fit, every variant of the body and every secret. The
+// configured verifier may be nil.
+func Inspect(request Captured, secrets [][]byte, configured *Verifier) Inspection {
+	report := Inspection{Fits: []Fit{}}
+	verifiers := report.verifiers(request.Header)
+	for _, body := range request.Bodies() {
+		report.Configured = report.Configured || configured != nil && configured.Verify(request.Header, body.Bytes) == nil
+		for _, v := range verifiers {
+			if fit, ok := try(v, request.Header, body, secrets); ok {
+				report.Fits = append(report.Fits, fit)
+			}
+		}
+	}
+	event, err := Decode(request.Body)
+	if err != nil {
+		report.EventError = err.Error()
+		return report
+	}
+	report.Type, report.Documented = event.Type, event.Type.Known()
+	report.Session, report.Payment = ShortID(event.Session), ShortID(event.Payment)
+	report.addFields(request.Body, "", 0)
+	return report
 }
 
 // maxTried bounds the headers of each kind, as all are tried with all.
 const maxTried = 8
 
-func lookAt(header http.Header) Looked {
-	looked := Looked{Signatures: []string{}, Timestamps: []string{}, Masked: []string{}}
+// verifiers notes the headers that could take part in a signature, and returns all ways to combine them.
+func (i *Inspection) verifiers(header http.Header) (all []Verifier) {
+	var ids []string
 	add := func(names *[]string, name string) {
 		if len(*names) < maxTried {
 			*names = append(*names, name)
@@ -57,43 +72,20 @@ func lookAt(header http.Header) Looked {
 		switch value := header.Get(name); {
 		case !headerName.MatchString(name):
 		case value == masked, value == maskedSecret:
-			add(&looked.Masked, name)
+			add(&i.Masked, name)
 		case couldBeTimestamp(value):
-			add(&looked.Timestamps, name)
+			add(&i.Timestamps, name)
 		case couldSign(name, value):
-			add(&looked.Signatures, name)
+			add(&i.Signatures, name)
 		case strings.HasSuffix(name, "-Id"):
-			add(&looked.ids, name)
+			add(&ids, name)
 		}
 	}
-	return looked
-}
-
-// Inspect tries every scheme with every header that could fit, every variant of the body and every secret.
-func Inspect(request Captured, secrets [][]byte) ([]Fit, Looked) {
-	looked := lookAt(request.Header)
-	for _, body := range request.Bodies() {
-		var fits []Fit
-		for _, v := range looked.verifiers() {
-			if fit, ok := try(v, request.Header, body.Bytes, secrets); ok {
-				fit.Body = body.Note
-				fits = append(fits, fit)
-			}
-		}
-		if len(fits) > 0 {
-			return fits, looked
-		}
-	}
-	return []Fit{}, looked
-}
-
-func (l Looked) verifiers() []Verifier {
-	var all []Verifier
-	for _, header := range l.Signatures {
+	for _, header := range i.Signatures {
 		all = append(all, Verifier{Scheme: SchemeBody, Header: header}, Verifier{Scheme: SchemeTimestampV1, Header: header})
-		for _, timestamp := range l.Timestamps {
+		for _, timestamp := range i.Timestamps {
 			all = append(all, Verifier{Scheme: SchemeTimestampBody, Header: header, TimestampHeader: timestamp})
-			for _, id := range l.ids {
+			for _, id := range ids {
 				all = append(all, Verifier{Scheme: SchemeStandard, Header: header, TimestampHeader: timestamp, IDHeader: id})
 			}
 		}
@@ -102,17 +94,29 @@ func (l Looked) verifiers() []Verifier {
 }
 
 // try looks for a secret and its encoding that sign the request by the verifier's scheme.
-func try(v Verifier, header http.Header, body []byte, secrets [][]byte) (Fit, bool) {
+func try(v Verifier, header http.Header, body Body, secrets [][]byte) (Fit, bool) {
 	for i, secret := range secrets {
 		for _, encoding := range slices.Concat([]string{""}, SecretEncodings) {
 			v.Secrets, v.SecretEncoding = [][]byte{secret}, encoding
 			prepared, err := v.Prepare()
-			if err == nil && prepared.Verify(header, body) == nil {
-				return Fit{v.Scheme, v.Header, v.TimestampHeader, v.IDHeader, encoding, i + 1, ""}, true
+			if err == nil && prepared.Verify(header, body.Bytes) == nil {
+				return Fit{v.options(), i + 1, body.Note}, true
 			}
 		}
 	}
 	return Fit{}, false
+}
+
+// options are the lines of a `signature` block.
+func (v Verifier) options() (lines []string) {
+	for _, option := range [][2]string{
+		{"header", v.Header}, {"id_header", v.IDHeader}, {"scheme", v.Scheme}, {"secret_encoding", v.SecretEncoding}, {"timestamp_header", v.TimestampHeader},
+	} {
+		if option[1] != "" {
+			lines = append(lines, option[0]+" "+option[1])
+		}
+	}
+	return lines
 }
 
 // couldBeSigned reports whether a header could carry a signature.
@@ -127,7 +131,7 @@ func couldBeSigned(header http.Header) bool {
 
 // couldSign reports whether a header is called a signature or its value could be one.
 func couldSign(name, value string) bool {
-	isNamed := strings.Contains(strings.ToLower(name), "signature") && len(value) >= macSizes[0]
+	isNamed := strings.Contains(strings.ToLower(name), "signature") && len(value) >= 20
 	return !isCredential(name) && (isNamed || holdsMAC(value))
 }
 
@@ -139,24 +143,39 @@ func couldBeTimestamp(value string) bool {
 	return err == nil || errHTTP == nil || isDigits(value) && len(value) >= 10 && len(value) <= 19
 }
 
-// holdsMAC reports whether a header has a value that is as long as an HMAC.
-func holdsMAC(value string) bool {
-	parts := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(",; ", r) }) // of `t=1,v1=ab` or `v1,ab v1,cd`
-	return len(value) <= maxSignature && slices.ContainsFunc(parts, func(part string) bool {
-		_, afterName, _ := strings.Cut(part, "=")
-		for _, text := range []string{part, afterName} {
-			fromHex, errHex := hex.DecodeString(text)
-			fromBase64, errBase64 := decodeBase64(text)
-			if errHex == nil && slices.Contains(macSizes, len(fromHex)) || errBase64 == nil && slices.Contains(macSizes, len(fromBase64)) {
-				return true
-			}
-		}
-		return false
-	})
-}
+// holdsMAC reports whether a header has a value that is as long as an HMAC: of `t=1,v1=ab` or `v1,ab v1,cd`, too.
+func holdsMAC(value string) bool { return len(value) <= maxSignature && macPattern.MatchString(value) }
 
-// macSizes are those of HMACs with SHA-1, SHA-256, SHA-384 and SHA-512.
-var macSizes = []int{20, 32, 48, 64}
+// macPattern matches HMACs with SHA-1, SHA-256, SHA-384 and SHA-512, in hex or base64.
+var macPattern = regexp.MustCompile(`(^|[=,; ])([0-9a-fA-F]{40}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128}|` +
+	`[\w+/-]{27}=?|[\w+/-]{43}=?|[\w+/-]{64}|[\w+/-]{86}={0,2})($|[,; ])`)
 
 // headerName matches names that can be written into a Caddyfile.
 var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// fieldPaths lists where Decode looks for fields.
+var fieldPaths = []string{
+	"event", "timestamp", "data.amount", "data.currency", "data.paymentId", "data.id", "data.transactionId", "data.businessPaymentId",
+	"data.metadata.sessionId", "data.sessionId", "data.metadata",
+}
+
+// addFields adds the paths of an object's fields that are not null. Anybody may have sent them, so they are bounded.
+func (i *Inspection) addFields(raw json.RawMessage, prefix string, depth int) {
+	var object map[string]json.RawMessage
+	if depth > 4 || json.Unmarshal(raw, &object) != nil {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		path, value := prefix+name, object[name]
+		isText := path == "data.metadata" && value[0] != '{' // Decode ignores it
+		switch {
+		case string(value) == "null", len(i.Others) >= 60, path != "data" && len(name) > 64:
+			continue
+		case slices.Contains(fieldPaths, path) && !isText:
+			i.Fields = append(i.Fields, path)
+		case path != "data" && prefix != "data.metadata.":
+			i.Others = append(i.Others, path)
+		}
+		i.addFields(value, path+".", depth+1)
+	}
+}

@@ -11,7 +11,7 @@ func TestRejectedKeepsTheLastOfEachKind(t *testing.T) {
 		t.Helper()
 		kept := []string{}
 		for _, request := range rejected.All() {
-			kept = append(kept, request.Method)
+			kept = append(kept, request.Reason)
 		}
 		if !slices.Equal(kept, methods) {
 			t.Errorf("kept %q, want %q", kept, methods)
@@ -20,11 +20,11 @@ func TestRejectedKeepsTheLastOfEachKind(t *testing.T) {
 	if all := rejected.All(); all == nil || len(all) != 0 {
 		t.Errorf("at first %v, want an empty list", all)
 	}
-	rejected.Keep(Captured{Method: "junk"})
-	rejected.Keep(Captured{Method: "signed", Signed: true})
-	rejected.Keep(Captured{Method: "more junk"})
+	rejected.Keep(Captured{Reason: "junk"})
+	rejected.Keep(Captured{Reason: "signed", Signed: true})
+	rejected.Keep(Captured{Reason: "more junk"})
 	want("signed", "more junk")
-	rejected.Keep(Captured{Method: "signed later", Signed: true})
+	rejected.Keep(Captured{Reason: "signed later", Signed: true})
 	want("signed later", "more junk")
 	rejected.Clear()
 	want()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/payments"
@@ -36,25 +37,20 @@ type API struct {
 	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)
 	RejectedWebhooks func() []webhook.Captured
 
-	// Maintenance is held by a sweep, an import or a restore.
-	Maintenance *sync.Mutex
-	// Keep is how long purchases are kept after their access has ended; negative: forever.
-	Keep time.Duration
-	// Reload reads the keys and the change feed again after the ledger was replaced.
-	Reload func(context.Context) error
-	Logger *zap.Logger
-	Now    func() time.Time
+	Maintenance *sync.Mutex                 // held by a sweep, an import or a restore
+	Keep        time.Duration               // of purchases after their access has ended; negative: forever
+	Reload      func(context.Context) error // reads the keys and the change feed again after the ledger was replaced
+	Logger      *zap.Logger
+	Now         func() time.Time
 }
 
 // Keys are the signing keys.
 type Keys interface {
-	// Ready reports whether the keys are loaded; it may wait a moment for them.
-	Ready(ctx context.Context) bool
+	Ready(ctx context.Context) bool // they are loaded; it may wait a moment for them
 	Installation() string
 	List() []token.KeyInfo
 	Rotate(ctx context.Context) (kid string, err error)
-	// Remove wraps token.ErrUnknownKey if there is no such key.
-	Remove(ctx context.Context, kid string) error
+	Remove(ctx context.Context, kid string) error // the error may wrap token.ErrUnknownKey
 }
 
 // ServeHTTP serves one call; an error is for Caddy to write.
@@ -68,25 +64,77 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusMethodNotAllowed, "%s takes POST", r.URL.Path)
 	}
 	// Caddy's admin endpoint cancels a request after ten seconds, also while it is answered.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		a.Logger.Warn("a long call of the admin API may be cut off", zap.Error(err))
-	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return apiError(Operations[i].serve(a, w, r))
+}
+
+// endpoint serves an operation.
+type endpoint struct {
+	// NewRequest and NewAnswer return pointers to empty ones; nil where that is a file. The fields of a request are
+	// arguments of the command, or flags, which have the tag `help`.
+	NewRequest, NewAnswer func() any
+
+	serve func(*API, http.ResponseWriter, *http.Request) error
 }
 
 // maxBody bounds a JSON request in bytes.
 const maxBody = 256 << 10
 
-func readRequest(w http.ResponseWriter, r *http.Request, into any) error {
-	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	body.DisallowUnknownFields()
-	if err := body.Decode(into); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
-		return refuse(http.StatusBadRequest, "reading the request: %w", err)
-	}
-	if _, err := body.Token(); !errors.Is(err, io.EOF) {
-		return refuse(http.StatusBadRequest, "reading the request: there is more than one JSON value")
-	}
-	return nil
+func empty[T any]() any { return new(T) }
+
+// answers makes an endpoint that takes and answers JSON.
+func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
+	return endpoint{empty[Request], empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+		body.DisallowUnknownFields()
+		var request Request
+		if err := body.Decode(&request); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
+			return refuse(http.StatusBadRequest, "reading the request: %w", err)
+		}
+		answer, err := do(a, r.Context(), request)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, answer)
+	}}
+}
+
+// asFile has the JSON of an answer written to a file.
+func asFile(e endpoint) endpoint { return endpoint{NewRequest: e.NewRequest, serve: e.serve} }
+
+// downloads makes an endpoint that answers with a file.
+func downloads(write func(*ledger.Ledger, context.Context, io.Writer) error) endpoint {
+	return endpoint{NewRequest: empty[struct{}], serve: func(a *API, w http.ResponseWriter, r *http.Request) error {
+		out := caddyhttp.NewResponseRecorder(w, nil, nil)
+		err := write(a.Ledger, r.Context(), out)
+		if err != nil && out.Size() > 0 { // breaking the connection tells the client
+			a.Logger.Error("an answer of the admin API was cut off", zap.Error(err))
+			_ = http.NewResponseController(w).Flush() // or else the client would see no answer at all
+			panic(http.ErrAbortHandler)
+		}
+		return err
+	}}
+}
+
+// uploads makes an endpoint that replaces the ledger by what a file holds.
+func uploads[Answer any](replace func(*ledger.Ledger, context.Context, io.Reader) (Answer, error)) endpoint {
+	return endpoint{nil, empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+		// A client that is still sending would not read the answer.
+		defer func() { _, _ = io.Copy(io.Discard, r.Body) }()
+		if !a.Maintenance.TryLock() {
+			return ErrMaintenance
+		}
+		defer a.Maintenance.Unlock()
+		ctx := context.WithoutCancel(r.Context()) // a client that leaves must not stop a swap half-way
+		answer, err := replace(a.Ledger, ctx, r.Body)
+		if err != nil {
+			return err
+		}
+		if err := a.Reload(ctx); err != nil {
+			return fmt.Errorf("the ledger was replaced, but cannot be read: restart Caddy: %w", err)
+		}
+		return writeJSON(w, answer)
+	}}
 }
 
 func writeJSON(w http.ResponseWriter, answer any) error {
@@ -99,33 +147,24 @@ func refuse(status int, format string, args ...any) error {
 	return caddy.APIError{HTTPStatus: status, Err: fmt.Errorf(format, args...)}
 }
 
-// errorStatuses are the HTTP statuses of errors; the first that matches counts.
-var errorStatuses = []struct {
-	err    error
-	status int
-}{
-	{ErrMaintenance, http.StatusConflict},
-	{ledger.ErrNotEmpty, http.StatusConflict},
-	{ledger.ErrNoFile, http.StatusConflict},
-	{ledger.ErrNotExport, http.StatusBadRequest},
-	{ledger.ErrNotBackup, http.StatusBadRequest},
-	{ledger.ErrUnavailable, http.StatusServiceUnavailable},
-	{token.ErrUnknownKey, http.StatusNotFound},
-}
+// ErrMaintenance means that a sweep, an import or a restore is under way.
+var ErrMaintenance = errors.New("a sweep or an import is under way: try again when it has ended")
 
 // apiError gives an error its HTTP status.
 func apiError(err error) error {
-	var known caddy.APIError
-	switch {
-	case err == nil, errors.As(err, &known):
+	is := func(target error) bool { return errors.Is(err, target) }
+	status := http.StatusInternalServerError
+	switch refused := (caddy.APIError{}); {
+	case err == nil, errors.As(err, &refused):
 		return err
-	case errors.Is(err, ledger.ErrNotFound):
-		return refuse(http.StatusNotFound, "no such purchase: give its reference, or the full id of a session or a payment")
+	case is(ErrMaintenance), is(ledger.ErrNotEmpty), is(ledger.ErrNoFile):
+		status = http.StatusConflict
+	case is(ledger.ErrNotExport), is(ledger.ErrNotBackup):
+		status = http.StatusBadRequest
+	case is(ledger.ErrNotFound), is(token.ErrUnknownKey):
+		status = http.StatusNotFound
+	case is(ledger.ErrUnavailable):
+		status = http.StatusServiceUnavailable
 	}
-	for _, known := range errorStatuses {
-		if errors.Is(err, known.err) {
-			return caddy.APIError{HTTPStatus: known.status, Err: err}
-		}
-	}
-	return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	return refuse(status, "%w", err)
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/ledger"
@@ -20,19 +20,11 @@ import (
 
 // Page is an address that gates cover.
 type Page struct {
-	Site     string             // its origin
-	Target   string             // its path and query
-	Resource string             // what a purchase by path opens there
-	Products map[string]Product // that open it, by name; retired ones too
-}
-
-// Product is what a gate sells.
-type Product struct {
-	Access    terms.Access
-	Downloads int
-	PerPath   bool
-	Key       string // placeholder, if it is sold by a key
-	HasLinks  bool   // a gate that sells it honours private links
+	Site     string                   // its origin
+	Target   string                   // its path and query
+	Resource string                   // what a purchase by path opens there
+	Products map[string]*gate.Product // that open it, by name; retired ones too
+	HasLinks map[string]bool          // whether a gate that sells the product honours private links
 }
 
 // GiveRequest asks for access without a payment.
@@ -41,7 +33,7 @@ type GiveRequest struct {
 	Pass    string `json:"pass,omitempty" help:"Name of the pass, if several open the address"`
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
-	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened" default:"1"`
+	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened (default 1)"`
 	Note    string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
@@ -60,20 +52,22 @@ type Link struct {
 	Expires  time.Time `json:"link_expires"`
 }
 
-func (a *API) keysReady(ctx context.Context) error {
-	if a.Keys.Ready(ctx) {
-		return nil
+// page finds what opens an address, once the keys are loaded.
+func (a *API) page(ctx context.Context, address string) (Page, error) {
+	if !a.Keys.Ready(ctx) {
+		return Page{}, refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
 	}
-	return refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
+	page, err := a.Page(address)
+	if err != nil {
+		err = refuse(http.StatusBadRequest, "%w", err)
+	}
+	return page, err
 }
 
 func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
-	if err := a.keysReady(ctx); err != nil {
-		return Link{}, err
-	}
-	page, err := a.Page(request.URL)
+	page, err := a.page(ctx, request.URL)
 	if err != nil {
-		return Link{}, refuse(http.StatusBadRequest, "%w", err)
+		return Link{}, err
 	}
 	given, err := a.termsToGive(request, page)
 	if err != nil {
@@ -83,109 +77,72 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	a.Logger.Info("access given by the operator", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", given.Pass))
-	return a.link(page, purchase, defaultLinkLife, false)
+	return a.link(ctx, LinkRequest{ID: purchase.ID, URL: request.URL})
 }
 
 // termsToGive are those of a product that opens the page, as the request changes them.
-func (a *API) termsToGive(request GiveRequest, page Page) (terms.Terms, error) {
-	name, product, err := productToGive(request.Pass, page.Products)
-	if err != nil {
-		return terms.Terms{}, err
+func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, err error) {
+	names := slices.Sorted(maps.Keys(page.Products))
+	if request.Pass == "" && len(names) == 1 {
+		request.Pass = names[0]
 	}
-	given := terms.Terms{
-		Installation: a.Keys.Installation(), Site: page.Site, Pass: name, Resource: terms.WholePass,
-		Access: product.Access, Downloads: product.Downloads, Devices: max(request.Devices, 1),
+	product := page.Products[request.Pass]
+	if product == nil {
+		return given, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
+	}
+	given = terms.Terms{
+		Installation: a.Keys.Installation(), Site: page.Site, Pass: product.Name, Resource: terms.WholePass,
+		Access: product.Access, Downloads: product.Config.Downloads, Devices: max(request.Devices, 1),
 	}
 	if request.For != "" {
 		if given.Access, err = gate.ParseAccess(request.For); err != nil {
 			return given, err
 		}
 	}
-	byKey := product.PerPath && product.Key != ""
+	byKey := product.Config.PerPath && product.Config.Key != ""
 	switch {
 	case request.Devices < 0 || request.Devices > gate.MaxDevices:
-		return given, fmt.Errorf("a purchase can be used on 1 to %d devices", gate.MaxDevices)
+		err = fmt.Errorf("a purchase can be used on 1 to %d devices", gate.MaxDevices)
 	case request.Key != "" && !byKey:
-		return given, fmt.Errorf("pass %q is not sold by a key", name)
+		err = fmt.Errorf("pass %q is not sold by a key", product.Name)
 	case request.Key == "" && byKey:
-		return given, fmt.Errorf("pass %q is sold by %s: name one with --key", name, product.Key)
+		err = fmt.Errorf("pass %q is sold by %s: name one with --key", product.Name, product.Config.Key)
 	case byKey:
 		given.Resource = gate.KeyResource(request.Key)
-	case product.PerPath:
+	case product.Config.PerPath:
 		given.Resource = page.Resource
 	}
-	return given, nil
+	return given, err
 }
 
-// productToGive finds the product of a name; an empty name is that of the only one.
-func productToGive(name string, products map[string]Product) (string, Product, error) {
-	names := slices.Sorted(maps.Keys(products))
-	if name == "" && len(names) == 1 {
-		name = names[0]
+func (a *API) link(ctx context.Context, request LinkRequest) (Link, error) {
+	life, err := caddy.ParseDuration(cmp.Or(request.For, "7d"))
+	if err != nil || life < time.Minute || life > token.LongestLife {
+		return Link{}, refuse(http.StatusBadRequest, "%.40q is no length of time from a minute to ten years: write 24h or 7d", request.For)
 	}
-	product, found := products[name]
-	if !found {
-		return name, product, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
-	}
-	return name, product, nil
-}
-
-// defaultLinkLife is how long a link works that an operator sends to a buyer.
-const defaultLinkLife = 7 * 24 * time.Hour
-
-func (a *API) makeLink(ctx context.Context, request LinkRequest) (Link, error) {
-	if err := a.keysReady(ctx); err != nil {
-		return Link{}, err
-	}
-	life, err := parseLinkLife(request.For)
+	page, err := a.page(ctx, request.URL)
 	if err != nil {
-		return Link{}, refuse(http.StatusBadRequest, "%w", err)
+		return Link{}, err
 	}
 	id, err := a.find(ctx, request.ID)
 	if err != nil {
 		return Link{}, err
 	}
 	purchase, err := a.Ledger.Holding(ctx, id)
-	if err != nil {
-		return Link{}, err
-	}
-	if status := purchase.StatusAt(a.Now()); status != ledger.Active {
-		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
-	}
-	page, err := a.Page(request.URL)
-	product, opens := page.Products[purchase.Product]
 	inUse := len(purchase.DeviceIDs)
-	switch {
+	switch status := purchase.StatusAt(a.Now()); {
 	case err != nil:
-		return Link{}, refuse(http.StatusBadRequest, "%w", err)
-	case page.Site != purchase.Site || !opens:
+		return Link{}, err
+	case status != ledger.Active:
+		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
+	case page.Site != purchase.Site || page.Products[purchase.Product] == nil:
 		return Link{}, refuse(http.StatusBadRequest, "that purchase, of pass %q at %s, does not open that address", purchase.Product, purchase.Site)
-	case request.Direct && !product.HasLinks:
+	case request.Direct && !page.HasLinks[purchase.Product]:
 		return Link{}, refuse(http.StatusConflict, "no gate there that sells %q has `links`: add it, or leave out --direct", purchase.Product)
 	case !request.Direct && purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}
-	return a.link(page, purchase.Purchase, life, request.Direct)
-}
-
-func parseLinkLife(text string) (time.Duration, error) {
-	if text == "" {
-		return defaultLinkLife, nil
-	}
-	life, err := caddy.ParseDuration(text)
-	if err != nil || life < time.Minute || life > token.LongestLife {
-		return 0, fmt.Errorf("%.40q is no length of time from a minute to ten years: write 24h or 7d", text)
-	}
-	return life, nil
-}
-
-func (a *API) link(page Page, purchase ledger.Purchase, life time.Duration, direct bool) (Link, error) {
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.Link(page, purchase, expires, direct)
-	if err != nil {
-		return Link{}, err
-	}
-	a.Logger.Info("link to a purchase made by the operator", zap.String("purchase", ledger.Reference(purchase.ID)))
-	return Link{Purchase: purchase.ID, Link: address, Expires: expires}, nil
+	address, err := a.Link(page, purchase.Purchase, expires, request.Direct)
+	return Link{Purchase: id, Link: address, Expires: expires}, err
 }

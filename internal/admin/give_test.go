@@ -13,16 +13,26 @@ import (
 
 // shop fills the site with pages.
 func (r *rig) shop() {
-	month := Product{Access: terms.Access(30 * day), Downloads: 3}
-	r.pages = map[string]Page{
-		site + "/month": {Site: site, Target: "/month", Products: map[string]Product{"month": month}},
-		site + "/both":  {Site: site, Target: "/both", Products: map[string]Product{"month": month, "year": {Access: terms.Forever}}},
-		site + "/path":  {Site: site, Target: "/path", Resource: "/path", Products: map[string]Product{"page": {PerPath: true, Access: terms.Forever}}},
-		site + "/key": {Site: site, Target: "/key", Resource: "/key", Products: map[string]Product{
-			"item": {PerPath: true, Key: "{query.sku}", HasLinks: true, Access: terms.Forever},
-		}},
-		"https://example.org/month": {Site: "https://example.org", Target: "/month", Products: map[string]Product{"month": month}},
+	product := func(name string, access terms.Access, config gate.ProductConfig) *gate.Product {
+		return &gate.Product{Name: name, Access: access, Config: config}
 	}
+	month := product("month", 30*terms.Access(day), gate.ProductConfig{Downloads: 3})
+	year := product("year", terms.Forever, gate.ProductConfig{})
+	page := product("page", terms.Forever, gate.ProductConfig{PerPath: true})
+	item := product("item", terms.Forever, gate.ProductConfig{PerPath: true, Key: "{query.sku}"})
+	r.pages = make(map[string]Page)
+	add := func(site, path string, products ...*gate.Product) {
+		added := Page{Site: site, Target: path, Resource: path, Products: make(map[string]*gate.Product), HasLinks: map[string]bool{"item": true}}
+		for _, p := range products {
+			added.Products[p.Name] = p
+		}
+		r.pages[site+path] = added
+	}
+	add(site, "/month", month)
+	add(site, "/both", month, year)
+	add(site, "/path", page)
+	add(site, "/key", item)
+	add("https://example.org", "/month", month)
 }
 
 func TestAccessIsGiven(t *testing.T) {
@@ -83,7 +93,7 @@ func TestWhatCannotBeGiven(t *testing.T) {
 	r.keys.loading = true
 	r.refused("give", GiveRequest{URL: site + "/month"}, http.StatusServiceUnavailable, "keys are not loaded")
 	r.refused("link", LinkRequest{ID: "cs_1"}, http.StatusServiceUnavailable, "keys are not loaded")
-	if ids := r.list(ListRequest{}); len(ids) != 0 {
+	if ids := r.listed(ListRequest{}); len(ids) != 0 {
 		t.Errorf("something was given all the same: %v", ids)
 	}
 }

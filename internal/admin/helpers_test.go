@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -134,9 +135,9 @@ func call[Answer any](r *rig, path string, request any) (answer Answer) {
 }
 
 // show shows a purchase.
-func (r *rig) show(name string) Details {
+func (r *rig) show(name string) Purchase {
 	r.t.Helper()
-	return call[Details](r, "show", PurchaseRequest{ID: name})
+	return call[Purchase](r, "show", PurchaseRequest{ID: name})
 }
 
 // refused calls an operation, which must be refused.
@@ -183,6 +184,7 @@ func (k *fakeKeys) Remove(_ context.Context, kid string) error {
 type fakeWebhooks struct {
 	taken    []webhook.Event
 	rejected []webhook.Captured
+	outcome  payments.Outcome
 	err      error
 }
 
@@ -195,7 +197,7 @@ func (*fakeWebhooks) Verify(header http.Header, body []byte) error {
 
 func (f *fakeWebhooks) Record(_ context.Context, event webhook.Event) (payments.Outcome, error) {
 	f.taken = append(f.taken, event)
-	return "paid", f.err
+	return cmp.Or(f.outcome, payments.Paid), f.err
 }
 
 func (f *fakeWebhooks) Rejected() []webhook.Captured { return f.rejected }

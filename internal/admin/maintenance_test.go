@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -101,7 +102,6 @@ func TestALedgerWithoutAFileHasNoBackups(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.Ledger = ledger.New(ledger.Options{URL: "postgres://localhost/none", Now: r.Now})
-	r.Maintenance.Lock() // the refusal comes before anything is received
 	for _, path := range []string{"backup", "restore-backup"} {
 		r.refused(path, strings.NewReader("body"), http.StatusConflict, "pg_dump")
 	}
@@ -113,13 +113,13 @@ func TestAnAnswerThatBreaksOffIsNoticed(t *testing.T) {
 	r := newRig(t)
 	failure := errors.New("disk on fire")
 	for name, begin := range map[string]string{"at the beginning": "", "later": "some rows"} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			err := r.stream(w, "application/jsonl", func(out io.Writer) error {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+			err := downloads(func(_ *ledger.Ledger, _ context.Context, out io.Writer) error {
 				if begin != "" {
 					_, _ = io.WriteString(out, begin)
 				}
 				return failure
-			})
+			}).serve(r.API, w, request)
 			if !errors.Is(err, failure) {
 				t.Errorf("%s: %v", name, err)
 			}

@@ -1,17 +1,14 @@
 package admin
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
@@ -41,13 +38,18 @@ type ListRequest struct {
 	Status string `json:"status,omitempty" help:"Only active, expired, refunded, disputed, revoked or mismatched"`
 	From   string `json:"from,omitempty" help:"Only paid at this time or later"`
 	To     string `json:"to,omitempty" help:"Only paid before this time"`
-	Limit  int    `json:"limit,omitempty" help:"At most so many; 0 for all" default:"50"`
+	Limit  int    `json:"limit,omitempty" help:"At most so many, up to 10000 (default 50)"`
 }
 
-// Purchase is a purchase without its payments.
+// maxListed bounds a list, which is held in memory.
+const maxListed = 10_000
+
+// Purchase is all that is known about a purchase.
 type Purchase struct {
 	Reference string `json:"reference"` // what the buyer sees
-	ledger.Purchase
+	ledger.Details
+
+	Payments []Payment `json:"payments,omitempty"`
 }
 
 // Payment is a payment, or access that was given.
@@ -58,77 +60,86 @@ type Payment struct {
 	Asked string `json:"asked,omitempty"` // if another amount or currency was paid
 }
 
-// Listed is a purchase in a list, with its last payment.
+// Listed is a purchase in a list, with its last payment. It lacks the session's id: whoever has that may be able to open
+// the purchase.
 type Listed struct {
-	Purchase
-	Payment
-
-	Payments int `json:"payments"`
+	PaidAt     time.Time     `json:"paid_at"`
+	Status     ledger.Status `json:"status"`
+	EndsAt     time.Time     `json:"ends_at,omitzero"`
+	Paid       string        `json:"paid,omitempty"`
+	Asked      string        `json:"asked,omitempty"`
+	Source     ledger.Source `json:"source"`
+	Payments   int           `json:"payments"`
+	Site       string        `json:"site"`
+	Pass       string        `json:"pass"`
+	Resource   string        `json:"resource"`
+	Reference  string        `json:"reference"`
+	PaymentIDs []string      `json:"payment_ids,omitempty"`
 }
 
-// Details is all that is known about one purchase.
-type Details struct {
-	Reference string `json:"reference"`
-	ledger.Details
-
-	Payments []Payment `json:"payments"`
-}
-
-// listPurchases writes purchases as they are read, so their number does not matter.
-func (a *API) listPurchases(w http.ResponseWriter, r *http.Request) error {
-	var request ListRequest
-	if err := readRequest(w, r, &request); err != nil {
-		return err
-	}
-	filter, err := filterOf(request)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "%w", err)
-	}
-	return a.stream(w, "application/jsonl", func(out io.Writer) error {
-		lines := json.NewEncoder(out)
-		for listed, err := range a.Ledger.List(r.Context(), filter) {
-			if err != nil {
-				return err
-			}
-			listed.LastPayment.SessionID = "" // whoever has it may be able to open the purchase
-			line := Listed{Purchase: a.purchaseOf(listed.Purchase), Payment: paymentOf(listed.LastPayment), Payments: listed.Payments}
-			if err := lines.Encode(line); err != nil {
-				return err
-			}
+// describe adds what operators want to know of a purchase.
+func describe(found ledger.Details, now time.Time) Purchase {
+	found.Status = found.StatusAt(now)
+	described := Purchase{Reference: ledger.Reference(found.ID), Details: found}
+	for _, p := range found.Payments {
+		payment := Payment{Payment: p}
+		switch {
+		case p.Source != ledger.FromAxra: // it was given
+		case p.Paid.Currency == "":
+			payment.Paid = p.PaidRaw // as the event states it
+		default:
+			payment.Paid = p.Paid.String()
 		}
-		return nil
-	})
+		if p.Mismatch && p.Terms.Price.Currency != "" {
+			payment.Asked = p.Terms.Price.String()
+		}
+		described.Payments = append(described.Payments, payment)
+	}
+	return described
 }
 
-// filterOf translates a request for the ledger.
-func filterOf(r ListRequest) (filter ledger.Filter, err error) {
-	filter = ledger.Filter{
-		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: r.Limit,
+func (a *API) list(ctx context.Context, r ListRequest) ([]Listed, error) {
+	filter := ledger.Filter{
+		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, 50),
 	}
 	statuses := []ledger.Status{"", ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
-	switch {
+	var err error
+	switch filter.From, filter.To, err = parseSpan(r.From, r.To); {
+	case err != nil:
 	case !slices.Contains(statuses, filter.Status):
-		return filter, fmt.Errorf("%.40q is no status: write active, expired, refunded, disputed, revoked or mismatched", r.Status)
+		err = fmt.Errorf("%.40q is no status: write active, expired, refunded, disputed, revoked or mismatched", r.Status)
 	case r.Site != "" && (!strings.Contains(r.Site, "://") || strings.HasSuffix(r.Site, "/")):
-		return filter, fmt.Errorf("%.200q is no site: write its address without a path, such as https://example.com", r.Site)
-	case r.Limit < 0:
-		return filter, errors.New("the limit is a number of purchases, or 0 for all")
+		err = fmt.Errorf("%.200q is no site: write its address without a path, such as https://example.com", r.Site)
+	case r.Limit < 0 || r.Limit > maxListed:
+		err = fmt.Errorf("the limit is a number of purchases up to %d: choose by time, or use export", maxListed)
 	}
-	filter.From, filter.To, err = parseSpan(r.From, r.To)
-	return filter, err
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "%w", err)
+	}
+	list := []Listed{}
+	for found, err := range a.Ledger.List(ctx, filter) {
+		if err != nil {
+			return nil, err
+		}
+		p := describe(ledger.Details{Purchase: found.Purchase, Payments: []ledger.Payment{found.LastPayment}}, a.Now())
+		last := p.Payments[0]
+		list = append(list, Listed{
+			PaidAt: last.PaidAt, Status: p.Status, EndsAt: p.EndsAt, Paid: last.Paid, Asked: last.Asked, Source: last.Source,
+			Payments: found.Payments, Site: p.Site, Pass: p.Product, Resource: p.Resource, Reference: p.Reference, PaymentIDs: last.PaymentIDs,
+		})
+	}
+	return list, nil
 }
 
 // parseSpan reads the two ends of a span of time; it contains the first, not the second.
 func parseSpan(first, last string) (from, to time.Time, err error) {
 	from, fromErr := parseTime(first)
 	to, toErr := parseTime(last)
-	if err := errors.Join(fromErr, toErr); err != nil {
-		return from, to, err
+	err = errors.Join(fromErr, toErr)
+	if err == nil && !to.IsZero() && !from.Before(to) {
+		err = fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", first, last)
 	}
-	if !to.IsZero() && !from.Before(to) {
-		return from, to, fmt.Errorf("nothing lies from %.40q to %.40q: the first must be the earlier one", first, last)
-	}
-	return from, to, nil
+	return from, to, err
 }
 
 // parseTime reads a time, or the beginning of a day or a month in UTC. An empty text is the zero time.
@@ -151,28 +162,20 @@ func (a *API) find(ctx context.Context, name string) (id string, err error) {
 	case err != nil:
 		return "", err
 	case len(ids) == 0:
-		return "", ledger.ErrNotFound
-	case len(ids) == 1:
-		return ids[0], nil
+		return "", refuse(http.StatusNotFound, "no such purchase: give its reference, or the full id of a session or a payment")
+	case len(ids) > 1:
+		return "", refuse(http.StatusConflict, "that could mean several purchases: %s", strings.Join(ids[:min(10, len(ids))], ", "))
 	}
-	return "", refuse(http.StatusConflict, "that could mean several purchases: %s", strings.Join(ids[:min(10, len(ids))], ", "))
+	return ids[0], nil
 }
 
-func (a *API) showPurchase(ctx context.Context, request PurchaseRequest) (Details, error) {
+func (a *API) show(ctx context.Context, request PurchaseRequest) (Purchase, error) {
 	id, err := a.find(ctx, request.ID)
 	if err != nil {
-		return Details{}, err
+		return Purchase{}, err
 	}
 	found, err := a.Ledger.Details(ctx, id)
-	if err != nil {
-		return Details{}, err
-	}
-	found.Status = found.StatusAt(a.Now())
-	details := Details{Reference: ledger.Reference(id), Details: found}
-	for _, payment := range found.Payments {
-		details.Payments = append(details.Payments, paymentOf(payment))
-	}
-	return details, nil
+	return describe(found, a.Now()), err
 }
 
 // decide revokes or restores a purchase.
@@ -186,48 +189,18 @@ func decide(decision ledger.DecisionKind) func(*API, context.Context, DecideRequ
 		if errors.Is(err, ledger.ErrUnchanged) {
 			return Purchase{}, refuse(http.StatusConflict, "nothing was changed: the purchase is %s", purchase.StatusAt(a.Now()))
 		}
-		if err != nil {
-			return Purchase{}, err
-		}
-		a.Logger.Info("purchase decided by the operator",
-			zap.String("purchase", ledger.Reference(id)), zap.String("pass", purchase.Product), zap.String("outcome", string(decision)))
-		return a.purchaseOf(purchase), nil
+		return describe(ledger.Details{Purchase: purchase}, a.Now()), err
 	}
 }
 
 // removeDevice ends the use of a purchase on one device, so that another can be added.
-func (a *API) removeDevice(ctx context.Context, request RemoveDeviceRequest) (Details, error) {
+func (a *API) removeDevice(ctx context.Context, request RemoveDeviceRequest) (Purchase, error) {
 	id, err := a.find(ctx, request.ID)
 	if err != nil {
-		return Details{}, err
+		return Purchase{}, err
 	}
-	err = a.Ledger.RemoveDevice(ctx, id, request.Device)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return Details{}, refuse(http.StatusNotFound, "the purchase has no such device: see caddy axra show")
+	if err := a.Ledger.RemoveDevice(ctx, id, request.Device); err != nil {
+		return Purchase{}, fmt.Errorf("no device was removed, see caddy axra show: %w", err)
 	}
-	if err != nil {
-		return Details{}, err
-	}
-	a.Logger.Info("device removed by the operator", zap.String("purchase", ledger.Reference(id)))
-	return a.showPurchase(ctx, PurchaseRequest{ID: id})
-}
-
-func (a *API) purchaseOf(p ledger.Purchase) Purchase {
-	p.Status = p.StatusAt(a.Now())
-	return Purchase{Reference: ledger.Reference(p.ID), Purchase: p}
-}
-
-func paymentOf(p ledger.Payment) Payment {
-	payment := Payment{Payment: p}
-	switch {
-	case p.Source != ledger.FromAxra: // it was given
-	case p.Paid.Currency == "":
-		payment.Paid = p.PaidRaw // as the event states it
-	default:
-		payment.Paid = p.Paid.String()
-	}
-	if p.Mismatch && p.Terms.Price.Currency != "" {
-		payment.Asked = p.Terms.Price.String()
-	}
-	return payment
+	return a.show(ctx, PurchaseRequest{ID: id})
 }

@@ -6,32 +6,54 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/payments"
+	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
 // ReplayRequest is an event that Axra sent, or should have sent.
 type ReplayRequest struct {
-	Body   []byte      `json:"body"`             // base64
-	Header http.Header `json:"header,omitempty"` // of the request, if known
-	Trust  bool        `json:"trust,omitempty"`  // takes a body without a good signature
+	File  []byte `json:"file"` // a captured request, or a body alone; in base64
+	Trust bool   `json:"trust,omitempty" help:"Accept it without a valid signature"`
 }
 
 // Replayed says what became of a replayed event.
 type Replayed struct {
-	Event   string `json:"event"`
-	Outcome string `json:"outcome"`
-	Session string `json:"session,omitempty"`
-	Signed  bool   `json:"signed"`
+	Event   string           `json:"event"`
+	Outcome payments.Outcome `json:"outcome"`
+	Session string           `json:"session,omitempty"`
+	Signed  bool             `json:"signed"`
 }
 
-func (a *API) rejectedWebhooks(context.Context, None) ([]webhook.Captured, error) {
-	return a.RejectedWebhooks(), nil
+// withoutEffect explains the outcomes of events that should have given or closed access and did not.
+var withoutEffect = map[payments.Outcome]string{
+	payments.Stale:     "it is older than `keep`, so its purchase may have been swept: give access with caddy axra give",
+	payments.Foreign:   "it lacks the metadata of this installation (" + terms.MetadataPrefix + "…): use the event as Axra sent it, or caddy axra give",
+	payments.Unknown:   "Axra documents no such event: compare its name with the one in Axra's dashboard",
+	payments.Malformed: "its metadata cannot be read, or it names no session: use the event as Axra sent it, or caddy axra give",
+	payments.Unmatched: "it names neither a session nor a payment: use the event as Axra sent it",
+	payments.Mismatch:  "amount or currency are missing or not what was asked: it is recorded; see caddy axra list --status mismatched",
+}
+
+func (a *API) rejectedWebhooks(context.Context, struct{}) ([]webhook.Captured, error) {
+	kept := a.RejectedWebhooks()
+	if len(kept) == 0 {
+		return nil, refuse(http.StatusNotFound, "no rejected webhook is kept: write `keep_rejected` into axra_webhook, reload, and have Axra send one again")
+	}
+	return kept, nil
 }
 
 // replayWebhook takes an event as if it had come to the webhook.
 func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replayed, error) {
-	body, unsigned := a.signedBody(request)
+	captured, err := webhook.ReadCaptured(request.File)
+	if err != nil {
+		captured = webhook.Captured{Body: request.File}
+	}
+	body, unsigned := captured.Body, a.VerifyWebhook(captured.Header, captured.Body)
+	if other := captured.Bodies()[1].Bytes; unsigned != nil && a.VerifyWebhook(captured.Header, other) == nil {
+		body, unsigned = other, nil
+	}
 	if unsigned != nil && !request.Trust {
 		return Replayed{}, refuse(http.StatusForbidden, "%w; if you know that it comes from Axra, add --trust", unsigned)
 	}
@@ -47,36 +69,29 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 		a.Logger.Warn("the operator had an event taken without a good signature",
 			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)), zap.String("outcome", string(outcome)))
 	}
-	return Replayed{Event: string(event.Type), Outcome: string(outcome), Session: event.Session, Signed: unsigned == nil}, nil
-}
-
-// signedBody returns the reading of the body whose signature is good; without one, the body as it is and the reason.
-func (a *API) signedBody(request ReplayRequest) (body []byte, unsigned error) {
-	for _, reading := range (webhook.Captured{Header: request.Header, Body: request.Body}).Bodies() {
-		err := a.VerifyWebhook(request.Header, reading.Bytes)
-		if err == nil {
-			return reading.Bytes, nil
-		}
-		if unsigned == nil {
-			unsigned = err
-		}
+	if why := withoutEffect[outcome]; why != "" {
+		return Replayed{}, refuse(http.StatusConflict, "no visitor gains or loses access: the event is %s: %s", outcome, why)
 	}
-	return request.Body, unsigned
+	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
 }
 
 // RemoveKeyRequest names a signing key.
 type RemoveKeyRequest struct {
 	Key string `json:"key"`
+	Yes bool   `json:"yes,omitempty" help:"Do it all the same"`
 }
 
-func (a *API) listKeys(context.Context, None) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
+func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
 
-func (a *API) rotateKeys(ctx context.Context, _ None) ([]token.KeyInfo, error) {
+func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
 	_, err := a.Keys.Rotate(ctx)
 	return a.Keys.List(), err
 }
 
 func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
+	if !request.Yes {
+		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
+	}
 	err := a.Keys.Remove(ctx, request.Key)
 	return a.Keys.List(), err
 }

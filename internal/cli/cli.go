@@ -2,8 +2,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,22 +22,17 @@ import (
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) *preflight.Diagnosis
-	// WebhookSecrets returns the secrets of a configuration, and its verifier. Without a configuration there are none.
+	// WebhookSecrets returns the secrets of a configuration, at least one, and its verifier if that can be made.
 	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 
 // Command describes `caddy axra` to Caddy.
 func (p Plugin) Command() caddycmd.Command {
 	return caddycmd.Command{
-		Name:  "axra",
-		Usage: "<command>",
-		Short: "Manages the purchases of a paywall",
-		Long: `
-Most commands talk to the admin API of the running Caddy, at its usual address
-(localhost:2019), at the one that --address names, or at the one in the
-configuration that --config names. They do not look for a Caddyfile in this folder.
-
-They print text for people, and with --json for programs.`,
+		Name: "axra", Usage: "<command>", Short: "Manages the purchases of a paywall",
+		Long: `Most commands talk to the admin API of the running Caddy, at its usual address (localhost:2019), at the one that
+--address names, or at the one in the configuration that --config names. They do not look for a Caddyfile in this
+folder. They print text for people, and with --json for programs.`,
 		CobraFunc: p.Fill,
 	}
 }
@@ -46,15 +44,14 @@ func (p Plugin) Fill(cmd *cobra.Command) {
 	flags.StringP("adapter", "a", "", "Name of the config adapter to apply")
 	flags.String("address", "", "Address of the admin API, if --config does not say it")
 	flags.Bool("json", false, "Print JSON, for programs")
+	flags.Bool("csv", false, "Print tables as comma-separated values, for spreadsheets")
 	keys := group(&cobra.Command{Use: "keys", Short: "Lists, rotates and removes signing keys"})
-	group(cmd, keys, p.webhookCommand(), p.checkCommand())
+	hooks := group(&cobra.Command{Use: "webhook", Short: "Finds out how webhooks are signed, and accepts those that failed"}, p.inspectCommand())
+	group(cmd, keys, hooks, p.checkCommand())
+	parents := map[string]*cobra.Command{"keys": keys, "webhook": hooks}
 	for _, o := range admin.Operations {
-		switch {
-		case strings.HasPrefix(o.Name, "keys "):
-			keys.AddCommand(operationCommand(o))
-		case o.Short != "":
-			cmd.AddCommand(operationCommand(o))
-		}
+		words := strings.Fields(o.Name)
+		cmp.Or(parents[words[0]], cmd).AddCommand(operationCommand(o, words[len(words)-1]))
 	}
 }
 
@@ -66,21 +63,31 @@ func group(cmd *cobra.Command, subcommands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// offline prepares a command that reads a configuration and calls no running Caddy. It refuses --address, which
-// would change nothing.
-func offline(cmd *cobra.Command, configUsage string) *cobra.Command {
-	flags := cmd.Flags()
-	flags.StringP("config", "c", "", configUsage)
-	envFiles := flags.StringSlice("envfile", nil, "Environment file(s) to load")
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if flag(cmd, "address") != "" {
-			return fmt.Errorf("%s does not talk to a running Caddy: leave out --address, and name the configuration with --config", cmd.Name())
-		}
+func (p Plugin) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "check", Short: "Checks a configuration before going live", Args: cobra.NoArgs,
+		Long: `Reads the configuration that --config names as caddy validate does, without starting it, and reports what would keep
+visitors from paying or let them in for free, each with its fix. Nothing is written, and nothing is called except a
+PostgreSQL server, for reading. The exit code is 1 if there is an error; with --strict, also if there is a warning. Run
+it as the user and in the environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
+	}
+	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
+	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
+	envFiles := cmd.Flags().StringSlice("envfile", nil, "Environment file(s) to load")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := loadEnvironment(*envFiles); err != nil {
 			return err
 		}
-		return run(cmd, args)
+		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
+		if isSet(cmd, "json") {
+			printValue(cmd, diagnosis)
+		} else {
+			diagnosis.WriteText(cmd.OutOrStdout())
+		}
+		if failed, warned := diagnosis.Count("error"), diagnosis.Count("warning"); failed > 0 || *strict && warned > 0 {
+			return fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
+		}
+		return nil
 	}
 	return cmd
 }
@@ -94,46 +101,21 @@ func loadEnvironment(files []string) error {
 	validate := &cobra.Command{SilenceErrors: true, SilenceUsage: true}
 	caddycmd.Commands()["validate"].CobraFunc(validate)
 	caddy.BufferedLog() // hides the error about that file
-	args := []string{"--config", "\x00"}
-	for _, file := range files {
-		args = append(args, "--envfile", file)
-	}
-	validate.SetArgs(args)
+	validate.SetArgs([]string{"--config", "\x00", "--envfile", strings.Join(files, ",")})
 	if err := validate.Execute(); err != nil && strings.Contains(err.Error(), "environment") {
 		return err
 	}
 	return nil
 }
 
-func (p Plugin) checkCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Checks a configuration before going live",
-		Long: `Reads a configuration as caddy validate does, without starting it, and reports what would keep visitors from paying
-or let them in for free, each with its fix. Nothing is written, and nothing is called except a PostgreSQL server, for
-reading. The exit code is 1 if there is an error; with --strict, also if there is a warning. Run it as the user and in
-the environment of the service: --envfile reads the file that EnvironmentFile of systemd names.`,
-		Args: cobra.NoArgs,
+// readInput reads a file, or the standard input for "-".
+func readInput(cmd *cobra.Command, name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(cmd.InOrStdin())
 	}
-	live := cmd.Flags().Bool("live", false, "Call Axra and the webhook's address, too")
-	strict := cmd.Flags().Bool("strict", false, "Treat warnings as errors")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
-		err := printAnswer(cmd, diagnosis, func(p printer, d *preflight.Diagnosis) { d.WriteText(p.out) })
-		if failed, warned := diagnosis.Count("error"), diagnosis.Count("warning"); err == nil && (failed > 0 || *strict && warned > 0) {
-			err = fmt.Errorf("not ready to go live (errors: %d, warnings: %d)", failed, warned)
-		}
-		return err
-	}
-	return offline(cmd, "Configuration file to check")
+	return os.ReadFile(name) //nolint:gosec // the operator names it
 }
 
-func flag(cmd *cobra.Command, name string) string {
-	value, _ := cmd.Flags().GetString(name)
-	return value
-}
+func flag(cmd *cobra.Command, name string) string { return cmd.Flag(name).Value.String() }
 
-func isSet(cmd *cobra.Command, name string) bool {
-	value, _ := cmd.Flags().GetBool(name)
-	return value
-}
+func isSet(cmd *cobra.Command, name string) bool { return flag(cmd, name) == "true" }

@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -46,11 +45,6 @@ func (c *fakeCaddy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // says makes an operation answer with lines of text.
 func (c *fakeCaddy) says(name string, lines ...string) {
 	c.answers[name] = func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") }
-}
-
-// answer makes an operation answer with JSON.
-func answer(c *fakeCaddy, o admin.Operation, value any) {
-	c.answers[o.Name] = func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(value) }
 }
 
 // run runs `caddy axra` against the admin API.

@@ -1,49 +1,72 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
-	"strconv"
 	"strings"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
 )
 
-// operationCommand makes the command of an operation. It is called by the last word of the name.
-func operationCommand(o admin.Operation) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: o.Name[strings.LastIndexByte(o.Name, ' ')+1:], Short: o.Short, Long: o.Short + ".\n\n" + o.Long, Example: o.Example,
-	}
-	request := o.NewRequest()
-	arguments := bind(cmd, request)
+// operationCommand makes the command of an operation.
+func operationCommand(o admin.Operation, name string) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: o.Short, Long: o.Short + ".\n\n" + o.Long}
+	var request any
+	var arguments []any
 	var file string
-	if o.Form == admin.Download || o.Form == admin.Upload {
+	isUpload, isDownload := o.NewRequest == nil, o.NewAnswer == nil
+	if !isUpload {
+		request = o.NewRequest()
+		arguments = bind(cmd, request)
+	}
+	if isUpload || isDownload {
 		cmd.Use += " <file>"
 		arguments = append(arguments, &file)
 	}
 	cmd.Args = cobra.ExactArgs(len(arguments))
-	if o.CSV {
-		cmd.Flags().Bool("csv", false, "Print comma-separated values")
-	}
-	if o.Confirm != "" {
-		cmd.Flags().Bool("yes", false, "Do it all the same")
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.Confirm != "" && !isSet(cmd, "yes") {
-			return errors.New(o.Confirm)
-		}
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		for i, arg := range args {
-			*arguments[i] = arg
+			switch target := arguments[i].(type) {
+			case *string:
+				*target = arg
+			case *[]byte:
+				if *target, err = readInput(cmd, arg); err != nil {
+					return err
+				}
+			}
 		}
-		err := run(cmd, o, request, file)
+		raw, err := json.Marshal(request)
+		sent := io.NopCloser(bytes.NewReader(raw))
+		if isUpload {
+			sent, err = openUpload(cmd, file)
+		}
+		if err != nil {
+			return err
+		}
+		defer sent.Close()
+		body, err := call(cmd, o.Path(), sent)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		if isDownload {
+			err = save(cmd, body, file)
+		} else {
+			err = printAnswer(cmd, body, o.NewAnswer())
+		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return errCutOff
-		}
-		if err == nil && o.Note != "" && !wantsJSON(cmd) {
-			printerOf(cmd).note("%s", o.Note)
+			return errors.New("the answer was cut off: see Caddy's log")
 		}
 		return err
 	}
@@ -51,41 +74,92 @@ func operationCommand(o admin.Operation) *cobra.Command {
 }
 
 // bind makes flags of the fields of a request, and arguments of those without help.
-func bind(cmd *cobra.Command, request any) (arguments []*string) {
+func bind(cmd *cobra.Command, request any) (arguments []any) {
 	fields := reflect.ValueOf(request).Elem()
 	for i := range fields.NumField() {
 		tag := fields.Type().Field(i).Tag
 		name, _, _ := strings.Cut(tag.Get("json"), ",")
-		switch target := fields.Field(i).Addr().Interface().(type) {
+		help, target := tag.Get("help"), fields.Field(i).Addr().Interface()
+		if help == "" {
+			cmd.Use += " <" + name + ">"
+			arguments = append(arguments, target)
+			continue
+		}
+		switch target := target.(type) {
 		case *string:
-			if tag.Get("help") == "" {
-				cmd.Use += " <" + name + ">"
-				arguments = append(arguments, target)
-				continue
-			}
-			cmd.Flags().StringVar(target, name, "", tag.Get("help"))
+			cmd.Flags().StringVar(target, name, "", help)
 		case *bool:
-			cmd.Flags().BoolVar(target, name, false, tag.Get("help"))
+			cmd.Flags().BoolVar(target, name, false, help)
 		case *int:
-			standard, _ := strconv.Atoi(tag.Get("default"))
-			cmd.Flags().IntVar(target, name, standard, tag.Get("help"))
+			cmd.Flags().IntVar(target, name, 0, help)
 		}
 	}
 	return arguments
 }
 
-// run calls an operation and prints its answer.
-func run(cmd *cobra.Command, o admin.Operation, request any, file string) error {
-	switch o.Form {
-	case admin.Download:
-		return download(cmd, o, file)
-	case admin.Upload:
-		return upload(cmd, o, file)
+// call calls the admin API; an answer that is no success is an error. The caller closes the answer.
+func call(cmd *cobra.Command, path string, body io.Reader) (io.ReadCloser, error) {
+	address, err := caddycmd.DetermineAdminAPIAddress(flag(cmd, "address"), nil, flag(cmd, "config"), flag(cmd, "adapter"))
+	if err != nil {
+		return nil, err
 	}
-	response, err := call(cmd, o, request)
+	response, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, body)
+	if err == nil {
+		return response.Body, nil
+	}
+	if strings.HasPrefix(err.Error(), "performing request") {
+		return nil, fmt.Errorf("the admin API at %s cannot be reached: is Caddy running? If its address is another, add --address or --config: %w", address, err)
+	}
+	// Caddy puts the status and the JSON of the answer into the words of the error.
+	var answer struct{ Error string }
+	if _, said, _ := strings.Cut(err.Error(), ": {"); json.Unmarshal([]byte("{"+said), &answer) == nil && answer.Error != "" {
+		err = errors.New(clean(answer.Error))
+	}
+	return nil, err
+}
+
+// printAnswer prints the JSON of an answer as it is for programs, or as text.
+func printAnswer(cmd *cobra.Command, body io.Reader, answer any) error {
+	if isSet(cmd, "json") {
+		_, err := io.Copy(cmd.OutOrStdout(), body)
+		return err
+	}
+	if err := json.NewDecoder(body).Decode(answer); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	printValue(cmd, reflect.ValueOf(answer).Elem().Interface())
+	return nil
+}
+
+// save writes an answer to the standard output, or to a file that is put in place only when it is complete and on disk.
+func save(cmd *cobra.Command, body io.Reader, name string) error {
+	if name == "-" {
+		_, err := io.Copy(cmd.OutOrStdout(), body)
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	return printBody(cmd, o, response.Body)
+	defer os.Remove(file.Name()) //nolint:errcheck // it was renamed if all went well
+	size, err := io.Copy(file, body)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(file.Name(), name)
+	}
+	if err == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s written to %s\n", humanize.Bytes(uint64(max(size, 0))), name)
+	}
+	return err
+}
+
+// openUpload opens a file, or the standard input.
+func openUpload(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	// A copy of a ledger in use lacks what is in its write-ahead log.
+	if info, err := os.Stat(name + "-wal"); err == nil && info.Size() > 0 {
+		return nil, fmt.Errorf("%s-wal belongs to it, so it is no backup: make one with caddy axra backup", name)
+	}
+	if name == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	return os.Open(name) //nolint:gosec // the operator names it
 }

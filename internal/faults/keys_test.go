@@ -34,7 +34,7 @@ func (r *rig) replaceKey(changes, other *node) (took time.Duration) {
 	}
 	until(t, heardWithin, "the other node knows the new key", func() bool { return len(other.keys("keys/list", "")) == 2 })
 	r.mustRead(v, other)
-	changes.keys("keys/remove", `{"key":"`+before[0]+`"}`)
+	changes.keys("keys/remove", `{"key":"`+before[0]+`","yes":true}`)
 	took, err := v.shutWithin(t.Context(), other, heardWithin)
 	must(t, err)
 	for _, n := range []*node{changes, other} {
