@@ -36,8 +36,8 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return app.operations().ServeHTTP(w, r)
 }
 
-// runningApp returns the app of the running configuration. The app in a router's own context
-// may still be under construction when the first calls come.
+// runningApp returns the app of the running configuration. The app in a router's own context may still be under
+// construction when the first calls come.
 func runningApp() (*App, error) {
 	running := caddy.ActiveContext()
 	if running.Context == nil {
@@ -125,9 +125,3 @@ func (h *Handler) addProducts(products map[string]admin.Product) {
 		}
 	}
 }
-
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*adminAPI)(nil)
-	_ admin.Keys        = node.OperatorKeys{}
-)

@@ -24,8 +24,7 @@ func init() {
 	httpcaddyfile.RegisterDirective("axra_webhook", parseHandler[Webhook])
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
 	httpcaddyfile.RegisterDirective("axra_jwks", parseHandler[JWKS])
-	// The webhook and the public keys come first, so that no gate, try_files or rewrite of the same block can
-	// intercept them.
+	// They come first, so that no gate, try_files or rewrite of the same block can intercept them.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_jwks", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
@@ -43,34 +42,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "axra", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// UnmarshalCaddyfile reads the global option:
-//
-//	axra {
-//		api_key           {env.NAME}
-//		api_secret        {env.NAME}
-//		webhook_secret    {env.NAME}...
-//		endpoint          <url>
-//		checkout_hosts    <host...>
-//		site_url          <url>
-//		database          sqlite [<path>] | postgres <url>
-//		signature {
-//			header           <name>
-//			scheme           body|timestamp.body|t,v1|standard_webhooks
-//			timestamp_header <name>
-//			id_header        <name>
-//			secret_encoding  hex|base64
-//		}
-//		signing_algorithm HS256|EdDSA
-//		recheck           <duration>
-//		grace             <duration>
-//		download_window   <duration>
-//		keep              <duration>|forever
-//		limit_per_client  <events> <duration>
-//		limit_total       <events> <duration>
-//		pass <name> {
-//			price, description, access, per_path, downloads, devices, retired, as in axra_paywall
-//		}
-//	}
+// UnmarshalCaddyfile reads the global option axra. docs/caddyfile.md has its syntax.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	return option.ReadBlock(d, "axra", "", a.options())
@@ -258,10 +230,3 @@ func (m *MatchPaid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
-
-// Interface guards
-var (
-	_ caddyfile.Unmarshaler = (*App)(nil)
-	_ caddyfile.Unmarshaler = (*Handler)(nil)
-	_ caddyfile.Unmarshaler = (*MatchPaid)(nil)
-)

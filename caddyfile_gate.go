@@ -22,8 +22,7 @@ import (
 // routesParser parses a block of directives.
 type routesParser func(caddyfile.Segment) (json.RawMessage, error)
 
-// parseGate gives the matcher to the gate itself, which also applies it to other
-// readings of the path.
+// parseGate gives the matcher to the gate itself, which also applies it to other readings of the path.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcherName := ""
 	if ahead := *h.Dispenser; ahead.Next() && ahead.NextArg() {
@@ -57,36 +56,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return newRoute(h, nil, handler), nil
 }
 
-// UnmarshalCaddyfile reads the directive:
-//
-//	axra_paywall [<matcher>] {
-//		price          <amount> <currency>
-//		pass           <name>
-//		description    <text>
-//		access         <duration>|forever
-//		per_path       [<key>]
-//		downloads      <number>
-//		devices        <number>
-//		retired
-//		passes         <name...>
-//		offer          {
-//			title    <text>
-//			text     <text>
-//			template <file>
-//		}
-//		teaser         <uri> [index]
-//		teaser         [index] { <directives...> }
-//		preview        <pages> per <duration>
-//		request_headers [<prefix>]
-//		receipt
-//		claim          first
-//		links          [<duration>]
-//		expires_in     <duration>
-//		customer_email <text>
-//		metadata       <key> <value>
-//		cancel_url     <url>|<path>
-//		site_url       <url>
-//	}
+// UnmarshalCaddyfile reads the directive axra_paywall. docs/caddyfile.md has its syntax.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return h.parse(d, nil) }
 
 func (h *Handler) parse(d *caddyfile.Dispenser, routes routesParser) error {
@@ -121,7 +91,7 @@ func (h *Handler) options(routes routesParser) []option.Option {
 			return admission.RequestHeaders(h.RequestHeaders).Check()
 		}),
 		option.Flag("receipt", &h.Receipt),
-		option.Text("claim", &h.Claim, checkClaim),
+		option.OneOf("claim", &h.Claim, claimFirst),
 		option.Args("links", h.readLinks),
 		option.Duration("expires_in", &h.ExpiresIn, checkExpiresIn),
 		option.Text("customer_email", &h.CustomerEmail),

@@ -35,12 +35,10 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if app == nil {
 		return nil, nil, errors.New("the configuration has no global option axra: use --secret-file")
 	}
-	// Other secrets may be missing, as the command may run outside Caddy's environment.
-	signing := &App{WebhookSecrets: app.WebhookSecrets}
-	if len(app.WebhookSecrets) == 0 {
-		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
+	if len(app.WebhookSecrets) > 0 { // the others may be missing, as the command may run outside Caddy's environment
+		app.APIKey, app.APISecret = "", ""
 	}
-	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
+	secrets, err := settings.ResolveSecrets(app.APIKey, app.APISecret, app.WebhookSecrets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: "+
 			"add --envfile FILE, run it as the user of the service, or use --secret-file", err)

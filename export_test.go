@@ -30,13 +30,6 @@ func UseRealClock() {
 	newApp = newRealApp
 }
 
-// HangingApp is an app that was started, whose event handlers and storage hang.
-func HangingApp() *App {
-	return &App{
-		background: background{stop: func() {}, stopped: make(chan struct{}), flush: func() { time.Sleep(2 * time.Second) }},
-	}
-}
-
 // NewCommand returns `caddy axra`.
 func NewCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}

@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// checkGates rejects gates whose public address is unknown, and gates of one
-// site that would sell different products under one name.
+// checkGates rejects gates whose public address is unknown, and gates of one site that would sell different products
+// under one name.
 func (a *App) checkGates() error {
 	for _, name := range a.gates.expected {
 		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.gates.all, func(h *Handler) bool { return h.gate.Product(name) != nil }) {
@@ -63,9 +63,8 @@ func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 
 // gateList collects what handlers and matchers register while they are provisioned, one after the other.
 type gateList struct {
-	all          []*Handler
-	expected     []string // passes that matchers name
-	keepRejected bool     // a webhook keeps rejected requests
+	all      []*Handler
+	expected []string // passes that matchers name
 }
 
 // definedPasses lists the app's passes for an error.

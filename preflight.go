@@ -3,6 +3,7 @@ package paywall
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -69,13 +70,9 @@ func (a *App) describe() *preflight.Config {
 		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
 	}
 	for _, h := range a.gates.all {
-		gate, _ := config.Describe(h).(*preflight.Gate)
-		texts := []string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}
-		for _, value := range h.Metadata {
-			texts = append(texts, value)
-		}
 		config.Pricing = append(config.Pricing, preflight.Pricing{
-			Subject: "gate " + gate.Name, Amount: h.Price.Amount, Currency: h.Price.Currency, Texts: texts,
+			Subject: "gate " + h.label(), Amount: h.Price.Amount, Currency: h.Price.Currency,
+			Texts: slices.AppendSeq([]string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}, maps.Values(h.Metadata)),
 		})
 	}
 	slices.SortStableFunc(config.Pricing, func(a, b preflight.Pricing) int { return strings.Compare(a.Subject, b.Subject) })
@@ -85,22 +82,19 @@ func (a *App) describe() *preflight.Config {
 // describer returns a function that describes each of the plugin's handlers once.
 func describer() func(caddyhttp.MiddlewareHandler) any {
 	known := make(map[caddyhttp.MiddlewareHandler]any)
-	once := func(handler caddyhttp.MiddlewareHandler, description any) any {
-		if known[handler] == nil {
-			known[handler] = description
-		}
-		return known[handler]
-	}
 	return func(handler caddyhttp.MiddlewareHandler) any {
+		if known[handler] != nil {
+			return known[handler]
+		}
 		switch h := handler.(type) {
 		case *Handler:
-			return once(h, &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst})
+			known[h] = &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst}
 		case *Webhook:
-			return once(h, new(preflight.Webhook))
+			known[h] = new(preflight.Webhook)
 		case *JWKS:
-			return once(h, new(preflight.KeySet))
+			known[h] = new(preflight.KeySet)
 		}
-		return nil
+		return known[handler]
 	}
 }
 

@@ -15,11 +15,9 @@ import (
 
 // How long purchases are kept after their access has ended.
 const (
-	DefaultKeep = 540 * 24 * time.Hour
+	defaultKeep = 540 * 24 * time.Hour
 	minKeep     = 60 * 24 * time.Hour // late events and disputes are still possible
 )
-
-const sweepInterval = 24 * time.Hour
 
 func checkKeep(keep caddy.Duration) error {
 	if keep > 0 && time.Duration(keep) < minKeep {
@@ -35,7 +33,7 @@ func (a *App) sweepRegularly(ctx context.Context) {
 	if a.Keep < 0 {
 		return
 	}
-	for wait := 10 * time.Minute; ; wait = sweepInterval {
+	for wait := 10 * time.Minute; ; wait = 24 * time.Hour {
 		select {
 		case <-ctx.Done():
 			return

@@ -12,11 +12,11 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// Limits bounds how many checkout sessions are started. A visitor beyond a
-// limit sees a page that says when to try again.
+// Limits bounds how many checkout sessions are started. A visitor beyond a limit sees a page that says when to try
+// again.
 type Limits struct {
-	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies`
-	// applies); an IPv6 client is its /64 network. The default is 30 per 10m.
+	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies` applies); an IPv6 client is its /64
+	// network. The default is 30 per 10m.
 	PerClient Rate `json:"per_client,omitzero"`
 
 	// Total bounds all clients together. The default is 600 per 1m.
