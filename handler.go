@@ -145,9 +145,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !h.isNamed {
 		h.Pass = DefaultPass
 	}
-	if err := h.Teaser.Provision(ctx); err != nil {
-		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
-	}
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
 	}
@@ -183,7 +180,7 @@ func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 // check checks the options of a gate with this number of passes; errors name the fix.
 func (h *Handler) check(passes int) error {
 	checks := []error{
-		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
+		h.OfferPage.Provision(passes), h.Teaser.Check(), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
 		admission.RequestHeaders(h.RequestHeaders).Check(), checkExpiresIn(h.ExpiresIn), checkCancelURL(h.CancelURL),
 	}
 	for name := range h.Metadata {
