@@ -42,7 +42,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "axra", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// UnmarshalCaddyfile reads the global option axra. docs/caddyfile.md has its syntax.
+// UnmarshalCaddyfile reads the global option axra. docs/reference.md has its syntax.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	return option.ReadBlock(d, "axra", "", a.options())

@@ -64,7 +64,7 @@ func MetricNames() []string {
 // CaddyfileOptions lists the options that Caddyfiles may have.
 func CaddyfileOptions() (names []string) {
 	for _, block := range [][]option.Option{
-		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(nil), offerPageOptions(new(checkout.OfferPage)),
+		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(), offerPageOptions(new(checkout.OfferPage)),
 	} {
 		for _, o := range block {
 			names = append(names, o.Name)

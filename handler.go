@@ -127,9 +127,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if !h.isNamed {
 		h.Pass = "default"
 	}
-	if err := h.Teaser.Provision(ctx); err != nil {
-		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
-	}
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
 	}
@@ -165,7 +162,7 @@ func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 // check checks the options of a gate with this number of passes; errors name the fix.
 func (h *Handler) check(passes int) error {
 	checks := []error{
-		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(),
+		h.OfferPage.Provision(passes), h.Teaser.Check(), h.Preview.Check(), h.Links.Check(),
 		admission.RequestHeaders(h.RequestHeaders).Check(), checkExpiresIn(h.ExpiresIn), checkCancelURL(h.CancelURL),
 	}
 	if h.Claim != "" && h.Claim != claimFirst {

@@ -149,7 +149,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int) 
 	return body, http.StatusOK
 }
 
-// UnmarshalCaddyfile reads the directive axra_webhook. docs/caddyfile.md has its syntax.
+// UnmarshalCaddyfile reads the directive axra_webhook. docs/reference.md has its syntax.
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readDirective(d, "/webhooks/axra", "; secrets and signature are set in the global option axra", h.options())
 }
