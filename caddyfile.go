@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -101,9 +102,12 @@ func parseKeep(value string) (caddy.Duration, error) {
 }
 
 func limitOption(name string, target *settings.Rate) option.Option {
-	return option.Args(name, func(args []string) (err error) {
-		if *target, err = settings.ParseRate(args); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+	usage := name + " takes a number of sessions and a time: write `" + name + " 30 10m`"
+	return option.ArgsN(name, 2, usage, func(args []string) error {
+		events, _ := strconv.Atoi(args[0]) // zero is rejected
+		per, _ := caddy.ParseDuration(args[1])
+		if *target = (settings.Rate{Events: events, Per: caddy.Duration(per)}); events < 1 || per <= 0 {
+			return errors.New(usage)
 		}
 		return nil
 	})
@@ -208,15 +212,11 @@ func readDirective(d *caddyfile.Dispenser, path, hint string, options []option.O
 
 // newRoute returns the route of a handler.
 func newRoute(h httpcaddyfile.Helper, matchers caddy.ModuleMap, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
-	if matchers == nil && h.IsNamedRoute() {
-		matchers = everyPath
+	if matchers == nil && h.IsNamedRoute() { // without a matcher, Caddy merges the directives and keeps only the first
+		matchers = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 	}
 	return h.NewRoute(matchers, handler)
 }
-
-// everyPath matches every request. It keeps the handler's route in a named route separate: without a matcher, Caddy
-// merges the directives and keeps only the first.
-var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 
 // UnmarshalCaddyfile reads the matcher:
 //

@@ -3,9 +3,7 @@ package paywall
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
@@ -15,8 +13,7 @@ import (
 func (a *App) checkGates() error {
 	for _, name := range a.gates.expected {
 		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.gates.all, func(h *Handler) bool { return h.gate.Product(name) != nil }) {
-			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
-				name, a.definedPasses())
+			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra: correct the name", name)
 		}
 	}
 	sold := make(map[string]*Handler)
@@ -65,12 +62,4 @@ func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 type gateList struct {
 	all      []*Handler
 	expected []string // passes that matchers name
-}
-
-// definedPasses lists the app's passes for an error.
-func (a *App) definedPasses() string {
-	if len(a.settings.passes) == 0 {
-		return ""
-	}
-	return " (there are " + strings.Join(slices.Sorted(maps.Keys(a.settings.passes)), ", ") + ")"
 }

@@ -43,8 +43,7 @@ import (
 //
 // For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`, `.currency`,
 // `.description`, `.access` (`30d`, `forever`) and `.checkout`, the address that leads to its checkout; and
-// `{http.axra.offer.passes}`, their names.
-// Escape descriptions that hold placeholders of the request: `{{placeholder "…" | html}}`.
+// `{http.axra.offer.passes}`, their names. Escape descriptions with placeholders: `{{placeholder "…" | html}}`.
 type Handler struct {
 	// MatchersRaw says which requests the gate covers; without it, the gate covers every request. Put matchers here
 	// rather than on the route: the gate also applies them to the other paths under which a file server or an
@@ -98,9 +97,8 @@ type Handler struct {
 	// values are replaced for each request. Keys that begin with `paywall_`, and `sessionId`, are reserved.
 	Metadata map[string]string `json:"metadata,omitempty"`
 
-	// CancelURL is where Axra sends a customer who cancels or lets the session expire: an absolute address, or a path
-	// of this site. The default is the gated page itself, which offers to try again.
-	// Placeholders are replaced for each request.
+	// CancelURL is where Axra sends a customer who cancels: an absolute address, or a path of this site. Placeholders
+	// are replaced for each request. The default is the gated page itself, which offers to try again.
 	CancelURL string `json:"cancel_url,omitempty"`
 
 	// SiteURL is the public address of this gate's site, where it differs from the host name in the configuration. The
@@ -204,8 +202,7 @@ func (h *Handler) products() ([]*gate.Product, error) {
 	for _, name := range h.Passes {
 		shared := h.app.settings.passes[name]
 		if shared == nil {
-			return nil, fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
-				name, h.app.definedPasses(), name)
+			return nil, fmt.Errorf("pass %q is not defined: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra", name, name)
 		}
 		if slices.Contains(products, shared) {
 			return nil, fmt.Errorf("pass %q is named twice: keep one", name)

@@ -19,8 +19,7 @@ import (
 type JWKS struct{ app *App }
 
 // Provision warns if there will be nothing to publish.
-func (h *JWKS) Provision(ctx caddy.Context) error {
-	var err error
+func (h *JWKS) Provision(ctx caddy.Context) (err error) {
 	if h.app, err = appFrom(ctx, "axra_jwks"); err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 )
 
 // MatchPaid matches requests of visitors who have paid: a gate of the site would open for them. Use it for teasers,
-// banners and other logic. The response then differs between visitors, so keep it out of shared caches: write `header
-// Cache-Control private` beside it.
+// banners and other logic. The response then differs between visitors, so keep it out of shared caches:
+// write `header Cache-Control private` beside it.
 type MatchPaid struct {
 	// Passes are names of passes, one of which must have been bought. Without names, any pass counts.
 	Passes []string `json:"passes,omitempty"`
@@ -22,8 +22,7 @@ type MatchPaid struct {
 }
 
 // Provision finds the app.
-func (m *MatchPaid) Provision(ctx caddy.Context) error {
-	var err error
+func (m *MatchPaid) Provision(ctx caddy.Context) (err error) {
 	if m.app, err = appFrom(ctx, "axra_paid"); err != nil {
 		return err
 	}

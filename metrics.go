@@ -25,11 +25,8 @@ type metrics struct {
 	used cache.Cache[*struct{}] // purchases whose first use is counted
 }
 
-// maxUsed bounds the purchases that are remembered for CountUsed.
-const maxUsed = 10_000
-
 func newMetrics() *metrics {
-	m := &metrics{used: cache.New[*struct{}](maxUsed)}
+	m := &metrics{used: cache.New[*struct{}](10_000)}
 	m.checkouts = m.counter("checkouts_total",
 		"Checkout sessions by outcome: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
@@ -82,21 +79,10 @@ func gauge[T any](name, help string, read func(T) float64) prometheus.Collector 
 	})
 }
 
-// startAtZero creates the series whose labels are known in advance, so that the first increase is visible.
+// startAtZero creates the series that are worth an alert, so that the first increase is visible.
 func (m *metrics) startAtZero() {
-	for collector, values := range map[*prometheus.CounterVec][]string{
-		m.checkouts: {
-			checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed,
-		},
-		m.limits: {
-			string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
-			checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices,
-		},
-		m.ledgerErrors: {node.OperationPoll, node.OperationRead, node.OperationWrite},
-	} {
-		for _, value := range values {
-			collector.WithLabelValues(value)
-		}
+	for _, operation := range []string{node.OperationPoll, node.OperationRead, node.OperationWrite} {
+		m.ledgerErrors.WithLabelValues(operation)
 	}
 	m.grace.WithLabelValues()
 	for _, event := range []webhook.Type{
@@ -106,11 +92,6 @@ func (m *metrics) startAtZero() {
 		m.webhookEvents.WithLabelValues(string(event), outcomeNotStored)
 		if event.Completes() {
 			m.webhookEvents.WithLabelValues(string(event), string(payments.Mismatch))
-		}
-	}
-	for _, call := range session.CallNames() {
-		for _, outcome := range session.CallOutcomes() {
-			m.apiCalls.WithLabelValues(call, outcome)
 		}
 	}
 }

@@ -4,8 +4,10 @@ package paywall
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/events"
@@ -35,8 +38,7 @@ type App struct {
 	APIKey string `json:"api_key,omitempty"`
 
 	// APISecret is the API secret, `bs_live_…` or `bs_test_…`, as a placeholder. If it is set, key and secret are
-	// exchanged for an access token, which is renewed before its hour ends; otherwise the key alone authenticates
-	// calls.
+	// exchanged for access tokens; otherwise the key alone authenticates calls.
 	APISecret string `json:"api_secret,omitempty"`
 
 	// WebhookSecrets are the secrets that may sign webhooks, as placeholders. During a rotation there may be several.
@@ -44,8 +46,7 @@ type App struct {
 	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
 
 	// Endpoint is the base URL of Axra's API. The default follows from the API key: `https://api.useaxra.com/api/v1`
-	// for live keys, `https://staging-api.useaxra.com/api/v1` for test keys. Plain http is accepted for loopback
-	// addresses only.
+	// for live keys, `https://staging-api.useaxra.com/api/v1` for test keys. Plain http is for loopback addresses only.
 	Endpoint string `json:"endpoint,omitempty"`
 
 	// CheckoutHosts are the hosts that visitors may be sent to for checkout. A leading `*.` means all subdomains. The
@@ -58,16 +59,14 @@ type App struct {
 	// its gates their own `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in Caddy's data
-	// directory.
+	// Database is where purchases, payments and signing keys are kept.
 	Database settings.Database `json:"database,omitzero"`
 
 	// Signature says how webhooks are signed, which Axra does not document.
 	Signature settings.Signature `json:"signature,omitzero"`
 
-	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or `EdDSA`. Existing tokens stay valid
-	// when it is changed. With EdDSA, applications behind the gate can verify tokens with the keys that the handler
-	// `axra_jwks` publishes.
+	// SigningAlgorithm is that of access tokens: `HS256` (the default) or `EdDSA`, whose public keys `axra_jwks`
+	// publishes for applications behind the gate. Existing tokens stay valid when it is changed.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
 	// Recheck is how long a node may go without reading the ledger's change feed, which it normally reads once a
@@ -77,16 +76,14 @@ type App struct {
 	// Grace is how long known buyers are served while the ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// DownloadWindow is how long a counted download may be resumed and repeated, from its first byte on. The default is
-	// 24h.
+	// DownloadWindow is how long a counted download may be resumed and repeated. The default is 24h.
 	DownloadWindow caddy.Duration `json:"download_window,omitempty"`
 
 	// Keep is how long purchases are kept after access has ended, for disputes and accounting: at least 60d. Negative
 	// means no expiry. Purchases without expiry are always kept. The default is 540d.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// Passes are products that several gates sell, by name: one payment opens every gate of its site that lists the
-	// pass.
+	// Passes are products by name. One payment opens every gate of its site that lists the pass.
 	Passes map[string]gate.ProductConfig `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
@@ -125,6 +122,20 @@ type shared struct {
 	takeovers *session.Limiter
 	client    *axraClient // nil: this process only receives webhooks
 	releases  []func()
+}
+
+// How long purchases are kept after their access has ended.
+const (
+	defaultKeep = 540 * 24 * time.Hour
+	minKeep     = 60 * 24 * time.Hour // late events and disputes are still possible
+)
+
+func checkKeep(keep caddy.Duration) error {
+	if keep > 0 && time.Duration(keep) < minKeep {
+		return fmt.Errorf("keep %s is too short: late events and disputes are still possible: "+
+			"write `keep 540d`, at least `keep 60d`, or `keep forever`", time.Duration(keep))
+	}
+	return nil
 }
 
 // Provision resolves the secrets and acquires what survives a reload. It makes no network call and writes nothing,
@@ -259,6 +270,24 @@ func (a *App) Start() error {
 func (a *App) Stop() error {
 	a.events.Flush()
 	return nil
+}
+
+// sweepRegularly deletes old purchases, a few minutes after the start and then once a day. Several nodes may sweep at
+// the same time.
+func (a *App) sweepRegularly(ctx context.Context) {
+	if a.Keep < 0 {
+		return
+	}
+	for wait := 10 * time.Minute; ; wait = 24 * time.Hour {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only spreads the nodes
+		}
+		if _, err := a.operations().SweepLedger(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
+			a.logger.Error("old purchases could not be swept; the next sweep will try again", zap.Error(err))
+		}
+	}
 }
 
 // Cleanup releases what Provision acquired.

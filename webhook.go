@@ -20,8 +20,7 @@ import (
 )
 
 // Webhook receives Axra's events. It verifies the signature over the raw body, stores the event, and only then answers
-// 200. If it cannot store the event, it answers 5xx, so that Axra sends it again. In a Caddyfile it is the directive
-// `axra_webhook`.
+// 200; otherwise 5xx, so that Axra sends it again. In a Caddyfile it is the directive `axra_webhook`.
 type Webhook struct {
 	// KeepRejected keeps the last requests that were rejected for their signature, for `caddy axra webhook rejected`:
 	// one that could be signed and one that could not, each with at most 64 KB of body. They stay in memory until newer
@@ -41,9 +40,8 @@ const (
 )
 
 // Provision reads the webhook's configuration. It needs a secret to verify events with.
-func (h *Webhook) Provision(ctx caddy.Context) error {
+func (h *Webhook) Provision(ctx caddy.Context) (err error) {
 	h.logger = ctx.Logger()
-	var err error
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}

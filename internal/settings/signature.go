@@ -26,8 +26,7 @@ type Signature struct {
 	// `X-Axra-Timestamp`) and `standard_webhooks` (by default `Webhook-Timestamp`).
 	TimestampHeader string `json:"timestamp_header,omitempty"`
 
-	// IDHeader is the name of the header with the message's id, for the scheme `standard_webhooks`. The default is
-	// `Webhook-Id`.
+	// IDHeader is the name of the header with the message's id, for `standard_webhooks`. The default is `Webhook-Id`.
 	IDHeader string `json:"id_header,omitempty"`
 
 	// SecretEncoding is `hex` or `base64` if all webhook secrets must be decoded to get the key. With `base64`, a
