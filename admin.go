@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -78,7 +79,8 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		return page, fmt.Errorf("%.200q is not an address: write it in full, such as https://example.com/premium/", address)
 	}
 	page = admin.Page{
-		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]admin.Product),
+		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed),
+		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]admin.Product),
 	}
 	for _, h := range a.gates.all {
 		for _, server := range a.httpServers() {
@@ -101,8 +103,5 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	if len(page.Products) == 0 {
 		return page, fmt.Errorf("no gate covers %s at %s: write the address of a page that is sold as visitors see it", parsed.Path, page.Site)
 	}
-	path, _, _ := strings.Cut(page.Target, "?")
-	unescaped, err := url.PathUnescape(path)
-	page.Resource = gate.ResourceOfPath(unescaped)
-	return page, err
+	return page, nil
 }

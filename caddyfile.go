@@ -218,9 +218,7 @@ func newRoute(h httpcaddyfile.Helper, matchers caddy.ModuleMap, handler caddyhtt
 	return h.NewRoute(matchers, handler)
 }
 
-// UnmarshalCaddyfile reads the matcher:
-//
-//	axra_paid [<pass...>]
+// UnmarshalCaddyfile reads the matcher `axra_paid [<pass...>]`.
 func (m *MatchPaid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for d.Next() {
 		m.Passes = append(m.Passes, d.RemainingArgs()...)

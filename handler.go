@@ -131,9 +131,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.app.shared.client == nil {
 		return errors.New("axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`")
 	}
-	if h.ExpiresIn == 0 {
-		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
-	}
+	h.ExpiresIn = cmp.Or(h.ExpiresIn, caddy.Duration(session.DefaultExpiresIn))
 	products, productsErr := h.products()
 	siteURL, siteErr := settings.SiteURL(h.SiteURL)
 	if err := cmp.Or(productsErr, h.check(len(products)), siteErr); err != nil {
