@@ -170,9 +170,7 @@ func (h *Handler) check(passes int) error {
 	return cmp.Or(checks...)
 }
 
-func (h *Handler) logLimited(message string, fields ...zap.Field) {
-	h.app.limit.Error(h.logger, message, fields...)
-}
+func (h *Handler) logLimited(message string, fields ...zap.Field) { h.app.limit.Error(h.logger, message, fields...) }
 
 // sellsItself reports whether the gate has its own product.
 func (h *Handler) sellsItself() bool {
@@ -180,9 +178,7 @@ func (h *Handler) sellsItself() bool {
 }
 
 // label names the gate in errors.
-func (h *Handler) label() string {
-	return cmp.Or(h.Pass, strings.Join(h.Passes, " "))
-}
+func (h *Handler) label() string { return cmp.Or(h.Pass, strings.Join(h.Passes, " ")) }
 
 // products returns the products that open the gate.
 func (h *Handler) products() ([]*gate.Product, error) {

@@ -128,7 +128,6 @@ func (m *metrics) CountEvent(event webhook.Type, outcome string) {
 	m.webhookEvents.WithLabelValues(label, outcome).Inc()
 }
 
-// These count one thing each.
 func (m *metrics) CountCheckout(outcome string)       { m.checkouts.WithLabelValues(outcome).Inc() }
 func (m *metrics) CountStep(product, step string)     { m.funnel.WithLabelValues(product, step).Inc() }
 func (m *metrics) CountLimit(limit string)            { m.limits.WithLabelValues(limit).Inc() }
