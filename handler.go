@@ -170,7 +170,9 @@ func (h *Handler) check(passes int) error {
 	return cmp.Or(checks...)
 }
 
-func (h *Handler) logLimited(message string, fields ...zap.Field) { h.app.limit.Error(h.logger, message, fields...) }
+func (h *Handler) logLimited(message string, fields ...zap.Field) {
+	h.app.limit.Error(h.logger, message, fields...)
+}
 
 // sellsItself reports whether the gate has its own product.
 func (h *Handler) sellsItself() bool {
