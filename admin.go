@@ -1,6 +1,7 @@
 package paywall
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,8 +37,8 @@ func (api *adminAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return app.operations().ServeHTTP(w, r)
 }
 
-// runningApp returns the app of the running configuration. The app in a router's own context
-// may still be under construction when the first calls come.
+// runningApp returns the app of the running configuration. The app in a router's own context may still be under
+// construction when the first calls come.
 func runningApp() (*App, error) {
 	running := caddy.ActiveContext()
 	if running.Context == nil {
@@ -53,14 +54,10 @@ func runningApp() (*App, error) {
 // operations returns what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.shared.node.Ledger, Keys: a.operatorKeys(), Page: a.page, Link: a.link,
+		Ledger: a.shared.node.Ledger, Keys: node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}, Page: a.page, Link: a.link,
 		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}
-}
-
-func (a *App) operatorKeys() node.OperatorKeys {
-	return node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}
 }
 
 // link opens a purchase in one more browser; a direct one opens the page to whoever has it.
@@ -82,46 +79,27 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		return page, fmt.Errorf("%.200q is not an address: write it in full, such as https://example.com/premium/", address)
 	}
 	page = admin.Page{
-		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed), Products: make(map[string]*gate.Product),
-		HasLinks: make(map[string]bool),
+		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed),
+		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]*gate.Product), HasLinks: make(map[string]bool),
 	}
-	var hasGate bool
-	var otherOrigin string
 	for _, h := range a.gates.all {
 		for _, server := range a.httpServers() {
 			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
 			r.URL.RawQuery = parsed.RawQuery
-			switch site := h.gate.Sites.On(server, r); {
-			case site == nil:
-			case site.Origin == page.Site:
-				hasGate = true
-				if found, err := h.gate.Matcher.Coverage(r); err == nil && found == gate.Covered {
-					for _, p := range h.gate.Products { // retired ones too
-						page.Products[p.Name] = p
-						page.HasLinks[p.Name] = page.HasLinks[p.Name] || h.gate.HasLinks
-					}
-				}
-			case gate.HostOf(site.Origin) == gate.HostOf(page.Site):
-				otherOrigin = site.Origin
+			if site := h.gate.Sites.On(server, r); site == nil || site.Origin != page.Site {
+				continue
+			}
+			if found, err := h.gate.Matcher.Coverage(r); err != nil || found != gate.Covered {
+				continue
+			}
+			for _, p := range h.gate.Products { // retired ones too
+				page.Products[p.Name] = p
+				page.HasLinks[p.Name] = page.HasLinks[p.Name] || h.gate.HasLinks
 			}
 		}
 	}
-	switch {
-	case !hasGate && otherOrigin != "":
-		return page, fmt.Errorf("visitors come to %s: write the address with that", otherOrigin)
-	case !hasGate:
-		return page, fmt.Errorf("no gate is configured at %s", page.Site)
-	case len(page.Products) == 0:
-		return page, fmt.Errorf("no gate covers %s: name a page that is sold", parsed.Path)
+	if len(page.Products) == 0 {
+		return page, fmt.Errorf("no gate covers %s at %s: write the address of a page that is sold as visitors see it", parsed.Path, page.Site)
 	}
-	path, _, _ := strings.Cut(page.Target, "?")
-	unescaped, err := url.PathUnescape(path)
-	page.Resource = gate.ResourceOfPath(unescaped)
-	return page, err
+	return page, nil
 }
-
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*adminAPI)(nil)
-	_ admin.Keys        = node.OperatorKeys{}
-)

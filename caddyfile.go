@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -24,8 +25,7 @@ func init() {
 	httpcaddyfile.RegisterDirective("axra_webhook", parseHandler[Webhook])
 	httpcaddyfile.RegisterDirective("axra_paywall", parseGate)
 	httpcaddyfile.RegisterDirective("axra_jwks", parseHandler[JWKS])
-	// The webhook and the public keys come first, so that no gate, try_files or rewrite of the same block can
-	// intercept them.
+	// They come first, so that no gate, try_files or rewrite of the same block can intercept them.
 	httpcaddyfile.RegisterDirectiveOrder("axra_webhook", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_jwks", httpcaddyfile.Before, "redir")
 	httpcaddyfile.RegisterDirectiveOrder("axra_paywall", httpcaddyfile.Before, "basic_auth")
@@ -43,34 +43,7 @@ func parseGlobal(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "axra", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// UnmarshalCaddyfile reads the global option:
-//
-//	axra {
-//		api_key           {env.NAME}
-//		api_secret        {env.NAME}
-//		webhook_secret    {env.NAME}...
-//		endpoint          <url>
-//		checkout_hosts    <host...>
-//		site_url          <url>
-//		database          sqlite [<path>] | postgres <url>
-//		signature {
-//			header           <name>
-//			scheme           body|timestamp.body|t,v1|standard_webhooks
-//			timestamp_header <name>
-//			id_header        <name>
-//			secret_encoding  hex|base64
-//		}
-//		signing_algorithm HS256|EdDSA
-//		recheck           <duration>
-//		grace             <duration>
-//		download_window   <duration>
-//		keep              <duration>|forever
-//		limit_per_client  <events> <duration>
-//		limit_total       <events> <duration>
-//		pass <name> {
-//			price, description, access, per_path, downloads, devices, retired, as in axra_paywall
-//		}
-//	}
+// UnmarshalCaddyfile reads the global option axra. docs/reference.md has its syntax.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	return option.ReadBlock(d, "axra", "", a.options())
@@ -129,9 +102,12 @@ func parseKeep(value string) (caddy.Duration, error) {
 }
 
 func limitOption(name string, target *settings.Rate) option.Option {
-	return option.Args(name, func(args []string) (err error) {
-		if *target, err = settings.ParseRate(args); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+	usage := name + " takes a number of sessions and a time: write `" + name + " 30 10m`"
+	return option.ArgsN(name, 2, usage, func(args []string) error {
+		events, _ := strconv.Atoi(args[0]) // zero is rejected
+		per, _ := caddy.ParseDuration(args[1])
+		if *target = (settings.Rate{Events: events, Per: caddy.Duration(per)}); events < 1 || per <= 0 {
+			return errors.New(usage)
 		}
 		return nil
 	})
@@ -236,19 +212,13 @@ func readDirective(d *caddyfile.Dispenser, path, hint string, options []option.O
 
 // newRoute returns the route of a handler.
 func newRoute(h httpcaddyfile.Helper, matchers caddy.ModuleMap, handler caddyhttp.MiddlewareHandler) []httpcaddyfile.ConfigValue {
-	if matchers == nil && h.IsNamedRoute() {
-		matchers = everyPath
+	if matchers == nil && h.IsNamedRoute() { // without a matcher, Caddy merges the directives and keeps only the first
+		matchers = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
 	}
 	return h.NewRoute(matchers, handler)
 }
 
-// everyPath matches every request. It keeps the handler's route in a named route separate: without a matcher, Caddy
-// merges the directives and keeps only the first.
-var everyPath = caddy.ModuleMap{"path": json.RawMessage(`["*"]`)}
-
-// UnmarshalCaddyfile reads the matcher:
-//
-//	axra_paid [<pass...>]
+// UnmarshalCaddyfile reads the matcher `axra_paid [<pass...>]`.
 func (m *MatchPaid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for d.Next() {
 		m.Passes = append(m.Passes, d.RemainingArgs()...)
@@ -258,10 +228,3 @@ func (m *MatchPaid) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	return nil
 }
-
-// Interface guards
-var (
-	_ caddyfile.Unmarshaler = (*App)(nil)
-	_ caddyfile.Unmarshaler = (*Handler)(nil)
-	_ caddyfile.Unmarshaler = (*MatchPaid)(nil)
-)

@@ -2,13 +2,11 @@ package paywall
 
 import (
 	"cmp"
-	"encoding/json"
-	"slices"
+	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,11 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/option"
 )
 
-// routesParser parses a block of directives.
-type routesParser func(caddyfile.Segment) (json.RawMessage, error)
-
-// parseGate gives the matcher to the gate itself, which also applies it to other
-// readings of the path.
+// parseGate gives the matcher to the gate itself, which also applies it to other readings of the path.
 func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	matcherName := ""
 	if ahead := *h.Dispenser; ahead.Next() && ahead.NextArg() {
@@ -37,13 +31,7 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if matchers != nil {
 		handler.MatchersRaw = caddyhttp.RawMatcherSets{matchers}
 	}
-	if err := handler.parse(h.Dispenser, func(segment caddyfile.Segment) (json.RawMessage, error) {
-		routes, err := httpcaddyfile.ParseSegmentAsSubroute(h.WithDispenser(caddyfile.NewDispenser(segment)))
-		if err != nil {
-			return nil, err
-		}
-		return caddyconfig.JSONModuleObject(routes, "handler", "subroute", nil), nil
-	}); err != nil {
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
 		return nil, err
 	}
 	if handler.Pass == "" && handler.sellsItself() && matchers != nil {
@@ -57,40 +45,9 @@ func parseGate(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	return newRoute(h, nil, handler), nil
 }
 
-// UnmarshalCaddyfile reads the directive:
-//
-//	axra_paywall [<matcher>] {
-//		price          <amount> <currency>
-//		pass           <name>
-//		description    <text>
-//		access         <duration>|forever
-//		per_path       [<key>]
-//		downloads      <number>
-//		devices        <number>
-//		retired
-//		passes         <name...>
-//		offer          {
-//			title    <text>
-//			text     <text>
-//			template <file>
-//		}
-//		teaser         <uri> [index]
-//		teaser         [index] { <directives...> }
-//		preview        <pages> per <duration>
-//		request_headers [<prefix>]
-//		receipt
-//		claim          first
-//		links          [<duration>]
-//		expires_in     <duration>
-//		customer_email <text>
-//		metadata       <key> <value>
-//		cancel_url     <url>|<path>
-//		site_url       <url>
-//	}
-func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return h.parse(d, nil) }
-
-func (h *Handler) parse(d *caddyfile.Dispenser, routes routesParser) error {
-	if err := readDirective(d, "/premium/*", "", h.options(routes)); err != nil {
+// UnmarshalCaddyfile reads the directive axra_paywall. docs/reference.md has its syntax.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := readDirective(d, "/premium/*", "", h.options()); err != nil {
 		return err
 	}
 	if !h.sellsItself() {
@@ -104,7 +61,7 @@ func (h *Handler) parse(d *caddyfile.Dispenser, routes routesParser) error {
 	return nil
 }
 
-func (h *Handler) options(routes routesParser) []option.Option {
+func (h *Handler) options() []option.Option {
 	return append(productOptions(&h.ProductConfig), []option.Option{
 		option.Text("pass", &h.Pass, gate.CheckProductName),
 		option.List("passes", &h.Passes, "day month", gate.CheckProductName),
@@ -114,14 +71,14 @@ func (h *Handler) options(routes routesParser) []option.Option {
 			}
 			return option.ReadBlock(d, "offer", "", offerPageOptions(h.OfferPage))
 		}},
-		{Name: "teaser", Read: func(d *caddyfile.Dispenser) error { return h.readTeaser(d, routes) }},
+		option.Args("teaser", h.readTeaser),
 		option.Args("preview", h.readPreview),
 		option.Args("request_headers", func(args []string) error {
 			h.RequestHeaders = cmp.Or(strings.Join(args, " "), admission.DefaultRequestHeaders)
 			return admission.RequestHeaders(h.RequestHeaders).Check()
 		}),
 		option.Flag("receipt", &h.Receipt),
-		option.Text("claim", &h.Claim, checkClaim),
+		option.OneOf("claim", &h.Claim, claimFirst),
 		option.Args("links", h.readLinks),
 		option.Duration("expires_in", &h.ExpiresIn, checkExpiresIn),
 		option.Text("customer_email", &h.CustomerEmail),
@@ -141,51 +98,21 @@ func offerPageOptions(p *checkout.OfferPage) []option.Option {
 	return []option.Option{option.Text("title", &p.Title), option.Text("text", &p.Text), option.Text("template", &p.Template)}
 }
 
-func (h *Handler) readTeaser(d *caddyfile.Dispenser, routes routesParser) error {
-	if h.Teaser != nil {
-		return d.Err("teaser is given twice: keep one")
+func (h *Handler) readTeaser(args []string) error {
+	isIndexed := len(args) == 2 && args[1] == "index"
+	if h.Teaser != nil || len(args) != 1 && !isIndexed {
+		return errors.New("teaser is written once, with one path, and `index` after it: write `teaser /teaser.html`")
 	}
-	teaser := new(checkout.Teaser)
-	h.Teaser = teaser
-	for d.NextArg() {
-		switch {
-		case d.Val() == "index":
-			teaser.Index = true
-		case teaser.URI == "":
-			teaser.URI = d.Val()
-			if err := checkout.CheckTeaserURI(teaser.URI); err != nil {
-				return d.WrapErr(err)
-			}
-		default:
-			return d.Errf("teaser takes one path, and `index` after it, not %q", d.Val())
-		}
-	}
-	begin, segment := *d, d.NextSegment()
-	hasBlock := len(segment) > 1
-	switch {
-	case hasBlock && teaser.URI != "":
-		return begin.Err("teaser takes a path or a block of directives, not both")
-	case teaser.URI != "":
-		return nil
-	case !hasBlock || routes == nil:
-		return begin.Err("teaser needs a path or a block of directives: write `teaser /teaser.html`")
-	case slices.ContainsFunc(segment, func(t caddyfile.Token) bool { return t.Text == "axra_paywall" }):
-		return begin.Err("visitors who have not paid see the teaser: remove axra_paywall from it")
-	}
-	var err error
-	teaser.HandlerRaw, err = routes(segment)
-	return err
+	h.Teaser = &checkout.Teaser{URI: args[0], Index: isIndexed}
+	return h.Teaser.Check()
 }
 
 func (h *Handler) readPreview(args []string) error {
 	if h.Preview != nil || len(args) != 3 || args[1] != "per" {
 		return checkout.ErrPreviewSyntax
 	}
-	pages, pagesErr := strconv.Atoi(args[0])
-	per, perErr := caddy.ParseDuration(args[2])
-	if pagesErr != nil || perErr != nil {
-		return checkout.ErrPreviewSyntax
-	}
+	pages, _ := strconv.Atoi(args[0]) // zero is rejected
+	per, _ := caddy.ParseDuration(args[2])
 	h.Preview = &checkout.Preview{Pages: pages, Per: caddy.Duration(per)}
 	return h.Preview.Check()
 }

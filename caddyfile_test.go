@@ -202,7 +202,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"negative recheck", key + `,"recheck":-1`, ``, "axra: recheck, grace and download_window must be greater than zero"},
 		{"negative grace", key + `,"grace":"-1m"`, ``, "axra: recheck, grace and download_window must be greater than zero"},
 		{"limit of nothing", key + `,"limits":{"total":{"events":0,"per":"1m"}}`, ``, "axra: limit total must allow at least one session"},
-		{"literal URL with a password", key + `,"database":{"driver":"postgres","url":"postgres://shop:PLANTED@localhost/shop"}`, ``, "must be a placeholder"},
+		{"literal URL with a password", key + `,"database":{"url":"postgres://shop:PLANTED@localhost/shop"}`, ``, "must be a placeholder"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			handle := ""

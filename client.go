@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/session"
 )
@@ -14,7 +14,6 @@ import (
 type axraClient struct {
 	*session.Client
 	transport   *http.Transport
-	logger      atomic.Pointer[zap.Logger] // of the configuration that was started last
 	isSuspended atomic.Bool
 }
 
@@ -23,7 +22,6 @@ func newAxraClient(config session.ClientConfig) *axraClient {
 		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxResponseHeaderBytes: 64 << 10,
 		TLSHandshakeTimeout: 5 * time.Second, IdleConnTimeout: 90 * time.Second, MaxIdleConnsPerHost: 8,
 	}}
-	client.logger.Store(zap.NewNop())
 	config.HTTP = &http.Client{
 		Transport: client.transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -37,21 +35,12 @@ func newAxraClient(config session.ClientConfig) *axraClient {
 
 // onBreaker logs that calls are suspended or resumed.
 func (c *axraClient) onBreaker(isOpen bool) {
-	switch {
-	case c.isSuspended.Swap(isOpen) == isOpen:
-	case isOpen:
-		c.logger.Load().Warn("calls to Axra's API are suspended after repeated failures; retrying every ten seconds")
-	default:
-		c.logger.Load().Info("calls to Axra's API are resumed")
+	logger := caddy.Log().Named("axra") // of the running configuration
+	if c.isSuspended.Store(isOpen); isOpen {
+		logger.Warn("calls to Axra's API are suspended after repeated failures; retrying every ten seconds")
+	} else {
+		logger.Info("calls to Axra's API are resumed")
 	}
-}
-
-// suspended returns 1 while calls are suspended.
-func (c *axraClient) suspended() float64 {
-	if c.isSuspended.Load() {
-		return 1
-	}
-	return 0
 }
 
 // Destruct closes idle connections.

@@ -1,11 +1,18 @@
 package paywall
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/cli"
 	"github.com/caddy-axra/paywall/internal/preflight"
@@ -37,12 +44,10 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 	if err != nil || app == nil {
 		return nil, nil, errors.Join(errors.New("there is no secret to try: name a configuration with the global option axra (--config)"), err)
 	}
-	// Other secrets may be missing, as the command may run outside Caddy's environment.
-	signing := &App{WebhookSecrets: app.WebhookSecrets}
-	if len(app.WebhookSecrets) == 0 {
-		signing.APIKey, signing.APISecret = app.APIKey, app.APISecret
+	if len(app.WebhookSecrets) > 0 { // the others may be missing, as the command may run outside Caddy's environment
+		app.APIKey, app.APISecret = "", ""
 	}
-	secrets, err := settings.ResolveSecrets(signing.APIKey, signing.APISecret, signing.WebhookSecrets)
+	secrets, err := settings.ResolveSecrets(app.APIKey, app.APISecret, app.WebhookSecrets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: export its variables, or run it as its user", err)
 	}
@@ -51,4 +56,87 @@ func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, err
 		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
 	}
 	return secrets.Webhook, &verifier, nil
+}
+
+// describeConfig is what `caddy axra check` needs from this plugin.
+func describeConfig(ctx caddy.Context) (*preflight.Config, error) {
+	app, err := appFrom(ctx, "axra_paywall")
+	if err != nil {
+		return nil, err
+	}
+	config := app.describe()
+	config.StartError = app.checkGates()
+	return config, nil
+}
+
+// configuredSecrets returns the secrets that are placeholders, with their values. Caddy rejects literal ones.
+func (a *App) configuredSecrets() []preflight.Secret {
+	var all []preflight.Secret
+	add := func(name, placeholder string) {
+		if settings.CheckPlaceholder(name, placeholder) == nil {
+			value, _ := settings.Secret(name, placeholder)
+			all = append(all, preflight.Secret{Name: name, Placeholder: placeholder, Value: value})
+		}
+	}
+	add("api_key", a.APIKey)
+	add("api_secret", a.APISecret)
+	for _, value := range a.WebhookSecrets {
+		add("webhook_secret", value)
+	}
+	add("database postgres", a.Database.URL)
+	return all
+}
+
+func (a *App) describe() *preflight.Config {
+	config := &preflight.Config{
+		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
+		Ledger: preflight.Ledger{
+			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
+			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
+		},
+		Describe: describer(),
+	}
+	if a.shared.client != nil {
+		config.Client = a.shared.client.Client
+	}
+	for name, offer := range a.Passes {
+		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
+	}
+	for _, h := range a.gates.all {
+		config.Pricing = append(config.Pricing, preflight.Pricing{
+			Subject: "gate " + h.label(), Amount: h.Price.Amount, Currency: h.Price.Currency,
+			Texts: slices.AppendSeq([]string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}, maps.Values(h.Metadata)),
+		})
+	}
+	slices.SortStableFunc(config.Pricing, func(a, b preflight.Pricing) int { return strings.Compare(a.Subject, b.Subject) })
+	return config
+}
+
+// describer returns a function that describes each of the plugin's handlers once.
+func describer() func(caddyhttp.MiddlewareHandler) any {
+	known := make(map[caddyhttp.MiddlewareHandler]any)
+	return func(handler caddyhttp.MiddlewareHandler) any {
+		if known[handler] != nil {
+			return known[handler]
+		}
+		switch h := handler.(type) {
+		case *Handler:
+			known[h] = &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst}
+		case *Webhook:
+			known[h] = new(preflight.Webhook)
+		case *JWKS:
+			known[h] = new(preflight.KeySet)
+		}
+		return known[handler]
+	}
+}
+
+// warnAboutRoutes logs what `caddy axra check` would find wrong with the routes.
+func (a *App) warnAboutRoutes() {
+	if len(a.gates.all) == 0 {
+		return
+	}
+	for _, found := range preflight.CheckRoutes(a.describe(), a.httpServers()) {
+		a.logger.Warn("check: "+found.Check+": "+found.Message, zap.String("subject", found.Subject), zap.String("fix", found.Fix))
+	}
 }

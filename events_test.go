@@ -9,13 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/caddy-axra/paywall"
 )
 
 func init() {
@@ -243,15 +240,4 @@ func (w *world) wantNoEventGoroutine() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w.t.Errorf("a goroutine stays:\n%s", stacks)
-}
-
-// Where event handlers and storage hang, the end of a configuration waits for both at once.
-func TestTheEndOfAConfigurationIsNotHeldUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		app, begun := paywall.HangingApp(), time.Now()
-		mustDo(t, app.Stop())
-		if took := time.Since(begun); took != 2*time.Second { // by the clock of the bubble
-			t.Errorf("it took %s", took)
-		}
-	})
 }

@@ -12,7 +12,7 @@ func RotateKeys(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return app.operatorKeys().Rotate(ctx)
+	return app.operations().Keys.Rotate(ctx)
 }
 
 // RemoveKey removes a signing key of the running configuration.
@@ -21,7 +21,7 @@ func RemoveKey(ctx context.Context, kid string) error {
 	if err != nil {
 		return err
 	}
-	return app.operatorKeys().Remove(ctx, kid)
+	return app.operations().Keys.Remove(ctx, kid)
 }
 
 // ListKeys lists the signing keys of the running configuration.
@@ -30,5 +30,5 @@ func ListKeys() ([]token.KeyInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.operatorKeys().List(), nil
+	return app.operations().Keys.List(), nil
 }

@@ -30,13 +30,6 @@ func UseRealClock() {
 	newApp = newRealApp
 }
 
-// HangingApp is an app that was started, whose event handlers and storage hang.
-func HangingApp() *App {
-	return &App{
-		background: background{stop: func() {}, stopped: make(chan struct{}), flush: func() { time.Sleep(2 * time.Second) }},
-	}
-}
-
 // NewCommand returns `caddy axra`.
 func NewCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}
@@ -71,7 +64,7 @@ func MetricNames() []string {
 // CaddyfileOptions lists the options that Caddyfiles may have.
 func CaddyfileOptions() (names []string) {
 	for _, block := range [][]option.Option{
-		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(nil), offerPageOptions(new(checkout.OfferPage)),
+		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(), offerPageOptions(new(checkout.OfferPage)),
 	} {
 		for _, o := range block {
 			names = append(names, o.Name)

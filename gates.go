@@ -3,20 +3,17 @@ package paywall
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// checkGates rejects gates whose public address is unknown, and gates of one
-// site that would sell different products under one name.
+// checkGates rejects gates whose public address is unknown, and gates of one site that would sell different products
+// under one name.
 func (a *App) checkGates() error {
 	for _, name := range a.gates.expected {
 		if a.settings.passes[name] == nil && !slices.ContainsFunc(a.gates.all, func(h *Handler) bool { return h.gate.Product(name) != nil }) {
-			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra%s: correct the name",
-				name, a.definedPasses())
+			return fmt.Errorf("axra_paid: no gate sells a pass %q, and none of that name is defined in the global option axra: correct the name", name)
 		}
 	}
 	sold := make(map[string]*Handler)
@@ -63,15 +60,6 @@ func (h *Handler) checkSite(hosts []string, sold map[string]*Handler) error {
 
 // gateList collects what handlers and matchers register while they are provisioned, one after the other.
 type gateList struct {
-	all          []*Handler
-	expected     []string // passes that matchers name
-	keepRejected bool     // a webhook keeps rejected requests
-}
-
-// definedPasses lists the app's passes for an error.
-func (a *App) definedPasses() string {
-	if len(a.settings.passes) == 0 {
-		return ""
-	}
-	return " (there are " + strings.Join(slices.Sorted(maps.Keys(a.settings.passes)), ", ") + ")"
+	all      []*Handler
+	expected []string // passes that matchers name
 }

@@ -24,9 +24,8 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// Handler is a gate: it lets requests through to the next handlers only for
-// visitors who have paid, and sends others to a checkout session of Axra. In a
-// Caddyfile it is the directive `axra_paywall`.
+// Handler is a gate: it lets requests through to the next handlers only for visitors who have paid, and sends others to
+// a checkout session of Axra. In a Caddyfile it is the directive `axra_paywall`.
 //
 // It sets these placeholders for later handlers:
 //
@@ -42,84 +41,68 @@ import (
 //
 // Responses to requests that a gate lets through get `Cache-Control: private`.
 //
-// For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`),
-// `.amount`, `.currency`, `.description`, `.access` (`30d`, `forever`) and `.checkout`, the
-// address that leads to its checkout; and `{http.axra.offer.passes}`, their names. Escape
-// descriptions that hold placeholders of the request: `{{placeholder "…" | html}}`.
+// For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`, `.currency`,
+// `.description`, `.access` (`30d`, `forever`) and `.checkout`, the address that leads to its checkout; and
+// `{http.axra.offer.passes}`, their names. Escape descriptions with placeholders: `{{placeholder "…" | html}}`.
 type Handler struct {
-	// MatchersRaw says which requests the gate covers; without it, the gate covers
-	// every request. Put matchers here rather than on the route: the
-	// gate also applies them to the other paths under which a file server or an
+	// MatchersRaw says which requests the gate covers; without it, the gate covers every request. Put matchers here
+	// rather than on the route: the gate also applies them to the other paths under which a file server or an
 	// application might serve the same content.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Pass is the name of the gate's own product, which has its own Price. A payment
-	// opens every gate of the site with the same pass name. Purchases refer to the
-	// name: keep it when a route moves or a price changes. In a
-	// Caddyfile the default is the gate's matcher, such as `/premium/*`; in JSON it is
-	// `default`.
+	// Pass is the name of the gate's own product, which has its own Price. A payment opens every gate of the site with
+	// the same pass name. Purchases refer to the name: keep it when a route moves or a price changes. In a Caddyfile
+	// the default is the gate's matcher, such as `/premium/*`; in JSON it is `default`.
 	Pass string `json:"pass,omitempty"`
 
 	// The gate's own product may be left out if Passes are named.
 	gate.ProductConfig
 
-	// Passes are the names of passes of the app that open the gate too, in the order
-	// in which the offer page lists them.
+	// Passes are the names of passes of the app that open the gate too, in the order of the offer page.
 	Passes []string `json:"passes,omitempty"`
 
-	// OfferPage shows what is on sale before the checkout. A gate that sells several
-	// passes has one anyway.
+	// OfferPage shows what is on sale before the checkout. A gate that sells several passes has one anyway.
 	OfferPage *checkout.OfferPage `json:"offer_page,omitempty"`
 
-	// Teaser is shown to visitors who have not paid, instead of the checkout or the
-	// offer page.
+	// Teaser is shown to visitors who have not paid, instead of the checkout or the offer page.
 	Teaser *checkout.Teaser `json:"teaser,omitempty"`
 
 	// Preview lets visitors read some pages for free.
 	Preview *checkout.Preview `json:"preview,omitempty"`
 
-	// RequestHeaders is the prefix of request headers that describe the purchase to an
-	// application behind the gate: with `X-Axra-` these are X-Axra-Paid (`true`),
-	// X-Axra-Pass, X-Axra-Purchase, X-Axra-Until and X-Axra-User. Headers of
-	// these names that a client sends are removed from every request. By default no
-	// headers are set.
+	// RequestHeaders is the prefix of request headers that describe the purchase to an application behind the gate:
+	// with `X-Axra-` these are X-Axra-Paid (`true`), X-Axra-Pass, X-Axra-Purchase, X-Axra-Until and X-Axra-User.
+	// Headers of these names that a client sends are removed from every request. By default no headers are set.
 	RequestHeaders string `json:"request_headers,omitempty"`
 
-	// Receipt shows the receipt after the payment, before the content. Buyers can always
-	// open it by adding `?axra_receipt` to the address of a page they have bought.
+	// Receipt shows the receipt after the payment, before the content. Buyers can always open it by adding
+	// `?axra_receipt` to the address of a page they have bought.
 	Receipt bool `json:"receipt,omitempty"`
 
-	// Claim lets a browser other than the one that started a checkout take over its
-	// purchase: on phones, banking apps often return to a different browser. With
-	// `first`, the first browser that returns with the session's unguessable id may do
-	// so, once. By default none may.
+	// Claim lets a browser other than the one that started a checkout take over its purchase: on phones, banking apps
+	// often return to a different browser. With `first`, the first browser that returns with the session's unguessable
+	// id may do so, once. By default none may.
 	Claim string `json:"claim,omitempty"`
 
 	// Links gives buyers private addresses that work without cookies.
 	Links *checkout.Links `json:"links,omitempty"`
 
-	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra
-	// advises 15m or more. The default is 30m.
+	// ExpiresIn is how long a checkout session stays open, at least 5m. Axra advises 15m or more. The default is 30m.
 	ExpiresIn caddy.Duration `json:"expires_in,omitempty"`
 
-	// CustomerEmail pre-fills the e-mail field of the checkout page. Placeholders
-	// are replaced for each request.
+	// CustomerEmail pre-fills the e-mail field of the checkout page. Placeholders are replaced for each request.
 	CustomerEmail string `json:"customer_email,omitempty"`
 
-	// Metadata is attached to the checkout session and comes back in webhooks and in
-	// Axra's dashboard. Placeholders in values are replaced for each request. Keys
-	// that begin with `paywall_`, and `sessionId`, are reserved.
+	// Metadata is attached to the checkout session and comes back in webhooks and in Axra's dashboard. Placeholders in
+	// values are replaced for each request. Keys that begin with `paywall_`, and `sessionId`, are reserved.
 	Metadata map[string]string `json:"metadata,omitempty"`
 
-	// CancelURL is where Axra sends a customer who cancels or lets the session
-	// expire: an absolute address, or a path of this site. The default is the gated
-	// page itself, which then says that nothing was charged and offers to try again.
-	// Placeholders are replaced for each request.
+	// CancelURL is where Axra sends a customer who cancels: an absolute address, or a path of this site. Placeholders
+	// are replaced for each request. The default is the gated page itself, which offers to try again.
 	CancelURL string `json:"cancel_url,omitempty"`
 
-	// SiteURL is the public address of this gate's site, where it differs from the
-	// host name in the configuration. The default is that host name, else the app's
-	// `site_url`.
+	// SiteURL is the public address of this gate's site, where it differs from the host name in the configuration. The
+	// default is that host name, else the app's `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
 	app        *App
@@ -129,9 +112,6 @@ type Handler struct {
 	gate       *gate.Gate
 	gatekeeper *gatekeeper.Gatekeeper
 }
-
-// DefaultPass is the name of a gate's own pass if none is configured.
-const DefaultPass = "default"
 
 // Provision reads the gate's configuration.
 func (h *Handler) Provision(ctx caddy.Context) error {
@@ -143,10 +123,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.isNamed = h.Pass != "" || !h.sellsItself()
 	if !h.isNamed {
-		h.Pass = DefaultPass
-	}
-	if err := h.Teaser.Provision(ctx); err != nil {
-		return fmt.Errorf("axra_paywall: gate %q: %w", h.label(), err)
+		h.Pass = "default"
 	}
 	if h.app, err = appFrom(ctx, "axra_paywall"); err != nil {
 		return err
@@ -154,9 +131,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.app.shared.client == nil {
 		return errors.New("axra_paywall: the global option axra has no api_key: add `api_key {env.AXRA_API_KEY}`")
 	}
-	if h.ExpiresIn == 0 {
-		h.ExpiresIn = caddy.Duration(session.DefaultExpiresIn)
-	}
+	h.ExpiresIn = cmp.Or(h.ExpiresIn, caddy.Duration(session.DefaultExpiresIn))
 	products, productsErr := h.products()
 	siteURL, siteErr := settings.SiteURL(h.SiteURL)
 	if err := cmp.Or(productsErr, h.check(len(products)), siteErr); err != nil {
@@ -183,8 +158,11 @@ func (h *Handler) loadMatcher(ctx caddy.Context) (*gate.Matcher, error) {
 // check checks the options of a gate with this number of passes; errors name the fix.
 func (h *Handler) check(passes int) error {
 	checks := []error{
-		h.OfferPage.Provision(passes), h.Preview.Check(), h.Links.Check(), checkClaim(cmp.Or(h.Claim, claimFirst)),
+		h.OfferPage.Provision(passes), h.Teaser.Check(), h.Preview.Check(), h.Links.Check(),
 		admission.RequestHeaders(h.RequestHeaders).Check(), checkExpiresIn(h.ExpiresIn), checkCancelURL(h.CancelURL),
+	}
+	if h.Claim != "" && h.Claim != claimFirst {
+		checks = append(checks, errors.New("claim is unknown: write `claim first`"))
 	}
 	for name := range h.Metadata {
 		checks = append(checks, checkMetadataKey(name))
@@ -202,9 +180,7 @@ func (h *Handler) sellsItself() bool {
 }
 
 // label names the gate in errors.
-func (h *Handler) label() string {
-	return cmp.Or(h.Pass, strings.Join(h.Passes, " "))
-}
+func (h *Handler) label() string { return cmp.Or(h.Pass, strings.Join(h.Passes, " ")) }
 
 // products returns the products that open the gate.
 func (h *Handler) products() ([]*gate.Product, error) {
@@ -222,8 +198,7 @@ func (h *Handler) products() ([]*gate.Product, error) {
 	for _, name := range h.Passes {
 		shared := h.app.settings.passes[name]
 		if shared == nil {
-			return nil, fmt.Errorf("pass %q is not defined%s: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra",
-				name, h.app.definedPasses(), name)
+			return nil, fmt.Errorf("pass %q is not defined: correct the name, or add `pass %s { price 5.00 usd }` to the global option axra", name, name)
 		}
 		if slices.Contains(products, shared) {
 			return nil, fmt.Errorf("pass %q is named twice: keep one", name)
@@ -233,31 +208,17 @@ func (h *Handler) products() ([]*gate.Product, error) {
 	return products, nil
 }
 
-// errOptionsOfPass reports product options on a gate that sells only passes of the app.
-var errOptionsOfPass = errors.New("description, access, per_path, downloads and devices need a price beside them: " +
-	"write them into the pass in the global option axra, or add a `price` to sell something of this gate's own")
-
 // ownProduct returns the gate's own product.
 func (h *Handler) ownProduct() (*gate.Product, error) {
 	own, err := gate.NewProduct(h.Pass, h.ProductConfig)
-	switch {
-	case errors.Is(err, gate.ErrNoPrice) && len(h.Passes) > 0:
-		return nil, errOptionsOfPass
-	case errors.Is(err, gate.ErrNoPrice):
-		return nil, fmt.Errorf("%w, or write `passes NAME` to sell a pass of the global option axra", err)
+	if errors.Is(err, gate.ErrNoPrice) {
+		err = fmt.Errorf("%w, or write `passes NAME` alone to sell a pass of the global option axra", err)
 	}
 	return own, err
 }
 
 // claimFirst is the only value of Handler.Claim.
 const claimFirst = "first"
-
-func checkClaim(value string) error {
-	if value != claimFirst {
-		return errors.New("claim takes one word: write `claim first`")
-	}
-	return nil
-}
 
 func checkCancelURL(value string) error {
 	if value == "" || strings.HasPrefix(value, "{") || strings.HasPrefix(value, "/") && !strings.HasPrefix(value, "//") {
@@ -287,9 +248,3 @@ func checkMetadataKey(name string) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	return h.gatekeeper.ServeHTTP(w, r, next)
 }
-
-// Interface guards
-var (
-	_ caddy.Provisioner           = (*Handler)(nil)
-	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
-)

@@ -5,28 +5,24 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
-// MatchPaid matches requests of visitors who have paid: a gate of the site would
-// open for them. Use it for teasers, banners and other logic. The response then
-// differs between visitors, so keep it out of shared caches: write
-// `header Cache-Control private` beside it.
+// MatchPaid matches requests of visitors who have paid: a gate of the site would open for them. Use it for teasers,
+// banners and other logic. The response then differs between visitors, so keep it out of shared caches:
+// write `header Cache-Control private` beside it.
 type MatchPaid struct {
-	// Passes are names of passes, one of which must have been bought. Without
-	// names, any pass counts.
+	// Passes are names of passes, one of which must have been bought. Without names, any pass counts.
 	Passes []string `json:"passes,omitempty"`
 
 	app *App
 }
 
 // Provision finds the app.
-func (m *MatchPaid) Provision(ctx caddy.Context) error {
-	var err error
+func (m *MatchPaid) Provision(ctx caddy.Context) (err error) {
 	if m.app, err = appFrom(ctx, "axra_paid"); err != nil {
 		return err
 	}
@@ -34,8 +30,7 @@ func (m *MatchPaid) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// MatchWithError reports whether the visitor has paid. If this is unknown, it does
-// not match.
+// MatchWithError reports whether the visitor has paid. If this is unknown, it does not match.
 func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	// Behind a gate, the request's address no longer has the parameters of a private address.
 	if token := admission.TokenOf(r); token != nil && (len(m.Passes) == 0 || slices.Contains(m.Passes, token.Pass)) {
@@ -56,9 +51,3 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 	}
 	return false, nil
 }
-
-// Interface guards
-var (
-	_ caddy.Provisioner                 = (*MatchPaid)(nil)
-	_ caddyhttp.RequestMatcherWithError = (*MatchPaid)(nil)
-)

@@ -17,27 +17,16 @@ import (
 // metrics are the plugin's collectors. They live in the pool and are registered with every configuration, so counts
 // survive a reload. No label's values grow with the number of visitors. docs/operations.md describes each metric.
 type metrics struct {
-	checkouts     *prometheus.CounterVec
-	webhookEvents *prometheus.CounterVec
-	funnel        *prometheus.CounterVec
-	paid          *prometheus.CounterVec
-	refunded      *prometheus.CounterVec
-	disputed      *prometheus.CounterVec
-	disputes      *prometheus.CounterVec
-	limits        *prometheus.CounterVec
-	ledgerErrors  *prometheus.CounterVec
-	grace         *prometheus.CounterVec // without labels
-	apiCalls      *prometheus.HistogramVec
+	checkouts, funnel, paid, refunded, disputed, disputes *prometheus.CounterVec
+	webhookEvents, limits, ledgerErrors, grace            *prometheus.CounterVec
+	apiCalls                                              *prometheus.HistogramVec
 
 	all  []prometheus.Collector
 	used cache.Cache[*struct{}] // purchases whose first use is counted
 }
 
-// maxUsed bounds the purchases that are remembered for CountUsed.
-const maxUsed = 10_000
-
 func newMetrics() *metrics {
-	m := &metrics{used: cache.New[*struct{}](maxUsed)}
+	m := &metrics{used: cache.New[*struct{}](10_000)}
 	m.checkouts = m.counter("checkouts_total",
 		"Checkout sessions by outcome: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
@@ -58,7 +47,12 @@ func newMetrics() *metrics {
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 7.5, 10}, // up to the client's deadline
 	}, []string{"call", "outcome"})
 	m.all = append(m.all, m.apiCalls,
-		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", (*axraClient).suspended),
+		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", func(c *axraClient) float64 {
+			if c.isSuspended.Load() {
+				return 1
+			}
+			return 0
+		}),
 		gauge("change_feed_age_seconds", "Time since the ledger's change feed was last read; normally about one second.",
 			func(n *node.Node) float64 { return n.FeedAge().Seconds() }),
 		gauge("tokens_remembered", "Verified access tokens and private addresses in memory.",
@@ -73,8 +67,8 @@ func (m *metrics) counter(name, help string, labels ...string) *prometheus.Count
 	return counter
 }
 
-// gauge reads the highest value of those in the pool. What has left the pool does not count, even if old requests
-// still use it.
+// gauge reads the highest value of those in the pool. What has left the pool does not count, even if old requests still
+// use it.
 func gauge[T any](name, help string, read func(T) float64) prometheus.Collector {
 	opts := prometheus.GaugeOpts{Namespace: "caddy", Subsystem: "axra", Name: name, Help: help}
 	return prometheus.NewGaugeFunc(opts, func() (highest float64) {
@@ -85,12 +79,11 @@ func gauge[T any](name, help string, read func(T) float64) prometheus.Collector 
 	})
 }
 
-// startAtZero creates the series whose labels are known in advance, so that the first increase is visible.
+// startAtZero creates the series that are worth an alert, so that the first increase is visible.
 func (m *metrics) startAtZero() {
-	startSeries(m.checkouts, checkout.OutcomeCreated, checkout.OutcomeReused, checkout.OutcomeRedeemed, checkout.OutcomeLimited, checkout.OutcomeFailed)
-	startSeries(m.limits, string(session.PerClient), string(session.Total), checkout.LimitConcurrent, checkout.LimitTakeovers,
-		checkout.LimitPreview, checkout.LimitDownloads, checkout.LimitDevices)
-	startSeries(m.ledgerErrors, node.OperationPoll, node.OperationRead, node.OperationWrite)
+	for _, operation := range []string{node.OperationPoll, node.OperationRead, node.OperationWrite} {
+		m.ledgerErrors.WithLabelValues(operation)
+	}
 	m.grace.WithLabelValues()
 	for _, event := range []webhook.Type{
 		webhook.PaymentCompleted, webhook.LinkSessionCompleted, webhook.PaymentRefunded,
@@ -101,32 +94,15 @@ func (m *metrics) startAtZero() {
 			m.webhookEvents.WithLabelValues(string(event), string(payments.Mismatch))
 		}
 	}
-	for _, call := range session.CallNames() {
-		for _, outcome := range session.CallOutcomes() {
-			m.apiCalls.WithLabelValues(call, outcome)
-		}
-	}
 }
 
-// startSeries starts series of a collector with one label at zero.
-func startSeries(collector *prometheus.CounterVec, values ...string) {
-	for _, value := range values {
-		collector.WithLabelValues(value)
-	}
-}
-
-// register registers the collectors, unless another app of the same configuration has done so.
+// register registers the collectors.
 func (m *metrics) register(registry *prometheus.Registry) error {
-	if registry == nil {
-		return nil
-	}
+	var errs []error
 	for _, collector := range m.all {
-		var known prometheus.AlreadyRegisteredError
-		if err := registry.Register(collector); err != nil && !errors.As(err, &known) {
-			return err
-		}
+		errs = append(errs, registry.Register(collector))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Destruct stops the background work of the cache.
@@ -134,9 +110,6 @@ func (m *metrics) Destruct() error {
 	m.used.StopAllGoroutines()
 	return nil
 }
-
-// CountCheckout counts the outcome of a checkout session.
-func (m *metrics) CountCheckout(outcome string) { m.checkouts.WithLabelValues(outcome).Inc() }
 
 // Outcomes of webhook deliveries, beside those of payments.Outcome.
 const (
@@ -155,8 +128,12 @@ func (m *metrics) CountEvent(event webhook.Type, outcome string) {
 	m.webhookEvents.WithLabelValues(label, outcome).Inc()
 }
 
-// CountStep counts a step towards a purchase of a product.
-func (m *metrics) CountStep(product, step string) { m.funnel.WithLabelValues(product, step).Inc() }
+func (m *metrics) CountCheckout(outcome string)       { m.checkouts.WithLabelValues(outcome).Inc() }
+func (m *metrics) CountStep(product, step string)     { m.funnel.WithLabelValues(product, step).Inc() }
+func (m *metrics) CountLimit(limit string)            { m.limits.WithLabelValues(limit).Inc() }
+func (m *metrics) CountLedgerError(operation string)  { m.ledgerErrors.WithLabelValues(operation).Inc() }
+func (m *metrics) CountRefund(payment ledger.Payment) { addAmount(m.refunded, payment) }
+func (m *metrics) CountGrace()                        { m.grace.WithLabelValues().Inc() } // a known buyer was served without the ledger
 
 // StartFunnel starts the funnel of a product at zero. Call it only for a configuration that is started.
 func (m *metrics) StartFunnel(product string) {
@@ -173,15 +150,6 @@ func (m *metrics) CountUsed(purchaseID, product string) {
 	}
 }
 
-// CountLimit counts a request that a limit refused.
-func (m *metrics) CountLimit(limit string) { m.limits.WithLabelValues(limit).Inc() }
-
-// CountLedgerError counts an operation of the ledger that failed.
-func (m *metrics) CountLedgerError(operation string) { m.ledgerErrors.WithLabelValues(operation).Inc() }
-
-// CountGrace counts a request of a known buyer that was served while the ledger could not be read.
-func (m *metrics) CountGrace() { m.grace.WithLabelValues().Inc() }
-
 // CountCall counts a call to Axra's API.
 func (m *metrics) CountCall(call session.Call) {
 	m.apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
@@ -193,9 +161,6 @@ func (m *metrics) CountPaid(payment ledger.Payment) {
 	addAmount(m.paid, payment)
 }
 
-// CountRefund counts a payment that was refunded.
-func (m *metrics) CountRefund(payment ledger.Payment) { addAmount(m.refunded, payment) }
-
 // CountDispute counts a step of a dispute: opened, won or lost.
 func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
 	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
@@ -206,10 +171,3 @@ func addAmount(collector *prometheus.CounterVec, payment ledger.Payment, labels 
 	labels = append([]string{payment.Terms.Pass, payment.Paid.Currency}, labels...)
 	collector.WithLabelValues(labels...).Add(payment.Paid.Amount.InexactFloat64())
 }
-
-// Interface guards
-var (
-	_ checkout.Metrics = (*metrics)(nil)
-	_ node.Metrics     = (*metrics)(nil)
-	_ payments.Metrics = (*metrics)(nil)
-)

@@ -266,7 +266,6 @@ func gather(t *testing.T) (problems []promlint.Problem, names []string) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	mustDo(t, paywall.RegisterMetrics(registry))
-	mustDo(t, paywall.RegisterMetrics(registry)) // a second app of the same configuration
 	families, err := registry.Gather()
 	mustDo(t, err)
 	problems, err = promlint.NewWithMetricFamilies(families).Lint()

@@ -1,6 +1,5 @@
-// Package paywall takes money for a route, straight from a Caddyfile: a visitor
-// who has not paid is sent to a checkout session of Axra, and gets in once
-// Axra's signed webhook has confirmed the payment.
+// Package paywall takes money for a route, straight from a Caddyfile: a visitor who has not paid is sent to a checkout
+// session of Axra, and gets in once Axra's signed webhook has confirmed the payment.
 package paywall
 
 import (
@@ -8,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"math/rand/v2"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
+	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/events"
@@ -29,91 +29,76 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// App holds what all gates and webhooks of a configuration share: the
-// credentials of the Axra business, the signing keys, the ledger of payments and
-// the limits. In a Caddyfile it is the global option `axra`.
+// App holds what all gates and webhooks of a configuration share: the credentials of the Axra business, the signing
+// keys, the ledger of payments and the limits. In a Caddyfile it is the global option `axra`.
 type App struct {
-	// APIKey is the API key of the Axra business, `bk_live_…` or `bk_test_…`. It
-	// must be a placeholder such as `{env.AXRA_API_KEY}` or
-	// `{file./run/secrets/axra_key}`, so that the key itself never becomes part of
-	// the configuration. It is required by gates.
+	// APIKey is the API key of the Axra business, `bk_live_…` or `bk_test_…`. It must be a placeholder such as
+	// `{env.AXRA_API_KEY}` or `{file./run/secrets/axra_key}`, so that the key itself never becomes part of the
+	// configuration. It is required by gates.
 	APIKey string `json:"api_key,omitempty"`
 
-	// APISecret is the API secret, `bs_live_…` or `bs_test_…`, as a placeholder.
-	// If it is set, key and secret are exchanged for an access token, which is
-	// renewed before its hour ends; otherwise the key alone authenticates calls.
+	// APISecret is the API secret, `bs_live_…` or `bs_test_…`, as a placeholder. If it is set, key and secret are
+	// exchanged for access tokens; otherwise the key alone authenticates calls.
 	APISecret string `json:"api_secret,omitempty"`
 
-	// WebhookSecrets are the secrets that may sign webhooks, as placeholders.
-	// During a rotation there may be several. The default is the API secret, since
-	// Axra documents the two as the same.
+	// WebhookSecrets are the secrets that may sign webhooks, as placeholders. During a rotation there may be several.
+	// The default is the API secret, since Axra documents the two as the same.
 	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
 
-	// Endpoint is the base URL of Axra's API. The default follows from the API
-	// key: `https://api.useaxra.com/api/v1` for live keys,
-	// `https://staging-api.useaxra.com/api/v1` for test keys. Plain http is
-	// accepted for loopback addresses only.
+	// Endpoint is the base URL of Axra's API. The default follows from the API key: `https://api.useaxra.com/api/v1`
+	// for live keys, `https://staging-api.useaxra.com/api/v1` for test keys. Plain http is for loopback addresses only.
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// CheckoutHosts are the hosts that visitors may be sent to for checkout. A
-	// leading `*.` means all subdomains. The default is `pay.useaxra.com`
-	// for Axra's production endpoint, `*.useaxra.com` for its sandbox, and the
-	// endpoint's own host for any other.
+	// CheckoutHosts are the hosts that visitors may be sent to for checkout. A leading `*.` means all subdomains. The
+	// default is `pay.useaxra.com` for Axra's production endpoint, `*.useaxra.com` for its sandbox, and the endpoint's
+	// own host for any other.
 	CheckoutHosts []string `json:"checkout_hosts,omitempty"`
 
-	// SiteURL is the public address, such as `https://example.com`, of sites without
-	// a host name in the configuration. Axra sends visitors back to it. If a proxy in
-	// front serves a site under an address other than its host name, give its gates
-	// their own `site_url`.
+	// SiteURL is the public address, such as `https://example.com`, of sites without a host name in the configuration.
+	// Axra sends visitors back to it. If a proxy in front serves a site under an address other than its host name, give
+	// its gates their own `site_url`.
 	SiteURL string `json:"site_url,omitempty"`
 
-	// Database is where purchases, payments and signing keys are kept. The default is an SQLite file in
-	// Caddy's data directory.
+	// Database is where purchases, payments and signing keys are kept.
 	Database settings.Database `json:"database,omitzero"`
 
 	// Signature says how webhooks are signed, which Axra does not document.
 	Signature settings.Signature `json:"signature,omitzero"`
 
-	// SigningAlgorithm is the algorithm of access tokens: `HS256` (the default) or
-	// `EdDSA`. Existing tokens stay valid when it is changed. With EdDSA, applications
-	// behind the gate can verify tokens with the keys that the handler `axra_jwks`
-	// publishes.
+	// SigningAlgorithm is that of access tokens: `HS256` (the default) or `EdDSA`, whose public keys `axra_jwks`
+	// publishes for applications behind the gate. Existing tokens stay valid when it is changed.
 	SigningAlgorithm string `json:"signing_algorithm,omitempty"`
 
-	// Recheck is how long a node may go without reading the ledger's change feed, which it normally reads
-	// once a second. After that nothing is sold, and known buyers are served for Grace. The default is 5s.
+	// Recheck is how long a node may go without reading the ledger's change feed, which it normally reads once a
+	// second. After that nothing is sold, and known buyers are served for Grace. The default is 5s.
 	Recheck caddy.Duration `json:"recheck,omitempty"`
 
 	// Grace is how long known buyers are served while the ledger cannot be read. The default is 10m.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
-	// DownloadWindow is how long a counted download may be resumed and repeated, from its first byte on.
-	// The default is 24h.
+	// DownloadWindow is how long a counted download may be resumed and repeated. The default is 24h.
 	DownloadWindow caddy.Duration `json:"download_window,omitempty"`
 
-	// Keep is how long purchases are kept after access has ended, for disputes and accounting:
-	// at least 60d. Negative means no expiry. Purchases without expiry are always kept. The
-	// default is 540d.
+	// Keep is how long purchases are kept after access has ended, for disputes and accounting: at least 60d. Negative
+	// means no expiry. Purchases without expiry are always kept. The default is 540d.
 	Keep caddy.Duration `json:"keep,omitempty"`
 
-	// Passes are products that several gates sell, by name: one payment opens every
-	// gate of its site that lists the pass.
+	// Passes are products by name. One payment opens every gate of its site that lists the pass.
 	Passes map[string]gate.ProductConfig `json:"passes,omitempty"`
 
 	// Limits bound how many checkout sessions are started.
 	Limits settings.Limits `json:"limits,omitzero"`
 
-	ctx        caddy.Context
-	logger     *zap.Logger
-	limit      *loglimit.Limiter
-	clock      gate.Clock // nil: the system's
-	now        func() time.Time
-	settings   resolved
-	shared     shared
-	gates      gateList
-	events     *events.Queue
-	recorder   *payments.Recorder
-	background background
+	ctx      caddy.Context
+	logger   *zap.Logger
+	limit    *loglimit.Limiter
+	clock    gate.Clock // nil: the system's
+	now      func() time.Time
+	settings resolved
+	shared   shared
+	gates    gateList
+	events   *events.Queue
+	recorder *payments.Recorder
 }
 
 // resolved is the configuration with its placeholders replaced.
@@ -132,31 +117,33 @@ type shared struct {
 	metrics   *metrics
 	node      *node.Node
 	progress  *payments.Progress
-	rejected  *webhook.Rejected
-	checkouts *session.Limiter // of checkout sessions
+	rejected  *webhook.Rejected // acquired by webhooks that keep rejected requests
+	checkouts *session.Limiter  // of checkout sessions
 	takeovers *session.Limiter
 	client    *axraClient // nil: this process only receives webhooks
 	releases  []func()
 }
 
-// background is the work between Start and Stop.
-type background struct {
-	stop    context.CancelFunc
-	stopped chan struct{}
-	flush   func() // emits the queued events
-}
-
-// Defaults of the app.
+// How long purchases are kept after their access has ended.
 const (
-	DefaultRecheck = 5 * time.Second
-	DefaultGrace   = 10 * time.Minute
+	defaultKeep = 540 * 24 * time.Hour
+	minKeep     = 60 * 24 * time.Hour // late events and disputes are still possible
 )
 
-// Provision resolves the secrets and acquires what survives a reload. It makes
-// no network call and writes nothing, since `caddy validate` runs it too.
+func checkKeep(keep caddy.Duration) error {
+	if keep > 0 && time.Duration(keep) < minKeep {
+		return fmt.Errorf("keep %s is too short: late events and disputes are still possible: "+
+			"write `keep 540d`, at least `keep 60d`, or `keep forever`", time.Duration(keep))
+	}
+	return nil
+}
+
+// Provision resolves the secrets and acquires what survives a reload. It makes no network call and writes nothing,
+// since `caddy validate` runs it too.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.now = a.clock.Now
 	a.ctx, a.logger, a.limit = ctx, ctx.Logger(), loglimit.New(a.now)
+	a.shared.rejected = new(webhook.Rejected)
 	var err error
 	if a.events, err = events.New(ctx, a.limit); err == nil {
 		err = a.provision()
@@ -175,10 +162,10 @@ func (a *App) provision() error {
 	if min(a.Recheck, a.Grace, a.DownloadWindow) < 0 {
 		return errors.New("recheck, grace and download_window must be greater than zero: write for example `recheck 5s`")
 	}
-	a.Recheck = cmp.Or(a.Recheck, caddy.Duration(DefaultRecheck))
-	a.Grace = cmp.Or(a.Grace, caddy.Duration(DefaultGrace))
+	a.Recheck = cmp.Or(a.Recheck, caddy.Duration(5*time.Second))
+	a.Grace = cmp.Or(a.Grace, caddy.Duration(10*time.Minute))
 	a.DownloadWindow = cmp.Or(a.DownloadWindow, caddy.Duration(admission.DefaultDownloadWindow))
-	a.Keep = cmp.Or(a.Keep, caddy.Duration(DefaultKeep))
+	a.Keep = cmp.Or(a.Keep, caddy.Duration(defaultKeep))
 	a.SigningAlgorithm = cmp.Or(a.SigningAlgorithm, token.HS256)
 	if a.SigningAlgorithm != token.HS256 && a.SigningAlgorithm != token.EdDSA {
 		return fmt.Errorf("signing_algorithm %q is unknown: write %s or %s", a.SigningAlgorithm, token.HS256, token.EdDSA)
@@ -223,7 +210,6 @@ func (a *App) provisionShared(s settings.Secrets) error {
 		return node.New(node.Options{Location: location, Now: a.now, Metrics: metrics})
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
-	a.shared.rejected = acquire(a, "rejected", func() *webhook.Rejected { return new(webhook.Rejected) }, location)
 	a.shared.checkouts = a.limiter("", perClient, total, location)
 	a.shared.takeovers = a.limiter(checkout.LimitTakeovers, session.DefaultPerClient, session.DefaultTotal, location)
 	if s.Key == "" {
@@ -253,23 +239,17 @@ func (a *App) limiter(name string, perClient, total session.Rate, dependsOn any)
 	}, name, perClient, total, dependsOn)
 }
 
-// Start checks the gates against their sites, opens the ledger, and loads the signing keys, creating
-// them on the very first start.
+// Start checks the gates against their sites, opens the ledger, and loads the signing keys, creating them on the very
+// first start.
 func (a *App) Start() error {
 	if err := a.checkGates(); err != nil {
 		return err
 	}
 	a.warnAboutRoutes()
-	if !a.gates.keepRejected {
-		a.shared.rejected.Clear()
-	}
 	for _, h := range a.gates.all {
 		for _, product := range h.gate.Products {
 			a.shared.metrics.StartFunnel(product.Name)
 		}
-	}
-	if a.shared.client != nil {
-		a.shared.client.logger.Store(a.logger)
 	}
 	for _, running := range inPool[*node.Node]() { // which this one replaces
 		if running == a.shared.node || a.shared.node.IsStarted() || !running.IsStarted() {
@@ -280,38 +260,34 @@ func (a *App) Start() error {
 		}
 	}
 	a.shared.node.Start(a.logger)
-	ctx, cancel := context.WithCancel(a.ctx)
-	a.background = background{stop: cancel, stopped: make(chan struct{}), flush: a.events.Flush}
-	go func() {
-		defer close(a.background.stopped)
-		var work sync.WaitGroup
-		defer work.Wait()
-		work.Go(func() { a.shared.node.EnsureKeys(ctx, a.SigningAlgorithm) })
-		work.Go(func() { a.sweepRegularly(ctx) })
-	}()
+	// Caddy cancels the context after Stop. Neither is waited for: a database that hangs must not hold up a reload.
+	go a.shared.node.EnsureKeys(a.ctx, a.SigningAlgorithm)
+	go a.sweepRegularly(a.ctx)
 	return nil
 }
 
-// stopTimeout is how long Stop waits for background work: a database that hangs must not hold up a reload.
-const stopTimeout = time.Second
-
-// Stop ends the app's background work. The ledger stays open: requests of the old
-// configuration are still being answered.
+// Stop emits the queued events. The ledger stays open: requests of the old configuration are still being answered.
 func (a *App) Stop() error {
-	if a.background.stop == nil {
-		return nil
-	}
-	a.background.stop()
-	var waits sync.WaitGroup // waits for both at once, since each may time out
-	waits.Go(a.background.flush)
-	waits.Go(func() {
-		select {
-		case <-a.background.stopped:
-		case <-time.After(stopTimeout):
-		}
-	})
-	waits.Wait()
+	a.events.Flush()
 	return nil
+}
+
+// sweepRegularly deletes old purchases, a few minutes after the start and then once a day. Several nodes may sweep at
+// the same time.
+func (a *App) sweepRegularly(ctx context.Context) {
+	if a.Keep < 0 {
+		return
+	}
+	for wait := 10 * time.Minute; ; wait = 24 * time.Hour {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only spreads the nodes
+		}
+		if _, err := a.operations().Sweep(ctx, struct{}{}); err != nil && ctx.Err() == nil && !errors.Is(err, admin.ErrMaintenance) {
+			a.logger.Error("old purchases could not be swept; the next sweep will try again", zap.Error(err))
+		}
+	}
 }
 
 // Cleanup releases what Provision acquired.
@@ -323,8 +299,8 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
-// appFrom loads the app for a handler; the error says what to add if it is not configured. Handlers must load their
-// own modules first: in Caddy 2.11, modules loaded after an app replace it as the origin of its events.
+// appFrom loads the app for a handler; the error says what to add if it is not configured. Handlers must load their own
+// modules first: in Caddy 2.11, modules loaded after an app replace it as the origin of its events.
 func appFrom(ctx caddy.Context, directive string) (*App, error) {
 	module, err := ctx.AppIfConfigured("axra")
 	if errors.Is(err, caddy.ErrNotConfigured) {
@@ -345,10 +321,3 @@ func (a *App) httpServers() map[string]*caddyhttp.Server {
 	}
 	return nil
 }
-
-// Interface guards
-var (
-	_ caddy.App          = (*App)(nil)
-	_ caddy.Provisioner  = (*App)(nil)
-	_ caddy.CleanerUpper = (*App)(nil)
-)

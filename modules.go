@@ -2,6 +2,8 @@ package paywall
 
 import (
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // The functions that Caddy calls at start-up are in one file, and so are next to each other in the binary: a Caddy
@@ -46,3 +48,17 @@ func (MatchPaid) CaddyModule() caddy.ModuleInfo {
 func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.axra", New: func() caddy.Module { return new(adminAPI) }}
 }
+
+// Interface guards
+var (
+	_ caddy.App                         = (*App)(nil)
+	_ caddy.Provisioner                 = (*App)(nil)
+	_ caddy.CleanerUpper                = (*App)(nil)
+	_ caddy.Provisioner                 = (*Handler)(nil)
+	_ caddy.Provisioner                 = (*Webhook)(nil)
+	_ caddy.Provisioner                 = (*JWKS)(nil)
+	_ caddy.Provisioner                 = (*MatchPaid)(nil)
+	_ caddyfile.Unmarshaler             = (*MatchPaid)(nil)
+	_ caddyhttp.RequestMatcherWithError = (*MatchPaid)(nil)
+	_ caddy.AdminRouter                 = (*adminAPI)(nil)
+)

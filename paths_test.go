@@ -105,13 +105,14 @@ func TestFB2OtherSpellingsAreNotSoldByThemselves(t *testing.T) {
 
 // FB2: a folder has one address for the gate and another for file_server; nobody is sent to and fro.
 func TestFB2AFolderIsNoLoop(t *testing.T) {
-	for name, option := range map[string]string{"checkout": "", "preview": "preview 3 per 30d", "teaser": "teaser {\n\t\t\trespond TEASER\n\t\t}"} {
+	for name, option := range map[string]string{"checkout": "", "preview": "preview 3 per 30d", "teaser": "teaser /teaser.txt"} {
 		t.Run(name, func(t *testing.T) {
 			config := strings.ReplaceAll(sheets, "UPSTREAM", "root ROOT\n\tfile_server")
 			config = strings.NewReplacer("/sheets/* {", "* {", "/sheets/folder ", "/ 25.00\n\t\t/sheets/folder ",
 				"price {price} usd\n\t\tper_path", "price {price} usd\n\t\tper_path\n\t\t"+option).Replace(config)
 			w := newWorld(t, worldOptions{Caddyfile: config})
 			w.write("sheets/folder/index.html", marker)
+			w.write("teaser.txt", "TEASER")
 			for _, target := range []string{"/sheets/folder/", "/", "/index.html", "//"} {
 				v := w.visitor()
 				page := v.browse(target) // which fails after ten redirects

@@ -3,8 +3,6 @@ package paywall
 import (
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
@@ -30,16 +28,23 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 		perClient, total := h.Preview.Rates()
 		config.Previews = h.app.limiter(checkout.LimitPreview, perClient, total, config.ID)
 	}
-	flow := checkout.New(h.gate, config, h.app.checkoutServices(tokens), h.logger)
+	node := h.app.shared.node
+	flow := checkout.New(h.gate, config, checkout.Services{
+		Ledger: node.Ledger, Tokens: tokens, Axra: h.app.shared.client,
+		Checkouts: h.app.shared.checkouts, Takeovers: h.app.shared.takeovers,
+		CanSell:  func() error { return node.CanSell(h.app.settings.bounds) },
+		Progress: func(entry session.Pending) string { return string(h.app.shared.progress.Of(entry)) },
+		Metrics:  h.app.shared.metrics, FormTargets: h.app.settings.formTargets, LogLimited: h.logLimited,
+	}, h.logger)
 	admitted := &admission.Admission{
-		Tokens: tokens, Ledger: h.app.shared.node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
+		Tokens: tokens, Ledger: node.Ledger, RequestHeaders: admission.RequestHeaders(h.RequestHeaders),
 		DownloadWindow: time.Duration(h.app.DownloadWindow), LogLimited: h.logLimited,
 	}
 	if h.Links != nil {
 		admitted.PrivateAddress = flow.PrivateAddress
 	}
 	h.gatekeeper = &gatekeeper.Gatekeeper{
-		Gate: h.gate, Admission: admitted, Flow: flow, KeysReady: h.app.shared.node.KeysReady, LogLimited: h.logLimited,
+		Gate: h.gate, Admission: admitted, Flow: flow, KeysReady: node.KeysReady, LogLimited: h.logLimited,
 	}
 }
 
@@ -48,17 +53,5 @@ func (a *App) tokens() *gate.Tokens {
 	return &gate.Tokens{
 		Cache: a.shared.node.Access, Keys: a.shared.node.Keys, Algorithm: a.SigningAlgorithm, Bounds: a.settings.bounds,
 		Clock: a.clock, OnGrace: a.shared.metrics.CountGrace,
-	}
-}
-
-// checkoutServices returns what the checkout flows of all gates share.
-func (a *App) checkoutServices(tokens *gate.Tokens) checkout.Services {
-	return checkout.Services{
-		Ledger: a.shared.node.Ledger, Tokens: tokens, Axra: a.shared.client,
-		Checkouts: a.shared.checkouts, Takeovers: a.shared.takeovers,
-		CanSell:  func() error { return a.shared.node.CanSell(a.settings.bounds) },
-		Progress: func(entry session.Pending) string { return string(a.shared.progress.Of(entry)) },
-		Metrics:  a.shared.metrics, FormTargets: a.settings.formTargets,
-		LogLimited: func(message string, fields ...zap.Field) { a.limit.Error(a.logger, message, fields...) },
 	}
 }

@@ -3,7 +3,6 @@ package paywall
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -20,17 +19,13 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// Webhook receives Axra's events. It verifies the signature over the raw body,
-// stores the event, and only then answers 200. If it cannot store the event, it
-// answers 5xx, so that Axra sends it again. In a Caddyfile it is the directive
-// `axra_webhook`.
+// Webhook receives Axra's events. It verifies the signature over the raw body, stores the event, and only then answers
+// 200; otherwise 5xx, so that Axra sends it again. In a Caddyfile it is the directive `axra_webhook`.
 type Webhook struct {
-	// KeepRejected keeps the last requests that were rejected for their signature, for
-	// `caddy axra webhook rejected`: one that could be signed and one that could not,
-	// each with at most 64 KB of body. They stay in memory until newer ones replace
-	// them, Caddy stops, or a configuration without this option is loaded. Headers with
-	// credentials are masked, but customer data in an event is kept. By default nothing
-	// is kept.
+	// KeepRejected keeps the last requests that were rejected for their signature, for `caddy axra webhook rejected`:
+	// one that could be signed and one that could not, each with at most 64 KB of body. They stay in memory until newer
+	// ones replace them, Caddy stops, or a configuration without this option is loaded. Headers with credentials are
+	// masked, but customer data in an event is kept. By default nothing is kept.
 	KeepRejected bool `json:"keep_rejected,omitempty"`
 
 	app    *App
@@ -45,9 +40,8 @@ const (
 )
 
 // Provision reads the webhook's configuration. It needs a secret to verify events with.
-func (h *Webhook) Provision(ctx caddy.Context) error {
+func (h *Webhook) Provision(ctx caddy.Context) (err error) {
 	h.logger = ctx.Logger()
-	var err error
 	if h.app, err = appFrom(ctx, "axra_webhook"); err != nil {
 		return err
 	}
@@ -55,15 +49,15 @@ func (h *Webhook) Provision(ctx caddy.Context) error {
 		return errors.New("axra_webhook: the global option axra has no webhook_secret, so no event could be verified: " +
 			"add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`")
 	}
-	h.app.gates.keepRejected = h.app.gates.keepRejected || h.KeepRejected
+	if h.KeepRejected {
+		h.app.shared.rejected = acquire(h.app, "rejected", func() *webhook.Rejected { return new(webhook.Rejected) })
+	}
 	return nil
 }
 
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	w.Header().Set("Cache-Control", "no-store")
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		w.WriteHeader(http.StatusMethodNotAllowed)
+	if !isAllowed(w, r, http.MethodPost) {
 		return nil
 	}
 	status, outcome, event := h.receive(w, r)
@@ -77,15 +71,13 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 
 // receive handles a delivery. It returns the status to answer with, and the outcome and event to count.
 func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, outcome string, event webhook.Type) {
-	body, status, err := h.readVerified(w, r)
-	switch {
-	case status == http.StatusUnauthorized:
-		if h.KeepRejected && body != nil {
-			h.keepRejected(r, body, err)
-		}
-		return status, outcomeUnsigned, ""
-	case status != http.StatusOK:
+	body, status := readBody(w, r)
+	if status != http.StatusOK {
 		return status, outcomeUnreadable, ""
+	}
+	if err := h.app.settings.verifier.Verify(r.Header, body); err != nil {
+		h.reject(r, body, err)
+		return http.StatusUnauthorized, outcomeUnsigned, ""
 	}
 	decoded, err := webhook.Decode(body)
 	if err != nil {
@@ -106,32 +98,19 @@ func (h *Webhook) receive(w http.ResponseWriter, r *http.Request) (status int, o
 	return http.StatusOK, string(recorded), decoded.Type
 }
 
-// readVerified reads a body and verifies its signature. A body without a signature is read only if it is kept.
-func (h *Webhook) readVerified(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
-	verifier := h.app.settings.verifier
-	if r.Header.Get(verifier.Header) == "" {
-		err := fmt.Errorf("%w: header %s is missing", webhook.ErrSignature, verifier.Header)
-		h.reject(payments.ReasonUnsigned, err)
-		if h.KeepRejected {
-			body, _ = readBody(w, r)
-		}
-		return body, http.StatusUnauthorized, err
+// reject logs, publishes and, if configured, keeps a webhook whose signature does not verify.
+func (h *Webhook) reject(r *http.Request, body []byte, err error) {
+	reason := payments.ReasonSignature
+	if r.Header.Get(h.app.settings.verifier.Header) == "" {
+		reason = payments.ReasonUnsigned
 	}
-	body, status = readBody(w, r)
-	if status != http.StatusOK {
-		return nil, status, nil
-	}
-	if err := verifier.Verify(r.Header, body); err != nil {
-		h.reject(payments.ReasonSignature, err)
-		return body, http.StatusUnauthorized, err
-	}
-	return body, http.StatusOK, nil
-}
-
-// reject logs and publishes a webhook whose signature does not verify.
-func (h *Webhook) reject(reason string, err error) {
 	if h.warn(reason, err) {
 		h.app.recorder.Reject(ledger.Payment{}, reason)
+	}
+	if h.KeepRejected {
+		captured := h.app.settings.verifier.Capture(r, body, h.app.settings.credentials)
+		captured.At, captured.Reason = h.app.now().UTC(), err.Error()
+		h.app.shared.rejected.Keep(captured)
 	}
 }
 
@@ -142,13 +121,6 @@ func (h *Webhook) warn(reason string, err error) (logged bool) {
 		h.logger.Warn("a webhook was rejected", zap.Error(err))
 	}
 	return logged
-}
-
-// keepRejected keeps a request for the operator.
-func (h *Webhook) keepRejected(r *http.Request, body []byte, reason error) {
-	captured := h.app.settings.verifier.Capture(r, body, h.app.settings.credentials)
-	captured.At, captured.Reason = h.app.now().UTC(), reason.Error()
-	h.app.shared.rejected.Keep(captured)
 }
 
 // readBody reads at most maxBody within bodyTimeout.
@@ -175,11 +147,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int) 
 	return body, http.StatusOK
 }
 
-// UnmarshalCaddyfile reads the directive:
-//
-//	axra_webhook [<matcher>] {
-//		keep_rejected
-//	}
+// UnmarshalCaddyfile reads the directive axra_webhook. docs/reference.md has its syntax.
 func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return readDirective(d, "/webhooks/axra", "; secrets and signature are set in the global option axra", h.options())
 }
@@ -187,10 +155,3 @@ func (h *Webhook) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Webhook) options() []option.Option {
 	return []option.Option{option.Flag("keep_rejected", &h.KeepRejected)}
 }
-
-// Interface guards
-var (
-	_ caddyfile.Unmarshaler       = (*Webhook)(nil)
-	_ caddy.Provisioner           = (*Webhook)(nil)
-	_ caddyhttp.MiddlewareHandler = (*Webhook)(nil)
-)

@@ -460,11 +460,6 @@ func (w *world) wantEnded(t *testing.T, want ...Call) {
 	if !reflect.DeepEqual(w.ended, want) {
 		t.Errorf("told %v, want %v", w.ended, want)
 	}
-	for _, call := range w.ended {
-		if !slices.Contains(CallNames(), call.Name) || !slices.Contains(CallOutcomes(), call.Outcome) {
-			t.Errorf("%v is not listed", call)
-		}
-	}
 }
 
 func TestProbeCreatesNothing(t *testing.T) {

@@ -152,22 +152,12 @@ func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.a
 // Call is a finished call to Axra's API. A checkout session may take several: the
 // exchange for an access token, and retries.
 type Call struct {
-	Name    string // one of CallNames
-	Outcome string // one of CallOutcomes
+	Name    string // session, or token: the exchange for an access token
+	Outcome string // ok, unavailable, timeout, throttled, credentials, refused, or left: the visitor did not wait
 	Took    time.Duration
 }
 
 var callNames = map[string]string{pathSession: "session", pathToken: "token"}
-
-// CallNames lists the calls: creating a checkout session, and exchanging key and secret
-// for an access token.
-func CallNames() []string { return []string{"session", "token"} }
-
-// CallOutcomes lists how a call may end: well; with a 5xx, no connection or an unusable answer; with
-// no answer in time; with 429; with 401 or 403; with any other 4xx; or because the visitor did not wait.
-func CallOutcomes() []string {
-	return []string{"ok", "unavailable", "timeout", "throttled", "credentials", "refused", "left"}
-}
 
 func outcomeOf(ctx context.Context, err error) string {
 	var wait *retryLater

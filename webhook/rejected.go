@@ -20,13 +20,6 @@ func (r *Rejected) Keep(request Captured) {
 	}
 }
 
-// Clear forgets all requests.
-func (r *Rejected) Clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.signed, r.unsigned = nil, nil
-}
-
 // All returns the kept requests, the one that could be signed first. It is never nil.
 func (r *Rejected) All() []Captured {
 	r.mu.Lock()

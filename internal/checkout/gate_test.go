@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -66,14 +65,8 @@ func preview(pages int) option {
 	return func(c *gateConfig) { c.flow.Preview = &checkout.Preview{Pages: pages, Per: caddy.Duration(30 * day)} }
 }
 
-// teaser is a page of the site, or a handler in JSON.
 func teaser(page string) option {
-	return func(c *gateConfig) {
-		c.flow.Teaser = &checkout.Teaser{URI: page}
-		if strings.HasPrefix(page, `{"`) {
-			c.flow.Teaser = &checkout.Teaser{HandlerRaw: []byte(page)}
-		}
-	}
+	return func(c *gateConfig) { c.flow.Teaser = &checkout.Teaser{URI: page} }
 }
 
 func offerPage(title string) option {
@@ -117,7 +110,6 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: s.t.Context()})
 	s.t.Cleanup(cancel)
 	must(path.Provision(ctx))
-	must(config.flow.Teaser.Provision(ctx))
 	must(config.flow.OfferPage.Provision(len(config.products)))
 	var products []*gate.Product
 	for _, p := range config.products {

@@ -73,8 +73,8 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 		"1 to 50 pages ":        (&checkout.Preview{Pages: 1}).Check(),
 		"links is written":      (&checkout.Links{For: -1}).Check(),
 		"ten years":             (&checkout.Links{For: caddy.Duration(token.LongestLife + 1)}).Check(),
-		"is not a path":         checkout.CheckTeaserURI("https://shop.example/teaser"),
-		"write a path":          (&checkout.Teaser{}).Provision(caddy.Context{}),
+		"is not a path":         (&checkout.Teaser{URI: "https://shop.example/teaser"}).Check(),
+		"is not a path ":        (&checkout.Teaser{}).Check(),
 		"give the path":         (&checkout.OfferPage{Template: "/nowhere/offer.html"}).Provision(1),
 		"offer: template {":     (&checkout.OfferPage{Template: "{nothing}"}).Provision(1),
 		"correct the template":  template(t, "{{.Nothing}}").Provision(1),
@@ -87,7 +87,7 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 	}
 	for _, err := range []error{
 		(*checkout.Preview)(nil).Check(), (&checkout.Preview{Pages: 50, Per: 1}).Check(), (*checkout.Links)(nil).Check(),
-		(&checkout.Links{}).Check(), checkout.CheckTeaserURI("/teaser.html"), checkout.CheckTeaserURI("{path}"), (*checkout.OfferPage)(nil).Provision(1),
+		(&checkout.Links{}).Check(), (&checkout.Teaser{URI: "/teaser.html"}).Check(), (&checkout.Teaser{URI: "{path}"}).Check(), (*checkout.OfferPage)(nil).Provision(1),
 	} {
 		if err != nil {
 			t.Error(err)

@@ -11,24 +11,18 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// Database says where purchases are kept.
+// Database says where purchases are kept: in an SQLite file, or in PostgreSQL if there is a URL.
 type Database struct {
-	// Driver is `sqlite`, which is the default, or `postgres`.
-	Driver string `json:"driver,omitempty"`
-
-	// Path is the absolute path of an SQLite database. The default is `axra/ledger.db` in Caddy's data
-	// directory. Caddy creates the file with mode 0600 when it first starts. It must not be on a network
-	// file system.
+	// Path is the absolute path of an SQLite database. The default is `axra/ledger.db` in Caddy's data directory. Caddy
+	// creates the file with mode 0600 when it first starts. It must not be on a network file system.
 	Path string `json:"path,omitempty"`
 
-	// URL is that of a PostgreSQL database, such as
-	// `postgres://user:password@db.example.com/shop?sslmode=verify-full`. It holds a password, so it is a placeholder:
-	// `{env.AXRA_DATABASE_URL}` or `{file./run/secrets/database_url}`. The tables are created in a schema `axra` of
-	// that database, so other programs may use it too. Several Caddy servers may share one database.
+	// URL is that of a PostgreSQL database, such as `postgres://user:password@db.example.com/shop?sslmode=verify-full`.
+	// It holds a password, so it is a placeholder: `{env.AXRA_DATABASE_URL}` or `{file./run/secrets/database_url}`. The
+	// tables are created in a schema `axra` of that database, so other programs may use it too. Several Caddy servers
+	// may share one database.
 	URL string `json:"url,omitempty"`
 }
-
-const postgres = "postgres"
 
 const (
 	writePostgres = "write `database postgres {env.AXRA_DATABASE_URL}`"
@@ -41,39 +35,44 @@ func ParseDatabase(args []string) (d Database, err error) {
 		return d, errors.New("database takes a driver and an address: " + writeSQLite + ", or " + writePostgres)
 	}
 	at := strings.Join(args[1:], "")
-	if args[0] == postgres {
-		d = Database{Driver: postgres, URL: at}
-	} else {
-		d = Database{Driver: args[0], Path: at}
+	switch {
+	case isURL(args[0]):
+		d.Path = args[0] // check says where it goes
+	case args[0] == "sqlite":
+		d.Path = at
+	case args[0] != "postgres":
+		return d, fmt.Errorf("database %s is unknown: %s, or %s", args[0], writeSQLite, writePostgres)
+	case at == "":
+		return d, errors.New("database postgres needs a URL: " + writePostgres)
+	default:
+		d.URL = at
 	}
-	if at == "" || strings.HasPrefix(at, "{") || d.Driver == postgres { // the rest is known in the running Caddy only
-		return d, d.check()
-	}
-	_, _, err = d.Location()
-	return d, err
+	return d, d.check()
 }
 
 // check returns the errors that can be found without the environment of the running Caddy. Errors quote no value: a
 // misplaced one could be a URL with a password.
 func (d Database) check() error {
-	isPostgres := d.Driver == postgres
 	switch {
-	case isURL(d.Driver), isURL(d.Path):
+	case isURL(d.Path):
 		return errors.New("the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
-	case !isPostgres && d.Driver != "" && d.Driver != "sqlite":
-		return fmt.Errorf("database %s is unknown: %s, or %s", d.Driver, writeSQLite, writePostgres)
-	case !isPostgres && d.URL != "":
-		return errors.New("database sqlite takes no URL: " + writeSQLite + ", or " + writePostgres)
-	case isPostgres && d.Path != "":
-		return errors.New("database postgres takes no path: " + writePostgres)
-	case isPostgres && d.URL == "":
-		return errors.New("database postgres needs a URL: " + writePostgres)
-	case isPostgres && NeedsSecrecy(d.URL):
+	case d.Path != "" && d.URL != "":
+		return errors.New("database takes a path or a URL: " + writeSQLite + ", or " + writePostgres)
+	case d.Path != "" && !strings.Contains(d.Path, "{"):
+		return checkPath(d.Path)
+	case NeedsSecrecy(d.URL):
 		return CheckPlaceholder("the URL of database postgres", d.URL)
-	case isPostgres:
+	case d.URL != "":
 		if _, err := ledger.CheckURL(d.URL); errors.Is(err, ledger.ErrURL) { // a certificate may be on another machine
 			return fmt.Errorf("database postgres: %w", err)
 		}
+	}
+	return nil
+}
+
+func checkPath(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
 	}
 	return nil
 }
@@ -88,7 +87,7 @@ func (d Database) Location() (path, url string, err error) {
 	if err := d.check(); err != nil {
 		return "", "", err
 	}
-	if d.Driver == postgres {
+	if d.URL != "" {
 		url = d.URL
 		if NeedsSecrecy(url) {
 			if url, err = Secret("database postgres", url); err != nil {
@@ -100,13 +99,12 @@ func (d Database) Location() (path, url string, err error) {
 		}
 		return "", url, nil
 	}
-	if d.Path == "" {
-		path = filepath.Join(caddy.AppDataDir(), "axra", "ledger.db")
-	} else if path = resolve(d.Path); path == "" {
+	path = filepath.Join(caddy.AppDataDir(), "axra", "ledger.db")
+	if d.Path != "" {
+		path = resolve(d.Path)
+	}
+	if path == "" {
 		return "", "", fmt.Errorf("database sqlite %s is empty in the running Caddy: set that variable and restart", d.Path)
 	}
-	if !filepath.IsAbs(path) {
-		return "", "", fmt.Errorf("database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
-	}
-	return filepath.Clean(path), "", nil
+	return filepath.Clean(path), "", checkPath(path)
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// Axra's addresses [authentication, reference/testing]. Whether /api/v1 follows
-// the sandbox's host is unconfirmed.
+// Axra's addresses [authentication, reference/testing]. Whether /api/v1 follows the sandbox's host is unconfirmed.
 const (
 	liveHost    = "api.useaxra.com"
 	sandboxHost = "staging-api.useaxra.com"

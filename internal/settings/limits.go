@@ -2,9 +2,7 @@ package settings
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -12,11 +10,10 @@ import (
 	"github.com/caddy-axra/paywall/session"
 )
 
-// Limits bounds how many checkout sessions are started. A visitor beyond a
-// limit sees a page that says when to try again.
+// Limits bounds how many checkout sessions are started. Others see a page that says when to try again.
 type Limits struct {
-	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies`
-	// applies); an IPv6 client is its /64 network. The default is 30 per 10m.
+	// PerClient bounds one client, by Caddy's client IP (so `trusted_proxies` applies); an IPv6 client is its /64
+	// network. The default is 30 per 10m.
 	PerClient Rate `json:"per_client,omitzero"`
 
 	// Total bounds all clients together. The default is 600 per 1m.
@@ -30,18 +27,6 @@ type Rate struct {
 
 	// Per is the time to which the number applies.
 	Per caddy.Duration `json:"per"`
-}
-
-// ParseRate reads the arguments of an option that sets a rate.
-func ParseRate(args []string) (Rate, error) {
-	if len(args) == 2 {
-		events, eventsErr := strconv.Atoi(args[0])
-		per, perErr := caddy.ParseDuration(args[1])
-		if eventsErr == nil && perErr == nil && events > 0 && per > 0 {
-			return Rate{Events: events, Per: caddy.Duration(per)}, nil
-		}
-	}
-	return Rate{}, errors.New("a limit is a number of sessions and a time: write `30 10m`")
 }
 
 // Rates are the configured limits, or their defaults.

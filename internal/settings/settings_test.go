@@ -178,25 +178,21 @@ func TestDatabasesAreLocated(t *testing.T) {
 		err      string
 	}{
 		"the default":                        {database{}, filepath.Join(caddy.AppDataDir(), "axra", "ledger.db"), ""},
-		"a path":                             {database{Driver: "sqlite", Path: "/var/lib/axra/ledger.db"}, "/var/lib/axra/ledger.db", ""},
+		"a path":                             {database{Path: "/var/lib/axra/ledger.db"}, "/var/lib/axra/ledger.db", ""},
 		"a path from the environment":        {database{Path: "{env.PW_PATH}"}, "/var/lib/axra/ledger.db", ""},
-		"a URL from the environment":         {database{Driver: "postgres", URL: "{env.PW_URL}"}, "postgres://shop:PLANTED%2F@127.0.0.1:1/shop", ""},
-		"a URL without a password":           {database{Driver: "postgres", URL: "postgres:///shop?host=/run/postgresql"}, "postgres:///shop?host=/run/postgresql", ""},
+		"a URL from the environment":         {database{URL: "{env.PW_URL}"}, "postgres://shop:PLANTED%2F@127.0.0.1:1/shop", ""},
+		"a URL without a password":           {database{URL: "postgres:///shop?host=/run/postgresql"}, "postgres:///shop?host=/run/postgresql", ""},
 		"a path that is unset":               {database{Path: "{env.PW_UNSET}"}, "", "database sqlite {env.PW_UNSET} is empty in the running Caddy"},
 		"a relative path":                    {database{Path: "ledger.db"}, "", "is not an absolute path"},
-		"an unknown driver":                  {database{Driver: "floppy"}, "", "database floppy is unknown"},
-		"PostgreSQL without a URL":           {database{Driver: "postgres"}, "", "database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`"},
-		"PostgreSQL with a path":             {database{Driver: "postgres", Path: "/var/lib/axra/ledger.db"}, "", "database postgres takes no path"},
-		"SQLite with a URL":                  {database{URL: "{env.PW_URL}"}, "", "database sqlite takes no URL"},
+		"a path and a URL":                   {database{Path: "/var/lib/axra/ledger.db", URL: "{env.PW_URL}"}, "", "database takes a path or a URL"},
 		"a URL as a path":                    {database{Path: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
-		"a URL as a driver":                  {database{Driver: "postgres://shop:PLANTED@localhost/shop"}, "", "goes behind `database postgres`"},
-		"a literal URL with a password":      {database{Driver: "postgres", URL: "postgres://shop:PLANTED@localhost/shop"}, "", "must be a placeholder"},
-		"a literal URL that is none":         {database{Driver: "postgres", URL: "localhost/shop"}, "", "the URL of the database cannot be read: write postgres://"},
-		"a URL of another placeholder":       {database{Driver: "postgres", URL: "{system.hostname}"}, "", "must be a placeholder"},
-		"a URL that is unset":                {database{Driver: "postgres", URL: "{env.PW_UNSET}"}, "", "database postgres {env.PW_UNSET} is empty in the running Caddy"},
-		"a password that is not escaped":     {database{Driver: "postgres", URL: "{env.PW_SLASH}"}, "", "%-escapes for the special characters of the password"},
-		"a URL of another kind of database":  {database{Driver: "postgres", URL: "{env.PW_MYSQL}"}, "", "database postgres: the URL of the database cannot be read"},
-		"a URL whose certificate is missing": {database{Driver: "postgres", URL: "{env.PW_CERT}"}, "", "open /nonexistent.pem"},
+		"a literal URL with a password":      {database{URL: "postgres://shop:PLANTED@localhost/shop"}, "", "must be a placeholder"},
+		"a literal URL that is none":         {database{URL: "localhost/shop"}, "", "the URL of the database cannot be read: write postgres://"},
+		"a URL of another placeholder":       {database{URL: "{system.hostname}"}, "", "must be a placeholder"},
+		"a URL that is unset":                {database{URL: "{env.PW_UNSET}"}, "", "database postgres {env.PW_UNSET} is empty in the running Caddy"},
+		"a password that is not escaped":     {database{URL: "{env.PW_SLASH}"}, "", "%-escapes for the special characters of the password"},
+		"a URL of another kind of database":  {database{URL: "{env.PW_MYSQL}"}, "", "database postgres: the URL of the database cannot be read"},
+		"a URL whose certificate is missing": {database{URL: "{env.PW_CERT}"}, "", "open /nonexistent.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, url, err := c.database.Location()
@@ -211,11 +207,11 @@ func TestDatabasesAreLocated(t *testing.T) {
 func TestDatabasesAreParsed(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]settings.Database{
-		"sqlite":                       {Driver: "sqlite"},
-		"sqlite /var/lib/ledger.db":    {Driver: "sqlite", Path: "/var/lib/ledger.db"},
-		"sqlite {env.PW_PATH}":         {Driver: "sqlite", Path: "{env.PW_PATH}"},
-		"postgres {env.PW_URL}":        {Driver: "postgres", URL: "{env.PW_URL}"},
-		"postgres {file./run/url.txt}": {Driver: "postgres", URL: "{file./run/url.txt}"},
+		"sqlite":                       {},
+		"sqlite /var/lib/ledger.db":    {Path: "/var/lib/ledger.db"},
+		"sqlite {env.PW_PATH}":         {Path: "{env.PW_PATH}"},
+		"postgres {env.PW_URL}":        {URL: "{env.PW_URL}"},
+		"postgres {file./run/url.txt}": {URL: "{file./run/url.txt}"},
 	} {
 		database, err := settings.ParseDatabase(strings.Fields(args))
 		if err != nil || database != want {
@@ -223,12 +219,13 @@ func TestDatabasesAreParsed(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"":                       "database takes a driver and an address",
-		"sqlite a b":             "database takes a driver and an address",
-		"sqlite ledger.db":       "is not an absolute path",
-		"/var/lib/axra/ledger":   "database /var/lib/axra/ledger is unknown",
-		"postgres":               "needs a URL",
-		"postgres a{env.PW_URL}": "must be a placeholder",
+		"":                                    "database takes a driver and an address",
+		"sqlite a b":                          "database takes a driver and an address",
+		"sqlite ledger.db":                    "is not an absolute path",
+		"/var/lib/axra/ledger":                "database /var/lib/axra/ledger is unknown",
+		"postgres":                            "database postgres needs a URL: write `database postgres {env.AXRA_DATABASE_URL}`",
+		"postgres://u:PLANTED@localhost/shop": "goes behind `database postgres`",
+		"postgres a{env.PW_URL}":              "must be a placeholder",
 	} {
 		_, err := settings.ParseDatabase(strings.Fields(args))
 		wantError(t, err, want)
