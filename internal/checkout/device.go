@@ -1,16 +1,19 @@
 package checkout
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/mileusna/useragent"
 	"go.uber.org/zap"
 
-	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -21,19 +24,6 @@ import (
 
 // deviceLinkLife is how long a device link works. The receipt gives fresh ones.
 const deviceLinkLife = 24 * time.Hour
-
-// deviceLabel describes a device to the buyer who looks at a list of them.
-func deviceLabel(r *http.Request) string {
-	agent := r.UserAgent()
-	if agent == "" || len(agent) > 1024 {
-		return ""
-	}
-	parsed := useragent.Parse(agent)
-	if parsed.OS == "" {
-		return parsed.Name
-	}
-	return parsed.Name + ", " + parsed.OS
-}
 
 // deviceClaims are the claims of a device link's token.
 type deviceClaims struct {
@@ -51,15 +41,11 @@ func DeviceLink(tokens *gate.Tokens, site *gate.Site, purchase ledger.Purchase, 
 		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(tokens.Clock.Now()), ExpiresAt: jwt.NewNumericDate(expires)},
 		Purchase:         purchase.ID, Pass: purchase.Product, Scope: deviceScope(site),
 	})
-	if err != nil {
-		return "", err
-	}
-	return site.Origin + urlpath.WithParams(target, urlpath.ParamDevice, raw), nil
+	return site.Origin + urlpath.WithParams(target, urlpath.ParamDevice, raw), err
 }
 
 // deviceLink returns the claims of the device link that the visitor came by; zero if it is not valid.
-func (v *Visit) deviceLink() deviceClaims {
-	var claims deviceClaims
+func (v *Visit) deviceLink() (claims deviceClaims) {
 	err := v.tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
@@ -67,35 +53,24 @@ func (v *Visit) deviceLink() deviceClaims {
 	return claims
 }
 
-// precedesRemoval reports whether a device was removed since the link was made: a person who has that device may
-// have the link as well.
-func (c deviceClaims) precedesRemoval(devices []ledger.Device) bool {
-	return slices.ContainsFunc(devices, func(d ledger.Device) bool {
-		return !d.RemovedAt.IsZero() && (c.IssuedAt == nil || c.IssuedAt.Before(d.RemovedAt))
-	})
-}
-
-// isOfAnother reports whether a device link is for another purchase than that of the token.
-func (v *Visit) isOfAnother(entry *access.Token) bool {
-	purchase := v.deviceLink().Purchase
-	return purchase != "" && purchase != entry.Purchase
-}
-
 // linkedPurchase returns the purchase of a device link that opens this page now.
 func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Details, err error) {
-	link := v.deviceLink()
-	refused := refusal{v.linkRefusedPage()}
+	link, refused := v.deviceLink(), refusal{v.linkRefusedPage()}
 	if link.Purchase == "" {
 		return purchase, details, refused
 	}
 	if purchase, err = v.tokens.Cache.Of(v.r.Context(), link.Purchase); err == nil {
 		details, err = v.services.Ledger.Details(v.r.Context(), link.Purchase)
 	}
+	// A person who has a device that was removed may have the links that were made before as well.
+	precedesRemoval := slices.ContainsFunc(details.Devices, func(d ledger.Device) bool {
+		return !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
+	})
 	switch status := purchase.StatusAt(v.now()); {
 	case errors.Is(err, ledger.ErrNotFound):
 		err = refused
 	case err != nil:
-	case !v.opens(purchase), status == ledger.Expired, link.precedesRemoval(details.Devices):
+	case !v.opens(purchase), status == ledger.Expired, precedesRemoval:
 		err = refused
 	case status != ledger.Active:
 		err = refusal{v.closedPage(status, purchase.ID)}
@@ -109,35 +84,39 @@ func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Detail
 // a form.
 func (v *Visit) askDevice() error {
 	purchase, details, err := v.linkedPurchase()
+	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
+	if err == nil && used >= limit {
+		err = v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage())
+	}
 	if err != nil {
 		return v.showError(err)
 	}
-	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
-	if used >= limit {
-		return v.showError(v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage()))
+	view := page.View{
+		Kind: page.Device, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
+		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, v.newFormID()),
 	}
-	kind := page.Device
 	if pricesPaid(details.Payments) == "" {
-		kind = page.Gift
+		view.Kind = page.Gift
 	}
-	return v.showPage(page.View{
-		Kind: kind, NextURL: v.target, Purchase: page.Purchase{Devices: used, DevicesLimit: limit},
-		FormURL: urlpath.WithParams(v.target, urlpath.ParamDevice, v.get(urlpath.ParamDevice), urlpath.ParamDeviceID, newFormID(v.now())),
-	})
+	return v.showPage(view)
 }
 
+// device describes this client to the buyer who looks at a list of devices.
 func (v *Visit) device(id string) ledger.Device {
-	return ledger.Device{ID: id, Label: deviceLabel(v.r)}
+	device, agent := ledger.Device{ID: id}, v.r.UserAgent()
+	if agent != "" && len(agent) <= 1024 {
+		parsed := useragent.Parse(agent)
+		device.Label = parsed.Name
+		if parsed.OS != "" {
+			device.Label += ", " + parsed.OS
+		}
+	}
+	return device
 }
 
 // addDevice makes this browser, or program, one of the devices of a purchase.
 func (v *Visit) addDevice(purchaseID, deviceID string) error {
 	return v.services.Ledger.AddDevice(v.r.Context(), purchaseID, v.device(deviceID))
-}
-
-// claim adds the device that no other may replace as the first of a purchase.
-func (v *Visit) claim(purchaseID, deviceID string) error {
-	return v.services.Ledger.Claim(v.r.Context(), purchaseID, v.device(deviceID))
 }
 
 // linkRefusedPage does not say which purchase the link is of: the visitor may not be its buyer.
@@ -158,41 +137,76 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 	case !errors.Is(err, ledger.ErrInactive):
 		return err
 	}
-	status, err := v.statusInLedger(purchase.ID)
-	switch {
-	case err != nil:
-		return err
-	case status == ledger.Expired || status == ledger.Active:
-		return refusal{refused}
-	}
-	return refusal{v.closedPage(status, purchase.ID)}
-}
-
-// statusInLedger reads the status of a purchase anew: this node's memory may be older than a change by another.
-func (v *Visit) statusInLedger(purchaseID string) (ledger.Status, error) {
-	details, err := v.services.Ledger.Details(v.r.Context(), purchaseID)
-	return details.StatusAt(v.now()), err
-}
-
-// confirmDevice handles the form of askDevice.
-func (v *Visit) confirmDevice(deviceID string) error {
-	purchase, _, err := v.linkedPurchase()
-	if err == nil {
-		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
-	}
+	// This node's memory may be older than a change by another.
+	details, err := v.services.Ledger.Details(v.r.Context(), purchase.ID)
 	if err != nil {
-		return v.showError(err)
+		return err
 	}
-	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
-	return v.admitDevice(purchase, deviceID)
+	if status := details.StatusAt(v.now()); status != ledger.Expired && status != ledger.Active {
+		refused = v.closedPage(status, purchase.ID)
+	}
+	return refusal{refused}
 }
 
-// admitDevice gives a browser that has become a device its token.
-func (v *Visit) admitDevice(purchase ledger.Holding, deviceID string) error {
-	if err := v.give(v.accessOf(purchase, deviceID)); err != nil {
-		return v.showSafe()
+// A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
+// session's unguessable id, once. On phones, banking apps often return to a different browser.
+
+// takeoverLife is how long after the payment a purchase may be taken over: as long as the browser that started the
+// checkout is waited for.
+const takeoverLife = session.PendingLife
+
+// maxSessionID is the length in bytes beyond which nothing is a session's id.
+const maxSessionID = 256
+
+// askTakeover responds at the success URL of a checkout that another browser has started: it explains, and offers to go
+// on here. It says the same whatever the id, and looks nothing up.
+func (v *Visit) askTakeover() error {
+	if !v.config.Takeover {
+		return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
 	}
-	return v.redirectToTarget()
+	return v.showPage(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.takeoverForm()})
+}
+
+func (v *Visit) takeoverForm() string {
+	id := v.get(urlpath.ParamSession)
+	if len(id) > maxSessionID {
+		id = ""
+	}
+	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, v.newFormID())
+}
+
+// takeOver makes this browser a device of the purchase of a session, if it was sold so and no browser has taken it. The page
+// says the same whatever the reason why not, and has no link to the page, which would lead to another checkout.
+func (v *Visit) takeOver(deviceID string) (purchase ledger.Holding, err error) {
+	later := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+	sessionID := v.get(urlpath.ParamSession)
+	if sessionID == "" || len(sessionID) > maxSessionID || url.QueryEscape(sessionID) != sessionID {
+		return purchase, later
+	}
+	if err := v.allow(v.services.Takeovers); err != nil { // each costs a look into the ledger
+		return purchase, err
+	}
+	payment, err := v.services.Ledger.Payment(v.r.Context(), sessionID)
+	if err == nil {
+		purchase, err = v.tokens.Cache.OfSession(v.r.Context(), sessionID)
+	}
+	switch now := v.now(); {
+	case errors.Is(err, ledger.ErrNotFound):
+		return purchase, later
+	case err != nil:
+		return purchase, err
+	case purchase.StatusAt(now) != ledger.Active, !v.opens(purchase), now.Sub(purchase.CreatedAt) > takeoverLife:
+		return purchase, later
+	case v.openedBy(purchase.Product) != nil:
+		return purchase, errHasAccess
+	case !payment.Terms.Claim:
+		return purchase, later
+	}
+	err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(deviceID))
+	if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
+		err = later
+	}
+	return purchase, err
 }
 
 // IsForm reports whether a request submits the form of a device or a takeover.
@@ -200,28 +214,50 @@ func IsForm(r *http.Request) bool {
 	return r.Method == http.MethodPost && hasParam(r, urlpath.ParamDeviceID)
 }
 
+// newFormID returns the id of the device that a form makes, with the time: a browser that sends a form twice is one
+// device.
+func (v *Visit) newFormID() string { return rand.Text() + strconv.FormatInt(v.now().Unix(), 10) }
+
+var formID = regexp.MustCompile(`^[0-9A-Za-z]{6,54}([0-9]{10})$`)
+
+// formLife is how long a form makes the same device when it is sent again. Its address must not be as good as the
+// device.
+const formLife = 10 * time.Minute
+
 // HandleForm makes this browser a device of a purchase.
 func (v *Visit) HandleForm() error {
 	id := v.get(urlpath.ParamDeviceID)
-	isFresh := isFreshForm(id, v.now())
-	switch {
-	case !v.isFromHere() || !isFormID(id):
+	parts := formID.FindStringSubmatch(id)
+	isHidden := v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "null"
+	if parts == nil || isHidden || v.isFromAnotherSite() {
 		return v.problem(http.StatusForbidden, "Open the page itself and use its button.")
-	case v.has(urlpath.ParamDevice) && !isFresh:
+	}
+	made, _ := strconv.ParseInt(parts[1], 10, 64)
+	age := v.now().Sub(time.Unix(made, 0))
+	isFresh, isLink := age >= -time.Minute && age <= formLife, v.has(urlpath.ParamDevice)
+	var purchase ledger.Holding
+	var err error
+	switch {
+	case isLink && !isFresh:
 		return v.askDevice()
-	case v.has(urlpath.ParamDevice):
-		return v.confirmDevice(id)
-	case !isFresh:
+	case isLink:
+		if purchase, _, err = v.linkedPurchase(); err == nil {
+			err = v.deviceError(v.addDevice(purchase.ID, id), purchase, v.linkRefusedPage())
+		}
+	case !isFresh || !v.config.Takeover:
 		return v.askTakeover()
+	default:
+		purchase, err = v.takeOver(id)
 	}
-	return v.confirmTakeover(id)
-}
-
-// isFromHere reports whether a form was sent from a page of this site.
-func (v *Visit) isFromHere() bool {
-	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" {
-		return from == "same-origin"
+	if err != nil {
+		return v.showError(err)
 	}
-	from := v.r.Header.Get("Origin")
-	return from == "" || from == v.site.Origin
+	message := "purchase taken over by another browser"
+	if isLink {
+		message = "purchase opened on another device"
+	} else {
+		v.services.Metrics.CountUsed(purchase.ID, purchase.Product)
+	}
+	v.flow.logger.Info(message, zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
+	return v.admit(v.accessOf(purchase, id))
 }

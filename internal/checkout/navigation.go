@@ -12,30 +12,26 @@ import (
 )
 
 // isNavigation reports whether a person's browser is about to show the response as a page. Prefetches, sub-resources,
-// programs and crawlers are not.
+// programs and crawlers are not. It reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
+// it. A missed crawler costs one unpaid session, a person taken for one a click.
 func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet || !acceptsHTML(r) || !isFetchedAsPage(r) {
-		return false
-	}
+	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
 	switch {
+	case r.Method != http.MethodGet || !acceptsHTML(r):
+		return false
 	case admission.IsPrefetch(r), r.Header.Get("Upgrade") != "":
 		return false
 	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
 		// Android browsers inside other apps send the app's package name, for every navigation.
 		return false
+	case len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot:
+		return false
 	}
-	return !isCrawler(r.UserAgent())
-}
-
-// isFetchedAsPage reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
-// it. A service worker that calls fetch(event.request) navigates with the destination "empty".
-func isFetchedAsPage(r *http.Request) bool {
-	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
 	switch dest {
 	case "", "document":
 		return mode == "" || mode == "navigate"
 	case "empty":
-		return mode == "navigate"
+		return mode == "navigate" // a service worker that calls fetch(event.request)
 	}
 	return false
 }
@@ -68,11 +64,6 @@ func (v *Visit) isFromAnotherSite() bool {
 	}
 	from := v.r.Header.Get("Origin")
 	return from != "" && from != "null" && gate.HostOf(from) != gate.HostOf(v.site.Origin)
-}
-
-// isCrawler errs on the side of people: a missed crawler costs one unpaid session, a person taken for one a click.
-func isCrawler(agent string) bool {
-	return len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot
 }
 
 func acceptsHTML(r *http.Request) bool {

@@ -23,20 +23,12 @@ import (
 
 // checkoutRequest is what is known of a checkout that is to be started.
 type checkoutRequest struct {
-	pending      pendingCookies
-	unpaid       []session.Pending // of pending, those of this gate without a purchase: one may be used again
-	restart      bool              // the visitor asks for a new one
-	extends      *ledger.Holding   // the purchase that gets more time; nil for a new one
-	device       string            // the buyer's, among those of extends
-	forProgram   bool              // a program starts it and fetches the token; the browser that pays gets none
-	onlyByButton bool              // a navigation alone does not start it
-}
-
-func (q checkoutRequest) extendedID() string {
-	if q.extends == nil {
-		return ""
-	}
-	return q.extends.ID
+	found        lookup          // one of its unpaid checkouts may be used again
+	restart      bool            // the visitor asks for a new one
+	extends      *ledger.Holding // the purchase that gets more time; nil for a new one
+	device       string          // the buyer's, among those of extends
+	forProgram   bool            // a program starts it and fetches the token; the browser that pays gets none
+	onlyByButton bool            // a navigation alone does not start it
 }
 
 // sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
@@ -44,12 +36,13 @@ func (q checkoutRequest) extendedID() string {
 // that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
 	mayStart := !req.onlyByButton && v.mayStartCheckout()
-	if !mayStart && acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && !(mayStart && req.restart) {
 		if done, err := v.serveTeaser(); done {
 			return err
 		}
 	}
-	if (mayStart || v.r.Method == http.MethodGet) && v.redirectToCanonicalPath() {
+	if canonical := v.gate.CanonicalAddress(v.r); canonical != nil && (mayStart || v.r.Method == http.MethodGet) {
+		response.Redirect(v.w, urlpath.FullTarget(canonical))
 		return nil
 	}
 	quotes, err := v.gate.Quotes(v.r)
@@ -58,7 +51,7 @@ func (v *Visit) sell(req checkoutRequest) error {
 	case err != nil:
 		return v.showMisconfigured(err)
 	case !acceptsHTML(v.r):
-		return v.paymentRequired(quotes, v.howToPay())
+		return v.paymentRequired(quotes, "")
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
@@ -69,12 +62,9 @@ func (v *Visit) sell(req checkoutRequest) error {
 			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
 		})
 	}
-	entry, isReused, err := v.openCheckout(*chosen, req)
+	entry, err := v.openCheckout(*chosen, req)
 	if err != nil {
 		return v.showError(err)
-	}
-	if isReused {
-		v.services.Metrics.CountCheckout(OutcomeReused)
 	}
 	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
 		v.countShown(*chosen)
@@ -83,23 +73,13 @@ func (v *Visit) sell(req checkoutRequest) error {
 	return nil
 }
 
-// redirectToCanonicalPath redirects a request for another spelling of a path, before anything is sold.
-func (v *Visit) redirectToCanonicalPath() (done bool) {
-	address := v.gate.CanonicalAddress(v.r)
-	if address != nil {
-		response.Redirect(v.w, urlpath.FullTarget(address))
-	}
-	return address != nil
-}
-
 // countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. A person who asks for
 // a checkout has been shown it before.
 func (v *Visit) countShown(quotes ...gate.Quote) {
-	if !isNavigation(v.r) {
-		return
-	}
 	for _, quote := range quotes {
-		v.services.Metrics.CountStep(quote.Product.Name, StepShown)
+		if isNavigation(v.r) {
+			v.services.Metrics.CountStep(quote.Product.Name, StepShown)
+		}
 	}
 }
 
@@ -113,40 +93,36 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// openCheckout returns the checkout that this browser has open for a quote, or a new one.
-func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (entry session.Pending, isReused bool, err error) {
-	scope := session.Scope(v.site.Origin, quote.Product.Name, quote.Resource)
-	open := find(req.unpaid, func(entry session.Pending) bool {
-		return entry.Scope == scope && entry.Price == quote.Price.String() && entry.Extends == req.extendedID() && entry.Reusable(v.now())
+// openCheckout returns the checkout that this browser has open for a quote, or creates a session at Axra.
+func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
+	entry := session.Pending{
+		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: cmp.Or(req.device, rand.Text()),
+	}
+	if req.extends != nil {
+		entry.Extends = req.extends.ID
+	}
+	open := find(req.found.unpaid, func(p session.Pending) bool {
+		return p.Scope == entry.Scope && p.Price == entry.Price && p.Extends == entry.Extends && p.Reusable(v.now())
 	})
 	if open != nil && !req.restart {
-		return *open, true, nil
+		v.services.Metrics.CountCheckout(OutcomeReused)
+		return *open, nil
 	}
-	entry, err = v.start(quote, req)
-	return entry, false, err
-}
-
-// start creates a checkout session at Axra.
-func (v *Visit) start(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
 	if err := v.mayStart(quote, req); err != nil {
-		return session.Pending{}, err
+		return entry, err
 	}
 	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
+	if err == nil {
+		entry.Session, entry.CheckoutURL, entry.ExpiresAt = created.Session, created.URL, created.ExpiresAt
+		err = v.keepPending(entry) // without the cookie the payment could not be given to this browser
+	}
 	if err != nil {
-		return session.Pending{}, v.unavailable(err)
-	}
-	entry := session.Pending{
-		Session: created.Session, CheckoutURL: created.URL, ExpiresAt: created.ExpiresAt,
-		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(),
-		Extends: req.extendedID(), Device: cmp.Or(req.device, rand.Text()),
-	}
-	if err := v.keepPending(entry); err != nil {
-		return entry, v.unavailable(err) // without the cookie the payment could not be given to this browser
+		return entry, v.unavailable(err)
 	}
 	v.services.Metrics.CountCheckout(OutcomeCreated)
 	v.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
 	v.flow.logger.Debug("checkout session created",
-		zap.String("session", webhook.ShortID(created.Session)), zap.String("pass", quote.Product.Name))
+		zap.String("session", webhook.ShortID(entry.Session)), zap.String("pass", quote.Product.Name))
 	return entry, nil
 }
 
@@ -184,9 +160,6 @@ func (v *Visit) unavailable(err error) error {
 	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
-// sessionPlaceholder is replaced by Axra in the success URL [payments/checkout-sessions].
-const sessionPlaceholder = "{SESSION_ID}"
-
 func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 	config, product := v.config.Order, quote.Product
 	order := session.Order{
@@ -196,15 +169,12 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
 			Claim: v.config.Takeover && !req.forProgram,
 		},
-		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, sessionPlaceholder),
+		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
 		CancelURL:     urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1"),
-		Description:   quote.Description,
+		Description:   cmp.Or(quote.Description, v.site.Host()+" · "+v.describeAccess(product)),
 		CustomerEmail: gate.Replace(v.r, config.CustomerEmail),
 		ExpiresIn:     config.ExpiresIn,
 		Metadata:      make(map[string]string, len(config.Metadata)),
-	}
-	if order.Description == "" {
-		order.Description = v.site.Host() + " · " + v.describeAccess(product)
 	}
 	if req.forProgram {
 		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
@@ -212,11 +182,10 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 	if req.extends != nil {
 		order.Terms.Extends, order.Terms.From = req.extends.ID, req.extends.EndsAt.UTC().Truncate(time.Second)
 	}
-	if own := gate.Replace(v.r, config.CancelURL); own != "" {
+	if own := gate.Replace(v.r, config.CancelURL); strings.HasPrefix(own, "/") {
+		order.CancelURL = v.site.Origin + urlpath.Local(own)
+	} else if own != "" {
 		order.CancelURL = own
-		if strings.HasPrefix(own, "/") {
-			order.CancelURL = v.site.Origin + urlpath.Local(own)
-		}
 	}
 	for name, value := range config.Metadata {
 		order.Metadata[name] = gate.Replace(v.r, value)

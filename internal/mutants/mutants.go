@@ -165,12 +165,12 @@ var mutants = []mutant{
 	// The checkout: who is asked to pay, and who gets what was paid.
 	{
 		"S1 anybody's paid session opens", "internal/checkout", "TestS1|TestFA3S1",
-		`(\w+ := )(\w+)\.lookUp\((\w+)\.here\)`, `${1}$2.lookUp(append($3.here, session.Pending{Session: $2.get(urlpath.ParamSession)}))`,
+		`(\w+ := (\w+)\.lookUp\((\w+)\))`, `$3.here = append($3.here, session.Pending{Session: $2.get(urlpath.ParamSession)}); $1`,
 	},
 	{"S4 a cheap session opens a dear gate", "session", "TestS4", ` \+ "\\n" \+ \w+\)\)`, `))`},
 	{
 		"S6 a visitor who waits is sold another checkout", "internal/checkout", "TestS6",
-		`case \w+ != nil:(\s+return \w+\.handleReturned)`, `case false:$1`,
+		`case \w+ != nil:(\s+if \w+\.State != session\.Returned)`, `case false:$1`,
 	},
 	{
 		"S7 a checkout that was paid is dropped", "internal/checkout", "TestS7|TestD2Many|TestWhoHas|TestWhoBuys",
