@@ -151,7 +151,6 @@ type Decision struct {
 	DecidedAt time.Time    `json:"at"`
 }
 
-
 // Position is a position in the change feed. The zero Position is before everything.
 type Position struct {
 	Seq    int64

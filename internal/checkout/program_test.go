@@ -66,6 +66,11 @@ func TestAProgramBuys(t *testing.T) {
 	issued := bearer(wantState("paid").AccessToken)
 	s.program().do(http.MethodGet, article, issued).wantPaid()
 	s.program().do(http.MethodPost, article+"?axra_checkout=member", nil)
+	bought := s.bought(started.Session)
+	if err := s.ledger.RemoveDevice(t.Context(), bought.ID, bought.Devices[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	s.program().do(http.MethodGet, started.StatusURL, header).wantRefused(http.StatusForbidden)
 	s.refund(started.Session)
 	wantState("refunded")
 	s.program().do(http.MethodGet, article, issued).wantRefused(http.StatusPaymentRequired)
