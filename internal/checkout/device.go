@@ -53,29 +53,44 @@ func (v *Visit) deviceLink() (claims deviceClaims) {
 	return claims
 }
 
-// linkedPurchase returns the purchase of a device link that opens this page now.
-func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Details, err error) {
-	link, refused := v.deviceLink(), refusal{v.linkRefusedPage()}
-	if link.Purchase == "" {
-		return purchase, details, refused
+// offered returns the purchase that the device link, or the session's id, of the address opens on this device now.
+func (v *Visit) offered() (purchase ledger.Holding, details ledger.Details, err error) {
+	link, isLink, sessionID, refused := v.deviceLink(), v.has(urlpath.ParamDevice), v.sessionID(), refusal{v.linkRefusedPage()}
+	if !isLink {
+		// It is the same whatever the reason, and has no link to the page, which would lead to another checkout.
+		refused = refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+		if sessionID != "" {
+			link.Purchase, err = ledger.PurchaseID(sessionID), v.allow(v.services.Takeovers) // each costs a look into the ledger
+		}
 	}
-	if purchase, err = v.tokens.Cache.Of(v.r.Context(), link.Purchase); err == nil {
+	if link.Purchase == "" {
+		err = refused
+	}
+	if err == nil {
+		purchase, err = v.tokens.Cache.Of(v.r.Context(), link.Purchase)
+	}
+	if err == nil {
 		details, err = v.services.Ledger.Details(v.r.Context(), link.Purchase)
 	}
 	// A person who has a device that was removed may have the links that were made before as well.
 	precedesRemoval := slices.ContainsFunc(details.Devices, func(d ledger.Device) bool {
-		return !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
+		return isLink && !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
+	})
+	mayBeTaken := v.now().Sub(purchase.CreatedAt) <= takeoverLife && slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool {
+		return p.SessionID == sessionID && p.Terms.Claim
 	})
 	switch status := purchase.StatusAt(v.now()); {
 	case errors.Is(err, ledger.ErrNotFound):
 		err = refused
 	case err != nil:
-	case !v.opens(purchase), status == ledger.Expired, precedesRemoval:
+	case !v.opens(purchase), status == ledger.Expired, precedesRemoval, !isLink && status != ledger.Active:
 		err = refused
 	case status != ledger.Active:
 		err = refusal{v.closedPage(status, purchase.ID)}
 	case v.openedBy(purchase.Product) != nil:
 		err = errHasAccess // somebody else's purchase must not take the place of the visitor's own
+	case !isLink && !mayBeTaken:
+		err = refused
 	}
 	return purchase, details, err
 }
@@ -83,7 +98,7 @@ func (v *Visit) linkedPurchase() (purchase ledger.Holding, details ledger.Detail
 // askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the page has
 // a form.
 func (v *Visit) askDevice() error {
-	purchase, details, err := v.linkedPurchase()
+	purchase, details, err := v.offered()
 	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
 	if err == nil && used >= limit {
 		err = v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage())
@@ -155,8 +170,14 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 // checkout is waited for.
 const takeoverLife = session.PendingLife
 
-// maxSessionID is the length in bytes beyond which nothing is a session's id.
-const maxSessionID = 256
+// sessionID returns what may be a session's id in the address.
+func (v *Visit) sessionID() string {
+	id := v.get(urlpath.ParamSession)
+	if len(id) > 256 || url.QueryEscape(id) != id {
+		return ""
+	}
+	return id
+}
 
 // askTakeover responds at the success URL of a checkout that another browser has started: it explains, and offers to go
 // on here. It says the same whatever the id, and looks nothing up.
@@ -168,50 +189,7 @@ func (v *Visit) askTakeover() error {
 }
 
 func (v *Visit) takeoverForm() string {
-	id := v.get(urlpath.ParamSession)
-	if len(id) > maxSessionID {
-		id = ""
-	}
-	return urlpath.WithParams(v.target, urlpath.ParamSession, id, urlpath.ParamDeviceID, v.newFormID())
-}
-
-// takeOver makes this browser a device of the purchase of a session, if it was sold so and no browser has taken it. The page
-// says the same whatever the reason why not, and has no link to the page, which would lead to another checkout.
-func (v *Visit) takeOver(deviceID string) (purchase ledger.Holding, err error) {
-	later := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
-	sessionID := v.get(urlpath.ParamSession)
-	if sessionID == "" || len(sessionID) > maxSessionID || url.QueryEscape(sessionID) != sessionID {
-		return purchase, later
-	}
-	if err := v.allow(v.services.Takeovers); err != nil { // each costs a look into the ledger
-		return purchase, err
-	}
-	payment, err := v.services.Ledger.Payment(v.r.Context(), sessionID)
-	if err == nil {
-		purchase, err = v.tokens.Cache.OfSession(v.r.Context(), sessionID)
-	}
-	switch now := v.now(); {
-	case errors.Is(err, ledger.ErrNotFound):
-		return purchase, later
-	case err != nil:
-		return purchase, err
-	case purchase.StatusAt(now) != ledger.Active, !v.opens(purchase), now.Sub(purchase.CreatedAt) > takeoverLife:
-		return purchase, later
-	case v.openedBy(purchase.Product) != nil:
-		return purchase, errHasAccess
-	case !payment.Terms.Claim:
-		return purchase, later
-	}
-	err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(deviceID))
-	if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
-		err = later
-	}
-	return purchase, err
-}
-
-// IsForm reports whether a request submits the form of a device or a takeover.
-func IsForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && hasParam(r, urlpath.ParamDeviceID)
+	return urlpath.WithParams(v.target, urlpath.ParamSession, v.sessionID(), urlpath.ParamDeviceID, v.newFormID())
 }
 
 // newFormID returns the id of the device that a form makes, with the time: a browser that sends a form twice is one
@@ -224,8 +202,8 @@ var formID = regexp.MustCompile(`^[0-9A-Za-z]{6,54}([0-9]{10})$`)
 // device.
 const formLife = 10 * time.Minute
 
-// HandleForm makes this browser a device of a purchase.
-func (v *Visit) HandleForm() error {
+// handleDeviceForm makes this browser a device of a purchase.
+func (v *Visit) handleDeviceForm() error {
 	id := v.get(urlpath.ParamDeviceID)
 	parts := formID.FindStringSubmatch(id)
 	isHidden := v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "null"
@@ -235,29 +213,27 @@ func (v *Visit) HandleForm() error {
 	made, _ := strconv.ParseInt(parts[1], 10, 64)
 	age := v.now().Sub(time.Unix(made, 0))
 	isFresh, isLink := age >= -time.Minute && age <= formLife, v.has(urlpath.ParamDevice)
-	var purchase ledger.Holding
-	var err error
 	switch {
 	case isLink && !isFresh:
 		return v.askDevice()
-	case isLink:
-		if purchase, _, err = v.linkedPurchase(); err == nil {
-			err = v.deviceError(v.addDevice(purchase.ID, id), purchase, v.linkRefusedPage())
-		}
-	case !isFresh || !v.config.Takeover:
+	case !isLink && (!isFresh || !v.config.Takeover):
 		return v.askTakeover()
-	default:
-		purchase, err = v.takeOver(id)
+	}
+	purchase, _, err := v.offered()
+	message := "purchase opened on another device"
+	if isLink && err == nil {
+		err = v.deviceError(v.addDevice(purchase.ID, id), purchase, v.linkRefusedPage())
+	} else if err == nil {
+		message = "purchase taken over by another browser"
+		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(id))
+		if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
+			err = refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+		}
 	}
 	if err != nil {
 		return v.showError(err)
 	}
-	message := "purchase taken over by another browser"
-	if isLink {
-		message = "purchase opened on another device"
-	} else {
-		v.services.Metrics.CountUsed(purchase.ID, purchase.Product)
-	}
+	v.services.Metrics.CountUsed(purchase.ID, purchase.Product)
 	v.flow.logger.Info(message, zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
 	return v.admit(v.accessOf(purchase, id))
 }

@@ -24,7 +24,6 @@ import (
 // Ledger reads purchases and adds devices to them.
 type Ledger interface {
 	Details(ctx context.Context, purchaseID string) (ledger.Details, error)
-	Payment(ctx context.Context, sessionID string) (ledger.Payment, error)
 	AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error
 	Claim(ctx context.Context, purchaseID string, device ledger.Device) error
 }

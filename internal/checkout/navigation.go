@@ -37,23 +37,18 @@ func isNavigation(r *http.Request) bool {
 }
 
 // isPurchaseForm reports whether a request submits a checkout button.
-func isPurchaseForm(r *http.Request) bool {
-	return r.Method == http.MethodPost && acceptsHTML(r) && hasParam(r, urlpath.ParamCheckout)
-}
-
-// hasParam reports whether an address has a parameter of the gate.
-func hasParam(r *http.Request, name string) bool {
-	return urlpath.Params(gate.OriginalURL(r).RawQuery).Has(name)
+func (v *Visit) isPurchaseForm() bool {
+	return v.r.Method == http.MethodPost && acceptsHTML(v.r) && v.has(urlpath.ParamCheckout)
 }
 
 // isPageRequest reports whether the response may be a page for a person, whatever else the headers say.
-func isPageRequest(r *http.Request) bool {
-	return r.Method == http.MethodGet && acceptsHTML(r) || isPurchaseForm(r)
+func (v *Visit) isPageRequest() bool {
+	return v.r.Method == http.MethodGet && acceptsHTML(v.r) || v.isPurchaseForm()
 }
 
 // mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
 func (v *Visit) mayStartCheckout() bool {
-	return isNavigation(v.r) || isPurchaseForm(v.r) && !v.isFromAnotherSite()
+	return isNavigation(v.r) || v.isPurchaseForm() && !v.isFromAnotherSite()
 }
 
 // isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch

@@ -88,20 +88,6 @@ func (v *Visit) problem(status int, detail string) error {
 	return response.Problem(v.w, v.r, status, detail, 0)
 }
 
-// IsForProgram reports whether a program speaks to the gate itself. A person's form is handled as a navigation is.
-func IsForProgram(r *http.Request) bool {
-	return r.Method == http.MethodPost && !acceptsHTML(r) && hasParam(r, urlpath.ParamCheckout) ||
-		r.Method == http.MethodGet && hasParam(r, urlpath.ParamStatus)
-}
-
-// HandleProgram starts a program's checkout, or tells its state.
-func (v *Visit) HandleProgram() error {
-	if v.r.Method == http.MethodPost {
-		return v.startForProgram()
-	}
-	return v.writeStatus()
-}
-
 // programCheckout tells a program about the checkout that it has started.
 type programCheckout struct {
 	Session     string      `json:"session"`
@@ -263,14 +249,14 @@ func (v *Visit) writeState(state string) error {
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{State: state})
 }
 
-// IsPoll reports whether the waiting page's script asks about a checkout.
-func IsPoll(r *http.Request) bool {
-	return r.Method == http.MethodGet && hasParam(r, urlpath.ParamSession) && !acceptsHTML(r) &&
-		strings.Contains(r.Header.Get("Accept"), "application/json")
+// isPoll reports whether the waiting page's script asks about a checkout.
+func (v *Visit) isPoll() bool {
+	return v.r.Method == http.MethodGet && v.has(urlpath.ParamSession) && !acceptsHTML(v.r) &&
+		strings.Contains(v.r.Header.Get("Accept"), "application/json")
 }
 
-// HandlePoll tells the waiting page's script the state of a checkout that this browser started.
-func (v *Visit) HandlePoll() error {
+// answerPoll tells the waiting page's script the state of a checkout that this browser started.
+func (v *Visit) answerPoll() error {
 	entry := v.returnedTo(v.readPending().here)
 	if entry == nil {
 		return v.writeState("unknown")

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -19,14 +18,27 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// IsReturn reports whether a browser comes with the parameters of a return from a checkout.
-func IsReturn(r *http.Request) bool {
-	return len(urlpath.Params(gate.OriginalURL(r).RawQuery)) > 0 && isPageRequest(r)
+// HandleParams answers what the gate's parameters in the address ask for, if that does not depend on what was paid.
+func (v *Visit) HandleParams(decision access.Decision, entry *access.Token) (done bool, err error) {
+	isPost, isGet := v.r.Method == http.MethodPost, v.r.Method == http.MethodGet
+	switch {
+	case isPost && v.has(urlpath.ParamDeviceID):
+		return true, v.handleDeviceForm()
+	case isPost && !acceptsHTML(v.r) && v.has(urlpath.ParamCheckout): // a person's form is handled as a navigation is
+		return true, v.startForProgram()
+	case isGet && v.has(urlpath.ParamStatus):
+		return true, v.writeStatus()
+	case v.isPoll():
+		return true, v.answerPoll()
+	case decision == access.Open && entry.Link == "" && len(v.params) > 0 && v.isPageRequest():
+		return true, v.handleReturn(entry) // a private address stays as it is, in a browser too
+	}
+	return false, nil
 }
 
-// HandleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
+// handleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
 // reloaded. The address bar gets the clean address, unless something more was bought, or is to be.
-func (v *Visit) HandleReturn(entry *access.Token) error {
+func (v *Visit) handleReturn(entry *access.Token) error {
 	pending := v.readPending()
 	if returned := v.returnedTo(pending.here); returned != nil {
 		pending.here = []session.Pending{*returned}
@@ -202,7 +214,7 @@ func purchaseReference(entry session.Pending) string {
 func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
 	product, id := cmp.Or(v.get(urlpath.ParamCheckout), v.get(urlpath.ParamReceipt), v.deviceLink().Pass), v.get(urlpath.ParamSession)
 	switch {
-	case !acceptsHTML(v.r) && !IsPoll(v.r):
+	case !acceptsHTML(v.r) && !v.isPoll():
 		return false
 	case product != "":
 		return v.gate.Product(product) == nil

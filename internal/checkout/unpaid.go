@@ -20,7 +20,7 @@ import (
 // HandleUnpaid handles a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
 func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
-	isPage := isPageRequest(v.r)
+	isPage := v.isPageRequest()
 	switch {
 	case decision == access.Unknown && (!isPage || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
