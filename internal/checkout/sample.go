@@ -103,11 +103,7 @@ func (t *Teaser) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 // teaserPath fills in a teaser's path. What a client may choose, other than the path of the page, must not lead to
 // another folder.
 func teaserPath(r *http.Request, path string) (string, error) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return urlpath.Local(path), nil
-	}
-	filled, err := replacer.ReplaceFunc(path, func(name string, value any) (any, error) {
+	filled, err := replacer(r).ReplaceFunc(path, func(name string, value any) (any, error) {
 		text := caddy.ToString(value)
 		isPath := strings.HasPrefix(name, "http.request.uri.path") || strings.HasPrefix(name, "http.request.orig_uri.path")
 		if strings.HasPrefix(name, "http.request.") && !isPath && (strings.ContainsAny(text, "/\\%") || strings.Contains(text, "..")) {
@@ -208,9 +204,7 @@ func (v *Visit) servePreview() (done bool, err error) {
 		return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free page: %w", err))
 	}
 	admission.SetToken(v.r, nil)
-	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
-	}
+	replacer(v.r).Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
 	return true, response.ServePrivate(v.w, v.r, v.next, func(w *response.Writer, status int) int {
 		if isNew && (status < 300 || status == http.StatusNotModified) { // a missing page was not read
 			http.SetCookie(w, v.site.Cookie(name, raw, claims.ExpiresAt.Sub(v.now())))
