@@ -22,9 +22,6 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// deviceLinkLife is how long a device link works. The receipt gives fresh ones.
-const deviceLinkLife = 24 * time.Hour
-
 // deviceClaims are the claims of a device link's token.
 type deviceClaims struct {
 	jwt.RegisteredClaims
@@ -76,7 +73,8 @@ func (v *Visit) offered() (purchase ledger.Holding, details ledger.Details, err 
 	precedesRemoval := slices.ContainsFunc(details.Devices, func(d ledger.Device) bool {
 		return isLink && !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
 	})
-	mayBeTaken := v.now().Sub(purchase.CreatedAt) <= takeoverLife && slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool {
+	// As long as the browser that started the checkout is waited for.
+	mayBeTaken := v.now().Sub(purchase.CreatedAt) <= session.PendingLife && slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool {
 		return p.SessionID == sessionID && p.Terms.Claim
 	})
 	switch status := purchase.StatusAt(v.now()); {
@@ -166,10 +164,6 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 // A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
 // session's unguessable id, once. On phones, banking apps often return to a different browser.
 
-// takeoverLife is how long after the payment a purchase may be taken over: as long as the browser that started the
-// checkout is waited for.
-const takeoverLife = session.PendingLife
-
 // sessionID returns what may be a session's id in the address.
 func (v *Visit) sessionID() string {
 	id := v.get(urlpath.ParamSession)
@@ -198,10 +192,6 @@ func (v *Visit) newFormID() string { return rand.Text() + strconv.FormatInt(v.no
 
 var formID = regexp.MustCompile(`^[0-9A-Za-z]{6,54}([0-9]{10})$`)
 
-// formLife is how long a form makes the same device when it is sent again. Its address must not be as good as the
-// device.
-const formLife = 10 * time.Minute
-
 // handleDeviceForm makes this browser a device of a purchase.
 func (v *Visit) handleDeviceForm() error {
 	id := v.get(urlpath.ParamDeviceID)
@@ -212,7 +202,8 @@ func (v *Visit) handleDeviceForm() error {
 	}
 	made, _ := strconv.ParseInt(parts[1], 10, 64)
 	age := v.now().Sub(time.Unix(made, 0))
-	isFresh, isLink := age >= -time.Minute && age <= formLife, v.has(urlpath.ParamDevice)
+	isFresh := age >= -time.Minute && age <= 10*time.Minute // the address of a form must not be as good as its device
+	isLink := v.has(urlpath.ParamDevice)
 	switch {
 	case isLink && !isFresh:
 		return v.askDevice()

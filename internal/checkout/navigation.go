@@ -62,15 +62,7 @@ func (v *Visit) isFromAnotherSite() bool {
 }
 
 func acceptsHTML(r *http.Request) bool {
-	navigates := r.Header.Get("Sec-Fetch-Mode") == "navigate"
-	for _, line := range r.Header.Values("Accept") {
-		for part := range strings.SplitSeq(line, ",") {
-			kind, _, _ := strings.Cut(part, ";")
-			kind = strings.ToLower(strings.TrimSpace(kind))
-			if kind == "text/html" || kind == "application/xhtml+xml" || navigates && kind == "*/*" {
-				return true
-			}
-		}
-	}
-	return false
+	accepted := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
+	return strings.Contains(accepted, "text/html") || strings.Contains(accepted, "application/xhtml+xml") ||
+		strings.Contains(accepted, "*/*") && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }

@@ -73,13 +73,6 @@ func (v *Visit) keepPending(entry session.Pending) error {
 	return err
 }
 
-// renewPending keeps a pending cookie that the browser has already. Without its new state the visitor loses little.
-func (v *Visit) renewPending(entry session.Pending) {
-	if err := v.keepPending(entry); err != nil {
-		v.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
-	}
-}
-
 func (v *Visit) dropPending(entry session.Pending) {
 	http.SetCookie(v.w, v.site.ExpiredCookie(entry.CookieName(v.pendingPrefix())))
 }

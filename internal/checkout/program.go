@@ -175,10 +175,12 @@ func (v *Visit) writeStatus() error {
 	scheme, raw, _ := strings.Cut(v.r.Header.Get("Authorization"), " ")
 	raw = strings.TrimSpace(raw)
 	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
-		return v.unauthorized("", "Send the statusToken of the checkout as a bearer token.")
+		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+		return v.problem(http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
 	}
 	if entry, err := session.DecodePending(v.tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
-		state, purchase, err := v.stateOf(entry)
+		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
+		state := v.stateOf(entry, purchase, err)
 		if state == stateWaiting && v.now().After(entry.ExpiresAt) {
 			state = "unpaid"
 		}
@@ -187,28 +189,19 @@ func (v *Visit) writeStatus() error {
 	entry, err := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
 	if (err == nil || errors.Is(err, token.ErrLapsed)) && v.gate.Product(entry.Pass) != nil {
 		purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase) // one that was sold and is not found is lost data
-		return v.writePurchase(v.purchaseState(purchase), purchase, err, entry.Device)
+		return v.writePurchase(v.stateOf(session.Pending{}, purchase, err), purchase, err, entry.Device)
 	}
-	return v.unauthorized(`, error="invalid_token"`, "This token is not valid for this resource.")
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall", error="invalid_token"`)
+	return v.problem(http.StatusUnauthorized, "This token is not valid for this resource.")
 }
 
-func (v *Visit) unauthorized(reason, detail string) error {
-	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`+reason)
-	return v.problem(http.StatusUnauthorized, detail)
-}
-
-// stateOf returns the state of a checkout, and its purchase if a payment has come.
-func (v *Visit) stateOf(entry session.Pending) (state string, purchase ledger.Holding, err error) {
-	purchase, err = v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return cmp.Or(v.services.Progress(entry), stateWaiting), purchase, nil
-	}
-	return v.purchaseState(purchase), purchase, err
-}
-
-// purchaseState is the state of a checkout for which a payment has come.
-func (v *Visit) purchaseState(purchase ledger.Holding) string {
+// stateOf returns the state of a checkout, or of a purchase without one; nothing if the ledger cannot tell.
+func (v *Visit) stateOf(entry session.Pending, purchase ledger.Holding, err error) string {
 	switch status := purchase.StatusAt(v.now()); {
+	case errors.Is(err, ledger.ErrNotFound) && entry.Session != "":
+		return cmp.Or(v.services.Progress(entry), stateWaiting)
+	case err != nil:
+		return ""
 	case !v.opens(purchase):
 		return string(ledger.Mismatched)
 	case status != ledger.Active:
@@ -219,11 +212,12 @@ func (v *Visit) purchaseState(purchase ledger.Holding) string {
 
 // writePurchase tells a state, and gives the token of a purchase that is open.
 func (v *Visit) writePurchase(state string, purchase ledger.Holding, err error, deviceID string) error {
-	if err == nil && state != statePaid {
-		return v.writeState(state)
-	}
-	if err == nil {
+	switch state {
+	case statePaid:
 		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
+	case "":
+	default:
+		return v.writeState(state)
 	}
 	var refused refusal
 	switch {
@@ -261,9 +255,6 @@ func (v *Visit) answerPoll() error {
 	if entry == nil {
 		return v.writeState("unknown")
 	}
-	state, _, err := v.stateOf(*entry)
-	if err != nil {
-		state = stateWaiting
-	}
-	return v.writeState(state)
+	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
+	return v.writeState(cmp.Or(v.stateOf(*entry, purchase, err), stateWaiting))
 }

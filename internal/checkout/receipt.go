@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -36,17 +37,10 @@ func (l *Links) Check() error {
 	return nil
 }
 
-// life is how long a link works. The ledger knows when access ends before that.
-func (l *Links) life() time.Duration {
-	if l.For == 0 {
-		return token.LongestLife
-	}
-	return time.Duration(l.For)
-}
-
 // PrivateAddress returns the private address to a target of the site.
 func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
-	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(f.config.Links.life()))
+	life := cmp.Or(time.Duration(f.config.Links.For), token.LongestLife) // the ledger knows when access ends before that
+	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(life))
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
@@ -98,7 +92,7 @@ func (v *Visit) describeWays(view *page.View, entry *access.Token, details ledge
 		}
 	}
 	if view.DevicesLimit = details.DeviceLimit; view.Devices < view.DevicesLimit {
-		view.DeviceUntil = v.now().Add(deviceLinkLife)
+		view.DeviceUntil = v.now().Add(24 * time.Hour) // the receipt gives fresh ones
 		if view.DeviceURL, err = DeviceLink(v.tokens, v.site, details.Purchase, v.target, view.DeviceUntil); err != nil {
 			return err
 		}
@@ -106,7 +100,7 @@ func (v *Visit) describeWays(view *page.View, entry *access.Token, details ledge
 	if links := v.config.Links; links != nil {
 		view.LinkURL, err = v.flow.PrivateAddress(v.site, entry, v.target)
 		if links.For > 0 {
-			view.LinkUntil = v.now().Add(links.life())
+			view.LinkUntil = v.now().Add(time.Duration(links.For))
 		}
 	}
 	return err

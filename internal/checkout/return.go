@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
@@ -112,11 +110,11 @@ func (v *Visit) redeem(paid paidCheckout) error {
 		return v.showError(err)
 	}
 	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
-		v.renewPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
-	} else if v.give(issued) {
-		v.dropPending(entry)
+		_ = v.keepPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
+	} else if err := v.tokens.Give(v.w, v.r, v.site, issued); err != nil {
+		return v.showError(err)
 	} else {
-		return v.showSafe()
+		v.dropPending(entry)
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	target := v.target
@@ -147,19 +145,10 @@ func (v *Visit) accessOf(purchase ledger.Holding, deviceID string) token.Access 
 	}
 }
 
-// give sets the cookie with an access token.
-func (v *Visit) give(issued token.Access) (ok bool) {
-	err := v.tokens.Give(v.w, v.r, v.site, issued)
-	if err != nil {
-		v.services.LogLimited("an access token could not be signed", zap.Error(err))
-	}
-	return err == nil
-}
-
 // admit gives the browser an access token and redirects it to the page.
 func (v *Visit) admit(issued token.Access) error {
-	if !v.give(issued) {
-		return v.showSafe()
+	if err := v.tokens.Give(v.w, v.r, v.site, issued); err != nil {
+		return v.showError(err)
 	}
 	return v.redirectToTarget()
 }
@@ -172,11 +161,8 @@ func (v *Visit) openedBy(product string) *access.Token {
 	return nil
 }
 
-// refreshes says how often the waiting page looks again by itself, before it leaves that to the visitor.
-var refreshes = []struct {
-	tries int
-	every time.Duration
-}{{5, 2 * time.Second}, {15, 5 * time.Second}, {30, 15 * time.Second}}
+// maxTries is how often the waiting page looks again by itself, in about five minutes, before it leaves that to the visitor.
+const maxTries = 30
 
 func (v *Visit) showWaiting(entry session.Pending) error {
 	view := page.View{Kind: page.StillWaiting, NextURL: v.restartURL(), Reference: purchaseReference(entry)}
@@ -187,18 +173,14 @@ func (v *Visit) showWaiting(entry session.Pending) error {
 	}
 	view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session)
 	try, _ := strconv.Atoi(v.get(urlpath.ParamTry))
-	for _, stage := range refreshes {
-		if try < 0 || try >= stage.tries {
-			continue
-		}
+	if try >= 0 && try < maxTries {
 		view.Kind = page.Waiting
 		if progress == Processing {
 			view.Kind = page.Processing
 		}
 		// With JavaScript one page lasts through all its polls; the last reload ends it.
-		view.Refresh, view.PollURL = stage.every, view.CheckURL
+		view.Refresh, view.PollURL = time.Duration(2+try/2)*time.Second, view.CheckURL
 		view.CheckURL = urlpath.WithParams(view.CheckURL, urlpath.ParamTry, strconv.Itoa(try+1))
-		break
 	}
 	return v.showPage(view)
 }
@@ -218,8 +200,6 @@ func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
 		return false
 	case product != "":
 		return v.gate.Product(product) == nil
-	case v.has(urlpath.ParamDevice):
-		return false
 	case id != "":
 		isOwn := v.returnedTo(v.readPending().here) != nil
 		v.gate.EachToken(v.r, v.site, v.now(), func(entry *access.Token) bool {

@@ -83,7 +83,7 @@ func TestS6TheWaitingPageEnds(t *testing.T) {
 	s := newShop(t, member())
 	v := s.visitor()
 	back := s.back(v.start(article))
-	for try, refresh := range map[int]string{0: "2", 5: "5", 20: "15", 29: "15"} {
+	for try, refresh := range map[int]string{0: "2", 5: "4", 20: "12", 29: "16"} {
 		answer := v.open(fmt.Sprintf("%s&axra_try=%d", back, try))
 		answer.wantPage(http.StatusPaymentRequired, fmt.Sprintf("axra_try=%d", try+1))
 		answer.wantPage(http.StatusPaymentRequired, `http-equiv="refresh" content="`+refresh+`;`)

@@ -44,11 +44,17 @@ func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) erro
 
 // handleLookup gives visitors what they have paid for, or decides what they see who have not.
 func (v *Visit) handleLookup(found lookup) error {
+	if returned := v.returnedTo(found.unpaid); returned != nil && !v.restarts() {
+		if found.expected = returned; returned.State != session.Returned {
+			returned.State, returned.ReturnedAt = session.Returned, v.now().Truncate(time.Millisecond)
+			_ = v.keepPending(*returned) // without its new state the visitor loses little
+		}
+	}
 	req := checkoutRequest{found: found, restart: v.restarts()}
-	returned := v.returnedTo(found.unpaid)
+	if done, err := v.settle(req); done {
+		return err
+	}
 	switch {
-	case found.paid != nil:
-		return v.redeem(*found.paid)
 	case v.comesByOtherAddress():
 		there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
 		if v.has(urlpath.ParamCheckout) {
@@ -56,18 +62,8 @@ func (v *Visit) handleLookup(found lookup) error {
 		}
 		response.Redirect(v.w, v.site.Origin+there)
 		return nil
-	case found.err != nil:
-		return v.showError(found.err)
 	case req.restart:
 		return v.sell(req)
-	case returned != nil:
-		if returned.State != session.Returned {
-			returned.State, returned.ReturnedAt = session.Returned, v.now().Truncate(time.Millisecond)
-			v.renewPending(*returned)
-		}
-		return v.showWaiting(*returned)
-	case found.expected != nil:
-		return v.showWaiting(*found.expected)
 	case found.closed != nil: // only without a payment on its way: a visitor who has just bought again waits for that
 		return v.showPage(*found.closed)
 	case v.has(urlpath.ParamSession) && v.has(urlpath.ParamProgram):
@@ -100,7 +96,7 @@ func (v *Visit) handleCancelled(unpaid []session.Pending) error {
 			kind = page.Expired
 		}
 		entry.State, entry.CheckoutURL = session.Cancelled, ""
-		v.renewPending(entry)
+		_ = v.keepPending(entry)
 	}
 	return v.showPage(page.View{Kind: kind, NextURL: v.target})
 }
