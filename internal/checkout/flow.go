@@ -98,13 +98,10 @@ type Config struct {
 	Receipt   bool             // shown after each payment
 	Takeover  bool             // another browser may take a purchase, once
 	Links     *Links           // nil without private addresses
-	Order     OrderConfig
-	SiteURL   string // as configured for the gate
-	AppURL    string // as configured for the app
-}
+	SiteURL   string           // as configured for the gate
+	AppURL    string           // as configured for the app
 
-// OrderConfig is what is sent to Axra with each checkout. Placeholders are replaced.
-type OrderConfig struct {
+	// Sent to Axra with each checkout; placeholders are replaced.
 	ExpiresIn     time.Duration
 	CustomerEmail string
 	Metadata      map[string]string

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/urlpath"
@@ -133,9 +131,7 @@ func (v *Visit) lookUp(pending pendingCookies) lookup {
 			found.err = err
 			return found // the database is in trouble: one attempt is enough
 		case !v.opens(purchase):
-			v.services.LogLimited("a payment was made for something else than its pending cookie says",
-				zap.String("session", ledger.Reference(ledger.PurchaseID(entry.Session))))
-			continue
+			continue // the product has changed since
 		}
 		switch status := purchase.StatusAt(v.now()); status {
 		case ledger.Active:
@@ -223,8 +219,7 @@ func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 		if mayBePaid || count <= 0 && !hasExpired && entry.State != session.Cancelled {
 			continue
 		}
-		_, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
-		switch {
+		switch _, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session); {
 		case errors.Is(err, ledger.ErrNotFound):
 			v.dropPending(entry)
 			count--

@@ -161,9 +161,7 @@ func (v *Visit) openedBy(product string) *access.Token {
 	return nil
 }
 
-// maxTries is how often the waiting page looks again by itself, in about five minutes, before it leaves that to the visitor.
-const maxTries = 30
-
+// showWaiting shows a page that looks again by itself for about five minutes, before it leaves that to the visitor.
 func (v *Visit) showWaiting(entry session.Pending) error {
 	view := page.View{Kind: page.StillWaiting, NextURL: v.restartURL(), Reference: purchaseReference(entry)}
 	progress := v.services.Progress(entry)
@@ -173,7 +171,7 @@ func (v *Visit) showWaiting(entry session.Pending) error {
 	}
 	view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session)
 	try, _ := strconv.Atoi(v.get(urlpath.ParamTry))
-	if try >= 0 && try < maxTries {
+	if try >= 0 && try < 30 {
 		view.Kind = page.Waiting
 		if progress == Processing {
 			view.Kind = page.Processing

@@ -124,10 +124,8 @@ func TestACheckoutThatCannotBeStarted(t *testing.T) {
 func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
 	t.Parallel()
 	config := member(takeover)
-	config.flow.Order = checkout.OrderConfig{
-		ExpiresIn: time.Hour, CustomerEmail: "{http.request.uri.query.email}",
-		Metadata: map[string]string{"page": "{http.request.uri.path}"}, CancelURL: "/pricing",
-	}
+	config.flow.ExpiresIn, config.flow.CustomerEmail, config.flow.CancelURL = time.Hour, "{http.request.uri.query.email}", "/pricing"
+	config.flow.Metadata = map[string]string{"page": "{http.request.uri.path}"}
 	s := newShop(t, config)
 	order := s.axra.order(s.visitor().start(article + "?email=a@b.example"))
 	if order.CustomerEmail != "a@b.example" || order.Metadata["page"] != article || order.CancelURL != origin+"/pricing" ||

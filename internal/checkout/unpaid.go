@@ -112,9 +112,6 @@ func (v *Visit) hasTokenOfUnknownKey() (found bool) {
 		found = v.tokens.Keys.IsOfUnknownKey(raw)
 		return !found
 	})
-	if found {
-		v.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
-	}
 	return found
 }
 
