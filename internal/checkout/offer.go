@@ -56,32 +56,28 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	pass := OfferPass{"pass", "a pass", "5.00 USD", "5.00", "usd", "30 days", "/?axra_checkout=pass"}
-	trial := OfferData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]OfferPass{pass}, passes)}
+	pass := offerPass{"pass", "a pass", "5.00 USD", "5.00", "usd", "30 days", "/?axra_checkout=pass"}
+	trial := offerData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]offerPass{pass}, passes)}
 	if err := p.template.Execute(io.Discard, trial); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	return nil
 }
 
-// OfferData is what the owner's own template sees.
-type OfferData struct {
-	Title, Text string // as configured, placeholders replaced
-	Site        string // the host name, as visitors know it
-	Address     string // path and query of the requested page
-	Language    string // of the built-in texts that suit the visitor best, such as "en"
-	Passes      []OfferPass
+// offerData is what the owner's own template sees.
+type offerData struct {
+	Title, Text, Site string
+	Address           string // path and query of the requested page
+	Language          string // of the built-in texts that suit the visitor best, such as "en"
+	Passes            []offerPass
 }
 
-// OfferPass is one pass on the offer page.
-type OfferPass struct {
-	Name        string
-	Description string // may be empty
-	Price       string // "5.00 USD"
-	Amount      string // "5.00"
-	Currency    string // "usd"
-	Access      string // in words: "30 days"
-	Checkout    string // address that leads to the checkout: a path of this site
+// offerPass is one pass for the owner's own texts.
+type offerPass struct {
+	Name, Description       string
+	Price, Amount, Currency string // "5.00 USD", "5.00", "usd"
+	Access                  string // in words: "30 days"
+	Checkout                string // the address that leads to its checkout: a path of this site
 }
 
 // showOffers shows what is on sale.
@@ -103,7 +99,7 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 		}
 		return v.showPage(view)
 	}
-	data := OfferData{
+	data := offerData{
 		Title: title, Text: text, Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
 		Passes: v.offerPasses(quotes, req),
 	}
@@ -134,10 +130,10 @@ func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
 }
 
 // offerPasses describes quotes for the owner's own texts.
-func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []OfferPass {
-	var passes []OfferPass
+func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []offerPass {
+	var passes []offerPass
 	for _, quote := range quotes {
-		passes = append(passes, OfferPass{
+		passes = append(passes, offerPass{
 			Name: quote.Product.Name, Description: quote.Description,
 			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
 			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),

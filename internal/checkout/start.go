@@ -38,7 +38,7 @@ type checkoutRequest struct {
 // that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
 	mayStart := !req.onlyByButton && v.mayStartCheckout()
-	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && !(mayStart && req.restart) {
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !req.restart) {
 		if done, err := v.serveTeaser(); done {
 			return err
 		}
@@ -110,7 +110,20 @@ func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pen
 		v.services.Metrics.CountCheckout(OutcomeReused)
 		return *open, nil
 	}
-	if err := v.mayStart(quote, req); err != nil {
+	if len(v.target) > urlpath.MaxTarget {
+		return entry, refusal{page.View{Kind: page.TooLong}}
+	}
+	if err := v.services.CanSell(); err != nil {
+		return entry, err
+	}
+	if err := v.services.Axra.Ready(); err != nil {
+		return entry, v.unavailable(err) // before it counts against anybody's limit
+	}
+	if err := v.fitCookieBudget(quote, req); err != nil {
+		return entry, err
+	}
+	if err := v.allow(v.services.Checkouts); err != nil {
+		v.services.Metrics.CountCheckout(OutcomeLimited)
 		return entry, err
 	}
 	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
@@ -126,27 +139,6 @@ func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pen
 	v.flow.logger.Debug("checkout session created",
 		zap.String("session", webhook.ShortID(entry.Session)), zap.String("pass", quote.Product.Name))
 	return entry, nil
-}
-
-// mayStart returns why no checkout may be started now.
-func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) error {
-	if len(v.target) > urlpath.MaxTarget {
-		return refusal{page.View{Kind: page.TooLong}}
-	}
-	if err := v.services.CanSell(); err != nil {
-		return err
-	}
-	if err := v.services.Axra.Ready(); err != nil {
-		return v.unavailable(err) // before it counts against anybody's limit
-	}
-	if err := v.fitCookieBudget(quote, req); err != nil {
-		return err
-	}
-	err := v.allow(v.services.Checkouts)
-	if err != nil {
-		v.services.Metrics.CountCheckout(OutcomeLimited)
-	}
-	return err
 }
 
 // unavailable turns an error of Axra's into the page that explains it.
