@@ -82,10 +82,7 @@ type offerPass struct {
 
 // showOffers shows what is on sale.
 func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
-	config := v.config.OfferPage
-	if config == nil {
-		config = new(OfferPage)
-	}
+	config := cmp.Or(v.config.OfferPage, new(OfferPage))
 	title, text := gate.Replace(v.r, config.Title), gate.Replace(v.r, config.Text)
 	if config.template == nil {
 		view := page.View{Kind: page.Offer, Sale: page.Sale{Title: title, Text: text}}

@@ -116,8 +116,7 @@ func (v *Visit) startForProgram() error {
 	case chosen == nil:
 		return v.paymentRequired(quotes, "") // which lists the passes
 	}
-	decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name)
-	if decision == access.Unknown {
+	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return v.showSafe()
 	}
 	open := v.openedBy(chosen.Product.Name)
@@ -173,8 +172,7 @@ const (
 // that sends an access token gets a new one, also if that has ended and the purchase was extended since.
 func (v *Visit) writeStatus() error {
 	scheme, raw, _ := strings.Cut(v.r.Header.Get("Authorization"), " ")
-	raw = strings.TrimSpace(raw)
-	if !strings.EqualFold(scheme, "Bearer") || raw == "" {
+	if raw = strings.TrimSpace(raw); !strings.EqualFold(scheme, "Bearer") || raw == "" {
 		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
 		return v.problem(http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
 	}

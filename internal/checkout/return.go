@@ -61,10 +61,9 @@ func (v *Visit) handleReturn(entry *access.Token) error {
 	}
 	if extended != nil {
 		purchase, err := v.extendable(extended)
-		switch {
-		case err != nil:
+		if err != nil {
 			return v.showError(err)
-		case purchase == nil:
+		} else if purchase == nil {
 			return v.redirectToTarget()
 		}
 		req.extends, req.device = purchase, extended.Device
@@ -106,7 +105,14 @@ func (v *Visit) redeem(paid paidCheckout) error {
 	if entry.Session == "" {
 		return v.admit(issued)
 	}
-	if err := v.takeDevice(purchase, entry.Device); err != nil {
+	err := ledger.ErrNoneLeft
+	if v.config.Takeover { // what the browser that paid has taken is not taken over
+		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(entry.Device))
+	}
+	if errors.Is(err, ledger.ErrNoneLeft) {
+		err = v.addDevice(purchase.ID, entry.Device)
+	}
+	if err := v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID)); err != nil {
 		return v.showError(err)
 	}
 	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
@@ -123,18 +129,6 @@ func (v *Visit) redeem(paid paidCheckout) error {
 	}
 	response.Redirect(v.w, target)
 	return nil
-}
-
-// takeDevice makes the browser that paid one of the devices of a purchase.
-func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) error {
-	err := ledger.ErrNoneLeft
-	if v.config.Takeover { // what the browser that paid has taken is not taken over
-		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(deviceID))
-	}
-	if errors.Is(err, ledger.ErrNoneLeft) {
-		err = v.addDevice(purchase.ID, deviceID)
-	}
-	return v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID))
 }
 
 // accessOf returns what the token of a purchase says on a device.
