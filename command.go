@@ -8,6 +8,7 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -15,7 +16,7 @@ import (
 func init() { caddycmd.RegisterCommand(commands.Command()) }
 
 // commands are `caddy axra`.
-var commands = cli.Plugin{Check: checks.Check, WebhookSecrets: configuredSecrets}
+var commands = cli.Plugin{Check: preflight.Describe(describeConfig).Check, WebhookSecrets: configuredSecrets}
 
 // configuredSecrets reads the webhook secrets of a configuration without loading it.
 func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {

@@ -2,8 +2,6 @@ package paywall
 
 import (
 	"cmp"
-	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -15,27 +13,18 @@ import (
 	"github.com/caddy-axra/paywall/internal/settings"
 )
 
-// checks is what `caddy axra check` needs from this plugin.
-var checks = preflight.Plugin{
-	Secrets: func(raw json.RawMessage) []preflight.Secret {
-		var app App
-		if json.Unmarshal(raw, &app) != nil {
-			return nil // Caddy reports what is wrong
-		}
-		return app.configuredSecrets()
-	},
-	Describe: func(ctx caddy.Context) (*preflight.Config, error) {
-		app, err := appFrom(ctx, "axra_paywall")
-		if err != nil {
-			return nil, err
-		}
-		config := app.describe()
-		config.StartError = app.checkGates()
-		return config, nil
-	},
+// describeConfig is what `caddy axra check` needs from this plugin.
+func describeConfig(ctx caddy.Context) (*preflight.Config, error) {
+	app, err := appFrom(ctx, "axra_paywall")
+	if err != nil {
+		return nil, err
+	}
+	config := app.describe()
+	config.StartError = app.checkGates()
+	return config, nil
 }
 
-// configuredSecrets returns the secrets that are placeholders, with their values. Caddy rejects literal ones.
+// configuredSecrets returns the secrets that are configured, with their values.
 func (a *App) configuredSecrets() []preflight.Secret {
 	all := []preflight.Secret{{Name: "api_key", Placeholder: a.APIKey}, {Name: "api_secret", Placeholder: a.APISecret}}
 	for _, value := range a.WebhookSecrets {
@@ -44,18 +33,16 @@ func (a *App) configuredSecrets() []preflight.Secret {
 	if settings.NeedsSecrecy(a.Database.URL) {
 		all = append(all, preflight.Secret{Name: "database postgres", Placeholder: a.Database.URL})
 	}
-	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return settings.CheckPlaceholder(s.Name, s.Placeholder) != nil })
+	all = slices.DeleteFunc(all, func(s preflight.Secret) bool { return s.Placeholder == "" })
 	for i, secret := range all {
-		all[i].Value, _ = settings.Secret(secret.Name, secret.Placeholder)
+		all[i].Value, _ = settings.Secret(secret.Name, secret.Placeholder) // which was resolved before
 	}
 	return all
 }
 
 func (a *App) describe() *preflight.Config {
-	endpoint, _ := url.Parse(cmp.Or(a.settings.endpoint, "/")) // it was built from a URL
 	config := &preflight.Config{
 		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
-		IsAxra: settings.EndpointMode(endpoint.Hostname()) != "",
 		Ledger: preflight.Ledger{
 			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
 			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),

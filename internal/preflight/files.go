@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -10,229 +9,172 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// Bounds of the search for open files.
-const (
-	maxFiles = 20000
-	maxWalk  = 20 * time.Second
-)
+// maxEntries bounds the search for open files.
+const maxEntries = 20000
 
 // fileSearch looks for files that are behind a gate under one address and free under another.
 type fileSearch struct {
 	*checker
-	files    []*servedFile
-	similar  map[string][]*servedFile // by size and time; os.SameFile tells these apart
-	listed   map[string]string        // folders whose names anybody can list, and where
-	covering map[*Gate]bool           // gates that cover some file
-	count    int
-	isCut    bool
+	files   []*servedFile
+	alike   map[string][]*servedFile // by size and time; os.SameFile tells these apart
+	listed  map[string]string        // folders whose names anybody can list, and where
+	entries int
 }
 
 // servedFile is a file, under all its names.
 type servedFile struct {
-	name     string
-	info     fs.FileInfo
-	gate     *Gate       // the first that covers it
-	gated    string      // an address behind that gate
-	free     string      // an address without any
-	original *servedFile // of a compressed copy
+	name  string
+	info  fs.FileInfo
+	gates []*Gate // that cover it
+	gated string  // an address behind the first
+	free  string  // an address without any
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
 func (c *checker) checkFiles(r *report) {
-	if !hasAny[*Gate](c.sites) {
+	if len(c.gates) == 0 {
 		return
 	}
-	roots := c.roots()
-	if len(roots) == 0 {
-		c.note("what an application behind the gates answers under other addresses")
-		return
-	}
-	s := &fileSearch{checker: c, similar: make(map[string][]*servedFile), listed: make(map[string]string), covering: make(map[*Gate]bool)}
-	ctx, cancel := context.WithTimeout(c.ctx, maxWalk)
-	defer cancel()
-	for _, root := range roots {
-		if info, err := os.Stat(root); err != nil || !info.IsDir() {
-			r.warn(root, "create it, or correct `root`; if only the service may read it, run this command as its user",
-				"the folder of a file_server cannot be read, so its files are not checked")
-			continue
-		}
-		s.walk(ctx, root, "", nil)
-	}
-	s.reportFiles(r)
-	s.reportGates(r)
-	if s.isCut {
-		c.note("files beyond the first %d, or beyond %s", maxFiles, maxWalk)
-	}
-	r.orOK("", "%d files were requested by all their addresses: none that is sold is free", s.count)
-}
-
-// roots are the folders of the file servers that answer.
-func (c *checker) roots() (roots []string) {
+	s := &fileSearch{checker: c, alike: make(map[string][]*servedFile), listed: make(map[string]string)}
 	for _, site := range c.sites {
+		walked := map[string]bool{"": true}
 		for _, t := range site.traces(http.MethodGet) {
-			roots = append(roots, t.root)
-		}
-	}
-	return slices.DeleteFunc(distinct(roots), func(root string) bool { return root == "" })
-}
-
-// walk asks for everything in a folder. It follows links to folders, but not in circles.
-func (s *fileSearch) walk(ctx context.Context, folder, relative string, above []string) {
-	genuine, err := filepath.EvalSymlinks(folder)
-	if err != nil || slices.Contains(above, genuine) {
-		return
-	}
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		s.note("%s, which cannot be read", folder)
-		return
-	}
-	for _, site := range s.sites {
-		if t := site.trace(http.MethodGet, relative+"/"); t.served && t.file == folder {
-			s.listed[folder] = site.host + relative + "/"
-		}
-	}
-	for _, entry := range entries {
-		if s.count >= maxFiles || ctx.Err() != nil {
-			s.isCut = true
-			return
-		}
-		name, address := filepath.Join(folder, entry.Name()), relative+"/"+entry.Name()
-		switch info, err := os.Stat(name); {
-		case err != nil:
-		case info.IsDir():
-			s.walk(ctx, name, address, append(slices.Clip(above), genuine))
-		case info.Mode().IsRegular():
-			s.count++
-			s.ask(addressesOf(address))
-		}
-	}
-}
-
-// addressesOf are those that may lead to a file. On some file systems one in upper case does, too.
-func addressesOf(file string) []string {
-	addresses := []string{file, file + "/", strings.ToUpper(file)}
-	if folder, base := path.Split(file); strings.HasPrefix(base, "index.") {
-		addresses = append(addresses, folder)
-		if folder != "/" {
-			addresses = append(addresses, strings.TrimSuffix(folder, "/"))
-		}
-	}
-	if bare, ok := strings.CutSuffix(file, ".html"); ok {
-		addresses = append(addresses, bare) // `try_files {path}.html`
-	}
-	return addresses
-}
-
-// ask notes whether a gate covers the files that addresses lead to.
-func (s *fileSearch) ask(addresses []string) {
-	for _, at := range s.sites {
-		for _, prefix := range append(at.strippedPrefixes(), "") {
-			for _, address := range addresses {
-				s.record(at.trace(http.MethodGet, prefix+address))
+			if !walked[t.root] {
+				walked[t.root] = true
+				s.walk(r, site, t.root, "/")
 			}
 		}
 	}
+	for _, at := range c.gates {
+		s.report(r, at)
+	}
+	switch {
+	case s.entries > maxEntries:
+		r.note("files beyond the first %d", maxEntries)
+	case s.entries == 0:
+		r.note("what an application behind the gates answers under other addresses")
+	case len(r.findings) == 0:
+		r.ok("", "%d files were requested by all their addresses: none that is sold is free", len(s.files))
+	}
 }
 
-func (s *fileSearch) record(t *trace) {
-	if t.file == "" || t.refused || len(t.guards) > 0 {
-		return
-	}
-	file := s.identify(t.file)
-	if file == nil {
-		return
-	}
-	for _, gate := range t.gates {
-		s.covering[gate] = true
-		if file.gate == nil {
-			file.gate, file.gated = gate, t.host+t.path
+// walk asks for everything in a folder. It follows links to folders, but not to those around the link.
+func (s *fileSearch) walk(r *report, site *site, folder, address string) {
+	_ = fs.WalkDir(os.DirFS(folder), ".", func(relative string, entry fs.DirEntry, err error) error {
+		if s.entries++; s.entries > maxEntries {
+			return fs.SkipAll
 		}
+		name, address := filepath.Join(folder, relative), path.Join(address, relative)
+		if err != nil && relative == "." {
+			r.warn(name, "create it, or correct `root`; if only the service may read it, run this command as its user",
+				"the folder of a file_server cannot be read, so its files are not checked")
+		} else if err != nil {
+			r.note("%s, which cannot be read", name)
+		}
+		for _, prefix := range site.prefixes {
+			for _, address := range addressesOf(address) {
+				s.record(site.trace(http.MethodGet, prefix+address))
+			}
+		}
+		around, _ := filepath.EvalSymlinks(filepath.Dir(name))
+		target, _ := filepath.EvalSymlinks(name)
+		isLink := err == nil && entry.Type() == fs.ModeSymlink && !strings.HasPrefix(around+"/", target+"/")
+		if info, err := os.Stat(name); isLink && err == nil && info.IsDir() {
+			s.walk(r, site, name, address)
+		}
+		return nil
+	})
+}
+
+// addressesOf are those that may lead to a file or folder: as an index or by `try_files {path}.html`, and in other case on
+// some file systems.
+func addressesOf(address string) []string {
+	return []string{address, strings.TrimSuffix(address, "/") + "/", strings.ToUpper(address), strings.TrimSuffix(address, ".html")}
+}
+
+// record notes whether a gate covers what was asked for.
+func (s *fileSearch) record(t *trace) {
+	info, err := os.Stat(t.file)
+	switch {
+	case err != nil || t.refused || len(t.guards) > 0:
+		return
+	case info.IsDir():
+		if t.served {
+			s.listed[t.file] = t.host + t.path
+		}
+		return
 	}
-	if t.served && file.free == "" {
+	file := s.identify(t.file, info)
+	if len(file.gates) == 0 {
+		file.gated = t.host + t.path
+	}
+	file.gates = append(file.gates, t.gates...)
+	if file.free == "" && t.served {
 		file.free = t.host + t.path
 	}
 }
 
-// identify finds a file by what it is, not by its name: links lead to the same.
-func (s *fileSearch) identify(name string) *servedFile {
-	info, err := os.Stat(name)
-	if err != nil || info.IsDir() {
-		return nil
+// identify finds a file by what it is, not by its name: links and compressed copies are the same.
+func (s *fileSearch) identify(name string, info fs.FileInfo) *servedFile {
+	if extension := path.Ext(name); slices.Contains(urlpath.Sidecars, extension) {
+		if original, err := os.Stat(strings.TrimSuffix(name, extension)); err == nil && !original.IsDir() {
+			info = original
+		}
 	}
 	key := fmt.Sprint(info.Size(), info.ModTime().UnixNano())
-	for _, file := range s.similar[key] {
+	for _, file := range s.alike[key] {
 		if os.SameFile(file.info, info) {
 			return file
 		}
 	}
 	file := &servedFile{name: name, info: info}
-	for _, extension := range urlpath.Sidecars {
-		if original, ok := strings.CutSuffix(name, extension); ok {
-			file.original = s.identify(original)
-		}
-	}
-	s.files, s.similar[key] = append(s.files, file), append(s.similar[key], file)
+	s.files, s.alike[key] = append(s.files, file), append(s.alike[key], file)
 	return file
 }
 
-// reportFiles reports one file for each gate and fix, and one for each folder.
-func (s *fileSearch) reportFiles(r *report) {
-	told := make(map[string]bool)
-	tell := func(gate *Gate, fix, message string) {
-		if !told[gate.Name+fix] {
-			told[gate.Name+fix] = true
-			r.fail(gate.subject(), fix, "%s", message)
-		}
-	}
+// report reports what is wrong with the files of a gate.
+func (s *fileSearch) report(r *report, at *location) {
+	subject, patterns := at.gate.subject(), at.patterns()
+	var free, listed []string
+	isEmpty := len(s.files) > 0 && s.entries <= maxEntries
 	for _, f := range s.files {
-		ending := "*" + path.Ext(f.name)
-		switch {
-		case f.free == "":
-		case f.gate != nil:
-			tell(f.gate, "let the gate cover that address too, or serve the file from another folder (`hide`, another root, no link)",
-				f.gated+" is behind the gate, but the same file is free at "+f.free)
-		case f.original != nil && f.original.gate != nil:
-			tell(f.original.gate, "let the gate, and the `handle` around it, cover "+ending+" too, or add `hide "+ending+"` to file_server",
-				f.original.gated+" is behind the gate, but its compressed copy is free at "+f.free)
+		if !slices.Contains(f.gates, at.gate) {
+			continue
 		}
-		if address := s.listed[filepath.Dir(f.name)]; f.gate != nil && address != "" {
-			r.warn(f.gate.subject(), "remove `browse`, or let the gate cover the folder itself", "%s lets everyone list the names of paid files", address)
+		isEmpty = false
+		if f.free != "" {
+			free = append(free, f.free+" is "+f.gated)
+		}
+		if list := s.listed[filepath.Dir(f.name)]; list != "" {
+			listed = append(listed, list)
+		}
+	}
+	if len(free) > 0 {
+		r.fail(subject, "let the gate, and the `handle` around it, cover these addresses too, or keep file_server from them (`hide`, another root, no link)",
+			"files behind it, or compressed copies, are free by other addresses: %s", examples(free))
+	}
+	if len(listed) > 0 {
+		r.warn(subject, "remove `browse`, or let the gate cover the folder itself", "everyone can list the names of paid files: %s", examples(listed))
+	}
+	if isEmpty && at.find(http.MethodGet, func(t *trace) bool { return t.root != "" && slices.Contains(t.gates, at.gate) }) != nil {
+		r.warn(subject, "correct the path of the gate, or `root`", "no file is behind it")
+	}
+	for _, page := range patterns {
+		isBelow := func(f *servedFile) bool { return len(f.gates) == 0 && strings.HasPrefix(f.free, at.host+page+"/") }
+		isSection := func(other string) bool { return strings.HasPrefix(other, page+"/") }
+		if below := slices.IndexFunc(s.files, isBelow); below >= 0 && !slices.ContainsFunc(patterns, isSection) {
+			r.warn(subject, "write `"+page+"/*` if the section is meant", "it covers %s only; below it is free: %s", page, s.files[below].free)
 		}
 	}
 }
 
-// reportGates reports gates that cover a page by its path, such as /premium, while files below it are free, and gates
-// before a file server that cover none of its files.
-func (s *fileSearch) reportGates(r *report) {
-	for at, gate := range handlers[*Gate](s.sites) {
-		for _, path := range at.singlePages() {
-			below := slices.IndexFunc(s.files, func(f *servedFile) bool { return f.gate == nil && strings.HasPrefix(f.free, at.host+path+"/") })
-			if below >= 0 {
-				r.warn(gate.subject(), "write `"+path+"/*` if the section is meant", "it covers %s only; below it is free: %s", path, s.files[below].free)
-			}
-		}
-		isBeforeFiles := at.find(http.MethodGet, func(t *trace) bool { return t.isFile() && slices.Contains(t.gates, gate) }) != nil
-		if isBeforeFiles && !s.covering[gate] && !s.isCut && s.count > 0 {
-			r.warn(gate.subject(), "correct the path of the gate, or `root`", "no file is behind it")
-		}
-	}
-}
-
-// singlePages are paths that the innermost path matcher names without anything below them.
-func (l *location) singlePages() []string {
-	for _, sets := range slices.Backward(l.matchers) {
-		if patterns := patternsOf(sets); len(patterns) > 0 {
-			return slices.DeleteFunc(slices.Clone(patterns), func(path string) bool {
-				return strings.Contains(path, "*") || strings.HasSuffix(path, "/") ||
-					slices.ContainsFunc(patterns, func(other string) bool { return strings.HasPrefix(other, path+"/") })
-			})
-		}
-	}
-	return nil
+// examples names at most five of those found.
+func examples(found []string) string {
+	slices.Sort(found)
+	found = slices.Compact(found)
+	return strings.Join(found[:min(len(found), 5)], ", ")
 }

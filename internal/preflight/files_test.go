@@ -17,37 +17,37 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 	named := strings.Replace(gate, "price", "pass one\n price", 1)
 	run(t, []faultCase{
 		{"a compressed copy", func(d *desk) { d.write("premium/article.html.br", "compressed") },
-			handled("*.html"), good, "error", "files", "its compressed copy is free at example.com/premium/article.html.br", "cover *.br"},
+			handled("*.html"), good, "error", "files", "example.com/premium/article.html.br is example.com/premium/article.html", "cover these addresses too"},
 		{"an index by its name", nil, handled("/premium/"), handled("/premium/*"),
-			"error", "files", "example.com/premium/ is behind the gate, but the same file is free at example.com/premium/index.html", "cover that address too"},
+			"error", "files", "free by other addresses: example.com/premium/index.html is example.com/premium/", "cover these addresses too"},
 		{"a folder without its slash", nil,
 			strings.ReplaceAll(handled("/premium/*"), "file_server\n", "file_server {\n disable_canonical_uris\n }\n"),
 			strings.ReplaceAll(handled("/premium*"), "file_server\n", "file_server {\n disable_canonical_uris\n }\n"),
-			"error", "files", "free at example.com/premium", "cover that address too"},
+			"error", "files", "addresses: example.com/premium is example.com/premium/", "cover these addresses too"},
 		{"another route", nil,
 			site(hook + "root ROOT\n handle_path /mirror/* {\n file_server\n }\n handle {\n" + gate + "file_server\n }"),
 			site(hook + "root ROOT\n handle_path /mirror/* {\n" + named + "file_server\n }\n handle {\n" + named + "file_server\n }"),
-			"error", "files", "free at example.com/mirror/premium/article.html", ""},
+			"error", "files", "example.com/mirror/premium/article.html is ", ""},
 		{"a symbolic link", func(d *desk) { mustDo(d.t, os.Symlink("premium/article.html", filepath.Join(d.root, "free.html"))) },
 			good, site(hook + gate + "root ROOT\n file_server {\n hide free.html\n }"),
-			"error", "files", "free at example.com/free.html", "no link"},
+			"error", "files", "example.com/free.html is ", "no link"},
 		{"a link to the folder", func(d *desk) { mustDo(d.t, os.Symlink("premium", filepath.Join(d.root, "old"))) },
-			good, "", "error", "files", "free at example.com/old/", "no link"},
+			good, "", "error", "files", "example.com/old/ is ", "no link"},
 		{"a hard link", func(d *desk) {
 			mustDo(d.t, os.Link(filepath.Join(d.root, "premium", "article.html"), filepath.Join(d.root, "free.html")))
 		},
-			good, "", "error", "files", "free at example.com/free.html", ""},
+			good, "", "error", "files", "example.com/free.html is ", ""},
 		{"the name in other case", func(d *desk) { // what a file system shows that tells no case
 			mustDo(d.t, os.Mkdir(filepath.Join(d.root, "PREMIUM"), 0o700))
 			mustDo(d.t, os.Link(filepath.Join(d.root, "premium", "article.html"), filepath.Join(d.root, "PREMIUM", "ARTICLE.HTML")))
 		}, site(hook + "root ROOT\n @paid path_regexp ^/premium/\n handle @paid {\n axra_paywall {\n price 5.00 usd\n }\n file_server\n }\n handle {\n file_server\n }"), good,
-			"error", "files", "free at example.com/PREMIUM/ARTICLE.HTML", ""},
+			"error", "files", "example.com/PREMIUM/ARTICLE.HTML is ", ""},
 		{"another site", nil, good + "staging.example.com {\n root ROOT\n file_server\n}\n",
 			good + "staging.example.com {\n basic_auth {\n bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n }\n root ROOT\n file_server\n}\n",
-			"error", "files", "free at staging.example.com/premium/", ""},
+			"error", "files", "staging.example.com/premium/ is ", ""},
 		{"a list of names", func(d *desk) { d.write("books/one.pdf", marker) }, site(hook + "root ROOT\n @paid path /books/*.pdf\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
 			site(hook + "root ROOT\n @paid path /books/*\n axra_paywall @paid {\n price 5.00 usd\n pass books\n }\n file_server browse"),
-			"warning", "files", "example.com/books/ lets everyone list the names", "remove `browse`"},
+			"warning", "files", "everyone can list the names of paid files: example.com/books/", "remove `browse`"},
 		{"a page in place of a section", func(d *desk) { d.write("premium/second.html", marker) }, strings.Replace(good, "/premium/*", "/premium", 1), good,
 			"warning", "files", "it covers /premium only; below it is free: example.com/premium/article.html", "write `/premium/*`"},
 		{"a page in place of a section, in its handle", func(d *desk) { d.write("issues/one.html", marker) }, handled("/issues"), handled("/issues/*"),
@@ -72,7 +72,7 @@ func (d *desk) makeLedger() {
 func TestCheckMakesNoLedger(t *testing.T) {
 	d := newDesk(t)
 	read := d.check(good)
-	if found, ok := read.find("ledger", "new: it does not exist yet"); !ok || found.Level != "ok" || len(read.bad()) > 0 {
+	if found, ok := read.find("ledger", "new: Caddy creates it"); !ok || found.Level != "ok" || len(read.bad()) > 0 {
 		t.Errorf("%+v", read.Findings)
 	}
 	left, err := os.ReadDir(d.storage)

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -9,51 +10,52 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 )
 
-// serverTimeout is how long the check waits for a database server.
-const serverTimeout = 3 * time.Second
-
 // checkLedger looks at where the ledger is. It opens no file, and only reads from a server.
 func (c *checker) checkLedger(r *report) {
-	at := c.Ledger
-	if at.URL != "" {
-		c.checkServer(r, at.URL, at.Location)
-		return
+	location, check := c.Ledger.Path, ledger.CheckFile
+	if c.Ledger.URL != "" {
+		location, check = c.Ledger.Location, c.checkServer
 	}
-	if !at.Named {
-		c.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of the user that runs Caddy, here %s", at.Path)
+	exists, faults := check(cmp.Or(c.Ledger.URL, c.Ledger.Path))
+	for _, fault := range faults {
+		level := "error"
+		if fault.IsWarning {
+			level = "warning"
+		}
+		r.add(level, location, fault.Fix, "%s", fault.Problem)
 	}
-	if os.Geteuid() == 0 {
-		c.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(at.Path))
-	}
-	exists, faults := ledger.CheckFile(at.Path)
-	r.faults(at.Path, faults)
 	switch {
+	case len(faults) > 0:
 	case exists:
-		r.orOK(at.Path, "it exists, and can be read and written")
-	case !r.hasErrors():
-		r.ok(at.Path, "new: it does not exist yet, and Caddy creates it when it starts. If there should be purchases, the path is wrong")
+		r.ok(location, "it exists, and can be read and written")
+	default:
+		r.ok(location, "new: Caddy creates it when it starts. If there should be purchases, the path or URL is wrong")
+	}
+	if !c.Ledger.Named {
+		r.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of the user that runs Caddy, here %s", location)
+	}
+	if c.Ledger.URL == "" && os.Geteuid() == 0 {
+		r.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(location))
 	}
 }
 
-func (c *checker) checkServer(r *report, url, location string) {
-	if verifies, err := ledger.VerifiesServer(url); err == nil && !verifies {
-		r.warn(location, "add sslmode=verify-full to the URL, and sslrootcert=FILE if the server's certificate is not from a public authority",
-			"the server's certificate is not checked: someone on the network could read the password and change what was paid")
+func (c *checker) checkServer(databaseURL string) (exists bool, faults []*ledger.Fault) {
+	if verifies, err := ledger.VerifiesServer(databaseURL); err == nil && !verifies {
+		faults = append(faults, &ledger.Fault{
+			Problem:   "the server's certificate is not checked: someone on the network could read the password and change what was paid",
+			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE if the server's certificate is not from a public authority",
+			IsWarning: true,
+		})
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, serverTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
 	defer cancel()
-	state, err := ledger.CheckServer(ctx, url)
-	switch {
-	case err != nil:
-		r.fail(location, "start the server, let this machine reach it (name server, firewall, pg_hba.conf), and correct user, password and database "+
-			"in the URL; without it Caddy starts, but sells nothing", "the server cannot be asked: %s", err)
-	case len(state.Faults) > 0:
-		r.faults(location, state.Faults)
-	case state.HasPayments:
-		r.ok(location, "it exists (installation %s), has payments, and can be read and written", state.Installation)
-	case state.Exists:
-		r.ok(location, "it exists (installation %s), without a payment so far, and can be read and written", state.Installation)
-	default:
-		r.ok(location, "new: Caddy creates it when it starts, in the schema axra. If there should be purchases, the URL is wrong")
+	state, err := ledger.CheckServer(ctx, databaseURL)
+	if err != nil {
+		faults = append(faults, &ledger.Fault{
+			Problem: "the server cannot be asked: " + err.Error(),
+			Fix: "start the server, let this machine reach it (name server, firewall, pg_hba.conf), and correct user, password and database " +
+				"in the URL; without it Caddy starts, but sells nothing",
+		})
 	}
+	return state.Exists, append(faults, state.Faults...)
 }

@@ -3,12 +3,11 @@ package preflight
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/session"
@@ -19,7 +18,6 @@ type Config struct {
 	Secrets  []Secret
 	SiteURL  string // of the app
 	Endpoint string
-	IsAxra   bool            // the endpoint is one of Axra's own, or on this machine
 	Client   *session.Client // nil without an API key
 	Ledger   Ledger
 	Pricing  []Pricing
@@ -66,39 +64,55 @@ type KeySet struct{}
 // checker is a configuration that is provisioned.
 type checker struct {
 	Config
-	ctx       context.Context //nolint:containedctx // it lives as long as the command
-	sites     []*site
-	proxied   map[*caddyhttp.Server]bool // servers with trusted_proxies; nil: unknown
-	logger    *zap.Logger                // of the HTTP app
-	unchecked []string
-}
+	sites                    []*site
+	gates, webhooks, keySets []*location
 
-// note adds to what cannot be checked from here.
-func (c *checker) note(format string, args ...any) {
-	if note := fmt.Sprintf(format, args...); !slices.Contains(c.unchecked, note) {
-		c.unchecked = append(c.unchecked, note)
-	}
+	// Only `caddy axra check` has these.
+	ctx        context.Context              //nolint:containedctx // it lives as long as the command
+	loaded     caddy.Context                // of the configuration
+	configured map[string]*caddyhttp.Server // before provisioning, which erases trusted_proxies
+	logs       map[string]*caddy.CustomLog  // not provisioned
 }
 
 type check struct {
 	name string
 	run  func(*checker, *report)
+	ok   string // what is reported if nothing else is
 }
 
-// routeChecks look at nothing but the configuration.
-var routeChecks = []check{
-	{"addresses", (*checker).checkAddresses},
-	{"webhook", (*checker).checkWebhooks},
-	{"key set", (*checker).checkKeySets},
-	{"order", (*checker).checkOrder},
-	{"overlap", (*checker).checkOverlap},
-	{"caches", (*checker).checkCaches},
-}
+var (
+	configChecks = []check{
+		{"secrets", (*checker).checkSecrets, "all are set"},
+		{"endpoint", (*checker).checkEndpoint, "key, secrets and endpoint belong together"},
+		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
+	}
+	routeChecks = []check{ // they look at nothing but the routes
+		{"addresses", (*checker).checkAddresses, "visitors return by https to a host that the configuration names"},
+		{"webhook", (*checker).checkWebhooks, ""},
+		{"order", (*checker).checkOrder, "every gate comes before what it protects"},
+		{"overlap", (*checker).checkOverlap, "no path is behind two gates that sell different things"},
+		{"caches", (*checker).checkCaches, "nothing in this Caddy makes gated answers public"},
+	}
+	machineChecks = []check{
+		{"files", (*checker).checkFiles, ""},
+		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
+		{"ledger", (*checker).checkLedger, ""},
+		{"clock", (*checker).checkClock, "it may be right"},
+		{"outside", (*checker).noteOutside, ""},
+	}
+	liveChecks = []check{ // they call others
+		{"axra", (*checker).checkAxra, ""},
+		{"webhook from outside", (*checker).checkWebhookAddresses, ""},
+	}
+)
 
-func (c *checker) run(checks []check) (findings []Finding) {
-	for _, check := range checks {
+func (c *checker) run(checks ...[]check) (findings []Finding) {
+	for _, check := range slices.Concat(checks...) {
 		r := &report{check: check.name}
 		check.run(c, r)
+		if len(r.findings) == 0 && check.ok != "" {
+			r.ok("", "%s", check.ok)
+		}
 		findings = append(findings, r.findings...)
 	}
 	return findings
@@ -106,29 +120,7 @@ func (c *checker) run(checks []check) (findings []Finding) {
 
 // CheckRoutes returns what is wrong with the routes of servers.
 func CheckRoutes(config *Config, servers map[string]*caddyhttp.Server) []Finding {
-	c := &checker{Config: *config, sites: sitesOf(servers, config.Describe)}
-	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level == "ok" })
-}
-
-// diagnose makes all checks. Those that call others come last, and only if asked for.
-func (c *checker) diagnose(live bool) *Diagnosis {
-	checks := slices.Concat([]check{
-		{"secrets", (*checker).checkSecrets},
-		{"endpoint", (*checker).checkEndpoint},
-		{"prices", (*checker).checkPrices},
-	}, routeChecks, []check{
-		{"files", (*checker).checkFiles},
-		{"logs", (*checker).checkLogs},
-		{"ledger", (*checker).checkLedger},
-		{"clock", (*checker).checkClock},
-	})
-	if live {
-		checks = append(checks, check{"axra", (*checker).checkAxra}, check{"webhook from outside", (*checker).checkWebhookAddresses})
-	} else {
-		c.note("whether Axra accepts the credentials, and whether the webhook can be reached from outside: add --live")
-	}
-	findings := c.run(checks)
-	c.note("what stands in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
-	c.note("whether the webhook address is entered in Axra, and how Axra signs: make a first payment with a test key")
-	return &Diagnosis{findings, c.unchecked}
+	c := &checker{Config: *config}
+	c.locate(servers)
+	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level != "error" && f.Level != "warning" })
 }

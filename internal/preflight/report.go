@@ -4,17 +4,44 @@ import (
 	"fmt"
 	"io"
 	"slices"
-
-	"github.com/caddy-axra/paywall/ledger"
 )
 
 // Finding is one result of a check. It never quotes a secret.
 type Finding struct {
-	Level   string `json:"level"` // ok, warning or error
+	Level   string `json:"level"` // ok, warning, error, or unchecked for what cannot be checked from here
 	Check   string `json:"check"`
 	Subject string `json:"subject,omitempty"`
 	Message string `json:"message"`
 	Fix     string `json:"fix,omitempty"`
+}
+
+// Diagnosis is the outcome of `caddy axra check`.
+type Diagnosis struct {
+	Findings []Finding `json:"findings"`
+}
+
+// Count counts the findings of a level.
+func (d *Diagnosis) Count(level string) (count int) {
+	for _, finding := range d.Findings {
+		if finding.Level == level {
+			count++
+		}
+	}
+	return count
+}
+
+// WriteText writes the diagnosis for people, with each fix below its finding.
+func (d *Diagnosis) WriteText(out io.Writer) {
+	for _, f := range d.Findings {
+		if f.Subject != "" {
+			f.Message = f.Subject + ": " + f.Message
+		}
+		fmt.Fprintf(out, "%-10s %s: %s\n", f.Level, f.Check, f.Message)
+		if f.Fix != "" {
+			fmt.Fprintf(out, "           fix: %s\n", f.Fix)
+		}
+	}
+	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }
 
 // report collects the findings of one check, each one once.
@@ -31,72 +58,12 @@ func (r *report) add(level, subject, fix, format string, args ...any) {
 
 func (r *report) ok(subject, format string, args ...any) { r.add("ok", subject, "", format, args...) }
 
+func (r *report) note(format string, args ...any) { r.add("unchecked", "", "", format, args...) }
+
 func (r *report) warn(subject, fix, format string, args ...any) {
 	r.add("warning", subject, fix, format, args...)
 }
 
 func (r *report) fail(subject, fix, format string, args ...any) {
 	r.add("error", subject, fix, format, args...)
-}
-
-func (r *report) faults(subject string, faults []*ledger.Fault) {
-	for _, fault := range faults {
-		level := "error"
-		if fault.IsWarning {
-			level = "warning"
-		}
-		r.add(level, subject, fault.Fix, "%s", fault.Problem)
-	}
-}
-
-func (r *report) hasErrors() bool {
-	return slices.ContainsFunc(r.findings, func(f Finding) bool { return f.Level == "error" })
-}
-
-// orOK reports that all is well if nothing else was found.
-func (r *report) orOK(subject, format string, args ...any) {
-	if len(r.findings) == 0 {
-		r.ok(subject, format, args...)
-	}
-}
-
-// Diagnosis is the outcome of `caddy axra check`.
-type Diagnosis struct {
-	Findings  []Finding `json:"findings"`
-	Unchecked []string  `json:"unchecked"` // what cannot be checked from here
-}
-
-// Count counts the findings of a level.
-func (d *Diagnosis) Count(level string) (count int) {
-	for _, finding := range d.Findings {
-		if finding.Level == level {
-			count++
-		}
-	}
-	return count
-}
-
-// WriteText writes the diagnosis for people, grouped by check, with each fix below its finding.
-func (d *Diagnosis) WriteText(out io.Writer) {
-	check := ""
-	for _, f := range d.Findings {
-		if f.Check != check {
-			check = f.Check
-			fmt.Fprintln(out, check)
-		}
-		if f.Subject != "" {
-			f.Message = f.Subject + ": " + f.Message
-		}
-		fmt.Fprintf(out, "  %-8s %s\n", f.Level, f.Message)
-		if f.Fix != "" {
-			fmt.Fprintf(out, "           fix: %s\n", f.Fix)
-		}
-	}
-	if len(d.Unchecked) > 0 {
-		fmt.Fprintln(out, "not checked")
-	}
-	for _, note := range d.Unchecked {
-		fmt.Fprintf(out, "  -        %s\n", note)
-	}
-	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }

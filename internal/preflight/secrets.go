@@ -5,19 +5,20 @@ import (
 	"os"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/money"
 )
 
 // checkSecrets looks at the credentials that Axra has issued. Values are compared, never shown.
 func (c *checker) checkSecrets(r *report) {
 	for _, s := range c.Secrets {
-		if info, err := os.Stat(s.file()); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
-			r.warn(s.Name, "chmod 600 "+s.file(), "%s can be read by every user of this machine", s.file())
+		file := strings.TrimSuffix(strings.TrimPrefix(s.Placeholder, "{file."), "}")
+		if info, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
+			r.warn(s.Name, "chmod 600 "+file, "%s can be read by every user of this machine", file)
 		}
 		switch {
 		case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
@@ -31,89 +32,47 @@ func (c *checker) checkSecrets(r *report) {
 	switch {
 	case c.secret("api_key") == "":
 		r.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
-	case c.secret("webhook_secret") == "" && c.secret("api_secret") == "":
+	case c.secret("webhook_secret")+c.secret("api_secret") == "":
 		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
 			"there is none, so no payment can be confirmed here")
 	}
-	r.orOK("", "%d are set", len(c.Secrets))
-}
-
-// missingSecrets finds all secrets that are empty. Caddy's own message would name only the first.
-func missingSecrets(secrets []Secret) []Finding {
-	r := report{check: "secrets"}
-	for _, s := range secrets {
-		switch {
-		case s.Value != "":
-		case s.file() != "":
-			r.fail(s.Name, "write the secret to that file, and let Caddy's user read it", "%s is empty or cannot be read", s.file())
-		default:
-			r.fail(s.Name, "set it. If the service gets its environment from a file (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE",
-				"%s is empty in the environment of this command, which may differ from the service's", s.Placeholder)
-		}
-	}
-	return r.findings
-}
-
-// file is where the secret is read from, "" for the environment.
-func (s Secret) file() string {
-	if path, isFile := strings.CutPrefix(s.Placeholder, "{file."); isFile {
-		return strings.TrimSuffix(path, "}")
-	}
-	return ""
 }
 
 // secret is the value of the first secret of a name.
 func (c *checker) secret(name string) string {
-	i := slices.IndexFunc(c.Secrets, func(s Secret) bool { return s.Name == name })
-	if i < 0 {
-		return ""
-	}
-	return c.Secrets[i].Value
-}
-
-// worldOf is "live" or "test" for a key or secret of Axra's, "" if that cannot be told.
-func worldOf(credential string) string {
-	for _, world := range []string{"live", "test"} {
-		if strings.HasPrefix(credential, "bk_"+world+"_") || strings.HasPrefix(credential, "bs_"+world+"_") {
-			return world
+	for _, s := range c.Secrets {
+		if s.Name == name {
+			return s.Value
 		}
 	}
 	return ""
 }
 
-func (c *checker) isLive() bool { return worldOf(c.secret("api_key")) == "live" }
-
 // checkEndpoint compares key, secrets and endpoint. Caddy has refused what cannot work at all.
 func (c *checker) checkEndpoint(r *report) {
-	key := c.secret("api_key")
-	if key == "" {
-		return
-	}
-	world := worldOf(key)
+	mode := settings.KeyMode(c.secret("api_key"), "bk_")
 	for _, secret := range c.Secrets {
-		if other := worldOf(secret.Value); world != "" && other != "" && other != world {
+		if other := settings.KeyMode(secret.Value, "bs_"); mode != "" && other != "" && other != mode {
 			r.fail(secret.Name, "take key and secret from the same page of Axra's dashboard",
-				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, world)
+				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)
 		}
 	}
 	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
 	switch {
-	case world == "test":
+	case mode == "sandbox":
 		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
-	case !c.IsAxra:
+	case c.Client != nil && settings.EndpointMode(endpoint.Hostname()) == "":
 		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
 	}
-	r.orOK("", "key, secrets and %s belong together", endpoint.Host)
 }
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
 func (c *checker) checkPrices(r *report) {
-	const fix = "set it in the environment of the service, or add --envfile FILE if it is there"
 	for _, p := range c.Pricing {
 		price := strings.TrimSpace(p.Amount + " " + p.Currency)
 		resolved := caddy.NewReplacer().ReplaceKnown(price, "")
 		if unset := unsetIn(price); len(unset) > 0 {
-			r.fail(p.Subject, fix, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
+			r.fail(p.Subject, fixEnvironment, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
 		} else if price != resolved && !strings.Contains(resolved, "{") {
 			amount, currency, _ := strings.Cut(resolved, " ")
 			if _, err := money.Parse(amount, strings.TrimSpace(currency)); err != nil {
@@ -121,10 +80,9 @@ func (c *checker) checkPrices(r *report) {
 			}
 		}
 		for _, name := range unsetIn(p.Texts...) {
-			r.warn(p.Subject, fix, "it uses {env.%s}, which is empty", name)
+			r.warn(p.Subject, fixEnvironment, "it uses {env.%s}, which is empty", name)
 		}
 	}
-	r.orOK("", "no placeholder of the environment is empty")
 }
 
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
@@ -136,6 +94,5 @@ func unsetIn(texts ...string) (unset []string) {
 			unset = append(unset, match[1])
 		}
 	}
-	slices.Sort(unset)
-	return slices.Compact(unset)
+	return unset // each is reported once
 }

@@ -10,10 +10,10 @@ import (
 
 func TestTheClockIsChecked(t *testing.T) {
 	t.Parallel()
-	for at, level := range map[string]string{"2027-01-02": "ok", "1970-01-01": "error", "2150-01-01": "error"} {
+	for at, findings := range map[string]int{"2027-01-02": 0, "1970-01-01": 1, "2150-01-01": 1} {
 		c, r := new(checker), new(report)
 		c.Now = func() time.Time { now, _ := time.Parse(time.DateOnly, at); return now }
-		if c.checkClock(r); r.findings[0].Level != level {
+		if c.checkClock(r); len(r.findings) != findings {
 			t.Errorf("%s: %+v", at, r.findings)
 		}
 	}
@@ -23,24 +23,11 @@ func TestSamplesMatchTheirPattern(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []string{"/premium/*", "/premium*", "/premium", "*.html", "/a/*/b", "/a/*/b/*", "*/feed"} {
 		matcher := caddyhttp.MatchPath{pattern}
-		for _, path := range samplesOf(pattern) {
+		for _, path := range samplesOf([]string{pattern}) {
 			r := NewRequest(new(caddyhttp.Server), "GET", "example.com", path)
 			if match, err := matcher.MatchWithError(r); err != nil || !match {
 				t.Errorf("%s does not match its sample %s: %v", pattern, path, err)
 			}
-		}
-	}
-}
-
-func TestAFileIsRequestedByAllItsAddresses(t *testing.T) {
-	t.Parallel()
-	for file, want := range map[string][]string{
-		"/index.html":   {"/index.html", "/index.html/", "/INDEX.HTML", "/", "/index"},
-		"/a/index.html": {"/a/index.html", "/a/index.html/", "/A/INDEX.HTML", "/a/", "/a", "/a/index"},
-		"/a/b.pdf":      {"/a/b.pdf", "/a/b.pdf/", "/A/B.PDF"},
-	} {
-		if got := addressesOf(file); !slices.Equal(got, want) {
-			t.Errorf("%s: %v", file, got)
 		}
 	}
 }

@@ -22,8 +22,8 @@ const (
 // Endpoint resolves the API's address and the hosts that visitors may be sent to. It rejects a mix of Axra's live and
 // sandbox modes.
 func Endpoint(configured, key, secret string, checkoutHosts []string) (address string, hosts session.CheckoutHosts, err error) {
-	mode := keyMode(key, "bk_")
-	if other := keyMode(secret, "bs_"); mode != "" && other != "" && mode != other {
+	mode := KeyMode(key, "bk_")
+	if other := KeyMode(secret, "bs_"); mode != "" && other != "" && mode != other {
 		return "", hosts, fmt.Errorf("api_key is a %s key and api_secret a %s secret: take both from the same Axra account page", mode, other)
 	}
 	for _, host := range checkoutHosts {
@@ -63,8 +63,8 @@ func CheckCheckoutHost(host string) error {
 	return nil
 }
 
-// keyMode returns the mode, live or sandbox, of a key or secret; empty if it has none.
-func keyMode(value, prefix string) string {
+// KeyMode returns the mode, live or sandbox, of a key or secret; empty if it has none.
+func KeyMode(value, prefix string) string {
 	switch {
 	case strings.HasPrefix(value, prefix+"live_"):
 		return "live"
