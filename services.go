@@ -20,9 +20,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	config := checkout.Config{
 		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
 		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
-		Order: checkout.OrderConfig{
-			ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
-		},
+		ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
 	}
 	if h.Preview != nil {
 		perClient, total := h.Preview.Rates()

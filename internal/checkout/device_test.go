@@ -268,35 +268,3 @@ func TestADeviceLinkDoesNotReplaceAnotherPurchase(t *testing.T) {
 	s.refund(theirs)
 	v.open(article).wantPaid()
 }
-
-// What was bought oneself counts when the other purchase is refunded.
-func TestAFriendsPurchaseDoesNotSwallowOnesOwn(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, member())
-	friend, v := s.visitor(), s.visitor()
-	first := friend.start(article)
-	friend.browse(s.pay(first)).wantPaid()
-	second := friend.buyLonger(article)
-	own := v.start(article)
-	v.openOnDevice(friend.deviceLink()).wantPaid()
-	v.browse(s.pay(own)).wantPaid()
-	s.pass(8 * day)
-	s.refund(first)
-	s.refund(second)
-	v.browse(article).wantPaid()
-}
-
-// Who pays beside a device of a longer purchase loses nothing of that.
-func TestADeviceThatPaysStays(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, member(devices(2)))
-	v, phone := s.visitor(), s.visitor()
-	own := phone.start(article)
-	v.buy(article).wantPaid()
-	v.buyLonger(article)
-	phone.openOnDevice(v.deviceLink()).wantPaid()
-	phone.browse(s.pay(own)).wantPaid()
-	s.pass(31 * day)
-	v.browse(article).wantPaid()
-	phone.browse(article).wantPaid()
-}

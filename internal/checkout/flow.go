@@ -8,8 +8,10 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -24,7 +26,6 @@ import (
 // Ledger reads purchases and adds devices to them.
 type Ledger interface {
 	Details(ctx context.Context, purchaseID string) (ledger.Details, error)
-	Payment(ctx context.Context, sessionID string) (ledger.Payment, error)
 	AddDevice(ctx context.Context, purchaseID string, device ledger.Device) error
 	Claim(ctx context.Context, purchaseID string, device ledger.Device) error
 }
@@ -45,30 +46,30 @@ type Metrics interface {
 	CountLimit(limit string)
 }
 
-// Outcomes of checkouts.
+// Outcomes of checkouts, steps from a page to its use, and limits that visitors meet beside those of session.Limiter.
 const (
 	OutcomeCreated  = "created"
 	OutcomeReused   = "reused"
 	OutcomeRedeemed = "redeemed"
 	OutcomeLimited  = "limited"
 	OutcomeFailed   = "failed"
-)
 
-// Steps from a page to its use.
-const (
 	StepShown    = "shown"    // a visitor without access saw what is on sale
 	StepCheckout = "checkout" // a checkout session was created
 	StepPaid     = "paid"     // the payment was confirmed
 	StepUsed     = "used"     // the buyer got in
-)
 
-// Limits that visitors meet, beside those of session.Limiter.
-const (
 	LimitConcurrent = "concurrent" // visitors who wait for Axra at the same time
 	LimitTakeovers  = "takeovers"
 	LimitPreview    = "preview"
 	LimitDownloads  = "downloads" // of one purchase
 	LimitDevices    = "devices"   // of one purchase
+)
+
+// What Progress may return.
+const (
+	Failed     = "failed"
+	Processing = "processing"
 )
 
 // Services are what all gates of an app share.
@@ -87,12 +88,6 @@ type Services struct {
 	LogLimited  func(message string, fields ...zap.Field)
 }
 
-// What Progress may return.
-const (
-	Failed     = "failed"
-	Processing = "processing"
-)
-
 // Config is what the owner has configured for one gate.
 type Config struct {
 	ID        string // tells gates apart that sell the same
@@ -103,13 +98,10 @@ type Config struct {
 	Receipt   bool             // shown after each payment
 	Takeover  bool             // another browser may take a purchase, once
 	Links     *Links           // nil without private addresses
-	Order     OrderConfig
-	SiteURL   string // as configured for the gate
-	AppURL    string // as configured for the app
-}
+	SiteURL   string           // as configured for the gate
+	AppURL    string           // as configured for the app
 
-// OrderConfig is what is sent to Axra with each checkout. Placeholders are replaced.
-type OrderConfig struct {
+	// Sent to Axra with each checkout; placeholders are replaced.
 	ExpiresIn     time.Duration
 	CustomerEmail string
 	Metadata      map[string]string
@@ -175,7 +167,6 @@ func (v *Visit) now() time.Time          { return v.tokens.Clock.Now() }
 func (v *Visit) has(param string) bool   { return v.params.Has(param) }
 func (v *Visit) get(param string) string { return v.params.Get(param) }
 
-// redirectToTarget sends the browser to the clean address of the page.
 func (v *Visit) redirectToTarget() error {
 	response.Redirect(v.w, v.target)
 	return nil
@@ -186,12 +177,9 @@ func (v *Visit) restartURL() string { return urlpath.WithParams(v.target, urlpat
 
 func (v *Visit) showPage(view page.View) error {
 	view.Site = v.site.Host()
-	switch view.Kind {
-	case page.Receipt, page.Gift, page.Given: // which say what was paid, if anything
-	default:
-		if quotes, err := v.gate.Quotes(v.r); err == nil && len(quotes) == 1 && len(view.Offers) == 0 && view.Price == "" {
-			view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
-		}
+	saysPrice := len(view.Offers) > 0 || view.Price != "" || slices.Contains([]page.Kind{page.Receipt, page.Gift, page.Given}, view.Kind)
+	if quotes, err := v.gate.Quotes(v.r); !saysPrice && err == nil && len(quotes) == 1 {
+		view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
 	}
 	return v.flow.ShowPage(v.w, v.r, view)
 }
@@ -244,12 +232,17 @@ func (v *Visit) allow(limiter *session.Limiter) error {
 	return nil
 }
 
+func replacer(r *http.Request) *caddy.Replacer {
+	found, _ := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer) // Caddy sets it
+	return found
+}
+
 func clientIP(r *http.Request) string {
 	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	return address
 }
 
-// describePrice says what a product costs, and for how long.
+// describePrice says what a product costs, and how long its access is.
 func (v *Visit) describePrice(quote gate.Quote) string {
 	return quote.Price.String() + " · " + v.describeAccess(quote.Product)
 }

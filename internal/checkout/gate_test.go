@@ -47,7 +47,7 @@ func member(options ...option) gateConfig {
 func newGateConfig(path string, products []product, options ...option) gateConfig {
 	config := gateConfig{path: path, products: products}
 	config.flow.ID = path
-	config.flow.Order.ExpiresIn = session.DefaultExpiresIn
+	config.flow.ExpiresIn = session.DefaultExpiresIn
 	for _, change := range options {
 		change(&config)
 	}

@@ -188,13 +188,3 @@ func TestD3APrivateAddressThatWasNeverLookedUpStaysShutWhileTheLedgerFails(t *te
 	s.pass(60 * day)
 	player.get(address).wantRefused(http.StatusServiceUnavailable)
 }
-
-func TestADeviceLinkStaysOutOfReferers(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
-	if form := s.visitor().open(v.deviceLink()); form.header.Get("Referrer-Policy") != "strict-origin" {
-		t.Errorf("the form says %q", form.header.Get("Referrer-Policy"))
-	}
-}

@@ -85,7 +85,7 @@ func TestFA3WhoIsTakenForAProgramBuysByAButton(t *testing.T) {
 		"one product":  {member(), article, "Continue to checkout"},
 		"offer page":   {member(offerPage("The premium section")), article, "Buy"},
 		"two products": {two, article, "Buy b for 2.00 USD"},
-		"teaser":       {member(teaser(`{"handler": "static_response", "body": "TEASER"}`)), article + "?axra_checkout", "Continue to checkout"},
+		"teaser":       {member(teaser("/teaser.html")), article + "?axra_checkout", "Continue to checkout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,87 +56,48 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	pass := OfferPass{
-		Name: "pass", Description: "a pass", Price: "5.00 USD", Amount: "5.00", Currency: "usd", Access: "30 days", Checkout: "/?axra_checkout=pass",
-	}
-	trial := OfferData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]OfferPass{pass}, passes)}
-	if err := p.template.Execute(new(bytes.Buffer), trial); err != nil {
+	pass := offerPass{"pass", "a pass", "5.00 USD", "5.00", "usd", "30 days", "/?axra_checkout=pass"}
+	trial := offerData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]offerPass{pass}, passes)}
+	if err := p.template.Execute(io.Discard, trial); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	return nil
 }
 
-// OfferData is what the owner's own template sees.
-type OfferData struct {
-	Title, Text string // as configured, placeholders replaced
-	Site        string // the host name, as visitors know it
-	Address     string // path and query of the requested page
-	Language    string // of the built-in texts that suit the visitor best, such as "en"
-	Passes      []OfferPass
+// offerData is what the owner's own template sees.
+type offerData struct {
+	Title, Text, Site string
+	Address           string // path and query of the requested page
+	Language          string // of the built-in texts that suit the visitor best, such as "en"
+	Passes            []offerPass
 }
 
-// OfferPass is one pass on the offer page.
-type OfferPass struct {
-	Name        string
-	Description string // may be empty
-	Price       string // "5.00 USD"
-	Amount      string // "5.00"
-	Currency    string // "usd"
-	Access      string // in words: "30 days"
-	Checkout    string // address that leads to the checkout: a path of this site
+// offerPass is one pass for the owner's own texts.
+type offerPass struct {
+	Name, Description       string
+	Price, Amount, Currency string // "5.00 USD", "5.00", "usd"
+	Access                  string // in words: "30 days"
+	Checkout                string // the address that leads to its checkout: a path of this site
 }
 
 // showOffers shows what is on sale.
 func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
-	config := v.config.OfferPage
-	if config == nil {
-		config = new(OfferPage)
+	config := cmp.Or(v.config.OfferPage, new(OfferPage))
+	title, text := gate.Replace(v.r, config.Title), gate.Replace(v.r, config.Text)
+	if config.template == nil {
+		view := page.View{Kind: page.Offer, Sale: page.Sale{Title: title, Text: text}}
+		for _, quote := range quotes {
+			product := quote.Product
+			view.Offers = append(view.Offers, page.Quote{
+				Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
+				Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
+				URL: v.checkoutAddress(quote, req),
+			})
+		}
+		return v.showPage(view)
 	}
-	if config.template != nil {
-		return v.writeOwnPage(config, quotes, req)
-	}
-	view := page.View{Kind: page.Offer, Sale: page.Sale{Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text)}}
-	for _, quote := range quotes {
-		product := quote.Product
-		view.Offers = append(view.Offers, page.Quote{
-			Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
-			Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
-			URL: v.checkoutAddress(quote, req),
-		})
-	}
-	return v.showPage(view)
-}
-
-// checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
-func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
-	params := []string{urlpath.ParamCheckout, quote.Product.Name}
-	if req.restart {
-		params = append(params, urlpath.ParamRestart, "1")
-	}
-	if req.extends != nil {
-		params = append(params, urlpath.ParamExtend, "1")
-	}
-	return urlpath.WithParams(v.target, params...)
-}
-
-// offerPasses describes quotes for the owner's own texts.
-func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []OfferPass {
-	passes := make([]OfferPass, 0, len(quotes))
-	for _, quote := range quotes {
-		passes = append(passes, OfferPass{
-			Name: quote.Product.Name, Description: quote.Description,
-			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
-			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
-		})
-	}
-	return passes
-}
-
-// writeOwnPage writes the owner's template.
-func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkoutRequest) error {
-	data := OfferData{
-		Title: gate.Replace(v.r, config.Title), Text: gate.Replace(v.r, config.Text),
-		Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
+	data := offerData{
+		Title: title, Text: text, Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
 		Passes: v.offerPasses(quotes, req),
 	}
 	var body bytes.Buffer
@@ -152,16 +114,37 @@ func (v *Visit) writeOwnPage(config *OfferPage, quotes []gate.Quote, req checkou
 	return nil
 }
 
+// checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
+func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
+	params := []string{urlpath.ParamCheckout, quote.Product.Name}
+	if req.restart {
+		params = append(params, urlpath.ParamRestart, "1")
+	}
+	if req.extends != nil {
+		params = append(params, urlpath.ParamExtend, "1")
+	}
+	return urlpath.WithParams(v.target, params...)
+}
+
+// offerPasses describes quotes for the owner's own texts.
+func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []offerPass {
+	var passes []offerPass
+	for _, quote := range quotes {
+		passes = append(passes, offerPass{
+			Name: quote.Product.Name, Description: quote.Description,
+			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
+			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
+		})
+	}
+	return passes
+}
+
 // escapeAttribute escapes what would end an attribute of HTML: owners write these addresses into pages.
 var escapeAttribute = strings.NewReplacer("'", "%27", `"`, "%22", "<", "%3C", ">", "%3E")
 
 // setOfferPlaceholders sets the placeholders that describe what is on sale.
 func (v *Visit) setOfferPlaceholders(quotes []gate.Quote) {
-	replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	names := make([]string, 0, len(quotes))
+	var names []string
 	for i, pass := range v.offerPasses(quotes, checkoutRequest{}) {
 		names = append(names, pass.Name)
 		for field, value := range map[string]string{
@@ -169,8 +152,8 @@ func (v *Visit) setOfferPlaceholders(quotes []gate.Quote) {
 			"access":   cmp.Or(quotes[i].Product.Config.Access, "forever"),
 			"checkout": escapeAttribute.Replace(pass.Checkout),
 		} {
-			replacer.Set("http.axra.offer."+pass.Name+"."+field, value)
+			replacer(v.r).Set("http.axra.offer."+pass.Name+"."+field, value)
 		}
 	}
-	replacer.Set("http.axra.offer.passes", strings.Join(names, " "))
+	replacer(v.r).Set("http.axra.offer.passes", strings.Join(names, " "))
 }

@@ -75,6 +75,8 @@ func TestTheConfigurationIsChecked(t *testing.T) {
 		"ten years":             (&checkout.Links{For: caddy.Duration(token.LongestLife + 1)}).Check(),
 		"is not a path":         (&checkout.Teaser{URI: "https://shop.example/teaser"}).Check(),
 		"is not a path ":        (&checkout.Teaser{}).Check(),
+		"only the path":         (&checkout.Teaser{URI: "/{http.request.uri.path}/{http.request.uri.query.lang}.html"}).Check(),
+		"only the path ":        (&checkout.Teaser{URI: "{http.request.header.X}"}).Check(),
 		"give the path":         (&checkout.OfferPage{Template: "/nowhere/offer.html"}).Provision(1),
 		"offer: template {":     (&checkout.OfferPage{Template: "{nothing}"}).Provision(1),
 		"correct the template":  template(t, "{{.Nothing}}").Provision(1),

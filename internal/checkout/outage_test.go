@@ -130,56 +130,6 @@ func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
 	}
 }
 
-// What closed a purchase of forever is remembered longer than what is swept, also over a restart.
-func TestAClosedPurchaseStaysClosedWhenItIsSwept(t *testing.T) {
-	t.Parallel()
-	for name, end := range map[string]func(s *shop, id string){
-		"refunded": (*shop).refund,
-		"revoked":  (*shop).revoke,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newShop(t, member(accessFor("forever")))
-			v := s.visitor()
-			id := v.start(article)
-			v.browse(s.pay(id)).wantPaid()
-			end(s, id)
-			v.open(article).wantRefused(http.StatusPaymentRequired)
-			for range 2 {
-				s.pass(61 * day)
-				s.sweep(60 * day)
-				s.restart(member(accessFor("forever")))
-				if answer := v.open(article); strings.Contains(answer.body, marker) {
-					t.Fatalf("swept and restarted: %d", answer.status)
-				}
-			}
-		})
-	}
-}
-
-// A dispute that is open longer than purchases are kept, and won: what was sold is honoured.
-func TestAnOpenDisputeIsNotSwept(t *testing.T) {
-	t.Parallel()
-	s := newShop(t, member(accessFor("forever")))
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
-	s.happen(id, ledger.EventDisputed)
-	s.pass(61 * day)
-	s.sweep(60 * day)
-	s.happen(id, ledger.EventDisputeWon)
-	v.browse(article).wantPaid()
-	s.pass(11 * time.Minute)
-	v.browse(article).wantPaid()
-}
-
-func (s *shop) sweep(keep time.Duration) {
-	s.t.Helper()
-	if _, err := s.ledger.Sweep(s.t.Context(), s.now().Add(-keep)); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // D2: a program's checkout, too, is neither started nor told to be unpaid while the ledger cannot be read.
 func TestD2AProgramWhileTheLedgerFails(t *testing.T) {
 	t.Parallel()

@@ -1,14 +1,10 @@
 package checkout
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
@@ -28,18 +24,10 @@ type pendingCookies struct {
 	accessBytes int               // of the access cookies beside them
 }
 
-// without returns the checkouts whose purchase is not that of the token.
-func without(entries []session.Pending, entry *access.Token) []session.Pending {
-	return slices.DeleteFunc(slices.Clone(entries), func(p session.Pending) bool {
-		return entry != nil && ledger.PurchaseID(p.Session) == entry.Purchase
-	})
-}
-
 func (v *Visit) pendingPrefix() string { return v.site.CookiePrefix("/") + gate.CookieMark + "p_" }
 
-func (v *Visit) readPending() pendingCookies {
-	var found pendingCookies
-	prefix, scopes, seen := v.pendingPrefix(), v.scopes(), 0
+func (v *Visit) readPending() (found pendingCookies) {
+	prefix, seen := v.pendingPrefix(), 0
 	for _, cookie := range v.r.Cookies() {
 		size := len(cookie.Name) + len(cookie.Value)
 		if gate.IsAccessCookie(cookie.Name) {
@@ -49,19 +37,14 @@ func (v *Visit) readPending() pendingCookies {
 			continue
 		}
 		seen++
-		entry, err := session.DecodePending(v.tokens.Keys, cookie.Value)
-		if err != nil || entry.CookieName(prefix) != cookie.Name {
-			continue
+		if entry, err := session.DecodePending(v.tokens.Keys, cookie.Value); err == nil && entry.CookieName(prefix) == cookie.Name {
+			found.all = append(found.all, entry)
+			found.bytes += size
 		}
-		found.all = append(found.all, entry)
-		found.bytes += size
 	}
 	slices.SortStableFunc(found.all, func(a, b session.Pending) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	for _, entry := range found.all {
-		if scopes[entry.Scope] {
-			found.here = append(found.here, entry)
-		}
-	}
+	scopes := v.scopes()
+	found.here = slices.DeleteFunc(slices.Clone(found.all), func(entry session.Pending) bool { return !scopes[entry.Scope] })
 	return found
 }
 
@@ -88,20 +71,8 @@ func (v *Visit) keepPending(entry session.Pending) error {
 	return err
 }
 
-// renewPending keeps a pending cookie that the browser has already. Without its new state the visitor loses little.
-func (v *Visit) renewPending(entry session.Pending) {
-	if err := v.keepPending(entry); err != nil {
-		v.services.LogLimited("a pending cookie could not be renewed", zap.Error(err))
-	}
-}
-
 func (v *Visit) dropPending(entry session.Pending) {
 	http.SetCookie(v.w, v.site.ExpiredCookie(entry.CookieName(v.pendingPrefix())))
-}
-
-// returnedTo returns the checkout that the success URL names, if this browser started it.
-func (v *Visit) returnedTo(entries []session.Pending) *session.Pending {
-	return find(entries, func(entry session.Pending) bool { return entry.Session == v.get(urlpath.ParamSession) })
 }
 
 // find returns the first element that is accepted; nil if none is.
@@ -112,79 +83,101 @@ func find[T any](list []T, accept func(T) bool) *T {
 	return nil
 }
 
-// isOwnReturn reports whether this browser returns from its own checkout, whatever it accepts.
-func (v *Visit) isOwnReturn() bool {
-	return v.r.Method == http.MethodGet && v.has(urlpath.ParamSession) && v.returnedTo(v.readPending().here) != nil
+// returnedTo returns the checkout that the success URL names, if this browser started it.
+func (v *Visit) returnedTo(entries []session.Pending) *session.Pending {
+	return find(entries, func(entry session.Pending) bool { return entry.Session == v.get(urlpath.ParamSession) })
 }
 
-// expectedPayment returns the checkout for which a payment is to be expected.
-func (v *Visit) expectedPayment(entries []session.Pending) *session.Pending {
-	return find(entries, func(entry session.Pending) bool {
-		return entry.State == session.Returned || v.services.Progress(entry) == Processing
-	})
-}
-
-// lookup is what the ledger says about the checkouts that a browser has under way.
+// lookup is what a client has under way, and what the ledger says about it.
 type lookup struct {
+	pending  pendingCookies
 	paid     *paidCheckout
-	unpaid   []session.Pending // those without a purchase
-	closed   ledger.Status     // of a purchase that opens nothing any more
-	closedID string            // of that purchase
-	mismatch *session.Pending  // a payment was made, but not of the price
+	unpaid   []session.Pending // for this gate, without a purchase
+	expected *session.Pending  // of unpaid, the one for which a payment is on its way
+	closed   *page.View        // says why something that was paid opens nothing
 	err      error             // the ledger cannot tell
 }
 
-// paidCheckout is a checkout under way whose purchase opens the gate.
+// paidCheckout is a checkout whose purchase opens the gate.
 type paidCheckout struct {
-	entry    session.Pending
+	entry    session.Pending // only its device, if the purchase was extended elsewhere
 	purchase ledger.Holding
+}
+
+// findPayments looks up all that this client may have paid for beside the purchase of the token, which may be nil.
+func (v *Visit) findPayments(known *access.Token) lookup {
+	pending := v.readPending()
+	pending.here = slices.DeleteFunc(pending.here, func(entry session.Pending) bool {
+		return known != nil && ledger.PurchaseID(entry.Session) == known.Purchase
+	})
+	found := v.lookUp(pending)
+	if found.paid == nil && found.err == nil {
+		found.paid, found.err = v.extendedElsewhere()
+	}
+	return found
 }
 
 // lookUp asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed. So no
 // visitor pays twice.
-func (v *Visit) lookUp(entries []session.Pending) lookup {
-	var found lookup
-	for i := range entries {
-		entry := &entries[i]
+func (v *Visit) lookUp(pending pendingCookies) lookup {
+	found := lookup{pending: pending}
+	for _, entry := range pending.here {
 		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
 		switch {
 		case errors.Is(err, ledger.ErrNotFound):
-			found.unpaid = append(found.unpaid, *entry)
+			found.unpaid = append(found.unpaid, entry)
 			continue
 		case err != nil:
 			found.err = err
 			return found // the database is in trouble: one attempt is enough
 		case !v.opens(purchase):
-			v.services.LogLimited("a payment was made for something else than its pending cookie says",
-				zap.String("session", ledger.Reference(ledger.PurchaseID(entry.Session))))
-			continue
+			continue // the product has changed since
 		}
 		switch status := purchase.StatusAt(v.now()); status {
 		case ledger.Active:
-			if entry.State == session.Kept && v.isSuperseded(purchase) {
+			other := v.openedBy(purchase.Product)
+			if entry.State == session.Kept && other != nil && other.EndsAfter(v.accessOf(purchase, "")) {
 				continue
 			}
-			found.paid = &paidCheckout{*entry, purchase}
+			found.paid = &paidCheckout{entry, purchase}
 			return found
 		case ledger.Expired:
-			v.dropPending(*entry)
+			v.dropPending(entry)
 		case ledger.Mismatched:
-			if entry.State == session.Returned || v.get(urlpath.ParamSession) == entry.Session {
-				found.mismatch = entry
-			} else {
-				found.unpaid = append(found.unpaid, *entry)
+			if entry.State != session.Returned && v.get(urlpath.ParamSession) != entry.Session {
+				found.unpaid = append(found.unpaid, entry)
+			} else if found.closed == nil {
+				found.closed = &page.View{Kind: page.Mismatch, Reference: purchaseReference(entry)}
 			}
 		default:
-			found.closed, found.closedID = status, purchase.ID
+			found.closed = new(v.closedPage(status, purchase.ID))
 		}
 	}
+	found.expected = find(found.unpaid, func(entry session.Pending) bool {
+		return entry.State == session.Returned || v.services.Progress(entry) == Processing
+	})
 	return found
 }
 
-// isSuperseded reports whether another purchase opens the same for longer.
-func (v *Visit) isSuperseded(purchase ledger.Holding) bool {
-	entry := v.openedBy(purchase.Product)
-	return entry != nil && entry.EndsAfter(v.accessOf(purchase, ""))
+// extendedElsewhere finds the purchase of a token that has ended with its access, if the purchase has been extended
+// since, on another device.
+func (v *Visit) extendedElsewhere() (paid *paidCheckout, err error) {
+	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		lapsed, lapsedErr := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
+		if !errors.Is(lapsedErr, token.ErrLapsed) {
+			return true
+		}
+		purchase, readErr := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
+		switch {
+		case errors.Is(readErr, ledger.ErrNotFound):
+		case readErr != nil:
+			err = readErr
+		case purchase.StatusAt(v.now()) == ledger.Active && v.opens(purchase) && slices.Contains(purchase.DeviceIDs, lapsed.Device):
+			paid = &paidCheckout{session.Pending{Device: lapsed.Device}, purchase}
+		}
+		return paid == nil
+	})
+	return paid, err
 }
 
 // opens reports whether a purchase is of what this gate asks for.
@@ -203,25 +196,42 @@ const (
 	wholePassBytes  = 1 << 10  // more than that for a product that may replace many single resources
 )
 
-// budgetTimeout bounds how long one visit asks the ledger which checkouts may be forgotten.
-const budgetTimeout = 2 * time.Second
-
 // fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie
-// too many, the whole site would refuse the browser.
+// too many, the whole site would refuse the browser. It forgets the checkouts that expire first: none that was paid, or
+// for which a payment may be under way, and open ones only beyond maxPending.
 func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
-	limit := maxAccessBytes
+	pending, limit := req.found.pending, maxAccessBytes
 	if quote.Resource == terms.WholePass {
 		limit += wholePassBytes
 	}
 	addsCookie := req.extends == nil && !req.forProgram
-	if addsCookie && req.pending.accessBytes > limit && req.pending.accessBytes-v.dropLapsed() > limit {
+	if addsCookie && pending.accessBytes > limit && pending.accessBytes-v.dropLapsed() > limit {
 		return refusal{page.View{Kind: page.TooManyPurchases}}
 	}
-	excess, err := v.dropOldest(req.pending)
-	if err == nil && excess > minPendingBytes {
-		err = refusal{page.View{Kind: page.TooManyPurchases}}
+	excess := pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
+	count := len(pending.all) + 1 - maxPending
+	for _, entry := range pending.all {
+		if excess <= 0 && count <= 0 {
+			break
+		}
+		hasExpired := !v.now().Before(entry.ExpiresAt)
+		mayBePaid := entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !hasExpired
+		if mayBePaid || count <= 0 && !hasExpired && entry.State != session.Cancelled {
+			continue
+		}
+		switch _, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session); {
+		case errors.Is(err, ledger.ErrNotFound):
+			v.dropPending(entry)
+			count--
+			excess -= pending.bytes / len(pending.all)
+		case err != nil:
+			return err
+		}
 	}
-	return err
+	if excess > minPendingBytes {
+		return refusal{page.View{Kind: page.TooManyPurchases}}
+	}
+	return nil
 }
 
 // dropLapsed drops the cookies of purchases that have ended, and returns their size in bytes. They are kept for a while
@@ -239,39 +249,4 @@ func (v *Visit) dropLapsed() (size int) {
 		return true
 	})
 	return size
-}
-
-// dropOldest drops the cookies of the checkouts that expire first, until there is room for one more. It drops none that
-// was paid, or for which a payment may be under way, and open ones only beyond maxPending. It returns by how many bytes
-// the others are too many.
-func (v *Visit) dropOldest(pending pendingCookies) (excess int, err error) {
-	excess = pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
-	count := len(pending.all) + 1 - maxPending
-	ctx, cancel := context.WithTimeout(v.r.Context(), budgetTimeout)
-	defer cancel()
-	for _, entry := range pending.all {
-		if excess <= 0 && count <= 0 {
-			break
-		}
-		if isOver, mayBePaid := v.progressOf(entry); mayBePaid || !isOver && count <= 0 {
-			continue
-		}
-		_, err := v.tokens.Cache.OfSession(ctx, entry.Session)
-		switch {
-		case errors.Is(err, ledger.ErrNotFound):
-			v.dropPending(entry)
-			count--
-			excess -= pending.bytes / len(pending.all)
-		case err != nil:
-			return excess, err
-		}
-	}
-	return excess, nil
-}
-
-// progressOf reports what is lost with the cookie of a checkout: nothing if it was cancelled or has expired.
-func (v *Visit) progressOf(entry session.Pending) (isOver, mayBePaid bool) {
-	hasExpired := !v.now().Before(entry.ExpiresAt)
-	mayBePaid = entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !hasExpired
-	return entry.State == session.Cancelled || hasExpired, mayBePaid
 }

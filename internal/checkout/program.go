@@ -48,29 +48,21 @@ const howToBuy = "This resource is paid. Open its address in a browser to buy ac
 const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
 	"the page with ?axra_receipt. Nothing was charged."
 
-func (v *Visit) howToPay() string {
-	if v.has(urlpath.ParamLink) {
-		return linkEnded
-	}
-	return howToBuy
-}
-
-// paymentRequired writes 402 and creates nothing.
+// paymentRequired writes 402 and creates nothing. Without a detail it says how to buy.
 func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
-	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
-	for _, quote := range quotes {
-		each := programQuote{
-			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
-			Checkout: v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamCheckout, quote.Product.Name),
-		}
-		if length := quote.Product.Access.Length(); length > 0 {
-			each.Access = int64(length / time.Second)
-		}
-		body.Passes = append(body.Passes, each)
+	if detail == "" && v.has(urlpath.ParamLink) {
+		detail = linkEnded
 	}
-	if len(body.Passes) > 0 {
-		body.programQuote = &body.Passes[0]
-		body.StatusURL = v.statusURL()
+	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, cmp.Or(detail, howToBuy))}
+	for _, quote := range quotes {
+		body.Passes = append(body.Passes, programQuote{
+			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
+			Access:   int64(max(0, quote.Product.Access.Length()) / time.Second),
+			Checkout: v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamCheckout, quote.Product.Name),
+		})
+	}
+	if len(quotes) > 0 {
+		body.programQuote, body.StatusURL = &body.Passes[0], v.statusURL()
 	}
 	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
 	return response.JSON(v.w, v.r, http.StatusPaymentRequired, response.ProblemType, body)
@@ -80,7 +72,7 @@ func (v *Visit) statusURL() string {
 	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
 }
 
-// problems are what programs get in place of pages.
+// problems are what programs get in place of pages, with the status of the page.
 var problems = map[page.Kind]string{
 	page.BadAddress:    "The address can be read in more than one way, so it was refused.",
 	page.TooLong:       "The request is too long to be paid for. Nothing was charged.",
@@ -96,20 +88,6 @@ func (v *Visit) problem(status int, detail string) error {
 	return response.Problem(v.w, v.r, status, detail, 0)
 }
 
-// IsForProgram reports whether a program speaks to the gate itself.
-func IsForProgram(r *http.Request) bool {
-	isOrder := r.Method == http.MethodPost && !acceptsHTML(r) // a person's form is handled as a navigation is
-	return isOrder && hasParam(r, urlpath.ParamCheckout) || r.Method == http.MethodGet && hasParam(r, urlpath.ParamStatus)
-}
-
-// HandleProgram starts a program's checkout, or tells its state.
-func (v *Visit) HandleProgram() error {
-	if v.r.Method == http.MethodPost {
-		return v.startForProgram()
-	}
-	return v.writeStatus()
-}
-
 // programCheckout tells a program about the checkout that it has started.
 type programCheckout struct {
 	Session     string      `json:"session"`
@@ -123,27 +101,39 @@ type programCheckout struct {
 	StatusToken string `json:"statusToken"`
 }
 
-// startForProgram creates a checkout session and returns its address.
+// startForProgram creates a checkout session and returns its address, unless the program has access or a payment is on
+// its way. A new purchase goes on from the end of the one that is open.
 func (v *Visit) startForProgram() error {
-	if v.isFromAnotherSite() {
-		return v.problem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
-	}
-	if v.gate.CanonicalAddress(v.r) != nil {
-		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
-	}
 	quotes, err := v.gate.Quotes(v.r)
-	if err != nil {
-		return v.showMisconfigured(err)
-	}
 	chosen := v.chosen(quotes)
-	if chosen == nil {
-		return v.paymentRequired(quotes, v.howToPay()) // which lists the passes
+	switch {
+	case v.isFromAnotherSite():
+		return v.problem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
+	case v.gate.CanonicalAddress(v.r) != nil:
+		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
+	case err != nil:
+		return v.showMisconfigured(err)
+	case chosen == nil:
+		return v.paymentRequired(quotes, "") // which lists the passes
 	}
-	req, done, err := v.programRequest(*chosen)
-	if done {
+	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
+		return v.showSafe()
+	}
+	open := v.openedBy(chosen.Product.Name)
+	req := checkoutRequest{found: v.findPayments(open), forProgram: true}
+	if done, err := v.settle(req); done {
 		return err
 	}
-	entry, _, err := v.openCheckout(*chosen, req)
+	if open != nil {
+		req.device = open.Device
+		if req.extends, err = v.extendable(open); err != nil {
+			return v.showError(err)
+		}
+		if req.extends == nil && open.DownloadLimit() == 0 {
+			return v.problem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
+		}
+	}
+	entry, err := v.openCheckout(*chosen, req)
 	if err != nil {
 		return v.showError(err)
 	}
@@ -156,38 +146,6 @@ func (v *Visit) startForProgram() error {
 		Pass: chosen.Product.Name, Amount: chosen.Price.Number(), Currency: chosen.Price.Currency,
 		StatusURL: v.statusURL(), StatusToken: statusToken,
 	})
-}
-
-// programRequest prepares a program's checkout, unless it has access, has paid already, or a payment is on its way.
-func (v *Visit) programRequest(chosen gate.Quote) (req checkoutRequest, done bool, err error) {
-	req = checkoutRequest{pending: v.readPending(), forProgram: true}
-	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
-		return req, true, v.showSafe()
-	}
-	renewed, err := v.extendedElsewhere()
-	entry := v.openedBy(chosen.Product.Name)
-	found := v.lookUp(without(req.pending.here, entry))
-	err = errors.Join(found.err, err)
-	switch {
-	case renewed != nil || found.paid != nil || err == nil && v.expectedPayment(found.unpaid) != nil:
-		return req, true, v.problem(http.StatusConflict,
-			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
-	case err != nil:
-		return req, true, v.showError(err)
-	}
-	req.unpaid = found.unpaid
-	if entry == nil {
-		return req, false, nil
-	}
-	// A new purchase goes on from the end of the one that is open.
-	req.device = entry.Device
-	if req.extends, err = v.extendable(entry); err != nil {
-		return req, true, v.showError(err)
-	}
-	if req.extends == nil && entry.DownloadLimit() == 0 {
-		return req, true, v.problem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
-	}
-	return req, false, nil
 }
 
 // programStatus is the state of a checkout.
@@ -205,62 +163,65 @@ type programStatus struct {
 	Until *time.Time `json:"until,omitempty"`
 }
 
+const (
+	statePaid    = "paid" // the purchase opens the resource
+	stateWaiting = "waiting"
+)
+
 // writeStatus tells only the program that started a checkout: its status token is the pending cookie's value. A program
-// that sends an access token gets a new one.
+// that sends an access token gets a new one, also if that has ended and the purchase was extended since.
 func (v *Visit) writeStatus() error {
-	raw, ok := bearer(v.r)
-	if !ok {
-		return v.unauthorized("", "Send the statusToken of the checkout as a bearer token.")
+	scheme, raw, _ := strings.Cut(v.r.Header.Get("Authorization"), " ")
+	if raw = strings.TrimSpace(raw); !strings.EqualFold(scheme, "Bearer") || raw == "" {
+		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+		return v.problem(http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
 	}
-	tokens := v.tokens
-	if entry, err := session.DecodePending(tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
-		purchase, err := tokens.Cache.OfSession(v.r.Context(), entry.Session)
-		if errors.Is(err, ledger.ErrNotFound) {
-			return v.writeState(v.unpaidState(entry))
+	if entry, err := session.DecodePending(v.tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
+		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
+		state := v.stateOf(entry, purchase, err)
+		if state == stateWaiting && v.now().After(entry.ExpiresAt) {
+			state = "unpaid"
 		}
-		return v.writePurchase(purchase, err, entry.Device)
+		return v.writePurchase(state, purchase, err, entry.Device)
 	}
-	entry, err := tokens.Cache.Verify(raw, v.site.Origin, v.now())
-	if v.mayAskForToken(entry, err) {
-		purchase, err := tokens.Cache.Of(v.r.Context(), entry.Purchase)
-		return v.writePurchase(purchase, err, entry.Device) // a purchase that was sold and is not found is lost data
+	entry, err := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
+	if (err == nil || errors.Is(err, token.ErrLapsed)) && v.gate.Product(entry.Pass) != nil {
+		purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase) // one that was sold and is not found is lost data
+		return v.writePurchase(v.stateOf(session.Pending{}, purchase, err), purchase, err, entry.Device)
 	}
-	return v.unauthorized(`, error="invalid_token"`, "This token is not valid for this resource.")
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall", error="invalid_token"`)
+	return v.problem(http.StatusUnauthorized, "This token is not valid for this resource.")
 }
 
-// mayAskForToken reports whether an access token may be replaced by a new one: it is valid, or its purchase has been
-// extended since it ended, or that cannot be told.
-func (v *Visit) mayAskForToken(entry *access.Token, err error) bool {
-	switch {
-	case err == nil && v.gate.Product(entry.Pass) != nil:
-		return v.tokens.Judge(v.r.Context(), entry, v.now()) != access.None
-	case errors.Is(err, token.ErrLapsed) && v.gate.Product(entry.Pass) != nil:
-		renewed, err := v.renewLapsed(entry.Access)
-		return renewed != nil || err != nil
+// stateOf returns the state of a checkout, or of a purchase without one; nothing if the ledger cannot tell.
+func (v *Visit) stateOf(entry session.Pending, purchase ledger.Holding, err error) string {
+	switch status := purchase.StatusAt(v.now()); {
+	case errors.Is(err, ledger.ErrNotFound) && entry.Session != "":
+		return cmp.Or(v.services.Progress(entry), stateWaiting)
+	case err != nil:
+		return ""
+	case !v.opens(purchase):
+		return string(ledger.Mismatched)
+	case status != ledger.Active:
+		return string(status)
 	}
-	return false
+	return statePaid
 }
 
-func (v *Visit) unauthorized(reason, detail string) error {
-	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`+reason)
-	return v.problem(http.StatusUnauthorized, detail)
-}
-
-// writePurchase tells the state of a purchase, and gives the token of one that is open.
-func (v *Visit) writePurchase(purchase ledger.Holding, err error, deviceID string) error {
-	if err != nil {
-		return v.showError(err)
-	}
-	if state := v.purchaseState(purchase); state != statePaid {
+// writePurchase tells a state, and gives the token of a purchase that is open.
+func (v *Visit) writePurchase(state string, purchase ledger.Holding, err error, deviceID string) error {
+	switch state {
+	case statePaid:
+		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
+	case "":
+	default:
 		return v.writeState(state)
 	}
-	err = v.addDevice(purchase.ID, deviceID)
-	if errors.Is(err, ledger.ErrInactive) {
-		if status, err := v.statusInLedger(purchase.ID); err == nil && status != ledger.Active {
-			return v.writeState(string(status)) // closed since it was looked up; otherwise the device was removed
-		}
-	}
-	if err = v.deviceError(err, purchase, v.linkRefusedPage()); err != nil {
+	var refused refusal
+	switch {
+	case errors.As(err, &refused) && refused.Kind.Status() == http.StatusPaymentRequired: // closed since it was looked up
+		return v.writeState(string(refused.Kind))
+	case err != nil:
 		return v.showError(err)
 	}
 	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
@@ -280,55 +241,18 @@ func (v *Visit) writeState(state string) error {
 	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{State: state})
 }
 
-// statePaid is the state of a purchase that opens the resource.
-const statePaid = "paid"
-
-// purchaseState is the state of a checkout for which a payment has come.
-func (v *Visit) purchaseState(purchase ledger.Holding) string {
-	switch status := purchase.StatusAt(v.now()); {
-	case !v.opens(purchase):
-		return string(ledger.Mismatched)
-	case status != ledger.Active:
-		return string(status)
-	}
-	return statePaid
+// isPoll reports whether the waiting page's script asks about a checkout.
+func (v *Visit) isPoll() bool {
+	return v.r.Method == http.MethodGet && v.has(urlpath.ParamSession) && !acceptsHTML(v.r) &&
+		strings.Contains(v.r.Header.Get("Accept"), "application/json")
 }
 
-// unpaidState is the state of a checkout for which no payment has come.
-func (v *Visit) unpaidState(entry session.Pending) string {
-	if progress := v.services.Progress(entry); progress != "" {
-		return progress
-	}
-	if v.now().After(entry.ExpiresAt) {
-		return "unpaid"
-	}
-	return "waiting"
-}
-
-func bearer(r *http.Request) (string, bool) {
-	scheme, credentials, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	credentials = strings.TrimSpace(credentials)
-	return credentials, strings.EqualFold(scheme, "Bearer") && credentials != ""
-}
-
-// IsPoll reports whether the waiting page's script asks about a checkout.
-func IsPoll(r *http.Request) bool {
-	return r.Method == http.MethodGet && hasParam(r, urlpath.ParamSession) && !acceptsHTML(r) &&
-		strings.Contains(r.Header.Get("Accept"), "application/json")
-}
-
-// HandlePoll tells the waiting page's script the state of a checkout that this browser started.
-func (v *Visit) HandlePoll() error {
+// answerPoll tells the waiting page's script the state of a checkout that this browser started.
+func (v *Visit) answerPoll() error {
 	entry := v.returnedTo(v.readPending().here)
 	if entry == nil {
 		return v.writeState("unknown")
 	}
 	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
-	switch {
-	case err == nil:
-		return v.writeState(v.purchaseState(purchase))
-	case errors.Is(err, ledger.ErrNotFound):
-		return v.writeState(cmp.Or(v.services.Progress(*entry), "waiting"))
-	}
-	return v.writeState("waiting")
+	return v.writeState(cmp.Or(v.stateOf(*entry, purchase, err), stateWaiting))
 }

@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
-	"github.com/caddy-axra/paywall/terms"
 	"github.com/caddy-axra/paywall/token"
 )
 
@@ -37,22 +37,15 @@ func (l *Links) Check() error {
 	return nil
 }
 
-// life is how long a link works. The ledger knows when access ends before that.
-func (l *Links) life() time.Duration {
-	if l.For == 0 {
-		return token.LongestLife
-	}
-	return time.Duration(l.For)
-}
-
 // PrivateAddress returns the private address to a target of the site.
 func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
-	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(f.config.Links.life()))
+	life := cmp.Or(time.Duration(f.config.Links.For), token.LongestLife) // the ledger knows when access ends before that
+	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(life))
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
-func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
-	if found := v.lookUp(without(pending.here, entry)); found.paid != nil {
+func (v *Visit) showReceipt(entry *access.Token) error {
+	if found := v.findPayments(entry); found.paid != nil {
 		return v.redeem(*found.paid) // an extension whose tab was closed
 	}
 	if chosen := v.openedBy(v.get(urlpath.ParamReceipt)); chosen != nil {
@@ -63,12 +56,15 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 		return v.showError(err)
 	}
 	view := page.View{
-		Kind: page.Receipt, NextURL: v.target, Description: v.describeProduct(details.Product), Reference: ledger.Reference(details.ID),
+		Kind: page.Receipt, NextURL: v.target, Description: details.Product, Reference: ledger.Reference(details.ID),
 		Price: pricesPaid(details.Payments),
 		Purchase: page.Purchase{
 			Bought: details.CreatedAt, Until: details.EndsAt, Forever: details.EndsAt.IsZero(),
 			Downloads: details.DownloadsUsed, DownloadsLimit: details.DownloadLimit,
 		},
+	}
+	if product := v.gate.Product(details.Product); product != nil && product.Config.Description != "" {
+		view.Description = gate.Replace(v.r, product.Config.Description)
 	}
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}
@@ -76,16 +72,43 @@ func (v *Visit) showReceipt(entry *access.Token, pending pendingCookies) error {
 	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.now().Before(details.DownloadWindowEndsAt) {
 		return v.showPage(view) // nothing is left for other devices or programs
 	}
-	v.describeExtension(&view, entry)
-	if err := errors.Join(v.describeDevices(&view, details), v.describeLink(&view, entry)); err != nil {
+	if err := v.describeWays(&view, entry, details); err != nil {
 		return v.showError(err)
 	}
 	return v.showPage(view)
 }
 
+// describeWays adds the ways to use a purchase: for longer, on another device, and without cookies.
+func (v *Visit) describeWays(view *page.View, entry *access.Token, details ledger.Details) (err error) {
+	if purchase, err := v.extendable(entry); err == nil && purchase != nil {
+		if quote, err := v.gate.Product(entry.Pass).Quote(v.r); err == nil {
+			view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
+			view.ExtendFor = v.describePrice(quote)
+		}
+	}
+	for _, device := range details.Devices {
+		if device.RemovedAt.IsZero() {
+			view.Devices++
+		}
+	}
+	if view.DevicesLimit = details.DeviceLimit; view.Devices < view.DevicesLimit {
+		view.DeviceUntil = v.now().Add(24 * time.Hour) // the receipt gives fresh ones
+		if view.DeviceURL, err = DeviceLink(v.tokens, v.site, details.Purchase, v.target, view.DeviceUntil); err != nil {
+			return err
+		}
+	}
+	if links := v.config.Links; links != nil {
+		view.LinkURL, err = v.flow.PrivateAddress(v.site, entry, v.target)
+		if links.For > 0 {
+			view.LinkUntil = v.now().Add(time.Duration(links.For))
+		}
+	}
+	return err
+}
+
 // pricesPaid lists what was paid, in the order of payment; empty if nothing was.
 func pricesPaid(payments []ledger.Payment) string {
-	prices := make([]string, 0, len(payments))
+	var prices []string
 	for _, payment := range payments {
 		if payment.Source == ledger.FromAxra && !payment.Mismatch {
 			prices = append(prices, payment.Paid.String())
@@ -94,75 +117,23 @@ func pricesPaid(payments []ledger.Payment) string {
 	return strings.Join(prices, " + ")
 }
 
-func (v *Visit) describeProduct(name string) string {
-	if product := v.gate.Product(name); product != nil && product.Config.Description != "" {
-		return gate.Replace(v.r, product.Config.Description)
-	}
-	return name
-}
-
-func (v *Visit) describeDevices(view *page.View, details ledger.Details) (err error) {
-	for _, device := range details.Devices {
-		if device.RemovedAt.IsZero() {
-			view.Devices++
-		}
-	}
-	view.DevicesLimit = details.DeviceLimit
-	if view.Devices < view.DevicesLimit {
-		view.DeviceUntil = v.now().Add(deviceLinkLife)
-		view.DeviceURL, err = DeviceLink(v.tokens, v.site, details.Purchase, v.target, view.DeviceUntil)
-	}
-	return err
-}
-
-func (v *Visit) describeExtension(view *page.View, entry *access.Token) {
-	if purchase, err := v.extendable(entry); err != nil || purchase == nil {
-		return
-	}
-	if quote, err := v.gate.Product(entry.Pass).Quote(v.r); err == nil {
-		view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
-		view.ExtendFor = v.describePrice(quote)
-	}
-}
-
-func (v *Visit) describeLink(view *page.View, entry *access.Token) (err error) {
-	if links := v.config.Links; links != nil {
-		view.LinkURL, err = v.flow.PrivateAddress(v.site, entry, v.target)
-		if links.For > 0 {
-			view.LinkUntil = v.now().Add(links.life())
-		}
-	}
-	return err
-}
-
-// extendable returns the purchase of a token if more time for the very same thing is on sale; nil if not. The error
-// means that the ledger cannot tell.
+// extendable returns the purchase of a token if more time for the very same thing is on sale, from its end on; nil if
+// not. The error means that the ledger cannot tell.
 func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
 	product := v.gate.Product(entry.Pass)
 	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || entry.Link != "" {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
-	purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	bought, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
 	if err != nil {
 		return nil, err
 	}
-	if !v.extends(product, purchase) {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
-	return &purchase, nil
-}
-
-// extends reports whether a product is what was bought, and can go on from the end of that.
-func (v *Visit) extends(product *gate.Product, bought ledger.Holding) bool {
 	resource, err := product.Resource(v.r)
-	if err != nil || resource != bought.Resource || bought.StatusAt(v.now()) != ledger.Active || bought.EndsAt.IsZero() || bought.DownloadLimit > 0 {
-		return false
+	switch {
+	case err != nil || resource != bought.Resource || bought.StatusAt(v.now()) != ledger.Active,
+		bought.EndsAt.IsZero() || bought.DownloadLimit > 0,
+		bought.EndsAt.Add(product.Access.Length()).Year() > 9999: // which terms cannot say
+		return nil, nil //nolint:nilnil,nilerr // nothing is wrong
 	}
-	// Terms that cannot be read back, such as an end beyond the year 9999, must not be sold.
-	sold := terms.Terms{
-		Installation: v.tokens.Keys.Installation(), Site: bought.Site, Pass: bought.Product, Resource: bought.Resource,
-		Price: product.FixedPrice(), Access: product.Access, Extends: bought.ID, From: bought.EndsAt,
-	}
-	_, err = terms.Unpriced(sold.Metadata())
-	return err == nil
+	return &bought, nil
 }

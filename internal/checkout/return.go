@@ -7,10 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/caddy-axra/paywall/internal/access"
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -19,45 +16,58 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// IsReturn reports whether a browser comes with the parameters of a return from a checkout.
-func IsReturn(r *http.Request) bool {
-	return len(urlpath.Params(gate.OriginalURL(r).RawQuery)) > 0 && isPageRequest(r)
+// HandleParams answers what the gate's parameters in the address ask for, if that does not depend on what was paid.
+func (v *Visit) HandleParams(decision access.Decision, entry *access.Token) (done bool, err error) {
+	isPost, isGet := v.r.Method == http.MethodPost, v.r.Method == http.MethodGet
+	switch {
+	case isPost && v.has(urlpath.ParamDeviceID):
+		return true, v.handleDeviceForm()
+	case isPost && !acceptsHTML(v.r) && v.has(urlpath.ParamCheckout): // a person's form is handled as a navigation is
+		return true, v.startForProgram()
+	case isGet && v.has(urlpath.ParamStatus):
+		return true, v.writeStatus()
+	case v.isPoll():
+		return true, v.answerPoll()
+	case decision == access.Open && entry.Link == "" && len(v.params) > 0 && v.isPageRequest():
+		return true, v.handleReturn(entry) // a private address stays as it is, in a browser too
+	}
+	return false, nil
 }
 
-// HandleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
+// handleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
 // reloaded. The address bar gets the clean address, unless something more was bought, or is to be.
-func (v *Visit) HandleReturn(entry *access.Token) error {
+func (v *Visit) handleReturn(entry *access.Token) error {
 	pending := v.readPending()
 	if returned := v.returnedTo(pending.here); returned != nil {
-		return v.handleLookup(pending, v.lookUp([]session.Pending{*returned}))
+		pending.here = []session.Pending{*returned}
+		return v.handleLookup(v.lookUp(pending))
 	}
 	var extended *access.Token
 	if v.has(urlpath.ParamExtend) {
 		extended = v.openedBy(v.get(urlpath.ParamCheckout))
 	}
-	req := checkoutRequest{pending: pending, restart: v.restarts()}
+	link := v.deviceLink()
 	switch {
 	case v.has(urlpath.ParamReceipt):
-		return v.showReceipt(entry, pending)
-	case v.has(urlpath.ParamDevice) && v.isOfAnother(entry):
+		return v.showReceipt(entry)
+	case v.has(urlpath.ParamDevice) && link.Purchase != "" && link.Purchase != entry.Purchase:
 		return v.askDevice()
-	case extended != nil:
+	case extended == nil && !v.wantsMore(entry):
+		return v.redirectToTarget()
+	}
+	req := checkoutRequest{found: v.findPayments(entry), restart: v.restarts()}
+	if done, err := v.settle(req); done {
+		return err
+	}
+	if extended != nil {
 		purchase, err := v.extendable(extended)
-		switch {
-		case err != nil:
+		if err != nil {
 			return v.showError(err)
-		case purchase == nil:
+		} else if purchase == nil {
 			return v.redirectToTarget()
 		}
 		req.extends, req.device = purchase, extended.Device
-	case !v.wantsMore(entry):
-		return v.redirectToTarget()
 	}
-	unpaid, done, err := v.resolvePending(entry, pending)
-	if done {
-		return err
-	}
-	req.unpaid = unpaid
 	return v.sell(req)
 }
 
@@ -70,35 +80,46 @@ func (v *Visit) wantsMore(entry *access.Token) bool {
 	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
 }
 
-// resolvePending gives a visitor, before anything more is sold, what has been paid beside the purchase of the token, or
-// waits for a payment that is on its way. It returns the checkouts that are still unpaid.
-func (v *Visit) resolvePending(entry *access.Token, pending pendingCookies) (unpaid []session.Pending, done bool, err error) {
-	found := v.lookUp(without(pending.here, entry))
-	expected := v.expectedPayment(found.unpaid)
+// settle gives a client, before anything more is sold, what has been paid already, or makes it wait for a payment that
+// is on its way.
+func (v *Visit) settle(req checkoutRequest) (done bool, err error) {
+	found := req.found
 	switch {
+	case req.forProgram && (found.paid != nil || found.err == nil && found.expected != nil):
+		return true, v.problem(http.StatusConflict,
+			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
 	case found.paid != nil:
-		return nil, true, v.redeem(*found.paid)
+		return true, v.redeem(*found.paid)
 	case found.err != nil:
-		return nil, true, v.showError(found.err)
-	case expected != nil && !v.restarts():
-		return nil, true, v.showWaiting(*expected)
+		return true, v.showError(found.err)
+	case found.expected != nil && !v.restarts():
+		return true, v.showWaiting(*found.expected)
 	}
-	return found.unpaid, false, nil
+	return false, nil
 }
 
 // redeem gives the browser its access token and redirects it to the page.
 func (v *Visit) redeem(paid paidCheckout) error {
 	entry, purchase := paid.entry, paid.purchase
-	if err := v.takeDevice(purchase, entry.Device); err != nil {
+	issued := v.accessOf(purchase, entry.Device)
+	if entry.Session == "" {
+		return v.admit(issued)
+	}
+	err := ledger.ErrNoneLeft
+	if v.config.Takeover { // what the browser that paid has taken is not taken over
+		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(entry.Device))
+	}
+	if errors.Is(err, ledger.ErrNoneLeft) {
+		err = v.addDevice(purchase.ID, entry.Device)
+	}
+	if err := v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID)); err != nil {
 		return v.showError(err)
 	}
-	issued := v.accessOf(purchase, entry.Device)
 	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
-		v.renewPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
+		_ = v.keepPending(entry.Keep(purchase.EndsAt, v.now())) // in case the other purchase is refunded
+	} else if err := v.tokens.Give(v.w, v.r, v.site, issued); err != nil {
+		return v.showError(err)
 	} else {
-		if err := v.give(issued); err != nil {
-			return v.showSafe()
-		}
 		v.dropPending(entry)
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
@@ -110,18 +131,6 @@ func (v *Visit) redeem(paid paidCheckout) error {
 	return nil
 }
 
-// takeDevice makes the browser, or program, that paid one of the devices of a purchase.
-func (v *Visit) takeDevice(purchase ledger.Holding, deviceID string) error {
-	err := ledger.ErrNoneLeft
-	if v.config.Takeover { // what the browser that paid has taken is not taken over
-		err = v.claim(purchase.ID, deviceID)
-	}
-	if errors.Is(err, ledger.ErrNoneLeft) {
-		err = v.addDevice(purchase.ID, deviceID)
-	}
-	return v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID))
-}
-
 // accessOf returns what the token of a purchase says on a device.
 func (v *Visit) accessOf(purchase ledger.Holding, deviceID string) token.Access {
 	return token.Access{
@@ -130,13 +139,12 @@ func (v *Visit) accessOf(purchase ledger.Holding, deviceID string) token.Access 
 	}
 }
 
-// give sets the cookie with an access token.
-func (v *Visit) give(issued token.Access) error {
-	err := v.tokens.Give(v.w, v.r, v.site, issued)
-	if err != nil {
-		v.services.LogLimited("an access token could not be signed", zap.Error(err))
+// admit gives the browser an access token and redirects it to the page.
+func (v *Visit) admit(issued token.Access) error {
+	if err := v.tokens.Give(v.w, v.r, v.site, issued); err != nil {
+		return v.showError(err)
 	}
-	return err
+	return v.redirectToTarget()
 }
 
 // openedBy returns the token of a product that opens the gate; nil if there is none.
@@ -147,112 +155,52 @@ func (v *Visit) openedBy(product string) *access.Token {
 	return nil
 }
 
-// handleReturned responds at the success URL of a checkout that this browser started, while no payment is known.
-func (v *Visit) handleReturned(entry session.Pending) error {
-	if entry.State != session.Returned {
-		entry = v.markPending(entry, session.Returned)
-	}
-	return v.showWaiting(entry)
-}
-
-// handleForeignReturn responds at the success URL of all other checkouts, whatever their ids look like.
-func (v *Visit) handleForeignReturn() error {
-	switch {
-	case v.has(urlpath.ParamProgram):
-		return v.showPage(page.View{Kind: page.ForProgram})
-	case v.config.Takeover:
-		return v.askTakeover()
-	}
-	return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
-}
-
-// handleCancelled responds at the cancel URL. The browser is not sent to the checkouts under way again, but they are still
-// looked up: the visitor may have paid after all.
-func (v *Visit) handleCancelled(unpaid []session.Pending) error {
-	kind := page.Cancelled
-	for _, entry := range unpaid {
-		if entry.State != session.Started {
-			continue
-		}
-		if v.now().After(entry.ExpiresAt) {
-			kind = page.Expired
-		}
-		v.markPending(entry, session.Cancelled)
-	}
-	return v.showPage(page.View{Kind: kind, NextURL: v.target})
-}
-
-// refreshes says how often the waiting page looks again by itself, before it leaves that to the visitor.
-var refreshes = []struct {
-	tries int
-	every time.Duration
-}{{5, 2 * time.Second}, {15, 5 * time.Second}, {30, 15 * time.Second}}
-
+// showWaiting shows a page that looks again by itself for about five minutes, before it leaves that to the visitor.
 func (v *Visit) showWaiting(entry session.Pending) error {
-	try, _ := strconv.Atoi(v.get(urlpath.ParamTry))
-	view := page.View{
-		Kind:     page.StillWaiting,
-		CheckURL: urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session),
-		NextURL:  v.restartURL(), Reference: purchaseReference(entry),
-	}
+	view := page.View{Kind: page.StillWaiting, NextURL: v.restartURL(), Reference: purchaseReference(entry)}
 	progress := v.services.Progress(entry)
 	if progress == Failed {
-		view.Kind, view.CheckURL = page.Failed, ""
+		view.Kind = page.Failed
 		return v.showPage(view)
 	}
-	for _, stage := range refreshes {
-		if try < 0 || try >= stage.tries {
-			continue
-		}
+	view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session)
+	try, _ := strconv.Atoi(v.get(urlpath.ParamTry))
+	if try >= 0 && try < 30 {
 		view.Kind = page.Waiting
 		if progress == Processing {
 			view.Kind = page.Processing
 		}
 		// With JavaScript one page lasts through all its polls; the last reload ends it.
-		view.Refresh, view.PollURL = stage.every, view.CheckURL
-		view.CheckURL = urlpath.WithParams(v.target, urlpath.ParamSession, entry.Session, urlpath.ParamTry, strconv.Itoa(try+1))
-		break
+		view.Refresh, view.PollURL = time.Duration(2+try/2)*time.Second, view.CheckURL
+		view.CheckURL = urlpath.WithParams(view.CheckURL, urlpath.ParamTry, strconv.Itoa(try+1))
 	}
 	return v.showPage(view)
 }
 
 // purchaseReference names the purchase that a checkout makes once it is paid. The session's id itself is a credential.
 func purchaseReference(entry session.Pending) string {
-	if entry.Extends != "" {
-		return ledger.Reference(entry.Extends)
-	}
-	return ledger.Reference(ledger.PurchaseID(entry.Session))
+	return ledger.Reference(cmp.Or(entry.Extends, ledger.PurchaseID(entry.Session)))
 }
 
 // IsForAnotherGate reports whether the gate's parameters in the address name a product or a checkout that is not this
 // gate's: a request that two gates cover needs both, and each sells by itself. Programs send one token, so they buy
 // nothing behind another gate.
 func (v *Visit) IsForAnotherGate(entry *access.Token) bool {
-	if !acceptsHTML(v.r) && !IsPoll(v.r) {
-		return false
-	}
 	product, id := cmp.Or(v.get(urlpath.ParamCheckout), v.get(urlpath.ParamReceipt), v.deviceLink().Pass), v.get(urlpath.ParamSession)
 	switch {
+	case !acceptsHTML(v.r) && !v.isPoll():
+		return false
 	case product != "":
 		return v.gate.Product(product) == nil
-	case v.has(urlpath.ParamDevice):
-		return false
 	case id != "":
-		return v.returnedTo(v.readPending().here) == nil && !v.hasTokenOf(id)
+		isOwn := v.returnedTo(v.readPending().here) != nil
+		v.gate.EachToken(v.r, v.site, v.now(), func(entry *access.Token) bool {
+			isOwn = isOwn || entry.Purchase == ledger.PurchaseID(id)
+			return !isOwn
+		})
+		return !isOwn
 	case v.has(urlpath.ParamCancelled):
 		return len(v.readPending().here) == 0
-	case v.has(urlpath.ParamRestart):
-		return !v.isUsedUp(entry)
 	}
-	return false
-}
-
-// hasTokenOf reports whether the browser has an access token of this gate for a checkout session.
-func (v *Visit) hasTokenOf(sessionID string) bool {
-	found := false
-	v.gate.EachToken(v.r, v.site, v.now(), func(entry *access.Token) bool {
-		found = entry.Purchase == ledger.PurchaseID(sessionID)
-		return !found
-	})
-	return found
+	return v.has(urlpath.ParamRestart) && !v.isUsedUp(entry)
 }

@@ -83,7 +83,7 @@ func TestS6TheWaitingPageEnds(t *testing.T) {
 	s := newShop(t, member())
 	v := s.visitor()
 	back := s.back(v.start(article))
-	for try, refresh := range map[int]string{0: "2", 5: "5", 20: "15", 29: "15"} {
+	for try, refresh := range map[int]string{0: "2", 5: "4", 20: "12", 29: "16"} {
 		answer := v.open(fmt.Sprintf("%s&axra_try=%d", back, try))
 		answer.wantPage(http.StatusPaymentRequired, fmt.Sprintf("axra_try=%d", try+1))
 		answer.wantPage(http.StatusPaymentRequired, `http-equiv="refresh" content="`+refresh+`;`)
@@ -124,10 +124,8 @@ func TestACheckoutThatCannotBeStarted(t *testing.T) {
 func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
 	t.Parallel()
 	config := member(takeover)
-	config.flow.Order = checkout.OrderConfig{
-		ExpiresIn: time.Hour, CustomerEmail: "{http.request.uri.query.email}",
-		Metadata: map[string]string{"page": "{http.request.uri.path}"}, CancelURL: "/pricing",
-	}
+	config.flow.ExpiresIn, config.flow.CustomerEmail, config.flow.CancelURL = time.Hour, "{http.request.uri.query.email}", "/pricing"
+	config.flow.Metadata = map[string]string{"page": "{http.request.uri.path}"}
 	s := newShop(t, config)
 	order := s.axra.order(s.visitor().start(article + "?email=a@b.example"))
 	if order.CustomerEmail != "a@b.example" || order.Metadata["page"] != article || order.CancelURL != origin+"/pricing" ||

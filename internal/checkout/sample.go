@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +32,8 @@ import (
 type Teaser struct {
 	// URI is the path, with or without a query, that is served instead of the requested
 	// page by the handlers after the gate, such as `/teasers/premium.html`.
-	// Placeholders are replaced, as in `/teasers{path}`.
+	// Placeholders are replaced, as in `/teasers{path}`; of a request, only its path may
+	// choose the teaser.
 	URI string `json:"uri"`
 
 	// Index leaves out the header `X-Robots-Tag: noindex`, for a page that carries
@@ -39,10 +41,21 @@ type Teaser struct {
 	Index bool `json:"index,omitempty"`
 }
 
+// pathPlaceholder begins the placeholders of a request that may choose a teaser: a query or a header could name another
+// folder.
+var pathPlaceholder = regexp.MustCompile(`\{http\.request\.(orig_)?uri\.path`)
+
 // Check reports whether the teaser is a path of the site; the error names the fix.
 func (t *Teaser) Check() error {
-	if t != nil && !strings.HasPrefix(t.URI, "/") && !strings.HasPrefix(t.URI, "{") {
+	if t == nil {
+		return nil
+	}
+	path, _, _ := strings.Cut(t.URI, "?")
+	switch {
+	case !strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "{"):
 		return fmt.Errorf("teaser %q is not a path of this site: write `teaser /teaser.html`", t.URI)
+	case strings.Contains(pathPlaceholder.ReplaceAllString(path, ""), "{http.request."):
+		return fmt.Errorf("teaser %q: only the path of a request may choose it: write `teaser /teasers{path}`", t.URI)
 	}
 	return nil
 }
@@ -88,9 +101,8 @@ func (t *Teaser) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 		r.Header.Del(name)
 	}
 	path, query, _ := strings.Cut(t.URI, "?") // first, so that no placeholder adds one
-	path, err := teaserPath(r, path)
-	if err != nil {
-		return err
+	if path = urlpath.Local(gate.Replace(r, path)); caddyhttp.CleanPath(path, true) != path {
+		return fmt.Errorf("%q is not a clean path", path)
 	}
 	address := *r.URL
 	defer func() { *r.URL = address }()
@@ -98,28 +110,6 @@ func (t *Teaser) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 	request := new(*r)
 	request.Body, request.ContentLength, request.RequestURI = http.NoBody, 0, r.URL.RequestURI()
 	return next.ServeHTTP(w, request)
-}
-
-// teaserPath fills in a teaser's path. What a client may choose, other than the path of the page, must not lead to
-// another folder.
-func teaserPath(r *http.Request, path string) (string, error) {
-	replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return urlpath.Local(path), nil
-	}
-	filled, err := replacer.ReplaceFunc(path, func(name string, value any) (any, error) {
-		text := caddy.ToString(value)
-		isPath := strings.HasPrefix(name, "http.request.uri.path") || strings.HasPrefix(name, "http.request.orig_uri.path")
-		if strings.HasPrefix(name, "http.request.") && !isPath && (strings.ContainsAny(text, "/\\%") || strings.Contains(text, "..")) {
-			return nil, fmt.Errorf("{%s} would lead to another folder", name)
-		}
-		return text, nil
-	})
-	filled = urlpath.Local(filled)
-	if err == nil && filled != path && caddyhttp.CleanPath(filled, true) != filled {
-		err = fmt.Errorf("%q is not a clean path", filled)
-	}
-	return filled, err
 }
 
 // accept sends only successful responses, with status 402.
@@ -208,9 +198,7 @@ func (v *Visit) servePreview() (done bool, err error) {
 		return true, caddyhttp.Error(http.StatusInternalServerError, fmt.Errorf("counting a free page: %w", err))
 	}
 	admission.SetToken(v.r, nil)
-	if replacer, ok := v.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		replacer.Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
-	}
+	replacer(v.r).Set("http.axra.preview.left", max(0, preview.Pages-len(claims.Pages)))
 	return true, response.ServePrivate(v.w, v.r, v.next, func(w *response.Writer, status int) int {
 		if isNew && (status < 300 || status == http.StatusNotModified) { // a missing page was not read
 			http.SetCookie(w, v.site.Cookie(name, raw, claims.ExpiresAt.Sub(v.now())))

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/mileusna/useragent"
 	"go.uber.org/zap"
 
+	"github.com/caddy-axra/paywall/internal/admission"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
@@ -23,20 +25,12 @@ import (
 
 // checkoutRequest is what is known of a checkout that is to be started.
 type checkoutRequest struct {
-	pending      pendingCookies
-	unpaid       []session.Pending // of pending, those of this gate without a purchase: one may be used again
-	restart      bool              // the visitor asks for a new one
-	extends      *ledger.Holding   // the purchase that gets more time; nil for a new one
-	device       string            // the buyer's, among those of extends
-	forProgram   bool              // a program starts it and fetches the token; the browser that pays gets none
-	onlyByButton bool              // a navigation alone does not start it
-}
-
-func (q checkoutRequest) extendedID() string {
-	if q.extends == nil {
-		return ""
-	}
-	return q.extends.ID
+	found        lookup          // one of its unpaid checkouts may be used again
+	restart      bool            // the visitor asks for a new one
+	extends      *ledger.Holding // the purchase that gets more time; nil for a new one
+	device       string          // the buyer's, among those of extends
+	forProgram   bool            // a program starts it and fetches the token; the browser that pays gets none
+	onlyByButton bool            // a navigation alone does not start it
 }
 
 // sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
@@ -44,12 +38,13 @@ func (q checkoutRequest) extendedID() string {
 // that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
 	mayStart := !req.onlyByButton && v.mayStartCheckout()
-	if !mayStart && acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) {
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !req.restart) {
 		if done, err := v.serveTeaser(); done {
 			return err
 		}
 	}
-	if (mayStart || v.r.Method == http.MethodGet) && v.redirectToCanonicalPath() {
+	if canonical := v.gate.CanonicalAddress(v.r); canonical != nil && (mayStart || v.r.Method == http.MethodGet) {
+		response.Redirect(v.w, urlpath.FullTarget(canonical))
 		return nil
 	}
 	quotes, err := v.gate.Quotes(v.r)
@@ -58,7 +53,7 @@ func (v *Visit) sell(req checkoutRequest) error {
 	case err != nil:
 		return v.showMisconfigured(err)
 	case !acceptsHTML(v.r):
-		return v.paymentRequired(quotes, v.howToPay())
+		return v.paymentRequired(quotes, "")
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
@@ -69,12 +64,9 @@ func (v *Visit) sell(req checkoutRequest) error {
 			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
 		})
 	}
-	entry, isReused, err := v.openCheckout(*chosen, req)
+	entry, err := v.openCheckout(*chosen, req)
 	if err != nil {
 		return v.showError(err)
-	}
-	if isReused {
-		v.services.Metrics.CountCheckout(OutcomeReused)
 	}
 	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
 		v.countShown(*chosen)
@@ -83,23 +75,13 @@ func (v *Visit) sell(req checkoutRequest) error {
 	return nil
 }
 
-// redirectToCanonicalPath redirects a request for another spelling of a path, before anything is sold.
-func (v *Visit) redirectToCanonicalPath() (done bool) {
-	address := v.gate.CanonicalAddress(v.r)
-	if address != nil {
-		response.Redirect(v.w, urlpath.FullTarget(address))
-	}
-	return address != nil
-}
-
 // countShown counts that a person was shown what is on sale, or was sent to its checkout unasked. A person who asks for
 // a checkout has been shown it before.
 func (v *Visit) countShown(quotes ...gate.Quote) {
-	if !isNavigation(v.r) {
-		return
-	}
 	for _, quote := range quotes {
-		v.services.Metrics.CountStep(quote.Product.Name, StepShown)
+		if isNavigation(v.r) {
+			v.services.Metrics.CountStep(quote.Product.Name, StepShown)
+		}
 	}
 }
 
@@ -113,62 +95,50 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// openCheckout returns the checkout that this browser has open for a quote, or a new one.
-func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (entry session.Pending, isReused bool, err error) {
-	scope := session.Scope(v.site.Origin, quote.Product.Name, quote.Resource)
-	open := find(req.unpaid, func(entry session.Pending) bool {
-		return entry.Scope == scope && entry.Price == quote.Price.String() && entry.Extends == req.extendedID() && entry.Reusable(v.now())
+// openCheckout returns the checkout that this browser has open for a quote, or creates a session at Axra.
+func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
+	entry := session.Pending{
+		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: cmp.Or(req.device, rand.Text()),
+	}
+	if req.extends != nil {
+		entry.Extends = req.extends.ID
+	}
+	open := find(req.found.unpaid, func(p session.Pending) bool {
+		return p.Scope == entry.Scope && p.Price == entry.Price && p.Extends == entry.Extends && p.Reusable(v.now())
 	})
 	if open != nil && !req.restart {
-		return *open, true, nil
+		v.services.Metrics.CountCheckout(OutcomeReused)
+		return *open, nil
 	}
-	entry, err = v.start(quote, req)
-	return entry, false, err
-}
-
-// start creates a checkout session at Axra.
-func (v *Visit) start(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
-	if err := v.mayStart(quote, req); err != nil {
-		return session.Pending{}, err
+	if len(v.target) > urlpath.MaxTarget {
+		return entry, refusal{page.View{Kind: page.TooLong}}
+	}
+	if err := v.services.CanSell(); err != nil {
+		return entry, err
+	}
+	if err := v.services.Axra.Ready(); err != nil {
+		return entry, v.unavailable(err) // before it counts against anybody's limit
+	}
+	if err := v.fitCookieBudget(quote, req); err != nil {
+		return entry, err
+	}
+	if err := v.allow(v.services.Checkouts); err != nil {
+		v.services.Metrics.CountCheckout(OutcomeLimited)
+		return entry, err
 	}
 	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
+	if err == nil {
+		entry.Session, entry.CheckoutURL, entry.ExpiresAt = created.Session, created.URL, created.ExpiresAt
+		err = v.keepPending(entry) // without the cookie the payment could not be given to this browser
+	}
 	if err != nil {
-		return session.Pending{}, v.unavailable(err)
-	}
-	entry := session.Pending{
-		Session: created.Session, CheckoutURL: created.URL, ExpiresAt: created.ExpiresAt,
-		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(),
-		Extends: req.extendedID(), Device: cmp.Or(req.device, rand.Text()),
-	}
-	if err := v.keepPending(entry); err != nil {
-		return entry, v.unavailable(err) // without the cookie the payment could not be given to this browser
+		return entry, v.unavailable(err)
 	}
 	v.services.Metrics.CountCheckout(OutcomeCreated)
 	v.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
 	v.flow.logger.Debug("checkout session created",
-		zap.String("session", webhook.ShortID(created.Session)), zap.String("pass", quote.Product.Name))
+		zap.String("session", webhook.ShortID(entry.Session)), zap.String("pass", quote.Product.Name))
 	return entry, nil
-}
-
-// mayStart returns why no checkout may be started now.
-func (v *Visit) mayStart(quote gate.Quote, req checkoutRequest) error {
-	if len(v.target) > urlpath.MaxTarget {
-		return refusal{page.View{Kind: page.TooLong}}
-	}
-	if err := v.services.CanSell(); err != nil {
-		return err
-	}
-	if err := v.services.Axra.Ready(); err != nil {
-		return v.unavailable(err) // before it counts against anybody's limit
-	}
-	if err := v.fitCookieBudget(quote, req); err != nil {
-		return err
-	}
-	err := v.allow(v.services.Checkouts)
-	if err != nil {
-		v.services.Metrics.CountCheckout(OutcomeLimited)
-	}
-	return err
 }
 
 // unavailable turns an error of Axra's into the page that explains it.
@@ -184,11 +154,8 @@ func (v *Visit) unavailable(err error) error {
 	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
-// sessionPlaceholder is replaced by Axra in the success URL [payments/checkout-sessions].
-const sessionPlaceholder = "{SESSION_ID}"
-
 func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
-	config, product := v.config.Order, quote.Product
+	config, product := v.config, quote.Product
 	order := session.Order{
 		Terms: terms.Terms{
 			Installation: v.tokens.Keys.Installation(), Site: v.site.Origin,
@@ -196,15 +163,12 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
 			Claim: v.config.Takeover && !req.forProgram,
 		},
-		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, sessionPlaceholder),
+		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
 		CancelURL:     urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1"),
-		Description:   quote.Description,
+		Description:   cmp.Or(quote.Description, v.site.Host()+" · "+v.describeAccess(product)),
 		CustomerEmail: gate.Replace(v.r, config.CustomerEmail),
 		ExpiresIn:     config.ExpiresIn,
 		Metadata:      make(map[string]string, len(config.Metadata)),
-	}
-	if order.Description == "" {
-		order.Description = v.site.Host() + " · " + v.describeAccess(product)
 	}
 	if req.forProgram {
 		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
@@ -212,14 +176,67 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 	if req.extends != nil {
 		order.Terms.Extends, order.Terms.From = req.extends.ID, req.extends.EndsAt.UTC().Truncate(time.Second)
 	}
-	if own := gate.Replace(v.r, config.CancelURL); own != "" {
+	if own := gate.Replace(v.r, config.CancelURL); strings.HasPrefix(own, "/") {
+		order.CancelURL = v.site.Origin + urlpath.Local(own)
+	} else if own != "" {
 		order.CancelURL = own
-		if strings.HasPrefix(own, "/") {
-			order.CancelURL = v.site.Origin + urlpath.Local(own)
-		}
 	}
 	for name, value := range config.Metadata {
 		order.Metadata[name] = gate.Replace(v.r, value)
 	}
 	return order
+}
+
+// isNavigation reports whether a person's browser is about to show the response as a page. Prefetches, sub-resources,
+// programs and crawlers are not. It reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
+// it. A missed crawler costs one unpaid session, a person taken for one a click.
+func isNavigation(r *http.Request) bool {
+	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
+	switch {
+	case r.Method != http.MethodGet, !acceptsHTML(r), r.Header.Get("Upgrade") != "":
+		return false
+	case admission.IsPrefetch(r), len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot:
+		return false
+	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
+		// Android browsers inside other apps send the app's package name, for every navigation.
+		return false
+	}
+	switch dest {
+	case "", "document":
+		return mode == "" || mode == "navigate"
+	case "empty":
+		return mode == "navigate" // a service worker that calls fetch(event.request)
+	}
+	return false
+}
+
+// isPurchaseForm reports whether a request submits a checkout button.
+func (v *Visit) isPurchaseForm() bool {
+	return v.r.Method == http.MethodPost && acceptsHTML(v.r) && v.has(urlpath.ParamCheckout)
+}
+
+// isPageRequest reports whether the response may be a page for a person, whatever else the headers say.
+func (v *Visit) isPageRequest() bool {
+	return v.r.Method == http.MethodGet && acceptsHTML(v.r) || v.isPurchaseForm()
+}
+
+// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
+func (v *Visit) mayStartCheckout() bool {
+	return isNavigation(v.r) || v.isPurchaseForm() && !v.isFromAnotherSite()
+}
+
+// isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch
+// metadata name the origin, or "null" where a page's Referrer-Policy hides it.
+func (v *Visit) isFromAnotherSite() bool {
+	if from := v.r.Header.Get("Sec-Fetch-Site"); from != "" {
+		return from != "same-origin" && from != "none"
+	}
+	from := v.r.Header.Get("Origin")
+	return from != "" && from != "null" && gate.HostOf(from) != gate.HostOf(v.site.Origin)
+}
+
+func acceptsHTML(r *http.Request) bool {
+	accepted := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
+	return strings.Contains(accepted, "text/html") || strings.Contains(accepted, "application/xhtml+xml") ||
+		strings.Contains(accepted, "*/*") && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }

@@ -15,128 +15,90 @@ import (
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
-	"github.com/caddy-axra/paywall/token"
 )
 
 // HandleUnpaid handles a request whose tokens do not open the gate. The token is the one that says most about why not;
 // nil if there is none.
 func (v *Visit) HandleUnpaid(decision access.Decision, entry *access.Token) error {
+	isPage := v.isPageRequest()
 	switch {
-	case decision == access.Unknown && (!isPageRequest(v.r) || !v.has(urlpath.ParamDevice)):
+	case decision == access.Unknown && (!isPage || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
-	case !isPageRequest(v.r) && !v.isOwnReturn():
+	case !isPage && (v.r.Method != http.MethodGet || !v.has(urlpath.ParamSession) || v.returnedTo(v.readPending().here) == nil):
 		return v.sell(checkoutRequest{restart: v.restarts(), onlyByButton: true})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	}
-	if decision == access.Closed && entry.Status(v.now()) == ledger.Active && v.addMissingDevice(entry) {
-		return v.redirectToTarget()
-	}
-	pending := v.readPending()
-	found := v.lookUp(pending.here)
-	if found.paid == nil {
-		renewed, err := v.extendedElsewhere()
-		if renewed != nil && v.give(*renewed) == nil {
+	if decision == access.Closed && entry.Status(v.now()) == ledger.Active && entry.Device != "" {
+		// The device is missing after a backup was restored, or a webhook replayed. One that was removed stays removed.
+		if v.addDevice(entry.Purchase, entry.Device) == nil {
 			return v.redirectToTarget()
 		}
-		found.err = errors.Join(found.err, err)
 	}
-	if decision == access.Closed && found.closed == "" {
-		found.closed, found.closedID = entry.Status(v.now()), entry.Purchase
+	found := v.findPayments(nil)
+	if decision == access.Closed && found.closed == nil {
+		found.closed = new(v.closedPage(entry.Status(v.now()), entry.Purchase))
 	}
-	return v.handleLookup(pending, found)
+	return v.handleLookup(found)
 }
 
 // handleLookup gives visitors what they have paid for, or decides what they see who have not.
-func (v *Visit) handleLookup(pending pendingCookies, found lookup) error {
-	req := checkoutRequest{pending: pending, unpaid: found.unpaid, restart: v.restarts()}
-	returned := v.returnedTo(found.unpaid)
+func (v *Visit) handleLookup(found lookup) error {
+	if returned := v.returnedTo(found.unpaid); returned != nil && !v.restarts() {
+		if found.expected = returned; returned.State != session.Returned {
+			returned.State, returned.ReturnedAt = session.Returned, v.now().Truncate(time.Millisecond)
+			_ = v.keepPending(*returned) // without its new state the visitor loses little
+		}
+	}
+	req := checkoutRequest{found: found, restart: v.restarts()}
+	if done, err := v.settle(req); done {
+		return err
+	}
 	switch {
-	case found.paid != nil:
-		return v.redeem(*found.paid)
 	case v.comesByOtherAddress():
-		return v.redirectToSite()
-	case found.err != nil:
-		return v.showError(found.err)
+		there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
+		if v.has(urlpath.ParamCheckout) {
+			there = urlpath.WithParams(there, urlpath.ParamCheckout, v.get(urlpath.ParamCheckout))
+		}
+		response.Redirect(v.w, v.site.Origin+there)
+		return nil
 	case req.restart:
 		return v.sell(req)
-	case returned != nil:
-		return v.handleReturned(*returned)
-	}
-	if expected := v.expectedPayment(found.unpaid); expected != nil {
-		return v.showWaiting(*expected)
-	}
-	switch { // only without a payment on its way: a visitor who has just bought again waits for that
-	case found.closed != "":
-		return v.showPage(v.closedPage(found.closed, found.closedID))
-	case found.mismatch != nil:
-		return v.showPage(page.View{Kind: page.Mismatch, Reference: purchaseReference(*found.mismatch)})
+	case found.closed != nil: // only without a payment on its way: a visitor who has just bought again waits for that
+		return v.showPage(*found.closed)
+	case v.has(urlpath.ParamSession) && v.has(urlpath.ParamProgram):
+		return v.showPage(page.View{Kind: page.ForProgram})
 	case v.has(urlpath.ParamSession):
-		return v.handleForeignReturn()
+		return v.askTakeover()
 	case v.has(urlpath.ParamCancelled):
 		return v.handleCancelled(found.unpaid)
 	case v.has(urlpath.ParamLink):
 		return v.showPage(page.View{Kind: page.LinkEnded, NextURL: v.target})
 	}
 	if v.mayStartCheckout() && !v.has(urlpath.ParamCheckout) {
-		if done, err := v.serveInstead(); done {
+		if done, err := v.servePreview(); done {
 			return err
 		}
+		req.onlyByButton = v.hasTokenOfUnknownKey()
 	}
 	return v.sell(req)
 }
 
-// serveInstead serves a free page or the teaser, if the gate has them and they apply.
-func (v *Visit) serveInstead() (done bool, err error) {
-	if done, err := v.servePreview(); done {
-		return true, err
-	}
-	if done, err := v.serveTeaser(); done {
-		return true, err
-	}
-	if v.hasTokenOfUnknownKey() {
-		v.services.LogLimited("a browser has an access token of a key that is not known here; it is asked before it is sent to a checkout")
-		return true, v.sell(checkoutRequest{onlyByButton: true})
-	}
-	return false, nil
-}
-
-// addMissingDevice adds the device of a token to its purchase. It is missing after a backup was restored, or a webhook
-// replayed into a new ledger. A device that was removed stays removed.
-func (v *Visit) addMissingDevice(entry *access.Token) bool {
-	return entry.Device != "" && v.addDevice(entry.Purchase, entry.Device) == nil
-}
-
-// extendedElsewhere returns the new token for one that has ended with its access, if the purchase has been extended
-// since, on another device.
-func (v *Visit) extendedElsewhere() (renewed *token.Access, err error) {
-	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
-		lapsed, lapsedErr := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
-		if !errors.Is(lapsedErr, token.ErrLapsed) {
-			return true
+// handleCancelled responds at the cancel URL. The browser is not sent to the checkouts under way again, but they are still
+// looked up: the visitor may have paid after all.
+func (v *Visit) handleCancelled(unpaid []session.Pending) error {
+	kind := page.Cancelled
+	for _, entry := range unpaid {
+		if entry.State != session.Started {
+			continue
 		}
-		var renewErr error
-		if renewed, renewErr = v.renewLapsed(lapsed.Access); renewErr != nil {
-			err = renewErr
+		if v.now().After(entry.ExpiresAt) {
+			kind = page.Expired
 		}
-		return renewed == nil
-	})
-	return renewed, err
-}
-
-// renewLapsed returns the new token for one that has ended with its access; nil if its purchase was not extended.
-func (v *Visit) renewLapsed(lapsed token.Access) (*token.Access, error) {
-	purchase, err := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
-	switch {
-	case errors.Is(err, ledger.ErrNotFound):
-		return nil, nil //nolint:nilnil // nothing is wrong
-	case err != nil:
-		return nil, err
-	case purchase.StatusAt(v.now()) != ledger.Active || !v.opens(purchase) || !slices.Contains(purchase.DeviceIDs, lapsed.Device):
-		return nil, nil //nolint:nilnil // nothing is wrong
+		entry.State, entry.CheckoutURL = session.Cancelled, ""
+		_ = v.keepPending(entry)
 	}
-	lapsed.Until = purchase.EndsAt
-	return &lapsed, nil
+	return v.showPage(page.View{Kind: kind, NextURL: v.target})
 }
 
 // restarts reports whether the visitor asks for a new checkout. Another site cannot.
@@ -145,8 +107,7 @@ func (v *Visit) restarts() bool {
 }
 
 // hasTokenOfUnknownKey reports whether the browser may have paid under a key that was lost or removed.
-func (v *Visit) hasTokenOfUnknownKey() bool {
-	found := false
+func (v *Visit) hasTokenOfUnknownKey() (found bool) {
 	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
 		found = v.tokens.Keys.IsOfUnknownKey(raw)
 		return !found
@@ -158,7 +119,8 @@ func (v *Visit) hasTokenOfUnknownKey() bool {
 // another host name, or plain http. Before it pays, it is redirected to the site's own address, once. Behind a proxy
 // that rewrites the host, the two look the same.
 func (v *Visit) comesByOtherAddress() bool {
-	if v.has(urlpath.ParamHere) || v.has(urlpath.ParamSession) || v.has(urlpath.ParamCancelled) || hasGateCookie(v.r) {
+	hasGateCookie := slices.ContainsFunc(v.r.Cookies(), func(c *http.Cookie) bool { return strings.Contains(c.Name, gate.CookieMark) })
+	if hasGateCookie || v.has(urlpath.ParamHere) || v.has(urlpath.ParamSession) || v.has(urlpath.ParamCancelled) {
 		return false // it has been here, and its cookies come back
 	}
 	if v.site.Secure && v.r.TLS == nil {
@@ -166,24 +128,7 @@ func (v *Visit) comesByOtherAddress() bool {
 	}
 	host, _ := gate.SplitHostPort(v.r.Host)
 	server := gate.ServerOf(v.r)
-	if v.config.SiteURL == "" || server == nil || host == gate.HostOf(v.config.SiteURL) {
-		return false
-	}
-	return slices.Contains(v.gate.Sites.Hosts(server), host)
-}
-
-func (v *Visit) redirectToSite() error {
-	there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
-	if v.has(urlpath.ParamCheckout) {
-		there = urlpath.WithParams(there, urlpath.ParamCheckout, v.get(urlpath.ParamCheckout))
-	}
-	response.Redirect(v.w, v.site.Origin+there)
-	return nil
-}
-
-// hasGateCookie reports whether the browser has sent any cookie of a gate, valid or not.
-func hasGateCookie(r *http.Request) bool {
-	return slices.ContainsFunc(r.Cookies(), func(cookie *http.Cookie) bool { return strings.Contains(cookie.Name, gate.CookieMark) })
+	return v.config.SiteURL != "" && server != nil && host != gate.HostOf(v.config.SiteURL) && slices.Contains(v.gate.Sites.Hosts(server), host)
 }
 
 // closedPage explains why a purchase opens nothing any more.
@@ -203,17 +148,12 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 // RefuseDownload responds instead of a file that is not sent, for this reason.
 func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 	switch {
-	case errors.Is(reason, ledger.ErrNoneLeft):
-		return v.handleUsedUp(entry)
 	case errors.Is(reason, ledger.ErrInactive):
 		bought := ledger.Holding{Purchase: ledger.Purchase{ID: entry.Purchase}}
-		reason = v.deviceError(reason, bought, v.closedPage(ledger.Active, entry.Purchase))
+		return v.showError(v.deviceError(reason, bought, v.closedPage(ledger.Active, entry.Purchase)))
+	case !errors.Is(reason, ledger.ErrNoneLeft):
+		return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 	}
-	return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
-}
-
-// handleUsedUp responds to a visitor who has fetched a purchase as often as it allows.
-func (v *Visit) handleUsedUp(entry *access.Token) error {
 	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := entry.DownloadLimit()
 	if !acceptsHTML(v.r) {
@@ -224,7 +164,7 @@ func (v *Visit) handleUsedUp(entry *access.Token) error {
 		return v.paymentRequired(quotes, "This purchase has been downloaded "+strconv.Itoa(limit)+
 			" times, which is as often as it allows. Nothing was charged now. It can be bought again.")
 	}
-	if _, done, err := v.resolvePending(entry, v.readPending()); done {
+	if done, err := v.settle(checkoutRequest{found: v.findPayments(entry)}); done {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
@@ -239,17 +179,4 @@ func (v *Visit) isUsedUp(entry *access.Token) bool {
 	}
 	purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
 	return err == nil && purchase.DownloadsUsed >= purchase.DownloadLimit && !v.now().Before(purchase.DownloadWindowEndsAt)
-}
-
-// markPending keeps a pending cookie with a new state.
-func (v *Visit) markPending(entry session.Pending, state session.State) session.Pending {
-	entry.State = state
-	switch state {
-	case session.Returned:
-		entry.ReturnedAt = v.now().Truncate(time.Millisecond)
-	case session.Cancelled:
-		entry.CheckoutURL = ""
-	}
-	v.renewPending(entry)
-	return entry
 }

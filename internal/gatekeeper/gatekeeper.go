@@ -122,15 +122,8 @@ func (k *Gatekeeper) decide(w http.ResponseWriter, r *http.Request, next caddyht
 			return k.serve(w, r, next, site, token) // with the parameters, which a gate behind reads
 		}
 		next = withoutGateParams(next)
-		switch visit := k.Flow.Visit(w, r, site, next); {
-		case checkout.IsForm(r):
-			return visit.HandleForm()
-		case checkout.IsForProgram(r):
-			return visit.HandleProgram()
-		case checkout.IsPoll(r):
-			return visit.HandlePoll()
-		case decision == access.Open && token.Link == "" && checkout.IsReturn(r): // a private address stays as it is, in a browser too
-			return visit.HandleReturn(token)
+		if done, err := k.Flow.Visit(w, r, site, next).HandleParams(decision, token); done {
+			return err
 		}
 	}
 	if decision != access.Open {

@@ -165,12 +165,12 @@ var mutants = []mutant{
 	// The checkout: who is asked to pay, and who gets what was paid.
 	{
 		"S1 anybody's paid session opens", "internal/checkout", "TestS1|TestFA3S1",
-		`(\w+ := )(\w+)\.lookUp\((\w+)\.here\)`, `${1}$2.lookUp(append($3.here, session.Pending{Session: $2.get(urlpath.ParamSession)}))`,
+		`(\w+ := (\w+)\.lookUp\((\w+)\))`, `$3.here = append($3.here, session.Pending{Session: $2.get(urlpath.ParamSession)}); $1`,
 	},
 	{"S4 a cheap session opens a dear gate", "session", "TestS4", ` \+ "\\n" \+ \w+\)\)`, `))`},
 	{
 		"S6 a visitor who waits is sold another checkout", "internal/checkout", "TestS6",
-		`case \w+ != nil:(\s+return \w+\.handleReturned)`, `case false:$1`,
+		`case \w+\.expected != nil && !\w+\.restarts\(\):()`, `case false:$1`,
 	},
 	{
 		"S7 a checkout that was paid is dropped", "internal/checkout", "TestS7|TestD2Many|TestWhoHas|TestWhoBuys",
@@ -178,7 +178,7 @@ var mutants = []mutant{
 	},
 	{
 		"D2 a visitor is asked to pay while the ledger fails", "internal/checkout", "TestD2",
-		`case \w+\.err != nil:(\s+return .*\s+case \w+\.restart)`, `case false:$1`,
+		`case \w+\.err != nil:(\s+return true, \w+\.showError)`, `case false:$1`,
 	},
 	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\); \w+) > 0 (\{\s+\w+\.CancelAt\(\w+\)\s+\w+\.refused)`, `$1 < 0 $2`},
 	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", `case (admission\.IsPrefetch\(\w+\)), `, `case $1 && false, `},

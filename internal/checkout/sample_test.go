@@ -86,7 +86,8 @@ func TestG2NoTeaserLeadsToPaidBytes(t *testing.T) {
 func TestATeaserThatCannotBeServedLeavesTheBuiltInWay(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]caddyhttp.HandlerFunc{
-		"not found": func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(http.StatusNotFound, nil) },
+		"no clean path": serveContent,
+		"not found":     func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(http.StatusNotFound, nil) },
 		"an application's error": func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("X-Secret", "1")
 			w.WriteHeader(http.StatusNotFound)
@@ -104,7 +105,7 @@ func TestATeaserThatCannotBeServedLeavesTheBuiltInWay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newShop(t, member(teaser("/teaser.html")))
+			s := newShop(t, member(teaser(map[bool]string{true: "/t/../premium/x", false: "/teaser.html"}[name == "no clean path"])))
 			s.content = content
 			answer := s.visitor().open(article)
 			answer.wantCheckout()
@@ -115,18 +116,88 @@ func TestATeaserThatCannotBeServedLeavesTheBuiltInWay(t *testing.T) {
 	}
 }
 
-// What a client may choose, other than the path, leads a teaser to no other folder.
-func TestATeaserByWhatAClientSendsStaysInItsFolder(t *testing.T) {
+func TestFreeSamplesEnd(t *testing.T) {
 	t.Parallel()
-	for _, uri := range []string{
-		"/teasers/{http.request.uri.query.lang}.html", "/teasers/{http.request.header.Accept-Language}.html",
-		"/teasers/{http.request.host}{http.request.uri.query.lang}.html", "/{http.request.uri.query.page}.html",
-	} {
-		s := newShop(t, member(teaser(uri)))
-		header := but(navigation, "Accept-Language", "../premium/article")
-		s.visitor().do(http.MethodGet, article+"?lang=../premium/article&page=premium/article", header).wantCheckout()
-		if strings.Contains(uri, "/{http.request.uri.query.lang}") {
-			s.visitor().open(article+"?lang=en").wantPage(http.StatusPaymentRequired, "free /teasers/en.html")
+	s := newShop(t, member(preview(2)))
+	v := s.visitor()
+	for range 3 {
+		first := v.open("/premium/1.html")
+		first.wantPaid()
+		if got := first.header.Get("Cache-Control"); got != "private" && got != "private, no-cache" {
+			t.Errorf("a free sample says Cache-Control %q", got)
 		}
 	}
+	v.open("/premium/2.html").wantPaid()
+	v.open("/premium/3.html").wantCheckout()
+	v.open("/premium/1.html").wantPaid()
+	read := http.Header{"Sec-Fetch-Site": {"same-origin"}, "Referer": {origin + "/premium/1.html"}}
+	for _, header := range []http.Header{
+		nil, but(read, "Sec-Fetch-Dest", "image"), but(read, "Sec-Fetch-Dest", "empty"), but(read, "Sec-Fetch-Dest", "image", "Sec-Fetch-Site", "cross-site"),
+	} {
+		v.do(http.MethodGet, "/premium/3.html", header).wantRefused(http.StatusPaymentRequired)
+	}
+	s.pass(31 * day)
+	v.open("/premium/3.html").wantPaid()
+}
+
+func TestAFreeSampleIsThePageThatWasRead(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(preview(2)), newGateConfig("/other/*", []product{sold("other", "5.00")}, preview(1)))
+	v := s.visitor()
+	for range 3 {
+		if answer := v.open("/premium/missing.html"); answer.status != http.StatusNotFound {
+			t.Errorf("a missing page: %d", answer.status)
+		}
+	}
+	v.open(article + "?id=1").wantPaid()
+	v.open(article + "?id=2").wantPaid() // an application's other page
+	v.open(article + "?id=3").wantCheckout()
+	v.open(article + "?id=1").wantPaid()
+	v.open(article + "?id=2").wantPaid()
+	v.open("/other/1.html").wantPaid() // another gate's
+	answer := v.do(http.MethodGet, article+"?id=1", but(navigation, "X-Original-Url", other))
+	if strings.Contains(answer.body, marker) {
+		t.Errorf("G9: %d", answer.status)
+	}
+}
+
+func TestFreeSamplesAreForBrowsersThatKeepCookies(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(preview(1)))
+	free := 0
+	for range 50 {
+		if s.visitor().open(article).status == http.StatusOK {
+			free++
+		}
+	}
+	if free != 30 {
+		t.Errorf("%d free pages for visitors without a cookie", free)
+	}
+}
+
+// T6: a sample's cookie is no access token, nor another gate's.
+func TestT6APreviewCookieOpensNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(preview(2)), newGateConfig("/other/*", []product{sold("other", "1.00")}, preview(1)))
+	v := s.visitor()
+	v.open(article).wantPaid()
+	raw := v.cookie(article, "axra_f_").Value
+	s.program().do(http.MethodGet, article, bearer(raw)).wantRefused(http.StatusPaymentRequired)
+	cheat := s.visitor()
+	cheat.open("/other/x").wantPaid()
+	forged := cheat.cookie("/other/x", "axra_f_").Name + "=" + raw
+	cheat.open("/other/y").wantCheckout()
+	s.program().do(http.MethodGet, "/other/y", but(navigation, "Cookie", forged)).wantPaid() // as to a new visitor
+}
+
+// G8: no connection to a free page is upgraded.
+func TestG8NoFreePageIsUpgraded(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(preview(3)))
+	s.content = caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		return nil
+	})
+	upgrade := but(navigation, "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Fetch-Dest", "image")
+	s.visitor().do(http.MethodGet, "/premium/socket", upgrade).wantRefused(http.StatusPaymentRequired)
 }
