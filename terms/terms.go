@@ -70,8 +70,8 @@ type Terms struct {
 	From time.Time
 }
 
-// WholePass is the resource of a purchase that opens everything in its pass.
-const WholePass = "*"
+// AllPaths is the resource of a purchase that opens everything in its pass.
+const AllPaths = "*"
 
 // Access is how long access lasts.
 type Access time.Duration

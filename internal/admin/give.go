@@ -94,7 +94,7 @@ func (a *API) termsToGive(request GiveRequest, page Page) (terms.Terms, error) {
 		return terms.Terms{}, err
 	}
 	given := terms.Terms{
-		Installation: a.Keys.Installation(), Site: page.Site, Pass: name, Resource: terms.WholePass,
+		Installation: a.Keys.Installation(), Site: page.Site, Pass: name, Resource: terms.AllPaths,
 		Access: product.Access, Downloads: product.Downloads, Devices: max(request.Devices, 1),
 	}
 	if request.For != "" {

@@ -69,7 +69,7 @@ func (v *Visit) readPending() pendingCookies {
 func (v *Visit) scopes() map[string]bool {
 	scopes := make(map[string]bool)
 	for _, p := range v.gate.Products {
-		resources := []string{terms.WholePass, gate.PathResource(v.r)}
+		resources := []string{terms.AllPaths, gate.PathResource(v.r)}
 		if own, err := p.Resource(v.r); err == nil {
 			resources = append(resources, own)
 		}
@@ -210,7 +210,7 @@ const budgetTimeout = 2 * time.Second
 // too many, the whole site would refuse the browser.
 func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	limit := maxAccessBytes
-	if quote.Resource == terms.WholePass {
+	if quote.Resource == terms.AllPaths {
 		limit += wholePassBytes
 	}
 	addsCookie := req.extends == nil && !req.forProgram

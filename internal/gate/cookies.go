@@ -65,7 +65,7 @@ func (s *Site) keyCookieNames(r *http.Request, products []*Product) []string {
 // address.
 func (s *Site) AccessCookie(issued token.Access, address *url.URL) (name string, paths []string) {
 	switch {
-	case issued.Resource == terms.WholePass:
+	case issued.Resource == terms.AllPaths:
 		return s.accessCookieName("/", issued.Pass), []string{"/"}
 	case strings.HasPrefix(issued.Resource, "/"), strings.HasPrefix(issued.Resource, "sha256:"):
 		paths = urlpath.CookiePaths(address)

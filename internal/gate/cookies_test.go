@@ -19,14 +19,14 @@ func TestTheCookieOfAPurchase(t *testing.T) {
 		prefix                          string
 		paths                           []string
 	}{
-		{"a pass", "https://example.com", terms.WholePass, "/a", "__Host-axra_t_", []string{"/"}},
+		{"a pass", "https://example.com", terms.AllPaths, "/a", "__Host-axra_t_", []string{"/"}},
 		{"a path", "https://example.com", "/a", "/a", "__Secure-axra_t_", []string{"/a"}},
 		{"a folder", "https://example.com", "/a", "/a/index.html", "__Secure-axra_t_", []string{"/a"}},
 		{"the root", "https://example.com", "/", "/", "__Host-axra_t_", []string{"/"}},
 		{"a long path", "https://example.com", "sha256:00", "/a", "__Secure-axra_t_", []string{"/a"}},
 		{"a path of several spellings", "https://example.com", "/it's", "/it%27s", "__Secure-axra_t_", []string{"/it%27s", "/it's"}},
 		{"a key", "https://example.com", "key:/a", "/a", "__Host-axra_t_", []string{"/"}},
-		{"plain http", "http://localhost", terms.WholePass, "/a", "axra_t_", []string{"/"}},
+		{"plain http", "http://localhost", terms.AllPaths, "/a", "axra_t_", []string{"/"}},
 		{"a path over plain http", "http://localhost", "/a", "/a", "axra_t_", []string{"/a"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestCookieNamesTellPurchasesApart(t *testing.T) {
 		return name
 	}
 	names := []string{
-		name("http://localhost:1", "p", terms.WholePass), name("http://localhost:2", "p", terms.WholePass), name("http://localhost:1", "q", terms.WholePass),
+		name("http://localhost:1", "p", terms.AllPaths), name("http://localhost:2", "p", terms.AllPaths), name("http://localhost:1", "q", terms.AllPaths),
 		name("http://localhost:1", "p", "key:1"), name("http://localhost:1", "p", "key:2"),
 	}
 	slices.Sort(names)

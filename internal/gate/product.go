@@ -194,7 +194,7 @@ func (p *Product) FixedPrice() money.Price { return p.price }
 func (p *Product) Resource(r *http.Request) (string, error) {
 	switch {
 	case !p.Config.PerPath:
-		return terms.WholePass, nil
+		return terms.AllPaths, nil
 	case p.Config.Key == "":
 		return PathResource(r), nil
 	}
@@ -242,7 +242,7 @@ func KeyResource(key string) string { return "key:" + boundedResource(key) }
 // Opens reports whether a purchase of the resource opens what the request asks for. A purchase keeps its resource, all
 // paths or one, even if the product is sold differently today.
 func (p *Product) Opens(resource string, r *http.Request) bool {
-	if resource == terms.WholePass || resource == PathResource(r) {
+	if resource == terms.AllPaths || resource == PathResource(r) {
 		return true
 	}
 	own, err := p.Resource(r)

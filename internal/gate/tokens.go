@@ -99,7 +99,7 @@ func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (acces
 func (g *Gate) asksFor(r *http.Request, entry *access.Token) bool {
 	product := g.Product(entry.Pass)
 	// It may have been bought by path when the gate still sold paths.
-	return product != nil && product.Opens(entry.Resource, r) && (entry.Resource == terms.WholePass || g.SellsPaths || IsUnambiguous(r))
+	return product != nil && product.Opens(entry.Resource, r) && (entry.Resource == terms.AllPaths || g.SellsPaths || IsUnambiguous(r))
 }
 
 // EachToken calls visit for the valid tokens of a request, whatever they open, until it returns false.

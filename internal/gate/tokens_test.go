@@ -182,7 +182,7 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 	s := newShop(t)
 	s.HasLinks = true
 	h := ledger.Holding{}
-	h.ID, h.Site, h.Product, h.Resource, h.Status = "linked", accesstest.Site, "day", terms.WholePass, ledger.Active
+	h.ID, h.Site, h.Product, h.Resource, h.Status = "linked", accesstest.Site, "day", terms.AllPaths, ledger.Active
 	s.node.Set(h)
 	address, err := s.tokens.PrivateAddress(s.site, s.node.Access(h), "/feed?id=1", s.node.Now().Add(time.Hour))
 	if err != nil {
@@ -241,7 +241,7 @@ func TestD3AnOpenDownloadCountsBeforeAPrivateAddressThatCannotBeRead(t *testing.
 	s.HasLinks = true
 	s.own("file", "/feed", "/feed", counted)
 	s.FindToken(s.visit("/feed"), s.site) // it is read
-	linked := token.Access{Site: accesstest.Site, Pass: "day", Resource: terms.WholePass, Purchase: "never read"}
+	linked := token.Access{Site: accesstest.Site, Pass: "day", Resource: terms.AllPaths, Purchase: "never read"}
 	address, err := s.tokens.PrivateAddress(s.site, linked, "/feed", s.node.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)

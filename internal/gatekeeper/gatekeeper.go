@@ -114,7 +114,7 @@ func isOversized(r *http.Request) bool {
 // decide serves whoever has access, and hands everybody else to the flow.
 func (k *Gatekeeper) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
 	decision, token := k.Gate.FindToken(r, site)
-	if k.Gate.IsBehindScript(r) && (decision != access.Open || token.Resource != terms.WholePass) {
+	if k.Gate.IsBehindScript(r) && (decision != access.Open || token.Resource != terms.AllPaths) {
 		return k.Flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	}
 	if hasParams {

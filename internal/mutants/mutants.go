@@ -133,7 +133,7 @@ var mutants = []mutant{
 	},
 	{
 		"T4 a purchase of one path opens others", "internal/gate", "TestT4",
-		`\w+ == terms\.WholePass \|\| \w+ == (PathResource\(\w+\)) \{`, `$1 != "" {`,
+		`\w+ == terms\.AllPaths \|\| \w+ == (PathResource\(\w+\)) \{`, `$1 != "" {`,
 	},
 	{"T4 a private address opens others", "internal/gate", "TestT4T6G6", ` \|\| \w+\.Link != linkScope\(.*?\)\) `, ` `},
 	{
