@@ -90,7 +90,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		for _, server := range a.httpServers() {
 			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
 			r.URL.RawQuery = parsed.RawQuery
-			switch site := h.gate.Sites.On(server, r); {
+			switch site := h.gate.SiteOn(server, r); {
 			case site == nil:
 			case site.Origin == page.Site:
 				hasGate = true

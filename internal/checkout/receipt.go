@@ -161,7 +161,7 @@ func (v *Visit) extends(product *gate.Product, bought ledger.Holding) bool {
 	// Terms that cannot be read back, such as an end beyond the year 9999, must not be sold.
 	sold := terms.Terms{
 		Installation: v.tokens.Keys.Installation(), Site: bought.Site, Pass: bought.Product, Resource: bought.Resource,
-		Price: product.FixedPrice(), Access: product.Access, Extends: bought.ID, From: bought.EndsAt,
+		Access: product.Access, Extends: bought.ID, From: bought.EndsAt,
 	}
 	_, err = terms.Unpriced(sold.Metadata())
 	return err == nil

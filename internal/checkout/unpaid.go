@@ -164,12 +164,11 @@ func (v *Visit) comesByOtherAddress() bool {
 	if v.site.Secure && v.r.TLS == nil {
 		return v.config.SiteURL == "" && v.config.AppURL == ""
 	}
-	host, _ := gate.SplitHostPort(v.r.Host)
-	server := gate.ServerOf(v.r)
+	host, server := gate.HostOf(v.r.Host), gate.ServerOf(v.r)
 	if v.config.SiteURL == "" || server == nil || host == gate.HostOf(v.config.SiteURL) {
 		return false
 	}
-	return slices.Contains(v.gate.Sites.Hosts(server), host)
+	return slices.Contains(slices.Concat(v.gate.HostsOn(server)...), host)
 }
 
 func (v *Visit) redirectToSite() error {

@@ -2,7 +2,7 @@ package gate
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,7 +37,7 @@ func (s *Site) CookiePrefix(path string) string {
 // between all ports of a host. Cookies for several paths share a name and differ in their path.
 func (s *Site) accessCookieName(path string, of ...string) string {
 	sum := sha256.Sum256([]byte(s.Origin + "\n" + strings.Join(of, "\n")))
-	return s.CookiePrefix(path) + accessCookieMark + hex.EncodeToString(sum[:4])
+	return fmt.Sprintf("%s%s%x", s.CookiePrefix(path), accessCookieMark, sum[:4])
 }
 
 // accessCookieNames returns the names of the cookies with tokens of the products. A product that is sold by path today

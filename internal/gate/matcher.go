@@ -44,17 +44,15 @@ func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
 	m := &Matcher{Sets: sets, split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
 	for i, set := range sets {
 		for _, matcher := range set {
+			part := &m.split[i].positive
 			if _, isNot := matcher.(*caddyhttp.MatchNot); isNot {
-				m.split[i].negative = append(m.split[i].negative, matcher)
-			} else {
-				m.split[i].positive = append(m.split[i].positive, matcher)
+				part = &m.split[i].negative
 			}
+			*part = append(*part, matcher)
 			patterns, isPath := matcher.(*caddyhttp.MatchPath)
-			if m.pathsOnly = m.pathsOnly && isPath; !isPath {
-				continue
-			}
-			for _, pattern := range *patterns {
-				prefix := strings.TrimSuffix(pattern, "*")
+			m.pathsOnly = m.pathsOnly && isPath
+			for j := 0; isPath && j < len(*patterns); j++ {
+				prefix := strings.TrimSuffix((*patterns)[j], "*")
 				if urlpath.IsSuspicious(prefix) {
 					prefix = "" // it may begin with anything
 				}
@@ -112,22 +110,18 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 			return Ambiguous, nil
 		}
 	}
-	return m.obfuscations(r, original)
-}
-
-// obfuscations decides about what lenient servers may take the path for.
-func (m *Matcher) obfuscations(r *http.Request, original *url.URL) (Coverage, error) {
-	coverage, err := m.matchForms(r, append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...), nil)
+	// What lenient servers may take the path for.
+	coverage, err := m.matchForms(r, nil, urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL))
 	if coverage == NotCovered && err == nil && original.Path != r.URL.Path {
-		coverage, err = m.matchForms(r, urlpath.Suspicious(original), r)
+		return m.matchForms(r, r, urlpath.Suspicious(original))
 	}
 	return coverage, err
 }
 
 // matchForms asks about each form that suspicious paths may take, and about what follows a script's name in it. Nested
 // scripts match: to try each form with each script would cost too much.
-func (m *Matcher) matchForms(r *http.Request, suspicious []string, exempt *http.Request) (Coverage, error) {
-	forms, ok := obfuscationsOf(r, suspicious)
+func (m *Matcher) matchForms(r, exempt *http.Request, suspicious ...[]string) (Coverage, error) {
+	forms, ok := obfuscationsOf(r, suspicious...)
 	if !ok {
 		return Ambiguous, nil
 	}
