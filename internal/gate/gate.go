@@ -40,7 +40,7 @@ func (g *Gate) Provision() {
 		g.looksUpPaths = g.looksUpPaths || p.looksUpPaths
 	}
 	g.ofGate, g.ofApp = g.newSite(g.SiteURL), g.newSite(g.AppURL)
-	g.known.Store(new(map[hostKey]*Site))
+	g.known.Store(&map[hostKey]*Site{})
 }
 
 // Product returns the product of a name that opens the gate; nil if there is none.

@@ -85,11 +85,9 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 		return Covered, err
 	}
 	original := OriginalURL(r)
-	switch {
-	case r.URL.Opaque != "" || original.Opaque != "":
-		return Ambiguous, nil // "GET http:paid/a" has no path, and a proxy passes it on
-	case !m.pathsOnly && !isWellFormed(r.URL.RawQuery):
-		return Ambiguous, nil // a query matcher sees none of it, an application may
+	if r.URL.Opaque != "" || original.Opaque != "" || // "GET http:paid/a" has no path, and a proxy passes it on
+		!m.pathsOnly && !isWellFormed(r.URL.RawQuery) { // a query matcher sees none of it, an application may
+		return Ambiguous, nil
 	}
 	var paths []string
 	if !m.isFar(r.URL.Path) {

@@ -30,13 +30,14 @@ func (s *Site) Host() string {
 	return host
 }
 
-// newSite returns the gate's site with an origin; nil if that is empty.
 func (g *Gate) newSite(origin string) *Site {
 	if origin == "" {
 		return nil
 	}
 	site := NewSite(origin)
-	site.accessNames = site.accessCookieNames(g.Products)
+	for _, p := range g.Products { // what is sold by path today may have been sold for all paths before
+		site.accessNames = append(site.accessNames, site.accessCookieName("/", p.Name), site.accessCookieName("/…", p.Name))
+	}
 	return site
 }
 
@@ -73,9 +74,8 @@ func (g *Gate) Site(r *http.Request) *Site {
 	}
 	site := g.newSite(OriginOf(r, host, port))
 	if len(r.Host) <= maxHostLength && len(*known) < maxKnownSites {
-		key.host = strings.Clone(r.Host)
-		more := map[hostKey]*Site{key: site}
-		maps.Copy(more, *known)
+		more := maps.Clone(*known)
+		more[hostKey{server, strings.Clone(r.Host), r.TLS != nil}] = site
 		g.known.CompareAndSwap(known, &more)
 	}
 	return site
@@ -139,21 +139,19 @@ func Walk(server *caddyhttp.Server, visit func(handler caddyhttp.MiddlewareHandl
 	walk(server.Routes, nil, nil)
 }
 
-// HostsAround returns the host names that the innermost host matcher asks for; none means any. Caddy turns a site block
-// into a route with a host matcher.
+// HostsAround returns the host names that the innermost host matcher asks for; none means any.
 func HostsAround(matchers []caddyhttp.MatcherSets) []string {
 	replacer := caddy.NewReplacer()
 	for _, sets := range slices.Backward(matchers) {
 		var hosts []string
 		for _, matcher := range slices.Concat(sets...) {
-			names, _ := matcher.(*caddyhttp.MatchHost)
-			for i := 0; names != nil && i < len(*names); i++ {
-				if host := HostOf(replacer.ReplaceAll((*names)[i], "")); host != "" && host != "*" {
-					hosts = append(hosts, host)
+			if names, ok := matcher.(*caddyhttp.MatchHost); ok {
+				for _, name := range *names {
+					hosts = append(hosts, HostOf(replacer.ReplaceAll(name, "")))
 				}
 			}
 		}
-		if len(hosts) > 0 {
+		if hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" || host == "*" }); len(hosts) > 0 {
 			return hosts
 		}
 	}

@@ -119,8 +119,13 @@ const maxCandidates = 8
 // each of which may occur more than once (RFC 6265, section 5.4), and of the Authorization header.
 func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) bool) {
 	names := site.accessNames
-	if g.sellsKeys {
-		names = append(slices.Clip(names), site.keyCookieNames(r, g.Products)...)
+	for _, p := range g.Products {
+		if p.Config.Key == "" {
+			continue
+		}
+		if resource, err := p.Resource(r); err == nil {
+			names = append(slices.Clip(names), site.accessCookieName("/", p.Name, resource))
+		}
 	}
 	seen, more := 0, true
 	EachAccessCookie(r.Header["Cookie"], func(name, value string) bool {
