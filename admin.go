@@ -90,8 +90,8 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		for _, server := range a.httpServers() {
 			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
 			r.URL.RawQuery = parsed.RawQuery
-			switch site := h.gate.SiteOn(server, r); {
-			case site == nil:
+			switch site := h.gate.Site(r); {
+			case site == nil || len(h.gate.HostsOn(server)) == 0:
 			case site.Origin == page.Site:
 				hasGate = true
 				if found, err := h.gate.Matcher.Coverage(r); err == nil && found == gate.Covered {

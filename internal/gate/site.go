@@ -55,7 +55,7 @@ const (
 )
 
 // Site returns the site of a request: that of the gate's site_url, of a host name of the site blocks that contain the
-// gate (the Host header may only choose among them), or of the app's site_url; nil if there is none.
+// gate (the Host header may only choose among them), or, if these have none, of the app's site_url; nil if there is none.
 func (g *Gate) Site(r *http.Request) *Site {
 	server := ServerOf(r)
 	if g.ofGate != nil || server == nil {
@@ -66,8 +66,11 @@ func (g *Gate) Site(r *http.Request) *Site {
 		return site
 	}
 	host, port := splitHostPort(r.Host)
-	if !slices.ContainsFunc(slices.Concat(g.HostsOn(server)...), matches(host)) {
+	switch hosts := slices.Concat(g.HostsOn(server)...); {
+	case len(hosts) == 0:
 		return g.ofApp
+	case !slices.ContainsFunc(hosts, func(pattern string) bool { return matches(pattern, host) }):
+		return nil
 	}
 	if ports := ListenPorts(server); port != "" && len(ports) > 0 && !slices.Contains(ports, port) {
 		port = ports[0]
@@ -81,23 +84,11 @@ func (g *Gate) Site(r *http.Request) *Site {
 	return site
 }
 
-// SiteOn is Site for a request to a server on which the gate may not stand.
-func (g *Gate) SiteOn(server *caddyhttp.Server, r *http.Request) *Site {
-	places := g.HostsOn(server)
-	hosts := slices.Concat(places...)
-	if len(places) == 0 || g.ofGate == nil && len(hosts) > 0 && !slices.ContainsFunc(hosts, matches(HostOf(r.Host))) {
-		return nil
-	}
-	return g.Site(r)
-}
-
-// matches returns whether a pattern matches a host. A star matches one label, as in Caddy's host matcher.
-func matches(host string) func(pattern string) bool {
-	return func(pattern string) bool {
-		return slices.EqualFunc(strings.Split(pattern, "."), strings.Split(host, "."), func(p, label string) bool {
-			return p == label || p == "*" && label != ""
-		})
-	}
+// matches reports whether a pattern matches a host. A star matches one label, as in Caddy's host matcher.
+func matches(pattern, host string) bool {
+	return slices.EqualFunc(strings.Split(pattern, "."), strings.Split(host, "."), func(p, label string) bool {
+		return p == label || p == "*" && label != ""
+	})
 }
 
 // HostsOn returns, for each occurrence of the gate on a server, the host names, which may hold stars, that lead to it.

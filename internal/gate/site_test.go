@@ -113,12 +113,16 @@ func TestAConfiguredSiteAddressComesFirst(t *testing.T) {
 	for _, test := range []struct{ ofGate, ofApp, host, want string }{
 		{"https://shop.example", "https://app.example", "example.com", "https://shop.example"},
 		{"", "https://app.example", "example.com", "https://example.com"},
-		{"", "https://app.example", "evil.example", "https://app.example"},
+		{"", "https://app.example", "other.example", ""},
 	} {
 		g := siteGate(handler, test.ofGate, test.ofApp)
-		if site := g.Site(sent(t, server, test.host, true)); site == nil || site.Origin != test.want {
+		if site := g.Site(sent(t, server, test.host, true)); (site == nil) != (test.want == "") || site != nil && site.Origin != test.want {
 			t.Errorf("%+v: %+v", test, site)
 		}
+	}
+	nameless := &caddyhttp.Server{Listen: []string{":443"}, Routes: caddyhttp.RouteList{routeFor(handler)}}
+	if site := siteGate(handler, "", "https://app.example").Site(sent(t, nameless, "evil.example", true)); site == nil || site.Origin != "https://app.example" {
+		t.Errorf("a site without a host name: %+v", site)
 	}
 	if site := siteGate(nil, "", "").Site(request(t, "/")); site != nil {
 		t.Errorf("a request that came to no server: %v", site)
