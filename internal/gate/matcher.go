@@ -24,11 +24,9 @@ const (
 	Ambiguous // covered or not, depending on who reads the path
 )
 
-// Matcher decides which requests a gate covers. It asks Caddy's matchers about the path as Caddy reads it, and
-// about the other paths under which a file server or an application may serve the same content: see urlpath.
-//
-// What a `not` matcher exempts stays exempt under its aliases: with `not path /login`, a visitor of /login need not pay
-// because /login/ is not exempt.
+// Matcher decides which requests a gate covers. It asks Caddy's matchers about the path as Caddy reads it, and about
+// the other paths by which the same content may be served: see urlpath. What a `not` matcher exempts stays exempt under
+// its aliases: with `not path /login`, a visitor of /login need not pay because /login/ is not exempt.
 type Matcher struct {
 	Sets      caddyhttp.MatcherSets // Caddy's
 	split     []splitSet
@@ -63,9 +61,8 @@ func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
 	return m
 }
 
-// isFar reports whether neither the path nor its aliases can match: it differs from each pattern before either ends,
-// and an alias is a beginning of the path, with at most a slash or one name added. This takes 0.1 µs, and asking about
-// the aliases 2; a request without a gate takes 15 (BenchmarkCoverage, BenchmarkRequest).
+// isFar reports whether neither the path nor its aliases can match: it differs from each pattern before either ends. This
+// takes 0.1 µs, and asking about the aliases 2; a request without a gate takes 15 (BenchmarkCoverage, BenchmarkRequest).
 func (m *Matcher) isFar(path string) bool {
 	if !m.pathsOnly || !strings.HasPrefix(path, "/") || urlpath.IsSuspicious(path) {
 		return false

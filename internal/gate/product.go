@@ -16,7 +16,6 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
-// Limits of what one purchase may include.
 const (
 	DefaultDevices = 3
 	MaxDevices     = 1000
@@ -25,25 +24,23 @@ const (
 
 // ProductConfig says what a product is and what it costs.
 type ProductConfig struct {
-	// Price is what the product costs. Placeholders in it are replaced for each request, so that a `map` can price files.
-	// A price that is missing or wrong for a request is a logged error 500: never free, and never a wrong charge.
+	// Price is what the product costs. With placeholders, a `map` can price files. A price that is missing or wrong for a
+	// request is a logged error 500: never free, and never a wrong charge.
 	Price Price `json:"price,omitzero"`
 	// Description says what is sold, on the offer page and on the checkout page. Placeholders are replaced for each request.
 	Description string `json:"description,omitempty"`
 	// Access is how long access lasts from the payment: a duration such as `12h` or `30d`, or `forever`, the default.
 	Access string `json:"access,omitempty"`
-	// PerPath sells each path separately: a payment opens the one address that it was made for. Without it, a payment opens
-	// everything behind the gates of the product.
+	// PerPath sells each path separately. Without it, a payment opens everything behind the gates of the product.
 	PerPath bool `json:"per_path,omitempty"`
-	// Key replaces the path as what PerPath sells. It holds placeholders; a payment opens all addresses with the same key.
-	// A request without a key is a logged error 500.
+	// Key, with placeholders, replaces the path as what PerPath sells. A request without a key is a logged error 500.
 	Key string `json:"key,omitempty"`
 	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires PerPath. A download is a window of time,
 	// 24h by default, from the first byte of content: within it the file may be fetched, resumed and fetched again.
 	// Purchases keep the number they were sold with.
 	Downloads int `json:"downloads,omitempty"`
-	// Devices is how many devices may use one purchase, 1 to 1000, including the one that paid: the receipt has a link for
-	// the others. The default is 3. Purchases keep the number they were sold with.
+	// Devices is how many devices may use one purchase, 1 to 1000, including the one that paid. The default is 3.
+	// Purchases keep the number they were sold with.
 	Devices int `json:"devices,omitempty"`
 	// Retired takes the product off sale. Whoever has bought it keeps access.
 	Retired bool `json:"retired,omitempty"`
@@ -102,11 +99,11 @@ func (c ProductConfig) checkLimits() error {
 
 // Parse reads a price that does not depend on the request; the error names the fix.
 func (p Price) Parse() (money.Price, error) {
-	if p == (Price{}) {
-		return money.Price{}, ErrNoPrice
-	}
 	price, err := money.Parse(p.Amount, p.Currency)
-	if err != nil {
+	switch {
+	case p == (Price{}):
+		return price, ErrNoPrice
+	case err != nil:
 		return price, fmt.Errorf("price: %w: write for example `price 5.00 usd` or `price 500 jpy`", err)
 	}
 	return price, nil
@@ -154,8 +151,7 @@ func (p *Product) Quote(r *http.Request) (Quote, error) {
 	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, cmp.Or(priceErr, err)
 }
 
-// priceFor returns the price for a request. A table may list a folder with or without its slash, or as a page: a visitor
-// must not choose the cheapest spelling.
+// priceFor returns the price for a request: of the dearest spelling, as a table may list a folder without its slash.
 func (p *Product) priceFor(r *http.Request) (price money.Price, err error) {
 	if !p.isVariable {
 		return p.price, nil
@@ -191,10 +187,9 @@ func (p *Product) Resource(r *http.Request) (string, error) {
 	case p.Config.Key == "":
 		return PathResource(r), nil
 	}
-	// A key from a table is looked up by the canonical path; one that is part of the path, as in {dir}, is taken as it is.
 	path := r.URL.Path
-	if !isRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") {
-		path = urlpath.Canonical(path)
+	if !isRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") { // it is looked up in a table
+		path = urlpath.Page(urlpath.File(path))
 	}
 	key := replaceAt(r, path, p.Config.Key)
 	if key == "" {
@@ -216,8 +211,7 @@ func boundedResource(resource string) string {
 // ResourceOfPath names what is behind a path that nothing rewrites.
 func ResourceOfPath(path string) string { return boundedResource(urlpath.Page(path)) }
 
-// PathResource names what is behind the path of a request. Where the path was rewritten, as `try_files` does to all
-// articles of an application, it names both the address that the visitor knows and what it was rewritten to.
+// PathResource names what is behind the path of a request: before and after a rewrite, as by `try_files`.
 func PathResource(r *http.Request) string {
 	resource := urlpath.Page(OriginalURL(r).Path)
 	if isRewritten(r) {
@@ -229,8 +223,7 @@ func PathResource(r *http.Request) string {
 // KeyResource names what a key sells. It cannot be taken for a path, nor for a pass.
 func KeyResource(key string) string { return "key:" + boundedResource(key) }
 
-// Opens reports whether a purchase of the resource opens what the request asks for. A purchase keeps its resource, all
-// paths or one, even if the product is sold differently today.
+// Opens reports whether a purchase of the resource opens what the request asks for, even if that is sold differently today.
 func (p *Product) Opens(resource string, r *http.Request) bool {
 	if resource == terms.AllPaths || resource == PathResource(r) {
 		return true

@@ -30,8 +30,7 @@ func OriginalURL(r *http.Request) *url.URL {
 // isRewritten reports whether the site has changed more of a path than its beginning.
 func isRewritten(r *http.Request) bool { return !strings.HasSuffix(OriginalURL(r).Path, r.URL.Path) }
 
-// IsUnambiguous reports whether every reader of the request's address finds the same page. Only then a page can be
-// sold by itself.
+// IsUnambiguous reports whether every reader of the request's address finds the same page, so that it can be sold.
 func IsUnambiguous(r *http.Request) bool {
 	original := OriginalURL(r)
 	if r.URL.Opaque != "" || original.Opaque != "" {

@@ -31,8 +31,7 @@ func Page(p string) string {
 	return "/" + strings.Trim(strings.TrimSuffix(Clean(p), "/index.html"), "/")
 }
 
-// File removes slashes and index files behind the name of a file, and those of the root. Other folders stay as they
-// are: whether theirs end in a slash is for the site to say.
+// File removes slashes and index files behind the name of a file, and those of the root. Other folders stay as they are.
 func File(p string) string {
 	p = Clean(p)
 	bare := strings.TrimSuffix(p, "/")
@@ -48,9 +47,6 @@ func File(p string) string {
 	return File(bare)
 }
 
-// Canonical is the path by which prices and keys are looked up.
-func Canonical(p string) string { return Page(File(p)) }
-
 // Local makes a target a path of this site. Two slashes, or a slash and a backslash, would name another host (CWE-601).
 func Local(target string) string {
 	// By bytes: a query need not be UTF-8.
@@ -65,8 +61,7 @@ func WithPath(address *url.URL, p string) *url.URL {
 	return &other
 }
 
-// CookiePaths are the spellings of a path to which browsers send the cookie of its page. A browser compares them byte
-// by byte, so a link may need another one than the address bar.
+// CookiePaths are the spellings of a path, which browsers compare byte by byte, for the cookie of its page.
 func CookiePaths(address *url.URL) []string {
 	var paths []string
 	for _, p := range []string{address.EscapedPath(), (&url.URL{Path: address.Path}).EscapedPath(), escapeAsBrowser(address.Path)} {
