@@ -92,7 +92,7 @@ func (p Price) Digits() string {
 		digits = known.Fraction
 	}
 	amount := decimal.Decimal(p.Amount)
-	return amount.StringFixed(max(int32(digits), -amount.Exponent())) //nolint:gosec // at most four digits
+	return amount.StringFixed(max(int32(digits), -amount.Exponent()))
 }
 
 // Number returns the amount as a JSON number in major units.

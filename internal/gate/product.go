@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-axra/paywall/terms"
 )
 
+// Limits of what one purchase may include.
 const (
 	DefaultDevices = 3
 	MaxDevices     = 1000
