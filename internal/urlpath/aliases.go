@@ -100,6 +100,9 @@ func Routes(address *url.URL) (routes []string, ok bool) {
 // controllers route by them (PATH_INFO, RFC 3875, section 4.1.5), some below a folder of the script. It is not ok if
 // there are more scripts than the limit, or too many folders above one.
 func ScriptRoutes(p string, limit int) (routes []string, ok bool) {
+	if !strings.Contains(p, ".") {
+		return nil, true
+	}
 	p = Clean(p)
 	found := find(anyScript, p)
 	for _, script := range found {

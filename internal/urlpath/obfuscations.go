@@ -198,5 +198,8 @@ func foldUnicode(p string) string {
 	if !utf8.ValidString(p) {
 		p = overlong.Replace(p)
 	}
+	if strings.IndexFunc(p, func(c rune) bool { return c > unicode.MaxASCII }) < 0 {
+		return p
+	}
 	return lookAlikes.Replace(norm.NFKC.String(p))
 }
