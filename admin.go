@@ -86,7 +86,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 		for _, server := range a.httpServers() {
 			r := preflight.NewRequest(server, http.MethodGet, strings.ToLower(parsed.Host), parsed.Path)
 			r.URL.RawQuery = parsed.RawQuery
-			if site := h.gate.Sites.On(server, r); site == nil || site.Origin != page.Site {
+			if site := h.gate.Site(r); site == nil || site.Origin != page.Site || len(h.gate.HostsOn(server)) == 0 {
 				continue
 			}
 			if found, err := h.gate.Matcher.Coverage(r); err != nil || found != gate.Covered {

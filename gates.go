@@ -20,7 +20,7 @@ func (a *App) checkGates() error {
 	for _, h := range a.gates.all {
 		isFound := h.siteURL != "" || a.settings.siteURL != ""
 		for _, server := range a.httpServers() {
-			for _, hosts := range h.gate.Sites.HostsOn(server) {
+			for _, hosts := range h.gate.HostsOn(server) {
 				isFound = true
 				if err := h.checkSite(hosts, sold); err != nil {
 					return err

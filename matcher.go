@@ -41,8 +41,8 @@ func (m MatchPaid) MatchWithError(r *http.Request) (bool, error) {
 			h.gate.SellsPaths && !gate.IsUnambiguous(r) {
 			continue
 		}
-		site, err := h.gate.Sites.Of(r)
-		if err != nil {
+		site := h.gate.Site(r)
+		if site == nil {
 			continue // the gate belongs to another site
 		}
 		if decision, _ := h.gate.FindToken(r, site, m.Passes...); decision == access.Open {

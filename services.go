@@ -13,10 +13,11 @@ import (
 // build makes the gate from its checked configuration; the id tells apart gates that sell the same.
 func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id string) {
 	tokens := h.app.tokens()
-	h.gate = gate.New(gate.Config{
+	h.gate = &gate.Gate{
 		Matcher: matcher, Products: products, Tokens: tokens, HasLinks: h.Links != nil,
 		Handler: h, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
-	})
+	}
+	h.gate.Provision()
 	config := checkout.Config{
 		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
 		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,

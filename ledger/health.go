@@ -118,7 +118,7 @@ func (l *Ledger) storeTrial(t *tx) {
 	id := randomHex(16)
 	p := Payment{
 		SessionID: "trial_" + id, PaymentIDs: []string{id}, Source: FromOperator, PaidAt: l.options.Now(),
-		Terms: terms.Terms{Installation: "trial", Site: "trial", Pass: "trial", Resource: terms.WholePass, Access: terms.Forever},
+		Terms: terms.Terms{Installation: "trial", Site: "trial", Pass: "trial", Resource: terms.AllPaths, Access: terms.Forever},
 	}
 	recorded := l.recordPayment(t, p)
 	t.fail(l.addDevice(t, recorded.Purchase.ID, Device{ID: id}))

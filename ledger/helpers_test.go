@@ -182,7 +182,7 @@ func month() terms.Terms {
 		panic(err)
 	}
 	return terms.Terms{
-		Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.WholePass,
+		Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.AllPaths,
 		Price: price, Access: terms.Access(30 * 24 * time.Hour), Devices: 3,
 	}
 }

@@ -47,7 +47,7 @@ type Purchase struct {
 	ID        string    `json:"id"`   // 32 hex digits, derived from the session of the first payment
 	Site      string    `json:"site"` // origin, "https://example.com"
 	Product   string    `json:"pass"`
-	Resource  string    `json:"resource"`         // what it opens within the product; terms.WholePass is all
+	Resource  string    `json:"resource"`         // what it opens within the product; terms.AllPaths is all
 	Status    Status    `json:"status"`           // as stored; StatusAt adds Expired
 	StartsAt  time.Time `json:"starts_at"`        // of the first payment that is still good
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry

@@ -236,12 +236,12 @@ func FuzzParsePaid(f *testing.F) {
 			}
 			return
 		}
-		number := paid.Amount.decimal()
+		number := decimal.Decimal(paid.Amount)
 		if exponent := number.Exponent(); exponent < -17 || exponent > 9 {
 			t.Fatalf("ParsePaid(%q) has the exponent %d", amount, exponent)
 		}
 		if number.IsNegative() || number.NumDigits() > 20 {
-			t.Fatalf("ParsePaid(%q) = %s", amount, paid.Amount)
+			t.Fatalf("ParsePaid(%q) = %s", amount, number)
 		}
 		if len(paid.Digits()) > 40 {
 			t.Fatalf("ParsePaid(%q) prints as %q", amount, paid.Digits())

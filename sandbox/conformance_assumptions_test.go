@@ -403,7 +403,7 @@ func checkPlugin(a *api) finding {
 func gateOrder() session.Order {
 	return session.Order{
 		Terms: terms.Terms{
-			Installation: "conformance", Site: "https://example.com", Pass: "premium", Resource: terms.WholePass,
+			Installation: "conformance", Site: "https://example.com", Pass: "premium", Resource: terms.AllPaths,
 			Price: money.Price{Amount: money.Minimum, Currency: "usd"}, Access: terms.Forever, Devices: 5, Claim: true,
 		},
 		SuccessURL:  "https://example.com/premium/?axra_session={SESSION_ID}&axra_q=YT1i",

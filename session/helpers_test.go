@@ -286,7 +286,7 @@ func order(t testing.TB) Order {
 	}
 	return Order{
 		Terms: terms.Terms{
-			Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.WholePass,
+			Installation: "i", Site: "https://example.com", Pass: "premium", Resource: terms.AllPaths,
 			Price: price, Access: terms.Access(24 * time.Hour),
 		},
 		SuccessURL: "https://example.com/premium?axra_session={SESSION_ID}",

@@ -1,7 +1,6 @@
-// Package terms holds the terms of a checkout session: which pass it sells, for which
-// resource, at what price, for how long. The terms travel in the session's metadata and
-// come back in the signed webhook, so they are honoured even if the configuration has
-// changed by then.
+// Package terms holds the terms of a checkout session: which pass it sells, for which resource, at what price, for how
+// long. The terms travel in the metadata and come back in the signed webhook, so they are honoured whatever the
+// configuration says by then.
 package terms
 
 import (
@@ -21,23 +20,16 @@ const MetadataPrefix = "paywall_"
 const (
 	version = "1"
 
-	keyVersion      = MetadataPrefix + "v"
-	keyInstallation = MetadataPrefix + "installation"
-	keySite         = MetadataPrefix + "site"
-	keyPass         = MetadataPrefix + "pass"
-	keyResource     = MetadataPrefix + "resource"
-	keyAmount       = MetadataPrefix + "amount"
-	keyCurrency     = MetadataPrefix + "currency"
-	keyAccess       = MetadataPrefix + "access"
-	keyDownloads    = MetadataPrefix + "downloads"
-	keyDevices      = MetadataPrefix + "devices"
-	keyExtends      = MetadataPrefix + "extends"
-	keyFrom         = MetadataPrefix + "from"
-	keyClaim        = MetadataPrefix + "claim"
-)
+	keyVersion  = MetadataPrefix + "v"
+	keyAmount   = MetadataPrefix + "amount"
+	keyCurrency = MetadataPrefix + "currency"
+	keyAccess   = MetadataPrefix + "access"
+	keyClaim    = MetadataPrefix + "claim" // claimFirst or absent
+	keyExtends  = MetadataPrefix + "extends"
+	keyFrom     = MetadataPrefix + "from"
 
-// claimFirst is the only value of keyClaim.
-const claimFirst = "first"
+	claimFirst = "first"
+)
 
 // Bounds of what may be sold.
 const (
@@ -70,8 +62,8 @@ type Terms struct {
 	From time.Time
 }
 
-// WholePass is the resource of a purchase that opens everything in its pass.
-const WholePass = "*"
+// AllPaths is the resource of a purchase that opens everything in its pass.
+const AllPaths = "*"
 
 // Access is how long access lasts.
 type Access time.Duration
@@ -110,30 +102,37 @@ func ParseAccess(s string) (Access, error) {
 	return Access(time.Duration(seconds) * time.Second), nil
 }
 
+// texts are the terms that metadata holds as they are.
+func (t *Terms) texts() map[string]*string {
+	return map[string]*string{
+		MetadataPrefix + "installation": &t.Installation, MetadataPrefix + "site": &t.Site, MetadataPrefix + "pass": &t.Pass,
+		MetadataPrefix + "resource": &t.Resource, keyExtends: &t.Extends,
+	}
+}
+
+// counts are the numbers that metadata may hold.
+func (t *Terms) counts() map[string]*int {
+	return map[string]*int{MetadataPrefix + "downloads": &t.Downloads, MetadataPrefix + "devices": &t.Devices}
+}
+
 // Metadata returns the terms as flat strings for Axra's create call.
 func (t Terms) Metadata() map[string]string {
-	metadata := map[string]string{
-		keyVersion:      version,
-		keyInstallation: t.Installation,
-		keySite:         t.Site,
-		keyPass:         t.Pass,
-		keyResource:     t.Resource,
-		keyAccess:       t.Access.String(),
+	metadata := map[string]string{keyVersion: version, keyAccess: t.Access.String()}
+	for key, text := range t.texts() {
+		if *text != "" {
+			metadata[key] = *text
+		}
+	}
+	for key, count := range t.counts() {
+		if *count != 0 {
+			metadata[key] = strconv.Itoa(*count)
+		}
 	}
 	if t.Price.Currency != "" {
 		metadata[keyAmount], metadata[keyCurrency] = t.Price.Digits(), t.Price.Currency
 	}
-	if t.Downloads != 0 {
-		metadata[keyDownloads] = strconv.Itoa(t.Downloads)
-	}
-	if t.Devices != 0 {
-		metadata[keyDevices] = strconv.Itoa(t.Devices)
-	}
 	if t.Claim {
 		metadata[keyClaim] = claimFirst
-	}
-	if t.Extends != "" {
-		metadata[keyExtends] = t.Extends
 	}
 	if !t.From.IsZero() {
 		metadata[keyFrom] = t.From.UTC().Format(time.RFC3339)
@@ -141,8 +140,7 @@ func (t Terms) Metadata() map[string]string {
 	return metadata
 }
 
-// FromMetadata reads the terms back from an event. The error wraps ErrForeign
-// or ErrMalformed.
+// FromMetadata reads the terms back from an event. The error wraps ErrForeign or ErrMalformed.
 func FromMetadata(metadata map[string]string) (Terms, error) {
 	t, err := Unpriced(metadata)
 	if err != nil {
@@ -154,81 +152,45 @@ func FromMetadata(metadata map[string]string) (Terms, error) {
 	return t, nil
 }
 
-// Unpriced reads terms without their price, for access that was given away. Do not use it
-// for events.
+// Unpriced reads terms without their price, for access that was given away. Do not use it for events.
 func Unpriced(metadata map[string]string) (Terms, error) {
-	switch metadata[keyVersion] {
-	case version:
-	case "":
-		return Terms{}, ErrForeign
-	default:
-		return Terms{}, fmt.Errorf("%w: version %q", ErrMalformed, metadata[keyVersion])
-	}
-	t := Terms{
-		Installation: metadata[keyInstallation],
-		Site:         metadata[keySite],
-		Pass:         metadata[keyPass],
-		Resource:     metadata[keyResource],
-		Claim:        metadata[keyClaim] == claimFirst,
-	}
-	for name, value := range map[string]string{
-		keyInstallation: t.Installation, keySite: t.Site, keyPass: t.Pass, keyResource: t.Resource,
-	} {
-		if strings.TrimSpace(value) == "" {
-			return Terms{}, fmt.Errorf("%w: %s is empty", ErrMalformed, name)
-		}
-	}
-	var err error
-	if t.Access, err = ParseAccess(metadata[keyAccess]); err != nil {
-		return Terms{}, err
-	}
-	if t.Downloads, err = count(metadata, keyDownloads); err != nil {
-		return Terms{}, err
-	}
-	if t.Devices, err = count(metadata, keyDevices); err != nil {
-		return Terms{}, err
-	}
-	if t.Extends, t.From, err = extension(metadata); err != nil {
+	var t Terms
+	if err := t.read(metadata); err != nil {
 		return Terms{}, err
 	}
 	return t, nil
 }
 
-// count reads a number that may be absent. It accepts every spelling of the number, since
-// a payment whose terms are rejected opens nothing.
-func count(metadata map[string]string, name string) (int, error) {
-	text, ok := metadata[name]
-	if !ok {
-		return 0, nil
+func (t *Terms) read(metadata map[string]string) (err error) {
+	switch metadata[keyVersion] {
+	case version:
+	case "":
+		return ErrForeign
+	default:
+		return fmt.Errorf("%w: version %q", ErrMalformed, metadata[keyVersion])
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > maxCount {
-		return 0, fmt.Errorf("%w: %s is %.40q", ErrMalformed, name, text)
+	for key, text := range t.texts() {
+		if *text = metadata[key]; strings.TrimSpace(*text) == "" && key != keyExtends {
+			return fmt.Errorf("%w: %s is empty", ErrMalformed, key)
+		}
 	}
-	return n, nil
-}
-
-// extension reads which purchase is extended, and from when. It rejects one without the
-// other, which would leave the end of access unknown.
-func extension(metadata map[string]string) (session string, from time.Time, err error) {
-	session = metadata[keyExtends]
-	text := metadata[keyFrom]
-	switch {
-	case session == "" && text == "":
-		return "", time.Time{}, nil
-	case session == "":
-		return "", time.Time{}, fmt.Errorf("%w: %s without %s", ErrMalformed, keyFrom, keyExtends)
-	case len(session) > maxExtends:
-		return "", time.Time{}, fmt.Errorf("%w: %s has %d bytes", ErrMalformed, keyExtends, len(session))
+	for key, count := range t.counts() {
+		// Every spelling of a number is accepted, since a payment whose terms are rejected opens nothing.
+		if text, ok := metadata[key]; ok {
+			if *count, err = strconv.Atoi(text); err != nil || *count < 0 || *count > maxCount {
+				return fmt.Errorf("%w: %s is %.40q", ErrMalformed, key, text)
+			}
+		}
 	}
-	from, err = time.Parse(time.RFC3339, text)
-	if err != nil {
-		return "", time.Time{}, fmt.Errorf("%w: %s is %.40q", ErrMalformed, keyFrom, text)
+	t.Claim = metadata[keyClaim] == claimFirst
+	if t.Access, err = ParseAccess(metadata[keyAccess]); err != nil || t.Extends == "" && metadata[keyFrom] == "" {
+		return err
 	}
-	from = from.UTC().Truncate(time.Second)
-	if from.IsZero() {
-		// The zero time means that nothing is extended.
-		return "", time.Time{}, fmt.Errorf("%w: %s is no time", ErrMalformed, keyFrom)
+	// A purchase that is extended from no time, or a time without a purchase, would leave the end of access unknown.
+	from, err := time.Parse(time.RFC3339, metadata[keyFrom])
+	t.From = from.UTC().Truncate(time.Second)
+	if err != nil || t.From.IsZero() || t.Extends == "" || len(t.Extends) > maxExtends {
+		return fmt.Errorf("%w: %s %.40q from %.40q", ErrMalformed, keyExtends, t.Extends, metadata[keyFrom])
 	}
-	return session, from, nil
+	return nil
 }

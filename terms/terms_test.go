@@ -18,7 +18,7 @@ func sold(t *testing.T, amount, currency string, access Access) Terms {
 	}
 	return Terms{
 		Installation: "0123456789abcdef", Site: "https://example.com", Pass: "premium",
-		Resource: WholePass, Price: price, Access: access,
+		Resource: AllPaths, Price: price, Access: access,
 	}
 }
 

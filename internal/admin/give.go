@@ -91,7 +91,7 @@ func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, er
 		return given, fmt.Errorf("name one of the passes that open that address: %s", strings.Join(names, ", "))
 	}
 	given = terms.Terms{
-		Installation: a.Keys.Installation(), Site: page.Site, Pass: product.Name, Resource: terms.WholePass,
+		Installation: a.Keys.Installation(), Site: page.Site, Pass: product.Name, Resource: terms.AllPaths,
 		Access: product.Access, Downloads: product.Config.Downloads, Devices: max(request.Devices, 1),
 	}
 	if request.For != "" {

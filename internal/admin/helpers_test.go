@@ -85,7 +85,7 @@ func (r *rig) pay(session string) string {
 	r.t.Helper()
 	five := price(r.t, "5.00", "usd")
 	sold := terms.Terms{
-		Installation: r.keys.installation, Site: site, Pass: "month", Resource: terms.WholePass,
+		Installation: r.keys.installation, Site: site, Pass: "month", Resource: terms.AllPaths,
 		Price: five, Access: terms.Access(30 * 24 * time.Hour), Devices: 1,
 	}
 	recorded, err := r.Ledger.RecordPayment(r.t.Context(), ledger.Payment{

@@ -127,7 +127,7 @@ func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) 
 		return response.Problem(w, r, cmp.Or(view.Status, view.Kind.Status()), detail, view.RetryAfter)
 	}
 	if view.Site == "" {
-		view.Site, _ = gate.SplitHostPort(r.Host)
+		view.Site = gate.HostOf(r.Host)
 	}
 	view.FormTargets = f.services.FormTargets
 	if err := page.Write(w, r, view); err != nil && r.Context().Err() == nil {

@@ -118,9 +118,10 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 		products = append(products, made)
 	}
 	tokens := &gate.Tokens{Cache: s.cache, Keys: s.keys, Algorithm: token.HS256, Bounds: bounds, Clock: s.now, OnGrace: func() {}}
-	sold := gate.New(gate.Config{
+	sold := &gate.Gate{
 		Matcher: gate.NewMatcher(caddyhttp.MatcherSets{{path}}), Products: products, Tokens: tokens, HasLinks: config.flow.Links != nil, SiteURL: origin,
-	})
+	}
+	sold.Provision()
 	config.flow.SiteURL = origin
 	if config.flow.Preview != nil {
 		perClient, total := config.flow.Preview.Rates()

@@ -52,7 +52,7 @@ func (v *Visit) readPending() (found pendingCookies) {
 func (v *Visit) scopes() map[string]bool {
 	scopes := make(map[string]bool)
 	for _, p := range v.gate.Products {
-		resources := []string{terms.WholePass, gate.PathResource(v.r)}
+		resources := []string{terms.AllPaths, gate.PathResource(v.r)}
 		if own, err := p.Resource(v.r); err == nil {
 			resources = append(resources, own)
 		}
@@ -201,7 +201,7 @@ const (
 // for which a payment may be under way, and open ones only beyond maxPending.
 func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	pending, limit := req.found.pending, maxAccessBytes
-	if quote.Resource == terms.WholePass {
+	if quote.Resource == terms.AllPaths {
 		limit += wholePassBytes
 	}
 	addsCookie := req.extends == nil && !req.forProgram

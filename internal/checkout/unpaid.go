@@ -126,9 +126,11 @@ func (v *Visit) comesByOtherAddress() bool {
 	if v.site.Secure && v.r.TLS == nil {
 		return v.config.SiteURL == "" && v.config.AppURL == ""
 	}
-	host, _ := gate.SplitHostPort(v.r.Host)
-	server := gate.ServerOf(v.r)
-	return v.config.SiteURL != "" && server != nil && host != gate.HostOf(v.config.SiteURL) && slices.Contains(v.gate.Sites.Hosts(server), host)
+	host, server := gate.HostOf(v.r.Host), gate.ServerOf(v.r)
+	if v.config.SiteURL == "" || server == nil || host == gate.HostOf(v.config.SiteURL) {
+		return false
+	}
+	return slices.Contains(slices.Concat(v.gate.HostsOn(server)...), host)
 }
 
 // closedPage explains why a purchase opens nothing any more.

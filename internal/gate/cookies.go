@@ -2,10 +2,9 @@ package gate
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +20,7 @@ const (
 )
 
 // CookiePrefix begins the name of a cookie with this path. The prefix __Host- makes browsers refuse a cookie that a
-// sibling domain or plain http tries to plant (RFC 6265bis, section 4.1.3). It requires the path /, so cookies of
-// single paths have __Secure-.
+// sibling domain or plain http tries to plant (RFC 6265bis, section 4.1.3). It requires the path /.
 func (s *Site) CookiePrefix(path string) string {
 	switch {
 	case !s.Secure:
@@ -37,42 +35,20 @@ func (s *Site) CookiePrefix(path string) string {
 // between all ports of a host. Cookies for several paths share a name and differ in their path.
 func (s *Site) accessCookieName(path string, of ...string) string {
 	sum := sha256.Sum256([]byte(s.Origin + "\n" + strings.Join(of, "\n")))
-	return s.CookiePrefix(path) + accessCookieMark + hex.EncodeToString(sum[:4])
-}
-
-// accessCookieNames returns the names of the cookies with tokens of the products. A product that is sold by path today
-// may have been sold for all paths before, so each has both names.
-func (s *Site) accessCookieNames(products []*Product) []string {
-	var names []string
-	for _, p := range products {
-		names = append(names, s.accessCookieName("/", p.Name), s.accessCookieName("/…", p.Name))
-	}
-	return slices.Compact(names) // without prefixes, the two are one
-}
-
-// keyCookieNames returns the names of cookies for products that are sold by a key.
-func (s *Site) keyCookieNames(r *http.Request, products []*Product) []string {
-	var names []string
-	for _, p := range products {
-		if resource, err := p.Resource(r); err == nil && p.Config.Key != "" {
-			names = append(names, s.accessCookieName("/", p.Name, resource))
-		}
-	}
-	return names
+	return fmt.Sprintf("%s%s%x", s.CookiePrefix(path), accessCookieMark, sum[:4])
 }
 
 // AccessCookie returns the name of the cookie for a token, and its path in each spelling that a browser may use for the
 // address.
 func (s *Site) AccessCookie(issued token.Access, address *url.URL) (name string, paths []string) {
 	switch {
-	case issued.Resource == terms.WholePass:
+	case issued.Resource == terms.AllPaths:
 		return s.accessCookieName("/", issued.Pass), []string{"/"}
-	case strings.HasPrefix(issued.Resource, "/"), strings.HasPrefix(issued.Resource, "sha256:"):
-		paths = urlpath.CookiePaths(address)
-		return s.accessCookieName(paths[0], issued.Pass), paths
-	default:
+	case strings.HasPrefix(issued.Resource, "key:"):
 		return s.accessCookieName("/", issued.Pass, issued.Resource), []string{"/"}
 	}
+	paths = urlpath.CookiePaths(address)
+	return s.accessCookieName(paths[0], issued.Pass), paths
 }
 
 // Cookie returns a cookie that lasts for the given time.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -13,37 +15,32 @@ import (
 
 // Gate is one axra_paywall handler.
 type Gate struct {
-	Matcher    *Matcher
-	Products   []*Product // in the order of the offer page
-	Sites      *Sites
-	HasLinks   bool // private addresses open it
-	SellsPaths bool // some product is sold per path
-
-	sellsKeys    bool // some product is sold by a key
-	looksUpPaths bool // some price or key is looked up for each path
-	tokens       *Tokens
-}
-
-// Config is what a gate is made of.
-type Config struct {
 	Matcher  *Matcher
-	Products []*Product
+	Products []*Product // in the order of the offer page
 	Tokens   *Tokens
-	HasLinks bool
+	HasLinks bool                        // private addresses open it
 	Handler  caddyhttp.MiddlewareHandler // the gate's own, by which it is found in a server's routes
 	SiteURL  string                      // origin of the gate's site; may be empty
 	AppURL   string                      // origin of sites without a host name; may be empty
+
+	SellsPaths   bool // some product is sold per path
+	sellsKeys    bool // some product is sold by a key
+	looksUpPaths bool // some price or key is looked up for each path
+
+	ofGate, ofApp *Site                             // of SiteURL and AppURL
+	hosts         sync.Map                          // *caddyhttp.Server → what HostsOn returns
+	known         atomic.Pointer[map[hostKey]*Site] // copied to add one, so that a request takes no lock
 }
 
-// New returns a gate.
-func New(c Config) *Gate {
-	g := &Gate{Matcher: c.Matcher, Products: c.Products, Sites: newSites(c), HasLinks: c.HasLinks, tokens: c.Tokens}
-	for _, p := range c.Products {
+// Provision computes the rest of a gate from its configuration.
+func (g *Gate) Provision() {
+	for _, p := range g.Products {
 		g.SellsPaths = g.SellsPaths || p.Config.PerPath
 		g.sellsKeys = g.sellsKeys || p.Config.Key != ""
-		g.looksUpPaths = g.looksUpPaths || p.perPath
+		g.looksUpPaths = g.looksUpPaths || p.looksUpPaths
 	}
-	return g
+	g.ofGate, g.ofApp = g.newSite(g.SiteURL), g.newSite(g.AppURL)
+	g.known.Store(&map[hostKey]*Site{})
 }
 
 // Product returns the product of a name that opens the gate; nil if there is none.
@@ -72,14 +69,9 @@ func (g *Gate) Quotes(r *http.Request) ([]Quote, error) {
 
 // IsAmbiguous reports whether the path does not determine what a request would buy or open.
 func (g *Gate) IsAmbiguous(r *http.Request) bool {
-	switch {
-	case !g.SellsPaths:
-		return false
-	case !IsUnambiguous(r), urlpath.HasQueryRoute(OriginalURL(r)), urlpath.HasQueryRoute(r.URL), g.sellsKeys && !isWellFormed(r.URL.RawQuery):
-		return true
-	}
-	// The site has rewritten the visitor's path to a different spelling.
-	return g.looksUpPaths && IsRewritten(r) && urlpath.Clean(r.URL.Path) != r.URL.Path
+	return g.SellsPaths && (!IsUnambiguous(r) || urlpath.HasQueryRoute(OriginalURL(r)) || urlpath.HasQueryRoute(r.URL) ||
+		g.sellsKeys && !isWellFormed(r.URL.RawQuery) ||
+		g.looksUpPaths && isRewritten(r) && urlpath.Clean(r.URL.Path) != r.URL.Path)
 }
 
 // IsBehindScript reports whether a path that is sold separately lies behind a script, so that another one may be
@@ -93,30 +85,25 @@ func (g *Gate) IsBehindScript(r *http.Request) bool {
 }
 
 // CleanAddress returns the address without repeated slashes and dot segments, if keys or prices are looked up by the
-// path and the request has another one; nil otherwise. It is for buyers too: a key may be looked up by the address as
-// it was sent.
+// path and the request has another one; nil otherwise. It is for buyers too, whose key is looked up by the address.
 func (g *Gate) CleanAddress(r *http.Request) *url.URL {
 	if !g.looksUpPaths || r.Method != http.MethodGet {
 		return nil
 	}
-	return otherPath(OriginalURL(r), urlpath.Clean(OriginalURL(r).Path))
+	return respelled(OriginalURL(r), urlpath.Clean)
 }
 
 // CanonicalAddress returns the address under which a path is sold; nil if that is the one of the request.
 func (g *Gate) CanonicalAddress(r *http.Request) *url.URL {
-	address := OriginalURL(r)
-	switch {
-	case g.looksUpPaths:
-		return otherPath(address, urlpath.File(address.Path))
-	case g.SellsPaths:
-		return otherPath(address, urlpath.Clean(address.Path))
-	}
-	return nil
-}
-
-func otherPath(address *url.URL, path string) *url.URL {
-	if path == address.Path {
+	if !g.SellsPaths {
 		return nil
 	}
-	return urlpath.WithPath(address, path)
+	return respelled(OriginalURL(r), urlpath.File)
+}
+
+func respelled(address *url.URL, spell func(string) string) *url.URL {
+	if path := spell(address.Path); path != address.Path {
+		return urlpath.WithPath(address, path)
+	}
+	return nil
 }

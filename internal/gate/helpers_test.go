@@ -58,12 +58,13 @@ var fiveDollars = Price{Amount: "5.00", Currency: "usd"}
 // gateOf is a gate on a node that sells the products at the paths of the matchers.
 func gateOf(t testing.TB, n *accesstest.Node, matchers string, products ...*Product) *Gate {
 	t.Helper()
-	config := Config{Products: products, SiteURL: accesstest.Site, Matcher: NewMatcher(nil)}
+	g := &Gate{Products: products, SiteURL: accesstest.Site, Matcher: NewMatcher(nil)}
 	if matchers != "" {
-		config.Matcher = newGate(t, matchers)
+		g.Matcher = newGate(t, matchers)
 	}
 	if n != nil {
-		config.Tokens = &Tokens{Cache: n.Cache, Keys: n.Keys, Algorithm: "HS256", Bounds: accesstest.Bounds, Clock: n.Now, OnGrace: func() {}}
+		g.Tokens = &Tokens{Cache: n.Cache, Keys: n.Keys, Algorithm: "HS256", Bounds: accesstest.Bounds, Clock: n.Now, OnGrace: func() {}}
 	}
-	return New(config)
+	g.Provision()
+	return g
 }

@@ -5,6 +5,7 @@ package gate
 import (
 	"math/rand/v2"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -68,39 +69,22 @@ func asciiLower(p string) string {
 	return string(out)
 }
 
-func hexValue(digits string) (int, bool) {
-	value, err := strconv.ParseUint(digits, 16, 32)
-	return int(value), err == nil
+var (
+	escapes    = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+	iisEscaped = regexp.MustCompile(`%[uU][0-9A-Fa-f]{4}`)
+)
+
+func hexValue(digits string) uint64 {
+	value, _ := strconv.ParseUint(digits, 16, 16)
+	return value
 }
 
 func percent(p string) string {
-	var out []byte
-	for i := 0; i < len(p); i++ {
-		if p[i] == '%' && i+2 < len(p) {
-			if value, ok := hexValue(p[i+1 : i+3]); ok {
-				out = append(out, byte(value)) //nolint:gosec // two hexadecimal digits
-				i += 2
-				continue
-			}
-		}
-		out = append(out, p[i])
-	}
-	return string(out)
+	return escapes.ReplaceAllStringFunc(p, func(s string) string { return string([]byte{byte(hexValue(s[1:]))}) }) //nolint:gosec // two digits
 }
 
 func iisEscapes(p string) string {
-	var out []byte
-	for i := 0; i < len(p); i++ {
-		if i+5 < len(p) && p[i] == '%' && (p[i+1] == 'u' || p[i+1] == 'U') {
-			if value, ok := hexValue(p[i+2 : i+6]); ok {
-				out = append(out, string(rune(value))...) //nolint:gosec // four hexadecimal digits
-				i += 5
-				continue
-			}
-		}
-		out = append(out, p[i])
-	}
-	return string(out)
+	return iisEscaped.ReplaceAllStringFunc(p, func(s string) string { return string(rune(hexValue(s[2:]))) }) //nolint:gosec // four digits
 }
 
 // overlong decodes UTF-8 without asking whether the form is the shortest.
@@ -215,6 +199,7 @@ var seeds = []string{
 	"/", "/paid/a", "/paid", "/PAID", "/%70aid/a", "/%2570aid", "/%25252570aid", "/paid;v=1/a", `/\paid\a`, "/paid%00/a", "//paid", "/./paid", "/x/%2e%2e/paid/a", "/paid%2fa",
 	"/x/..;/paid/a", "/paid%25u002fa", "/paid%c0%afa", "/%ef%bd%90aid", "/paid./a", "/paid::$DATA", "/x/..%20/paid", "/paid/../a", "/%c1%b0aid", "/x/..%c1%9c/paid", "/paid%23", "/paid?x",
 	"/a%20b/c;d=e:f%3Fg%23h/..%5c.%2e/", "/%E2%84%AA%25u0070", "/;/..;/%25%32%66/...%20/:/%ff%c0%80",
+	"/%C4%B0%C8%BA.gz", "/%ED%A0%80.php/%25uD800", "/%F0%80/index.html%25u00", "/İẞ%252", // lower case of another length
 }
 
 // randomPaths returns paths made of tokens, the same ones each time.

@@ -24,11 +24,9 @@ const (
 	Ambiguous // covered or not, depending on who reads the path
 )
 
-// Matcher decides which requests a gate covers. It asks Caddy's matchers about the path as Caddy reads it, and
-// about the other paths under which a file server or an application may serve the same content: see urlpath.
-//
-// What a `not` matcher exempts stays exempt under its aliases: with `not path /login`, a visitor of /login need not pay
-// because /login/ is not exempt.
+// Matcher decides which requests a gate covers. It asks Caddy's matchers about the path as Caddy reads it, and about
+// the other paths by which the same content may be served: see urlpath. What a `not` matcher exempts stays exempt under
+// its aliases: with `not path /login`, a visitor of /login need not pay because /login/ is not exempt.
 type Matcher struct {
 	Sets      caddyhttp.MatcherSets // Caddy's
 	split     []splitSet
@@ -44,17 +42,15 @@ func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
 	m := &Matcher{Sets: sets, split: make([]splitSet, len(sets)), pathsOnly: len(sets) > 0}
 	for i, set := range sets {
 		for _, matcher := range set {
+			part := &m.split[i].positive
 			if _, isNot := matcher.(*caddyhttp.MatchNot); isNot {
-				m.split[i].negative = append(m.split[i].negative, matcher)
-			} else {
-				m.split[i].positive = append(m.split[i].positive, matcher)
+				part = &m.split[i].negative
 			}
+			*part = append(*part, matcher)
 			patterns, isPath := matcher.(*caddyhttp.MatchPath)
-			if m.pathsOnly = m.pathsOnly && isPath; !isPath {
-				continue
-			}
-			for _, pattern := range *patterns {
-				prefix := strings.TrimSuffix(pattern, "*")
+			m.pathsOnly = m.pathsOnly && isPath
+			for j := 0; isPath && j < len(*patterns); j++ {
+				prefix := strings.TrimSuffix((*patterns)[j], "*")
 				if urlpath.IsSuspicious(prefix) {
 					prefix = "" // it may begin with anything
 				}
@@ -65,9 +61,8 @@ func NewMatcher(sets caddyhttp.MatcherSets) *Matcher {
 	return m
 }
 
-// isFar reports whether neither the path nor its aliases can match: it differs from each pattern before either ends,
-// and an alias is a beginning of the path, with at most a slash or one name added. This takes 0.1 µs, and asking about
-// the aliases 2; a request without a gate takes 15 (BenchmarkCoverage, BenchmarkRequest).
+// isFar reports whether neither the path nor its aliases can match: it differs from each pattern before either ends. This
+// takes 0.1 µs, and asking about the aliases 2; a request without a gate takes 15 (BenchmarkCoverage, BenchmarkRequest).
 func (m *Matcher) isFar(path string) bool {
 	if !m.pathsOnly || !strings.HasPrefix(path, "/") || urlpath.IsSuspicious(path) {
 		return false
@@ -87,11 +82,9 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 		return Covered, err
 	}
 	original := OriginalURL(r)
-	switch {
-	case r.URL.Opaque != "" || original.Opaque != "":
-		return Ambiguous, nil // "GET http:paid/a" has no path, and a proxy passes it on
-	case !m.pathsOnly && !isWellFormed(r.URL.RawQuery):
-		return Ambiguous, nil // a query matcher sees none of it, an application may
+	if r.URL.Opaque != "" || original.Opaque != "" || // "GET http:paid/a" has no path, and a proxy passes it on
+		!m.pathsOnly && !isWellFormed(r.URL.RawQuery) { // a query matcher sees none of it, an application may
+		return Ambiguous, nil
 	}
 	var paths []string
 	if !m.isFar(r.URL.Path) {
@@ -112,22 +105,18 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 			return Ambiguous, nil
 		}
 	}
-	return m.obfuscations(r, original)
-}
-
-// obfuscations decides about what lenient servers may take the path for.
-func (m *Matcher) obfuscations(r *http.Request, original *url.URL) (Coverage, error) {
-	coverage, err := m.matchForms(r, append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...), nil)
+	// What lenient servers may take the path for.
+	coverage, err := m.matchForms(r, nil, urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL))
 	if coverage == NotCovered && err == nil && original.Path != r.URL.Path {
-		coverage, err = m.matchForms(r, urlpath.Suspicious(original), r)
+		return m.matchForms(r, r, urlpath.Suspicious(original))
 	}
 	return coverage, err
 }
 
 // matchForms asks about each form that suspicious paths may take, and about what follows a script's name in it. Nested
 // scripts match: to try each form with each script would cost too much.
-func (m *Matcher) matchForms(r *http.Request, suspicious []string, exempt *http.Request) (Coverage, error) {
-	forms, ok := obfuscationsOf(r, suspicious)
+func (m *Matcher) matchForms(r, exempt *http.Request, suspicious ...[]string) (Coverage, error) {
+	forms, ok := obfuscationsOf(r, suspicious...)
 	if !ok {
 		return Ambiguous, nil
 	}

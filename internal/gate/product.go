@@ -1,8 +1,8 @@
 package gate
 
 import (
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,33 +25,24 @@ const (
 
 // ProductConfig says what a product is and what it costs.
 type ProductConfig struct {
-	// Price is what the product costs. Placeholders in it are replaced for each request, so that a `map` can price files.
-	// A price that is missing or wrong for a request is a logged error 500: never free, and never a wrong charge.
+	// Price is what the product costs. With placeholders, a `map` can price files. A price that is missing or wrong for a
+	// request is a logged error 500: never free, and never a wrong charge.
 	Price Price `json:"price,omitzero"`
-
 	// Description says what is sold, on the offer page and on the checkout page. Placeholders are replaced for each request.
 	Description string `json:"description,omitempty"`
-
 	// Access is how long access lasts from the payment: a duration such as `12h` or `30d`, or `forever`, the default.
 	Access string `json:"access,omitempty"`
-
-	// PerPath sells each path separately: a payment opens the one address that it was made for. Without it, a payment opens
-	// everything behind the gates of the product.
+	// PerPath sells each path separately. Without it, a payment opens everything behind the gates of the product.
 	PerPath bool `json:"per_path,omitempty"`
-
-	// Key replaces the path as what PerPath sells. It holds placeholders; a payment opens all addresses with the same key.
-	// A request without a key is a logged error 500.
+	// Key, with placeholders, replaces the path as what PerPath sells. A request without a key is a logged error 500.
 	Key string `json:"key,omitempty"`
-
 	// Downloads is how many downloads one purchase allows, 1 to 1000. It requires PerPath. A download is a window of time,
 	// 24h by default, from the first byte of content: within it the file may be fetched, resumed and fetched again.
 	// Purchases keep the number they were sold with.
 	Downloads int `json:"downloads,omitempty"`
-
-	// Devices is how many devices may use one purchase, 1 to 1000, including the one that paid: the receipt has a link for
-	// the others. The default is 3. Purchases keep the number they were sold with.
+	// Devices is how many devices may use one purchase, 1 to 1000, including the one that paid. The default is 3.
+	// Purchases keep the number they were sold with.
 	Devices int `json:"devices,omitempty"`
-
 	// Retired takes the product off sale. Whoever has bought it keeps access.
 	Retired bool `json:"retired,omitempty"`
 }
@@ -60,7 +51,6 @@ type ProductConfig struct {
 type Price struct {
 	// Amount is a decimal number of major units, such as `5.00`, at least 0.50, or a placeholder.
 	Amount string `json:"amount"`
-
 	// Currency is the ISO 4217 code, in upper or lower case, or a placeholder.
 	Currency string `json:"currency"`
 }
@@ -70,35 +60,26 @@ var ErrNoPrice = errors.New("has no price: add `price 5.00 usd`")
 
 // Product is what gates sell: the checked form of a ProductConfig.
 type Product struct {
-	Name    string
-	Access  terms.Access
-	Config  ProductConfig // Devices is never 0
-	price   money.Price   // unless it depends on the request
-	perPath bool          // the price or the key is looked up for each path
+	Name         string
+	Access       terms.Access
+	Config       ProductConfig // Devices is never 0
+	price        money.Price   // zero if it depends on the request
+	isVariable   bool          // the price depends on the request
+	looksUpPaths bool          // the price or the key is looked up for each path
 }
 
 // NewProduct checks the configuration of a product; errors name the fix.
 func NewProduct(name string, config ProductConfig) (*Product, error) {
-	p := &Product{Name: name, Config: config}
-	var err error
-	isOnSale := !config.Retired || config.Price != (Price{})
-	if isOnSale && !p.pricedByRequest() {
-		if p.price, err = config.Price.Parse(); err != nil {
-			return nil, err
-		}
-	}
-	if p.Access, err = ParseAccess(config.Access); err != nil {
-		return nil, err
-	}
-	if err := config.checkLimits(); err != nil {
-		return nil, err
-	}
-	if config.Devices == 0 {
-		p.Config.Devices = DefaultDevices
-	}
+	p := &Product{Name: name, Config: config, isVariable: strings.Contains(config.Price.Amount+config.Price.Currency, "{")}
+	p.Config.Devices = cmp.Or(config.Devices, DefaultDevices)
 	byQuery := strings.HasPrefix(config.Key, "{http.request.uri.query") && strings.Count(config.Key, "{") == 1
-	p.perPath = config.PerPath && (config.Key != "" && !byQuery || p.pricedByRequest())
-	return p, CheckProductName(name)
+	p.looksUpPaths = config.PerPath && (config.Key != "" && !byQuery || p.isVariable)
+	var priceErr, accessErr error
+	if !p.isVariable && (!config.Retired || config.Price != (Price{})) {
+		p.price, priceErr = config.Price.Parse()
+	}
+	p.Access, accessErr = ParseAccess(config.Access)
+	return p, cmp.Or(priceErr, accessErr, config.checkLimits(), CheckProductName(name))
 }
 
 func (c ProductConfig) checkLimits() error {
@@ -119,11 +100,11 @@ func (c ProductConfig) checkLimits() error {
 
 // Parse reads a price that does not depend on the request; the error names the fix.
 func (p Price) Parse() (money.Price, error) {
-	if p == (Price{}) {
-		return money.Price{}, ErrNoPrice
-	}
 	price, err := money.Parse(p.Amount, p.Currency)
-	if err != nil {
+	switch {
+	case p == (Price{}):
+		return price, ErrNoPrice
+	case err != nil:
 		return price, fmt.Errorf("price: %w: write for example `price 5.00 usd` or `price 500 jpy`", err)
 	}
 	return price, nil
@@ -149,110 +130,10 @@ func CheckProductName(name string) error {
 	return nil
 }
 
-func (p *Product) pricedByRequest() bool {
-	return strings.Contains(p.Config.Price.Amount+p.Config.Price.Currency, "{")
-}
-
-// priceFor returns the price for a request. A table may list a folder with or without its slash, or as a page: a visitor
-// must not choose the cheapest spelling.
-func (p *Product) priceFor(r *http.Request) (price money.Price, err error) {
-	if !p.pricedByRequest() {
-		return p.price, nil
-	}
-	paths := []string{r.URL.Path}
-	if p.perPath && !IsRewritten(r) {
-		page := urlpath.Page(r.URL.Path)
-		paths = append(paths, page, strings.TrimSuffix(page, "/")+"/")
-	}
-	for i, path := range paths {
-		atPath(r, path, func() {
-			amount, currency := Replace(r, p.Config.Price.Amount), Replace(r, p.Config.Price.Currency)
-			here, hereErr := money.Parse(strings.TrimSpace(amount), strings.TrimSpace(currency))
-			if i == 0 || hereErr == nil && (err != nil || costsMore(here, price)) {
-				price, err = here, hereErr
-			}
-		})
-	}
-	if err != nil {
-		return price, fmt.Errorf("pass %q: price %s %s: %w", p.Name, p.Config.Price.Amount, p.Config.Price.Currency, err)
-	}
-	return price, nil
-}
-
-// costsMore orders prices. Different currencies are ordered by name, so that all spellings lead to the same price.
-func costsMore(price, other money.Price) bool {
-	if price.Currency != other.Currency {
-		return price.Currency < other.Currency
-	}
-	return price.Amount.Compare(other.Amount) > 0
-}
-
-// FixedPrice returns the price that does not depend on the request; zero if there is none.
-func (p *Product) FixedPrice() money.Price { return p.price }
-
-// Resource returns what a purchase made by this request opens.
-func (p *Product) Resource(r *http.Request) (string, error) {
-	switch {
-	case !p.Config.PerPath:
-		return terms.WholePass, nil
-	case p.Config.Key == "":
-		return PathResource(r), nil
-	}
-	// A key from a table is looked up by the canonical path; one that is part of the path, as in {dir}, is taken as it is.
-	path := r.URL.Path
-	if !IsRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") {
-		path = urlpath.Canonical(path)
-	}
-	var key string
-	atPath(r, path, func() { key = strings.TrimSpace(Replace(r, p.Config.Key)) })
-	if key == "" {
-		return "", fmt.Errorf("pass %q: per_path %s: the key is empty", p.Name, p.Config.Key)
-	}
-	return KeyResource(key), nil
-}
-
-// maxResource is the length in bytes up to which a resource is written out in the metadata of a checkout session; longer
-// ones are hashed.
-const maxResource = 256
-
-func boundedResource(resource string) string {
-	if len(resource) <= maxResource {
-		return resource
-	}
-	sum := sha256.Sum256([]byte(resource))
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// ResourceOfPath names what is behind a path that nothing rewrites.
-func ResourceOfPath(path string) string { return boundedResource(urlpath.Page(path)) }
-
-// PathResource names what is behind the path of a request. Where the path was rewritten, as `try_files` does to all
-// articles of an application, it names both the address that the visitor knows and what it was rewritten to.
-func PathResource(r *http.Request) string {
-	original := OriginalURL(r).Path
-	if !IsRewritten(r) {
-		return ResourceOfPath(original)
-	}
-	return boundedResource(urlpath.Page(original) + " " + urlpath.Page(r.URL.Path))
-}
-
-// KeyResource names what a key sells. It cannot be taken for a path, nor for a pass.
-func KeyResource(key string) string { return "key:" + boundedResource(key) }
-
-// Opens reports whether a purchase of the resource opens what the request asks for. A purchase keeps its resource, all
-// paths or one, even if the product is sold differently today.
-func (p *Product) Opens(resource string, r *http.Request) bool {
-	if resource == terms.WholePass || resource == PathResource(r) {
-		return true
-	}
-	own, err := p.Resource(r)
-	return err == nil && resource == own
-}
-
 // Same reports whether two products sell the same on the same terms.
 func (p *Product) Same(other *Product) bool {
 	a, b := p.Config, other.Config
-	return (!p.pricedByRequest() || a.Price == b.Price) && p.price.Equal(other.price) && p.Access == other.Access &&
+	return (!p.isVariable || a.Price == b.Price) && p.price.Equal(other.price) && p.Access == other.Access &&
 		a.PerPath == b.PerPath && a.Key == b.Key && a.Downloads == b.Downloads && a.Devices == b.Devices
 }
 
@@ -266,10 +147,88 @@ type Quote struct {
 
 // Quote prices the product for a request.
 func (p *Product) Quote(r *http.Request) (Quote, error) {
-	price, err := p.priceFor(r)
-	if err != nil {
-		return Quote{}, err
-	}
+	price, priceErr := p.priceFor(r)
 	resource, err := p.Resource(r)
-	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, err
+	return Quote{Product: p, Price: price, Resource: resource, Description: Replace(r, p.Config.Description)}, cmp.Or(priceErr, err)
+}
+
+// priceFor returns the price for a request: of the dearest spelling, as a table may list a folder without its slash.
+func (p *Product) priceFor(r *http.Request) (price money.Price, err error) {
+	if !p.isVariable {
+		return p.price, nil
+	}
+	paths := []string{r.URL.Path}
+	if p.looksUpPaths && !isRewritten(r) {
+		page := urlpath.Page(r.URL.Path)
+		paths = append(paths, page, strings.TrimSuffix(page, "/")+"/")
+	}
+	asked := p.Config.Price
+	for i, path := range paths {
+		here, hereErr := money.Parse(replaceAt(r, path, asked.Amount), replaceAt(r, path, asked.Currency))
+		if i == 0 || hereErr == nil && (err != nil || costsMore(here, price)) {
+			price, err = here, hereErr
+		}
+	}
+	if err != nil {
+		return price, fmt.Errorf("pass %q: price %s %s: %w", p.Name, asked.Amount, asked.Currency, err)
+	}
+	return price, nil
+}
+
+// costsMore orders prices. Different currencies are ordered by name, so that all spellings lead to the same price.
+func costsMore(price, other money.Price) bool {
+	return cmp.Or(strings.Compare(other.Currency, price.Currency), price.Amount.Compare(other.Amount)) > 0
+}
+
+// Resource returns what a purchase made by this request opens.
+func (p *Product) Resource(r *http.Request) (string, error) {
+	switch {
+	case !p.Config.PerPath:
+		return terms.AllPaths, nil
+	case p.Config.Key == "":
+		return PathResource(r), nil
+	}
+	path := r.URL.Path
+	if !isRewritten(r) && !strings.Contains(p.Config.Key, "{http.request.uri.path") { // it is looked up in a table
+		path = urlpath.Page(urlpath.File(path))
+	}
+	key := replaceAt(r, path, p.Config.Key)
+	if key == "" {
+		return "", fmt.Errorf("pass %q: per_path %s: the key is empty", p.Name, p.Config.Key)
+	}
+	return KeyResource(key), nil
+}
+
+// maxResource is the length in bytes up to which the metadata of a checkout session has a resource itself, not its hash.
+const maxResource = 256
+
+func boundedResource(resource string) string {
+	if len(resource) <= maxResource {
+		return resource
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(resource)))
+}
+
+// ResourceOfPath names what is behind a path that nothing rewrites.
+func ResourceOfPath(path string) string { return boundedResource(urlpath.Page(path)) }
+
+// PathResource names what is behind the path of a request: before and after a rewrite, as by `try_files`.
+func PathResource(r *http.Request) string {
+	resource := urlpath.Page(OriginalURL(r).Path)
+	if isRewritten(r) {
+		resource += " " + urlpath.Page(r.URL.Path)
+	}
+	return boundedResource(resource)
+}
+
+// KeyResource names what a key sells. It cannot be taken for a path, nor for a pass.
+func KeyResource(key string) string { return "key:" + boundedResource(key) }
+
+// Opens reports whether a purchase of the resource opens what the request asks for, even if that is sold differently today.
+func (p *Product) Opens(resource string, r *http.Request) bool {
+	if resource == terms.AllPaths || resource == PathResource(r) {
+		return true
+	}
+	own, err := p.Resource(r)
+	return err == nil && resource == own
 }

@@ -121,7 +121,7 @@ func TestTheResourceThatAPurchaseOpens(t *testing.T) {
 		target, rewritten string
 		want              string
 	}{
-		{"a whole pass", ProductConfig{Price: fiveDollars}, "/a", "", terms.WholePass},
+		{"a whole pass", ProductConfig{Price: fiveDollars}, "/a", "", terms.AllPaths},
 		{"a path", perPath(""), "/a/b.html", "", "/a/b.html"},
 		{"FB2 a folder", perPath(""), "/a/", "", "/a"},
 		{"FB2 an index page", perPath(""), "/a//index.html", "", "/a"},
@@ -162,9 +162,9 @@ func TestT4APurchaseOpensWhatItWasMadeFor(t *testing.T) {
 		target   string
 		want     bool
 	}{
-		{terms.WholePass, whole, "/a", true},
-		{terms.WholePass, perPath, "/a", true},
-		{terms.WholePass, keyed, "/a", true},
+		{terms.AllPaths, whole, "/a", true},
+		{terms.AllPaths, perPath, "/a", true},
+		{terms.AllPaths, keyed, "/a", true},
 		{"/a", perPath, "/a", true},
 		{"/a", perPath, "/a/", true},
 		{"/a", whole, "/a", true},

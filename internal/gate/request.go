@@ -27,18 +27,16 @@ func OriginalURL(r *http.Request) *url.URL {
 	return r.URL
 }
 
-// IsRewritten reports whether the site has changed more of a path than its beginning.
-func IsRewritten(r *http.Request) bool { return !strings.HasSuffix(OriginalURL(r).Path, r.URL.Path) }
+// isRewritten reports whether the site has changed more of a path than its beginning.
+func isRewritten(r *http.Request) bool { return !strings.HasSuffix(OriginalURL(r).Path, r.URL.Path) }
 
-// IsUnambiguous reports whether every reader of the request's address finds the same page. Only then a page can be
-// sold by itself.
+// IsUnambiguous reports whether every reader of the request's address finds the same page, so that it can be sold.
 func IsUnambiguous(r *http.Request) bool {
 	original := OriginalURL(r)
 	if r.URL.Opaque != "" || original.Opaque != "" {
 		return false
 	}
-	found := append(urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL)...)
-	forms, ok := obfuscationsOf(r, append(found, urlpath.Suspicious(original)...))
+	forms, ok := obfuscationsOf(r, urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL), urlpath.Suspicious(original))
 	if len(forms) == 0 {
 		return ok
 	}
@@ -49,46 +47,38 @@ func IsUnambiguous(r *http.Request) bool {
 	})
 }
 
-// obfuscations are remembered in a request variable: all gates ask for the same, and a hostile path of 8 KB takes about
-// 10 ms to decode (FB6).
-type obfuscations struct {
-	forms []string
-	ok    bool
-}
-
-// obfuscationsOf is urlpath.Obfuscations, once for all gates that a request meets.
-func obfuscationsOf(r *http.Request, paths []string) (forms []string, ok bool) {
+// obfuscationsOf is urlpath.Obfuscations. All gates ask for the same, and a hostile path of 8 KB takes about 10 ms to
+// decode, so a request variable remembers it (FB6).
+func obfuscationsOf(r *http.Request, suspicious ...[]string) (forms []string, ok bool) {
+	paths := slices.Concat(suspicious...)
 	if len(paths) == 0 {
 		return nil, true
 	}
 	name := "axra.obfuscations\n" + strings.Join(paths, "\n")
-	known, isKnown := caddyhttp.GetVar(r.Context(), name).(obfuscations)
+	forms, isKnown := caddyhttp.GetVar(r.Context(), name).([]string)
 	if !isKnown {
-		known.forms, known.ok = urlpath.Obfuscations(paths)
-		caddyhttp.SetVar(r.Context(), name, known)
+		forms, _ = urlpath.Obfuscations(paths)
+		caddyhttp.SetVar(r.Context(), name, forms)
 	}
-	return known.forms, known.ok
+	return forms, forms != nil
 }
 
-// atPath calls f while the request has another path, since Caddy's placeholders read the path from the request.
-func atPath(r *http.Request, path string, f func()) {
+// Replace fills in the placeholders of a text that are known for the request; the others become empty.
+func Replace(r *http.Request, text string) string {
+	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && strings.Contains(text, "{") {
+		return replacer.ReplaceAll(text, "")
+	}
+	return text
+}
+
+// replaceAt is Replace for another path, since Caddy's placeholders read the path from the request.
+func replaceAt(r *http.Request, path, text string) string {
 	address := *r.URL
 	defer func() { *r.URL = address }()
 	if path != address.Path {
 		r.URL.Path, r.URL.RawPath = path, ""
 	}
-	f()
-}
-
-// Replace fills in the placeholders of a text that are known for the request; the others become empty.
-func Replace(r *http.Request, text string) string {
-	if !strings.Contains(text, "{") {
-		return text
-	}
-	if replacer, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		return replacer.ReplaceAll(text, "")
-	}
-	return text
+	return strings.TrimSpace(Replace(r, text))
 }
 
 // ServerOf is the server that a request came to; nil if Caddy did not prepare the request.
@@ -97,8 +87,17 @@ func ServerOf(r *http.Request) *caddyhttp.Server {
 	return server
 }
 
-// SplitHostPort splits a Host header into a host name in lower case and a port, which may be empty.
-func SplitHostPort(hostport string) (host, port string) {
+// HostOf returns the host name of an origin or of a Host header, in lower case.
+func HostOf(address string) string {
+	if _, hostport, ok := strings.Cut(address, "://"); ok {
+		address = hostport
+	}
+	host, _ := splitHostPort(address)
+	return host
+}
+
+// splitHostPort splits a Host header into a host name in lower case and a port, which may be empty.
+func splitHostPort(hostport string) (host, port string) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = hostport
@@ -106,20 +105,9 @@ func SplitHostPort(hostport string) (host, port string) {
 	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), "."), port
 }
 
-// HostOf returns the host name of an origin or of a Host header.
-func HostOf(address string) string {
-	if _, host, ok := strings.Cut(address, "://"); ok {
-		address, _ = SplitHostPort(host)
-	}
-	return address
-}
-
 // IsLoopback reports whether the host can only be this machine.
 func IsLoopback(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && addr.IsLoopback()
+	host = HostOf(host)
+	addr, _ := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || addr.IsLoopback()
 }

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -37,6 +36,12 @@ func sent(t testing.TB, server *caddyhttp.Server, host string, isTLS bool) *http
 	return r.WithContext(context.WithValue(r.Context(), caddyhttp.ServerCtxKey, server))
 }
 
+func siteGate(handler caddyhttp.MiddlewareHandler, ofGate, ofApp string) *Gate {
+	g := &Gate{Matcher: NewMatcher(nil), Handler: handler, SiteURL: ofGate, AppURL: ofApp}
+	g.Provision()
+	return g
+}
+
 // R2 and G11: the Host header chooses among the configured sites, and can name no other.
 func TestR2G11TheSiteOfARequest(t *testing.T) {
 	t.Parallel()
@@ -47,7 +52,7 @@ func TestR2G11TheSiteOfARequest(t *testing.T) {
 		hosts  []string
 		host   string
 		isTLS  bool
-		want   string // empty: ErrNoSite
+		want   string // empty: none
 	}{
 		{"its host", ":443", []string{"example.com"}, "example.com", overTLS, "https://example.com"},
 		{"in capitals", ":443", []string{"example.com"}, "EXAMPLE.com", overTLS, "https://example.com"},
@@ -81,17 +86,17 @@ func TestR2G11TheSiteOfARequest(t *testing.T) {
 			server := &caddyhttp.Server{Listen: []string{test.listen}, Routes: caddyhttp.RouteList{
 				routeFor(&middleware{"another"}, "evil.example"), routeFor(handler, test.hosts...),
 			}}
-			sites := New(Config{Matcher: NewMatcher(nil), Handler: handler}).Sites
+			g := siteGate(handler, "", "")
 			for range 2 { // the second time it is remembered
-				site, err := sites.Of(sent(t, server, test.host, test.isTLS))
+				site := g.Site(sent(t, server, test.host, test.isTLS))
 				if test.want == "" {
-					if !errors.Is(err, ErrNoSite) {
-						t.Fatalf("site %v, error %v", site, err)
+					if site != nil {
+						t.Fatalf("site %v", site)
 					}
 					continue
 				}
-				if err != nil || site.Origin != test.want || site.Secure != strings.HasPrefix(test.want, "https:") {
-					t.Fatalf("got %+v (%v), want %s", site, err, test.want)
+				if site == nil || site.Origin != test.want || site.Secure != strings.HasPrefix(test.want, "https:") {
+					t.Fatalf("got %+v, want %s", site, test.want)
 				}
 				if host := strings.SplitN(test.want, "://", 2)[1]; site.Host() != host {
 					t.Errorf("host %s", site.Host())
@@ -108,15 +113,19 @@ func TestAConfiguredSiteAddressComesFirst(t *testing.T) {
 	for _, test := range []struct{ ofGate, ofApp, host, want string }{
 		{"https://shop.example", "https://app.example", "example.com", "https://shop.example"},
 		{"", "https://app.example", "example.com", "https://example.com"},
-		{"", "https://app.example", "evil.example", "https://app.example"},
+		{"", "https://app.example", "other.example", ""},
 	} {
-		sites := New(Config{Matcher: NewMatcher(nil), Handler: handler, SiteURL: test.ofGate, AppURL: test.ofApp}).Sites
-		if site, err := sites.Of(sent(t, server, test.host, true)); err != nil || site.Origin != test.want {
-			t.Errorf("%+v: %+v %v", test, site, err)
+		g := siteGate(handler, test.ofGate, test.ofApp)
+		if site := g.Site(sent(t, server, test.host, true)); (site == nil) != (test.want == "") || site != nil && site.Origin != test.want {
+			t.Errorf("%+v: %+v", test, site)
 		}
 	}
-	if _, err := New(Config{Matcher: NewMatcher(nil)}).Sites.Of(request(t, "/")); !errors.Is(err, ErrNoSite) {
-		t.Errorf("a request that came to no server: %v", err)
+	nameless := &caddyhttp.Server{Listen: []string{":443"}, Routes: caddyhttp.RouteList{routeFor(handler)}}
+	if site := siteGate(handler, "", "https://app.example").Site(sent(t, nameless, "evil.example", true)); site == nil || site.Origin != "https://app.example" {
+		t.Errorf("a site without a host name: %+v", site)
+	}
+	if site := siteGate(nil, "", "").Site(request(t, "/")); site != nil {
+		t.Errorf("a request that came to no server: %v", site)
 	}
 }
 
@@ -134,7 +143,7 @@ func TestTheHostsOfWhereAGateStands(t *testing.T) {
 		},
 	}
 	own := caddyhttp.MatcherSets{{&caddyhttp.MatchHost{"own.example"}}}
-	got := New(Config{Matcher: NewMatcher(own), Handler: handler}).Sites.HostsOn(server)
+	got := (&Gate{Matcher: NewMatcher(own), Handler: handler}).HostsOn(server)
 	if want := "[[sub.example] [named.example] [a.example b.example] [own.example]]"; fmt.Sprint(got) != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
@@ -145,14 +154,13 @@ func TestOnlySoManySitesAreRemembered(t *testing.T) {
 	t.Parallel()
 	handler := &middleware{}
 	server := &caddyhttp.Server{Listen: []string{":443"}, Routes: caddyhttp.RouteList{routeFor(handler, "*.example.com")}}
-	sites := New(Config{Matcher: NewMatcher(nil), Handler: handler}).Sites
+	g := siteGate(handler, "", "")
 	isRemembered := func(host string) bool {
-		first, err := sites.Of(sent(t, server, host, true))
-		if err != nil {
-			t.Fatal(host, err)
+		first := g.Site(sent(t, server, host, true))
+		if first == nil {
+			t.Fatal(host)
 		}
-		second, _ := sites.Of(sent(t, server, host, true))
-		return first == second
+		return first == g.Site(sent(t, server, host, true))
 	}
 	if isRemembered(strings.Repeat("a", maxHostLength) + ".example.com") {
 		t.Error("a host of any length is remembered")
@@ -171,6 +179,7 @@ func TestTheHostOfAnAddress(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
 		"https://example.com": "example.com", "https://Example.com:8443": "example.com", "http://[::1]:80": "::1", "example.com": "example.com",
+		"Example.com:443": "example.com", "example.com.": "example.com", "[::1]:80": "::1", "[::1]": "::1", "::1": "::1", "": "",
 	} {
 		if got := HostOf(address); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)

@@ -53,13 +53,12 @@ func (t *Tokens) Give(w http.ResponseWriter, r *http.Request, site *Site, issued
 		return err
 	}
 	name, paths := site.AccessCookie(issued, OriginalURL(r))
-	expires := issued.Expires
-	if expires.Equal(issued.Until) && issued.Downloads == 0 {
-		expires = expires.Add(token.Lapse) // the purchase may be extended on another device
+	life := issued.Expires.Sub(t.Clock.Now())
+	if issued.Expires.Equal(issued.Until) && issued.Downloads == 0 {
+		life += token.Lapse // the purchase may be extended on another device
 	}
-	cookie := site.Cookie(name, raw, expires.Sub(t.Clock.Now())) //nolint:gosec // Secure unless the site is plain http on localhost
-	for _, path := range paths {
-		cookie.Path = path
+	cookie := site.Cookie(name, raw, life) //nolint:gosec // Secure unless the site is plain http on localhost
+	for _, cookie.Path = range paths {
 		http.SetCookie(w, cookie)
 	}
 	return nil
@@ -78,35 +77,29 @@ func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) a
 // opens the gate, it returns the token that says most about why not; nil with access.None if there is none.
 func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (access.Decision, *access.Token) {
 	best, found := access.None, (*access.Token)(nil)
-	at := g.tokens.Clock.Of(r)
+	at := g.Tokens.Clock.Of(r)
 	g.EachToken(r, site, at, func(entry *access.Token) bool {
-		if len(products) > 0 && !slices.Contains(products, entry.Pass) || !g.asksFor(r, entry) {
+		product := g.Product(entry.Pass)
+		if product == nil || len(products) > 0 && !slices.Contains(products, entry.Pass) || !product.Opens(entry.Resource, r) ||
+			entry.Resource != terms.AllPaths && !g.SellsPaths && !IsUnambiguous(r) { // bought when the gate still sold paths
 			return true
 		}
-		decision := g.tokens.Judge(r.Context(), entry, at)
-		isBest := decision == access.Open && entry.DownloadLimit() == 0
-		if isBest || decision == access.Open || // a later token may open without counting downloads
-			decision == access.Unknown && best != access.Open || // a possible buyer is not told that access has ended
-			decision == access.Closed && best == access.None {
+		switch decision := g.Tokens.Judge(r.Context(), entry, at); {
+		case decision == access.Open, // a later token may open without counting downloads
+			decision == access.Unknown && best != access.Open, // a possible buyer is not told that access has ended
+			decision == access.Closed && best == access.None:
 			best, found = decision, entry
 		}
-		return !isBest
+		return best != access.Open || found.DownloadLimit() > 0
 	})
 	return best, found
-}
-
-// asksFor reports whether the request asks for what a token was given for.
-func (g *Gate) asksFor(r *http.Request, entry *access.Token) bool {
-	product := g.Product(entry.Pass)
-	// It may have been bought by path when the gate still sold paths.
-	return product != nil && product.Opens(entry.Resource, r) && (entry.Resource == terms.WholePass || g.SellsPaths || IsUnambiguous(r))
 }
 
 // EachToken calls visit for the valid tokens of a request, whatever they open, until it returns false.
 func (g *Gate) EachToken(r *http.Request, site *Site, at time.Time, visit func(*access.Token) bool) {
 	more := true
 	g.EachRawToken(r, site, func(raw string) bool {
-		if entry, err := g.tokens.Cache.Verify(raw, site.Origin, at); err == nil {
+		if entry, err := g.Tokens.Cache.Verify(raw, site.Origin, at); err == nil {
 			more = visit(entry)
 		}
 		return more
@@ -114,7 +107,7 @@ func (g *Gate) EachToken(r *http.Request, site *Site, at time.Time, visit func(*
 	if !more || !g.HasLinks {
 		return
 	}
-	if entry := g.tokens.byLink(r, site); entry != nil {
+	if entry := g.Tokens.byLink(r, site); entry != nil {
 		visit(entry)
 	}
 }
@@ -126,8 +119,13 @@ const maxCandidates = 8
 // each of which may occur more than once (RFC 6265, section 5.4), and of the Authorization header.
 func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) bool) {
 	names := site.accessNames
-	if g.sellsKeys {
-		names = append(slices.Clip(names), site.keyCookieNames(r, g.Products)...)
+	for _, p := range g.Products {
+		if p.Config.Key == "" {
+			continue
+		}
+		if resource, err := p.Resource(r); err == nil {
+			names = append(slices.Clip(names), site.accessCookieName("/", p.Name, resource))
+		}
 	}
 	seen, more := 0, true
 	EachAccessCookie(r.Header["Cookie"], func(name, value string) bool {
@@ -138,10 +136,9 @@ func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) 
 		return more && seen < maxCandidates
 	})
 	for _, value := range r.Header["Authorization"] {
-		scheme, credentials, _ := strings.Cut(value, " ")
-		if more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
+		if scheme, raw, _ := strings.Cut(value, " "); more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
 			seen++
-			more = visit(strings.TrimSpace(credentials))
+			more = visit(strings.TrimSpace(raw))
 		}
 	}
 }
@@ -163,9 +160,8 @@ func linkScope(site *Site, product, target string) string {
 func (t *Tokens) PrivateAddress(site *Site, issued token.Access, target string, expires time.Time) (string, error) {
 	target = urlpath.Local(target)
 	raw, err := t.Keys.Sign(token.Link, linkClaims{
-		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)},
-		Scope:            linkScope(site, issued.Pass, target),
-		Pass:             issued.Pass, Resource: issued.Resource, Purchase: issued.Purchase,
+		RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: jwt.NewNumericDate(expires)}, Scope: linkScope(site, issued.Pass, target),
+		Pass: issued.Pass, Resource: issued.Resource, Purchase: issued.Purchase,
 	})
 	return site.Origin + urlpath.WithParams(target, urlpath.ParamLink, raw), err
 }
@@ -179,16 +175,12 @@ func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
 		return nil
 	}
 	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
-	entry, err := t.Cache.VerifyLink(raw, site.Origin, func() (token.Access, string, error) {
-		var claims linkClaims
+	entry, err := t.Cache.VerifyLink(raw, site.Origin, func() (found token.Access, scope string, err error) {
+		claims := linkClaims{RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: new(jwt.NumericDate)}}
 		kid, err := t.Keys.VerifyBy(token.Link, raw, &claims)
-		if err != nil {
-			return token.Access{}, "", err
-		}
 		return token.Access{
-			Site: site.Origin, Pass: claims.Pass, Resource: claims.Resource,
-			Purchase: claims.Purchase, Expires: claims.ExpiresAt.Time, Key: kid,
-		}, claims.Scope, nil
+			Site: site.Origin, Pass: claims.Pass, Resource: claims.Resource, Purchase: claims.Purchase, Expires: claims.ExpiresAt.Time, Key: kid,
+		}, claims.Scope, err
 	})
 	if err != nil || entry.Link != linkScope(site, entry.Pass, urlpath.Target(address)) || !IsUnambiguous(r) {
 		return nil

@@ -30,11 +30,7 @@ func newShop(t testing.TB) *shop {
 		product(t, "day", ProductConfig{Price: fiveDollars}), product(t, "month", ProductConfig{Price: fiveDollars}),
 		product(t, "file", ProductConfig{Price: fiveDollars, PerPath: true}),
 		product(t, "key", ProductConfig{Price: fiveDollars, PerPath: true, Key: "{http.request.uri.query.sku}"}))
-	site, err := g.Sites.Of(request(t, "/"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &shop{Gate: g, node: n, site: site, t: t}
+	return &shop{Gate: g, node: n, site: g.Site(request(t, "/")), t: t}
 }
 
 // cookie names a token's cookie as it was set at the address.
@@ -163,7 +159,7 @@ func TestD3RequestsInGraceAreCounted(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	graces := 0
-	s.tokens.OnGrace = func() { graces++ }
+	s.Tokens.OnGrace = func() { graces++ }
 	s.own("day", "*", "/")
 	for _, step := range []struct {
 		pass time.Duration
@@ -182,9 +178,9 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 	s := newShop(t)
 	s.HasLinks = true
 	h := ledger.Holding{}
-	h.ID, h.Site, h.Product, h.Resource, h.Status = "linked", accesstest.Site, "day", terms.WholePass, ledger.Active
+	h.ID, h.Site, h.Product, h.Resource, h.Status = "linked", accesstest.Site, "day", terms.AllPaths, ledger.Active
 	s.node.Set(h)
-	address, err := s.tokens.PrivateAddress(s.site, s.node.Access(h), "/feed?id=1", s.node.Now().Add(time.Hour))
+	address, err := s.Tokens.PrivateAddress(s.site, s.node.Access(h), "/feed?id=1", s.node.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,8 +237,8 @@ func TestD3AnOpenDownloadCountsBeforeAPrivateAddressThatCannotBeRead(t *testing.
 	s.HasLinks = true
 	s.own("file", "/feed", "/feed", counted)
 	s.FindToken(s.visit("/feed"), s.site) // it is read
-	linked := token.Access{Site: accesstest.Site, Pass: "day", Resource: terms.WholePass, Purchase: "never read"}
-	address, err := s.tokens.PrivateAddress(s.site, linked, "/feed", s.node.Now().Add(time.Hour))
+	linked := token.Access{Site: accesstest.Site, Pass: "day", Resource: terms.AllPaths, Purchase: "never read"}
+	address, err := s.Tokens.PrivateAddress(s.site, linked, "/feed", s.node.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +269,7 @@ func TestTheCookieThatAPurchaseIsGiven(t *testing.T) {
 	} {
 		test.granted.Site, test.granted.Purchase = accesstest.Site, "1"
 		w := httptest.NewRecorder()
-		if err := s.tokens.Give(w, request(t, "/it%27s"), s.site, test.granted); err != nil {
+		if err := s.Tokens.Give(w, request(t, "/it%27s"), s.site, test.granted); err != nil {
 			t.Fatal(err)
 		}
 		cookies := w.Result().Cookies()
@@ -289,12 +285,12 @@ func TestTheCookieThatAPurchaseIsGiven(t *testing.T) {
 			}
 		}
 	}
-	s.tokens.Keys = token.NewKeyring(nil)
+	s.Tokens.Keys = token.NewKeyring(nil)
 	w := httptest.NewRecorder()
-	if err := s.tokens.Give(w, request(t, "/"), s.site, token.Access{}); err == nil || len(w.Result().Cookies()) > 0 {
+	if err := s.Tokens.Give(w, request(t, "/"), s.site, token.Access{}); err == nil || len(w.Result().Cookies()) > 0 {
 		t.Errorf("without keys: %v", err)
 	}
-	if _, err := s.tokens.PrivateAddress(s.site, token.Access{}, "/", until); err == nil {
+	if _, err := s.Tokens.PrivateAddress(s.site, token.Access{}, "/", until); err == nil {
 		t.Error("a private address without keys")
 	}
 }

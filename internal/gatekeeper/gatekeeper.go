@@ -82,9 +82,9 @@ func (k *Gatekeeper) prepare(w http.ResponseWriter, r *http.Request) (site *gate
 	case !k.KeysReady(r.Context()):
 		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.PaymentSafe, RetryAfter: 5 * time.Second})
 	}
-	site, err = k.Gate.Sites.Of(r)
-	if err != nil {
-		k.LogLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host), zap.Error(err))
+	site = k.Gate.Site(r)
+	if site == nil {
+		k.LogLimited("add site_url to the gate: visitors cannot be sent back", zap.String("host", r.Host))
 		return nil, true, k.Flow.ShowPage(w, r, page.View{Kind: page.Misconfigured})
 	}
 	if address := k.Gate.CleanAddress(r); address != nil {
@@ -114,7 +114,7 @@ func isOversized(r *http.Request) bool {
 // decide serves whoever has access, and hands everybody else to the flow.
 func (k *Gatekeeper) decide(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, hasParams bool) error {
 	decision, token := k.Gate.FindToken(r, site)
-	if k.Gate.IsBehindScript(r) && (decision != access.Open || token.Resource != terms.WholePass) {
+	if k.Gate.IsBehindScript(r) && (decision != access.Open || token.Resource != terms.AllPaths) {
 		return k.Flow.ShowPage(w, r, page.View{Kind: page.BadAddress})
 	}
 	if hasParams {

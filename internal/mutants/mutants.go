@@ -121,11 +121,11 @@ var mutants = []mutant{
 	{"G1 G5 another spelling of the path is free", "internal/gate", "TestCoverageOf", `urlpath\.Aliases\(\w+\)`, `[]string(nil)`},
 	{
 		"G2 G3 an obfuscated path is free", "internal/gate", "TestCoverageOf",
-		`return (\w+)\.obfuscations\(\w+, \w+\)`, `return NotCovered, nil`,
+		`:= obfuscationsOf\(\w+, suspicious\.\.\.\)`, `:= []string(nil), true`,
 	},
 	{
 		"G9 a header leads to a free path", "internal/gate", "TestCoverageG9",
-		`append\(urlpath\.Overrides\(.*?\), (urlpath\.\w+\(.*?\))\.\.\.\), nil`, `$1, nil`,
+		`matchForms\(r, nil, urlpath\.Overrides\(.*?\), `, `matchForms(r, nil, `,
 	},
 	{
 		"G12 headers of a client name a buyer", "internal/admission", "TestG12",
@@ -133,14 +133,14 @@ var mutants = []mutant{
 	},
 	{
 		"T4 a purchase of one path opens others", "internal/gate", "TestT4",
-		`\w+ == terms\.WholePass \|\| \w+ == (PathResource\(\w+\)) \{`, `$1 != "" {`,
+		`\w+ == terms\.AllPaths \|\| \w+ == (PathResource\(\w+\)) \{`, `$1 != "" {`,
 	},
 	{"T4 a private address opens others", "internal/gate", "TestT4T6G6", ` \|\| \w+\.Link != linkScope\(.*?\)\) `, ` `},
 	{
 		"G6 a private address writes", "internal/gate", "TestT4T6G6",
 		`(isRead := )\w+\.Method == .*`, `${1}true`,
 	},
-	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `if !slices\.ContainsFunc\(\w+\.Hosts\(\w+\), \w+\((\w+)\)\)`, `if $1 == ""`},
+	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `case !slices\.ContainsFunc\(hosts, .*\):`, `case host == "":`},
 	{
 		"R1 a return leads to another site", "internal/urlpath", "TestLocal",
 		`return "/" \+ strings\.TrimLeft\((string\(\w+\)).*\)`, `return $1`,

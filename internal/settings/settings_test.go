@@ -9,7 +9,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
@@ -148,17 +147,6 @@ func TestSiteURLIsAnOrigin(t *testing.T) {
 		wantError(t, err, c.err)
 		if origin != c.origin {
 			t.Errorf("site_url %s is %s, want %s", configured, origin, c.origin)
-		}
-	}
-}
-
-func TestHostsAreSplitFromPorts(t *testing.T) {
-	t.Parallel()
-	for hostport, want := range map[string][2]string{
-		"Example.com:443": {"example.com", "443"}, "example.com.": {"example.com", ""}, "[::1]:80": {"::1", "80"}, "[::1]": {"::1", ""}, "": {"", ""},
-	} {
-		if host, port := gate.SplitHostPort(hostport); host != want[0] || port != want[1] {
-			t.Errorf("%s is %s and %s", hostport, host, port)
 		}
 	}
 }

@@ -85,10 +85,9 @@ func Obfuscations(paths []string) (forms []string, ok bool) {
 		}
 	}
 	for _, p := range paths {
-		if len(p) > maxSuspicious {
+		if add(p); len(p) > maxSuspicious {
 			return nil, false
 		}
-		add(p)
 	}
 	for i := 0; i < len(found); i++ {
 		for _, decode := range lenientServers {
@@ -113,10 +112,22 @@ var lenientServers = []func(string) string{
 	eachSegment(func(s string) string { return strings.TrimRight(s, ". \t") }),
 	eachSegment(func(s string) string { return strings.Trim(s, " \t") }),
 	cutAt("\x00"), cutAt("?"), cutAt("#"), cutAt("%00"),
-	func(p string) string { return strings.Map(dropControls, p) },
+	func(p string) string {
+		return strings.Map(func(c rune) rune {
+			if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) {
+				return -1
+			}
+			return c
+		}, p)
+	},
 	foldUnicode,
 	func(p string) string { return path.Clean("/" + p) },
-	eachSegment(dotsAsName),
+	eachSegment(func(s string) string { // a dot segment is a name
+		if s == "." || s == ".." {
+			return "_"
+		}
+		return s
+	}),
 }
 
 func cutAt(mark string) func(string) string {
@@ -136,14 +147,6 @@ func eachSegment(change func(string) string) func(string) string {
 		}
 		return strings.Join(segments, "/")
 	}
-}
-
-// dotsAsName is for servers that take a dot segment for a name.
-func dotsAsName(segment string) string {
-	if segment == "." || segment == ".." {
-		return "_"
-	}
-	return segment
 }
 
 // unescape decodes the percent escapes that are well formed, and %u002f, as IIS does.
@@ -174,18 +177,9 @@ func unescape(p string) string {
 	}
 }
 
-func dropControls(c rune) rune {
-	if unicode.IsControl(c) || unicode.Is(unicode.Cf, c) {
-		return -1
-	}
-	return c
-}
-
 // lookAlikes are slashes and dots that best-fit tables map to ASCII and NFKC does not.
 var lookAlikes = strings.NewReplacer(
-	"\u2044", "/", "\u2215", "/", "\u29f8", "/", "\u2571", "/",
-	"\u2216", "/", "\u29f5", "/", "\u29f9", "/",
-	"\u3002", ".",
+	"\u2044", "/", "\u2215", "/", "\u29f8", "/", "\u2571", "/", "\u2216", "/", "\u29f5", "/", "\u29f9", "/", "\u3002", ".",
 )
 
 // overlong decodes ASCII in two, three or four bytes, which old decoders accept (RFC 3629, section 10).

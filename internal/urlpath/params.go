@@ -31,8 +31,6 @@ const paramPrefix = "axra_"
 // MaxTarget is the length in bytes of the longest address that can be sold: it travels to Axra and back.
 const MaxTarget = 2048
 
-func isParam(part string) bool { return strings.HasPrefix(part, paramPrefix) }
-
 // MayHaveParams reports whether an address or a query may hold parameters of the gate.
 func MayHaveParams(address string) bool { return strings.Contains(address, paramPrefix) }
 
@@ -40,15 +38,13 @@ func MayHaveParams(address string) bool { return strings.Contains(address, param
 func Params(rawQuery string) url.Values {
 	params := make(url.Values)
 	for part := range strings.SplitSeq(rawQuery, "&") {
-		if !isParam(part) {
-			continue
+		if name, value, _ := strings.Cut(part, "="); strings.HasPrefix(name, paramPrefix) {
+			decoded, err := url.QueryUnescape(value)
+			if err != nil || len(decoded) > 2*MaxTarget {
+				decoded = ""
+			}
+			params.Set(name, decoded)
 		}
-		name, value, _ := strings.Cut(part, "=")
-		decoded, err := url.QueryUnescape(value)
-		if err != nil || len(decoded) > 2*MaxTarget {
-			decoded = ""
-		}
-		params.Set(name, decoded)
 	}
 	return params
 }
@@ -58,7 +54,7 @@ func CleanQuery(rawQuery string) (query string, found bool) {
 	if !MayHaveParams(rawQuery) {
 		return rawQuery, rawQuery != ""
 	}
-	kept := slices.DeleteFunc(strings.Split(rawQuery, "&"), isParam)
+	kept := slices.DeleteFunc(strings.Split(rawQuery, "&"), func(part string) bool { return strings.HasPrefix(part, paramPrefix) })
 	return strings.Join(kept, "&"), len(kept) > 0
 }
 
@@ -114,39 +110,33 @@ var inRequestLine = strings.NewReplacer("#", "%23", " ", "%20")
 
 // PageTarget is one name for all spellings of a target: its [Page], with its query.
 func PageTarget(target string) string {
-	p, query, hasQuery := strings.Cut(target, "?")
+	p, _, _ := strings.Cut(target, "?")
+	query := strings.TrimPrefix(target, p)
 	if decoded, err := url.PathUnescape(p); err == nil {
 		p = decoded
 	}
-	if p = Page(p); hasQuery {
-		p += "?" + query
-	}
-	return p
+	return Page(p) + query
 }
 
 // EscapeTarget escapes the path of a target, unless it is escaped.
 func EscapeTarget(target string) string {
-	p, query, hasQuery := strings.Cut(target, "?")
+	p, _, _ := strings.Cut(target, "?")
 	address, err := url.Parse(p)
 	if err != nil {
 		address = &url.URL{Path: p}
 	}
-	if p = address.EscapedPath(); hasQuery {
-		p += "?" + query
-	}
-	return p
+	return address.EscapedPath() + strings.TrimPrefix(target, p)
 }
 
 // WithParams adds pairs of names and values to the query of a target.
 func WithParams(target string, pairs ...string) string {
 	target = Local(target)
-	separator := "?"
-	if strings.Contains(target, "?") {
-		separator = "&"
-	}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		target += separator + pairs[i] + "=" + url.QueryEscape(pairs[i+1])
-		separator = "&"
+	for pair := range slices.Chunk(pairs, 2) {
+		separator := "?"
+		if strings.Contains(target, "?") {
+			separator = "&"
+		}
+		target += separator + pair[0] + "=" + url.QueryEscape(pair[1])
 	}
 	return target
 }

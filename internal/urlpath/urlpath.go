@@ -1,20 +1,12 @@
-// Package urlpath decides which addresses are the same page. What a gate covers, prices, sells, links and opens is
-// computed from these rules:
+// Package urlpath decides which addresses are the same page. All paths begin with a slash and are decoded, as in
+// [url.URL.Path], unless a function says otherwise.
 //
-//   - The canonical path is the decoded path without repeated slashes and dot segments ([Clean]). A file's path has no
-//     slash and no index file behind it ([File]). A page's path has no slash at the end either, and a folder is the
-//     page of its index.html ([Page]). Prices and keys are looked up by [Canonical].
-//   - An alias is another path that commonly leads to the same content: with or without a slash at the end, with or
-//     without the name of an index file, an ending such as .html or .gz, a path behind a script, in lower case
-//     ([Aliases]). A request by an alias is treated as one for the page.
-//   - A route is a path by which an application may serve a request instead of its own: what follows the name of a
-//     script, or a query that begins with a slash ([Routes]). A request by a route is treated as one for the route.
-//   - An obfuscation is a path that Caddy reads as one page and a lenient server as another: escapes of escapes, path
-//     parameters, backslashes, look-alikes of ASCII ([Obfuscations]), or a header that names another path
-//     ([Overrides]). A request whose obfuscation leads to a gated page is refused.
+//   - A page has one path ([Clean], [Page], [File]), by which it is sold, priced and opened.
+//   - An alias is another path that commonly leads to the same content ([Aliases]). A request by one is one for the page.
+//   - A route is a path by which an application may serve a request instead of its own ([Routes]).
+//   - An obfuscation is a path that Caddy reads as one page and a lenient server as another ([Obfuscations]), or that a
+//     header names ([Overrides]). A request whose obfuscation leads to a gated page is refused.
 //   - Query parameters of the gate itself begin with axra_. They are no part of a page's address ([CleanQuery]).
-//
-// All paths begin with a slash and are decoded, as in [url.URL.Path], unless a function says otherwise.
 package urlpath
 
 import (
@@ -39,27 +31,21 @@ func Page(p string) string {
 	return "/" + strings.Trim(strings.TrimSuffix(Clean(p), "/index.html"), "/")
 }
 
-// File removes slashes and index files behind the name of a file, and those of the root. Other folders stay as they
-// are: whether theirs end in a slash is for the site to say.
+// File removes slashes and index files behind the name of a file, and those of the root. Other folders stay as they are.
 func File(p string) string {
 	p = Clean(p)
-	for {
-		bare := strings.TrimSuffix(p, "/")
-		if folder, ok := cutIndex(bare); ok {
-			bare = folder
-		}
-		switch {
-		case bare == "":
-			return "/"
-		case bare == p, path.Ext(bare) == "":
-			return p
-		}
-		p = bare
+	bare := strings.TrimSuffix(p, "/")
+	if folder, ok := cutIndex(bare); ok {
+		bare = folder
 	}
+	switch {
+	case bare == "":
+		return "/"
+	case bare == p, path.Ext(bare) == "":
+		return p
+	}
+	return File(bare)
 }
-
-// Canonical is the path by which prices and keys are looked up.
-func Canonical(p string) string { return Page(File(p)) }
 
 // Local makes a target a path of this site. Two slashes, or a slash and a backslash, would name another host (CWE-601).
 func Local(target string) string {
@@ -75,17 +61,15 @@ func WithPath(address *url.URL, p string) *url.URL {
 	return &other
 }
 
-// CookiePaths are the spellings of a path to which browsers send the cookie of its page. A browser compares them byte
-// by byte, so a link may need another one than the address bar.
+// CookiePaths are the spellings of a path, which browsers compare byte by byte, for the cookie of its page.
 func CookiePaths(address *url.URL) []string {
-	paths := []string{address.EscapedPath(), (&url.URL{Path: address.Path}).EscapedPath(), escapeAsBrowser(address.Path)}
-	for i, p := range paths {
-		paths[i] = "/" + strings.Trim(strings.TrimSuffix(p, "/index.html"), "/")
+	var paths []string
+	for _, p := range []string{address.EscapedPath(), (&url.URL{Path: address.Path}).EscapedPath(), escapeAsBrowser(address.Path)} {
+		if p = "/" + strings.Trim(strings.TrimSuffix(p, "/index.html"), "/"); !slices.Contains(paths, p) {
+			paths = append(paths, p)
+		}
 	}
-	if paths[2] == paths[0] {
-		paths = paths[:2]
-	}
-	return slices.Compact(paths)
+	return paths
 }
 
 // escapeAsBrowser escapes what a browser escapes by itself (URL Standard, path percent-encode set).

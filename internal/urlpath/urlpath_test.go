@@ -25,7 +25,7 @@ func TestCanonicalPaths(t *testing.T) {
 		"/A%2f":                         {"/A%2f", "/A%2f", "/A%2f", "/A%2f"},
 	} {
 		for name, got := range map[string][2]string{
-			"Clean": {Clean(path), want.clean}, "Page": {Page(path), want.page}, "File": {File(path), want.file}, "Canonical": {Canonical(path), want.canonical},
+			"Clean": {Clean(path), want.clean}, "Page": {Page(path), want.page}, "File": {File(path), want.file}, "canonical": {Page(File(path)), want.canonical},
 		} {
 			if got[0] != got[1] {
 				t.Errorf("%s(%q) = %q, want %q", name, path, got[0], got[1])
