@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
-
-	"github.com/caddy-axra/paywall/cache"
 )
 
 // Rate is a number of events per period.
@@ -44,7 +43,7 @@ type Limiter struct {
 	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
-	clients   cache.Cache[*rate.Limiter] // by network
+	clients   *otter.Cache[string, any] // of *rate.Limiter, by network
 	now       func() time.Time
 }
 
@@ -53,7 +52,7 @@ func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
 	return &Limiter{
 		perClient: perClient,
 		total:     total.limiter(),
-		clients:   cache.New[*rate.Limiter](maxClients),
+		clients:   otter.Must(&otter.Options[string, any]{MaximumSize: maxClients}),
 		now:       now,
 	}
 }
@@ -92,7 +91,7 @@ func (l *Limiter) client(network string) *rate.Limiter {
 	if !ok {
 		client, _ = l.clients.SetIfAbsent(network, l.perClient.limiter())
 	}
-	return client
+	return client.(*rate.Limiter) //nolint:forcetypeassert // the only type
 }
 
 func (l *Limiter) refused(by Bound) {

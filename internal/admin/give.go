@@ -61,7 +61,7 @@ type Link struct {
 }
 
 func (a *API) keysReady(ctx context.Context) error {
-	if a.Keys.Ready(ctx) {
+	if _, err := a.Installation(ctx); err == nil {
 		return nil
 	}
 	return refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")

@@ -16,7 +16,7 @@ func TestR1TheHandlersBehindSeeNoParametersOfTheGate(t *testing.T) {
 		"axra_query=aWQ9MQ&axra_session=x":      "/a|/a||",
 		"id=2&axra_query=aWQ9MQ":                "/a?id=2|/a?id=2|id=2|?id=2",
 		"a=1&axra_try=2&b":                      "/a?a=1&b|/a?a=1&b|a=1&b|?a=1&b",
-		"a=axra_x&axraqueryx=1":                "/a?a=axra_x&axraqueryx=1|/a?a=axra_x&axraqueryx=1|a=axra_x&axraqueryx=1|?a=axra_x&axraqueryx=1",
+		"a=axra_x&axraqueryx=1":                 "/a?a=axra_x&axraqueryx=1|/a?a=axra_x&axraqueryx=1|a=axra_x&axraqueryx=1|?a=axra_x&axraqueryx=1",
 		"x=1&axra_device=secret&axra_device_id": "/a?x=1|/a?x=1|x=1|?x=1",
 	} {
 		target := "/a"

@@ -100,10 +100,10 @@ var mutants = []mutant{
 	},
 	{
 		"T7 a removed key's tokens are remembered", "internal/access", "TestTokens",
-		`!\w+\.keys\.Knows\((\w+)\.Key\) (\{\s+return nil)`, `$1.Key == "" $2`,
+		`!\w+\.options\.Keys\.Knows\((\w+)\.Key\) (\{\s+return nil)`, `$1.Key == "" $2`,
 	},
 	{"T7 a refund closes nothing", "internal/access", "TestDecisions", `(\w+ := \w+\.decision\(.*\); \w+) != Open \{`, `$1 == None {`},
-	{"S3 a device that was removed stays in", "internal/access", "TestDecisions", `if \w+\.Link == "" && !\w+\.hasDevice \{`, `if false {`},
+	{"S3 a device that was removed stays in", "internal/access", "TestDecisions", `, \w+\.Link == "" && !\w+\.hasDevice:`, `:`},
 	{
 		"D3 buyers are served for ever while the ledger fails", "internal/access", "TestDecisions|TestEachToken|TestNothing",
 		`if age > \w+\.Grace `, `if age < 0 `,

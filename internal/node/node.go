@@ -58,7 +58,6 @@ type Node struct {
 
 	starting  sync.Once
 	isStarted atomic.Bool
-	isBroken  atomic.Bool // the database could not be opened
 	stop      context.CancelFunc
 	stopped   chan struct{}
 }
@@ -110,6 +109,61 @@ func (n *Node) FeedAge() time.Duration {
 		polled = n.created // the database has never been opened
 	}
 	return n.now().Sub(polled)
+}
+
+// keysTimeout is how long requests wait for the keys just after a process has started.
+const keysTimeout = 2 * time.Second
+
+// EnsureKeys makes sure that a signing key of the algorithm exists. It retries until the context ends.
+func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
+	for {
+		err := n.Keys.Ensure(ctx, n.Ledger, algorithm)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.logLimited("the signing keys cannot be read or created", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// KeysReady reports whether the signing keys are loaded. Just after the start it waits for them.
+func (n *Node) KeysReady(ctx context.Context) bool {
+	if n.Keys.Installation() != "" {
+		return true
+	}
+	select {
+	case <-n.Keys.Ready():
+		return true
+	case <-time.After(keysTimeout - n.now().Sub(n.created)):
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Installation returns the id of the installation. It waits for the keys, as KeysReady does.
+func (n *Node) Installation(ctx context.Context) (string, error) {
+	if !n.KeysReady(ctx) {
+		return "", errors.New("the signing keys are not loaded yet")
+	}
+	return n.Keys.Installation(), nil
+}
+
+// Reload reads the keys and the change feed again after the ledger was replaced.
+func (n *Node) Reload(ctx context.Context) error {
+	return errors.Join(n.Keys.Refresh(ctx, n.Ledger), n.Access.Poll(ctx))
+}
+
+// refreshKeys reads the keys after a change in the change feed.
+func (n *Node) refreshKeys(ctx context.Context) error {
+	err := n.Keys.Refresh(ctx, n.Ledger)
+	if errors.Is(err, token.ErrNoKeys) {
+		return nil // EnsureKeys is about to create them
+	}
+	return err
 }
 
 // Destruct ends the background work and closes the database.
