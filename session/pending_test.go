@@ -48,7 +48,7 @@ func started(c *clock) Pending {
 	}
 }
 
-func mustEncode(t testing.TB, signer Signer, p Pending) string {
+func mustEncode(t testing.TB, signer *token.Keyring, p Pending) string {
 	t.Helper()
 	raw, err := p.Encode(signer)
 	if err != nil {
@@ -171,7 +171,7 @@ func TestForeignPendingCookiesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	otherClaims := func(claims jwt.MapClaims) string {
-		raw, err := signer.SignPending(claims)
+		raw, err := signer.Sign(token.Pending, claims)
 		if err != nil {
 			t.Fatal(err)
 		}

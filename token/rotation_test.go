@@ -54,7 +54,7 @@ func (b bundle) want(t *testing.T, keyring *Keyring, accepted bool) {
 		t.Errorf("access token: %v", err)
 	}
 	for use, raw := range b.uses {
-		if err := keyring.Verify(use, raw, new(jwt.RegisteredClaims)); (err == nil) != accepted {
+		if _, err := keyring.Verify(use, raw, new(jwt.RegisteredClaims)); (err == nil) != accepted {
 			t.Errorf("%s: %v", use, err)
 		}
 	}

@@ -389,11 +389,12 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 	keyring := NewKeyring(newClock().now)
 	_, _, sign := keyring.SignAccess(Access{}, HS256)
 	_, verify := keyring.VerifyAccess("a.b.c", site)
-	_, signPending := keyring.SignPending(jwt.MapClaims{})
+	_, signUse := keyring.Sign(Pending, jwt.MapClaims{})
+	_, verifyUse := keyring.Verify(Pending, "a.b.c", jwt.MapClaims{})
 	_, public := keyring.PublicKeys()
 	for name, err := range map[string]error{
-		"SignAccess": sign, "VerifyAccess": verify, "SignPending": signPending, "PublicKeys": public,
-		"VerifyPending": keyring.VerifyPending("a.b.c", jwt.MapClaims{}), "Refresh": keyring.Refresh(t.Context(), newMemory()),
+		"SignAccess": sign, "VerifyAccess": verify, "Sign": signUse, "PublicKeys": public,
+		"Verify": verifyUse, "Refresh": keyring.Refresh(t.Context(), newMemory()),
 	} {
 		if !errors.Is(err, ErrNoKeys) {
 			t.Errorf("%s: %v", name, err)
@@ -422,13 +423,13 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 		if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s passes for an access token: %v", use, err)
 		}
-		if err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("an access token passes for %s: %v", use, err)
 		}
 		_, signature, _ := strings.Cut(raw, ".")
 		for _, presented := range uses {
 			read := jwt.MapClaims{}
-			if err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
+			if _, err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
 				t.Errorf("%s presented as %s: %v", use, presented, err)
 			}
 			// The type of one use with the key of another.
@@ -437,7 +438,7 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			header, _, _ := strings.Cut(other, ".")
-			if err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
+			if _, err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
 				t.Errorf("%s under the header of %s: %v", use, presented, err)
 			}
 		}

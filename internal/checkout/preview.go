@@ -76,7 +76,10 @@ func (v *Visit) previewCookie() string {
 func (v *Visit) readPreview() *previewClaims {
 	claims := new(previewClaims)
 	cookie, err := v.r.Cookie(v.previewCookie())
-	if err != nil || v.tokens.Keys.Verify(token.Preview, cookie.Value, claims) != nil || claims.Scope != v.previewScope() {
+	if err == nil {
+		_, err = v.tokens.Keys.Verify(token.Preview, cookie.Value, claims)
+	}
+	if err != nil || claims.Scope != v.previewScope() {
 		return nil
 	}
 	return claims

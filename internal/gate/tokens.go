@@ -181,7 +181,7 @@ func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
 	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
 	entry, err := t.Cache.VerifyLink(raw, site.Origin, func() (token.Access, string, error) {
 		var claims linkClaims
-		kid, err := t.Keys.VerifyBy(token.Link, raw, &claims)
+		kid, err := t.Keys.Verify(token.Link, raw, &claims)
 		if err != nil {
 			return token.Access{}, "", err
 		}
