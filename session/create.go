@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"time"
 
@@ -54,28 +55,28 @@ type createAnswer struct {
 }
 
 func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
-	metadata := order.Terms.Metadata()
-	for name, value := range order.Metadata {
-		if _, ours := metadata[name]; !ours {
-			metadata[name] = value
-		}
+	metadata := maps.Clone(order.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
 	}
+	maps.Copy(metadata, order.Terms.Metadata())
 	request := createRequest{
 		Amount: order.Terms.Price.Number(), Currency: order.Terms.Price.Currency,
 		SuccessURL: order.SuccessURL, CancelURL: order.CancelURL,
 		Description: order.Description, CustomerEmail: order.CustomerEmail,
 		ExpiresIn: int64(order.ExpiresIn / time.Second), Metadata: metadata,
 	}
-	credentials, err := c.auth.authorize(ctx)
+	given, err := c.authorize(ctx)
 	if err != nil {
 		return Checkout{}, err
 	}
 	var answer createAnswer
-	err = c.post(ctx, pathSession, request, credentials, &answer)
-	if errors.Is(err, ErrCredentials) && c.auth.forget(credentials) {
+	err = c.post(ctx, pathSession, request, given, &answer)
+	if errors.Is(err, ErrCredentials) && c.secret != "" {
 		// Axra may have revoked the access token early. Try once more with a new one.
-		if credentials, err = c.auth.authorize(ctx); err == nil {
-			err = c.post(ctx, pathSession, request, credentials, &answer)
+		c.exchanged.CompareAndSwap(given, nil)
+		if given, err = c.authorize(ctx); err == nil {
+			err = c.post(ctx, pathSession, request, given, &answer)
 		}
 	}
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // Paths of Axra's API, below the endpoint.
@@ -30,16 +32,16 @@ type Doer interface {
 }
 
 // post sends one JSON call and reads its answer, bare or in Axra's envelope.
-func (c *Client) post(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+func (c *Client) post(ctx context.Context, path string, body any, given *credentials, into any) error {
 	began := time.Now()
-	err := c.send(ctx, path, body, credentials, into)
+	err := c.send(ctx, path, body, given, into)
 	if c.onCall != nil {
-		c.onCall(Call{Name: callNames[path], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
+		c.onCall(Call{Name: path[strings.LastIndexByte(path, '/')+1:], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
 	}
 	return err
 }
 
-func (c *Client) send(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+func (c *Client) send(ctx context.Context, path string, body any, given *credentials, into any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
@@ -48,8 +50,8 @@ func (c *Client) send(ctx context.Context, path string, body any, credentials ht
 	if err != nil {
 		return fmt.Errorf("building the request: %w", err)
 	}
-	for name, values := range credentials {
-		request.Header[name] = values
+	if given != nil {
+		request.Header = given.header.Clone()
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
@@ -58,6 +60,9 @@ func (c *Client) send(ctx context.Context, path string, body any, credentials ht
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
 	}
 	defer response.Body.Close()
+	if c.onAnswer != nil {
+		c.onAnswer(response.Header)
+	}
 	if err := checkStatus(response, c.now()); err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func checkStatus(response *http.Response, now time.Time) error {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return fmt.Errorf("%w (status %d)", ErrCredentials, status)
 	case status == http.StatusTooManyRequests:
-		return fmt.Errorf("%w: %w", ErrUnavailable, &retryLater{retryAfter(response.Header, now)})
+		return fmt.Errorf("%w: %w", ErrUnavailable, &backoff.RetryAfterError{Duration: retryAfter(response.Header, now)})
 	case status >= 500:
 		return fmt.Errorf("%w (status %d)", ErrUnavailable, status)
 	default:
@@ -138,16 +143,12 @@ func cause(err error) error {
 // RetryAfter returns how long to wait before trying again after an error of
 // Create, between one second and five minutes.
 func RetryAfter(err error) time.Duration {
-	var wait *retryLater
+	var wait *backoff.RetryAfterError
 	if errors.As(err, &wait) {
-		return min(max(wait.after, time.Second), 5*time.Minute)
+		return min(max(wait.Duration, time.Second), 5*time.Minute)
 	}
 	return 10 * time.Second
 }
-
-type retryLater struct{ after time.Duration }
-
-func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.after) }
 
 // Call is a finished call to Axra's API. A checkout session may take several: the
 // exchange for an access token, and retries.
@@ -156,8 +157,6 @@ type Call struct {
 	Outcome string // one of CallOutcomes
 	Took    time.Duration
 }
-
-var callNames = map[string]string{pathSession: "session", pathToken: "token"}
 
 // CallNames lists the calls: creating a checkout session, and exchanging key and secret
 // for an access token.
@@ -170,7 +169,7 @@ func CallOutcomes() []string {
 }
 
 func outcomeOf(ctx context.Context, err error) string {
-	var wait *retryLater
+	var wait *backoff.RetryAfterError
 	switch {
 	case err == nil:
 		return "ok"

@@ -49,12 +49,8 @@ type Limiter struct {
 
 // NewLimiter returns a limiter with full budgets.
 func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
-	return &Limiter{
-		perClient: perClient,
-		total:     total.limiter(),
-		clients:   otter.Must(&otter.Options[string, any]{MaximumSize: maxClients}),
-		now:       now,
-	}
+	clients := otter.Must(&otter.Options[string, any]{MaximumSize: maxClients})
+	return &Limiter{perClient: perClient, total: total.limiter(), clients: clients, now: now}
 }
 
 func (r Rate) limiter() *rate.Limiter {
@@ -70,20 +66,20 @@ func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	mine := client.ReserveN(now, 1)
-	if wait := mine.DelayFrom(now); wait > 0 {
-		mine.CancelAt(now)
-		l.refused(PerClient)
-		return wait, false
+	mine, all := client.ReserveN(now, 1), l.total.ReserveN(now, 1)
+	wait, by := mine.DelayFrom(now), PerClient
+	if wait == 0 {
+		wait, by = all.DelayFrom(now), Total
 	}
-	all := l.total.ReserveN(now, 1)
-	if wait := all.DelayFrom(now); wait > 0 {
-		all.CancelAt(now)
-		mine.CancelAt(now)
-		l.refused(Total)
-		return wait, false
+	if wait == 0 {
+		return 0, true
 	}
-	return 0, true
+	all.CancelAt(now)
+	mine.CancelAt(now)
+	if l.OnLimit != nil {
+		l.OnLimit(by)
+	}
+	return wait, false
 }
 
 func (l *Limiter) client(network string) *rate.Limiter {
@@ -92,12 +88,6 @@ func (l *Limiter) client(network string) *rate.Limiter {
 		client, _ = l.clients.SetIfAbsent(network, l.perClient.limiter())
 	}
 	return client.(*rate.Limiter) //nolint:forcetypeassert // the only type
-}
-
-func (l *Limiter) refused(by Bound) {
-	if l.OnLimit != nil {
-		l.OnLimit(by)
-	}
 }
 
 // network is the IPv4 address of a client, or its IPv6 /64, within which it can choose
