@@ -34,7 +34,7 @@ var mutants = []mutant{
 		`(\w+\.AmountError != nil) \|\| !\w+\.Price\.CoveredBy\(\w+\.Paid\)`, `$1`,
 	},
 	{"W9 the currency is not compared", "money", "TestW9", `strings\.EqualFold\(.*\) && (.* >= 0)`, `$1`},
-	{"W6 an event whose purchase was swept opens again", "internal/payments", "TestW6", `(\.Sub\(\w+\)) > (\w+\.Keep)\b`, `$1 < -$2`},
+	{"W6 an event whose purchase was swept opens again", "internal/payments", "TestW6", `(\.Sub\([\w.]+\)) > (\w+\.Keep)\b`, `$1 < -$2`},
 
 	// The ledger: what was paid, once, for as long as it stands.
 	{
