@@ -129,31 +129,22 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	checkout, err := c.breaker.Execute(func() (Checkout, error) {
 		ctx, cancel := context.WithTimeout(ctx, deadline)
 		defer cancel()
-		return backoff.Retry(ctx, func() (Checkout, error) { return c.try(ctx, order) },
-			backoff.WithBackOff(retryDelays()), backoff.WithMaxTries(maxTries))
+		delays := backoff.NewExponentialBackOff()
+		delays.InitialInterval, delays.MaxInterval = 200*time.Millisecond, time.Second
+		return backoff.Retry(ctx, func() (Checkout, error) {
+			checkout, err := c.create(ctx, order)
+			var wait *backoff.RetryAfterError
+			if err != nil && (!errors.Is(err, ErrUnavailable) || errors.As(err, &wait) && wait.Duration > maxRetryAfter) {
+				err = backoff.Permanent(err) // not worth repeating
+			}
+			return checkout, err
+		}, backoff.WithBackOff(delays), backoff.WithMaxTries(maxTries))
 	})
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		return Checkout{}, errSuspended
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return Checkout{}, fmt.Errorf("%w: no answer within %s", ErrUnavailable, deadline)
-	}
-	return checkout, err
-}
-
-func retryDelays() backoff.BackOff {
-	delays := backoff.NewExponentialBackOff()
-	delays.InitialInterval = 200 * time.Millisecond
-	delays.MaxInterval = time.Second
-	return delays
-}
-
-// try makes one attempt and marks the errors that are not worth repeating.
-func (c *Client) try(ctx context.Context, order Order) (Checkout, error) {
-	checkout, err := c.create(ctx, order)
-	var wait *backoff.RetryAfterError
-	if err != nil && (!errors.Is(err, ErrUnavailable) || errors.As(err, &wait) && wait.Duration > maxRetryAfter) {
-		err = backoff.Permanent(err)
 	}
 	return checkout, err
 }

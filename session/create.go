@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,10 +100,9 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
 	}
 	now := c.now()
-	latest := now.Add(order.ExpiresIn + time.Minute)
 	expires, err := time.Parse(time.RFC3339Nano, answer.ExpiresAt)
 	switch {
-	case err != nil || expires.After(latest):
+	case err != nil || expires.After(now.Add(order.ExpiresIn+time.Minute)):
 		expires = now.Add(order.ExpiresIn)
 	case !expires.After(now):
 		return Checkout{}, fmt.Errorf("%w: its session has expired already", ErrUnavailable)
@@ -113,12 +113,9 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 // confirms reports whether the amount and currency of the answer, if any, are those
 // of the price.
 func confirms(answer createAnswer, price money.Price) bool {
-	amount, currency := price.Digits(), price.Currency
+	amount, currency := price.Digits(), cmp.Or(answer.Currency, price.Currency)
 	if answer.Amount != nil {
 		amount = answer.Amount.String()
-	}
-	if answer.Currency != "" {
-		currency = answer.Currency
 	}
 	confirmed, err := money.ParsePaid(amount, currency)
 	return err == nil && confirmed.Equal(price)

@@ -67,10 +67,10 @@ func (c *Client) send(ctx context.Context, path string, body any, given *credent
 		return err
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: reading its answer: %w", ErrUnavailable, cause(err))
-	}
-	if len(raw) > maxAnswer {
+	case len(raw) > maxAnswer:
 		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrUnavailable, maxAnswer)
 	}
 	return decodeAnswer(raw, into)
@@ -81,16 +81,14 @@ func decodeAnswer(raw []byte, into any) error {
 		Success *bool           `json:"success"`
 		Data    json.RawMessage `json:"data"`
 	}
-	if err := json.Unmarshal(raw, &envelope); err != nil {
-		return fmt.Errorf("%w: its answer is not JSON", ErrUnavailable)
-	}
-	if envelope.Success != nil {
+	err := json.Unmarshal(raw, &envelope)
+	if err == nil && envelope.Success != nil {
 		if !*envelope.Success {
 			return fmt.Errorf("%w: success is false", ErrRefused)
 		}
 		raw = envelope.Data
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
+	if err != nil || json.Unmarshal(raw, into) != nil {
 		return fmt.Errorf("%w: its answer is not of the documented form", ErrUnavailable)
 	}
 	return nil

@@ -49,12 +49,10 @@ type Node struct {
 	// Maintenance is locked during a sweep, an import or a restore.
 	Maintenance sync.Mutex
 
-	location Location
-	now      func() time.Time
-	created  time.Time
-	metrics  Metrics
-	logger   atomic.Pointer[zap.Logger] // of the configuration that was started last
-	limit    *loglimit.Limiter
+	options Options
+	created time.Time
+	logger  atomic.Pointer[zap.Logger] // of the configuration that was started last
+	limit   *loglimit.Limiter
 
 	starting  sync.Once
 	isStarted atomic.Bool
@@ -65,7 +63,7 @@ type Node struct {
 // New returns a node whose database is not opened yet.
 func New(o Options) *Node {
 	n := &Node{
-		Keys: token.NewKeyring(o.Now), location: o.Location, now: o.Now, created: o.Now(), metrics: o.Metrics,
+		Keys: token.NewKeyring(o.Now), options: o, created: o.Now(),
 		limit: loglimit.New(o.Now), stopped: make(chan struct{}),
 	}
 	n.logger.Store(zap.NewNop())
@@ -76,15 +74,12 @@ func New(o Options) *Node {
 	n.Access = access.New(access.Options{
 		Ledger: n.Ledger, Keys: n.Keys, Now: o.Now, OnKeys: n.refreshKeys,
 		OnError: func(err error) {
-			n.metrics.CountLedgerError(OperationRead)
+			n.options.Metrics.CountLedgerError(OperationRead)
 			n.logLimited("a purchase cannot be read from the ledger; known buyers are served during grace", err)
 		},
 	})
 	return n
 }
-
-// Location returns the address of the database.
-func (n *Node) Location() Location { return n.location }
 
 // CanSell returns nil if a payment could be recorded now. Otherwise nothing may be sold.
 func (n *Node) CanSell(bounds access.Bounds) error {
@@ -92,12 +87,10 @@ func (n *Node) CanSell(bounds access.Bounds) error {
 		return err
 	}
 	if !n.Access.IsFresh(bounds.Recheck) {
-		return errStaleFeed
+		return errors.New("the ledger's change feed has not been read recently")
 	}
 	return nil
 }
-
-var errStaleFeed = errors.New("the ledger's change feed has not been read recently")
 
 // FeedAge returns the time since the change feed was last read; zero before Start.
 func (n *Node) FeedAge() time.Duration {
@@ -108,7 +101,7 @@ func (n *Node) FeedAge() time.Duration {
 	if polled.IsZero() {
 		polled = n.created // the database has never been opened
 	}
-	return n.now().Sub(polled)
+	return n.options.Now().Sub(polled)
 }
 
 // keysTimeout is how long requests wait for the keys just after a process has started.
@@ -138,7 +131,7 @@ func (n *Node) KeysReady(ctx context.Context) bool {
 	select {
 	case <-n.Keys.Ready():
 		return true
-	case <-time.After(keysTimeout - n.now().Sub(n.created)):
+	case <-time.After(keysTimeout - n.options.Now().Sub(n.created)):
 	case <-ctx.Done():
 	}
 	return false
@@ -159,11 +152,10 @@ func (n *Node) Reload(ctx context.Context) error {
 
 // refreshKeys reads the keys after a change in the change feed.
 func (n *Node) refreshKeys(ctx context.Context) error {
-	err := n.Keys.Refresh(ctx, n.Ledger)
-	if errors.Is(err, token.ErrNoKeys) {
-		return nil // EnsureKeys is about to create them
+	if err := n.Keys.Refresh(ctx, n.Ledger); !errors.Is(err, token.ErrNoKeys) { // EnsureKeys is about to create them
+		return err
 	}
-	return err
+	return nil
 }
 
 // Destruct ends the background work and closes the database.

@@ -62,7 +62,7 @@ func (n *Node) poll(ctx context.Context) {
 		err = n.Access.Poll(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		n.metrics.CountLedgerError(OperationPoll)
+		n.options.Metrics.CountLedgerError(OperationPoll)
 		n.logLimited(failure, err)
 	}
 }
@@ -89,11 +89,11 @@ func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
 
 // findInstallation reads the installation's id from the database; empty if it holds no ledger. It creates none.
 func (n *Node) findInstallation(ctx context.Context) (string, error) {
-	if n.location.URL != "" {
-		state, err := ledger.CheckServer(ctx, n.location.URL)
+	if n.options.Location.URL != "" {
+		state, err := ledger.CheckServer(ctx, n.options.Location.URL)
 		return state.Installation, err
 	}
-	if _, err := os.Stat(n.location.Path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(n.options.Location.Path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if _, err := n.Ledger.Open(ctx); err != nil {
