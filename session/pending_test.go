@@ -242,17 +242,6 @@ func TestAKeptEntryLastsAsLongAsItsAccess(t *testing.T) {
 	}
 }
 
-func TestBeforeTheKeysAreLoadedNothingIsSigned(t *testing.T) {
-	c := newClock()
-	empty := token.NewKeyring(c.now)
-	if raw, err := started(c).Encode(empty); raw != "" || !errors.Is(err, token.ErrNoKeys) {
-		t.Errorf("got %q, %v", raw, err)
-	}
-	if _, err := DecodePending(empty, "a.b.c"); !errors.Is(err, token.ErrNoKeys) {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestReusable(t *testing.T) {
 	c := newClock()
 	for _, test := range []struct {

@@ -172,17 +172,12 @@ func (k *Keyring) use(set KeySet) error {
 
 // KeyInfo describes a key. It never holds a secret.
 type KeyInfo struct {
-	ID        string `json:"kid"`
-	Algorithm string `json:"alg"`
-	// Created is when the key was made.
-	Created time.Time `json:"created,omitzero"`
-	// SignsFrom is when the key may sign.
-	SignsFrom time.Time `json:"signs_from,omitzero"`
-	// SignsAccess says that the key signs new access tokens now.
-	SignsAccess bool `json:"signs_access"`
-	// SignsOther says that the key signs everything else now: pending cookies, links for
-	// other devices, private addresses.
-	SignsOther bool `json:"signs_other"`
+	ID          string    `json:"kid"`
+	Algorithm   string    `json:"alg"`
+	Created     time.Time `json:"created,omitzero"`
+	SignsFrom   time.Time `json:"signs_from,omitzero"`
+	SignsAccess bool      `json:"signs_access"` // it signs new access tokens now
+	SignsOther  bool      `json:"signs_other"`  // it signs all else now: pending cookies, device links, private addresses
 }
 
 // List describes the keys, oldest first. The algorithm is the configured one.

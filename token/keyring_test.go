@@ -310,19 +310,6 @@ func TestEnsureWhenTheStoreIsInTrouble(t *testing.T) {
 	}
 }
 
-func TestKeysThatExistAreUsedWhileAFurtherOneIsMade(t *testing.T) {
-	c, store := newClock(), newMemory()
-	raw := signed(t, ensured(t, c, store, HS256), sample(c), HS256)
-	store.writeErr = errors.New("read only today")
-	keyring := NewKeyring(c.now)
-	if err := keyring.Ensure(t.Context(), store, EdDSA); err == nil {
-		t.Fatal("no error")
-	}
-	if _, err := keyring.VerifyAccess(raw, site); err != nil {
-		t.Errorf("a paid visitor is locked out: %v", err)
-	}
-}
-
 func TestRefreshWithoutStoredKeysChangesNothing(t *testing.T) {
 	c := newClock()
 	keyring := ensured(t, c, newMemory(), HS256)

@@ -104,15 +104,6 @@ func TestARotationLocksNobodyOut(t *testing.T) {
 	}
 }
 
-// Also where a key of the other algorithm is left from before.
-func TestARotationChangesTheKeysOfAllUses(t *testing.T) {
-	c, store := newClock(), newMemory()
-	node := ensured(t, c, store, HS256, EdDSA)
-	kid := rotated(t, node, store, EdDSA)
-	c.advance(activation)
-	bundleOf(t, node, c, EdDSA).wantSignedBy(t, kid)
-}
-
 func TestARemovedKeyIsVoid(t *testing.T) {
 	for _, algorithm := range []string{HS256, EdDSA} {
 		t.Run(algorithm, func(t *testing.T) {

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"errors"
-	"strconv"
 	"testing"
 	"time"
 
@@ -220,28 +219,6 @@ func TestErrorsAreReported(t *testing.T) {
 				t.Errorf("reported %v, want %v", n.errs, test.want)
 			}
 		})
-	}
-}
-
-func TestAPaidRequestReadsNothingWhileTheFeedIsFresh(t *testing.T) {
-	const tokens, requests = 10_000, 20_000
-	n := newNode(t)
-	raws := make([]string, tokens)
-	for i := range raws {
-		raws[i] = n.sell(strconv.Itoa(i), "phone")
-		n.wantDecision("the first request", n.verify(raws[i]), Open)
-	}
-	n.wantReads("first requests", tokens)
-	n.ledger.polls.Store(0)
-	for i := range requests {
-		if i%100 == 99 {
-			n.pass(time.Second)
-		}
-		n.wantDecision("a request", n.verify(raws[i%tokens]), Open)
-	}
-	n.wantReads("further requests", 0)
-	if got := n.ledger.polls.Load(); got != requests/100 {
-		t.Errorf("%d polls in %d seconds", got, requests/100)
 	}
 }
 

@@ -14,11 +14,6 @@ import (
 var remember = map[string]func(n *node, raw string){
 	"not remembered": func(*node, string) {},
 	"remembered":     func(n *node, raw string) { n.verify(raw) },
-	"remembered as recent": func(n *node, raw string) {
-		for range 3 {
-			n.verify(raw)
-		}
-	},
 }
 
 func TestTokensThatAreRefused(t *testing.T) {
