@@ -81,6 +81,9 @@ func New(o Options) *Node {
 	return n
 }
 
+// Location returns the address of the database.
+func (n *Node) Location() Location { return n.options.Location }
+
 // CanSell returns nil if a payment could be recorded now. Otherwise nothing may be sold.
 func (n *Node) CanSell(bounds access.Bounds) error {
 	if err := n.Ledger.Err(); err != nil {
