@@ -42,11 +42,11 @@ func (c CheckoutHosts) Sources() []string {
 	}
 	var sources []string
 	for _, host := range c.Hosts {
-		if source := scheme + "//" + host; strings.HasPrefix(host, "[") { // the grammar has no IPv6 addresses
-			sources = append(sources, scheme)
-		} else {
-			sources = append(sources, source)
+		source := scheme + "//" + host
+		if strings.HasPrefix(host, "[") { // the grammar has no IPv6 addresses
+			source = scheme
 		}
+		sources = append(sources, source)
 	}
 	return sources
 }

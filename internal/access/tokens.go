@@ -30,8 +30,9 @@ type Token struct {
 
 func newTokens() *otter.Cache[string, any] {
 	return otter.Must(&otter.Options[string, any]{MaximumWeight: maxTokenBytes, Weigher: func(_ string, value any) uint32 {
-		t := value.(*Token)                                                                                       //nolint:forcetypeassert // the only type
-		return uint32(tokenOverhead + len(t.raw) + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)) //nolint:gosec // at most token.MaxSize each
+		t := value.(*Token) //nolint:forcetypeassert // the only type
+		texts := len(t.raw) + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)
+		return uint32(tokenOverhead + texts) //nolint:gosec // at most token.MaxSize each
 	}})
 }
 
