@@ -14,7 +14,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
-	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -54,7 +53,8 @@ func runningApp() (*App, error) {
 // operations returns what operators may do with the app.
 func (a *App) operations() *admin.API {
 	return &admin.API{
-		Ledger: a.shared.node.Ledger, Keys: node.OperatorKeys{Node: a.shared.node, Algorithm: a.SigningAlgorithm}, Page: a.page, Link: a.link,
+		Ledger: a.shared.node.Ledger, Keys: a.shared.node.Keys, SigningAlgorithm: a.SigningAlgorithm,
+		Installation: a.shared.node.Installation, Page: a.page, Link: a.link,
 		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}

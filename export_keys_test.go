@@ -12,7 +12,7 @@ func RotateKeys(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return app.operations().Keys.Rotate(ctx)
+	return app.shared.node.Keys.Rotate(ctx, app.shared.node.Ledger, app.SigningAlgorithm)
 }
 
 // RemoveKey removes a signing key of the running configuration.
@@ -21,7 +21,8 @@ func RemoveKey(ctx context.Context, kid string) error {
 	if err != nil {
 		return err
 	}
-	return app.operations().Keys.Remove(ctx, kid)
+	_, err = app.shared.node.Keys.Remove(ctx, app.shared.node.Ledger, kid, app.SigningAlgorithm)
+	return err
 }
 
 // ListKeys lists the signing keys of the running configuration.
@@ -30,5 +31,5 @@ func ListKeys() ([]token.KeyInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.operations().Keys.List(), nil
+	return app.shared.node.Keys.List(app.SigningAlgorithm), nil
 }

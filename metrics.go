@@ -3,9 +3,9 @@ package paywall
 import (
 	"errors"
 
+	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/caddy-axra/paywall/cache"
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/node"
 	"github.com/caddy-axra/paywall/internal/payments"
@@ -22,11 +22,11 @@ type metrics struct {
 	apiCalls                                              *prometheus.HistogramVec
 
 	all  []prometheus.Collector
-	used cache.Cache[*struct{}] // purchases whose first use is counted
+	used *otter.Cache[string, any] // purchases whose first use is counted
 }
 
 func newMetrics() *metrics {
-	m := &metrics{used: cache.New[*struct{}](10_000)}
+	m := &metrics{used: otter.Must(&otter.Options[string, any]{MaximumSize: 10_000})}
 	m.checkouts = m.counter("checkouts_total",
 		"Checkout sessions by outcome: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
@@ -144,7 +144,7 @@ func (m *metrics) StartFunnel(product string) {
 
 // CountUsed counts the first use of a purchase; a program may fetch its token many times.
 func (m *metrics) CountUsed(purchaseID, product string) {
-	if _, isFirst := m.used.SetIfAbsent(purchaseID, new(struct{})); isFirst {
+	if _, isFirst := m.used.SetIfAbsent(purchaseID, nil); isFirst {
 		m.CountStep(product, checkout.StepUsed)
 		m.CountCheckout(checkout.OutcomeRedeemed)
 	}

@@ -138,7 +138,7 @@ func load() *catalogues {
 
 // choose returns the catalogue that suits an Accept-Language header best.
 func (all *catalogues) choose(acceptLanguage string) *catalogue {
-	if len(all.list) == 1 || acceptLanguage == "" || len(acceptLanguage) > maxAcceptLanguage {
+	if acceptLanguage == "" || len(acceptLanguage) > maxAcceptLanguage {
 		return all.list[0]
 	}
 	_, i := language.MatchStrings(all.matcher, acceptLanguage)

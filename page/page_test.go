@@ -395,26 +395,6 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-func TestVaryIsAddedTo(t *testing.T) {
-	for before, want := range map[string]string{
-		"":                            "Accept-Language, Cookie",
-		"Accept-Encoding":             "Accept-Encoding, Accept-Language, Cookie",
-		"origin, cookie":              "origin, cookie, Accept-Language",
-		"Accept-Language,Cookie, Foo": "Accept-Language,Cookie, Foo",
-	} {
-		w := httptest.NewRecorder()
-		if before != "" {
-			w.Header().Set("Vary", before)
-		}
-		if err := Write(w, httptest.NewRequest("GET", "/", nil), View{Kind: Failed}); err != nil {
-			t.Fatal(err)
-		}
-		if got := strings.Join(w.Header().Values("Vary"), ", "); got != want {
-			t.Errorf("%q became %q, want %q", before, got, want)
-		}
-	}
-}
-
 // TestContrast computes the contrast that WCAG 2.2 AA asks for: 4.5 for text, 3 for what bounds a control.
 func TestContrast(t *testing.T) {
 	blocks := regexp.MustCompile(`(?s):root \{(.*?)\}`).FindAllStringSubmatch(styleSource, -1)

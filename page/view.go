@@ -2,8 +2,12 @@ package page
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -65,4 +69,42 @@ func safeURL(address string) string {
 // hasForm reports whether the page has a button that posts.
 func (v View) hasForm() bool {
 	return v.FormURL != "" || slices.ContainsFunc(v.Offers, func(o Quote) bool { return o.URL != "" })
+}
+
+func setHeaders(h http.Header, v View, lang string, length int) {
+	for name, value := range map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "Content-Length": strconv.Itoa(length), "Content-Language": lang,
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+		"X-Robots-Tag": "noindex", "Content-Security-Policy": v.contentSecurityPolicy(),
+	} {
+		h.Set(name, value)
+	}
+	h.Add("Vary", "Accept-Language, Cookie")
+	if v.hasForm() {
+		h.Set("Referrer-Policy", "strict-origin") // with no-referrer a browser posts "Origin: null"
+	}
+	if v.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.FormatInt(ceil(v.RetryAfter, time.Second), 10))
+	}
+}
+
+// contentSecurityPolicy allows only what the page of a normal view contains.
+func (v View) contentSecurityPolicy() string {
+	script, connect, form := "'none'", "'none'", "'none'"
+	if v.PollURL != "" {
+		script, connect = scriptHash, "'self'"
+	}
+	if v.hasForm() {
+		// Chromium applies form-action to redirects too.
+		form = strings.Join(append([]string{"'self'"}, v.FormTargets...), " ")
+	}
+	return "default-src 'none'; style-src " + styleHash +
+		"; script-src " + script + "; connect-src " + connect +
+		"; base-uri 'none'; form-action " + form + "; frame-ancestors 'none'"
+}
+
+// cspHash returns the source expression that allows exactly this inline source.
+func cspHash(source string) string {
+	sum := sha256.Sum256([]byte(source))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }

@@ -174,7 +174,7 @@ func checkEventMetadata(d *delivery) finding {
 	switch {
 	case err == nil:
 		return isConfirmed("the terms of a gate")
-	case !d.event.HasMetadata && !d.given():
+	case d.event.Metadata == nil && !d.given():
 		return isNoted("%s has no metadata", d.event.Type)
 	case errors.Is(err, terms.ErrForeign):
 		return isNotRun("the session was not created by a gate")

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/singleflight"
 )
 
 // Errors of Client.Create. None of them quotes a key, a secret, a token or a
@@ -27,6 +30,9 @@ var (
 	ErrCheckoutURL = errors.New("checkout URL is not one of Axra's checkout hosts")
 	// ErrBusy means that too many visitors wait for Axra. It comes with ErrUnavailable.
 	ErrBusy = errors.New("too many visitors wait for it already")
+
+	errBusy      = fmt.Errorf("%w: %w", ErrUnavailable, ErrBusy)
+	errSuspended = fmt.Errorf("%w: calls are suspended after repeated failures", ErrUnavailable)
 )
 
 // Limits of Axra's create call [payments/checkout-sessions].
@@ -49,14 +55,18 @@ const (
 // Client creates checkout sessions. It is safe for concurrent use and keeps
 // its breaker and access token for its whole life.
 type Client struct {
-	http     Doer
-	endpoint string
-	auth     authorizer
-	hosts    CheckoutHosts
-	now      func() time.Time
-	breaker  *gobreaker.CircuitBreaker[Checkout]
-	slots    chan struct{}
-	onCall   func(Call)
+	http        Doer
+	endpoint    string
+	key, secret string
+	hosts       CheckoutHosts
+	now         func() time.Time
+	breaker     *gobreaker.CircuitBreaker[Checkout]
+	slots       chan struct{}
+	onCall      func(Call)
+	onAnswer    func(http.Header)
+
+	exchanges singleflight.Group
+	exchanged atomic.Pointer[credentials]
 }
 
 // ClientConfig configures a Client.
@@ -74,19 +84,13 @@ type ClientConfig struct {
 // NewClient returns a client. It makes no call.
 func NewClient(c ClientConfig) *Client {
 	client := &Client{
-		http: c.HTTP, endpoint: c.Endpoint, hosts: c.CheckoutHosts, now: c.Now,
+		http: c.HTTP, endpoint: c.Endpoint, key: c.Key, secret: c.Secret, hosts: c.CheckoutHosts, now: c.Now,
 		slots: make(chan struct{}, maxConcurrent), onCall: c.OnCall,
 	}
-	client.auth = keyHeader(c.Key)
-	if c.Secret != "" {
-		client.auth = &exchange{client: client, key: c.Key, secret: c.Secret}
-	}
 	client.breaker = gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
-		Name:    "axra",
-		Timeout: 10 * time.Second,
-		ReadyToTrip: func(counts gobreaker.Counts) bool {
-			return counts.ConsecutiveFailures >= 5
-		},
+		Name:        "axra",
+		Timeout:     10 * time.Second,
+		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= 5 },
 		// A rejected request is a fault of the configuration, not of Axra.
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		// A visitor who leaves says nothing about Axra's health.
@@ -106,9 +110,9 @@ func NewClient(c ClientConfig) *Client {
 func (c *Client) Ready() error {
 	switch {
 	case c.breaker.State() == gobreaker.StateOpen:
-		return fmt.Errorf("%w: calls are suspended after repeated failures", ErrUnavailable)
+		return errSuspended
 	case len(c.slots) == cap(c.slots):
-		return fmt.Errorf("%w: %w", ErrUnavailable, ErrBusy)
+		return errBusy
 	}
 	return nil
 }
@@ -120,16 +124,24 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	default:
-		return Checkout{}, fmt.Errorf("%w: %w", ErrUnavailable, ErrBusy)
+		return Checkout{}, errBusy
 	}
 	checkout, err := c.breaker.Execute(func() (Checkout, error) {
 		ctx, cancel := context.WithTimeout(ctx, deadline)
 		defer cancel()
-		return backoff.Retry(ctx, func() (Checkout, error) { return c.try(ctx, order) },
-			backoff.WithBackOff(retryDelays()), backoff.WithMaxTries(maxTries))
+		delays := backoff.NewExponentialBackOff()
+		delays.InitialInterval, delays.MaxInterval = 200*time.Millisecond, time.Second
+		return backoff.Retry(ctx, func() (Checkout, error) {
+			checkout, err := c.create(ctx, order)
+			var wait *backoff.RetryAfterError
+			if err != nil && (!errors.Is(err, ErrUnavailable) || errors.As(err, &wait) && wait.Duration > maxRetryAfter) {
+				err = backoff.Permanent(err) // not worth repeating
+			}
+			return checkout, err
+		}, backoff.WithBackOff(delays), backoff.WithMaxTries(maxTries))
 	})
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		return Checkout{}, fmt.Errorf("%w: calls are suspended after repeated failures", ErrUnavailable)
+		return Checkout{}, errSuspended
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return Checkout{}, fmt.Errorf("%w: no answer within %s", ErrUnavailable, deadline)
@@ -137,25 +149,41 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	return checkout, err
 }
 
-func retryDelays() backoff.BackOff {
-	delays := backoff.NewExponentialBackOff()
-	delays.InitialInterval = 200 * time.Millisecond
-	delays.MaxInterval = time.Second
-	return delays
+// Probe is the outcome of a harmless call.
+type Probe struct {
+	// Exchanged says that key and secret were exchanged for an access token. Otherwise
+	// only the key was tried, with a session that Axra must reject.
+	Exchanged bool
+	// Created says that Axra made that session; it is unpaid and costs nothing.
+	Created bool
+	// Date is the time on Axra's clock; zero if it is not known.
+	Date time.Time
 }
 
-// try makes one attempt and marks the errors that are not worth repeating.
-func (c *Client) try(ctx context.Context, order Order) (Checkout, error) {
-	checkout, err := c.create(ctx, order)
-	var wait *retryLater
-	switch {
-	case err == nil:
-		return checkout, nil
-	case errors.As(err, &wait) && wait.after <= maxRetryAfter:
-		return Checkout{}, errors.Join(err, &backoff.RetryAfterError{Duration: wait.after})
-	case errors.As(err, &wait), !errors.Is(err, ErrUnavailable):
-		return Checkout{}, backoff.Permanent(err)
-	default:
-		return Checkout{}, err
+// Probe checks whether Axra accepts the credentials, by a call that creates nothing: the
+// token exchange or, without a secret, a session with the amount 0. It is not an error
+// that Axra rejects the amount. Other errors are those of Create.
+func (c *Client) Probe(ctx context.Context) (probe Probe, err error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	tried := &Client{ // without breaker and limits
+		http: c.http, endpoint: c.endpoint, key: c.key, secret: c.secret, now: c.now,
+		onAnswer: func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) },
 	}
+	if c.secret != "" {
+		probe.Exchanged = true
+		_, err = tried.exchange(ctx)
+		return probe, err
+	}
+	given, err := tried.authorize(ctx)
+	if err != nil {
+		return probe, err
+	}
+	// Axra rejects this, as fields are missing.
+	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(map[string]any))
+	probe.Created = err == nil
+	if errors.Is(err, ErrRefused) {
+		err = nil
+	}
+	return probe, err
 }

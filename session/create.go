@@ -1,10 +1,12 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"time"
 
@@ -54,28 +56,28 @@ type createAnswer struct {
 }
 
 func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
-	metadata := order.Terms.Metadata()
-	for name, value := range order.Metadata {
-		if _, ours := metadata[name]; !ours {
-			metadata[name] = value
-		}
+	metadata := maps.Clone(order.Metadata)
+	if metadata == nil {
+		metadata = make(map[string]string)
 	}
+	maps.Copy(metadata, order.Terms.Metadata())
 	request := createRequest{
 		Amount: order.Terms.Price.Number(), Currency: order.Terms.Price.Currency,
 		SuccessURL: order.SuccessURL, CancelURL: order.CancelURL,
 		Description: order.Description, CustomerEmail: order.CustomerEmail,
 		ExpiresIn: int64(order.ExpiresIn / time.Second), Metadata: metadata,
 	}
-	credentials, err := c.auth.authorize(ctx)
+	given, err := c.authorize(ctx)
 	if err != nil {
 		return Checkout{}, err
 	}
 	var answer createAnswer
-	err = c.post(ctx, pathSession, request, credentials, &answer)
-	if errors.Is(err, ErrCredentials) && c.auth.forget(credentials) {
+	err = c.post(ctx, pathSession, request, given, &answer)
+	if errors.Is(err, ErrCredentials) && c.secret != "" {
 		// Axra may have revoked the access token early. Try once more with a new one.
-		if credentials, err = c.auth.authorize(ctx); err == nil {
-			err = c.post(ctx, pathSession, request, credentials, &answer)
+		c.exchanged.CompareAndSwap(given, nil)
+		if given, err = c.authorize(ctx); err == nil {
+			err = c.post(ctx, pathSession, request, given, &answer)
 		}
 	}
 	if err != nil {
@@ -98,10 +100,9 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
 	}
 	now := c.now()
-	latest := now.Add(order.ExpiresIn + time.Minute)
 	expires, err := time.Parse(time.RFC3339Nano, answer.ExpiresAt)
 	switch {
-	case err != nil || expires.After(latest):
+	case err != nil || expires.After(now.Add(order.ExpiresIn+time.Minute)):
 		expires = now.Add(order.ExpiresIn)
 	case !expires.After(now):
 		return Checkout{}, fmt.Errorf("%w: its session has expired already", ErrUnavailable)
@@ -112,12 +113,9 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 // confirms reports whether the amount and currency of the answer, if any, are those
 // of the price.
 func confirms(answer createAnswer, price money.Price) bool {
-	amount, currency := price.Digits(), price.Currency
+	amount, currency := price.Digits(), cmp.Or(answer.Currency, price.Currency)
 	if answer.Amount != nil {
 		amount = answer.Amount.String()
-	}
-	if answer.Currency != "" {
-		currency = answer.Currency
 	}
 	confirmed, err := money.ParsePaid(amount, currency)
 	return err == nil && confirmed.Equal(price)

@@ -15,10 +15,8 @@ type CheckoutHosts struct {
 
 // Allow reports whether visitors may be sent to the URL.
 func (c CheckoutHosts) Allow(target *url.URL) bool {
-	if target.Scheme != "https" && (!c.Insecure || target.Scheme != "http") {
-		return false
-	}
-	if target.User != nil || target.Opaque != "" || target.Hostname() == "" {
+	isSecure := target.Scheme == "https" || c.Insecure && target.Scheme == "http"
+	if !isSecure || target.User != nil || target.Opaque != "" || target.Hostname() == "" {
 		return false
 	}
 	host := strings.ToLower(target.Host)
@@ -42,13 +40,13 @@ func (c CheckoutHosts) Sources() []string {
 	if c.Insecure {
 		scheme = "http:" // includes https
 	}
-	sources := make([]string, 0, len(c.Hosts))
+	var sources []string
 	for _, host := range c.Hosts {
+		source := scheme + "//" + host
 		if strings.HasPrefix(host, "[") { // the grammar has no IPv6 addresses
-			sources = append(sources, scheme)
-			continue
+			source = scheme
 		}
-		sources = append(sources, scheme+"//"+host)
+		sources = append(sources, source)
 	}
 	return sources
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 // Paths of Axra's API, below the endpoint.
@@ -30,16 +32,16 @@ type Doer interface {
 }
 
 // post sends one JSON call and reads its answer, bare or in Axra's envelope.
-func (c *Client) post(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+func (c *Client) post(ctx context.Context, path string, body any, given *credentials, into any) error {
 	began := time.Now()
-	err := c.send(ctx, path, body, credentials, into)
+	err := c.send(ctx, path, body, given, into)
 	if c.onCall != nil {
-		c.onCall(Call{Name: callNames[path], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
+		c.onCall(Call{Name: path[strings.LastIndexByte(path, '/')+1:], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
 	}
 	return err
 }
 
-func (c *Client) send(ctx context.Context, path string, body any, credentials http.Header, into any) error {
+func (c *Client) send(ctx context.Context, path string, body any, given *credentials, into any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
@@ -48,8 +50,8 @@ func (c *Client) send(ctx context.Context, path string, body any, credentials ht
 	if err != nil {
 		return fmt.Errorf("building the request: %w", err)
 	}
-	for name, values := range credentials {
-		request.Header[name] = values
+	if given != nil {
+		request.Header = given.header.Clone()
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
@@ -58,14 +60,17 @@ func (c *Client) send(ctx context.Context, path string, body any, credentials ht
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
 	}
 	defer response.Body.Close()
+	if c.onAnswer != nil {
+		c.onAnswer(response.Header)
+	}
 	if err := checkStatus(response, c.now()); err != nil {
 		return err
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: reading its answer: %w", ErrUnavailable, cause(err))
-	}
-	if len(raw) > maxAnswer {
+	case len(raw) > maxAnswer:
 		return fmt.Errorf("%w: its answer is longer than %d bytes", ErrUnavailable, maxAnswer)
 	}
 	return decodeAnswer(raw, into)
@@ -76,16 +81,14 @@ func decodeAnswer(raw []byte, into any) error {
 		Success *bool           `json:"success"`
 		Data    json.RawMessage `json:"data"`
 	}
-	if err := json.Unmarshal(raw, &envelope); err != nil {
-		return fmt.Errorf("%w: its answer is not JSON", ErrUnavailable)
-	}
-	if envelope.Success != nil {
+	err := json.Unmarshal(raw, &envelope)
+	if err == nil && envelope.Success != nil {
 		if !*envelope.Success {
 			return fmt.Errorf("%w: success is false", ErrRefused)
 		}
 		raw = envelope.Data
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
+	if err != nil || json.Unmarshal(raw, into) != nil {
 		return fmt.Errorf("%w: its answer is not of the documented form", ErrUnavailable)
 	}
 	return nil
@@ -100,7 +103,7 @@ func checkStatus(response *http.Response, now time.Time) error {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return fmt.Errorf("%w (status %d)", ErrCredentials, status)
 	case status == http.StatusTooManyRequests:
-		return fmt.Errorf("%w: %w", ErrUnavailable, &retryLater{retryAfter(response.Header, now)})
+		return fmt.Errorf("%w: %w", ErrUnavailable, &backoff.RetryAfterError{Duration: retryAfter(response.Header, now)})
 	case status >= 500:
 		return fmt.Errorf("%w (status %d)", ErrUnavailable, status)
 	default:
@@ -138,16 +141,12 @@ func cause(err error) error {
 // RetryAfter returns how long to wait before trying again after an error of
 // Create, between one second and five minutes.
 func RetryAfter(err error) time.Duration {
-	var wait *retryLater
+	var wait *backoff.RetryAfterError
 	if errors.As(err, &wait) {
-		return min(max(wait.after, time.Second), 5*time.Minute)
+		return min(max(wait.Duration, time.Second), 5*time.Minute)
 	}
 	return 10 * time.Second
 }
-
-type retryLater struct{ after time.Duration }
-
-func (r *retryLater) Error() string { return fmt.Sprintf("asked to wait %s", r.after) }
 
 // Call is a finished call to Axra's API. A checkout session may take several: the
 // exchange for an access token, and retries.
@@ -157,10 +156,8 @@ type Call struct {
 	Took    time.Duration
 }
 
-var callNames = map[string]string{pathSession: "session", pathToken: "token"}
-
 func outcomeOf(ctx context.Context, err error) string {
-	var wait *retryLater
+	var wait *backoff.RetryAfterError
 	switch {
 	case err == nil:
 		return "ok"

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
-
-	"github.com/caddy-axra/paywall/cache"
 )
 
 // Rate is a number of events per period.
@@ -44,18 +43,14 @@ type Limiter struct {
 	mu        sync.Mutex
 	perClient Rate
 	total     *rate.Limiter
-	clients   cache.Cache[*rate.Limiter] // by network
+	clients   *otter.Cache[string, any] // of *rate.Limiter, by network
 	now       func() time.Time
 }
 
 // NewLimiter returns a limiter with full budgets.
 func NewLimiter(perClient, total Rate, now func() time.Time) *Limiter {
-	return &Limiter{
-		perClient: perClient,
-		total:     total.limiter(),
-		clients:   cache.New[*rate.Limiter](maxClients),
-		now:       now,
-	}
+	clients := otter.Must(&otter.Options[string, any]{MaximumSize: maxClients})
+	return &Limiter{perClient: perClient, total: total.limiter(), clients: clients, now: now}
 }
 
 func (r Rate) limiter() *rate.Limiter {
@@ -71,20 +66,20 @@ func (l *Limiter) Allow(clientIP string) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	mine := client.ReserveN(now, 1)
-	if wait := mine.DelayFrom(now); wait > 0 {
-		mine.CancelAt(now)
-		l.refused(PerClient)
-		return wait, false
+	mine, all := client.ReserveN(now, 1), l.total.ReserveN(now, 1)
+	wait, by := mine.DelayFrom(now), PerClient
+	if wait == 0 {
+		wait, by = all.DelayFrom(now), Total
 	}
-	all := l.total.ReserveN(now, 1)
-	if wait := all.DelayFrom(now); wait > 0 {
-		all.CancelAt(now)
-		mine.CancelAt(now)
-		l.refused(Total)
-		return wait, false
+	if wait == 0 {
+		return 0, true
 	}
-	return 0, true
+	all.CancelAt(now)
+	mine.CancelAt(now)
+	if l.OnLimit != nil {
+		l.OnLimit(by)
+	}
+	return wait, false
 }
 
 func (l *Limiter) client(network string) *rate.Limiter {
@@ -92,13 +87,7 @@ func (l *Limiter) client(network string) *rate.Limiter {
 	if !ok {
 		client, _ = l.clients.SetIfAbsent(network, l.perClient.limiter())
 	}
-	return client
-}
-
-func (l *Limiter) refused(by Bound) {
-	if l.OnLimit != nil {
-		l.OnLimit(by)
-	}
+	return client.(*rate.Limiter) //nolint:forcetypeassert // the only type
 }
 
 // network is the IPv4 address of a client, or its IPv6 /64, within which it can choose

@@ -160,6 +160,7 @@ func TestC4OnlySoManyClientsAreRemembered(t *testing.T) {
 	for i := range maxClients + maxClients/5 {
 		limiter.Allow(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
 	}
+	limiter.clients.CleanUp()
 	if got := limiter.clients.EstimatedSize(); got > maxClients {
 		t.Errorf("%d clients are remembered, at most %d should be", got, maxClients)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-axra/paywall/token"
 )
 
 // PendingLife is how long a pending cookie outlives its checkout, so that a late payment
@@ -64,12 +66,6 @@ func (c pendingClaims) GetExpirationTime() (*jwt.NumericDate, error) {
 	return jwt.NewNumericDate(c.Expires()), nil
 }
 
-// Signer signs and verifies pending cookies; *token.Keyring is one.
-type Signer interface {
-	SignPending(claims jwt.Claims) (string, error)
-	VerifyPending(raw string, claims jwt.Claims) error
-}
-
 // Expires is when the pending cookie ends.
 func (p Pending) Expires() time.Time { return p.ExpiresAt.Add(PendingLife) }
 
@@ -97,18 +93,18 @@ func (p Pending) Reusable(now time.Time) bool {
 
 // Encode signs the entry. If it is too long for a cookie, it leaves out the checkout
 // URL, and the checkout is then not reused.
-func (p Pending) Encode(signer Signer) (string, error) {
-	raw, err := p.sign(signer)
+func (p Pending) Encode(keys *token.Keyring) (string, error) {
+	raw, err := p.sign(keys)
 	if err == nil && len(raw) > maxPending {
 		p.CheckoutURL = ""
-		raw, err = p.sign(signer)
+		raw, err = p.sign(keys)
 	}
 	return raw, err
 }
 
-func (p Pending) sign(signer Signer) (string, error) {
+func (p Pending) sign(keys *token.Keyring) (string, error) {
 	p.ExpiresAt, p.ReturnedAt = p.ExpiresAt.UTC().Truncate(time.Second), p.ReturnedAt.UTC().Truncate(time.Millisecond)
-	raw, err := signer.SignPending(pendingClaims{Pending: p})
+	raw, err := keys.Sign(token.Pending, pendingClaims{Pending: p})
 	if err != nil {
 		return "", fmt.Errorf("pending cookie: %w", err)
 	}
@@ -116,9 +112,9 @@ func (p Pending) sign(signer Signer) (string, error) {
 }
 
 // DecodePending verifies a pending cookie.
-func DecodePending(signer Signer, raw string) (Pending, error) {
+func DecodePending(keys *token.Keyring, raw string) (Pending, error) {
 	var c pendingClaims
-	if err := signer.VerifyPending(raw, &c); err != nil {
+	if _, err := keys.Verify(token.Pending, raw, &c); err != nil {
 		return Pending{}, fmt.Errorf("pending cookie: %w", err)
 	}
 	if c.Session == "" {

@@ -5,18 +5,14 @@ package token
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-)
-
-// Algorithms a key can be pinned to.
-const (
-	HS256 = "HS256"
-	EdDSA = "EdDSA"
 )
 
 // Errors of a Keyring.
@@ -29,25 +25,6 @@ var (
 	// ErrUnknownKey means that there is no key with that id.
 	ErrUnknownKey = errors.New("no signing key has this id")
 )
-
-// key is one usable key.
-type key struct {
-	id        string
-	algorithm string
-	signing   any // []byte or ed25519.PrivateKey
-	verifying any // []byte or ed25519.PublicKey
-	derived   map[Use][]byte
-	created   time.Time
-	signFrom  time.Time
-}
-
-// keys is an immutable snapshot of the stored keys.
-type keys struct {
-	installation string
-	byID         map[string]*key
-	heads        map[string]head // by a token's header as it is written
-	ordered      []*key          // oldest first
-}
 
 // Keyring holds the keys in memory. It is safe for concurrent use and outlives a reload of
 // the configuration.
@@ -75,6 +52,13 @@ func (k *Keyring) Installation() string {
 	return ""
 }
 
+// Knows reports whether tokens of the key are accepted. A verified token may be remembered
+// for as long as its key is known.
+func (k *Keyring) Knows(kid string) bool {
+	snap := k.snap.Load()
+	return snap != nil && snap.byID[kid] != nil
+}
+
 // Refresh loads the stored keys, as other nodes may have added and removed some. It returns
 // ErrNoKeys if none are stored, and then keeps the keys in memory.
 func (k *Keyring) Refresh(ctx context.Context, store Store) error {
@@ -94,7 +78,7 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 	case errors.Is(err, ErrNoKeys):
 	case err != nil:
 		return err
-	case slices.ContainsFunc(k.snap.Load().ordered, func(each *key) bool { return each.algorithm == algorithm }):
+	case slices.ContainsFunc(k.snap.Load().ordered, func(each *key) bool { return each.Algorithm == algorithm }):
 		return nil
 	}
 	return k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
@@ -104,6 +88,42 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 		set.add(algorithm, k.now())
 		return true, nil
 	})
+}
+
+// Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when
+// every node knows it. The keys that it replaces still verify. Like Ensure, it may wait for a write
+// transaction.
+func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (kid string, err error) {
+	err = k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
+		kid = set.add(algorithm, k.now()).ID
+		return true, nil
+	})
+	return kid, err
+}
+
+// Remove revokes a leaked key and everything that it has signed: here at once, on other nodes when
+// they Refresh. An older key, which all nodes know, signs in its place. Without one, a waiting or
+// new key of the algorithm signs at once, and Remove returns its id: other nodes refuse its tokens
+// until they Refresh.
+//
+// If another node has removed the key already, this node forgets it at once. The error wraps
+// ErrUnknownKey. Like Ensure, Remove may wait for a write transaction.
+func (k *Keyring) Remove(ctx context.Context, store Store, kid, algorithm string) (replacement string, err error) {
+	known := k.Knows(kid)
+	err = k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
+		replacement = ""
+		at := slices.IndexFunc(set.Keys, func(stored StoredKey) bool { return stored.ID == kid })
+		switch {
+		case at < 0 && len(set.Keys) == 0, at < 0 && !known:
+			return false, ErrUnknownKey
+		case at < 0:
+			return false, nil
+		}
+		set.Keys = slices.Delete(set.Keys, at, at+1)
+		replacement = set.replace(algorithm, k.now())
+		return true, nil
+	})
+	return replacement, err
 }
 
 // change edits the stored keys in a transaction and loads them. edit may be called twice.
@@ -140,8 +160,8 @@ func (k *Keyring) use(set KeySet) error {
 		if err != nil {
 			return err
 		}
-		addHeads(snap.heads, usable)
-		snap.byID[usable.id] = usable
+		snap.addHeads(usable)
+		snap.byID[usable.ID] = usable
 		snap.ordered = append(snap.ordered, usable)
 	}
 	if k.snap.Swap(snap) == nil {
@@ -150,16 +170,52 @@ func (k *Keyring) use(set KeySet) error {
 	return nil
 }
 
-// anyAlgorithm makes signer prefer none.
-const anyAlgorithm = ""
+// KeyInfo describes a key. It never holds a secret.
+type KeyInfo struct {
+	ID          string    `json:"kid"`
+	Algorithm   string    `json:"alg"`
+	Created     time.Time `json:"created,omitzero"`
+	SignsFrom   time.Time `json:"signs_from,omitzero"`
+	SignsAccess bool      `json:"signs_access"` // it signs new access tokens now
+	SignsOther  bool      `json:"signs_other"`  // it signs all else now: pending cookies, device links, private addresses
+}
 
-// signer returns the newest key that may sign, preferring the algorithm.
-func (s *keys) signer(algorithm string, now time.Time) *key {
-	best := s.ordered[0] // also where this clock is behind that of the node that made the first key
-	for _, candidate := range s.ordered {
-		if !candidate.signFrom.After(now) && (best.signFrom.After(now) || candidate.algorithm == algorithm || best.algorithm != algorithm) {
-			best = candidate
+// List describes the keys, oldest first. The algorithm is the configured one.
+func (k *Keyring) List(algorithm string) []KeyInfo {
+	list := []KeyInfo{}
+	snap := k.snap.Load()
+	if snap == nil {
+		return list
+	}
+	access, other := snap.signer(algorithm, k.now()), snap.signer(anyAlgorithm, k.now())
+	for _, each := range snap.ordered {
+		list = append(list, KeyInfo{each.ID, each.Algorithm, each.CreatedAt, each.SignFrom, each == access, each == other})
+	}
+	return list
+}
+
+// JWK is the public key of an Ed25519 key pair as RFC 8037, section 2, writes it.
+type JWK struct {
+	Type      string `json:"kty"`
+	Curve     string `json:"crv"`
+	X         string `json:"x"`
+	ID        string `json:"kid"`
+	Algorithm string `json:"alg"`
+	Use       string `json:"use"`
+}
+
+// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign
+// yet. The error is ErrNoKeys before the stored keys are loaded.
+func (k *Keyring) PublicKeys() ([]JWK, error) {
+	snap := k.snap.Load()
+	if snap == nil {
+		return nil, ErrNoKeys
+	}
+	public := []JWK{}
+	for _, each := range snap.ordered {
+		if key, ok := each.verifying.(ed25519.PublicKey); ok {
+			public = append(public, JWK{"OKP", "Ed25519", base64.RawURLEncoding.EncodeToString(key), each.ID, EdDSA, "sig"})
 		}
 	}
-	return best
+	return public, nil
 }

@@ -6,10 +6,20 @@ import (
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Algorithms a key can be pinned to.
+const (
+	HS256 = "HS256"
+	EdDSA = "EdDSA"
 )
 
 // activation is how long a new key waits before it signs, so that every node knows it by then.
@@ -48,21 +58,10 @@ func (s KeySet) check() error {
 		return fmt.Errorf("%w: they have no installation", ErrCorruptKeys)
 	}
 	for _, stored := range s.Keys {
-		if err := stored.check(); err != nil {
-			return err
+		if stored.ID == "" || len(stored.Secret) != secretSize || stored.Algorithm != HS256 && stored.Algorithm != EdDSA {
+			return fmt.Errorf("%w: key %q has the algorithm %q and a secret of %d bytes instead of %d",
+				ErrCorruptKeys, stored.ID, stored.Algorithm, len(stored.Secret), secretSize)
 		}
-	}
-	return nil
-}
-
-func (s StoredKey) check() error {
-	switch {
-	case s.ID == "":
-		return fmt.Errorf("%w: a key has no id", ErrCorruptKeys)
-	case len(s.Secret) != secretSize:
-		return fmt.Errorf("%w: the secret of key %q has %d bytes instead of %d", ErrCorruptKeys, s.ID, len(s.Secret), secretSize)
-	case s.Algorithm != HS256 && s.Algorithm != EdDSA:
-		return fmt.Errorf("%w: key %q has the unknown algorithm %q", ErrCorruptKeys, s.ID, s.Algorithm)
 	}
 	return nil
 }
@@ -92,27 +91,29 @@ func (s *KeySet) add(algorithm string, now time.Time) *StoredKey {
 // replace makes sure that a key may sign now and that there is one of the algorithm. It returns
 // the id of a key that signs before every node knows it, or "".
 func (s *KeySet) replace(algorithm string, now time.Time) string {
-	if slices.ContainsFunc(s.Keys, func(stored StoredKey) bool { return !stored.SignFrom.After(now) }) {
-		if !s.has(algorithm) {
-			s.add(algorithm, now)
-		}
+	maySign := slices.ContainsFunc(s.Keys, func(stored StoredKey) bool { return !stored.SignFrom.After(now) })
+	if !s.has(algorithm) {
+		s.add(algorithm, now)
+	}
+	if maySign {
 		return ""
 	}
 	at := slices.IndexFunc(s.Keys, func(stored StoredKey) bool { return stored.Algorithm == algorithm })
-	if at < 0 {
-		s.add(algorithm, now)
-		at = len(s.Keys) - 1
-	}
 	s.Keys[at].SignFrom = now.UTC().Truncate(time.Second)
 	return s.Keys[at].ID
 }
 
+// key is one usable key.
+type key struct {
+	StoredKey
+	signing   any // []byte or ed25519.PrivateKey
+	verifying any // []byte or ed25519.PublicKey
+	derived   map[Use][]byte
+}
+
 // usable turns a checked key into one that signs and verifies.
 func (s StoredKey) usable() (*key, error) {
-	out := &key{
-		id: s.ID, algorithm: s.Algorithm, created: s.CreatedAt, signFrom: s.SignFrom,
-		signing: s.Secret, verifying: s.Secret, derived: make(map[Use][]byte, len(uses)),
-	}
+	out := &key{StoredKey: s, signing: s.Secret, verifying: s.Secret, derived: make(map[Use][]byte, len(uses))}
 	if s.Algorithm == EdDSA {
 		private := ed25519.NewKeyFromSeed(s.Secret)
 		out.signing, out.verifying = private, private.Public()
@@ -126,6 +127,54 @@ func (s StoredKey) usable() (*key, error) {
 		out.derived[use] = derived
 	}
 	return out, nil
+}
+
+// keys is an immutable snapshot of the stored keys.
+type keys struct {
+	installation string
+	byID         map[string]*key
+	heads        map[string]head // by a token's header as it is written
+	ordered      []*key          // oldest first
+}
+
+// anyAlgorithm makes signer prefer none.
+const anyAlgorithm = ""
+
+// signer returns the newest key that may sign, preferring the algorithm.
+func (s *keys) signer(algorithm string, now time.Time) *key {
+	best := s.ordered[0] // also where this clock is behind that of the node that made the first key
+	for _, candidate := range s.ordered {
+		if !candidate.SignFrom.After(now) && (best.SignFrom.After(now) || candidate.Algorithm == algorithm || best.Algorithm != algorithm) {
+			best = candidate
+		}
+	}
+	return best
+}
+
+// head is what a known header says about a token.
+type head struct {
+	kid       string
+	typ       string
+	method    jwt.SigningMethod
+	verifying any
+}
+
+// addHeads adds the encoded headers under which a key signs.
+func (s *keys) addHeads(k *key) {
+	add := func(algorithm, typ string, verifying any) {
+		encoded, _ := json.Marshal(headerOf(algorithm, k.ID, typ)) // three strings
+		written := base64.RawURLEncoding.EncodeToString(encoded)   // as sign writes it
+		s.heads[written] = head{k.ID, typ, jwt.GetSigningMethod(algorithm), verifying}
+	}
+	add(k.Algorithm, typeAccess, k.verifying)
+	for use, derived := range k.derived {
+		add(HS256, use.typ(), derived)
+	}
+}
+
+// headerOf holds alg, kid and typ, and none of jku, jwk, x5c and crit.
+func headerOf(algorithm, kid, typ string) map[string]any {
+	return map[string]any{"alg": algorithm, "kid": kid, "typ": typ}
 }
 
 func randomHex(n int) string {

@@ -130,8 +130,8 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 	}
 	claims.End = &endOfLife{*jwt.NewNumericDate(a.Expires)}
 	signer := snap.signer(algorithm, k.now())
-	a.Key = signer.id
-	signed, err := sign(signer.algorithm, signer.id, typeAccess, signer.signing, &claims)
+	a.Key = signer.ID
+	signed, err := sign(signer.Algorithm, signer.ID, typeAccess, signer.signing, &claims)
 	return signed, a, err
 }
 
@@ -170,12 +170,7 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	if claims.Until != nil {
 		a.Until = claims.Until.Time
 	}
-	return a.ifLiving(k.now())
-}
-
-// ifLiving returns an error if the token has expired.
-func (a Access) ifLiving(now time.Time) (Access, error) {
-	switch {
+	switch now := k.now(); {
 	case now.Before(a.Expires):
 		return a, nil
 	case a.HasLapsed(now):
@@ -198,42 +193,30 @@ func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
 		return "", ErrNoKeys
 	}
 	signer := snap.signer(anyAlgorithm, k.now())
-	return sign(HS256, signer.id, use.typ(), signer.derived[use], claims)
+	return sign(HS256, signer.ID, use.typ(), signer.derived[use], claims)
 }
 
-// Verify checks a token of Sign and fills claims. The error wraps ErrInvalid, or is
-// ErrNoKeys.
-func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) error {
-	_, err := k.VerifyBy(use, raw, claims)
-	return err
-}
-
-// VerifyBy is like Verify and also returns the id of the signing key.
-func (k *Keyring) VerifyBy(use Use, raw string, claims jwt.Claims) (kid string, err error) {
+// Verify checks a token of Sign, fills claims and returns the id of the signing key. The error wraps
+// ErrInvalid, or is ErrNoKeys.
+func (k *Keyring) Verify(use Use, raw string, claims jwt.Claims) (kid string, err error) {
 	_, kid, err = k.verify(raw, use.typ(), claims)
 	return kid, err
 }
 
-// Knows reports whether tokens of the key are accepted. A verified token may be remembered
-// for as long as its key is known.
-func (k *Keyring) Knows(kid string) bool {
+// IsOfUnknownKey reports whether a text looks like an access token of a key that is not known, such as a removed
+// one or one of another installation. It does not check the signature.
+func (k *Keyring) IsOfUnknownKey(raw string) bool {
 	snap := k.snap.Load()
-	return snap != nil && snap.byID[kid] != nil
-}
-
-// Generation identifies the known keys. While it does not change, results of Knows stay
-// valid.
-type Generation keys
-
-// Generation returns the present generation; nil before the keys are loaded.
-func (k *Keyring) Generation() *Generation { return (*Generation)(k.snap.Load()) }
-
-// SignPending signs the claims of a pending cookie.
-func (k *Keyring) SignPending(claims jwt.Claims) (string, error) { return k.Sign(Pending, claims) }
-
-// VerifyPending checks a pending cookie and fills claims.
-func (k *Keyring) VerifyPending(raw string, claims jwt.Claims) error {
-	return k.Verify(Pending, raw, claims)
+	if snap == nil || len(raw) > MaxSize || strings.Count(raw, ".") != 2 {
+		return false
+	}
+	written, _, _ := strings.Cut(raw, ".")
+	var header struct {
+		Typ string `json:"typ"`
+	}
+	_, known := snap.heads[written]
+	decoded, err := base64.RawURLEncoding.DecodeString(written)
+	return !known && err == nil && json.Unmarshal(decoded, &header) == nil && header.Typ == typeAccess
 }
 
 func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, error) {
@@ -264,32 +247,25 @@ func (k *Keyring) verify(
 	if !complete || !known || signed.typ != typ {
 		return nil, "", errHeader
 	}
-	if err := checkSignature(raw[:len(raw)-len(encoded)-1], encoded, signed); err != nil {
-		return nil, "", err
+	signature, err := decodeSegment(encoded)
+	if err == nil {
+		err = signed.method.Verify(raw[:len(raw)-len(encoded)-1], signature, signed.verifying)
 	}
-	decoded, err := decodeSegment(payload)
+	var decoded []byte
+	if err == nil {
+		decoded, err = decodeSegment(payload)
+	}
+	if err == nil {
+		err = json.Unmarshal(decoded, claims)
+	}
+	if err == nil {
+		opts = append(opts, jwt.WithExpirationRequired(), jwt.WithTimeFunc(k.now))
+		err = jwt.NewValidator(opts...).Validate(claims)
+	}
 	if err != nil {
-		return nil, "", err
-	}
-	if err := json.Unmarshal(decoded, claims); err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	opts = append(opts, jwt.WithExpirationRequired(), jwt.WithTimeFunc(k.now))
-	if err := jwt.NewValidator(opts...).Validate(claims); err != nil {
 		return nil, "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return snap, signed.kid, nil
-}
-
-func checkSignature(message, encoded string, with head) error {
-	signature, err := decodeSegment(encoded)
-	if err != nil {
-		return err
-	}
-	if err := with.method.Verify(message, signature, with.verifying); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return nil
 }
 
 // errHeader means that a token was rejected before its signature was checked.
@@ -298,14 +274,10 @@ var errHeader = fmt.Errorf("%w: not three parts, or a foreign header", ErrInvali
 // decodeSegment accepts only the canonical encoding: without line breaks, which strict
 // decoding skips, and with zeros as unused bits.
 func decodeSegment(segment string) ([]byte, error) {
-	if strings.IndexByte(segment, '\n') >= 0 || strings.IndexByte(segment, '\r') >= 0 {
-		return nil, fmt.Errorf("%w: a line break", ErrInvalid)
+	if strings.ContainsAny(segment, "\r\n") {
+		return nil, errors.New("a line break")
 	}
-	decoded, err := strictly.DecodeString(segment)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return decoded, nil
+	return strictly.DecodeString(segment)
 }
 
 var strictly = base64.RawURLEncoding.Strict()

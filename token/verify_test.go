@@ -389,11 +389,12 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 	keyring := NewKeyring(newClock().now)
 	_, _, sign := keyring.SignAccess(Access{}, HS256)
 	_, verify := keyring.VerifyAccess("a.b.c", site)
-	_, signPending := keyring.SignPending(jwt.MapClaims{})
+	_, signUse := keyring.Sign(Pending, jwt.MapClaims{})
+	_, verifyUse := keyring.Verify(Pending, "a.b.c", jwt.MapClaims{})
 	_, public := keyring.PublicKeys()
 	for name, err := range map[string]error{
-		"SignAccess": sign, "VerifyAccess": verify, "SignPending": signPending, "PublicKeys": public,
-		"VerifyPending": keyring.VerifyPending("a.b.c", jwt.MapClaims{}), "Refresh": keyring.Refresh(t.Context(), newMemory()),
+		"SignAccess": sign, "VerifyAccess": verify, "Sign": signUse, "PublicKeys": public,
+		"Verify": verifyUse, "Refresh": keyring.Refresh(t.Context(), newMemory()),
 	} {
 		if !errors.Is(err, ErrNoKeys) {
 			t.Errorf("%s: %v", name, err)
@@ -422,13 +423,13 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 		if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s passes for an access token: %v", use, err)
 		}
-		if err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("an access token passes for %s: %v", use, err)
 		}
 		_, signature, _ := strings.Cut(raw, ".")
 		for _, presented := range uses {
 			read := jwt.MapClaims{}
-			if err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
+			if _, err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
 				t.Errorf("%s presented as %s: %v", use, presented, err)
 			}
 			// The type of one use with the key of another.
@@ -437,7 +438,7 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			header, _, _ := strings.Cut(other, ".")
-			if err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
+			if _, err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
 				t.Errorf("%s under the header of %s: %v", use, presented, err)
 			}
 		}
@@ -469,5 +470,47 @@ func TestPublicKeysAreThoseOfEd25519(t *testing.T) {
 	want := []JWK{{Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(f.publicKey()), ID: f.edwards.ID, Algorithm: EdDSA, Use: "sig"}}
 	if got, err := f.keyring.PublicKeys(); err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestATokenThatEndedWithItsAccessMayAskForAnother(t *testing.T) {
+	f := newForge(t)
+	until := f.clock.now().Add(time.Hour).Unix()
+	ended := f.claims().with("until", until)
+	for name, test := range map[string]struct {
+		claims members
+		later  time.Duration
+		want   bool
+	}{
+		"just ended":                 {ended, time.Hour, true},
+		"nearly too long ago":        {ended, time.Hour + Lapse - time.Second, true},
+		"too long ago":               {ended, time.Hour + Lapse + time.Second, false},
+		"not yet":                    {ended, time.Hour - time.Second, false},
+		"T3 before its access":       {ended.with("until", until+1), time.Hour + time.Minute, false},
+		"T3 after its access":        {ended.with("until", until-1), time.Hour + time.Minute, false},
+		"T3 of access without end":   {f.claims(), time.Hour + time.Minute, false},
+		"T3 no exp":                  {ended.without("exp"), time.Hour + time.Minute, false},
+		"T3 not valid yet":           {ended.with("nbf", until+3600), time.Hour + time.Minute, false},
+		"T4 of another site":         {ended.with("aud", []string{"https://other.example"}), time.Hour + time.Minute, false},
+		"T4 of another installation": {ended.with("iss", "axra:x"), time.Hour + time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			raw := f.hs(f.hsHeader(), test.claims)
+			f.clock.advance(test.later)
+			defer f.clock.advance(-test.later)
+			access, err := f.keyring.VerifyAccess(raw, site)
+			if got := errors.Is(err, ErrLapsed); got != test.want {
+				t.Errorf("accepted %v: %v", got, err)
+			}
+			if err != nil && !errors.Is(err, ErrInvalid) {
+				t.Errorf("%v is not ErrInvalid", err)
+			}
+			if _, err := f.keyring.VerifyAccess(raw, site); err == nil && test.want {
+				t.Error("it is still good")
+			}
+			if test.want && access.Purchase != "p1" {
+				t.Errorf("got %+v", access)
+			}
+		})
 	}
 }

@@ -1,12 +1,15 @@
 package webhook
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddy-axra/paywall/money"
 )
@@ -67,10 +70,8 @@ type Event struct {
 	PaidRaw     string // amount and currency as the event states them
 	AmountError error
 
-	// Metadata holds the strings given at creation and those that Axra added.
-	// HasMetadata tells an absent object from an empty one.
-	Metadata    map[string]string
-	HasMetadata bool
+	// Metadata holds the strings given at creation and those that Axra added; nil if there is no such object.
+	Metadata map[string]string
 }
 
 // maxID bounds ids in bytes; the documented ones are about 30 long.
@@ -87,62 +88,60 @@ func Decode(body []byte) (Event, error) {
 	}
 	var event Event
 	var timestamp string
-	if err := errors.Join(
-		readString(envelope, "event", (*string)(&event.Type)),
-		readString(envelope, "timestamp", &timestamp),
-	); err != nil {
-		return Event{}, err
-	}
-	if event.Type == "" {
-		return Event{}, fmt.Errorf("%w: no event name", ErrMalformed)
+	envelope.read("event", &event.Type)
+	envelope.read("timestamp", &timestamp)
+	if envelope.err == nil && event.Type == "" {
+		envelope.err = fmt.Errorf("%w: no event name", ErrMalformed)
 	}
 	if parsed, err := time.Parse(time.RFC3339Nano, timestamp); err == nil {
 		event.Timestamp = parsed
 	}
 	// The data of undocumented events could have any form.
-	if raw, ok := envelope["data"]; ok && string(raw) != "null" && event.Type.Known() {
-		if err := event.readData(raw); err != nil {
-			return Event{}, err
-		}
+	if raw := envelope.fields["data"]; envelope.err == nil && !isNull(raw) && event.Type.Known() {
+		envelope.err = event.readData(raw)
+	}
+	if envelope.err != nil {
+		return Event{}, envelope.err
 	}
 	return event, nil
 }
 
+// paymentIDs are the fields of data that may hold an id of the payment.
+var paymentIDs = []string{"paymentId", "id", "transactionId", "businessPaymentId"}
+
 func (e *Event) readData(raw json.RawMessage) error {
-	data, err := readObject(raw,
-		"amount", "currency", "paymentId", "id", "transactionId", "businessPaymentId", "sessionId", "metadata")
+	data, err := readObject(raw, append([]string{"amount", "currency", "sessionId", "metadata"}, paymentIDs...)...)
 	if err != nil {
 		return err
 	}
-	if err := e.readMetadata(data["metadata"]); err != nil {
+	data.read("sessionId", &e.Session)
+	if err := e.readMetadata(data.fields["metadata"]); err != nil {
 		return err
 	}
-	if err := readString(data, "sessionId", &e.Session); err != nil {
-		return err
-	}
-	// The id in the metadata is the documented one.
-	if id := e.Metadata["sessionId"]; id != "" {
-		e.Session = id
-	}
-	for _, name := range []string{"paymentId", "id", "transactionId", "businessPaymentId"} {
+	e.Session = cmp.Or(e.Metadata["sessionId"], e.Session) // the id in the metadata is the documented one
+	for _, name := range paymentIDs {
 		var id string
-		if err := readString(data, name, &id); err != nil {
-			return err
-		}
-		if len(id) > maxID {
-			return fmt.Errorf("%w: an id of more than %d bytes", ErrMalformed, maxID)
-		}
-		if id != "" && !slices.Contains(e.PaymentIDs, id) {
+		if data.read(name, &id); id != "" && !slices.Contains(e.PaymentIDs, id) {
 			e.PaymentIDs = append(e.PaymentIDs, id)
 		}
 	}
 	if len(e.PaymentIDs) > 0 {
 		e.Payment = e.PaymentIDs[0]
 	}
-	if len(e.Session) > maxID {
+	if slices.ContainsFunc(append(e.PaymentIDs, e.Session), func(id string) bool { return len(id) > maxID }) {
 		return fmt.Errorf("%w: an id of more than %d bytes", ErrMalformed, maxID)
 	}
-	return e.readAmount(data)
+	var amount json.Number // or a string that holds one: Axra documents numbers, but some payment APIs send strings
+	var currency string
+	data.read("amount", &amount)
+	data.read("currency", &currency)
+	e.PaidRaw = strings.TrimSpace(amount.String() + " " + currency)
+	if amount == "" || currency == "" {
+		e.AmountError = fmt.Errorf("%w: amount or currency is missing", ErrMalformed)
+	} else {
+		e.Paid, e.AmountError = money.ParsePaid(amount.String(), currency)
+	}
+	return data.err
 }
 
 // readMetadata keeps the strings. Metadata that is not an object counts as absent,
@@ -151,13 +150,12 @@ func (e *Event) readMetadata(raw json.RawMessage) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
-	values, err := readObject(raw, "*")
+	metadata, err := readObject(raw, "*")
 	if err != nil {
 		return err
 	}
-	e.HasMetadata = true
-	e.Metadata = make(map[string]string, len(values))
-	for name, value := range values {
+	e.Metadata = make(map[string]string, len(metadata.fields))
+	for name, value := range metadata.fields {
 		var text string // null leaves it empty
 		if json.Unmarshal(value, &text) == nil {
 			e.Metadata[name] = text
@@ -166,20 +164,56 @@ func (e *Event) readMetadata(raw json.RawMessage) error {
 	return nil
 }
 
-func (e *Event) readAmount(data map[string]json.RawMessage) error {
-	var currency string
-	if err := readString(data, "currency", &currency); err != nil {
-		return err
+// object is a JSON object, and the first error about one of its fields.
+type object struct {
+	fields map[string]json.RawMessage
+	err    error
+}
+
+// readObject reads one JSON object and nothing after it. A key named in watched may
+// occur only once, in any case of its letters; with "*" no key may be repeated.
+// encoding/json takes the last of several keys and ignores case, so two readers of
+// one signed body could see two different payments.
+func readObject(raw []byte, watched ...string) (*object, error) {
+	if !utf8.Valid(raw) || !json.Valid(raw) {
+		return nil, fmt.Errorf("%w: not one JSON value in UTF-8", ErrMalformed)
 	}
-	amount, err := readNumber(data, "amount")
-	if err != nil {
-		return err
+	decoder := json.NewDecoder(bytes.NewReader(raw)) // which cannot fail from here on
+	if open, _ := decoder.Token(); open != json.Delim('{') {
+		return nil, fmt.Errorf("%w: not a JSON object", ErrMalformed)
 	}
-	e.PaidRaw = strings.TrimSpace(amount + " " + currency)
-	if amount == "" || currency == "" {
-		e.AmountError = fmt.Errorf("%w: amount or currency is missing", ErrMalformed)
-		return nil
+	fields := make(map[string]json.RawMessage)
+	for decoder.More() {
+		var value json.RawMessage
+		key, _ := decoder.Token()
+		name, _ := key.(string)
+		_, isRepeated := fields[name]
+		for _, field := range watched {
+			if (field == "*" || field == name) && isRepeated || field != name && strings.EqualFold(field, name) {
+				return nil, fmt.Errorf("%w: key %q is repeated or written in another case", ErrMalformed, name)
+			}
+		}
+		if err := decoder.Decode(&value); err != nil {
+			return nil, err
+		}
+		fields[name] = value
 	}
-	e.Paid, e.AmountError = money.ParsePaid(amount, currency)
-	return nil
+	return &object{fields: fields}, nil
+}
+
+// read reads a field; it leaves the target empty for null and an absent field.
+func (o *object) read(name string, into any) {
+	if raw := o.fields[name]; !isNull(raw) && json.Unmarshal(raw, into) != nil && o.err == nil {
+		o.err = fmt.Errorf("%w: %q has the wrong type", ErrMalformed, name)
+	}
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// ShortID shortens an id for a log: enough to find it by, not enough to use it.
+func ShortID(id string) string {
+	if len(id) <= 12 {
+		return id
+	}
+	return id[:12] + "…"
 }

@@ -61,7 +61,7 @@ func TestDecodeReadsEveryDocumentedEvent(t *testing.T) {
 			}
 			want := Event{
 				Type: name, Timestamp: stated, Session: "cs_1", Payment: "bpay_01H", PaymentIDs: []string{"bpay_01H"}, Paid: paid(t, "25", "usd"),
-				Metadata: map[string]string{"sessionId": "cs_1", "paywall_pass": "premium"}, HasMetadata: true,
+				Metadata: map[string]string{"sessionId": "cs_1", "paywall_pass": "premium"},
 			}
 			if !sameEvent(got, want) {
 				t.Errorf("got %+v, want %+v", got, want)
@@ -92,13 +92,13 @@ func TestDecodeIsTolerantOfWhatTheDocumentationLeavesOpen(t *testing.T) {
 		{"paymentId empty", `{"paymentId":"","id":"i"}`, Event{Payment: "i", PaymentIDs: []string{"i"}}},
 		{"sessionId beside the metadata", `{"sessionId":"s"}`, Event{Session: "s"}},
 		{"sessionId in the metadata", `{"metadata":{"sessionId":"s"}}`,
-			Event{Session: "s", Metadata: map[string]string{"sessionId": "s"}, HasMetadata: true}},
+			Event{Session: "s", Metadata: map[string]string{"sessionId": "s"}}},
 		{"both sessionIds: the documented one", `{"sessionId":"top","metadata":{"sessionId":"inner"}}`,
-			Event{Session: "inner", Metadata: map[string]string{"sessionId": "inner"}, HasMetadata: true}},
+			Event{Session: "inner", Metadata: map[string]string{"sessionId": "inner"}}},
 		{"an empty sessionId in the metadata", `{"sessionId":"top","metadata":{"sessionId":""}}`,
-			Event{Session: "top", Metadata: map[string]string{"sessionId": ""}, HasMetadata: true}},
+			Event{Session: "top", Metadata: map[string]string{"sessionId": ""}}},
 		{"a sessionId in the metadata that is no string", `{"sessionId":"top","metadata":{"sessionId":7}}`,
-			Event{Session: "top", Metadata: map[string]string{}, HasMetadata: true}},
+			Event{Session: "top", Metadata: map[string]string{}}},
 		{"null ids", `{"sessionId":null,"paymentId":null,"id":null,"transactionId":null}`, Event{}},
 		{"an escaped id", `{"paymentId":"bpay\u005f1"}`, Event{Payment: "bpay_1", PaymentIDs: []string{"bpay_1"}}},
 		{"the longest id", `{"paymentId":"` + strings.Repeat("x", maxID) + `"}`, Event{Payment: strings.Repeat("x", maxID), PaymentIDs: []string{strings.Repeat("x", maxID)}}},
@@ -109,11 +109,11 @@ func TestDecodeIsTolerantOfWhatTheDocumentationLeavesOpen(t *testing.T) {
 		{"W8 metadata a list", `{"metadata":[{"sessionId":"s"}]}`, Event{}},
 		{"W8 metadata a number", `{"metadata":17}`, Event{}},
 		{"W8 metadata true", `{"metadata":true}`, Event{}},
-		{"W8 metadata empty", `{"metadata":{}}`, Event{Metadata: map[string]string{}, HasMetadata: true}},
+		{"W8 metadata empty", `{"metadata":{}}`, Event{Metadata: map[string]string{}}},
 		{"W8 metadata of other types than strings", `{"metadata":{"a":1,"b":null,"c":{"d":"e"},"f":["g"],"h":"i"}}`,
-			Event{Metadata: map[string]string{"b": "", "h": "i"}, HasMetadata: true}},
+			Event{Metadata: map[string]string{"b": "", "h": "i"}}},
 		{"names in the metadata that differ in case are two", `{"metadata":{"order":"1","Order":"2"}}`,
-			Event{Metadata: map[string]string{"order": "1", "Order": "2"}, HasMetadata: true}},
+			Event{Metadata: map[string]string{"order": "1", "Order": "2"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := Decode(event(PaymentRefunded, test.data))
@@ -193,7 +193,7 @@ func TestDecodeReadsTheEnvelope(t *testing.T) {
 		`{"id":"evt_1","event":"payment.completed","apiVersion":2,"livemode":[true],"data":null}`: {},
 	} {
 		got, err := Decode([]byte(body))
-		if err != nil || got.Type != PaymentCompleted || !got.Timestamp.Equal(want) || got.Session != "" || got.Payment != "" || got.HasMetadata {
+		if err != nil || got.Type != PaymentCompleted || !got.Timestamp.Equal(want) || got.Session != "" || got.Payment != "" {
 			t.Errorf("%s: got %+v, %v, want %s", body, got, err, want)
 		}
 	}
@@ -362,9 +362,6 @@ func checkBounds(t *testing.T, e Event) {
 	}
 	if e.Paid.Amount.Compare(money.Amount{}) < 0 || len(e.Paid.Digits()) > 40 {
 		t.Fatalf("paid %s", e.Paid)
-	}
-	if (e.Metadata != nil) != e.HasMetadata {
-		t.Fatalf("metadata %v, has metadata: %t", e.Metadata, e.HasMetadata)
 	}
 	if e.AmountError != nil && e.Paid != (money.Price{}) {
 		t.Fatalf("paid %s and %v", e.Paid, e.AmountError)

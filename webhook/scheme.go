@@ -62,16 +62,13 @@ var (
 // Prepare fills in the defaults and decodes the secrets. The error wraps ErrScheme or
 // ErrSecretEncoding, and quotes no secret.
 func (v Verifier) Prepare() (Verifier, error) {
-	if v.Scheme == "" {
-		v.Scheme = SchemeBody
+	v.Scheme = cmp.Or(v.Scheme, SchemeBody)
+	if !slices.Contains(Schemes, v.Scheme) {
+		return v, fmt.Errorf("%w %q: write %s", ErrScheme, v.Scheme, quoted(Schemes))
 	}
 	header, timestamp := DefaultHeader, DefaultTimestampHeader
-	switch v.Scheme {
-	case SchemeBody, SchemeTimestampBody, SchemeTimestampV1:
-	case SchemeStandard:
+	if v.Scheme == SchemeStandard {
 		header, timestamp = StandardHeader, StandardTimestampHeader
-	default:
-		return v, fmt.Errorf("%w %q: write %s", ErrScheme, v.Scheme, quoted(Schemes))
 	}
 	v.Header = cmp.Or(v.Header, header)
 	v.TimestampHeader = cmp.Or(v.TimestampHeader, timestamp)
@@ -89,10 +86,10 @@ func (v Verifier) keys() ([][]byte, error) {
 	keys := make([][]byte, 0, len(v.Secrets))
 	for i, secret := range v.Secrets {
 		key, ok := decodeSecret(string(secret), v.SecretEncoding)
-		if !ok {
-			if v.SecretEncoding == "" {
-				return nil, fmt.Errorf("%w: secret %d is only the prefix of one: correct it", ErrSecretEncoding, i+1)
-			}
+		switch {
+		case !ok && v.SecretEncoding == "":
+			return nil, fmt.Errorf("%w: secret %d is only the prefix of one: correct it", ErrSecretEncoding, i+1)
+		case !ok:
 			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding", ErrSecretEncoding, i+1, v.SecretEncoding)
 		}
 		keys = append(keys, key)

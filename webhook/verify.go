@@ -5,6 +5,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -15,11 +17,9 @@ import (
 // wrapped reason is for the operator's log, not for the sender.
 var ErrSignature = errors.New("webhook signature")
 
-// Bounds of what is read of an unauthenticated request, in bytes. A Unix time in
-// nanoseconds and an ISO 8601 time fit into maxTimestamp.
+// Bounds of what is read of an unauthenticated request, in bytes.
 const (
-	maxTimestamp  = 64
-	maxMessageID  = 256
+	maxText       = 256 // of an id or a time
 	maxSignature  = 2048
 	maxCandidates = 8 // signatures in one header: two secrets during a rotation, of a few versions
 )
@@ -74,83 +74,59 @@ func (v Verifier) read(header http.Header) (signature, error) {
 	if err != nil {
 		return signature{}, err
 	}
+	var read signature
+	var candidates []string
 	switch v.Scheme {
 	case SchemeTimestampV1:
-		return v.readPairs(value)
+		read.prefix, candidates, err = v.readPairs(value)
 	case SchemeStandard:
-		return v.readStandard(header, value)
-	}
-	mac, ok := readMAC(value)
-	if !ok {
-		return signature{}, fmt.Errorf("%w: header %s does not hold 32 bytes in hex or base64", ErrSignature, v.Header)
-	}
-	read := signature{macs: [][]byte{mac}}
-	if v.Scheme == SchemeTimestampBody {
-		timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
-		if err != nil {
-			return signature{}, err
+		read.prefix, err = v.signedTexts(header, v.IDHeader, v.TimestampHeader)
+		for part := range strings.FieldsSeq(value) { // `v1,<mac> v1,<mac> …`
+			if given, ok := strings.CutPrefix(part, "v1,"); ok {
+				candidates = append(candidates, given)
+			}
 		}
-		read.prefix = timestamp + "."
+	case SchemeTimestampBody:
+		read.prefix, err = v.signedTexts(header, v.TimestampHeader)
+		fallthrough
+	default:
+		candidates = []string{strings.TrimPrefix(strings.TrimSpace(value), "sha256=")}
+	}
+	for _, given := range candidates {
+		if mac, ok := decodeMAC(given); ok {
+			read.macs = append(read.macs, mac)
+		}
+	}
+	switch {
+	case err != nil:
+		return signature{}, err
+	case len(read.macs) == 0:
+		return signature{}, fmt.Errorf("%w: header %s holds no signature of 32 bytes in hex or base64", ErrSignature, v.Header)
+	case len(read.macs) > maxCandidates:
+		return signature{}, fmt.Errorf("%w: header %s holds more than %d signatures", ErrSignature, v.Header, maxCandidates)
 	}
 	return read, nil
 }
 
 // readPairs reads `t=<unix>,v1=<mac>,…` and skips other versions.
-func (v Verifier) readPairs(value string) (signature, error) {
-	var read signature
+func (v Verifier) readPairs(value string) (prefix string, candidates []string, err error) {
 	timestamps := 0
 	for part := range strings.SplitSeq(value, ",") {
 		switch name, given, _ := strings.Cut(strings.TrimSpace(part), "="); name {
 		case "t":
 			timestamps++
-			read.prefix = given + "."
-			if !isDigits(given) || len(given) > maxTimestamp {
-				return signature{}, fmt.Errorf("%w: t in header %s is not a Unix time", ErrSignature, v.Header)
+			prefix = given + "."
+			if !isDigits(given) || len(given) > maxText {
+				timestamps = 2
 			}
 		case "v1":
-			read.add(given)
+			candidates = append(candidates, given)
 		}
 	}
 	if timestamps != 1 {
-		return signature{}, fmt.Errorf("%w: header %s does not hold t=<unix> exactly once", ErrSignature, v.Header)
+		err = fmt.Errorf("%w: header %s does not hold t=<unix> exactly once", ErrSignature, v.Header)
 	}
-	return read, v.bounded(read)
-}
-
-// readStandard reads `v1,<mac> v1,<mac> …`, the scheme of standardwebhooks.com.
-func (v Verifier) readStandard(header http.Header, value string) (signature, error) {
-	id, err := signedText(header, v.IDHeader, maxMessageID)
-	if err != nil {
-		return signature{}, err
-	}
-	timestamp, err := signedText(header, v.TimestampHeader, maxTimestamp)
-	if err != nil {
-		return signature{}, err
-	}
-	read := signature{prefix: id + "." + timestamp + "."}
-	for part := range strings.FieldsSeq(value) {
-		if version, given, _ := strings.Cut(part, ","); version == "v1" {
-			read.add(given)
-		}
-	}
-	return read, v.bounded(read)
-}
-
-// add keeps a candidate, unless it cannot be an HMAC-SHA256.
-func (s *signature) add(given string) {
-	if mac, ok := decodeMAC(given); ok {
-		s.macs = append(s.macs, mac)
-	}
-}
-
-func (v Verifier) bounded(read signature) error {
-	switch {
-	case len(read.macs) == 0:
-		return fmt.Errorf("%w: header %s holds no v1 signature of 32 bytes in hex or base64", ErrSignature, v.Header)
-	case len(read.macs) > maxCandidates:
-		return fmt.Errorf("%w: header %s holds more than %d signatures", ErrSignature, v.Header, maxCandidates)
-	}
-	return nil
+	return prefix, candidates, err
 }
 
 // single returns the value of a header that occurs once.
@@ -167,35 +143,54 @@ func single(header http.Header, name string, limit int) (string, error) {
 	return values[0], nil
 }
 
-// signedText returns a header that is signed before the body. It rejects braces and
+// signedTexts returns headers that are signed before the body, each with a dot after it. It rejects braces and
 // quotation marks, with which the beginning of a signed body could be moved into the header.
-func signedText(header http.Header, name string, limit int) (string, error) {
-	value, err := single(header, name, limit)
-	if err != nil {
-		return "", err
-	}
-	if value == "" || !isPlain(value) {
-		return "", fmt.Errorf("%w: header %s is empty or holds characters other than letters, digits, spaces and -_.:+,", ErrSignature, name)
-	}
-	return value, nil
-}
-
-func isPlain(value string) bool {
-	for _, c := range []byte(value) {
-		if !isDigit(c) && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_.:+, ", rune(c)) {
-			return false
+func (v Verifier) signedTexts(header http.Header, names ...string) (prefix string, err error) {
+	for _, name := range names {
+		value, err := single(header, name, maxText)
+		if err != nil {
+			return "", err
 		}
-	}
-	return true
-}
-
-func isDigits(value string) bool {
-	for _, c := range []byte(value) {
-		if !isDigit(c) {
-			return false
+		if value == "" || !isPlain(value) {
+			return "", fmt.Errorf("%w: header %s is empty or holds characters other than letters, digits, spaces and -_.:+,", ErrSignature, name)
 		}
+		prefix += value + "."
 	}
-	return value != ""
+	return prefix, nil
 }
 
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+const (
+	digits  = "0123456789"
+	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+func isPlain(value string) bool  { return strings.Trim(value, digits+letters+"-_.:+, ") == "" }
+func isDigits(value string) bool { return value != "" && strings.Trim(value, digits) == "" }
+
+// decodeMAC reads 32 bytes in hex or base64; the length tells which.
+func decodeMAC(value string) ([]byte, bool) {
+	var mac []byte
+	var err error
+	if len(value) == hex.EncodedLen(sha256.Size) {
+		mac, err = hex.DecodeString(value)
+	} else {
+		mac, err = decodeBase64(value)
+	}
+	return mac, err == nil && len(mac) == sha256.Size
+}
+
+// decodeBase64 reads both alphabets, padded or not. It accepts only the canonical
+// spelling of the bytes.
+func decodeBase64(value string) ([]byte, error) {
+	encoding := base64.StdEncoding
+	if strings.ContainsAny(value, "-_") {
+		encoding = base64.URLEncoding
+	}
+	if at := strings.IndexAny(value, "\r\n"); at >= 0 { // which the decoder would skip
+		return nil, base64.CorruptInputError(at)
+	}
+	if !strings.HasSuffix(value, "=") {
+		encoding = encoding.WithPadding(base64.NoPadding)
+	}
+	return encoding.Strict().DecodeString(value)
+}

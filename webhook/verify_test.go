@@ -133,7 +133,7 @@ func TestForgedSignaturesAreRefused(t *testing.T) {
 	firstWrong := http.Header{DefaultHeader: {strings.Repeat("0", 64), signature}}
 	twoStamps := signedAt(stamped, sentAt)
 	twoStamps.Add(DefaultTimestampHeader, sentAt)
-	long := strings.Repeat("1", maxTimestamp+1)
+	long := strings.Repeat("1", maxText+1)
 
 	for _, test := range []struct {
 		name     string

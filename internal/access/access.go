@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -25,7 +27,6 @@ type Ledger interface {
 // Keys are the signing keys that this node knows.
 type Keys interface {
 	VerifyAccess(raw, site string) (token.Access, error)
-	Generation() *token.Generation
 	Knows(kid string) bool
 }
 
@@ -46,20 +47,6 @@ type Bounds struct {
 	Grace   time.Duration // after it known buyers are no longer served
 }
 
-// Cache remembers tokens and purchases. It survives a reload, and is safe for concurrent use.
-type Cache struct {
-	keys      Keys
-	onKeys    func(context.Context) error
-	tokens    *tokens
-	purchases purchases
-	now       func() time.Time
-	onError   func(err error)
-
-	polling  sync.Mutex
-	position ledger.Position
-	lastPoll atomic.Int64 // Unix nanoseconds; start of the last poll that succeeded, keys included
-}
-
 // Options are what a Cache needs.
 type Options struct {
 	Ledger Ledger
@@ -71,83 +58,66 @@ type Options struct {
 	OnError func(error)
 }
 
+// Cache remembers tokens and purchases. It survives a reload, and is safe for concurrent use.
+type Cache struct {
+	options   Options
+	tokens    *otter.Cache[string, any] // of *Token, by endOf
+	purchases purchases
+
+	polling  sync.Mutex
+	position ledger.Position
+	lastPoll atomic.Int64 // Unix nanoseconds; start of the last poll that succeeded, keys included
+}
+
 // New returns an empty cache. It knows nothing before the first Poll.
 func New(o Options) *Cache {
-	return &Cache{
-		keys: o.Keys, onKeys: o.OnKeys, tokens: newTokens(), now: o.Now, onError: o.OnError,
-		purchases: purchases{ledger: o.Ledger, slots: make(chan struct{}, maxReads)},
-	}
+	return &Cache{options: o, tokens: newTokens(), purchases: purchases{ledger: o.Ledger, slots: make(chan struct{}, maxReads)}}
 }
 
 // Close stops the cache's background work.
 func (c *Cache) Close() { c.tokens.StopAllGoroutines() }
 
 // Size returns how many tokens are remembered.
-func (c *Cache) Size() int { return c.tokens.EstimatedSize() }
+func (c *Cache) Size() int {
+	c.tokens.CleanUp() // applies the bounds
+	return c.tokens.EstimatedSize()
+}
 
 // Verify returns the token of a site. It checks the signature only if the token is not remembered. With
 // token.ErrLapsed it returns a token that ended with its access but can still be exchanged.
 func (c *Cache) Verify(raw, site string, at time.Time) (*Token, error) {
-	if len(raw) > token.MaxSize {
-		return nil, token.ErrInvalid
-	}
-	if known := c.find(raw); known != nil {
-		switch {
-		case known.Site != site || known.Link != "":
-			return nil, token.ErrInvalid
-		case at.Before(known.Expires):
-			return known, nil
-		case known.HasLapsed(at):
-			return known, token.ErrLapsed
+	known := c.find(raw)
+	switch {
+	case known == nil:
+		verified, err := c.options.Keys.VerifyAccess(raw, site)
+		if err != nil && !errors.Is(err, token.ErrLapsed) {
+			return nil, err
 		}
+		return c.remember(raw, verified, ""), err
+	case known.Site != site || known.Link != "":
 		return nil, token.ErrInvalid
+	case at.Before(known.Expires):
+		return known, nil
+	case known.HasLapsed(at):
+		return known, token.ErrLapsed
 	}
-	verified, err := c.keys.VerifyAccess(raw, site)
-	if err != nil && !errors.Is(err, token.ErrLapsed) {
-		return nil, err
-	}
-	return c.remember(raw, verified, ""), err
+	return nil, token.ErrInvalid
 }
 
 // VerifyLink returns the token of a private address of a site, verified by verify unless it is remembered.
 func (c *Cache) VerifyLink(raw, site string, verify func() (token.Access, string, error)) (*Token, error) {
-	if len(raw) > token.MaxSize {
+	known := c.find(raw)
+	switch {
+	case known != nil && (known.Link == "" || !c.options.Now().Before(known.Expires)):
 		return nil, token.ErrInvalid
-	}
-	if known := c.find(raw); known != nil {
-		switch {
-		case known.Link == "" || !c.now().Before(known.Expires):
-			return nil, token.ErrInvalid
-		case known.Site == site:
-			return known, nil
-		} // The token may have been used at another site first: only verify knows which site it is for.
-	}
+	case known != nil && known.Site == site:
+		return known, nil
+	} // The token may have been used at another site first: only verify knows which site it is for.
 	access, link, err := verify()
 	if err != nil {
 		return nil, err
 	}
 	return c.remember(raw, access, link), nil
-}
-
-func (c *Cache) remember(raw string, verified token.Access, link string) *Token {
-	return c.tokens.add(raw, &Token{Access: verified, Link: link, version: c.purchases.version(verified.Purchase)})
-}
-
-// find returns a remembered token if its key is still known.
-func (c *Cache) find(raw string) *Token {
-	known := c.tokens.find(raw)
-	if known == nil {
-		return nil
-	}
-	current := c.keys.Generation()
-	if known.accepted.Load() == current {
-		return known
-	}
-	if !c.keys.Knows(known.Key) {
-		return nil
-	}
-	known.accepted.Store(current)
-	return known
 }
 
 // Judge says whether a token opens its resource now.
@@ -156,7 +126,7 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 		return None
 	}
 	age := at.Sub(time.Unix(0, c.lastPoll.Load()))
-	h := t.holding.Load()
+	h := t.known()
 	if !t.isCurrent(h) && age <= bounds.Recheck {
 		read, seen, err := c.purchases.read(ctx, t.Purchase, t.Device)
 		switch {
@@ -170,16 +140,16 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 				err = errLost // a verified token without a purchase means lost data, not "not paid"
 			}
 			t.failing.CompareAndSwap(0, at.UnixNano())
-			c.onError(err)
+			c.options.OnError(err)
 		}
 	}
 	if decision := t.decision(h, at); decision != Open {
 		return decision
 	}
-	if since := t.failing.Load(); since != 0 && !t.isCurrent(t.holding.Load()) {
+	if since := t.failing.Load(); since != 0 && !t.isCurrent(t.known()) {
 		age = max(age, at.Sub(time.Unix(0, since)))
 	}
-	if age > bounds.Grace || h == nil && t.Link != "" { // a private address can outlive its access
+	if age > bounds.Grace || h.seen == neverRead && t.Link != "" { // a private address can outlive its access
 		return Unknown
 	}
 	return Open
@@ -187,19 +157,16 @@ func (c *Cache) Judge(ctx context.Context, t *Token, at time.Time, bounds Bounds
 
 // decision judges a token by its purchase as last read. A purchase that was never read does not count against it.
 func (t *Token) decision(h *holding, at time.Time) Decision {
-	if h == nil {
+	status := h.StatusAt(at)
+	switch {
+	case h.seen == neverRead:
 		return Open
-	}
-	switch h.StatusAt(at) {
-	case ledger.Expired:
+	case status == ledger.Expired:
 		return None
-	case ledger.Active:
-		if t.Link == "" && !h.hasDevice {
-			return Closed
-		}
-		return Open
+	case status != ledger.Active, t.Link == "" && !h.hasDevice:
+		return Closed
 	}
-	return Closed
+	return Open
 }
 
 // keep remembers the purchase as read, unless a later read finished first, and returns the remembered one.
@@ -239,7 +206,7 @@ func (c *Cache) Stream(ctx context.Context, t *Token, bounds Bounds) (streaming 
 	streaming, cancel := context.WithCancel(ctx)
 	go func() {
 		defer cancel()
-		for c.keys.Knows(t.Key) && c.Judge(streaming, t, c.now(), bounds) == Open {
+		for c.options.Keys.Knows(t.Key) && c.Judge(streaming, t, c.options.Now(), bounds) == Open {
 			select {
 			case <-streaming.Done():
 				return

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/caddy-axra/paywall/token"
@@ -81,7 +80,7 @@ func TestFreshnessCountsFromTheStartOfTheLastPollThatSucceeded(t *testing.T) {
 		}, false},
 		{"a poll that took longer than the bound", func() {
 			n.keysErr = nil
-			n.onKeys = func(context.Context) error { n.advance(bounds.Recheck + 1); return nil }
+			n.options.OnKeys = func(context.Context) error { n.advance(bounds.Recheck + 1); return nil }
 			n.mustPoll()
 		}, false},
 	} {
@@ -123,35 +122,4 @@ func TestTheFeedStaysWhereTheKeysCouldNotBeRead(t *testing.T) {
 	if want := []int64{0, 0, 0, 0, 0, 1}; !slices.Equal(seqs, want) {
 		t.Errorf("asked from %v, want %v", seqs, want)
 	}
-}
-
-func TestFollowPollsOnceASecond(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := newBubbleNode(t)
-		n.ledger.polls.Store(0)
-		ctx, cancel := context.WithCancel(t.Context())
-		outcomes := make(chan error, 100)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			n.Follow(ctx, func(err error) { outcomes <- err })
-		}()
-		time.Sleep(5*time.Second - time.Millisecond)
-		if got := n.ledger.polls.Load(); got != 5 {
-			t.Errorf("%d polls in 5 seconds", got)
-		}
-		n.ledger.failPolls(errDown)
-		time.Sleep(time.Second)
-		cancel()
-		<-done
-		if len(outcomes) != 6 {
-			t.Fatalf("told of %d polls, want 6", len(outcomes))
-		}
-		for i := range 6 {
-			if err := <-outcomes; (err != nil) != (i == 5) {
-				t.Errorf("poll %d: %v", i, err)
-			}
-		}
-		n.Follow(ctx, func(error) { t.Error("a poll after the end") })
-	})
 }

@@ -152,7 +152,7 @@ func (n *node) verify(raw string) *Token {
 func (n *node) verifyLink(raw, site string) (*Token, error) {
 	return n.VerifyLink(raw, site, func() (token.Access, string, error) {
 		var claims jwt.RegisteredClaims
-		kid, err := n.keyring.VerifyBy(token.Link, raw, &claims)
+		kid, err := n.keyring.Verify(token.Link, raw, &claims)
 		if err != nil {
 			return token.Access{}, "", err
 		}

@@ -23,8 +23,7 @@ func (k anyKeys) VerifyAccess(raw, site string) (token.Access, error) {
 		Expires: k.at.Add(year), Key: "k",
 	}, nil
 }
-func (k anyKeys) Generation() *token.Generation { return nil }
-func (k anyKeys) Knows(string) bool             { return true }
+func (k anyKeys) Knows(string) bool { return true }
 
 // rawToken is a text of the length of an access token.
 func rawToken(i int) string {
@@ -34,18 +33,12 @@ func rawToken(i int) string {
 
 var front = strings.Repeat("e", 400)
 
-// fill has so many different tokens come by, with their purchases, one in ten often enough to be kept whole.
+// fill has so many different tokens come by, with their purchases.
 func fill(n *node, tokens int) {
-	n.keys = anyKeys{n.now()}
+	n.options.Keys = anyKeys{n.now()}
 	for i := range tokens {
-		raw, times := rawToken(i), 1
-		if i%10 == 0 {
-			times = 3
-		}
-		for range times {
-			known := n.verify(raw)
-			known.keep(newPurchase(known.Purchase, n.now().Add(year)), known.version.Load())
-		}
+		known := n.verify(rawToken(i))
+		known.keep(newPurchase(known.Purchase, n.now().Add(year)), known.version.Load())
 	}
 }
 
@@ -67,13 +60,13 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	n := newNode(t)
 	before := heap()
 	fill(n, 2*maxTokens)
-	n.tokens.EstimatedSize() // applies the bounds
+	n.Size()
 	used := heap() - before
 	t.Logf("%d tokens take %d MB", n.Size(), used>>20)
 	if n.Size() > maxTokens {
 		t.Errorf("%d tokens are remembered, at most %d should be", n.Size(), maxTokens)
 	}
-	if limit := uint64(maxTokenBytes + maxRecent*1600); used > limit {
+	if limit := uint64(maxTokenBytes); used > limit {
 		t.Errorf("they take %d MB, %d should be enough", used>>20, limit>>20)
 	}
 	runtime.KeepAlive(n)
@@ -85,7 +78,7 @@ func BenchmarkMemory(b *testing.B) {
 		n := newNode(b)
 		before := heap()
 		fill(n, 1_000_000)
-		n.tokens.EstimatedSize()
+		n.Size()
 		b.ReportMetric(float64(heap()-before)/(1<<20), "MB")
 		b.ReportMetric(float64(n.Size()), "tokens")
 		runtime.KeepAlive(n)

@@ -27,8 +27,10 @@ const (
 type holding struct {
 	ledger.Holding       // without DeviceIDs, of which a purchase may have a thousand
 	hasDevice      bool  // the token's device uses the purchase
-	seen           int64 // the purchase's version before the read, which may miss a later change
+	seen           int64 // the purchase's version before the read, which may miss a later change; or neverRead
 }
+
+const neverRead = -1
 
 // purchases reads purchases, shares concurrent reads, and knows which purchases have changed since.
 type purchases struct {
@@ -45,21 +47,8 @@ func (p *purchases) version(purchaseID string) *atomic.Int64 {
 	return &p.changes[maphash.String(seed, purchaseID)%changeCounters]
 }
 
-// drop marks purchases to be read again.
-func (p *purchases) drop(purchaseIDs []string) {
-	for _, id := range purchaseIDs {
-		p.version(id).Add(1)
-	}
-}
-
-func (p *purchases) dropAll() {
-	for i := range p.changes {
-		p.changes[i].Add(1)
-	}
-}
-
 // isCurrent reports whether the token's purchase has not changed since it was read.
-func (t *Token) isCurrent(h *holding) bool { return h != nil && h.seen == t.version.Load() }
+func (t *Token) isCurrent(h *holding) bool { return h.seen == t.version.Load() }
 
 // read reads a purchase for a device, and returns the version of the read. The caller waits for at most readTimeout; the
 // read continues for other callers. Devices do not share reads: the feed does not report devices that other nodes add,
@@ -98,3 +87,42 @@ func (p *purchases) once(ctx context.Context, key string, read func(context.Cont
 }
 
 var errLost = errors.New("a purchase that was sold is not in the ledger: was it restored from an older backup?")
+
+// Poll reads the change feed once and drops the purchases that other nodes have changed. The ledger limits its time.
+func (c *Cache) Poll(ctx context.Context) error {
+	c.polling.Lock()
+	defer c.polling.Unlock()
+	began := c.options.Now()
+	changes, err := c.purchases.ledger.Poll(ctx, c.position)
+	if err != nil {
+		return err
+	}
+	if changes.All {
+		for i := range c.purchases.changes {
+			c.purchases.changes[i].Add(1)
+		}
+	} else {
+		c.Drop(changes.PurchaseIDs)
+	}
+	if changes.Keys || changes.All {
+		if err := c.options.OnKeys(ctx); err != nil {
+			return err // the next poll starts at the same position
+		}
+	}
+	c.position = changes.Position
+	c.lastPoll.Store(began.UnixNano())
+	return nil
+}
+
+// Drop makes the next request read the purchases again. The node calls it for its own changes.
+func (c *Cache) Drop(purchaseIDs []string) {
+	for _, id := range purchaseIDs {
+		c.purchases.version(id).Add(1)
+	}
+}
+
+// IsFresh reports whether the feed was read within this time. Otherwise do not create a checkout: its payment could
+// not be stored.
+func (c *Cache) IsFresh(within time.Duration) bool {
+	return c.options.Now().Sub(time.Unix(0, c.lastPoll.Load())) <= within
+}

@@ -185,30 +185,6 @@ func TestANewDeviceDoesNotShareAReadingThatBeganBeforeIt(t *testing.T) {
 	})
 }
 
-func TestReceiptsSayWhatTheLedgerSays(t *testing.T) {
-	n := newNode(t)
-	n.sell("1", "phone")
-	n.sell("of cs_1", "phone")
-	for name, read := range map[string]func(id string) (ledger.Holding, error){
-		"by purchase": func(id string) (ledger.Holding, error) { return n.Of(t.Context(), id) },
-		"by session":  func(id string) (ledger.Holding, error) { return n.OfSession(t.Context(), "cs_"+id) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			n.ledger.failReads(nil)
-			if h, err := read("1"); err != nil || len(h.DeviceIDs) != 1 {
-				t.Errorf("%+v, %v", h, err)
-			}
-			if _, err := read("2"); !errors.Is(err, ledger.ErrNotFound) {
-				t.Errorf("an unknown one: %v", err)
-			}
-			n.ledger.failReads(errDown)
-			if _, err := read("2"); !errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, ledger.ErrNotFound) {
-				t.Errorf("the ledger fails: %v", err)
-			}
-		})
-	}
-}
-
 // One slow reading that is overtaken by a good one must not shut a buyer out after the grace.
 func TestAnOvertakenFailureIsForgotten(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *node, known *Token) {

@@ -105,27 +105,3 @@ func TestAStreamIsJudgedOnceMoreWhenItBegins(t *testing.T) {
 		}
 	})
 }
-
-func TestStreamsThatHaveEndedAreForgotten(t *testing.T) {
-	for name, end := range map[string]func(cancel, release func()){
-		"released":              func(_, release func()) { release() },
-		"the request has ended": func(cancel, release func()) { cancel(); release() },
-		"released twice":        func(_, release func()) { release(); release() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, n *node, known *Token) {
-				n.judge(known)
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				ended, release := n.Stream(ctx, known, bounds)
-				other, releaseOther := n.Stream(t.Context(), known, bounds)
-				end(cancel, release)
-				synctest.Wait()
-				if ended.Err() == nil || other.Err() != nil {
-					t.Errorf("it has ended: %v; the other stream of the purchase: %v", ended.Err(), other.Err())
-				}
-				releaseOther()
-			}) // and no goroutine is left, or synctest would fail
-		})
-	}
-}

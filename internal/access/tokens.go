@@ -1,12 +1,12 @@
 package access
 
 import (
-	"hash/maphash"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddy-axra/paywall/cache"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -15,7 +15,6 @@ import (
 const (
 	maxTokenBytes = 144 << 20
 	tokenOverhead = 700 // bytes of an entry without its strings
-	maxRecent     = 1 << 14
 )
 
 // Token is a verified access token, or the verified token of a private address.
@@ -23,91 +22,75 @@ type Token struct {
 	token.Access
 	Link string // the only address that it opens; empty for an access token
 
-	raw      string
-	accepted atomic.Pointer[token.Generation] // the last keyring generation that included the token's key
-	holding  atomic.Pointer[holding]          // its purchase as last read; nil: never
-	version  *atomic.Int64                    // of its purchase
-	failing  atomic.Int64                     // Unix nanoseconds; since when reads of its purchase fail; 0: they succeed
+	raw     string
+	holding atomic.Pointer[holding] // its purchase as last read; nil: never
+	version *atomic.Int64           // of its purchase
+	failing atomic.Int64            // Unix nanoseconds; since when reads of its purchase fail; 0: they succeed
 }
 
-// tokens remembers verified tokens in bounded memory, by endOf.
-type tokens struct {
-	cache.Cache[*Token]
-	// recent spares the decision about a returning token the bookkeeping of the cache, a seventh of its time.
-	recent [maxRecent]atomic.Pointer[Token]
+func newTokens() *otter.Cache[string, any] {
+	return otter.Must(&otter.Options[string, any]{MaximumWeight: maxTokenBytes, Weigher: func(_ string, value any) uint32 {
+		t := value.(*Token) //nolint:forcetypeassert // the only type
+		texts := len(t.raw) + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)
+		return uint32(tokenOverhead + texts) //nolint:gosec // at most token.MaxSize each
+	}})
 }
 
-func newTokens() *tokens {
-	return &tokens{Cache: cache.Weighted(maxTokenBytes, func(t *Token) uint32 {
-		return uint32(tokenOverhead + len(t.raw) + len(t.Purchase) + len(t.Pass) + len(t.Resource) + len(t.Link)) //nolint:gosec // at most token.MaxSize each
-	})}
-}
-
-// find returns the verified token, or nil. Comparing whole tokens is faster than hashing them.
-func (t *tokens) find(raw string) *Token {
-	recent := &t.recent[maphash.String(seed, raw[max(0, len(raw)-16):])%maxRecent]
-	if known := recent.Load(); known != nil && known.raw == raw {
-		return known
-	}
-	known, ok := t.GetIfPresent(endOf(raw))
+// find returns a remembered token if its key is still known. Comparing whole tokens is faster than hashing them.
+func (c *Cache) find(raw string) *Token {
+	found, _ := c.tokens.GetIfPresent(endOf(raw))
+	known, ok := found.(*Token)
 	if !ok || known.raw != raw {
 		return nil
 	}
-	recent.Store(known)
+	if !c.options.Keys.Knows(known.Key) {
+		return nil
+	}
 	return known
 }
 
-// add remembers a verified token, and returns the remembered one.
-func (t *tokens) add(raw string, verified *Token) *Token {
-	verified.raw = strings.Clone(raw) // raw may be a substring of a larger header
-	known, _ := t.SetIfAbsent(endOf(verified.raw), verified)
-	if known.raw == raw && known.Site == verified.Site {
+// remember keeps a verified token, and returns the remembered one.
+func (c *Cache) remember(raw string, verified token.Access, link string) *Token {
+	raw = strings.Clone(raw) // it may be a substring of a larger header
+	added := &Token{Access: verified, Link: link, raw: raw, version: c.purchases.version(verified.Purchase)}
+	found, _ := c.tokens.SetIfAbsent(endOf(raw), added)
+	if known := found.(*Token); known.raw == raw && known.Site == verified.Site { //nolint:forcetypeassert // the only type
 		return known
 	}
-	return verified
+	return added
 }
 
 // endOf returns the end of the signature, by which a token is looked up.
 func endOf(raw string) string { return raw[max(0, len(raw)-43):] }
 
-// Holding returns the purchase of a token as last read, without its devices; false if it never was.
-func (t *Token) Holding() (ledger.Holding, bool) {
-	if h := t.holding.Load(); h != nil {
-		return h.Holding, true
+// known returns the token's purchase as last read; before the first read, what the token says of it.
+func (t *Token) known() *holding {
+	h := t.holding.Load()
+	if h == nil {
+		h = &holding{seen: neverRead}
+		h.EndsAt, h.DownloadLimit = t.Until, t.Downloads
 	}
-	return ledger.Holding{}, false
+	return h
 }
 
 // Status returns the status of the token's purchase as last read; empty if it was never read.
-func (t *Token) Status(at time.Time) ledger.Status {
-	if h := t.holding.Load(); h != nil {
-		return h.StatusAt(at)
-	}
-	return ""
-}
+func (t *Token) Status(at time.Time) ledger.Status { return t.known().StatusAt(at) }
 
 // End returns when access ends; zero: no expiry. It may have changed since the token was signed.
-func (t *Token) End() time.Time {
-	if h := t.holding.Load(); h != nil {
-		return h.EndsAt
-	}
-	return t.Until
-}
+func (t *Token) End() time.Time { return t.known().EndsAt }
 
 // DownloadLimit returns how many downloads the purchase allows; 0: not limited.
-func (t *Token) DownloadLimit() int {
-	if h := t.holding.Load(); h != nil {
-		return h.DownloadLimit
-	}
-	return t.Downloads
-}
+func (t *Token) DownloadLimit() int { return t.known().DownloadLimit }
+
+// DownloadWindow returns the end of the download window that was opened last.
+func (t *Token) DownloadWindow() time.Time { return t.known().DownloadWindowEndsAt }
 
 // SetDownloadWindow remembers a download window that this node has opened.
 func (t *Token) SetDownloadWindow(endsAt time.Time) {
-	if h := t.holding.Load(); h != nil {
-		updated := *h
+	if known := t.holding.Load(); known != nil {
+		updated := *known
 		updated.DownloadWindowEndsAt = endsAt
-		t.holding.CompareAndSwap(h, &updated)
+		t.holding.CompareAndSwap(known, &updated)
 	}
 }
 

@@ -14,11 +14,6 @@ import (
 var remember = map[string]func(n *node, raw string){
 	"not remembered": func(*node, string) {},
 	"remembered":     func(n *node, raw string) { n.verify(raw) },
-	"remembered as recent": func(n *node, raw string) {
-		for range 3 {
-			n.verify(raw)
-		}
-	},
 }
 
 func TestTokensThatAreRefused(t *testing.T) {
@@ -122,7 +117,7 @@ func TestTokensOfUnknownKeysAreRefused(t *testing.T) {
 	if _, err := n.verifyLink(stranger.linkOf("1", year), site); !errors.Is(err, token.ErrInvalid) {
 		t.Errorf("another installation's private address: %v", err)
 	}
-	n.keys = token.NewKeyring(n.now)
+	n.options.Keys = token.NewKeyring(n.now)
 	if _, err := n.Verify(n.sell("1", "phone"), site, n.now()); !errors.Is(err, token.ErrNoKeys) {
 		t.Errorf("no keys yet: %v", err)
 	}

@@ -26,7 +26,11 @@ import (
 // API serves the operations.
 type API struct {
 	Ledger *ledger.Ledger
-	Keys   Keys
+	Keys   *token.Keyring
+	// SigningAlgorithm is that of new keys.
+	SigningAlgorithm string
+	// Installation returns the id of the installation; it may wait a moment for the keys.
+	Installation func(context.Context) (string, error)
 
 	// Page finds what opens an address; the error tells the operator what is wrong with it.
 	Page func(address string) (Page, error)
@@ -42,15 +46,6 @@ type API struct {
 	Reload      func(context.Context) error // reads the keys and the change feed again after the ledger was replaced
 	Logger      *zap.Logger
 	Now         func() time.Time
-}
-
-// Keys are the signing keys.
-type Keys interface {
-	Ready(ctx context.Context) bool // they are loaded; it may wait a moment for them
-	Installation() string
-	List() []token.KeyInfo
-	Rotate(ctx context.Context) (kid string, err error)
-	Remove(ctx context.Context, kid string) error // the error may wrap token.ErrUnknownKey
 }
 
 // ServeHTTP serves one call; an error is for Caddy to write.

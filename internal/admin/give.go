@@ -54,7 +54,7 @@ type Link struct {
 
 // page finds what opens an address, once the keys are loaded.
 func (a *API) page(ctx context.Context, address string) (Page, error) {
-	if !a.Keys.Ready(ctx) {
+	if _, err := a.Installation(ctx); err != nil {
 		return Page{}, refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
 	}
 	page, err := a.Page(address)

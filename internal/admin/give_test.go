@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -90,7 +92,7 @@ func TestWhatCannotBeGiven(t *testing.T) {
 	} {
 		r.refused("give", test.request, http.StatusBadRequest, test.phrase)
 	}
-	r.keys.loading = true
+	r.Installation = func(context.Context) (string, error) { return "", errors.New("loading") }
 	r.refused("give", GiveRequest{URL: site + "/month"}, http.StatusServiceUnavailable, "keys are not loaded")
 	r.refused("link", LinkRequest{ID: "cs_1"}, http.StatusServiceUnavailable, "keys are not loaded")
 	if ids := r.listed(ListRequest{}); len(ids) != 0 {

@@ -32,7 +32,6 @@ type rig struct {
 	*API
 
 	t       *testing.T
-	keys    *fakeKeys
 	hooks   *fakeWebhooks
 	pages   map[string]Page // by address
 	at      time.Time
@@ -43,19 +42,19 @@ const site = "https://example.com"
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, at: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC), keys: &fakeKeys{}, hooks: &fakeWebhooks{}, pages: make(map[string]Page)}
+	r := &rig{t: t, at: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC), hooks: &fakeWebhooks{}, pages: make(map[string]Page)}
 	now := func() time.Time { return r.at }
 	book := ledger.New(ledger.Options{Path: filepath.Join(t.TempDir(), "ledger.db"), Now: now})
 	t.Cleanup(func() { _ = book.Close() })
 	_, err := book.Open(t.Context())
 	r.must(err)
-	set, err := book.ChangeKeys(t.Context(), func(token.KeySet) ([]token.StoredKey, error) { return nil, nil })
-	r.must(err)
-	r.keys.installation = set.Installation
+	keys := token.NewKeyring(now)
+	r.must(keys.Ensure(t.Context(), book, token.HS256))
 	r.API = &API{
-		Ledger: book, Keys: r.keys, Page: r.page, Link: fakeLink,
+		Ledger: book, Keys: keys, SigningAlgorithm: token.HS256, Page: r.page, Link: fakeLink,
 		VerifyWebhook: r.hooks.Verify, RecordEvent: r.hooks.Record, RejectedWebhooks: r.hooks.Rejected,
 		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
+		Installation: func(context.Context) (string, error) { return keys.Installation(), nil },
 		Reload: func(context.Context) error {
 			r.reloads++
 			return nil
@@ -85,7 +84,7 @@ func (r *rig) pay(session string) string {
 	r.t.Helper()
 	five := price(r.t, "5.00", "usd")
 	sold := terms.Terms{
-		Installation: r.keys.installation, Site: site, Pass: "month", Resource: terms.AllPaths,
+		Installation: r.Keys.Installation(), Site: site, Pass: "month", Resource: terms.AllPaths,
 		Price: five, Access: terms.Access(30 * 24 * time.Hour), Devices: 1,
 	}
 	recorded, err := r.Ledger.RecordPayment(r.t.Context(), ledger.Payment{
@@ -146,38 +145,6 @@ func (r *rig) refused(path string, request any, status int, phrase string) {
 	if w := r.post(path, request); w.Code != status || !strings.Contains(w.Body.String(), phrase) {
 		r.t.Errorf("%s %+v: %d %s, want %d %s", path, request, w.Code, w.Body, status, phrase)
 	}
-}
-
-type fakeKeys struct {
-	installation string
-	kids         []string
-	loading      bool
-}
-
-func (k *fakeKeys) Ready(context.Context) bool { return !k.loading }
-func (k *fakeKeys) Installation() string       { return k.installation }
-
-func (k *fakeKeys) List() []token.KeyInfo {
-	list := []token.KeyInfo{}
-	for _, kid := range k.kids {
-		list = append(list, token.KeyInfo{ID: kid})
-	}
-	return list
-}
-
-func (k *fakeKeys) Rotate(context.Context) (string, error) {
-	k.kids = append(k.kids, fmt.Sprintf("k%d", len(k.kids)))
-	return k.kids[len(k.kids)-1], nil
-}
-
-func (k *fakeKeys) Remove(_ context.Context, kid string) error {
-	for i, each := range k.kids {
-		if each == kid {
-			k.kids = append(k.kids[:i], k.kids[i+1:]...)
-			return nil
-		}
-	}
-	return fmt.Errorf("removing: %w", token.ErrUnknownKey)
 }
 
 // fakeWebhooks takes a body as signed if the header X-Sig holds it.

@@ -73,7 +73,7 @@ func TestTheLedgerIsExportedAndImported(t *testing.T) {
 	other := newRig(t)
 	other.refused("import", strings.NewReader("words"), http.StatusBadRequest, "not a complete export")
 	done := call[ledger.Imported](other, "import", bytes.NewReader(export))
-	if done.Installation != r.keys.installation || done.Rows == 0 || other.reloads != 1 {
+	if done.Installation != r.Keys.Installation() || done.Rows == 0 || other.reloads != 1 {
 		t.Errorf("%+v, %d reloads", done, other.reloads)
 	}
 	if found := other.show("cs_1"); found.Status != ledger.Active {

@@ -81,17 +81,26 @@ type RemoveKeyRequest struct {
 	Yes bool   `json:"yes,omitempty" help:"Do it all the same"`
 }
 
-func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) { return a.Keys.List(), nil }
+func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) {
+	return a.Keys.List(a.SigningAlgorithm), nil
+}
 
 func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
-	_, err := a.Keys.Rotate(ctx)
-	return a.Keys.List(), err
+	kid, err := a.Keys.Rotate(ctx, a.Ledger, a.SigningAlgorithm)
+	if err == nil {
+		a.Logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
+	}
+	return a.Keys.List(a.SigningAlgorithm), err
 }
 
 func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
 	if !request.Yes {
 		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
 	}
-	err := a.Keys.Remove(ctx, request.Key)
-	return a.Keys.List(), err
+	replacement, err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
+	if err == nil {
+		a.Logger.Warn("signing key removed; the tokens that it signed are now invalid",
+			zap.String("kid", request.Key), zap.String("replacement", replacement))
+	}
+	return a.Keys.List(a.SigningAlgorithm), err
 }

@@ -13,6 +13,8 @@ import (
 // WithoutGateParams returns the request for later handlers, without the gate's parameters in any of its addresses, since
 // some of them are secrets. gate.OriginalURL of r keeps them.
 func WithoutGateParams(r *http.Request) *http.Request {
+	CleanPlaceholders(r)
+	CleanReferer(r)
 	ctx := r.Context()
 	if original, ok := ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
 		original.URL = new(*original.URL)
@@ -20,8 +22,6 @@ func WithoutGateParams(r *http.Request) *http.Request {
 		original.RequestURI = urlpath.CleanAddress(original.RequestURI)
 		ctx = context.WithValue(ctx, caddyhttp.OriginalRequestCtxKey, original)
 	}
-	CleanPlaceholders(r)
-	CleanReferer(r)
 	clean := r.WithContext(ctx)
 	clean.RequestURI = urlpath.CleanAddress(r.RequestURI)
 	return clean

@@ -22,13 +22,8 @@ const openTimeout = 5 * time.Second
 // ErrPrefetch means that a browser prefetches a counted file, which its user may never open.
 var ErrPrefetch = errors.New("a prefetch does not count as a download")
 
-// RefusedDownload says why a counted file was not sent.
-type RefusedDownload struct{ Reason error }
-
-func (e *RefusedDownload) Error() string { return fmt.Sprintf("download refused: %v", e.Reason) }
-
-// Unwrap returns the reason.
-func (e *RefusedDownload) Unwrap() error { return e.Reason }
+// ErrRefused means that a counted file was not sent. The reason is wrapped too.
+var ErrRefused = errors.New("the download is refused")
 
 // counted wraps a handler whose downloads are limited. The first byte of content opens a download window, within which
 // the buyer may fetch, resume and seek without limit, on any node.
@@ -45,7 +40,7 @@ func (a *Admission) counted(token *access.Token, next caddyhttp.Handler) caddyht
 			return status
 		})
 		if reason != nil {
-			return &RefusedDownload{reason}
+			return fmt.Errorf("%w: %w", ErrRefused, reason)
 		}
 		return err
 	})
@@ -58,7 +53,7 @@ func hasContent(r *http.Request, status int, header http.Header) bool {
 
 // openDownload makes sure that a download window is open.
 func (a *Admission) openDownload(r *http.Request, token *access.Token) error {
-	if known, ok := token.Holding(); ok && a.Tokens.Clock.Now().Before(known.DownloadWindowEndsAt) {
+	if a.Tokens.Clock.Now().Before(token.DownloadWindow()) {
 		return nil
 	}
 	if IsPrefetch(r) {

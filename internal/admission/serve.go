@@ -34,7 +34,7 @@ type Admission struct {
 	LogLimited     func(message string, fields ...zap.Field)
 }
 
-// Serve runs the handlers behind the gate. A *RefusedDownload error means that nothing was sent.
+// Serve runs the handlers behind the gate. ErrRefused means that nothing was sent.
 func (a *Admission) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
 	if token.Link == "" {
 		a.renew(w, r, site, token)

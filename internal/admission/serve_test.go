@@ -75,7 +75,7 @@ func TestATokenThatIsExtendedElsewhereIsReplaced(t *testing.T) {
 	t.Parallel()
 	ends := time.Date(2025, 7, 1, 0, 0, 0, 0, time.UTC)
 	c := newCounter(t, func(h *ledger.Holding) { h.EndsAt = ends })
-	h, _ := c.token.Holding()
+	h, _ := c.node.Holding(t.Context(), c.token.Purchase)
 	h.EndsAt, h.DeviceIDs = ends.Add(time.Hour), []string{accesstest.Device}
 	c.node.Set(h)
 	c.node.Cache.Drop([]string{h.ID})

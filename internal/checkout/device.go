@@ -43,7 +43,7 @@ func DeviceLink(tokens *gate.Tokens, site *gate.Site, purchase ledger.Purchase, 
 
 // deviceLink returns the claims of the device link that the visitor came by; zero if it is not valid.
 func (v *Visit) deviceLink() (claims deviceClaims) {
-	err := v.tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
+	_, err := v.tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
 	if err != nil || claims.Scope != deviceScope(v.site) {
 		return deviceClaims{}
 	}

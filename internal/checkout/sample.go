@@ -176,7 +176,11 @@ func (v *Visit) servePreview() (done bool, err error) {
 	scope := session.Scope(v.site.Origin, "preview", v.config.ID)
 	name := v.site.CookiePrefix("/") + gate.CookieMark + "f_" + scope
 	var claims previewClaims
-	if cookie, err := v.r.Cookie(name); err != nil || v.tokens.Keys.Verify(token.Preview, cookie.Value, &claims) != nil || claims.Scope != scope {
+	cookie, err := v.r.Cookie(name)
+	if err == nil {
+		_, err = v.tokens.Keys.Verify(token.Preview, cookie.Value, &claims)
+	}
+	if err != nil || claims.Scope != scope {
 		if _, ok := v.config.Previews.Allow(clientIP(v.r)); !ok {
 			return false, nil
 		}

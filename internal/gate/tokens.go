@@ -177,7 +177,7 @@ func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
 	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
 	entry, err := t.Cache.VerifyLink(raw, site.Origin, func() (found token.Access, scope string, err error) {
 		claims := linkClaims{RegisteredClaims: jwt.RegisteredClaims{ExpiresAt: new(jwt.NumericDate)}}
-		kid, err := t.Keys.VerifyBy(token.Link, raw, &claims)
+		kid, err := t.Keys.Verify(token.Link, raw, &claims)
 		return token.Access{
 			Site: site.Origin, Pass: claims.Pass, Resource: claims.Resource, Purchase: claims.Purchase, Expires: claims.ExpiresAt.Time, Key: kid,
 		}, claims.Scope, err

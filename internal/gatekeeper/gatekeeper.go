@@ -135,14 +135,13 @@ func (k *Gatekeeper) decide(w http.ResponseWriter, r *http.Request, next caddyht
 // serve serves what is behind the gate.
 func (k *Gatekeeper) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, site *gate.Site, token *access.Token) error {
 	err := k.Admission.Serve(w, r, next, site, token)
-	var refused *admission.RefusedDownload
 	switch {
-	case err == nil || !errors.As(err, &refused):
+	case !errors.Is(err, admission.ErrRefused):
 		return err
-	case errors.Is(refused, admission.ErrPrefetch):
+	case errors.Is(err, admission.ErrPrefetch):
 		return response.Problem(w, r, http.StatusServiceUnavailable, "A prefetch does not count as a download. Open the file itself.", time.Second)
 	}
-	return k.Flow.Visit(w, r, site, next).RefuseDownload(token, refused.Reason)
+	return k.Flow.Visit(w, r, site, next).RefuseDownload(token, err)
 }
 
 func withoutGateParams(next caddyhttp.Handler) caddyhttp.Handler {

@@ -34,7 +34,7 @@ var mutants = []mutant{
 		`(\w+\.AmountError != nil) \|\| !\w+\.Price\.CoveredBy\(\w+\.Paid\)`, `$1`,
 	},
 	{"W9 the currency is not compared", "money", "TestW9", `strings\.EqualFold\(.*\) && (.* >= 0)`, `$1`},
-	{"W6 an event whose purchase was swept opens again", "internal/payments", "TestW6", `(\.Sub\(\w+\)) > (\w+\.Keep)\b`, `$1 < -$2`},
+	{"W6 an event whose purchase was swept opens again", "internal/payments", "TestW6", `(\.Sub\([\w.]+\)) > (\w+\.Keep)\b`, `$1 < -$2`},
 
 	// The ledger: what was paid, once, for as long as it stands.
 	{
@@ -100,10 +100,10 @@ var mutants = []mutant{
 	},
 	{
 		"T7 a removed key's tokens are remembered", "internal/access", "TestTokens",
-		`!\w+\.keys\.Knows\((\w+)\.Key\) (\{\s+return nil)`, `$1.Key == "" $2`,
+		`!\w+\.options\.Keys\.Knows\((\w+)\.Key\) (\{\s+return nil)`, `$1.Key == "" $2`,
 	},
 	{"T7 a refund closes nothing", "internal/access", "TestDecisions", `(\w+ := \w+\.decision\(.*\); \w+) != Open \{`, `$1 == None {`},
-	{"S3 a device that was removed stays in", "internal/access", "TestDecisions", `if \w+\.Link == "" && !\w+\.hasDevice \{`, `if false {`},
+	{"S3 a device that was removed stays in", "internal/access", "TestDecisions", `, \w+\.Link == "" && !\w+\.hasDevice:`, `:`},
 	{
 		"D3 buyers are served for ever while the ledger fails", "internal/access", "TestDecisions|TestEachToken|TestNothing",
 		`if age > \w+\.Grace `, `if age < 0 `,
@@ -180,7 +180,7 @@ var mutants = []mutant{
 		"D2 a visitor is asked to pay while the ledger fails", "internal/checkout", "TestD2",
 		`case \w+\.err != nil:(\s+return true, \w+\.showError)`, `case false:$1`,
 	},
-	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\); \w+) > 0 (\{\s+\w+\.CancelAt\(\w+\)\s+\w+\.refused)`, `$1 < 0 $2`},
+	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\)), PerClient`, `0*$1, PerClient`},
 	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", `case (admission\.IsPrefetch\(\w+\)), `, `case $1 && false, `},
 	{"C3 each visit opens a checkout", "session", "TestReusable", `> 30\*time\.Second`, `< 0`},
 	{

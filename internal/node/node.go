@@ -49,16 +49,13 @@ type Node struct {
 	// Maintenance is locked during a sweep, an import or a restore.
 	Maintenance sync.Mutex
 
-	location Location
-	now      func() time.Time
-	created  time.Time
-	metrics  Metrics
-	logger   atomic.Pointer[zap.Logger] // of the configuration that was started last
-	limit    *loglimit.Limiter
+	options Options
+	created time.Time
+	logger  atomic.Pointer[zap.Logger] // of the configuration that was started last
+	limit   *loglimit.Limiter
 
 	starting  sync.Once
 	isStarted atomic.Bool
-	isBroken  atomic.Bool // the database could not be opened
 	stop      context.CancelFunc
 	stopped   chan struct{}
 }
@@ -66,7 +63,7 @@ type Node struct {
 // New returns a node whose database is not opened yet.
 func New(o Options) *Node {
 	n := &Node{
-		Keys: token.NewKeyring(o.Now), location: o.Location, now: o.Now, created: o.Now(), metrics: o.Metrics,
+		Keys: token.NewKeyring(o.Now), options: o, created: o.Now(),
 		limit: loglimit.New(o.Now), stopped: make(chan struct{}),
 	}
 	n.logger.Store(zap.NewNop())
@@ -77,7 +74,7 @@ func New(o Options) *Node {
 	n.Access = access.New(access.Options{
 		Ledger: n.Ledger, Keys: n.Keys, Now: o.Now, OnKeys: n.refreshKeys,
 		OnError: func(err error) {
-			n.metrics.CountLedgerError(OperationRead)
+			n.options.Metrics.CountLedgerError(OperationRead)
 			n.logLimited("a purchase cannot be read from the ledger; known buyers are served during grace", err)
 		},
 	})
@@ -85,7 +82,7 @@ func New(o Options) *Node {
 }
 
 // Location returns the address of the database.
-func (n *Node) Location() Location { return n.location }
+func (n *Node) Location() Location { return n.options.Location }
 
 // CanSell returns nil if a payment could be recorded now. Otherwise nothing may be sold.
 func (n *Node) CanSell(bounds access.Bounds) error {
@@ -93,12 +90,10 @@ func (n *Node) CanSell(bounds access.Bounds) error {
 		return err
 	}
 	if !n.Access.IsFresh(bounds.Recheck) {
-		return errStaleFeed
+		return errors.New("the ledger's change feed has not been read recently")
 	}
 	return nil
 }
-
-var errStaleFeed = errors.New("the ledger's change feed has not been read recently")
 
 // FeedAge returns the time since the change feed was last read; zero before Start.
 func (n *Node) FeedAge() time.Duration {
@@ -109,7 +104,61 @@ func (n *Node) FeedAge() time.Duration {
 	if polled.IsZero() {
 		polled = n.created // the database has never been opened
 	}
-	return n.now().Sub(polled)
+	return n.options.Now().Sub(polled)
+}
+
+// keysTimeout is how long requests wait for the keys just after a process has started.
+const keysTimeout = 2 * time.Second
+
+// EnsureKeys makes sure that a signing key of the algorithm exists. It retries until the context ends.
+func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
+	for {
+		err := n.Keys.Ensure(ctx, n.Ledger, algorithm)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		n.logLimited("the signing keys cannot be read or created", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// KeysReady reports whether the signing keys are loaded. Just after the start it waits for them.
+func (n *Node) KeysReady(ctx context.Context) bool {
+	if n.Keys.Installation() != "" {
+		return true
+	}
+	select {
+	case <-n.Keys.Ready():
+		return true
+	case <-time.After(keysTimeout - n.options.Now().Sub(n.created)):
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Installation returns the id of the installation. It waits for the keys, as KeysReady does.
+func (n *Node) Installation(ctx context.Context) (string, error) {
+	if !n.KeysReady(ctx) {
+		return "", errors.New("the signing keys are not loaded yet")
+	}
+	return n.Keys.Installation(), nil
+}
+
+// Reload reads the keys and the change feed again after the ledger was replaced.
+func (n *Node) Reload(ctx context.Context) error {
+	return errors.Join(n.Keys.Refresh(ctx, n.Ledger), n.Access.Poll(ctx))
+}
+
+// refreshKeys reads the keys after a change in the change feed.
+func (n *Node) refreshKeys(ctx context.Context) error {
+	if err := n.Keys.Refresh(ctx, n.Ledger); !errors.Is(err, token.ErrNoKeys) { // EnsureKeys is about to create them
+		return err
+	}
+	return nil
 }
 
 // Destruct ends the background work and closes the database.

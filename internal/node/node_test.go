@@ -207,20 +207,19 @@ func TestK4NodesShareTheirKeys(t *testing.T) {
 	t.Parallel()
 	path := pathIn(t)
 	a, b := newProcess(t, path).open(), newProcess(t, path).open()
-	operator := node.OperatorKeys{Node: a.Node, Algorithm: token.HS256}
 	installation, err := b.Installation(t.Context())
-	if err != nil || installation == "" || installation != operator.Installation() || !operator.Ready(t.Context()) {
-		t.Errorf("installations %q and %q, %v", installation, operator.Installation(), err)
+	if err != nil || installation == "" || installation != a.Keys.Installation() || !a.KeysReady(t.Context()) {
+		t.Errorf("installations %q and %q, %v", installation, a.Keys.Installation(), err)
 	}
-	old := operator.List()[0].ID
-	added, err := operator.Rotate(t.Context())
+	old := a.Keys.List(token.HS256)[0].ID
+	added, err := a.Keys.Rotate(t.Context(), a.Ledger, token.HS256)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := operator.Remove(t.Context(), old); err != nil {
+	if _, err := a.Keys.Remove(t.Context(), a.Ledger, old, token.HS256); err != nil {
 		t.Fatal(err)
 	}
-	if err := operator.Remove(t.Context(), "none"); !errors.Is(err, token.ErrUnknownKey) {
+	if _, err := a.Keys.Remove(t.Context(), a.Ledger, "none", token.HS256); !errors.Is(err, token.ErrUnknownKey) {
 		t.Errorf("removing a key that there is not: %v", err)
 	}
 	if b.Keys.Knows(added) || !b.Keys.Knows(old) {

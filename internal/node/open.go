@@ -16,6 +16,7 @@ import (
 const (
 	startTimeout = 2 * time.Second // how long Caddy's start waits for the database
 	openTimeout  = 5 * time.Second
+	pollEvery    = time.Second
 )
 
 // Start opens the database and follows its change feed, once for all configurations; the logger is used from now on.
@@ -29,11 +30,16 @@ func (n *Node) Start(logger *zap.Logger) {
 		tried := make(chan struct{})
 		go func() {
 			defer close(n.stopped)
-			if n.open(ctx) {
-				_ = n.Access.Poll(ctx) // lets the first visitor buy; follow reports errors
-			}
+			n.poll(ctx)
 			close(tried)
-			n.follow(ctx)
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(pollEvery):
+					n.poll(ctx)
+				}
+			}
 		}()
 		select {
 		case <-tried:
@@ -42,40 +48,23 @@ func (n *Node) Start(logger *zap.Logger) {
 	})
 }
 
-// follow polls the change feed, and opens the database if it is not open yet.
-func (n *Node) follow(ctx context.Context) {
-	n.Access.Follow(ctx, func(err error) {
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		n.metrics.CountLedgerError(OperationPoll)
-		wasBroken := n.isBroken.Load()
-		if n.open(ctx) && !wasBroken {
-			n.logLimited("the ledger cannot be read; nothing is sold, and known buyers are served during grace", err)
-		}
-	})
-}
-
-// open opens or creates the database.
-func (n *Node) open(ctx context.Context) (opened bool) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+// poll opens or creates the database if it is not open yet, and reads its change feed.
+func (n *Node) poll(ctx context.Context) {
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	created, err := n.Ledger.Open(ctx)
-	database := zap.String("database", n.Ledger.Location())
-	switch {
-	case err != nil && errors.Is(ctx.Err(), context.Canceled):
-		return false
-	case err != nil:
-		n.isBroken.Store(true)
-		n.logLimited("the ledger cannot be opened; nothing is sold, and Axra is asked to send webhooks again", err)
-		return false
-	case created:
-		n.logger.Load().Warn("a new ledger was created: it holds no purchases yet", database)
+	created, err := n.Ledger.Open(opening)
+	if created {
+		n.logger.Load().Warn("a new ledger was created: it holds no purchases yet", zap.String("database", n.Ledger.Location()))
 	}
-	if n.isBroken.Swap(false) {
-		n.logger.Load().Info("the ledger was opened", database)
+	failure := "the ledger cannot be opened; nothing is sold, and Axra is asked to send webhooks again"
+	if err == nil {
+		failure = "the ledger cannot be read; nothing is sold, and known buyers are served during grace"
+		err = n.Access.Poll(ctx)
 	}
-	return true
+	if err != nil && ctx.Err() == nil {
+		n.options.Metrics.CountLedgerError(OperationPoll)
+		n.logLimited(failure, err)
+	}
 }
 
 // CheckReplaces returns an error if the node must not replace the running one: its database belongs to another
@@ -100,11 +89,11 @@ func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
 
 // findInstallation reads the installation's id from the database; empty if it holds no ledger. It creates none.
 func (n *Node) findInstallation(ctx context.Context) (string, error) {
-	if n.location.URL != "" {
-		state, err := ledger.CheckServer(ctx, n.location.URL)
+	if n.options.Location.URL != "" {
+		state, err := ledger.CheckServer(ctx, n.options.Location.URL)
 		return state.Installation, err
 	}
-	if _, err := os.Stat(n.location.Path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(n.options.Location.Path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if _, err := n.Ledger.Open(ctx); err != nil {

@@ -3,7 +3,8 @@ package payments
 import (
 	"time"
 
-	"github.com/caddy-axra/paywall/cache"
+	"github.com/maypok86/otter/v2"
+
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/webhook"
 )
@@ -25,7 +26,7 @@ const (
 // Progress remembers the stages of unpaid sessions, for waiting visitors. Its memory is bounded, since an unpaid session
 // must cost no storage. It survives reloads, and is safe for concurrent use.
 type Progress struct {
-	sessions cache.Cache[*progress]
+	sessions *otter.Cache[string, any] // of progress
 	now      func() time.Time
 }
 
@@ -36,7 +37,9 @@ type progress struct {
 
 // NewProgress returns an empty Progress.
 func NewProgress(now func() time.Time) *Progress {
-	return &Progress{sessions: cache.Expiring[*progress](maxSessions, progressLife), now: now}
+	return &Progress{sessions: otter.Must(&otter.Options[string, any]{
+		MaximumSize: maxSessions, ExpiryCalculator: otter.ExpiryWriting[string, any](progressLife),
+	}), now: now}
 }
 
 // Note remembers the stage that an event reports. Events come in any order: the one with the latest timestamp counts.
@@ -48,17 +51,22 @@ func (p *Progress) Note(event webhook.Event, stage Stage) {
 	if at.IsZero() {
 		at = p.now()
 	}
-	if known, ok := p.sessions.GetIfPresent(event.Session); ok && known.at.After(at) {
-		return
+	if !p.find(event.Session).at.After(at) {
+		p.sessions.Set(event.Session, progress{stage, at})
 	}
-	p.sessions.Set(event.Session, &progress{stage, at})
+}
+
+func (p *Progress) find(sessionID string) progress {
+	found, _ := p.sessions.GetIfPresent(sessionID)
+	known, _ := found.(progress)
+	return known
 }
 
 // Of returns the stage of an unpaid checkout; empty if Axra sent no event. It ignores a failure from before the visitor
 // returned: a successful attempt in the same checkout followed it.
 func (p *Progress) Of(entry session.Pending) Stage {
-	known, ok := p.sessions.GetIfPresent(entry.Session)
-	if !ok || known.stage == Failed && entry.State == session.Returned && !known.at.After(entry.ReturnedAt) {
+	known := p.find(entry.Session)
+	if known.stage == Failed && entry.State == session.Returned && !known.at.After(entry.ReturnedAt) {
 		return ""
 	}
 	return known.stage

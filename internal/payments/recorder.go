@@ -3,6 +3,7 @@ package payments
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -118,7 +119,7 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 		r.Reject(ledger.Payment{SessionID: event.Session, PaymentIDs: event.PaymentIDs, Paid: event.Paid}, ReasonMetadata)
 		return Malformed, nil
 	}
-	if r.mayBeSwept(event.Timestamp) {
+	if r.Keep > 0 && event.Timestamp.After(noPaymentsBefore) && r.Now().Sub(event.Timestamp) > r.Keep { // it may have been swept
 		r.Logger.Error("an event is older than the time for which purchases are kept; it opens nothing",
 			zap.String("session", webhook.ShortID(event.Session)), zap.Time("timestamp", event.Timestamp))
 		return Stale, nil
@@ -138,7 +139,12 @@ func (r *Recorder) recordPayment(ctx context.Context, event webhook.Event) (Outc
 		r.Logger.Error("a checkout session was charged twice; refund one of the payments in Axra", ids(recorded.Purchase, event.Payment)...)
 		return DoubleCharge, nil
 	case payment.Mismatch, sold.Extends != "" && !isFor(recorded.Purchase, sold):
-		r.reportMismatch(recorded, payment, event.AmountError)
+		if recorded.New {
+			r.Logger.Error("amount or currency of a completed payment differ from the price; it opens nothing",
+				append(ids(recorded.Purchase, event.Payment), zap.String("pass", sold.Pass), zap.Stringer("price", sold.Price),
+					zap.String("paid", event.PaidRaw), zap.Error(event.AmountError))...)
+			r.Reject(payment, ReasonAmount)
+		}
 		return Mismatch, nil
 	case !recorded.New:
 		return Known, nil
@@ -152,23 +158,13 @@ func isFor(purchase ledger.Purchase, sold terms.Terms) bool {
 	return purchase.Site == sold.Site && purchase.Product == sold.Pass && purchase.Resource == sold.Resource
 }
 
-// mayBeSwept reports whether the purchase of an event with this timestamp may have been swept. If so, the event must
-// not give access again.
-func (r *Recorder) mayBeSwept(timestamp time.Time) bool {
-	return r.Keep > 0 && timestamp.After(noPaymentsBefore) && r.Now().Sub(timestamp) > r.Keep
-}
-
 // noPaymentsBefore predates the plugin: an earlier timestamp comes from a wrong clock.
 var noPaymentsBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // ownMetadata is what the site's owner added to a checkout session.
 func ownMetadata(all map[string]string) map[string]string {
-	own := make(map[string]string)
-	for name, value := range all {
-		if name != "sessionId" && !strings.HasPrefix(name, terms.MetadataPrefix) {
-			own[name] = value
-		}
-	}
+	own := maps.Clone(all)
+	maps.DeleteFunc(own, func(name, _ string) bool { return name == "sessionId" || strings.HasPrefix(name, terms.MetadataPrefix) })
 	return own
 }
 

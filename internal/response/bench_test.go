@@ -26,7 +26,7 @@ func BenchmarkMakePrivate(b *testing.B) {
 			for b.Loop() {
 				clear(header)
 				maps.Copy(header, bench.said)
-				MakePrivate(header)
+				new(privateLines).makePrivate(header)
 			}
 		})
 	}

@@ -9,13 +9,11 @@ import (
 // sharedOnly are directives for shared caches (RFC 9111, section 5.2.2).
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
-// privateLines holds the header lines that MakePrivate writes, allocated together with their writer. The header points
+// privateLines holds the header lines that makePrivate writes, allocated together with their writer. The header points
 // into it, so use it for one header only.
 type privateLines [3]string
 
-// MakePrivate keeps shared caches from storing a response.
-func MakePrivate(header http.Header) { new(privateLines).makePrivate(header) }
-
+// makePrivate keeps shared caches from storing a response.
 func (lines *privateLines) makePrivate(header http.Header) {
 	*lines = privateLines{"private", "", "Cookie, Authorization"}
 	// Vary first, as file_server has set it: a map of eight entries grows at the next assignment, even to a known key,

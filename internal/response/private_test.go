@@ -37,7 +37,7 @@ func TestH1APaidAnswerIsPrivate(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			MakePrivate(test.said)
+			new(privateLines).makePrivate(test.said)
 			if got := strings.Join(test.said["Cache-Control"], "|"); got != test.control {
 				t.Errorf("Cache-Control %q, want %q", got, test.control)
 			}
@@ -60,7 +60,7 @@ func TestAPrivateAnswerOfAFileServerTakesLittle(t *testing.T) {
 		}
 	}
 	without := testing.AllocsPerRun(100, func() { answer() })
-	if with := testing.AllocsPerRun(100, func() { MakePrivate(answer()) }); with > without+1 {
+	if with := testing.AllocsPerRun(100, func() { new(privateLines).makePrivate(answer()) }); with > without+1 {
 		t.Errorf("%g pieces of memory", with-without)
 	}
 }

@@ -34,7 +34,7 @@ func ServePrivate(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler
 	private := &Writer{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, hook: hook, isPrivate: true}
 	err := next.ServeHTTP(private, r)
 	if private.outcome == Nothing {
-		MakePrivate(w.Header())
+		private.lines.makePrivate(w.Header())
 	}
 	return err
 }
