@@ -1,8 +1,10 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -16,33 +18,22 @@ func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) err
 	if d.ID == "" {
 		return errors.New("a device needs an id")
 	}
-	isInUse, err := lookUp(ctx, l, func(t *tx) (bool, error) { return l.deviceInUse(t, purchaseID, d.ID) })
-	if err != nil || isInUse {
+	known, err := l.Holding(ctx, purchaseID)
+	if err = cmp.Or(err, l.inactive(known.Purchase)); err != nil || slices.Contains(known.DeviceIDs, d.ID) {
 		return err
 	}
 	return change(ctx, l, func(t *tx) error { return l.addDevice(t, purchaseID, d) })
 }
 
-// deviceInUse returns ErrNotFound or ErrInactive where a device can be neither in use nor added.
-func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
-	var installation, id, device string
-	var isActive bool
-	var removedAt time.Time
-	t.get(`
-		SELECT i.id, p.id, CASE WHEN `+activeNow+` THEN 1 ELSE 0 END, d.device_id, d.removed_at
-		FROM installation i LEFT JOIN purchases p ON p.id = $1
-		LEFT JOIN devices d ON d.purchase_id = p.id AND d.device_id = $3`,
-		args{purchaseID, l.now(), deviceID}, &installation, null(&id), &isActive, null(&device), unix(&removedAt))
-	if err := l.ours(t, installation); err != nil {
-		return false, err
-	}
+// inactive is the error of a purchase that cannot be used, or that there is none.
+func (l *Ledger) inactive(p Purchase) error {
 	switch {
-	case id == "":
-		return false, ErrNotFound
-	case !isActive, !removedAt.IsZero():
-		return false, ErrInactive
+	case p.ID == "":
+		return ErrNotFound
+	case p.StatusAt(l.options.Now()) != Active:
+		return ErrInactive
 	}
-	return device != "", nil
+	return nil
 }
 
 func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
@@ -56,11 +47,21 @@ func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
 		t.touches(purchaseID)
 		return nil
 	}
-	if isInUse, err := l.deviceInUse(t, purchaseID, d.ID); err != nil || isInUse {
+	stored, _ := readPurchase(t, purchaseID)
+	var removedAt time.Time
+	isKnown := t.get(deviceRemoved, args{purchaseID, d.ID}, unix(&removedAt))
+	switch err := l.inactive(stored); {
+	case err != nil:
 		return err
+	case !isKnown:
+		return ErrNoneLeft
+	case !removedAt.IsZero():
+		return ErrInactive
 	}
-	return ErrNoneLeft
+	return nil
 }
+
+const deviceRemoved = `SELECT removed_at FROM devices WHERE purchase_id = $1 AND device_id = $2`
 
 // RemoveDevice removes a device from a purchase; its id never returns. It returns ErrNotFound where the purchase never
 // had it.
@@ -73,7 +74,7 @@ func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) 
 			l.advanceFeed(t, purchaseID)
 			return nil
 		}
-		if len(t.texts(`SELECT device_id FROM devices WHERE purchase_id = $1 AND device_id = $2`, purchaseID, deviceID)) == 0 {
+		if !t.get(deviceRemoved, args{purchaseID, deviceID}, new(any)) {
 			return ErrNotFound
 		}
 		return nil
@@ -117,14 +118,9 @@ func (l *Ledger) OpenDownload(ctx context.Context, purchaseID string, window tim
 			t.touches(purchaseID)
 		}
 		stored, _ := readPurchase(t, purchaseID)
-		switch {
-		case opened > 0, isOpen(stored):
+		if opened > 0 || isOpen(stored) {
 			return stored.DownloadWindowEndsAt, nil
-		case stored.ID == "":
-			return time.Time{}, ErrNotFound
-		case stored.StatusAt(l.options.Now()) != Active:
-			return time.Time{}, ErrInactive
 		}
-		return time.Time{}, ErrNoneLeft
+		return time.Time{}, cmp.Or(l.inactive(stored), ErrNoneLeft)
 	})
 }

@@ -48,7 +48,7 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "payment": paymentOfSession,
+	"holding": holdingQuery, "repeated": repeatedIDs, "poll": pollQuery, "payment": paymentOfSession,
 	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfPurchase,
 }
 
@@ -129,7 +129,7 @@ func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, expl
 
 func operatorQueries() map[string]string {
 	return map[string]string{
-		"page": pageQuery, "found": foundQuery, "find": findQuery,
+		"page": pageQuery, "found": foundQuery,
 		"sales": salesQuery, "returns": returnsQuery, "charged again": countRepeated, "ended": sweepEnded, "closed": sweepClosed,
 		"changes": sweepChanges, "unused terms": sweepTerms, "unmatched events": sweepEvents, "last event": lastEvent,
 	}

@@ -99,7 +99,7 @@ func (l *Ledger) poll(t *tx, since Position) Changes {
 		return Changes{}
 	}
 	isKnown = isKnown && last.Writes >= since.Writes
-	if !isKnown && since != (Position{}) && l.health.noteStepBack(last) {
+	if !isKnown && since != (Position{}) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}

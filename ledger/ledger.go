@@ -25,8 +25,6 @@ var (
 	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched, or that the device was
 	// removed from it; its id never returns.
 	ErrInactive = errors.New("the purchase is not active")
-	// ErrUnchanged means that a decision repeats the last one.
-	ErrUnchanged = errors.New("the purchase is in that state already")
 )
 
 // Status is the state of a purchase.
@@ -150,7 +148,6 @@ type Decision struct {
 	Note      string       `json:"note,omitempty"`
 	DecidedAt time.Time    `json:"at"`
 }
-
 
 // Position is a position in the change feed. The zero Position is before everything.
 type Position struct {

@@ -6,17 +6,16 @@ import (
 	"time"
 )
 
-// recompute computes a purchase from all of its rows and stores it.
+// recompute computes a purchase from all of its rows and stores it. Other nodes forget what they remember of it.
 func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purchase {
-	for _, e := range readEvents(t, eventsOfPurchase, purchaseID) {
-		for _, s := range sessions {
+	events := readEvents(t, eventsOfPurchase, purchaseID)
+	for _, s := range sessions {
+		for _, e := range events {
 			if slices.Contains(e.about, s.SessionID) {
 				s.events = append(s.events, e)
+				s.connect(charge{ids: e.PaymentIDs})
 			}
 		}
-	}
-	for _, s := range sessions {
-		s.linkEvents(l.now())
 		s.storeIDs(t)
 	}
 	stored, decision := readPurchase(t, purchaseID)
@@ -30,14 +29,9 @@ func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purcha
 	compute(&computed, sessions, decision)
 	if computed != stored {
 		l.storePurchase(t, computed)
-	}
-	switch { // nodes forget what they remember
-	case stored.ID == "", computed == stored:
-	case computed.Status != stored.Status, !computed.EndsAt.Equal(stored.EndsAt),
-		computed.DeviceLimit != stored.DeviceLimit, computed.DownloadLimit != stored.DownloadLimit:
-		l.advanceFeed(t, stored.ID)
-	default:
-		t.touches(stored.ID)
+		if stored.ID != "" {
+			l.advanceFeed(t, stored.ID)
+		}
 	}
 	return computed
 }
@@ -91,14 +85,15 @@ func endOf(sessions []*session) (end time.Time) {
 // limitsOf is the largest number of devices that a payment bought, and the sum of the downloads. Zero is no limit, in
 // either.
 func limitsOf(sessions []*session) (devices, downloads int) {
+	var anyDevices, anyDownloads bool
 	for _, s := range sessions {
-		devices = max(devices, s.Terms.Devices)
-		downloads += s.Terms.Downloads
+		devices, anyDevices = max(devices, s.Terms.Devices), anyDevices || s.Terms.Devices == 0
+		downloads, anyDownloads = downloads+s.Terms.Downloads, anyDownloads || s.Terms.Downloads == 0
 	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Devices == 0 }) {
+	if anyDevices {
 		devices = 0
 	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Downloads == 0 }) {
+	if anyDownloads {
 		downloads = 0
 	}
 	return devices, downloads
@@ -138,21 +133,17 @@ func (l *Ledger) storePurchase(t *tx, p Purchase) {
 		p.DeviceLimit, p.DownloadLimit, p.CreatedAt.Unix(), l.now())
 }
 
-// Decide stores what the site's operator decided. It returns ErrNotFound, or ErrUnchanged where the last decision was
-// the same. Restoring what was never revoked is unchanged, too.
+// Decide stores what the site's operator decided, or returns ErrNotFound.
 func (l *Ledger) Decide(ctx context.Context, purchaseID string, kind DecisionKind, note string) (Purchase, error) {
 	return write(ctx, l, func(t *tx) (Purchase, error) {
-		stored, last := readPurchase(t, purchaseID)
-		switch {
-		case stored.ID == "":
+		sessions := readSessions(t, purchaseID)
+		if len(sessions) == 0 {
 			return Purchase{}, ErrNotFound
-		case last == kind, last == "" && kind == Restore:
-			return stored, ErrUnchanged
 		}
 		t.exec(`
 			INSERT INTO decisions (purchase_id, n, kind, note, decided_at)
 			SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3, CAST($4 AS BIGINT) FROM decisions WHERE purchase_id = $1`,
 			purchaseID, string(kind), note, l.now())
-		return l.recompute(t, purchaseID, readSessions(t, purchaseID)), nil
+		return l.recompute(t, purchaseID, sessions), nil
 	})
 }

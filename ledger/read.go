@@ -3,36 +3,36 @@ package ledger
 import (
 	"context"
 	"fmt"
+
+	"github.com/caddy-axra/paywall/terms"
 )
 
 // Holding reads a purchase with the devices in use.
 func (l *Ledger) Holding(ctx context.Context, purchaseID string) (Holding, error) {
-	return l.holding(ctx, holdingQuery, purchaseID)
+	return l.holding(ctx, purchaseID, "")
 }
 
 // HoldingOfSession reads the purchase that the payment of a session counts for. If that payment is a mismatched one, or
 // paid for something else, the status is Mismatched even where other payments keep the purchase open.
 func (l *Ledger) HoldingOfSession(ctx context.Context, sessionID string) (Holding, error) {
-	return l.holding(ctx, sessionQuery, sessionID)
+	return l.holding(ctx, "", sessionID)
 }
 
-const (
-	holdingQuery = `
-		SELECT i.id, '', '', d.device_id, ` + purchaseColumns + `
-		FROM installation i LEFT JOIN purchases p ON p.id = $1` + devicesInUse
-	sessionQuery = `
-		SELECT i.id, m.outcome, t.body, d.device_id, ` + purchaseColumns + `
-		FROM installation i LEFT JOIN payments m ON m.session_id = $1 LEFT JOIN terms t ON t.hash = m.terms_hash
-		LEFT JOIN purchases p ON p.id = m.purchase_id` + devicesInUse
-	devicesInUse = `
-		LEFT JOIN devices d ON d.purchase_id = p.id AND d.removed_at IS NULL
-		ORDER BY d.added_at, d.device_id`
-)
+// holdingQuery reads the purchase $1, or that of the session $2.
+const holdingQuery = `
+	SELECT i.id, m.session_id, COALESCE(m.outcome = 'mismatch', false), t.body, d.device_id, ` + purchaseColumns + `
+	FROM installation i LEFT JOIN payments m ON m.session_id = $2 LEFT JOIN terms t ON t.hash = m.terms_hash
+	LEFT JOIN purchases p ON p.id = COALESCE(m.purchase_id, $1)
+	LEFT JOIN devices d ON d.purchase_id = p.id AND d.removed_at IS NULL
+	ORDER BY d.added_at, d.device_id`
 
-func (l *Ledger) holding(ctx context.Context, query, id string) (Holding, error) {
+func (l *Ledger) holding(ctx context.Context, purchaseID, sessionID string) (Holding, error) {
 	return lookUp(ctx, l, func(t *tx) (h Holding, err error) {
-		var installation, outcome, body, device string
-		t.each(query, args{id}, append(into{&installation, null(&outcome), null(&body), null(&device)}, h.columns()...), func() {
+		var installation, session, device string
+		var isMismatch bool
+		var sold terms.Terms
+		columns := append(into{&installation, null(&session), &isMismatch, parsed(&sold, parseTerms), null(&device)}, h.columns()...)
+		t.each(holdingQuery, args{purchaseID, sessionID}, columns, func() {
 			if device != "" {
 				h.DeviceIDs = append(h.DeviceIDs, device)
 			}
@@ -40,11 +40,11 @@ func (l *Ledger) holding(ctx context.Context, query, id string) (Holding, error)
 		err = l.ours(t, installation)
 		switch {
 		case err != nil:
-		case outcome != "" && h.ID == "":
-			err = fmt.Errorf("the purchase of session %s is missing", id)
+		case session != "" && h.ID == "":
+			err = fmt.Errorf("the purchase of session %s is missing", session)
 		case h.ID == "":
 			err = ErrNotFound
-		case outcome == mismatch, outcome != "" && scopeOf(parseTerms(t, body)) != scope{h.Site, h.Product, h.Resource}:
+		case isMismatch, session != "" && scopeOf(sold) != scope{h.Site, h.Product, h.Resource}:
 			h.Status = Mismatched
 		}
 		return h, err
@@ -54,11 +54,10 @@ func (l *Ledger) holding(ctx context.Context, query, id string) (Holding, error)
 // Payment reads the payment of a session, with what was sold by it. It returns ErrNotFound where there is none.
 func (l *Ledger) Payment(ctx context.Context, sessionID string) (Payment, error) {
 	return lookUp(ctx, l, func(t *tx) (p Payment, err error) {
-		found := readPayments(t, paymentOfSession, sessionID)
-		if len(found) == 0 {
-			return p, ErrNotFound
+		if !t.get(paymentOfSession, args{sessionID}, p.columns()...) {
+			err = ErrNotFound
 		}
-		return found[0], nil
+		return p, err
 	})
 }
 
@@ -68,14 +67,8 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 		if d.Purchase, _ = readPurchase(t, purchaseID); d.ID == "" {
 			return d, ErrNotFound
 		}
-		for _, s := range readSessions(t, purchaseID) {
-			d.Payments = append(d.Payments, s.Payment)
-			for _, id := range s.PaymentIDs {
-				if s.ids[id].repeatedAt > 0 {
-					d.DoubleCharges = append(d.DoubleCharges, id)
-				}
-			}
-		}
+		d.Payments = readPayments(t, paymentsOfPurchase, purchaseID)
+		d.DoubleCharges = t.texts(repeatedIDs, purchaseID)
 		d.Events = readEvents(t, eventsOfPurchase, purchaseID)
 		var decision Decision
 		t.each(`SELECT kind, note, decided_at FROM decisions WHERE purchase_id = $1 ORDER BY n`, args{purchaseID},
@@ -91,6 +84,11 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 }
 
 const (
+	repeatedIDs = `
+		SELECT n.payment_id FROM payments p CROSS JOIN payment_ids n
+		WHERE p.purchase_id = $1 AND n.session_id = p.session_id AND n.repeated_at IS NOT NULL
+		ORDER BY n.repeated_at, n.payment_id`
+
 	// eventsOfPurchase lists the events about the payments of a purchase: those that name the session, those that share
 	// an id with it, and those that share an id with such an event.
 	eventsOfPurchase = `
@@ -122,10 +120,7 @@ const (
 
 func readEvents(t *tx, query string, args ...any) (events []Event) {
 	var e Event
-	var ids, about string
-	t.each(query, args, into{&e.Kind, &e.SessionID, unix(&e.OccurredAt), null(&ids), &about}, func() {
-		e.PaymentIDs, e.about = lines(ids), lines(about)
-		events = append(events, e)
-	})
+	t.each(query, args, into{&e.Kind, &e.SessionID, unix(&e.OccurredAt), parsed(&e.PaymentIDs, lines), parsed(&e.about, lines)},
+		func() { events = append(events, e) })
 	return events
 }

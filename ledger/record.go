@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -54,14 +53,13 @@ func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
 	}
 	paid := sessions[at]
 	before := len(paid.acceptedCharges())
-	paid.deliver(p)
+	paid.connect(charge{distinct(p.PaymentIDs), outcomeOf(p), p.PaidAt.Unix()})
 	paid.storeIDs(t)
 	recorded := Recorded{Purchase: l.recompute(t, purchaseOf(p), sessions)}
-	charges := len(paid.acceptedCharges())
-	recorded.New = isNew || before > 0 && charges > before
-	if !isNew && charges > 1 {
-		isRepeated := func(id string) bool { return paid.ids[id].repeatedAt > 0 }
-		recorded.DoubleCharge = recorded.New || slices.ContainsFunc(p.PaymentIDs, isRepeated)
+	charges := paid.acceptedCharges()
+	recorded.New = isNew || before > 0 && len(charges) > before
+	if !isNew && len(charges) > 1 {
+		recorded.DoubleCharge = recorded.New || slices.ContainsFunc(charges[1:], Event{PaymentIDs: p.PaymentIDs}.names)
 	}
 	return recorded
 }
@@ -116,11 +114,11 @@ func (l *Ledger) RecordEvent(ctx context.Context, e Event) (Recorded, error) {
 
 func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
 	id := hashOf(append([]string{string(e.Kind), e.SessionID}, e.PaymentIDs...)...)
-	isNew := t.exec(`
+	recorded.New = t.exec(`
 		INSERT INTO events (id, kind, session_id, occurred_at, received_at)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		id, string(e.Kind), e.SessionID, e.OccurredAt.Unix(), l.now()) > 0
-	sessions := t.texts(`SELECT session_id FROM payments WHERE session_id = $1`, e.SessionID) // the one that it names is first
+	sessions := []string{e.SessionID}
 	for _, paymentID := range e.PaymentIDs {
 		t.exec(`INSERT INTO event_ids (event_id, external_id) VALUES ($1, $2) ON CONFLICT (event_id, external_id) DO NOTHING`, id, paymentID)
 		sessions = append(sessions, t.texts(`SELECT session_id FROM payment_ids WHERE payment_id = $1 ORDER BY session_id`, paymentID)...)
@@ -130,20 +128,18 @@ func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
 			continue
 		}
 		for _, payment := range readPayments(t, paymentOfSession, session) {
-			purchaseID := purchaseOf(payment)
-			about := l.recompute(t, purchaseID, readSessions(t, purchaseID))
-			if i == 0 {
-				recorded.Purchase, recorded.Payment = about, payment
+			purchase := l.recompute(t, purchaseOf(payment), readSessions(t, purchaseOf(payment)))
+			if recorded.Payment.SessionID == "" { // the payment that the event names is first
+				recorded.Purchase, recorded.Payment = purchase, payment
 			}
 		}
 	}
-	recorded.New = isNew
 	return recorded
 }
 
-// paymentColumns are those of payments m and terms t that paymentRow takes.
-const paymentColumns = `m.session_id, m.purchase_id, m.source, m.outcome, m.asked_minor, m.asked_currency, m.paid_minor,
-	m.paid_currency, m.paid_raw, m.paid_at, m.metadata, m.note, t.body,
+// paymentColumns are those of payments m and terms t that columns takes.
+const paymentColumns = `m.session_id, t.body, m.purchase_id, m.asked_minor || ' ' || m.asked_currency, m.paid_minor || ' ' || m.paid_currency,
+	m.paid_raw, m.outcome = 'mismatch', m.source, m.paid_at, m.metadata, m.note,
 	(SELECT string_agg(payment_id, '
 ' ORDER BY payment_id) FROM payment_ids WHERE session_id = m.session_id)`
 
@@ -158,48 +154,62 @@ const (
 )
 
 func readPayments(t *tx, query, id string) (payments []Payment) {
-	var row paymentRow
-	t.each(query, args{id}, row.columns(), func() { payments = append(payments, row.payment(t)) })
+	var p Payment
+	t.each(query, args{id}, p.columns(), func() { payments = append(payments, p) })
 	return payments
 }
 
-// paymentRow takes paymentColumns.
-type paymentRow struct {
-	p                                                              Payment
-	asked, paid                                                    sql.NullInt64
-	purchase, askedCurrency, paidCurrency, outcome, metadata, body string
-	ids                                                            string // one a line
-}
-
-func (r *paymentRow) columns() into {
+// columns are variables for paymentColumns, which are scanned in this order.
+func (p *Payment) columns() into {
+	extends := func(purchase string) (string, error) {
+		if purchase == PurchaseID(p.SessionID) {
+			return "", nil
+		}
+		return purchase, nil
+	}
 	return into{
-		&r.p.SessionID, &r.purchase, &r.p.Source, &r.outcome, &r.asked, &r.askedCurrency, &r.paid, &r.paidCurrency,
-		&r.p.PaidRaw, unix(&r.p.PaidAt), &r.metadata, &r.p.Note, &r.body, null(&r.ids),
+		&p.SessionID, parsed(&p.Terms, parseTerms), parsed(&p.Terms.Extends, extends), parsed(&p.Terms.Price, parsePrice),
+		parsed(&p.Paid, parsePrice), &p.PaidRaw, &p.Mismatch, &p.Source, unix(&p.PaidAt), parsed(&p.Metadata, parseMetadata), &p.Note,
+		parsed(&p.PaymentIDs, lines),
 	}
 }
 
-func (r *paymentRow) payment(t *tx) Payment {
-	p := r.p
-	p.Terms = parseTerms(t, r.body)
-	if err := json.Unmarshal([]byte(r.metadata), &p.Metadata); err != nil {
-		t.fail(fmt.Errorf("payment %s: %w", p.SessionID, err))
+// column scans a text, or NULL.
+type column func(text string) error
+
+func (c column) Scan(value any) error {
+	var text sql.NullString
+	if err := text.Scan(value); err != nil {
+		return err
 	}
-	p.Terms.Price, p.Paid, p.Mismatch = priceOf(r.asked, r.askedCurrency), priceOf(r.paid, r.paidCurrency), r.outcome == mismatch
-	if r.purchase != PurchaseID(p.SessionID) {
-		p.Terms.Extends = r.purchase
-	}
-	p.PaymentIDs = lines(r.ids)
-	return p
+	return c(text.String)
+}
+
+// parsed scans a column by a function of its text, which is empty for NULL.
+func parsed[T any](into *T, parse func(string) (T, error)) sql.Scanner {
+	return column(func(text string) (err error) {
+		*into, err = parse(text)
+		return err
+	})
+}
+
+func parseMetadata(text string) (metadata map[string]string, err error) {
+	err = json.Unmarshal([]byte(text), &metadata)
+	return metadata, err
 }
 
 // lines splits what string_agg has joined.
-func lines(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+func lines(text string) ([]string, error) {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), nil
 }
 
-// distinct returns what is not empty, sorted and once.
-func distinct(texts []string) []string {
-	sorted := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
+// distinct returns what is not empty, as it is stored, sorted and once.
+func distinct(texts []string) (sorted []string) {
+	for _, text := range texts {
+		if text != "" {
+			sorted = append(sorted, storable(text))
+		}
+	}
 	slices.Sort(sorted)
 	return slices.Compact(sorted)
 }

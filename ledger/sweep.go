@@ -35,28 +35,24 @@ func (l *Ledger) Sweep(ctx context.Context, before time.Time) (swept Swept, err 
 		{&others, sweepTerms, args{sweepBatch}},
 	} {
 		for n := sweepBatch; n == sweepBatch && err == nil; *part.count += n {
-			n, err = sweepRows(ctx, l, func(t *tx) int { return int(t.exec(part.statement, part.args...)) })
+			n, err = write(ctx, l, func(t *tx) (int, error) { return int(t.exec(part.statement, part.args...)), nil })
 		}
 	}
-	for id, next := "", "first"; next != "" && err == nil; id = next {
-		var n int
-		if next, err = read(ctx, l, func(t *tx) (last string, _ error) {
-			t.get(lastEvent, args{sweepBatch, id}, null(&last))
-			return last, nil
-		}); err == nil {
-			n, err = sweepRows(ctx, l, func(t *tx) int { return int(t.exec(sweepEvents, sweepBatch, id, before.Unix())) })
-			swept.Events += n
-		}
+	type page struct {
+		last    string
+		deleted int
+	}
+	for after, isFirst := "", true; isFirst || after != "" && err == nil; isFirst = false {
+		var done page
+		done, err = write(ctx, l, func(t *tx) (p page, _ error) {
+			t.get(lastEvent, args{sweepBatch, after}, null(&p.last))
+			p.deleted = int(t.exec(sweepEvents, sweepBatch, after, before.Unix()))
+			return p, nil
+		})
+		after = done.last
+		swept.Events += done.deleted
 	}
 	return swept, err
-}
-
-// sweepRows runs a batch in a transaction. It returns how many rows are gone for certain.
-func sweepRows(ctx context.Context, l *Ledger, batch func(*tx) int) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	return write(ctx, l, func(t *tx) (int, error) { return batch(t), nil })
 }
 
 // The tables that belong to a purchase, a payment or an event are emptied by ON DELETE CASCADE.
