@@ -17,20 +17,27 @@ var (
 	ErrNotFound = errors.New("not in the ledger")
 	// ErrUnavailable wraps every failure of the database: the answer is unknown.
 	ErrUnavailable = errors.New("the ledger is unavailable")
-	// ErrForeign means that the database belongs to another installation, or was emptied or replaced. It comes with
-	// ErrUnavailable.
+	// ErrForeign comes with ErrUnavailable: the database belongs to another installation, or was emptied or replaced.
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
 	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
-	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched, or that the device was
-	// removed from it; its id never returns.
+	// ErrInactive means that the status of the purchase is not Active, or that the device was removed from it for good.
 	ErrInactive = errors.New("the purchase is not active")
 )
 
-// Status is the state of a purchase.
-type Status string
+type (
+	// Status is the state of a purchase.
+	Status string
+	// Source is where a payment came from.
+	Source string
+	// EventKind is what happened to a payment.
+	EventKind string
+	// DecisionKind is what an operator decides about a purchase.
+	DecisionKind string
+)
 
-// The statuses of a purchase. Expired is computed from EndsAt and never stored.
+// The values of these types. Expired is computed from EndsAt and never stored. A payment that is not Axra's has no amount
+// and is outside the reports of money.
 const (
 	Active     Status = "active"
 	Expired    Status = "expired"
@@ -38,6 +45,18 @@ const (
 	Disputed   Status = "disputed"   // a dispute is open
 	Revoked    Status = "revoked"    // by the site's operator
 	Mismatched Status = "mismatched" // paid in another amount or currency than asked, or for something else; it opens nothing
+
+	FromAxra     Source = "axra"
+	FromOperator Source = "operator"
+
+	EventRefunded    EventKind = "refunded"
+	EventDisputed    EventKind = "disputed"
+	EventDisputeWon  EventKind = "dispute_won"
+	EventDisputeLost EventKind = "dispute_lost"
+	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
+
+	Revoke  DecisionKind = "revoked"
+	Restore DecisionKind = "restored" // only cancels Revoke; it reopens nothing that was refunded
 )
 
 // Purchase is what a buyer owns.
@@ -65,15 +84,6 @@ func (p Purchase) StatusAt(at time.Time) Status {
 	return p.Status
 }
 
-// Source is where a payment came from.
-type Source string
-
-// The sources of payments. Those that are not Axra's have no amount and are outside the reports of money.
-const (
-	FromAxra     Source = "axra"
-	FromOperator Source = "operator"
-)
-
 // Payment is money received for a purchase, or access that was given.
 type Payment struct {
 	SessionID  string            `json:"session,omitempty"`     // Axra's checkout session; for access that was given, the ledger's own id
@@ -87,18 +97,6 @@ type Payment struct {
 	Metadata   map[string]string `json:"metadata,omitempty"` // the owner's own
 	Note       string            `json:"note,omitempty"`     // of access that was given
 }
-
-// EventKind is what happened to a payment.
-type EventKind string
-
-// The kinds of events.
-const (
-	EventRefunded    EventKind = "refunded"
-	EventDisputed    EventKind = "disputed"
-	EventDisputeWon  EventKind = "dispute_won"
-	EventDisputeLost EventKind = "dispute_lost"
-	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
-)
 
 // Event is a verified webhook about a payment. It is stored whether its payment is known or not.
 type Event struct {
@@ -132,15 +130,6 @@ type Holding struct {
 	Purchase
 	DeviceIDs []string
 }
-
-// DecisionKind is what an operator decides about a purchase.
-type DecisionKind string
-
-// The kinds of decisions. Restore only cancels Revoke; it reopens nothing that was refunded.
-const (
-	Revoke  DecisionKind = "revoked"
-	Restore DecisionKind = "restored"
-)
 
 // Decision is one decision of the site's operator.
 type Decision struct {
@@ -190,6 +179,13 @@ type Details struct {
 	DoubleCharges []string   `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
+// Report sums up a period; each event counts at its own time.
+type Report struct {
+	Lines         []ReportLine
+	Mismatched    int // payments in another amount or currency than asked
+	DoubleCharges int
+}
+
 // ReportLine sums up one product in one currency.
 type ReportLine struct {
 	Site, Product, Currency                string
@@ -200,11 +196,4 @@ type ReportLine struct {
 type Sum struct {
 	Count int
 	Minor int64
-}
-
-// Report sums up a period; each event counts at its own time.
-type Report struct {
-	Lines         []ReportLine
-	Mismatched    int // payments in another amount or currency than asked
-	DoubleCharges int
 }
