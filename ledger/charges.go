@@ -58,8 +58,14 @@ func least[T cmp.Ordered](a, b T) (none T) {
 	return min(a, b)
 }
 
-func (s *session) acceptedCharges() []charge {
-	return slices.DeleteFunc(slices.Clone(s.charges), func(c charge) bool { return c.outcome != accepted })
+// completed are the charges with one of some outcomes.
+func (s *session) completed(outcomes ...string) (charges []charge) {
+	for _, c := range s.charges {
+		if slices.Contains(outcomes, c.outcome) {
+			charges = append(charges, c)
+		}
+	}
+	return charges
 }
 
 // names reports whether an event, whose ids are all of one charge, is about that charge.
@@ -67,7 +73,7 @@ func (e Event) names(c charge) bool { return slices.ContainsFunc(e.PaymentIDs, c
 
 // status is Active if one of the payment's charges is good. An event that names none of the charges applies to all.
 func (s *session) status() Status {
-	completed := slices.DeleteFunc(slices.Clone(s.charges), func(c charge) bool { return c.outcome == "" })
+	completed := s.completed(accepted, mismatch)
 	statusOf := func(c charge) Status {
 		kinds := map[EventKind]bool{}
 		for _, e := range s.events {
@@ -84,10 +90,8 @@ func (s *session) status() Status {
 		return Active
 	}
 	var statuses []Status
-	for _, c := range completed {
-		if c.outcome == outcomeOf(s.Payment) {
-			statuses = append(statuses, statusOf(c))
-		}
+	for _, c := range s.completed(outcomeOf(s.Payment)) {
+		statuses = append(statuses, statusOf(c))
 	}
 	if statuses == nil { // no id of the payment is known
 		statuses = append(statuses, statusOf(charge{}))
@@ -109,24 +113,30 @@ func strongest(statuses []Status) Status {
 	return Mismatched
 }
 
-const idsQuery = `
-	SELECT n.session_id, n.payment_id, n.charge, n.outcome, n.at, n.repeated_at
-	FROM payments p CROSS JOIN payment_ids n
-	WHERE p.purchase_id = $1 AND n.session_id = p.session_id`
+const idsQuery = `SELECT payment_id, charge, outcome, at, repeated_at FROM payment_ids WHERE session_id = $1`
 
-// readSessions reads the payments of a purchase with their charges, in the order of their times.
-func readSessions(t *tx, purchaseID string) (sessions []*session) {
-	byID := make(map[string]*session)
-	for _, p := range readPayments(t, paymentsOfPurchase, purchaseID) {
-		s := &session{Payment: p, stored: make(map[string]idRow)}
-		sessions, byID[p.SessionID] = append(sessions, s), s
-	}
-	var name, id string
+// readCharges reads the charges of a payment as they are stored.
+func readCharges(t *tx, p Payment) *session {
+	s := &session{Payment: p, stored: make(map[string]idRow)}
+	var id string
 	var row idRow
-	t.each(idsQuery, args{purchaseID}, into{&name, &id, &row.charge, &row.outcome, &row.at, null(&row.repeatedAt)}, func() {
-		byID[name].stored[id] = row
-		byID[name].connect(charge{distinct([]string{id, row.charge}), row.outcome, row.at})
+	t.each(idsQuery, args{p.SessionID}, into{&id, &row.charge, &row.outcome, &row.at, null(&row.repeatedAt)}, func() {
+		s.stored[id] = row
+		s.connect(charge{distinct([]string{id, row.charge}), row.outcome, row.at})
 	})
+	return s
+}
+
+// readSessions reads the payments of a purchase with their charges and events, in the order of their times.
+func readSessions(t *tx, purchaseID string) (sessions []*session) {
+	for _, p := range readPayments(t, paymentsOfPurchase, purchaseID) {
+		s := readCharges(t, p)
+		s.events = readEvents(t, eventsOfSession, p.SessionID)
+		for _, e := range s.events {
+			s.connect(charge{ids: e.PaymentIDs})
+		}
+		sessions = append(sessions, s)
+	}
 	return sessions
 }
 

@@ -48,8 +48,8 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "repeated": repeatedIDs, "poll": pollQuery, "payment": paymentOfSession,
-	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfPurchase,
+	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery, "payment": paymentOfSession,
+	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession,
 }
 
 // Plans explains the queries that must use indexes.

@@ -104,8 +104,6 @@ type Event struct {
 	SessionID  string    `json:"-"`                     // empty: the event names none
 	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
 	OccurredAt time.Time `json:"at"`
-
-	about []string // sessions of the purchase that it was read with
 }
 
 // Recorded is the outcome of recording a payment or an event.

@@ -7,20 +7,14 @@ import (
 )
 
 // recompute computes a purchase from all of its rows and stores it. Other nodes forget what they remember of it.
-func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purchase {
-	events := readEvents(t, eventsOfPurchase, purchaseID)
+func (l *Ledger) recompute(t *tx, purchaseID string) (Purchase, []*session) {
+	sessions := readSessions(t, purchaseID)
 	for _, s := range sessions {
-		for _, e := range events {
-			if slices.Contains(e.about, s.SessionID) {
-				s.events = append(s.events, e)
-				s.connect(charge{ids: e.PaymentIDs})
-			}
-		}
 		s.storeIDs(t)
 	}
 	stored, decision := readPurchase(t, purchaseID)
 	if t.err != nil || len(sessions) == 0 {
-		return Purchase{}
+		return Purchase{}, nil
 	}
 	computed := stored
 	if stored.ID == "" {
@@ -33,7 +27,7 @@ func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purcha
 			l.advanceFeed(t, stored.ID)
 		}
 	}
-	return computed
+	return computed, sessions
 }
 
 // compute fills in what the payments and the last decision say.
@@ -85,15 +79,13 @@ func endOf(sessions []*session) (end time.Time) {
 // limitsOf is the largest number of devices that a payment bought, and the sum of the downloads. Zero is no limit, in
 // either.
 func limitsOf(sessions []*session) (devices, downloads int) {
-	var anyDevices, anyDownloads bool
 	for _, s := range sessions {
-		devices, anyDevices = max(devices, s.Terms.Devices), anyDevices || s.Terms.Devices == 0
-		downloads, anyDownloads = downloads+s.Terms.Downloads, anyDownloads || s.Terms.Downloads == 0
+		devices, downloads = max(devices, s.Terms.Devices), downloads+s.Terms.Downloads
 	}
-	if anyDevices {
+	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Devices == 0 }) {
 		devices = 0
 	}
-	if anyDownloads {
+	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Downloads == 0 }) {
 		downloads = 0
 	}
 	return devices, downloads
@@ -136,14 +128,14 @@ func (l *Ledger) storePurchase(t *tx, p Purchase) {
 // Decide stores what the site's operator decided, or returns ErrNotFound.
 func (l *Ledger) Decide(ctx context.Context, purchaseID string, kind DecisionKind, note string) (Purchase, error) {
 	return write(ctx, l, func(t *tx) (Purchase, error) {
-		sessions := readSessions(t, purchaseID)
-		if len(sessions) == 0 {
+		added := t.exec(`
+			INSERT INTO decisions (purchase_id, n, kind, note, decided_at)
+			SELECT id, (SELECT COALESCE(MAX(n), 0) + 1 FROM decisions WHERE purchase_id = p.id), $2, $3, CAST($4 AS BIGINT)
+			FROM purchases p WHERE id = $1`, purchaseID, string(kind), note, l.now())
+		if added == 0 {
 			return Purchase{}, ErrNotFound
 		}
-		t.exec(`
-			INSERT INTO decisions (purchase_id, n, kind, note, decided_at)
-			SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3, CAST($4 AS BIGINT) FROM decisions WHERE purchase_id = $1`,
-			purchaseID, string(kind), note, l.now())
-		return l.recompute(t, purchaseID, sessions), nil
+		purchase, _ := l.recompute(t, purchaseID)
+		return purchase, nil
 	})
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/caddy-axra/paywall/terms"
 )
@@ -67,9 +68,15 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 		if d.Purchase, _ = readPurchase(t, purchaseID); d.ID == "" {
 			return d, ErrNotFound
 		}
-		d.Payments = readPayments(t, paymentsOfPurchase, purchaseID)
-		d.DoubleCharges = t.texts(repeatedIDs, purchaseID)
-		d.Events = readEvents(t, eventsOfPurchase, purchaseID)
+		for _, s := range readSessions(t, purchaseID) {
+			d.Payments, d.Events = append(d.Payments, s.Payment), append(d.Events, s.events...)
+			for i, c := range s.completed(accepted) {
+				if i > 0 {
+					d.DoubleCharges = append(d.DoubleCharges, c.ids...)
+				}
+			}
+		}
+		slices.SortStableFunc(d.Events, func(a, b Event) int { return a.OccurredAt.Compare(b.OccurredAt) })
 		var decision Decision
 		t.each(`SELECT kind, note, decided_at FROM decisions WHERE purchase_id = $1 ORDER BY n`, args{purchaseID},
 			into{&decision.Kind, &decision.Note, unix(&decision.DecidedAt)}, func() { d.Decisions = append(d.Decisions, decision) })
@@ -84,43 +91,27 @@ func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error
 }
 
 const (
-	repeatedIDs = `
-		SELECT n.payment_id FROM payments p CROSS JOIN payment_ids n
-		WHERE p.purchase_id = $1 AND n.session_id = p.session_id AND n.repeated_at IS NOT NULL
-		ORDER BY n.repeated_at, n.payment_id`
-
-	// eventsOfPurchase lists the events about the payments of a purchase: those that name the session, those that share
-	// an id with it, and those that share an id with such an event.
-	eventsOfPurchase = `
-		WITH RECURSIVE about (session_id, event_id) AS (
-			SELECT session_id, event_id FROM (
-				SELECT p.session_id, e.id AS event_id
-				FROM payments p CROSS JOIN events e
-				WHERE p.purchase_id = $1 AND e.session_id = p.session_id
+	// eventsOfSession lists the events about a payment: those that name its session, those that share an id with it, and
+	// those that share an id with such an event.
+	eventsOfSession = `
+		WITH RECURSIVE about (event_id) AS (
+			SELECT event_id FROM (
+				SELECT id AS event_id FROM events WHERE session_id = $1
 				UNION
-				SELECT p.session_id, x.event_id
-				FROM payments p CROSS JOIN payment_ids i CROSS JOIN event_ids x
-				WHERE p.purchase_id = $1 AND i.session_id = p.session_id AND x.external_id = i.payment_id
+				SELECT x.event_id FROM payment_ids i CROSS JOIN event_ids x WHERE i.session_id = $1 AND x.external_id = i.payment_id
 			) named
 			UNION
-			SELECT a.session_id, y.event_id
-			FROM about a CROSS JOIN event_ids x CROSS JOIN event_ids y
+			SELECT y.event_id FROM about a CROSS JOIN event_ids x CROSS JOIN event_ids y
 			WHERE x.event_id = a.event_id AND y.external_id = x.external_id
 		)
-		SELECT e.kind, e.session_id, e.occurred_at, ` + idsOfEvent + `, string_agg(a.session_id, '
-')
-		FROM about a CROSS JOIN events e
-		WHERE e.id = a.event_id
-		GROUP BY e.id, e.kind, e.session_id, e.occurred_at
-		ORDER BY e.occurred_at, e.id`
-	allEvents  = `SELECT e.kind, e.session_id, e.occurred_at, ` + idsOfEvent + `, '' FROM events e ORDER BY e.id`
-	idsOfEvent = `(SELECT string_agg(external_id, '
+		SELECT ` + eventColumns + ` FROM about a CROSS JOIN events e WHERE e.id = a.event_id ORDER BY e.occurred_at, e.id`
+	allEvents    = `SELECT ` + eventColumns + ` FROM events e ORDER BY e.id`
+	eventColumns = `e.kind, e.session_id, e.occurred_at, (SELECT string_agg(external_id, '
 ' ORDER BY external_id) FROM event_ids WHERE event_id = e.id)`
 )
 
 func readEvents(t *tx, query string, args ...any) (events []Event) {
 	var e Event
-	t.each(query, args, into{&e.Kind, &e.SessionID, unix(&e.OccurredAt), parsed(&e.PaymentIDs, lines), parsed(&e.about, lines)},
-		func() { events = append(events, e) })
+	t.each(query, args, into{&e.Kind, &e.SessionID, unix(&e.OccurredAt), parsed(&e.PaymentIDs, lines)}, func() { events = append(events, e) })
 	return events
 }

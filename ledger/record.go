@@ -43,23 +43,24 @@ func (l *Ledger) Give(ctx context.Context, p Payment) (Purchase, error) {
 	return recorded.Purchase, err
 }
 
-func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
+func (l *Ledger) recordPayment(t *tx, p Payment) (recorded Recorded) {
 	isNew := insertPayment(t, p)
 	t.paid = true
-	sessions := readSessions(t, purchaseOf(p))
-	at := slices.IndexFunc(sessions, func(s *session) bool { return s.SessionID == storable(p.SessionID) })
-	if at < 0 {
-		return Recorded{} // the transaction has failed, or this delivery names another purchase than the first one
-	}
-	paid := sessions[at]
-	before := len(paid.acceptedCharges())
+	paid := readCharges(t, p)
+	before := len(paid.completed(accepted))
 	paid.connect(charge{distinct(p.PaymentIDs), outcomeOf(p), p.PaidAt.Unix()})
 	paid.storeIDs(t)
-	recorded := Recorded{Purchase: l.recompute(t, purchaseOf(p), sessions)}
-	charges := paid.acceptedCharges()
-	recorded.New = isNew || before > 0 && len(charges) > before
-	if !isNew && len(charges) > 1 {
-		recorded.DoubleCharge = recorded.New || slices.ContainsFunc(charges[1:], Event{PaymentIDs: p.PaymentIDs}.names)
+	purchase, sessions := l.recompute(t, purchaseOf(p))
+	for _, s := range sessions {
+		if s.SessionID != storable(p.SessionID) {
+			continue
+		}
+		recorded.Purchase = purchase // that the first delivery named
+		charges := s.completed(accepted)
+		recorded.New = isNew || before > 0 && len(charges) > before
+		if !isNew && len(charges) > 1 {
+			recorded.DoubleCharge = recorded.New || slices.ContainsFunc(charges[1:], Event{PaymentIDs: p.PaymentIDs}.names)
+		}
 	}
 	return recorded
 }
@@ -83,10 +84,6 @@ func outcomeOf(p Payment) string {
 func insertPayment(t *tx, p Payment) (isNew bool) {
 	metadata, err := json.Marshal(p.Metadata)
 	t.fail(err)
-	paid := minorUnits(p.Paid)
-	if p.Source != FromAxra {
-		paid = sql.NullInt64{Valid: true}
-	}
 	return t.exec(`
 		INSERT INTO payments (session_id, purchase_id, source, outcome, asked_minor, asked_currency, paid_minor,
 			paid_currency, paid_raw, paid_at, terms_hash, metadata, note)
@@ -95,8 +92,8 @@ func insertPayment(t *tx, p Payment) (isNew bool) {
 		SET outcome = excluded.outcome, paid_minor = excluded.paid_minor, paid_currency = excluded.paid_currency,
 			paid_raw = excluded.paid_raw, paid_at = excluded.paid_at
 		WHERE payments.outcome = 'mismatch' AND excluded.outcome = 'accepted'`,
-		p.SessionID, purchaseOf(p), string(p.Source), outcomeOf(p), minorUnits(p.Terms.Price).Int64, p.Terms.Price.Currency, paid,
-		p.Paid.Currency, p.PaidRaw, p.PaidAt.Unix(), storeTerms(t, p.Terms), string(metadata), p.Note) > 0
+		p.SessionID, purchaseOf(p), string(p.Source), outcomeOf(p), minorUnits(p.Terms.Price).Int64, p.Terms.Price.Currency,
+		minorUnits(p.Paid), p.Paid.Currency, p.PaidRaw, p.PaidAt.Unix(), storeTerms(t, p.Terms), string(metadata), p.Note) > 0
 }
 
 // RecordEvent stores an event and recomputes the purchases of the payments that it is about. One that matches no
@@ -118,20 +115,13 @@ func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
 		INSERT INTO events (id, kind, session_id, occurred_at, received_at)
 		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		id, string(e.Kind), e.SessionID, e.OccurredAt.Unix(), l.now()) > 0
-	sessions := []string{e.SessionID}
 	for _, paymentID := range e.PaymentIDs {
 		t.exec(`INSERT INTO event_ids (event_id, external_id) VALUES ($1, $2) ON CONFLICT (event_id, external_id) DO NOTHING`, id, paymentID)
-		sessions = append(sessions, t.texts(`SELECT session_id FROM payment_ids WHERE payment_id = $1 ORDER BY session_id`, paymentID)...)
 	}
-	for i, session := range sessions {
-		if slices.Contains(sessions[:i], session) {
-			continue
-		}
-		for _, payment := range readPayments(t, paymentOfSession, session) {
-			purchase := l.recompute(t, purchaseOf(payment), readSessions(t, purchaseOf(payment)))
-			if recorded.Payment.SessionID == "" { // the payment that the event names is first
-				recorded.Purchase, recorded.Payment = purchase, payment
-			}
+	for _, payment := range readPayments(t, paymentsOfEvent, e.SessionID, id) {
+		purchase, _ := l.recompute(t, purchaseOf(payment))
+		if recorded.Payment.SessionID == "" {
+			recorded.Purchase, recorded.Payment = purchase, payment
 		}
 	}
 	return recorded
@@ -144,18 +134,18 @@ const paymentColumns = `m.session_id, t.body, m.purchase_id, m.asked_minor || ' 
 ' ORDER BY payment_id) FROM payment_ids WHERE session_id = m.session_id)`
 
 const (
-	paymentOfSession = `
-		SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE m.session_id = $1 AND t.hash = m.terms_hash`
-	paymentsOfPurchase = `
-		SELECT ` + paymentColumns + `
-		FROM payments m CROSS JOIN terms t
-		WHERE m.purchase_id = $1 AND t.hash = m.terms_hash
-		ORDER BY m.paid_at, m.session_id`
+	paymentsAnd        = `SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE t.hash = m.terms_hash AND `
+	paymentOfSession   = paymentsAnd + `m.session_id = $1`
+	paymentsOfPurchase = paymentsAnd + `m.purchase_id = $1 ORDER BY m.paid_at, m.session_id`
+	// paymentsOfEvent begin with the one that the event names.
+	paymentsOfEvent = paymentsAnd + `m.session_id IN (
+		SELECT $1 UNION SELECT i.session_id FROM event_ids x CROSS JOIN payment_ids i WHERE x.event_id = $2 AND i.payment_id = x.external_id)
+		ORDER BY m.session_id <> $1, m.session_id`
 )
 
-func readPayments(t *tx, query, id string) (payments []Payment) {
+func readPayments(t *tx, query string, args ...any) (payments []Payment) {
 	var p Payment
-	t.each(query, args{id}, p.columns(), func() { payments = append(payments, p) })
+	t.each(query, args, p.columns(), func() { payments = append(payments, p) })
 	return payments
 }
 
