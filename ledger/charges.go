@@ -3,15 +3,15 @@ package ledger
 import (
 	"cmp"
 	"database/sql"
+	"reflect"
 	"slices"
 )
 
 // session is a payment with everything that its status is computed from.
 type session struct {
 	Payment
-	charges []charge // the oldest first
-	stored  map[string]idRow
-	events  []Event // about the payment
+	charges, stored []charge // the oldest first; stored are those in the database
+	events          []Event  // about the payment
 }
 
 // charge is money that was taken once for a session. It has one or several payment ids, and is named by the smallest of
@@ -21,13 +21,6 @@ type charge struct {
 	ids     []string // sorted
 	outcome string   // of a completed payment; empty: only events name the ids
 	at      int64    // of the payment
-}
-
-// idRow is what is stored of a payment id.
-type idRow struct {
-	charge, outcome string
-	at              int64
-	repeatedAt      int64 // of a charge beside the first one; 0: it is not
 }
 
 func (c charge) has(id string) bool { return slices.Contains(c.ids, id) }
@@ -71,36 +64,37 @@ func (s *session) completed(outcomes ...string) (charges []charge) {
 // names reports whether an event, whose ids are all of one charge, is about that charge.
 func (e Event) names(c charge) bool { return slices.ContainsFunc(e.PaymentIDs, c.has) }
 
-// status is Active if one of the payment's charges is good. An event that names none of the charges applies to all.
+// status is Active if one of the payment's charges is good.
 func (s *session) status() Status {
-	completed := s.completed(accepted, mismatch)
-	statusOf := func(c charge) Status {
-		kinds := map[EventKind]bool{}
-		for _, e := range s.events {
-			if e.names(c) || !slices.ContainsFunc(completed, e.names) {
-				kinds[e.Kind] = true
-			}
-		}
-		switch { // their order does not matter
-		case kinds[EventRefunded], kinds[EventDisputeLost]:
-			return Refunded
-		case kinds[EventDisputed] && !kinds[EventDisputeWon]:
-			return Disputed
-		}
-		return Active
+	charges := s.completed(outcomeOf(s.Payment))
+	if len(charges) == 0 {
+		charges = []charge{{}} // no id of the payment is known
 	}
 	var statuses []Status
-	for _, c := range s.completed(outcomeOf(s.Payment)) {
-		statuses = append(statuses, statusOf(c))
+	for _, c := range charges {
+		statuses = append(statuses, s.statusOf(c))
 	}
-	if statuses == nil { // no id of the payment is known
-		statuses = append(statuses, statusOf(charge{}))
+	if status := strongest(statuses); status != Active || !s.Mismatch {
+		return status
 	}
-	status := strongest(statuses)
-	if status == Active && s.Mismatch {
-		return Mismatched
+	return Mismatched
+}
+
+// statusOf is the status of a charge. An event that names none of the charges applies to all.
+func (s *session) statusOf(c charge) Status {
+	kinds := map[EventKind]bool{}
+	for _, e := range s.events {
+		if e.names(c) || !slices.ContainsFunc(s.completed(accepted, mismatch), e.names) {
+			kinds[e.Kind] = true
+		}
 	}
-	return status
+	switch { // their order does not matter
+	case kinds[EventRefunded], kinds[EventDisputeLost]:
+		return Refunded
+	case kinds[EventDisputed] && !kinds[EventDisputeWon]:
+		return Disputed
+	}
+	return Active
 }
 
 // strongest returns the status of several payments together: Active if one of them is, or else the reason.
@@ -113,17 +107,17 @@ func strongest(statuses []Status) Status {
 	return Mismatched
 }
 
-const idsQuery = `SELECT payment_id, charge, outcome, at, repeated_at FROM payment_ids WHERE session_id = $1`
+const idsQuery = `SELECT payment_id, charge, outcome, at FROM payment_ids WHERE session_id = $1`
 
 // readCharges reads the charges of a payment as they are stored.
 func readCharges(t *tx, p Payment) *session {
-	s := &session{Payment: p, stored: make(map[string]idRow)}
-	var id string
-	var row idRow
-	t.each(idsQuery, args{p.SessionID}, into{&id, &row.charge, &row.outcome, &row.at, null(&row.repeatedAt)}, func() {
-		s.stored[id] = row
-		s.connect(charge{distinct([]string{id, row.charge}), row.outcome, row.at})
+	s := &session{Payment: p}
+	var id, name string
+	var c charge
+	t.each(idsQuery, args{p.SessionID}, into{&id, &name, &c.outcome, &c.at}, func() {
+		s.connect(charge{distinct([]string{id, name}), c.outcome, c.at})
 	})
+	s.stored = slices.Clone(s.charges)
 	return s
 }
 
@@ -140,25 +134,20 @@ func readSessions(t *tx, purchaseID string) (sessions []*session) {
 	return sessions
 }
 
-// storeIDs stores the ids whose charge changed.
+// storeIDs stores the charges if they changed. All but the first accepted one are double charges.
 func (s *session) storeIDs(t *tx) {
-	isRepeated := false
+	if reflect.DeepEqual(s.charges, s.stored) {
+		return
+	}
 	for _, c := range s.charges {
-		row := idRow{charge: c.ids[0], outcome: c.outcome, at: c.at}
-		if c.outcome == accepted && isRepeated {
-			row.repeatedAt = c.at
-		}
-		isRepeated = isRepeated || c.outcome == accepted
+		isRepeated := c.outcome == accepted && c.ids[0] != s.completed(accepted)[0].ids[0]
 		for _, id := range c.ids {
-			if row == s.stored[id] {
-				continue
-			}
-			s.stored[id] = row
 			t.exec(`
 				INSERT INTO payment_ids (session_id, payment_id, charge, outcome, at, repeated_at) VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (session_id, payment_id) DO UPDATE
 				SET charge = excluded.charge, outcome = excluded.outcome, at = excluded.at, repeated_at = excluded.repeated_at`,
-				s.SessionID, id, row.charge, row.outcome, row.at, sql.NullInt64{Int64: row.repeatedAt, Valid: row.repeatedAt != 0})
+				s.SessionID, id, c.ids[0], c.outcome, c.at, sql.NullInt64{Int64: c.at, Valid: isRepeated})
 		}
 	}
+	s.stored = slices.Clone(s.charges)
 }

@@ -11,14 +11,13 @@ import (
 // activeNow is the condition that a purchase p is active at the time $2.
 const activeNow = `p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > CAST($2 AS BIGINT))`
 
-// AddDevice adds a device to a purchase. It returns nil if the device is already in use, ErrNotFound if there is no such
-// purchase, ErrInactive if it is not active or the device was removed, and ErrNoneLeft if all devices are in
-// use. A device limit of 0 means no limit.
+// AddDevice adds a device to a purchase, if it is not in use already. It returns ErrNotFound, ErrInactive, or ErrNoneLeft
+// if all devices are in use. A device limit of 0 means no limit.
 func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) error {
 	if d.ID == "" {
 		return errors.New("a device needs an id")
 	}
-	known, err := l.Holding(ctx, purchaseID)
+	known, err := l.Holding(ctx, purchaseID) // whoever comes again writes nothing
 	if err = cmp.Or(err, l.inactive(known.Purchase)); err != nil || slices.Contains(known.DeviceIDs, d.ID) {
 		return err
 	}
@@ -48,14 +47,14 @@ func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
 		return nil
 	}
 	stored, _ := readPurchase(t, purchaseID)
-	var removedAt time.Time
-	isKnown := t.get(deviceRemoved, args{purchaseID, d.ID}, unix(&removedAt))
-	switch err := l.inactive(stored); {
-	case err != nil:
+	if err := l.inactive(stored); err != nil {
 		return err
-	case !isKnown:
+	}
+	var removedAt time.Time
+	if !t.get(deviceRemoved, args{purchaseID, d.ID}, unix(&removedAt)) {
 		return ErrNoneLeft
-	case !removedAt.IsZero():
+	}
+	if !removedAt.IsZero() {
 		return ErrInactive
 	}
 	return nil
@@ -70,11 +69,10 @@ func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) 
 		removed := t.exec(`
 			UPDATE devices SET removed_at = $3
 			WHERE purchase_id = $1 AND device_id = $2 AND removed_at IS NULL`, purchaseID, deviceID, l.now())
-		if removed > 0 {
+		switch {
+		case removed > 0:
 			l.advanceFeed(t, purchaseID)
-			return nil
-		}
-		if !t.get(deviceRemoved, args{purchaseID, deviceID}, new(any)) {
+		case !t.get(deviceRemoved, args{purchaseID, deviceID}, new(any)):
 			return ErrNotFound
 		}
 		return nil
@@ -102,23 +100,17 @@ func (l *Ledger) Claim(ctx context.Context, purchaseID string, d Device) error {
 // it is, whatever has become of the purchase. It returns ErrNotFound, ErrInactive, or ErrNoneLeft where the purchase has
 // no download left.
 func (l *Ledger) OpenDownload(ctx context.Context, purchaseID string, window time.Duration) (endsAt time.Time, err error) {
-	isOpen := func(p Purchase) bool { return l.options.Now().Before(p.DownloadWindowEndsAt) }
-	known, err := l.Holding(ctx, purchaseID)
-	if err != nil || isOpen(known.Purchase) {
-		return known.DownloadWindowEndsAt, err
-	}
 	return write(ctx, l, func(t *tx) (time.Time, error) {
 		opened := t.exec(`
 			UPDATE purchases AS p SET downloads_used = downloads_used + 1, download_window_ends_at = $3
-			WHERE p.id = $1 AND `+activeNow+`
-				AND (p.download_limit = 0 OR p.downloads_used < p.download_limit)
+			WHERE p.id = $1 AND `+activeNow+` AND (p.download_limit = 0 OR p.downloads_used < p.download_limit)
 				AND (p.download_window_ends_at IS NULL OR p.download_window_ends_at <= CAST($2 AS BIGINT))`,
 			purchaseID, l.now(), seconds(l.options.Now().Add(window)))
 		if opened > 0 {
 			t.touches(purchaseID)
 		}
 		stored, _ := readPurchase(t, purchaseID)
-		if opened > 0 || isOpen(stored) {
+		if l.options.Now().Before(stored.DownloadWindowEndsAt) {
 			return stored.DownloadWindowEndsAt, nil
 		}
 		return time.Time{}, cmp.Or(l.inactive(stored), ErrNoneLeft)
