@@ -1,5 +1,5 @@
 // Package ledger keeps purchases, payments, events and devices in a SQL database. A purchase is a function of its rows:
-// every insert recomputes it from all of them in the same transaction, so neither order nor repetition matters.
+// every insert recomputes it in the same transaction, so neither order nor repetition matters.
 package ledger
 
 import (
@@ -12,8 +12,7 @@ import (
 
 // Errors to check with errors.Is.
 var (
-	// ErrNotFound means that a query succeeded in the right database and found nothing. No other error may lead to "not
-	// paid".
+	// ErrNotFound means that the right database was asked and has nothing. No other error may lead to "not paid".
 	ErrNotFound = errors.New("not in the ledger")
 	// ErrUnavailable wraps every failure of the database: the answer is unknown.
 	ErrUnavailable = errors.New("the ledger is unavailable")
@@ -25,29 +24,26 @@ var (
 	ErrInactive = errors.New("the purchase is not active")
 )
 
+// Status is that of a purchase, Source where a payment came from, EventKind what happened to it, and DecisionKind what an
+// operator decided about a purchase.
 type (
-	// Status is the state of a purchase.
-	Status string
-	// Source is where a payment came from.
-	Source string
-	// EventKind is what happened to a payment.
-	EventKind string
-	// DecisionKind is what an operator decides about a purchase.
+	Status       string
+	Source       string
+	EventKind    string
 	DecisionKind string
 )
 
-// The values of these types. Expired is computed from EndsAt and never stored. A payment that is not Axra's has no amount
-// and is outside the reports of money.
+// The values of these types.
 const (
 	Active     Status = "active"
-	Expired    Status = "expired"
+	Expired    Status = "expired"    // computed from EndsAt, never stored
 	Refunded   Status = "refunded"   // by a refund or a lost dispute
 	Disputed   Status = "disputed"   // a dispute is open
 	Revoked    Status = "revoked"    // by the site's operator
 	Mismatched Status = "mismatched" // paid in another amount or currency than asked, or for something else; it opens nothing
 
 	FromAxra     Source = "axra"
-	FromOperator Source = "operator"
+	FromOperator Source = "operator" // has no amount and is in no sum of a report
 
 	EventRefunded    EventKind = "refunded"
 	EventDisputed    EventKind = "disputed"
