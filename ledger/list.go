@@ -15,24 +15,24 @@ const listPage = 1000
 // meanwhile may be left out. With a query it looks at 100 purchases at most. It stops at the first error.
 func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
+		first, last := bounds(f.From, f.To)
+		filter := args{f.Site, f.Product, string(f.Status), l.now(), first, last}
 		size, left, text := listPage, f.Limit, strings.TrimSpace(f.Query)
 		if left > 0 {
 			size = min(size, left)
 		}
-		first, last := bounds(f.From, f.To)
-		filter := args{f.Site, f.Product, string(f.Status), l.now(), first, last}
-		after, session := last, "" // the payment where the last page ended
+		end, session := last, "" // the payment where the last page ended
 		for rows := size; rows == size; {
+			query, with := pageQuery, append(filter, end, session, size)
+			if text != "" {
+				query, with, size = foundQuery, append(filter, strings.ToLower(text), text), -1 // one page holds them all
+			}
 			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
-				query, with := pageQuery, append(filter, after, session, size)
-				if text != "" {
-					query, with, size = foundQuery, append(filter, strings.ToLower(text), text), -1 // one page holds them all
-				}
 				rows = 0
 				var row Listed
 				t.each(query, with, append(append(row.columns(), row.LastPayment.columns()...), &row.Payments), func() {
 					rows++
-					after, session = row.LastPayment.PaidAt.Unix(), row.LastPayment.SessionID
+					end, session = row.LastPayment.PaidAt.Unix(), row.LastPayment.SessionID
 					if row.ID != "" {
 						page = append(page, row)
 					}

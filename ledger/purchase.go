@@ -32,12 +32,8 @@ func (l *Ledger) recompute(t *tx, purchaseID string) (Purchase, []*session) {
 
 // compute fills in what the payments and the last decision say.
 func compute(p *Purchase, sessions []*session, decision DecisionKind) {
-	first := sessions[0]
-	for _, s := range sessions {
-		if PurchaseID(s.SessionID) == p.ID {
-			first = s // an extension may have come before
-		}
-	}
+	isFirst := func(s *session) bool { return PurchaseID(s.SessionID) == p.ID }
+	first := sessions[max(0, slices.IndexFunc(sessions, isFirst))] // an extension may have come before
 	var statuses []Status
 	var counted []*session
 	for _, s := range sessions {
@@ -45,21 +41,20 @@ func compute(p *Purchase, sessions []*session, decision DecisionKind) {
 		if status == Active && scopeOf(s.Terms) != scopeOf(first.Terms) {
 			status = Mismatched // an extension that paid for something else
 		}
-		statuses = append(statuses, status)
-		if status == Active {
+		if statuses = append(statuses, status); status == Active {
 			counted = append(counted, s)
 		}
 	}
-	p.Status = strongest(statuses)
-	if len(counted) == 0 {
+	if p.Status = strongest(statuses); p.Status != Active {
 		counted = sessions // describe what was sold
 	}
 	if decision == Revoke {
 		p.Status = Revoked
 	}
-	p.Site, p.Product, p.Resource = first.Terms.Site, first.Terms.Pass, first.Terms.Resource
-	p.StartsAt, p.EndsAt = counted[0].PaidAt, endOf(counted)
-	p.DeviceLimit, p.DownloadLimit = limitsOf(counted)
+	p.Site, p.Product, p.Resource, p.StartsAt = first.Terms.Site, first.Terms.Pass, first.Terms.Resource, counted[0].PaidAt
+	p.EndsAt = endOf(counted)
+	p.DeviceLimit = orUnlimited(counted, func(s *session) int { return s.Terms.Devices }, func(a, b int) int { return max(a, b) })
+	p.DownloadLimit = orUnlimited(counted, func(s *session) int { return s.Terms.Downloads }, func(a, b int) int { return a + b })
 }
 
 // endOf adds each payment's access to the end of those before, or to its own time where that is later. It is the zero
@@ -76,19 +71,15 @@ func endOf(sessions []*session) (end time.Time) {
 	return end
 }
 
-// limitsOf is the largest number of devices that a payment bought, and the sum of the downloads. Zero is no limit, in
-// either.
-func limitsOf(sessions []*session) (devices, downloads int) {
+// orUnlimited puts the limits of payments together, of which 0 is none.
+func orUnlimited(sessions []*session, of func(*session) int, together func(a, b int) int) (limit int) {
 	for _, s := range sessions {
-		devices, downloads = max(devices, s.Terms.Devices), downloads+s.Terms.Downloads
+		if of(s) == 0 {
+			return 0
+		}
+		limit = together(limit, of(s))
 	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Devices == 0 }) {
-		devices = 0
-	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Downloads == 0 }) {
-		downloads = 0
-	}
-	return devices, downloads
+	return limit
 }
 
 // purchaseColumns are those of a table or subquery p that columns takes.
@@ -113,14 +104,12 @@ func readPurchase(t *tx, id string) (p Purchase, decision DecisionKind) {
 
 func (l *Ledger) storePurchase(t *tx, p Purchase) {
 	t.exec(`
-		INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit,
-			download_limit, created_at, updated_at)
+		INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit, download_limit, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE
-		SET site = excluded.site, product = excluded.product, resource = excluded.resource,
-			status = excluded.status, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
-			device_limit = excluded.device_limit, download_limit = excluded.download_limit,
-			updated_at = excluded.updated_at`,
+		SET site = excluded.site, product = excluded.product, resource = excluded.resource, status = excluded.status,
+			starts_at = excluded.starts_at, ends_at = excluded.ends_at, device_limit = excluded.device_limit,
+			download_limit = excluded.download_limit, updated_at = excluded.updated_at`,
 		p.ID, p.Site, p.Product, p.Resource, string(p.Status), p.StartsAt.Unix(), seconds(p.EndsAt),
 		p.DeviceLimit, p.DownloadLimit, p.CreatedAt.Unix(), l.now())
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -110,10 +111,9 @@ func (l *Ledger) RecordEvent(ctx context.Context, e Event) (Recorded, error) {
 }
 
 func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
-	id := hashOf(append([]string{string(e.Kind), e.SessionID}, e.PaymentIDs...)...)
+	id := hashOf(fmt.Sprintf("%s %q %q", e.Kind, e.SessionID, e.PaymentIDs))
 	recorded.New = t.exec(`
-		INSERT INTO events (id, kind, session_id, occurred_at, received_at)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+		INSERT INTO events (id, kind, session_id, occurred_at, received_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		id, string(e.Kind), e.SessionID, e.OccurredAt.Unix(), l.now()) > 0
 	for _, paymentID := range e.PaymentIDs {
 		t.exec(`INSERT INTO event_ids (event_id, external_id) VALUES ($1, $2) ON CONFLICT (event_id, external_id) DO NOTHING`, id, paymentID)
@@ -152,10 +152,7 @@ func readPayments(t *tx, query string, args ...any) (payments []Payment) {
 // columns are variables for paymentColumns, which are scanned in this order.
 func (p *Payment) columns() into {
 	extends := func(purchase string) (string, error) {
-		if purchase == PurchaseID(p.SessionID) {
-			return "", nil
-		}
-		return purchase, nil
+		return strings.TrimPrefix(purchase, PurchaseID(p.SessionID)), nil
 	}
 	return into{
 		&p.SessionID, parsed(&p.Terms, parseTerms), parsed(&p.Terms.Extends, extends), parsed(&p.Terms.Price, parsePrice),
@@ -164,21 +161,19 @@ func (p *Payment) columns() into {
 	}
 }
 
-// column scans a text, or NULL.
-type column func(text string) error
+// scanner scans a column.
+type scanner func(value any) error
 
-func (c column) Scan(value any) error {
-	var text sql.NullString
-	if err := text.Scan(value); err != nil {
-		return err
-	}
-	return c(text.String)
-}
+func (s scanner) Scan(value any) error { return s(value) }
 
 // parsed scans a column by a function of its text, which is empty for NULL.
 func parsed[T any](into *T, parse func(string) (T, error)) sql.Scanner {
-	return column(func(text string) (err error) {
-		*into, err = parse(text)
+	return scanner(func(value any) error {
+		var text sql.NullString
+		err := text.Scan(value)
+		if err == nil {
+			*into, err = parse(text.String)
+		}
 		return err
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -73,12 +72,8 @@ func priceOf(minor int64, currency string) money.Price {
 	return money.Price{Amount: money.Amount(decimal.New(minor, -fractionDigits(currency))), Currency: currency}
 }
 
-// hashOf returns 128 bits of a SHA-256 in hexadecimal. The parts cannot run into each other.
-func hashOf(parts ...string) string {
-	text := parts[0]
-	for _, part := range parts[1:] {
-		text += fmt.Sprintf("\n%d %s", len(part), part)
-	}
+// hashOf returns 128 bits of a SHA-256 in hexadecimal.
+func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:16])
 }
