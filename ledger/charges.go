@@ -70,14 +70,14 @@ func (s *session) status() Status {
 	if len(charges) == 0 {
 		charges = []charge{{}} // no id of the payment is known
 	}
-	var statuses []Status
+	status := Mismatched
 	for _, c := range charges {
-		statuses = append(statuses, s.statusOf(c))
+		status = stronger(status, s.statusOf(c))
 	}
-	if status := strongest(statuses); status != Active || !s.Mismatch {
-		return status
+	if status == Active && s.Mismatch {
+		return Mismatched
 	}
-	return Mismatched
+	return status
 }
 
 // statusOf is the status of a charge. An event that names none of the charges applies to all.
@@ -97,14 +97,10 @@ func (s *session) statusOf(c charge) Status {
 	return Active
 }
 
-// strongest returns the status of several payments together: Active if one of them is, or else the reason.
-func strongest(statuses []Status) Status {
-	for _, status := range []Status{Active, Refunded, Disputed} {
-		if slices.Contains(statuses, status) {
-			return status
-		}
-	}
-	return Mismatched
+// stronger is the status of two payments together: Active if one of them is, or else the reason.
+func stronger(a, b Status) Status {
+	precedence := []Status{Active, Refunded, Disputed, Mismatched}
+	return precedence[min(slices.Index(precedence, a), slices.Index(precedence, b))]
 }
 
 const idsQuery = `SELECT payment_id, charge, outcome, at FROM payment_ids WHERE session_id = $1`

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"math"
@@ -15,13 +16,9 @@ const listPage = 1000
 // meanwhile may be left out. With a query it looks at 100 purchases at most. It stops at the first error.
 func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
-		first, last := bounds(f.From, f.To)
-		filter := args{f.Site, f.Product, string(f.Status), l.now(), first, last}
-		size, left, text := listPage, f.Limit, strings.TrimSpace(f.Query)
-		if left > 0 {
-			size = min(size, left)
-		}
-		end, session := last, "" // the payment where the last page ended
+		end, session := secondsOr(f.To, math.MaxInt64), "" // the payment where the last page ended
+		filter := args{f.Site, f.Product, string(f.Status), l.now(), secondsOr(f.From, math.MinInt64), end}
+		left, size, text := f.Limit, cmp.Or(min(f.Limit, listPage), listPage), strings.TrimSpace(f.Query)
 		for rows := size; rows == size; {
 			query, with := pageQuery, append(filter, end, session, size)
 			if text != "" {
@@ -52,35 +49,27 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	}
 }
 
-// bounds are times in seconds, of which the second is not included; a zero time is no bound.
-func bounds(from, to time.Time) (first, last int64) {
-	first, last = math.MinInt64, math.MaxInt64
-	if !from.IsZero() {
-		first = from.Unix()
+// secondsOr is a time in seconds, or another value for the zero time.
+func secondsOr(t time.Time, otherwise int64) int64 {
+	if t.IsZero() {
+		return otherwise
 	}
-	if !to.IsZero() {
-		last = to.Unix()
-	}
-	return first, last
+	return t.Unix()
 }
 
 // The payments to look at are a page of them, or those of the purchases that a text names: by the beginning of its id, a
 // session id or a payment id. Each comes with its purchase if that matches and has no later payment.
 const (
 	pageQuery = listColumns + `(
-		SELECT * FROM payments
-		WHERE (paid_at, session_id) < ($7, $8) AND paid_at >= $5
-		ORDER BY paid_at DESC, session_id DESC
-		LIMIT $9)` + listConditions
+		SELECT * FROM payments WHERE (paid_at, session_id) < ($7, $8) AND paid_at >= $5
+		ORDER BY paid_at DESC, session_id DESC LIMIT $9)` + listConditions
 	foundQuery = listColumns + `(
 		SELECT * FROM payments WHERE purchase_id IN (
 			SELECT id FROM purchases WHERE id >= $7 AND id < $7 || 'g'
 			UNION
 			SELECT purchase_id FROM payments WHERE session_id = $8
 			UNION
-			SELECT p.purchase_id
-			FROM payment_ids i CROSS JOIN payments p
-			WHERE i.payment_id = $8 AND p.session_id = i.session_id
+			SELECT p.purchase_id FROM payment_ids i CROSS JOIN payments p WHERE i.payment_id = $8 AND p.session_id = i.session_id
 			LIMIT 100))` + listConditions
 	listColumns    = `SELECT ` + purchaseColumns + `, ` + paymentColumns + `, (SELECT COUNT(*) FROM payments WHERE purchase_id = p.id) FROM `
 	listConditions = ` m CROSS JOIN terms t LEFT JOIN purchases p ON p.id = m.purchase_id

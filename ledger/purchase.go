@@ -34,18 +34,18 @@ func (l *Ledger) recompute(t *tx, purchaseID string) (Purchase, []*session) {
 func compute(p *Purchase, sessions []*session, decision DecisionKind) {
 	isFirst := func(s *session) bool { return PurchaseID(s.SessionID) == p.ID }
 	first := sessions[max(0, slices.IndexFunc(sessions, isFirst))] // an extension may have come before
-	var statuses []Status
+	p.Status = Mismatched
 	var counted []*session
 	for _, s := range sessions {
 		status := s.status()
 		if status == Active && scopeOf(s.Terms) != scopeOf(first.Terms) {
 			status = Mismatched // an extension that paid for something else
 		}
-		if statuses = append(statuses, status); status == Active {
+		if p.Status = stronger(p.Status, status); status == Active {
 			counted = append(counted, s)
 		}
 	}
-	if p.Status = strongest(statuses); p.Status != Active {
+	if len(counted) == 0 {
 		counted = sessions // describe what was sold
 	}
 	if decision == Revoke {

@@ -24,24 +24,19 @@ const maxEventDelay = 5 * time.Minute
 
 // RecordPayment stores a completed payment and recomputes the purchase that it belongs to. PaidAt is the time of the
 // event; if it lies in the future or is more than five minutes old, the current time counts. A delivery that comes
-// again changes nothing, and adds what an earlier one left out.
+// again changes nothing, and adds what an earlier one left out. Access that an operator gives needs no session id.
 func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error) {
-	if p.SessionID == "" {
+	switch p.Source = cmp.Or(p.Source, FromAxra); {
+	case p.SessionID == "" && p.Source == FromAxra:
 		return Recorded{}, errors.New("a payment needs a session id")
+	case p.SessionID == "":
+		p.SessionID = "given_" + randomHex(16)
 	}
-	p.Source = cmp.Or(p.Source, FromAxra)
 	now := l.options.Now()
 	if age := now.Sub(p.PaidAt); age < 0 || age > maxEventDelay {
 		p.PaidAt = now
 	}
 	return write(ctx, l, func(t *tx) (Recorded, error) { return l.recordPayment(t, p), nil })
-}
-
-// Give stores access that an operator gives. Without a session id it gets a random one.
-func (l *Ledger) Give(ctx context.Context, p Payment) (Purchase, error) {
-	p.Source, p.SessionID = FromOperator, cmp.Or(p.SessionID, "given_"+randomHex(16))
-	recorded, err := l.RecordPayment(ctx, p)
-	return recorded.Purchase, err
 }
 
 func (l *Ledger) recordPayment(t *tx, p Payment) (recorded Recorded) {

@@ -168,17 +168,21 @@ func TestTheOperatorClosesWhateverThePaymentsSay(t *testing.T) {
 
 func TestWhatIsGivenIsAPurchase(t *testing.T) {
 	onEachWorld(t, func(t *testing.T, w world) {
-		gift := ledger.Payment{Terms: month(), Note: "for the press"}
-		first, err := w.Give(t.Context(), gift)
+		gift := ledger.Payment{Source: ledger.FromOperator, Terms: month(), Note: "for the press"}
+		give := func() (ledger.Purchase, error) {
+			recorded, err := w.RecordPayment(t.Context(), gift)
+			return recorded.Purchase, err
+		}
+		first, err := give()
 		if err != nil || first.Status != ledger.Active || !first.EndsAt.Equal(start.AddDate(0, 0, 30)) {
 			t.Errorf("given: %+v, %v", first, err)
 		}
-		second, err := w.Give(t.Context(), gift)
+		second, err := give()
 		if err != nil || second.ID == first.ID {
 			t.Errorf("given again: %+v, %v", second, err)
 		}
 		gift.Terms.Extends = first.ID
-		third, err := w.Give(t.Context(), gift)
+		third, err := give()
 		if err != nil || third.ID != first.ID || !third.EndsAt.Equal(start.AddDate(0, 0, 60)) {
 			t.Errorf("given as an extension: %+v, %v", third, err)
 		}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -17,7 +18,7 @@ const reportTimeout = time.Minute
 // amount, so the whole payment counts. Money goes back once, by a refund or by a dispute. Given access is no sale, and
 // double charges are in no sum.
 func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error) {
-	first, last := bounds(from, to)
+	first, last := secondsOr(from, math.MinInt64), secondsOr(to, math.MaxInt64)
 	return readWithin(ctx, l, reportTimeout, func(t *tx) (report Report, _ error) {
 		t.get(countRepeated, args{first, last}, &report.DoubleCharges)
 		var sold terms.Terms
@@ -78,8 +79,7 @@ const (
 
 	// salesQuery reads nothing but the index payments_by_terms.
 	salesQuery = `
-		SELECT t.body, p.outcome = 'mismatch', p.paid_currency, COUNT(*), CAST(COALESCE(SUM(p.paid_minor), 0) AS BIGINT)
-		FROM terms t CROSS JOIN payments p
+		SELECT t.body, p.outcome = 'mismatch', p.paid_currency, COUNT(*), CAST(COALESCE(SUM(p.paid_minor), 0) AS BIGINT) FROM terms t CROSS JOIN payments p
 		WHERE p.terms_hash = t.hash AND p.source = 'axra' AND p.paid_at >= $1 AND p.paid_at < $2
 		GROUP BY t.hash, t.body, p.outcome, p.paid_currency`
 
@@ -87,15 +87,12 @@ const (
 	// about another charge of the session than the first one do not count. The last time of all means that it did not.
 	returnsQuery = `
 		WITH affected AS (
-			SELECT session_id FROM events
-			WHERE session_id <> '' AND occurred_at >= $1 AND occurred_at < $2
+			SELECT session_id FROM events WHERE session_id <> '' AND occurred_at >= $1 AND occurred_at < $2
 			UNION
-			SELECT i.session_id
-			FROM events e CROSS JOIN event_ids x CROSS JOIN payment_ids i
+			SELECT i.session_id FROM events e CROSS JOIN event_ids x CROSS JOIN payment_ids i
 			WHERE x.event_id = e.id AND i.payment_id = x.external_id AND e.occurred_at >= $1 AND e.occurred_at < $2
 		), happened AS (
-			SELECT a.session_id, e.kind, e.occurred_at
-			FROM affected a CROSS JOIN events e
+			SELECT a.session_id, e.kind, e.occurred_at FROM affected a CROSS JOIN events e
 			WHERE e.session_id = a.session_id AND NOT EXISTS (SELECT 1 FROM event_ids WHERE event_id = e.id)
 			UNION
 			SELECT a.session_id, e.kind, e.occurred_at
