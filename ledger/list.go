@@ -16,24 +16,22 @@ const listPage = 1000
 // meanwhile may be left out. With a query it looks at 100 purchases at most. It stops at the first error.
 func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 	return func(yield func(Listed, error) bool) {
-		end, session := secondsOr(f.To, math.MaxInt64), "" // the payment where the last page ended
-		filter := args{f.Site, f.Product, string(f.Status), l.now(), secondsOr(f.From, math.MinInt64), end}
+		first, last := secondsOr(f.From, math.MinInt64), secondsOr(f.To, math.MaxInt64)
+		filter := args{f.Site, f.Product, string(f.Status), l.now(), first, last}
 		left, size, text := f.Limit, cmp.Or(min(f.Limit, listPage), listPage), strings.TrimSpace(f.Query)
-		for rows := size; rows == size; {
-			query, with := pageQuery, append(filter, end, session, size)
-			if text != "" {
-				query, with, size = foundQuery, append(filter, strings.ToLower(text), text), -1 // one page holds them all
-			}
+		before, session := last, "" // where the page begins
+		for isLast := false; !isLast; {
 			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
-				rows = 0
+				end, endSession := first, ""
+				isLast = text != "" || !t.get(pageEnd, args{before, session, first, size - 1}, &end, &endSession)
+				query, with := pageQuery, append(filter, before, session, end, endSession)
+				if text != "" {
+					query, with = foundQuery, append(filter, strings.ToLower(text), text)
+				}
 				var row Listed
-				t.each(query, with, append(append(row.columns(), row.LastPayment.columns()...), &row.Payments), func() {
-					rows++
-					end, session = row.LastPayment.PaidAt.Unix(), row.LastPayment.SessionID
-					if row.ID != "" {
-						page = append(page, row)
-					}
-				})
+				t.each(query, with, append(append(row.columns(), row.LastPayment.columns()...), &row.Payments),
+					func() { page = append(page, row) })
+				before, session = end, endSession
 				return page, nil
 			})
 			if err != nil {
@@ -58,11 +56,13 @@ func secondsOr(t time.Time, otherwise int64) int64 {
 }
 
 // The payments to look at are a page of them, or those of the purchases that a text names: by the beginning of its id, a
-// session id or a payment id. Each comes with its purchase if that matches and has no later payment.
+// session id or a payment id. Of each purchase that matches, the last payment is listed.
 const (
+	pageEnd = `
+		SELECT paid_at, session_id FROM payments WHERE (paid_at, session_id) < ($1, $2) AND paid_at >= $3
+		ORDER BY paid_at DESC, session_id DESC LIMIT 1 OFFSET $4`
 	pageQuery = listColumns + `(
-		SELECT * FROM payments WHERE (paid_at, session_id) < ($7, $8) AND paid_at >= $5
-		ORDER BY paid_at DESC, session_id DESC LIMIT $9)` + listConditions
+		SELECT * FROM payments WHERE (paid_at, session_id) < ($7, $8) AND (paid_at, session_id) >= ($9, $10))` + listConditions
 	foundQuery = listColumns + `(
 		SELECT * FROM payments WHERE purchase_id IN (
 			SELECT id FROM purchases WHERE id >= $7 AND id < $7 || 'g'
@@ -72,13 +72,13 @@ const (
 			SELECT p.purchase_id FROM payment_ids i CROSS JOIN payments p WHERE i.payment_id = $8 AND p.session_id = i.session_id
 			LIMIT 100))` + listConditions
 	listColumns    = `SELECT ` + purchaseColumns + `, ` + paymentColumns + `, (SELECT COUNT(*) FROM payments WHERE purchase_id = p.id) FROM `
-	listConditions = ` m CROSS JOIN terms t LEFT JOIN purchases p ON p.id = m.purchase_id
+	listConditions = ` m CROSS JOIN purchases p CROSS JOIN terms t
+	WHERE p.id = m.purchase_id AND t.hash = m.terms_hash AND m.paid_at >= $5 AND m.paid_at < $6
 		AND NOT EXISTS (
 			SELECT 1 FROM payments later
 			WHERE later.purchase_id = m.purchase_id AND (later.paid_at, later.session_id) > (m.paid_at, m.session_id))
 		AND ($1 = '' OR p.site = $1) AND ($2 = '' OR p.product = $2)
 		AND ($3 = '' OR $3 = CASE WHEN p.status = 'active' AND p.ends_at <= CAST($4 AS BIGINT) THEN 'expired' ELSE p.status END
 			OR $3 = 'mismatched' AND EXISTS (SELECT 1 FROM payments WHERE purchase_id = p.id AND outcome = 'mismatch'))
-	WHERE t.hash = m.terms_hash AND m.paid_at >= $5 AND m.paid_at < $6
 	ORDER BY m.paid_at DESC, m.session_id DESC`
 )
