@@ -24,12 +24,14 @@ var (
 	ErrInactive = errors.New("the purchase is not active")
 )
 
-// Status is that of a purchase, Source where a payment came from, EventKind what happened to it, and DecisionKind what an
-// operator decided about a purchase.
 type (
-	Status       string
-	Source       string
-	EventKind    string
+	// Status is the state of a purchase.
+	Status string
+	// Source is where a payment came from.
+	Source string
+	// EventKind is what happened to a payment.
+	EventKind string
+	// DecisionKind is what an operator decided about a purchase.
 	DecisionKind string
 )
 

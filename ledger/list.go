@@ -5,6 +5,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,9 +25,9 @@ func (l *Ledger) List(ctx context.Context, f Filter) iter.Seq2[Listed, error] {
 			page, err := read(ctx, l, func(t *tx) (page []Listed, _ error) {
 				end, endSession := first, ""
 				isLast = text != "" || !t.get(pageEnd, args{before, session, first, size - 1}, &end, &endSession)
-				query, with := pageQuery, append(filter, before, session, end, endSession)
+				query, with := pageQuery, slices.Concat(filter, args{before, session, end, endSession})
 				if text != "" {
-					query, with = foundQuery, append(filter, strings.ToLower(text), text)
+					query, with = foundQuery, slices.Concat(filter, args{strings.ToLower(text), text})
 				}
 				var row Listed
 				t.each(query, with, append(append(row.columns(), row.LastPayment.columns()...), &row.Payments),
