@@ -110,7 +110,7 @@ func (l *Ledger) OpenDownload(ctx context.Context, purchaseID string, window tim
 			t.touches(purchaseID)
 		}
 		stored, _ := readPurchase(t, purchaseID)
-		if l.options.Now().Before(stored.DownloadWindowEndsAt) {
+		if opened > 0 || l.options.Now().Before(stored.DownloadWindowEndsAt) {
 			return stored.DownloadWindowEndsAt, nil
 		}
 		return time.Time{}, cmp.Or(l.inactive(stored), ErrNoneLeft)
