@@ -114,20 +114,23 @@ func (a *App) describe() *preflight.Config {
 
 // describer returns a function that describes each of the plugin's handlers once.
 func describer() func(caddyhttp.MiddlewareHandler) any {
-	known := make(map[caddyhttp.MiddlewareHandler]any)
-	return func(handler caddyhttp.MiddlewareHandler) any {
-		if known[handler] != nil {
-			return known[handler]
-		}
-		switch h := handler.(type) {
-		case *Handler:
-			known[h] = &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst}
-		case *Webhook:
-			known[h] = new(preflight.Webhook)
-		case *JWKS:
-			known[h] = new(preflight.KeySet)
+	known := make(map[any]any) // only of our handlers: those of others may not be hashable
+	once := func(handler, description any) any {
+		if known[handler] == nil {
+			known[handler] = description
 		}
 		return known[handler]
+	}
+	return func(handler caddyhttp.MiddlewareHandler) any {
+		switch h := handler.(type) {
+		case *Handler:
+			return once(h, &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst})
+		case *Webhook:
+			return once(h, new(preflight.Webhook))
+		case *JWKS:
+			return once(h, new(preflight.KeySet))
+		}
+		return nil
 	}
 }
 

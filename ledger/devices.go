@@ -1,48 +1,38 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
 // activeNow is the condition that a purchase p is active at the time $2.
 const activeNow = `p.status = 'active' AND (p.ends_at IS NULL OR p.ends_at > CAST($2 AS BIGINT))`
 
-// AddDevice adds a device to a purchase. It returns nil if the device is already in use, ErrNotFound if there is no such
-// purchase, ErrInactive if it is not active or the device was removed, and ErrNoneLeft if all devices are in
-// use. A device limit of 0 means no limit.
+// AddDevice adds a device to a purchase, if it is not in use already. It returns ErrNotFound, ErrInactive, or ErrNoneLeft
+// if all devices are in use. A device limit of 0 means no limit.
 func (l *Ledger) AddDevice(ctx context.Context, purchaseID string, d Device) error {
 	if d.ID == "" {
 		return errors.New("a device needs an id")
 	}
-	isInUse, err := lookUp(ctx, l, func(t *tx) (bool, error) { return l.deviceInUse(t, purchaseID, d.ID) })
-	if err != nil || isInUse {
+	known, err := l.Holding(ctx, purchaseID) // whoever comes again writes nothing
+	if err = cmp.Or(err, l.inactive(known.Purchase)); err != nil || slices.Contains(known.DeviceIDs, d.ID) {
 		return err
 	}
 	return change(ctx, l, func(t *tx) error { return l.addDevice(t, purchaseID, d) })
 }
 
-// deviceInUse returns ErrNotFound or ErrInactive where a device can be neither in use nor added.
-func (l *Ledger) deviceInUse(t *tx, purchaseID, deviceID string) (bool, error) {
-	var installation, id, device string
-	var isActive bool
-	var removedAt time.Time
-	t.get(`
-		SELECT i.id, p.id, CASE WHEN `+activeNow+` THEN 1 ELSE 0 END, d.device_id, d.removed_at
-		FROM installation i LEFT JOIN purchases p ON p.id = $1
-		LEFT JOIN devices d ON d.purchase_id = p.id AND d.device_id = $3`,
-		args{purchaseID, l.now(), deviceID}, &installation, null(&id), &isActive, null(&device), unix(&removedAt))
-	if err := l.ours(t, installation); err != nil {
-		return false, err
-	}
+// inactive is the error of a purchase that cannot be used, or that there is none.
+func (l *Ledger) inactive(p Purchase) error {
 	switch {
-	case id == "":
-		return false, ErrNotFound
-	case !isActive, !removedAt.IsZero():
-		return false, ErrInactive
+	case p.ID == "":
+		return ErrNotFound
+	case p.StatusAt(l.options.Now()) != Active:
+		return ErrInactive
 	}
-	return device != "", nil
+	return nil
 }
 
 func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
@@ -56,11 +46,21 @@ func (l *Ledger) addDevice(t *tx, purchaseID string, d Device) error {
 		t.touches(purchaseID)
 		return nil
 	}
-	if isInUse, err := l.deviceInUse(t, purchaseID, d.ID); err != nil || isInUse {
+	stored, _ := readPurchase(t, purchaseID)
+	if err := l.inactive(stored); err != nil {
 		return err
 	}
-	return ErrNoneLeft
+	var removedAt time.Time
+	if !t.get(deviceRemoved, args{purchaseID, d.ID}, unix(&removedAt)) {
+		return ErrNoneLeft
+	}
+	if !removedAt.IsZero() {
+		return ErrInactive
+	}
+	return nil
 }
+
+const deviceRemoved = `SELECT removed_at FROM devices WHERE purchase_id = $1 AND device_id = $2`
 
 // RemoveDevice removes a device from a purchase; its id never returns. It returns ErrNotFound where the purchase never
 // had it.
@@ -69,11 +69,10 @@ func (l *Ledger) RemoveDevice(ctx context.Context, purchaseID, deviceID string) 
 		removed := t.exec(`
 			UPDATE devices SET removed_at = $3
 			WHERE purchase_id = $1 AND device_id = $2 AND removed_at IS NULL`, purchaseID, deviceID, l.now())
-		if removed > 0 {
+		switch {
+		case removed > 0:
 			l.advanceFeed(t, purchaseID)
-			return nil
-		}
-		if len(t.texts(`SELECT device_id FROM devices WHERE purchase_id = $1 AND device_id = $2`, purchaseID, deviceID)) == 0 {
+		case !t.get(deviceRemoved, args{purchaseID, deviceID}, new(any)):
 			return ErrNotFound
 		}
 		return nil
@@ -101,30 +100,19 @@ func (l *Ledger) Claim(ctx context.Context, purchaseID string, d Device) error {
 // it is, whatever has become of the purchase. It returns ErrNotFound, ErrInactive, or ErrNoneLeft where the purchase has
 // no download left.
 func (l *Ledger) OpenDownload(ctx context.Context, purchaseID string, window time.Duration) (endsAt time.Time, err error) {
-	isOpen := func(p Purchase) bool { return l.options.Now().Before(p.DownloadWindowEndsAt) }
-	known, err := l.Holding(ctx, purchaseID)
-	if err != nil || isOpen(known.Purchase) {
-		return known.DownloadWindowEndsAt, err
-	}
 	return write(ctx, l, func(t *tx) (time.Time, error) {
 		opened := t.exec(`
 			UPDATE purchases AS p SET downloads_used = downloads_used + 1, download_window_ends_at = $3
-			WHERE p.id = $1 AND `+activeNow+`
-				AND (p.download_limit = 0 OR p.downloads_used < p.download_limit)
+			WHERE p.id = $1 AND `+activeNow+` AND (p.download_limit = 0 OR p.downloads_used < p.download_limit)
 				AND (p.download_window_ends_at IS NULL OR p.download_window_ends_at <= CAST($2 AS BIGINT))`,
 			purchaseID, l.now(), seconds(l.options.Now().Add(window)))
 		if opened > 0 {
 			t.touches(purchaseID)
 		}
 		stored, _ := readPurchase(t, purchaseID)
-		switch {
-		case opened > 0, isOpen(stored):
+		if opened > 0 || l.options.Now().Before(stored.DownloadWindowEndsAt) {
 			return stored.DownloadWindowEndsAt, nil
-		case stored.ID == "":
-			return time.Time{}, ErrNotFound
-		case stored.StatusAt(l.options.Now()) != Active:
-			return time.Time{}, ErrInactive
 		}
-		return time.Time{}, ErrNoneLeft
+		return time.Time{}, cmp.Or(l.inactive(stored), ErrNoneLeft)
 	})
 }

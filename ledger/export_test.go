@@ -48,8 +48,8 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "session": sessionQuery, "poll": pollQuery, "payment": paymentOfSession,
-	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfPurchase,
+	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery, "payment": paymentOfSession,
+	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession,
 }
 
 // Plans explains the queries that must use indexes.
@@ -129,7 +129,7 @@ func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, expl
 
 func operatorQueries() map[string]string {
 	return map[string]string{
-		"page": pageQuery, "found": foundQuery, "find": findQuery,
+		"page": pageQuery, "page end": pageEnd, "found": foundQuery,
 		"sales": salesQuery, "returns": returnsQuery, "charged again": countRepeated, "ended": sweepEnded, "closed": sweepClosed,
 		"changes": sweepChanges, "unused terms": sweepTerms, "unmatched events": sweepEvents, "last event": lastEvent,
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,21 +43,17 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err
 		t := db.lookup(ctx)
 		t.known = l.installation.Load()
 		changes = l.poll(t, since)
-		if t.err != nil {
-			return t.err
-		}
-		return db.check(ctx)
+		return cmp.Or(t.err, db.check(ctx))
 	})
-	if err != nil {
-		err = fmt.Errorf("polling: %w", err)
-		if !errors.Is(ctx.Err(), context.Canceled) { // a cancelled call says nothing about the server
-			l.health.checked(err)
-		}
-		return Changes{}, err
+	switch {
+	case err == nil:
+		l.health.polledSince(start)
+		l.probe()
+		return changes, nil
+	case !errors.Is(ctx.Err(), context.Canceled): // a cancelled call says nothing about the server
+		l.health.checked(fmt.Errorf("polling: %w", err))
 	}
-	l.health.polledSince(start)
-	l.probe()
-	return changes, nil
+	return Changes{}, fmt.Errorf("polling: %w", err)
 }
 
 // pollQuery returns the feed's position beside every change from the position on. PostgreSQL has no statistics about
@@ -68,24 +65,22 @@ const pollQuery = `
 	LEFT JOIN (SELECT seq, nonce, purchase_id FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2) c ON 1 = 1
 	ORDER BY c.seq`
 
-func (l *Ledger) poll(t *tx, since Position) Changes {
+func (l *Ledger) poll(t *tx, since Position) (changes Changes) {
 	var installation, nonce, purchaseID string
 	var oldest int
 	var seq int64
-	var last Position
-	var changed []string
-	rows, isKnown, keys := 0, false, false
+	last, rows, isKnown := &changes.Position, 0, false
 	t.each(pollQuery, args{since.Seq, maxChanges + 2}, into{
 		null(&installation), null(&oldest), &last.Seq, &last.Nonce, &last.Writes, null(&seq), null(&nonce), null(&purchaseID),
 	}, func() {
 		rows++
 		switch {
 		case seq == since.Seq:
-			isKnown = nonce == since.Nonce
+			isKnown = nonce == since.Nonce && last.Writes >= since.Writes
 		case purchaseID == "":
-			keys = true
+			changes.Keys = true
 		default:
-			changed = append(changed, purchaseID)
+			changes.PurchaseIDs = append(changes.PurchaseIDs, purchaseID)
 		}
 	})
 	if rows == 0 {
@@ -95,16 +90,13 @@ func (l *Ledger) poll(t *tx, since Position) Changes {
 	if installation != "" || t.known != nil {
 		t.fail(l.checkInstallation(installation))
 	}
-	if t.err != nil {
-		return Changes{}
-	}
-	isKnown = isKnown && last.Writes >= since.Writes
-	if !isKnown && since != (Position{}) && l.health.noteStepBack(last) {
+	if t.err == nil && !isKnown && since != (Position{}) {
 		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
 			"database", l.Location(), "was", since.Seq, "is", last.Seq)
 	}
 	if !isKnown || rows > maxChanges+1 {
-		return Changes{Position: last, Keys: true, All: true}
+		return Changes{Position: *last, Keys: true, All: true}
 	}
-	return Changes{Position: last, PurchaseIDs: distinct(changed), Keys: keys}
+	changes.PurchaseIDs = distinct(changes.PurchaseIDs)
+	return changes
 }

@@ -17,11 +17,10 @@ type health struct {
 	log     func(level slog.Level, message string, args ...any)
 	probing sync.Mutex // held during a probe
 
-	mu       sync.Mutex
-	known    condition
-	wentBack Position // to which the feed went back last
-	said     string   // the kind of trouble that was logged last; empty: none
-	saidAt   map[string]time.Time
+	mu     sync.Mutex
+	known  condition
+	said   string // the kind of trouble that was logged last; empty: none
+	saidAt map[string]time.Time
 }
 
 // condition is what is known about a database.
@@ -73,16 +72,6 @@ func (h *health) note(change func(*condition)) {
 	} else {
 		h.log(slog.LevelError, "the ledger cannot be used: nothing is sold until it recovers", "error", err)
 	}
-}
-
-// noteStepBack notes where the feed went back to. A poll is repeated until its result is applied, so one step back is
-// seen several times.
-func (h *health) noteStepBack(p Position) (isNew bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	isNew = p != h.wentBack
-	h.wentBack = p
-	return isNew
 }
 
 // PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.

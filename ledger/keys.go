@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -28,32 +29,24 @@ func (l *Ledger) Keys(ctx context.Context) (token.KeySet, error) {
 func (l *Ledger) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]token.StoredKey, error)) (token.KeySet, error) {
 	set, outcome := write(ctx, l, func(t *tx) (token.KeySet, error) {
 		set := readKeys(t)
-		if t.err != nil {
-			return token.KeySet{}, t.err
-		}
-		if set.Installation == "" {
+		if set.Installation == "" && t.err == nil {
 			set.Installation = randomHex(8)
 			t.exec(`INSERT INTO installation (id, created_at) VALUES ($1, $2)`, set.Installation, l.now())
 		}
 		edited, err := edit(token.KeySet{Installation: set.Installation, Keys: slices.Clone(set.Keys)})
-		if err != nil || edited == nil {
+		if t.err != nil || err != nil || edited == nil {
 			return set, err
 		}
 		t.exec(`DELETE FROM keys`)
 		for _, k := range edited {
-			t.exec(`
-				INSERT INTO keys (kid, algorithm, secret, created_at, sign_from) VALUES ($1, $2, $3, $4, $5)`,
+			t.exec(`INSERT INTO keys (kid, algorithm, secret, created_at, sign_from) VALUES ($1, $2, $3, $4, $5)`,
 				k.ID, k.Algorithm, base64.StdEncoding.EncodeToString(k.Secret), k.CreatedAt.Unix(), k.SignFrom.Unix())
 		}
 		l.advanceFeed(t, "")
 		return readKeys(t), nil
 	})
-	if set.Installation == "" {
-		return token.KeySet{}, outcome
-	}
-	// From now on another installation is a foreign one.
-	if err := l.checkInstallation(set.Installation); err != nil {
-		return token.KeySet{}, err
+	if set.Installation != "" { // from now on another one is foreign
+		outcome = cmp.Or(l.checkInstallation(set.Installation), outcome)
 	}
 	return set, outcome
 }
@@ -61,14 +54,8 @@ func (l *Ledger) ChangeKeys(ctx context.Context, edit func(token.KeySet) ([]toke
 func readKeys(t *tx) (set token.KeySet) {
 	t.get(`SELECT id FROM installation`, nil, &set.Installation)
 	var k token.StoredKey
-	var secret string
 	t.each(`SELECT kid, algorithm, secret, created_at, sign_from FROM keys ORDER BY created_at, kid`, nil,
-		into{&k.ID, &k.Algorithm, &secret, unix(&k.CreatedAt), unix(&k.SignFrom)}, func() {
-			var err error
-			if k.Secret, err = base64.StdEncoding.DecodeString(secret); err != nil {
-				t.fail(fmt.Errorf("the secret of key %s is not base64", k.ID))
-			}
-			set.Keys = append(set.Keys, k)
-		})
+		into{&k.ID, &k.Algorithm, parsed(&k.Secret, base64.StdEncoding.DecodeString), unix(&k.CreatedAt), unix(&k.SignFrom)},
+		func() { set.Keys = append(set.Keys, k) })
 	return set
 }

@@ -1,5 +1,5 @@
 // Package ledger keeps purchases, payments, events and devices in a SQL database. A purchase is a function of its rows:
-// every insert recomputes it from all of them in the same transaction, so neither order nor repetition matters.
+// every insert recomputes it in the same transaction, so neither order nor repetition matters.
 package ledger
 
 import (
@@ -12,34 +12,49 @@ import (
 
 // Errors to check with errors.Is.
 var (
-	// ErrNotFound means that a query succeeded in the right database and found nothing. No other error may lead to "not
-	// paid".
+	// ErrNotFound means that the right database was asked and has nothing. No other error may lead to "not paid".
 	ErrNotFound = errors.New("not in the ledger")
 	// ErrUnavailable wraps every failure of the database: the answer is unknown.
 	ErrUnavailable = errors.New("the ledger is unavailable")
-	// ErrForeign means that the database belongs to another installation, or was emptied or replaced. It comes with
-	// ErrUnavailable.
+	// ErrForeign comes with ErrUnavailable: the database belongs to another installation, or was emptied or replaced.
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
 	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
-	// ErrInactive means that the purchase is expired, refunded, disputed, revoked or mismatched, or that the device was
-	// removed from it; its id never returns.
+	// ErrInactive means that the status of the purchase is not Active, or that the device was removed from it for good.
 	ErrInactive = errors.New("the purchase is not active")
-	// ErrUnchanged means that a decision repeats the last one.
-	ErrUnchanged = errors.New("the purchase is in that state already")
 )
 
-// Status is the state of a purchase.
-type Status string
+type (
+	// Status is the state of a purchase.
+	Status string
+	// Source is where a payment came from.
+	Source string
+	// EventKind is what happened to a payment.
+	EventKind string
+	// DecisionKind is what an operator decided about a purchase.
+	DecisionKind string
+)
 
-// The statuses of a purchase. Expired is computed from EndsAt and never stored.
+// The values of these types.
 const (
 	Active     Status = "active"
-	Expired    Status = "expired"
+	Expired    Status = "expired"    // computed from EndsAt, never stored
 	Refunded   Status = "refunded"   // by a refund or a lost dispute
 	Disputed   Status = "disputed"   // a dispute is open
 	Revoked    Status = "revoked"    // by the site's operator
 	Mismatched Status = "mismatched" // paid in another amount or currency than asked, or for something else; it opens nothing
+
+	FromAxra     Source = "axra"
+	FromOperator Source = "operator" // has no amount and is in no sum of a report
+
+	EventRefunded    EventKind = "refunded"
+	EventDisputed    EventKind = "disputed"
+	EventDisputeWon  EventKind = "dispute_won"
+	EventDisputeLost EventKind = "dispute_lost"
+	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
+
+	Revoke  DecisionKind = "revoked"
+	Restore DecisionKind = "restored" // only cancels Revoke; it reopens nothing that was refunded
 )
 
 // Purchase is what a buyer owns.
@@ -67,15 +82,6 @@ func (p Purchase) StatusAt(at time.Time) Status {
 	return p.Status
 }
 
-// Source is where a payment came from.
-type Source string
-
-// The sources of payments. Those that are not Axra's have no amount and are outside the reports of money.
-const (
-	FromAxra     Source = "axra"
-	FromOperator Source = "operator"
-)
-
 // Payment is money received for a purchase, or access that was given.
 type Payment struct {
 	SessionID  string            `json:"session,omitempty"`     // Axra's checkout session; for access that was given, the ledger's own id
@@ -90,26 +96,12 @@ type Payment struct {
 	Note       string            `json:"note,omitempty"`     // of access that was given
 }
 
-// EventKind is what happened to a payment.
-type EventKind string
-
-// The kinds of events.
-const (
-	EventRefunded    EventKind = "refunded"
-	EventDisputed    EventKind = "disputed"
-	EventDisputeWon  EventKind = "dispute_won"
-	EventDisputeLost EventKind = "dispute_lost"
-	EventCollected   EventKind = "collected" // changes nothing, but names more ids of a payment
-)
-
 // Event is a verified webhook about a payment. It is stored whether its payment is known or not.
 type Event struct {
 	Kind       EventKind `json:"kind"`
 	SessionID  string    `json:"-"`                     // empty: the event names none
 	PaymentIDs []string  `json:"payment_ids,omitempty"` // every payment id that the event names
 	OccurredAt time.Time `json:"at"`
-
-	about []string // sessions of the purchase that it was read with
 }
 
 // Recorded is the outcome of recording a payment or an event.
@@ -134,15 +126,6 @@ type Holding struct {
 	Purchase
 	DeviceIDs []string
 }
-
-// DecisionKind is what an operator decides about a purchase.
-type DecisionKind string
-
-// The kinds of decisions. Restore only cancels Revoke; it reopens nothing that was refunded.
-const (
-	Revoke  DecisionKind = "revoked"
-	Restore DecisionKind = "restored"
-)
 
 // Decision is one decision of the site's operator.
 type Decision struct {
@@ -192,6 +175,13 @@ type Details struct {
 	DoubleCharges []string   `json:"double_charges,omitempty"` // payment ids that were charged beside the first ones
 }
 
+// Report sums up a period; each event counts at its own time.
+type Report struct {
+	Lines         []ReportLine
+	Mismatched    int // payments in another amount or currency than asked
+	DoubleCharges int
+}
+
 // ReportLine sums up one product in one currency.
 type ReportLine struct {
 	Site, Product, Currency                string
@@ -202,11 +192,4 @@ type ReportLine struct {
 type Sum struct {
 	Count int
 	Minor int64
-}
-
-// Report sums up a period; each event counts at its own time.
-type Report struct {
-	Lines         []ReportLine
-	Mismatched    int // payments in another amount or currency than asked
-	DoubleCharges int
 }

@@ -6,22 +6,15 @@ import (
 	"time"
 )
 
-// recompute computes a purchase from all of its rows and stores it.
-func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purchase {
-	for _, e := range readEvents(t, eventsOfPurchase, purchaseID) {
-		for _, s := range sessions {
-			if slices.Contains(e.about, s.SessionID) {
-				s.events = append(s.events, e)
-			}
-		}
-	}
+// recompute computes a purchase from all of its rows and stores it. Other nodes forget what they remember of it.
+func (l *Ledger) recompute(t *tx, purchaseID string) (Purchase, []*session) {
+	sessions := readSessions(t, purchaseID)
 	for _, s := range sessions {
-		s.linkEvents(l.now())
 		s.storeIDs(t)
 	}
 	stored, decision := readPurchase(t, purchaseID)
 	if t.err != nil || len(sessions) == 0 {
-		return Purchase{}
+		return Purchase{}, nil
 	}
 	computed := stored
 	if stored.ID == "" {
@@ -30,48 +23,38 @@ func (l *Ledger) recompute(t *tx, purchaseID string, sessions []*session) Purcha
 	compute(&computed, sessions, decision)
 	if computed != stored {
 		l.storePurchase(t, computed)
+		if stored.ID != "" {
+			l.advanceFeed(t, stored.ID)
+		}
 	}
-	switch { // nodes forget what they remember
-	case stored.ID == "", computed == stored:
-	case computed.Status != stored.Status, !computed.EndsAt.Equal(stored.EndsAt),
-		computed.DeviceLimit != stored.DeviceLimit, computed.DownloadLimit != stored.DownloadLimit:
-		l.advanceFeed(t, stored.ID)
-	default:
-		t.touches(stored.ID)
-	}
-	return computed
+	return computed, sessions
 }
 
 // compute fills in what the payments and the last decision say.
 func compute(p *Purchase, sessions []*session, decision DecisionKind) {
-	first := sessions[0]
-	for _, s := range sessions {
-		if PurchaseID(s.SessionID) == p.ID {
-			first = s // an extension may have come before
-		}
-	}
-	var statuses []Status
+	isFirst := func(s *session) bool { return PurchaseID(s.SessionID) == p.ID }
+	first := sessions[max(0, slices.IndexFunc(sessions, isFirst))] // an extension may have come before
+	p.Status = Mismatched
 	var counted []*session
 	for _, s := range sessions {
 		status := s.status()
 		if status == Active && scopeOf(s.Terms) != scopeOf(first.Terms) {
 			status = Mismatched // an extension that paid for something else
 		}
-		statuses = append(statuses, status)
-		if status == Active {
+		if p.Status = stronger(p.Status, status); status == Active {
 			counted = append(counted, s)
 		}
 	}
-	p.Status = strongest(statuses)
 	if len(counted) == 0 {
 		counted = sessions // describe what was sold
 	}
 	if decision == Revoke {
 		p.Status = Revoked
 	}
-	p.Site, p.Product, p.Resource = first.Terms.Site, first.Terms.Pass, first.Terms.Resource
-	p.StartsAt, p.EndsAt = counted[0].PaidAt, endOf(counted)
-	p.DeviceLimit, p.DownloadLimit = limitsOf(counted)
+	p.Site, p.Product, p.Resource, p.StartsAt = first.Terms.Site, first.Terms.Pass, first.Terms.Resource, counted[0].PaidAt
+	p.EndsAt = endOf(counted)
+	p.DeviceLimit = orUnlimited(counted, func(s *session) int { return s.Terms.Devices }, func(a, b int) int { return max(a, b) })
+	p.DownloadLimit = orUnlimited(counted, func(s *session) int { return s.Terms.Downloads }, func(a, b int) int { return a + b })
 }
 
 // endOf adds each payment's access to the end of those before, or to its own time where that is later. It is the zero
@@ -88,20 +71,15 @@ func endOf(sessions []*session) (end time.Time) {
 	return end
 }
 
-// limitsOf is the largest number of devices that a payment bought, and the sum of the downloads. Zero is no limit, in
-// either.
-func limitsOf(sessions []*session) (devices, downloads int) {
+// orUnlimited puts the limits of payments together, of which 0 is none.
+func orUnlimited(sessions []*session, of func(*session) int, together func(a, b int) int) (limit int) {
 	for _, s := range sessions {
-		devices = max(devices, s.Terms.Devices)
-		downloads += s.Terms.Downloads
+		if of(s) == 0 {
+			return 0
+		}
+		limit = together(limit, of(s))
 	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Devices == 0 }) {
-		devices = 0
-	}
-	if slices.ContainsFunc(sessions, func(s *session) bool { return s.Terms.Downloads == 0 }) {
-		downloads = 0
-	}
-	return devices, downloads
+	return limit
 }
 
 // purchaseColumns are those of a table or subquery p that columns takes.
@@ -126,33 +104,27 @@ func readPurchase(t *tx, id string) (p Purchase, decision DecisionKind) {
 
 func (l *Ledger) storePurchase(t *tx, p Purchase) {
 	t.exec(`
-		INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit,
-			download_limit, created_at, updated_at)
+		INSERT INTO purchases (id, site, product, resource, status, starts_at, ends_at, device_limit, download_limit, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (id) DO UPDATE
-		SET site = excluded.site, product = excluded.product, resource = excluded.resource,
-			status = excluded.status, starts_at = excluded.starts_at, ends_at = excluded.ends_at,
-			device_limit = excluded.device_limit, download_limit = excluded.download_limit,
-			updated_at = excluded.updated_at`,
+		SET site = excluded.site, product = excluded.product, resource = excluded.resource, status = excluded.status,
+			starts_at = excluded.starts_at, ends_at = excluded.ends_at, device_limit = excluded.device_limit,
+			download_limit = excluded.download_limit, updated_at = excluded.updated_at`,
 		p.ID, p.Site, p.Product, p.Resource, string(p.Status), p.StartsAt.Unix(), seconds(p.EndsAt),
 		p.DeviceLimit, p.DownloadLimit, p.CreatedAt.Unix(), l.now())
 }
 
-// Decide stores what the site's operator decided. It returns ErrNotFound, or ErrUnchanged where the last decision was
-// the same. Restoring what was never revoked is unchanged, too.
+// Decide stores what the site's operator decided, or returns ErrNotFound.
 func (l *Ledger) Decide(ctx context.Context, purchaseID string, kind DecisionKind, note string) (Purchase, error) {
 	return write(ctx, l, func(t *tx) (Purchase, error) {
-		stored, last := readPurchase(t, purchaseID)
-		switch {
-		case stored.ID == "":
-			return Purchase{}, ErrNotFound
-		case last == kind, last == "" && kind == Restore:
-			return stored, ErrUnchanged
-		}
-		t.exec(`
+		added := t.exec(`
 			INSERT INTO decisions (purchase_id, n, kind, note, decided_at)
-			SELECT $1, COALESCE(MAX(n), 0) + 1, $2, $3, CAST($4 AS BIGINT) FROM decisions WHERE purchase_id = $1`,
-			purchaseID, string(kind), note, l.now())
-		return l.recompute(t, purchaseID, readSessions(t, purchaseID)), nil
+			SELECT id, (SELECT COALESCE(MAX(n), 0) + 1 FROM decisions WHERE purchase_id = p.id), $2, $3, CAST($4 AS BIGINT)
+			FROM purchases p WHERE id = $1`, purchaseID, string(kind), note, l.now())
+		if added == 0 {
+			return Purchase{}, ErrNotFound
+		}
+		purchase, _ := l.recompute(t, purchaseID)
+		return purchase, nil
 	})
 }

@@ -24,12 +24,14 @@ const maxEventDelay = 5 * time.Minute
 
 // RecordPayment stores a completed payment and recomputes the purchase that it belongs to. PaidAt is the time of the
 // event; if it lies in the future or is more than five minutes old, the current time counts. A delivery that comes
-// again changes nothing, and adds what an earlier one left out.
+// again changes nothing, and adds what an earlier one left out. Access that an operator gives needs no session id.
 func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error) {
-	if p.SessionID == "" {
+	switch p.Source = cmp.Or(p.Source, FromAxra); {
+	case p.SessionID == "" && p.Source == FromAxra:
 		return Recorded{}, errors.New("a payment needs a session id")
+	case p.SessionID == "":
+		p.SessionID = "given_" + randomHex(16)
 	}
-	p.Source = cmp.Or(p.Source, FromAxra)
 	now := l.options.Now()
 	if age := now.Sub(p.PaidAt); age < 0 || age > maxEventDelay {
 		p.PaidAt = now
@@ -37,31 +39,24 @@ func (l *Ledger) RecordPayment(ctx context.Context, p Payment) (Recorded, error)
 	return write(ctx, l, func(t *tx) (Recorded, error) { return l.recordPayment(t, p), nil })
 }
 
-// Give stores access that an operator gives. Without a session id it gets a random one.
-func (l *Ledger) Give(ctx context.Context, p Payment) (Purchase, error) {
-	p.Source, p.SessionID = FromOperator, cmp.Or(p.SessionID, "given_"+randomHex(16))
-	recorded, err := l.RecordPayment(ctx, p)
-	return recorded.Purchase, err
-}
-
-func (l *Ledger) recordPayment(t *tx, p Payment) Recorded {
+func (l *Ledger) recordPayment(t *tx, p Payment) (recorded Recorded) {
 	isNew := insertPayment(t, p)
 	t.paid = true
-	sessions := readSessions(t, purchaseOf(p))
-	at := slices.IndexFunc(sessions, func(s *session) bool { return s.SessionID == storable(p.SessionID) })
-	if at < 0 {
-		return Recorded{} // the transaction has failed, or this delivery names another purchase than the first one
-	}
-	paid := sessions[at]
-	before := len(paid.acceptedCharges())
-	paid.deliver(p)
+	paid := readCharges(t, p)
+	before := len(paid.completed(accepted))
+	paid.connect(charge{distinct(p.PaymentIDs), outcomeOf(p), p.PaidAt.Unix()})
 	paid.storeIDs(t)
-	recorded := Recorded{Purchase: l.recompute(t, purchaseOf(p), sessions)}
-	charges := len(paid.acceptedCharges())
-	recorded.New = isNew || before > 0 && charges > before
-	if !isNew && charges > 1 {
-		isRepeated := func(id string) bool { return paid.ids[id].repeatedAt > 0 }
-		recorded.DoubleCharge = recorded.New || slices.ContainsFunc(p.PaymentIDs, isRepeated)
+	purchase, sessions := l.recompute(t, purchaseOf(p))
+	for _, s := range sessions {
+		if s.SessionID != storable(p.SessionID) {
+			continue
+		}
+		recorded.Purchase = purchase // that the first delivery named
+		charges := s.completed(accepted)
+		recorded.New = isNew || before > 0 && len(charges) > before
+		if !isNew && len(charges) > 1 {
+			recorded.DoubleCharge = recorded.New || slices.ContainsFunc(charges[1:], Event{PaymentIDs: p.PaymentIDs}.names)
+		}
 	}
 	return recorded
 }
@@ -85,10 +80,6 @@ func outcomeOf(p Payment) string {
 func insertPayment(t *tx, p Payment) (isNew bool) {
 	metadata, err := json.Marshal(p.Metadata)
 	t.fail(err)
-	paid := minorUnits(p.Paid)
-	if p.Source != FromAxra {
-		paid = sql.NullInt64{Valid: true}
-	}
 	return t.exec(`
 		INSERT INTO payments (session_id, purchase_id, source, outcome, asked_minor, asked_currency, paid_minor,
 			paid_currency, paid_raw, paid_at, terms_hash, metadata, note)
@@ -97,8 +88,8 @@ func insertPayment(t *tx, p Payment) (isNew bool) {
 		SET outcome = excluded.outcome, paid_minor = excluded.paid_minor, paid_currency = excluded.paid_currency,
 			paid_raw = excluded.paid_raw, paid_at = excluded.paid_at
 		WHERE payments.outcome = 'mismatch' AND excluded.outcome = 'accepted'`,
-		p.SessionID, purchaseOf(p), string(p.Source), outcomeOf(p), minorUnits(p.Terms.Price).Int64, p.Terms.Price.Currency, paid,
-		p.Paid.Currency, p.PaidRaw, p.PaidAt.Unix(), storeTerms(t, p.Terms), string(metadata), p.Note) > 0
+		p.SessionID, purchaseOf(p), string(p.Source), outcomeOf(p), minorUnits(p.Terms.Price).Int64, p.Terms.Price.Currency,
+		minorUnits(p.Paid), p.Paid.Currency, p.PaidRaw, p.PaidAt.Unix(), storeTerms(t, p.Terms), string(metadata), p.Note) > 0
 }
 
 // RecordEvent stores an event and recomputes the purchases of the payments that it is about. One that matches no
@@ -115,91 +106,90 @@ func (l *Ledger) RecordEvent(ctx context.Context, e Event) (Recorded, error) {
 }
 
 func (l *Ledger) recordEvent(t *tx, e Event) (recorded Recorded) {
-	id := hashOf(append([]string{string(e.Kind), e.SessionID}, e.PaymentIDs...)...)
-	isNew := t.exec(`
-		INSERT INTO events (id, kind, session_id, occurred_at, received_at)
-		VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
+	id := hashOf(fmt.Sprintf("%s %q %q", e.Kind, e.SessionID, e.PaymentIDs))
+	recorded.New = t.exec(`
+		INSERT INTO events (id, kind, session_id, occurred_at, received_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO NOTHING`,
 		id, string(e.Kind), e.SessionID, e.OccurredAt.Unix(), l.now()) > 0
-	sessions := t.texts(`SELECT session_id FROM payments WHERE session_id = $1`, e.SessionID) // the one that it names is first
 	for _, paymentID := range e.PaymentIDs {
 		t.exec(`INSERT INTO event_ids (event_id, external_id) VALUES ($1, $2) ON CONFLICT (event_id, external_id) DO NOTHING`, id, paymentID)
-		sessions = append(sessions, t.texts(`SELECT session_id FROM payment_ids WHERE payment_id = $1 ORDER BY session_id`, paymentID)...)
 	}
-	for i, session := range sessions {
-		if slices.Contains(sessions[:i], session) {
-			continue
-		}
-		for _, payment := range readPayments(t, paymentOfSession, session) {
-			purchaseID := purchaseOf(payment)
-			about := l.recompute(t, purchaseID, readSessions(t, purchaseID))
-			if i == 0 {
-				recorded.Purchase, recorded.Payment = about, payment
-			}
+	for _, payment := range readPayments(t, paymentsOfEvent, e.SessionID, id) {
+		purchase, _ := l.recompute(t, purchaseOf(payment))
+		if recorded.Payment.SessionID == "" {
+			recorded.Purchase, recorded.Payment = purchase, payment
 		}
 	}
-	recorded.New = isNew
 	return recorded
 }
 
-// paymentColumns are those of payments m and terms t that paymentRow takes.
-const paymentColumns = `m.session_id, m.purchase_id, m.source, m.outcome, m.asked_minor, m.asked_currency, m.paid_minor,
-	m.paid_currency, m.paid_raw, m.paid_at, m.metadata, m.note, t.body,
+// paymentColumns are those of payments m and terms t that columns takes.
+const paymentColumns = `m.session_id, t.body, m.purchase_id, m.asked_minor || ' ' || m.asked_currency, m.paid_minor || ' ' || m.paid_currency,
+	m.paid_raw, m.outcome = 'mismatch', m.source, m.paid_at, m.metadata, m.note,
 	(SELECT string_agg(payment_id, '
 ' ORDER BY payment_id) FROM payment_ids WHERE session_id = m.session_id)`
 
 const (
-	paymentOfSession = `
-		SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE m.session_id = $1 AND t.hash = m.terms_hash`
-	paymentsOfPurchase = `
-		SELECT ` + paymentColumns + `
-		FROM payments m CROSS JOIN terms t
-		WHERE m.purchase_id = $1 AND t.hash = m.terms_hash
-		ORDER BY m.paid_at, m.session_id`
+	paymentsAnd        = `SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE t.hash = m.terms_hash AND `
+	paymentOfSession   = paymentsAnd + `m.session_id = $1`
+	paymentsOfPurchase = paymentsAnd + `m.purchase_id = $1 ORDER BY m.paid_at, m.session_id`
+	// paymentsOfEvent begin with the one that the event names.
+	paymentsOfEvent = paymentsAnd + `m.session_id IN (
+		SELECT $1 UNION SELECT i.session_id FROM event_ids x CROSS JOIN payment_ids i WHERE x.event_id = $2 AND i.payment_id = x.external_id)
+		ORDER BY m.session_id <> $1, m.session_id`
 )
 
-func readPayments(t *tx, query, id string) (payments []Payment) {
-	var row paymentRow
-	t.each(query, args{id}, row.columns(), func() { payments = append(payments, row.payment(t)) })
+func readPayments(t *tx, query string, args ...any) (payments []Payment) {
+	var p Payment
+	t.each(query, args, p.columns(), func() { payments = append(payments, p) })
 	return payments
 }
 
-// paymentRow takes paymentColumns.
-type paymentRow struct {
-	p                                                              Payment
-	asked, paid                                                    sql.NullInt64
-	purchase, askedCurrency, paidCurrency, outcome, metadata, body string
-	ids                                                            string // one a line
-}
-
-func (r *paymentRow) columns() into {
+// columns are variables for paymentColumns, which are scanned in this order.
+func (p *Payment) columns() into {
+	extends := func(purchase string) (string, error) {
+		return strings.TrimPrefix(purchase, PurchaseID(p.SessionID)), nil
+	}
 	return into{
-		&r.p.SessionID, &r.purchase, &r.p.Source, &r.outcome, &r.asked, &r.askedCurrency, &r.paid, &r.paidCurrency,
-		&r.p.PaidRaw, unix(&r.p.PaidAt), &r.metadata, &r.p.Note, &r.body, null(&r.ids),
+		&p.SessionID, parsed(&p.Terms, parseTerms), parsed(&p.Terms.Extends, extends), parsed(&p.Terms.Price, parsePrice),
+		parsed(&p.Paid, parsePrice), &p.PaidRaw, &p.Mismatch, &p.Source, unix(&p.PaidAt), parsed(&p.Metadata, parseMetadata), &p.Note,
+		parsed(&p.PaymentIDs, lines),
 	}
 }
 
-func (r *paymentRow) payment(t *tx) Payment {
-	p := r.p
-	p.Terms = parseTerms(t, r.body)
-	if err := json.Unmarshal([]byte(r.metadata), &p.Metadata); err != nil {
-		t.fail(fmt.Errorf("payment %s: %w", p.SessionID, err))
-	}
-	p.Terms.Price, p.Paid, p.Mismatch = priceOf(r.asked, r.askedCurrency), priceOf(r.paid, r.paidCurrency), r.outcome == mismatch
-	if r.purchase != PurchaseID(p.SessionID) {
-		p.Terms.Extends = r.purchase
-	}
-	p.PaymentIDs = lines(r.ids)
-	return p
+// scanner scans a column.
+type scanner func(value any) error
+
+func (s scanner) Scan(value any) error { return s(value) }
+
+// parsed scans a column by a function of its text, which is empty for NULL.
+func parsed[T any](into *T, parse func(string) (T, error)) sql.Scanner {
+	return scanner(func(value any) error {
+		var text sql.NullString
+		err := text.Scan(value)
+		if err == nil {
+			*into, err = parse(text.String)
+		}
+		return err
+	})
+}
+
+func parseMetadata(text string) (metadata map[string]string, err error) {
+	err = json.Unmarshal([]byte(text), &metadata)
+	return metadata, err
 }
 
 // lines splits what string_agg has joined.
-func lines(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+func lines(text string) ([]string, error) {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), nil
 }
 
-// distinct returns what is not empty, sorted and once.
-func distinct(texts []string) []string {
-	sorted := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return text == "" })
+// distinct returns what is not empty, as it is stored, sorted and once.
+func distinct(texts []string) (sorted []string) {
+	for _, text := range texts {
+		if text != "" {
+			sorted = append(sorted, storable(text))
+		}
+	}
 	slices.Sort(sorted)
 	return slices.Compact(sorted)
 }

@@ -3,11 +3,12 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"database/sql"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/caddy-axra/paywall/money"
+	"github.com/caddy-axra/paywall/terms"
 )
 
 // reportTimeout is for a report on all payments of a large ledger.
@@ -17,31 +18,34 @@ const reportTimeout = time.Minute
 // amount, so the whole payment counts. Money goes back once, by a refund or by a dispute. Given access is no sale, and
 // double charges are in no sum.
 func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error) {
-	first, last := bounds(from, to)
+	first, last := secondsOr(from, math.MinInt64), secondsOr(to, math.MaxInt64)
 	return readWithin(ctx, l, reportTimeout, func(t *tx) (report Report, _ error) {
 		t.get(countRepeated, args{first, last}, &report.DoubleCharges)
-		var body, outcome, currency string
+		var sold terms.Terms
+		var currency string
+		var isMismatch bool
 		var sum Sum
-		t.each(salesQuery, args{first, last}, into{&body, &outcome, &currency, &sum.Count, &sum.Minor}, func() {
-			if outcome == mismatch {
+		line := func() *ReportLine { return report.line(sold, currency) }
+		t.each(salesQuery, args{first, last}, into{parsed(&sold, parseTerms), &isMismatch, &currency, &sum.Count, &sum.Minor}, func() {
+			if isMismatch {
 				report.Mismatched += sum.Count
-				return
+			} else {
+				line().Sales.add(sum)
 			}
-			report.line(t, body, currency).Sales.add(sum)
 		})
-		var refunded, disputed, lost sql.NullInt64
-		isWithin := func(at sql.NullInt64) bool { return at.Valid && at.Int64 >= first && at.Int64 < last }
+		var refunded, disputed, lost int64
 		sum.Count = 1
-		t.each(returnsQuery, args{first, last}, into{&body, &currency, &sum.Minor, &refunded, &disputed, &lost}, func() {
-			isRefund := refunded.Valid && (!lost.Valid || refunded.Int64 <= lost.Int64) // money goes back once
-			if isRefund && isWithin(refunded) {
-				report.line(t, body, currency).Refunds.add(sum)
+		t.each(returnsQuery, args{first, last}, into{parsed(&sold, parseTerms), &currency, &sum.Minor, &refunded, &disputed, &lost}, func() {
+			back := min(refunded, lost) // money goes back once
+			switch {
+			case back < first, back >= last:
+			case back == refunded:
+				line().Refunds.add(sum)
+			default:
+				line().DisputesLost.add(sum)
 			}
-			if !isRefund && isWithin(lost) {
-				report.line(t, body, currency).DisputesLost.add(sum)
-			}
-			if isWithin(disputed) {
-				report.line(t, body, currency).Disputes.add(sum)
+			if disputed >= first && disputed < last {
+				line().Disputes.add(sum)
 			}
 		})
 		slices.SortFunc(report.Lines, func(a, b ReportLine) int {
@@ -52,17 +56,14 @@ func (l *Ledger) Report(ctx context.Context, from, to time.Time) (Report, error)
 }
 
 // line is the line of a product in a currency.
-func (r *Report) line(t *tx, body, currency string) *ReportLine {
-	sold := parseTerms(t, body)
-	isLine := func(l ReportLine) bool {
-		return l.Site == sold.Site && l.Product == sold.Pass && l.Currency == currency
+func (r *Report) line(sold terms.Terms, currency string) *ReportLine {
+	for i, l := range r.Lines {
+		if l.Site == sold.Site && l.Product == sold.Pass && l.Currency == currency {
+			return &r.Lines[i]
+		}
 	}
-	at := slices.IndexFunc(r.Lines, isLine)
-	if at < 0 {
-		at = len(r.Lines)
-		r.Lines = append(r.Lines, ReportLine{Site: sold.Site, Product: sold.Pass, Currency: currency})
-	}
-	return &r.Lines[at]
+	r.Lines = append(r.Lines, ReportLine{Site: sold.Site, Product: sold.Pass, Currency: currency})
+	return &r.Lines[len(r.Lines)-1]
 }
 
 func (s *Sum) add(other Sum) {
@@ -78,24 +79,20 @@ const (
 
 	// salesQuery reads nothing but the index payments_by_terms.
 	salesQuery = `
-		SELECT t.body, p.outcome, p.paid_currency, COUNT(*), CAST(COALESCE(SUM(p.paid_minor), 0) AS BIGINT)
-		FROM terms t CROSS JOIN payments p
+		SELECT t.body, p.outcome = 'mismatch', p.paid_currency, COUNT(*), CAST(COALESCE(SUM(p.paid_minor), 0) AS BIGINT) FROM terms t CROSS JOIN payments p
 		WHERE p.terms_hash = t.hash AND p.source = 'axra' AND p.paid_at >= $1 AND p.paid_at < $2
 		GROUP BY t.hash, t.body, p.outcome, p.paid_currency`
 
 	// returnsQuery lists the payments with an event in the time, and when each kind of event happened first. Events
-	// about another charge of the session than the first one do not count.
+	// about another charge of the session than the first one do not count. The last time of all means that it did not.
 	returnsQuery = `
 		WITH affected AS (
-			SELECT session_id FROM events
-			WHERE session_id <> '' AND occurred_at >= $1 AND occurred_at < $2
+			SELECT session_id FROM events WHERE session_id <> '' AND occurred_at >= $1 AND occurred_at < $2
 			UNION
-			SELECT i.session_id
-			FROM events e CROSS JOIN event_ids x CROSS JOIN payment_ids i
+			SELECT i.session_id FROM events e CROSS JOIN event_ids x CROSS JOIN payment_ids i
 			WHERE x.event_id = e.id AND i.payment_id = x.external_id AND e.occurred_at >= $1 AND e.occurred_at < $2
 		), happened AS (
-			SELECT a.session_id, e.kind, e.occurred_at
-			FROM affected a CROSS JOIN events e
+			SELECT a.session_id, e.kind, e.occurred_at FROM affected a CROSS JOIN events e
 			WHERE e.session_id = a.session_id AND NOT EXISTS (SELECT 1 FROM event_ids WHERE event_id = e.id)
 			UNION
 			SELECT a.session_id, e.kind, e.occurred_at
@@ -103,9 +100,9 @@ const (
 			WHERE i.session_id = a.session_id AND i.repeated_at IS NULL AND x.external_id = i.payment_id AND e.id = x.event_id
 		)
 		SELECT t.body, p.paid_currency, COALESCE(p.paid_minor, 0),
-			MIN(CASE WHEN h.kind = 'refunded' THEN h.occurred_at END),
-			MIN(CASE WHEN h.kind = 'disputed' THEN h.occurred_at END),
-			MIN(CASE WHEN h.kind = 'dispute_lost' THEN h.occurred_at END)
+			COALESCE(MIN(CASE WHEN h.kind = 'refunded' THEN h.occurred_at END), 9223372036854775807),
+			COALESCE(MIN(CASE WHEN h.kind = 'disputed' THEN h.occurred_at END), 9223372036854775807),
+			COALESCE(MIN(CASE WHEN h.kind = 'dispute_lost' THEN h.occurred_at END), 9223372036854775807)
 		FROM happened h CROSS JOIN payments p CROSS JOIN terms t
 		WHERE p.session_id = h.session_id AND p.source = 'axra' AND p.outcome = 'accepted' AND t.hash = p.terms_hash
 		GROUP BY p.session_id, t.body, p.paid_currency, p.paid_minor`
@@ -115,6 +112,4 @@ const (
 func (r ReportLine) Net() int64 { return r.Sales.Minor - r.Refunds.Minor - r.DisputesLost.Minor }
 
 // Price is an amount of the line in major units.
-func (r ReportLine) Price(minor int64) money.Price {
-	return priceOf(sql.NullInt64{Int64: minor, Valid: true}, r.Currency)
-}
+func (r ReportLine) Price(minor int64) money.Price { return priceOf(minor, r.Currency) }

@@ -22,41 +22,32 @@ type Swept struct {
 // and events received before it that match no payment. Active purchases without expiry stay. It works in batches, each a
 // transaction, and may be interrupted or run on several nodes at once.
 func (l *Ledger) Sweep(ctx context.Context, before time.Time) (swept Swept, err error) {
-	closedBefore := min(before.Unix(), l.options.Now().Add(-tokenLife).Unix())
-	var others int
-	for _, part := range []struct {
-		count     *int
-		statement string
-		args      args
-	}{
-		{&swept.Purchases, sweepEnded, args{sweepBatch, before.Unix()}},
-		{&swept.Purchases, sweepClosed, args{sweepBatch, closedBefore}},
-		{&others, sweepChanges, args{sweepBatch, before.Unix()}},
-		{&others, sweepTerms, args{sweepBatch}},
-	} {
-		for n := sweepBatch; n == sweepBatch && err == nil; *part.count += n {
-			n, err = sweepRows(ctx, l, func(t *tx) int { return int(t.exec(part.statement, part.args...)) })
+	end, closed := before.Unix(), min(before.Unix(), l.options.Now().Add(-tokenLife).Unix())
+	// sweep runs a statement until a batch is not full.
+	sweep := func(statement string, with ...any) (all int) {
+		for n := sweepBatch; n == sweepBatch && err == nil; all += n {
+			n, err = write(ctx, l, func(t *tx) (int, error) { return int(t.exec(statement, with...)), nil })
 		}
+		return all
 	}
-	for id, next := "", "first"; next != "" && err == nil; id = next {
-		var n int
-		if next, err = read(ctx, l, func(t *tx) (last string, _ error) {
-			t.get(lastEvent, args{sweepBatch, id}, null(&last))
-			return last, nil
-		}); err == nil {
-			n, err = sweepRows(ctx, l, func(t *tx) int { return int(t.exec(sweepEvents, sweepBatch, id, before.Unix())) })
-			swept.Events += n
-		}
+	swept.Purchases = sweep(sweepEnded, sweepBatch, end) + sweep(sweepClosed, sweepBatch, closed)
+	sweep(sweepChanges, sweepBatch, end)
+	sweep(sweepTerms, sweepBatch)
+	type page struct {
+		last    string
+		deleted int
+	}
+	for after, isFirst := "", true; err == nil && (isFirst || after != ""); isFirst = false {
+		var done page
+		done, err = write(ctx, l, func(t *tx) (p page, _ error) {
+			t.get(lastEvent, args{sweepBatch, after}, null(&p.last))
+			p.deleted = int(t.exec(sweepEvents, sweepBatch, after, end))
+			return p, nil
+		})
+		after = done.last
+		swept.Events += done.deleted
 	}
 	return swept, err
-}
-
-// sweepRows runs a batch in a transaction. It returns how many rows are gone for certain.
-func sweepRows(ctx context.Context, l *Ledger, batch func(*tx) int) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	return write(ctx, l, func(t *tx) (int, error) { return batch(t), nil })
 }
 
 // The tables that belong to a purchase, a payment or an event are emptied by ON DELETE CASCADE.

@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,13 +35,16 @@ func storeTerms(t *tx, sold terms.Terms) (hash string) {
 	return hash
 }
 
-// parseTerms reads what storeTerms has stored.
-func parseTerms(t *tx, body string) terms.Terms {
-	var metadata map[string]string
-	t.fail(json.Unmarshal([]byte(body), &metadata))
-	sold, err := terms.Unpriced(metadata)
-	t.fail(err)
-	return sold
+// parseTerms reads what storeTerms has stored; NULL is no terms.
+func parseTerms(body string) (terms.Terms, error) {
+	if body == "" {
+		return terms.Terms{}, nil
+	}
+	metadata, err := parseMetadata(body)
+	if err != nil {
+		return terms.Terms{}, err
+	}
+	return terms.Unpriced(metadata)
 }
 
 func fractionDigits(currency string) int32 {
@@ -55,25 +58,28 @@ func minorUnits(p money.Price) sql.NullInt64 {
 	return sql.NullInt64{Int64: minor.IntPart(), Valid: p.Currency != "" && minor.IsInteger() && minor.BigInt().IsInt64()}
 }
 
-// priceOf reads what minorUnits has stored.
-func priceOf(minor sql.NullInt64, currency string) money.Price {
-	if !minor.Valid || currency == "" {
-		return money.Price{}
+// parsePrice reads minor units and their currency; NULL is no price.
+func parsePrice(text string) (money.Price, error) {
+	minor, currency, _ := strings.Cut(text, " ")
+	if currency == "" {
+		return money.Price{}, nil
 	}
-	return money.Price{Amount: money.Amount(decimal.New(minor.Int64, -fractionDigits(currency))), Currency: currency}
+	n, err := strconv.ParseInt(minor, 10, 64)
+	return priceOf(n, currency), err
 }
 
-// hashOf returns 128 bits of a SHA-256 in hexadecimal. The parts cannot run into each other.
-func hashOf(parts ...string) string {
-	h := sha256.New()
-	for i, part := range parts {
-		if i > 0 {
-			fmt.Fprintf(h, "\n%d ", len(part))
-		}
-		h.Write([]byte(part))
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+func priceOf(minor int64, currency string) money.Price {
+	return money.Price{Amount: money.Amount(decimal.New(minor, -fractionDigits(currency))), Currency: currency}
+}
+
+// hashOf returns 128 bits of a SHA-256 in hexadecimal.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }
 
 // PurchaseID is the id of the purchase whose first payment has this checkout session.
 func PurchaseID(sessionID string) string { return hashOf(sessionID) }
+
+// Reference is the beginning of a purchase's id, by which people name it.
+func Reference(purchaseID string) string { return purchaseID[:min(10, len(purchaseID))] }

@@ -130,9 +130,9 @@ func (t *tx) get(query string, args args, into ...any) (found bool) {
 }
 
 // texts runs a query for one column of text.
-func (t *tx) texts(query string, args ...any) (all []string) {
+func (t *tx) texts(query string) (all []string) {
 	var text string
-	t.each(query, args, into{&text}, func() { all = append(all, text) })
+	t.each(query, nil, into{&text}, func() { all = append(all, text) })
 	return all
 }
 

@@ -72,11 +72,12 @@ func (l *Ledger) writeQueue() {
 	for len(batch) > 0 {
 		ran, failed, err := l.commit(batch)
 		if failed && len(batch) > 1 {
-			for _, j := range batch { // each fails only by itself, unless the database hangs
+			for _, j := range batch { // each fails only by itself, unless the database hangs: then as the batch did
+				outcome := err
 				if time.Since(began) < 4*batchTime {
-					_, _, err = l.commit([]*job{j})
+					_, _, outcome = l.commit([]*job{j})
 				}
-				j.done <- err
+				j.done <- outcome
 			}
 			return
 		}

@@ -73,7 +73,8 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 	if err != nil {
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
-	purchase, err := a.Ledger.Give(ctx, ledger.Payment{Terms: given, Note: request.Note})
+	recorded, err := a.Ledger.RecordPayment(ctx, ledger.Payment{Source: ledger.FromOperator, Terms: given, Note: request.Note})
+	purchase := recorded.Purchase
 	if err != nil {
 		return Link{}, err
 	}

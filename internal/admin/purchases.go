@@ -157,16 +157,22 @@ func parseTime(text string) (time.Time, error) {
 
 // find returns the id of the purchase that an operator names.
 func (a *API) find(ctx context.Context, name string) (id string, err error) {
-	ids, err := a.Ledger.Find(ctx, name)
-	switch {
-	case err != nil:
-		return "", err
-	case len(ids) == 0:
-		return "", refuse(http.StatusNotFound, "no such purchase: give its reference, or the full id of a session or a payment")
-	case len(ids) > 1:
-		return "", refuse(http.StatusConflict, "that could mean several purchases: %s", strings.Join(ids[:min(10, len(ids))], ", "))
+	var ids []string
+	if strings.TrimSpace(name) != "" {
+		for listed, err := range a.Ledger.List(ctx, ledger.Filter{Query: name, Limit: 10}) {
+			if err != nil {
+				return "", err
+			}
+			ids = append(ids, listed.ID)
+		}
 	}
-	return ids[0], nil
+	switch len(ids) {
+	case 0:
+		return "", refuse(http.StatusNotFound, "no such purchase: give its reference, or the full id of a session or a payment")
+	case 1:
+		return ids[0], nil
+	}
+	return "", refuse(http.StatusConflict, "that could mean several purchases: %s", strings.Join(ids, ", "))
 }
 
 func (a *API) show(ctx context.Context, request PurchaseRequest) (Purchase, error) {
@@ -186,9 +192,6 @@ func decide(decision ledger.DecisionKind) func(*API, context.Context, DecideRequ
 			return Purchase{}, err
 		}
 		purchase, err := a.Ledger.Decide(ctx, id, decision, request.Note)
-		if errors.Is(err, ledger.ErrUnchanged) {
-			return Purchase{}, refuse(http.StatusConflict, "nothing was changed: the purchase is %s", purchase.StatusAt(a.Now()))
-		}
 		return describe(ledger.Details{Purchase: purchase}, a.Now()), err
 	}
 }

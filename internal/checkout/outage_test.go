@@ -118,11 +118,11 @@ func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
 	v.open(article).wantPaid() // for the time of grace
 	s.pass(11 * time.Minute)
 	v.open(article).wantPage(http.StatusServiceUnavailable, "Your payment is safe")
-	given, err := s.ledger.Give(t.Context(), ledger.Payment{Terms: s.axra.order(id).Terms})
+	recorded, err := s.ledger.RecordPayment(t.Context(), ledger.Payment{Source: ledger.FromOperator, Terms: s.axra.order(id).Terms})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.openOnDevice(s.deviceLink(origin, given)).wantPaid()
+	v.openOnDevice(s.deviceLink(origin, recorded.Purchase)).wantPaid()
 	shown := v.open(receiptPage)
 	shown.wantPage(http.StatusOK, "1 of 3")
 	if strings.Contains(shown.body, "5.00 USD") {

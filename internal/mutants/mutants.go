@@ -38,8 +38,8 @@ var mutants = []mutant{
 
 	// The ledger: what was paid, once, for as long as it stands.
 	{
-		"D1 acknowledged before the commit", "ledger", "TestD1|TestK1",
-		`(\w+ <- )(\w+\.commit\(\w+\))`, `${1}nil; $2`,
+		"D1 acknowledged whatever the commit says", "ledger", "TestD1|TestK1",
+		`(range \w+\[:ran\] \{\s+\w+\.done <- )err`, `${1}nil`,
 	},
 	{"W7 a refund closes nothing", "ledger", "TestW7", `case (\w+)\[EventRefunded\], `, `case `},
 	{
@@ -48,13 +48,13 @@ var mutants = []mutant{
 	},
 	{
 		"W9 a mismatched payment opens", "ledger", "TestW7|TestAPurchaseSays",
-		`(if \w+ == )Active && (\w+ == mismatch \{)`, `${1}Disputed && $2`,
+		`(if \w+ == )Active && (\w+\.Mismatch \{)`, `${1}Disputed && $2`,
 	},
 	{
 		"W6 an extension stands alone", "ledger", "TestW7|TestALateWebhook|TestRecordedEvents",
 		`(if \w+\.Terms\.Extends) != "" \{(\s+return)`, `$1 == "none" {$2`,
 	},
-	{"a double charge is not told of", "ledger", "TestDoubleCharges", `(if !\w+ && \w+) > 1 \{`, `$1 > 9 {`},
+	{"a double charge is not told of", "ledger", "TestDoubleCharges", `(if !\w+ && len\(\w+\)) > 1 \{`, `$1 > 9 {`},
 	{"T7 other nodes do not hear of a refund", "ledger", "TestT7", `\w+\.advanceFeed\((\w+), (\w+\.ID)\)`, `$1.touches($2)`},
 	{
 		"FC5 a download more than was sold", "ledger", "TestDownloadWindows",

@@ -50,7 +50,7 @@ CREATE TABLE payments (
 	outcome        TEXT   NOT NULL, -- accepted or mismatch
 	asked_minor    BIGINT NOT NULL,
 	asked_currency TEXT   NOT NULL,
-	paid_minor     BIGINT,          -- NULL: no amount that could be read
+	paid_minor     BIGINT,          -- NULL: given, or no amount that could be read
 	paid_currency  TEXT   NOT NULL,
 	paid_raw       TEXT   NOT NULL, -- as the event says it
 	paid_at        BIGINT NOT NULL,
@@ -70,7 +70,7 @@ CREATE TABLE payment_ids (
 	payment_id  TEXT   NOT NULL,
 	charge      TEXT   NOT NULL,
 	outcome     TEXT   NOT NULL, -- accepted or mismatch: of a completed payment; empty: only an event named it
-	at          BIGINT NOT NULL, -- of the payment, or when an event first named it
+	at          BIGINT NOT NULL, -- of the payment; 0: only an event named it
 	repeated_at BIGINT,          -- of a charge beside the first one; NULL: it is not
 	PRIMARY KEY (session_id, payment_id)
 ) WITHOUT ROWID;
