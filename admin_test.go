@@ -180,17 +180,20 @@ func TestTheOperatorRevokesAndRestores(t *testing.T) {
 	if w.creations() != 1 {
 		t.Errorf("%d sessions", w.creations())
 	}
-	w.wantError("the purchase is revoked", "revoke", session)
 	if out := w.run("show", session); !strings.Contains(out, "shared with the world") {
 		t.Errorf("the note is not shown: %s", out)
 	}
 	w.run("restore", w.lastPayment().ID)
 	v.open("/premium/article.html").wantPaid(t)
-	w.wantError("the purchase is active", "restore", session)
+	if out := w.run("restore", session); !strings.Contains(out, "status: active") {
+		t.Error(out)
+	}
 
 	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
 	w.delivered()
-	w.wantError("the purchase is refunded", "restore", session)
+	if out := w.run("restore", session); !strings.Contains(out, "status: refunded") {
+		t.Error(out)
+	}
 	w.run("revoke", session)
 	w.run("restore", session)
 	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded") // which is final
