@@ -93,16 +93,25 @@ func (w *world) log() string {
 	return string(raw)
 }
 
-// raw sends bytes as they are and returns the whole answer.
+// raw sends bytes as they are and returns the whole answer; the status is 0 if there is none. A server that answers
+// before it has read everything may reset the connection, and with it its answer, so it is asked a few times.
 func (w *world) raw(request string) (status int, answer string) {
+	w.t.Helper()
+	for range 5 {
+		if status, answer = w.rawOnce(request); status != 0 {
+			break
+		}
+	}
+	return status, answer
+}
+
+func (w *world) rawOnce(request string) (status int, answer string) {
 	w.t.Helper()
 	conn, err := net.DialTimeout("tcp", "localhost:"+w.port, 5*time.Second)
 	mustDo(w.t, err)
 	defer conn.Close()
 	mustDo(w.t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-	if _, err := io.WriteString(conn, request); err != nil {
-		return 0, ""
-	}
+	_, _ = io.WriteString(conn, request) // what matters is the answer
 	method, _, _ := strings.Cut(request, " ")
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
