@@ -182,7 +182,7 @@ func extractMatcher(h httpcaddyfile.Helper) (caddy.ModuleMap, error) {
 	return matchers, nil
 }
 
-// parseHandler returns the function that parses the directive of a handler without blocks of directives.
+// parseHandler parses the directive of a handler without blocks of directives.
 func parseHandler[T any, H interface {
 	*T
 	caddyhttp.MiddlewareHandler

@@ -38,7 +38,6 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err
 	if _, err := l.database(); err != nil {
 		return Changes{}, err
 	}
-	start := l.options.Now()
 	err = l.ask(ctx, pollTimeout, func(ctx context.Context, db database) error {
 		t := db.lookup(ctx)
 		t.known = l.installation.Load()
@@ -47,7 +46,7 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err
 	})
 	switch {
 	case err == nil:
-		l.health.polledSince(start)
+		l.health.checked(nil)
 		l.probe()
 		return changes, nil
 	case !errors.Is(ctx.Err(), context.Canceled): // a cancelled call says nothing about the server

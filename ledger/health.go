@@ -25,9 +25,8 @@ type health struct {
 
 // condition is what is known about a database.
 type condition struct {
-	polled    time.Time // start of the last poll that succeeded
-	faulty    error     // the last poll or check failed: nothing is written, "not found" is not believed
-	unwritten error     // the last write failed
+	faulty    error // the last poll or check failed: nothing is written, "not found" is not believed
+	unwritten error // the last write failed
 }
 
 // noticeEvery is how often each kind of trouble, or its end, is logged at most: a database may come and go every second.
@@ -44,11 +43,6 @@ func (h *health) checked(err error) { h.note(func(c *condition) { c.faulty = err
 
 // wrote notes the outcome of a transaction.
 func (h *health) wrote(err error) { h.note(func(c *condition) { c.unwritten = err }) }
-
-// polledSince notes a poll that began at start and succeeded.
-func (h *health) polledSince(start time.Time) {
-	h.note(func(c *condition) { c.faulty, c.polled = nil, start })
-}
 
 // note changes what is known, and logs a new kind of trouble or its end. What could not be logged within a minute is
 // logged later if it persists, so the last line always describes the present.
@@ -73,9 +67,6 @@ func (h *health) note(change func(*condition)) {
 		h.log(slog.LevelError, "the ledger cannot be used: nothing is sold until it recovers", "error", err)
 	}
 }
-
-// PolledAt is the start of the last successful Poll: the freshness of everything that a node remembers.
-func (l *Ledger) PolledAt() time.Time { return l.health.get().polled }
 
 // Err is why nothing may be sold: the database is not open, or the last poll or write failed.
 func (l *Ledger) Err() error {

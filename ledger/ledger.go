@@ -18,7 +18,7 @@ var (
 	ErrUnavailable = errors.New("the ledger is unavailable")
 	// ErrForeign comes with ErrUnavailable: the database belongs to another installation, or was emptied or replaced.
 	ErrForeign = errors.New("the ledger is not the one this process has opened")
-	// ErrNoneLeft means that all devices, claims or downloads of a purchase are used.
+	// ErrNoneLeft means that all devices or downloads of a purchase are used.
 	ErrNoneLeft = errors.New("none is left")
 	// ErrInactive means that the status of the purchase is not Active, or that the device was removed from it for good.
 	ErrInactive = errors.New("the purchase is not active")

@@ -101,15 +101,6 @@ func TestWhatOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestPolledAtIsTheStartOfTheLastPoll(t *testing.T) {
-	onEachWorld(t, func(t *testing.T, w world) {
-		w.poll(t, ledger.Position{})
-		if !w.PolledAt().Equal(start) {
-			t.Errorf("polled at %s", w.PolledAt())
-		}
-	})
-}
-
 func TestClosingWaitsForTheQueue(t *testing.T) {
 	onEachWorld(t, func(t *testing.T, w world) {
 		results := make(chan error, 50)

@@ -205,7 +205,7 @@ func (d *postgresDatabase) failed(err error) bool {
 var (
 	// tableNames finds the tables in a statement. Every table of the schema has to be here.
 	tableNames = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE|TABLE|VIEW|ON|REFERENCES)\s+(installation|keys|purchases|purchases_now|` +
-		`terms|payments|payment_ids|events|event_ids|decisions|devices|claims|feed|changes|schema_versions)\b`)
+		`terms|payments|payment_ids|events|event_ids|decisions|devices|feed|changes|schema_versions)\b`)
 	qualifiedQueries sync.Map // by query
 )
 

@@ -123,6 +123,7 @@ func (c *Cache) Drop(purchaseIDs []string) {
 
 // IsFresh reports whether the feed was read within this time. Otherwise do not create a checkout: its payment could
 // not be stored.
-func (c *Cache) IsFresh(within time.Duration) bool {
-	return c.options.Now().Sub(time.Unix(0, c.lastPoll.Load())) <= within
-}
+func (c *Cache) IsFresh(within time.Duration) bool { return c.Age() <= within }
+
+// Age returns the time since the start of the last poll that succeeded; decades before the first.
+func (c *Cache) Age() time.Duration { return c.options.Now().Sub(time.Unix(0, c.lastPoll.Load())) }

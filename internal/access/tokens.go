@@ -94,7 +94,7 @@ func (t *Token) SetDownloadWindow(endsAt time.Time) {
 	}
 }
 
-// EndsAfter reports whether the token outlasts one of another purchase of the same resource.
+// EndsAfter reports whether the token ends later than one of another purchase of the same resource.
 func (t *Token) EndsAfter(other token.Access) bool {
 	if t.Purchase == other.Purchase || t.Resource != other.Resource || t.DownloadLimit() > 0 {
 		return false

@@ -66,7 +66,7 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 		return Replayed{}, refuse(http.StatusServiceUnavailable, "%w", err)
 	}
 	if unsigned != nil {
-		a.Logger.Warn("the operator had an event taken without a good signature",
+		a.Logger.Warn("an event without a valid signature was accepted with --trust",
 			zap.String("event", string(event.Type)), zap.String("session", webhook.ShortID(event.Session)), zap.String("outcome", string(outcome)))
 	}
 	if why := withoutEffect[outcome]; why != "" {
@@ -78,7 +78,7 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 // RemoveKeyRequest names a signing key.
 type RemoveKeyRequest struct {
 	Key string `json:"key"`
-	Yes bool   `json:"yes,omitempty" help:"Do it all the same"`
+	Yes bool   `json:"yes,omitempty" help:"Confirm: buyers with cookies of this key lose access"`
 }
 
 func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) {

@@ -130,7 +130,7 @@ func (v *Visit) startForProgram() error {
 			return v.showError(err)
 		}
 		if req.extends == nil && open.DownloadLimit() == 0 {
-			return v.problem(http.StatusConflict, "You have access to this already, and there is no more time to be had for it now. Nothing was charged.")
+			return v.problem(http.StatusConflict, "You have access to this already, and it cannot be extended now. Nothing was charged.")
 		}
 	}
 	entry, err := v.openCheckout(*chosen, req)

@@ -189,7 +189,7 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 
 // isNavigation reports whether a person's browser is about to show the response as a page. Prefetches, sub-resources,
 // programs and crawlers are not. It reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
-// it. A missed crawler costs one unpaid session, a person taken for one a click.
+// it. A missed crawler costs one unpaid session, a person mistaken for a crawler has to click once.
 func isNavigation(r *http.Request) bool {
 	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
 	switch {

@@ -100,11 +100,7 @@ func (n *Node) FeedAge() time.Duration {
 	if !n.isStarted.Load() {
 		return 0
 	}
-	polled := n.Ledger.PolledAt()
-	if polled.IsZero() {
-		polled = n.created // the database has never been opened
-	}
-	return n.options.Now().Sub(polled)
+	return min(n.Access.Age(), n.options.Now().Sub(n.created)) // the database may never have been opened
 }
 
 // keysTimeout is how long requests wait for the keys just after a process has started.

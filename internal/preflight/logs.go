@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// checkLogs finds logs whose readers find addresses that open purchases.
+// checkLogs finds logs that record addresses that open purchases.
 func (c *checker) checkLogs(r *report) {
 	for _, name := range slices.Sorted(maps.Keys(c.logs)) {
 		fields, err := c.keptSecrets(c.logs[name])

@@ -48,7 +48,7 @@ func (c *checker) secret(name string) string {
 	return ""
 }
 
-// checkEndpoint compares key, secrets and endpoint. Caddy has refused what cannot work at all.
+// checkEndpoint compares key, secrets and endpoint. Impossible combinations were rejected at load.
 func (c *checker) checkEndpoint(r *report) {
 	mode := settings.KeyMode(c.secret("api_key"), "bk_")
 	for _, secret := range c.Secrets {
