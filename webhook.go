@@ -125,11 +125,14 @@ func (h *Webhook) warn(reason string, err error) (logged bool) {
 
 // readBody reads at most maxBody within bodyTimeout.
 func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int) {
-	if r.ContentLength > maxBody {
-		return nil, http.StatusRequestEntityTooLarge
-	}
 	controller := http.NewResponseController(w)
 	limited := controller.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
+	if r.ContentLength > maxBody {
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close") // otherwise the server reads on before it responds
+		}
+		return nil, http.StatusRequestEntityTooLarge
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -87,7 +87,7 @@ func (a *Admission) beforeHeader(w *response.Writer, r *http.Request, token *acc
 		return
 	}
 	w.StopWhen(func() error {
-		if a.Tokens.Cache.Judge(r.Context(), token, a.Tokens.Clock.Now(), a.Tokens.Bounds) != access.Open {
+		if !a.Tokens.Keys.Knows(token.Key) || a.Tokens.Cache.Judge(r.Context(), token, a.Tokens.Clock.Now(), a.Tokens.Bounds) != access.Open {
 			return errStopped
 		}
 		return nil

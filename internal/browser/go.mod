@@ -9,10 +9,7 @@ require (
 	golang.org/x/text v0.42.0
 )
 
-require (
-	github.com/boombuler/barcode v1.1.0 // indirect
-	github.com/maypok86/otter/v2 v2.4.0 // indirect
-)
+require github.com/boombuler/barcode v1.1.0 // indirect
 
 require github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 

@@ -196,8 +196,9 @@ var formID = regexp.MustCompile(`^[0-9A-Za-z]{6,54}([0-9]{10})$`)
 func (v *Visit) handleDeviceForm() error {
 	id := v.get(urlpath.ParamDeviceID)
 	parts := formID.FindStringSubmatch(id)
-	isHidden := v.r.Header.Get("Sec-Fetch-Site") == "" && v.r.Header.Get("Origin") == "null"
-	if parts == nil || isHidden || v.isFromAnotherSite() {
+	from, origin := v.r.Header.Get("Sec-Fetch-Site"), v.r.Header.Get("Origin")
+	isForeign := from != "" && from != "same-origin" || from == "" && origin != "" && origin != v.site.Origin
+	if parts == nil || isForeign {
 		return v.problem(http.StatusForbidden, "Open the page itself and use its button.")
 	}
 	made, _ := strconv.ParseInt(parts[1], 10, 64)

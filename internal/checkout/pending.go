@@ -197,8 +197,8 @@ const (
 )
 
 // fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie
-// too many, the whole site would refuse the browser. It forgets the checkouts that expire first: none that was paid, or
-// for which a payment may be under way, and open ones only beyond maxPending.
+// too many, the whole site would refuse the browser. It forgets cancelled and expired checkouts first, then those that
+// expire first: none that was paid, or for which a payment may be under way, and open ones only beyond maxPending.
 func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	pending, limit := req.found.pending, maxAccessBytes
 	if quote.Resource == terms.AllPaths {
@@ -210,13 +210,17 @@ func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
 	}
 	excess := pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
 	count := len(pending.all) + 1 - maxPending
-	for _, entry := range pending.all {
+	isOver := func(entry session.Pending) bool {
+		return entry.State == session.Cancelled || !v.now().Before(entry.ExpiresAt)
+	}
+	isOpen := func(entry session.Pending) bool { return !isOver(entry) }
+	over, open := slices.DeleteFunc(slices.Clone(pending.all), isOpen), slices.DeleteFunc(slices.Clone(pending.all), isOver)
+	for _, entry := range slices.Concat(over, open) {
 		if excess <= 0 && count <= 0 {
 			break
 		}
-		hasExpired := !v.now().Before(entry.ExpiresAt)
-		mayBePaid := entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !hasExpired
-		if mayBePaid || count <= 0 && !hasExpired && entry.State != session.Cancelled {
+		mayBePaid := entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !isOver(entry)
+		if mayBePaid || count <= 0 && !isOver(entry) {
 			continue
 		}
 		switch _, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session); {

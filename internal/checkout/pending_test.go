@@ -126,6 +126,19 @@ func TestS7TheNewestCheckoutsOfManyTabsAreKept(t *testing.T) {
 	}
 }
 
+func TestS7CancelledCheckoutsGoBeforeOneThatIsOpen(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(keyed))
+	v := s.visitor()
+	open := v.open(number(0)).wantCheckout() // this tab is at the checkout
+	for i := 1; i < 20; i++ {
+		id := v.open(number(i)).wantCheckout()
+		v.open(s.axra.order(id).CancelURL).wantPage(http.StatusPaymentRequired, "Checkout was not completed")
+	}
+	v.open(number(99)).wantCheckout()
+	v.browse(s.pay(open)).wantPaid()
+}
+
 func TestTooManyPurchasesAreSaidBeforeAnythingIsCharged(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(keyed))

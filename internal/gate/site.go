@@ -55,7 +55,7 @@ const (
 )
 
 // Site returns the site of a request: that of the gate's site_url, of a host name of the site blocks that contain the
-// gate (the Host header may only choose among them), or, if these have none, of the app's site_url; nil if there is none.
+// gate (the Host header may only choose among them), or, if none of these fits, of the app's site_url; nil if there is none.
 func (g *Gate) Site(r *http.Request) *Site {
 	server := ServerOf(r)
 	if g.ofGate != nil || server == nil {
@@ -67,10 +67,8 @@ func (g *Gate) Site(r *http.Request) *Site {
 	}
 	host, port := splitHostPort(r.Host)
 	switch hosts := slices.Concat(g.HostsOn(server)...); {
-	case len(hosts) == 0:
+	case !slices.ContainsFunc(hosts, func(pattern string) bool { return matches(pattern, host) }): // also without any
 		return g.ofApp
-	case !slices.ContainsFunc(hosts, func(pattern string) bool { return matches(pattern, host) }):
-		return nil
 	}
 	if ports := ListenPorts(server); port != "" && len(ports) > 0 && !slices.Contains(ports, port) {
 		port = ports[0]

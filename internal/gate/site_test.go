@@ -113,7 +113,7 @@ func TestAConfiguredSiteAddressComesFirst(t *testing.T) {
 	for _, test := range []struct{ ofGate, ofApp, host, want string }{
 		{"https://shop.example", "https://app.example", "example.com", "https://shop.example"},
 		{"", "https://app.example", "example.com", "https://example.com"},
-		{"", "https://app.example", "other.example", ""},
+		{"", "https://app.example", "other.example", "https://app.example"},
 	} {
 		g := siteGate(handler, test.ofGate, test.ofApp)
 		if site := g.Site(sent(t, server, test.host, true)); (site == nil) != (test.want == "") || site != nil && site.Origin != test.want {

@@ -34,17 +34,19 @@ func Page(p string) string {
 // File removes slashes and index files behind the name of a file, and those of the root. Other folders stay as they are.
 func File(p string) string {
 	p = Clean(p)
-	bare := strings.TrimSuffix(p, "/")
-	if folder, ok := cutIndex(bare); ok {
-		bare = folder
+	for {
+		bare := strings.TrimSuffix(p, "/")
+		if folder, ok := cutIndex(bare); ok {
+			bare = folder
+		}
+		switch {
+		case bare == "":
+			return "/"
+		case bare == p, path.Ext(bare) == "":
+			return p
+		}
+		p = bare
 	}
-	switch {
-	case bare == "":
-		return "/"
-	case bare == p, path.Ext(bare) == "":
-		return p
-	}
-	return File(bare)
 }
 
 // Local makes a target a path of this site. Two slashes, or a slash and a backslash, would name another host (CWE-601).
