@@ -45,6 +45,10 @@ func main() {
 	axraAddr := flag.String("axra", "localhost:8403", "address of the Axra sandbox")
 	adminAddr := flag.String("admin", defaultAdmin, "address of Caddy's admin API")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "example: unknown argument %q: operators write `go run ./example axra list`\n", flag.Arg(0))
+		os.Exit(2)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Stdout, *data, *siteAddr, *axraAddr, *adminAddr)

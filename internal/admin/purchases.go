@@ -192,6 +192,9 @@ func decide(decision ledger.DecisionKind) func(*API, context.Context, DecideRequ
 			return Purchase{}, err
 		}
 		purchase, err := a.Ledger.Decide(ctx, id, decision, request.Note)
+		if status := purchase.StatusAt(a.Now()); err == nil && decision == ledger.Restore && status != ledger.Active && status != ledger.Expired {
+			return Purchase{}, refuse(http.StatusConflict, "the purchase stays %s, which no operator undoes", status)
+		}
 		return describe(ledger.Details{Purchase: purchase}, a.Now()), err
 	}
 }
