@@ -66,8 +66,8 @@ func (g *Gate) Site(r *http.Request) *Site {
 		return site
 	}
 	host, port := splitHostPort(r.Host)
-	switch hosts := slices.Concat(g.HostsOn(server)...); {
-	case !slices.ContainsFunc(hosts, func(pattern string) bool { return matches(pattern, host) }): // also without any
+	leadsHere := func(pattern string) bool { return matches(pattern, host) }
+	if hosts := slices.Concat(g.HostsOn(server)...); !slices.ContainsFunc(hosts, leadsHere) { // also without any
 		return g.ofApp
 	}
 	if ports := ListenPorts(server); port != "" && len(ports) > 0 && !slices.Contains(ports, port) {
