@@ -119,9 +119,12 @@ func readCharges(t *tx, p Payment) *session {
 
 // readSessions reads the payments of a purchase with their charges and events, in the order of their times.
 func readSessions(t *tx, purchaseID string) (sessions []*session) {
+	hasEvents := t.get(anyEventOfPurchase, args{purchaseID}, new(int)) // most purchases have none
 	for _, p := range readPayments(t, paymentsOfPurchase, purchaseID) {
 		s := readCharges(t, p)
-		s.events = readEvents(t, eventsOfSession, p.SessionID)
+		if hasEvents {
+			s.events = readEvents(t, eventsOfSession, p.SessionID)
+		}
 		for _, e := range s.events {
 			s.connect(charge{ids: e.PaymentIDs})
 		}

@@ -49,7 +49,7 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
 	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery, "payment": paymentOfSession,
-	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession,
+	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession, "any event": anyEventOfPurchase,
 }
 
 // Plans explains the queries that must use indexes.

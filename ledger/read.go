@@ -105,6 +105,13 @@ const (
 			WHERE x.event_id = a.event_id AND y.external_id = x.external_id
 		)
 		SELECT ` + eventColumns + ` FROM about a CROSS JOIN events e WHERE e.id = a.event_id ORDER BY e.occurred_at, e.id`
+	// anyEventOfPurchase finds out whether there is any event about its payments.
+	anyEventOfPurchase = `
+		SELECT 1 FROM payments m CROSS JOIN events e WHERE m.purchase_id = $1 AND e.session_id = m.session_id
+		UNION ALL
+		SELECT 1 FROM payments m CROSS JOIN payment_ids i CROSS JOIN event_ids x
+		WHERE m.purchase_id = $1 AND i.session_id = m.session_id AND x.external_id = i.payment_id
+		LIMIT 1`
 	allEvents    = `SELECT ` + eventColumns + ` FROM events e ORDER BY e.id`
 	eventColumns = `e.kind, e.session_id, e.occurred_at, (SELECT string_agg(external_id, '
 ' ORDER BY external_id) FROM event_ids WHERE event_id = e.id)`
