@@ -140,7 +140,7 @@ var mutants = []mutant{
 		"G6 a private address writes", "internal/gate", "TestT4T6G6",
 		`(isRead := )\w+\.Method == .*`, `${1}true`,
 	},
-	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `case !slices\.ContainsFunc\(hosts, .*\):`, `case host == "":`},
+	{"R2 a spoofed Host is a site", "internal/gate", "TestR2", `!slices\.ContainsFunc\(hosts, (\w+)\)`, `len(hosts) == 0 && $1 != nil`},
 	{
 		"R1 a return leads to another site", "internal/urlpath", "TestLocal",
 		`return "/" \+ strings\.TrimLeft\((string\(\w+\)).*\)`, `return $1`,
