@@ -50,9 +50,9 @@ type Handler struct {
 	// application might serve the same content.
 	MatchersRaw caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
-	// Pass is the name of the gate's own product, which has its own Price. A payment opens every gate of the site with
-	// the same pass name. Purchases refer to the name: keep it when a route moves or a price changes. In a Caddyfile
-	// the default is the gate's matcher, such as `/premium/*`; in JSON it is `default`.
+	// Pass is the name of the gate's own product, which has its own Price. A payment opens every gate of the site
+	// with the same pass name. Purchases refer to the name: keep it when a route moves or a price changes. In a
+	// Caddyfile the default is the gate's matcher, such as `/premium/*`; in JSON it is `default`.
 	Pass string `json:"pass,omitempty"`
 
 	// The gate's own product may be left out if Passes are named.

@@ -60,8 +60,7 @@ type Payment struct {
 	Asked string `json:"asked,omitempty"` // if another amount or currency was paid
 }
 
-// Listed is a purchase in a list, with its last payment. It lacks the session's id: whoever has that may be able to open
-// the purchase.
+// Listed is a purchase in a list, with its last payment. The session's id may open the purchase, so it is left out.
 type Listed struct {
 	PaidAt     time.Time     `json:"paid_at"`
 	Status     ledger.Status `json:"status"`

@@ -50,8 +50,8 @@ func (v *Visit) deviceLink() (claims deviceClaims) {
 	return claims
 }
 
-// offered returns the purchase that the device link, or the session's id, of the address opens on this device now.
-func (v *Visit) offered() (purchase ledger.Holding, details ledger.Details, err error) {
+// purchaseToOpen returns the purchase that the device link, or the session's id, of the address opens on this device now.
+func (v *Visit) purchaseToOpen() (purchase ledger.Holding, details ledger.Details, err error) {
 	link, isLink, sessionID, refused := v.deviceLink(), v.has(urlpath.ParamDevice), v.sessionID(), refusal{v.linkRefusedPage()}
 	if !isLink {
 		// It is the same whatever the reason, and has no link to the page, which would lead to another checkout.
@@ -93,10 +93,10 @@ func (v *Visit) offered() (purchase ledger.Holding, details ledger.Details, err 
 	return purchase, details, err
 }
 
-// askDevice asks whether to open the purchase on this device. A preview of the link must not add a device, so the page has
-// a form.
+// askDevice asks whether to open the purchase on this device. It shows a form, since a preview of the link must not add
+// a device.
 func (v *Visit) askDevice() error {
-	purchase, details, err := v.offered()
+	purchase, details, err := v.purchaseToOpen()
 	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
 	if err == nil && used >= limit {
 		err = v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage())
@@ -211,7 +211,7 @@ func (v *Visit) handleDeviceForm() error {
 	case !isLink && (!isFresh || !v.config.Takeover):
 		return v.askTakeover()
 	}
-	purchase, _, err := v.offered()
+	purchase, _, err := v.purchaseToOpen()
 	message := "purchase opened on another device"
 	if isLink && err == nil {
 		err = v.deviceError(v.addDevice(purchase.ID, id), purchase, v.linkRefusedPage())

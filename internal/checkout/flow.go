@@ -192,8 +192,7 @@ func (r refusal) Error() string { return "refused: " + string(r.Kind) }
 // errHasAccess means that the visitor has access already.
 var errHasAccess = errors.New("the visitor has access already")
 
-// showError tells a visitor why they do not get what they ask for. An unknown error is one of the ledger: they may have
-// paid.
+// showError shows the page that explains an error. An unknown error comes from the ledger: the visitor may have paid.
 func (v *Visit) showError(err error) error {
 	var refused refusal
 	var failed caddyhttp.HandlerError

@@ -121,7 +121,7 @@ func (v *Visit) startForProgram() error {
 	}
 	open := v.openedBy(chosen.Product.Name)
 	req := checkoutRequest{found: v.findPayments(open), forProgram: true}
-	if done, err := v.settle(req); done {
+	if done, err := v.resolvePending(req); done {
 		return err
 	}
 	if open != nil {

@@ -117,8 +117,8 @@ func pricesPaid(payments []ledger.Payment) string {
 	return strings.Join(prices, " + ")
 }
 
-// extendable returns the purchase of a token if more time for the very same thing is on sale, from its end on; nil if
-// not. The error means that the ledger cannot tell.
+// extendable returns the purchase of a token if it can be extended by what is on sale now; nil if not. The error means
+// that the ledger cannot tell.
 func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
 	product := v.gate.Product(entry.Pass)
 	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || entry.Link != "" {

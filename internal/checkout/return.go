@@ -56,7 +56,7 @@ func (v *Visit) handleReturn(entry *access.Token) error {
 		return v.redirectToTarget()
 	}
 	req := checkoutRequest{found: v.findPayments(entry), restart: v.restarts()}
-	if done, err := v.settle(req); done {
+	if done, err := v.resolvePending(req); done {
 		return err
 	}
 	if extended != nil {
@@ -80,9 +80,8 @@ func (v *Visit) wantsMore(entry *access.Token) bool {
 	return (v.restarts() || v.has(urlpath.ParamCheckout)) && v.isUsedUp(entry)
 }
 
-// settle gives a client, before anything more is sold, what has been paid already, or makes it wait for a payment that
-// is on its way.
-func (v *Visit) settle(req checkoutRequest) (done bool, err error) {
+// resolvePending redeems what has been paid, or waits for a payment that is on its way. Nothing more is sold before.
+func (v *Visit) resolvePending(req checkoutRequest) (done bool, err error) {
 	found := req.found
 	switch {
 	case req.forProgram && (found.paid != nil || found.err == nil && found.expected != nil):

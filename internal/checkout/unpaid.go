@@ -51,7 +51,7 @@ func (v *Visit) handleLookup(found lookup) error {
 		}
 	}
 	req := checkoutRequest{found: found, restart: v.restarts()}
-	if done, err := v.settle(req); done {
+	if done, err := v.resolvePending(req); done {
 		return err
 	}
 	switch {
@@ -166,7 +166,7 @@ func (v *Visit) RefuseDownload(entry *access.Token, reason error) error {
 		return v.paymentRequired(quotes, "This purchase has been downloaded "+strconv.Itoa(limit)+
 			" times, which is as often as it allows. Nothing was charged now. It can be bought again.")
 	}
-	if done, err := v.settle(checkoutRequest{found: v.findPayments(entry)}); done {
+	if done, err := v.resolvePending(checkoutRequest{found: v.findPayments(entry)}); done {
 		return err // bought again already
 	}
 	return v.showPage(page.View{

@@ -54,8 +54,8 @@ const (
 	maxHostLength = 253 + len(":65535") // bytes
 )
 
-// Site returns the site of a request: that of the gate's site_url, of a host name of the site blocks that contain the
-// gate (the Host header may only choose among them), or, if none of these fits, of the app's site_url; nil if there is none.
+// Site returns the site of a request; nil if there is none. It is that of the gate's site_url, or of a host name of the
+// site blocks that contain the gate, among which the Host header chooses, or else of the app's site_url.
 func (g *Gate) Site(r *http.Request) *Site {
 	server := ServerOf(r)
 	if g.ofGate != nil || server == nil {
