@@ -129,7 +129,7 @@ func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, expl
 
 func operatorQueries() map[string]string {
 	return map[string]string{
-		"page": pageQuery, "page end": pageEnd, "found": foundQuery,
+		"list": listQuery, "search": searchQuery,
 		"sales": salesQuery, "returns": returnsQuery, "charged again": countRepeated, "ended": sweepEnded, "closed": sweepClosed,
 		"changes": sweepChanges, "unused terms": sweepTerms, "unmatched events": sweepEvents, "last event": lastEvent,
 	}
