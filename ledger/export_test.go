@@ -48,7 +48,7 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery, "payment": paymentOfSession,
+	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery,
 	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession, "any event": anyEventOfPurchase,
 }
 

@@ -129,7 +129,6 @@ const paymentColumns = `m.session_id, t.body, m.purchase_id, m.asked_minor || ' 
 
 const (
 	paymentsAnd        = `SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE t.hash = m.terms_hash AND `
-	paymentOfSession   = paymentsAnd + `m.session_id = $1`
 	paymentsOfPurchase = paymentsAnd + `m.purchase_id = $1 ORDER BY m.paid_at, m.session_id`
 	// paymentsOfEvent begin with the one that the event names.
 	paymentsOfEvent = paymentsAnd + `m.session_id IN (

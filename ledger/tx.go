@@ -95,12 +95,12 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 }
 
 // query calls read with the rows of a query.
-func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
+func (t *tx) query(query string, values args, read func(*sql.Rows) error) {
 	if t.err != nil {
 		return
 	}
-	query, args = t.prepare(query, args)
-	rows, err := t.db.QueryContext(t.ctx, query, args...)
+	query, values = t.prepare(query, values)
+	rows, err := t.db.QueryContext(t.ctx, query, values...)
 	if err != nil {
 		t.failBy(err)
 		return
@@ -111,10 +111,10 @@ func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
 }
 
 // each runs a query, scans each row into the variables and calls row. row must not run statements.
-func (t *tx) each(query string, args args, into into, row func()) {
-	t.query(query, args, func(rows *sql.Rows) error {
+func (t *tx) each(query string, values args, columns into, row func()) {
+	t.query(query, values, func(rows *sql.Rows) error {
 		for t.err == nil && rows.Next() {
-			if err := rows.Scan(into...); err != nil {
+			if err := rows.Scan(columns...); err != nil {
 				return err
 			}
 			row()
@@ -124,8 +124,8 @@ func (t *tx) each(query string, args args, into into, row func()) {
 }
 
 // get reads at most one row and reports whether there is one.
-func (t *tx) get(query string, args args, into ...any) (found bool) {
-	t.each(query, args, into, func() { found = true })
+func (t *tx) get(query string, values args, columns ...any) (found bool) {
+	t.each(query, values, columns, func() { found = true })
 	return found && t.err == nil
 }
 
