@@ -38,7 +38,7 @@ func (l *Ledger) Poll(ctx context.Context, since Position) (changes Changes, err
 	if _, err := l.database(); err != nil {
 		return Changes{}, err
 	}
-	err = l.ask(ctx, pollTimeout, func(ctx context.Context, db database) error {
+	err = l.ask(ctx, pollTimeout, func(ctx context.Context, db *database) error {
 		t := db.lookup(ctx)
 		t.known = l.installation.Load()
 		changes = l.poll(t, since)

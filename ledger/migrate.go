@@ -67,12 +67,3 @@ func (l *Ledger) checkSchema(oldest int) error {
 	}
 	return nil
 }
-
-// dialect is what differs in the SQL of the databases.
-type dialect struct {
-	rewrite func(string) string // makes a query fit
-	tables  string              // lists the names of the ledger's tables
-	migrate func(string) string // makes a migration's script fit
-	list    string              // of the values in a JSON list
-	analyze string              // makes the planner statistics, after many rows were inserted
-}

@@ -57,23 +57,8 @@ type Ledger struct {
 
 // opened is the open database, or why there is none.
 type opened struct {
-	db  database
+	db  *database
 	err error
-}
-
-// database is an opened database: an SQLite file, or a PostgreSQL server.
-type database interface {
-	// write runs f with the write lock of the whole database, and commits. Only one goroutine may call it at a time.
-	write(f func(*tx)) error
-	// read runs f in a transaction that sees one state of the database.
-	read(ctx context.Context, f func(*tx) error) error
-	// lookup runs single queries, without a transaction.
-	lookup(ctx context.Context) *tx
-	// check is why the database may not be used. It runs with every poll, and before "not found" is believed.
-	check(ctx context.Context) error
-	// failed reports whether other statements would fail as well after an error.
-	failed(err error) bool
-	close() error
 }
 
 var (
@@ -175,13 +160,13 @@ func (l *Ledger) Path() string { return l.options.Path }
 func (l *Ledger) Location() string { return l.location }
 
 // database returns the open database, or why there is none.
-func (l *Ledger) database() (database, error) {
+func (l *Ledger) database() (*database, error) {
 	now := l.opened.Load()
 	return now.db, now.err
 }
 
 // writable returns the database, or why nothing may be written.
-func (l *Ledger) writable() (database, error) {
+func (l *Ledger) writable() (*database, error) {
 	db, err := l.database()
 	return db, cmp.Or(err, l.health.get().faulty)
 }

@@ -1,11 +1,8 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -33,22 +30,20 @@ const (
 	perTransaction = `set_config('join_collapse_limit', '1', true) || set_config('enable_seqscan', 'off', true) ||
 		set_config('enable_hashjoin', 'off', true) || set_config('enable_mergejoin', 'off', true) || set_config('jit', 'off', true) ||
 		set_config('idle_in_transaction_session_timeout', '5s', true)`
-	// writeLock makes writes serial in the whole database: each changes the feed's only row first.
-	writeLock = countWrite + ` RETURNING current_setting('synchronous_commit'), ` + perTransaction
-	// migrateLock lets one node migrate, also where there is no feed yet.
-	migrateLock = `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` FROM pg_advisory_xact_lock(1635283553)` // "axra"
 	// yieldToReaders gives up a migration that waits for a reader, such as an export: every other look-up would wait
 	// behind it. It is tried again a second later.
 	yieldToReaders = `SET LOCAL lock_timeout = '500ms'`
 )
 
-// errNoAnswer means that a statement took too long.
-var errNoAnswer = errors.New("the database server does not answer")
-
 // postgresDialect keeps the order of text as SQLite and Go have it, whatever the database's language is.
 var postgresDialect = &dialect{
-	rewrite: qualify,
-	tables:  `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
+	rewrite:  qualify,
+	settings: perTransaction,
+	// Each write changes the feed's only row first.
+	writeLock:   countWrite + ` RETURNING current_setting('synchronous_commit'), ` + perTransaction,
+	migrateLock: `SELECT current_setting('synchronous_commit'), ` + perTransaction + ` FROM pg_advisory_xact_lock(1635283553)`, // "axra"
+	timeout:     statementTimeout,
+	tables:      `SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = 'axra'`,
 	migrate: strings.NewReplacer(
 		" TEXT ", ` TEXT COLLATE "C" `,
 		" WITHOUT ROWID", "",
@@ -59,11 +54,10 @@ var postgresDialect = &dialect{
 	analyze: `ANALYZE axra.purchases, axra.terms, axra.payments, axra.payment_ids, axra.events, axra.event_ids, axra.devices`,
 }
 
-// postgresDatabase is a PostgreSQL database: one connection that writes and a few that read, from one pool.
-type postgresDatabase struct {
-	pool             *pgxpool.Pool
-	writing, reading *sql.DB
-	lastFailure      atomic.Pointer[failedDial]
+// server is the way to a PostgreSQL server.
+type server struct {
+	pool        *pgxpool.Pool
+	lastFailure atomic.Pointer[failedDial]
 }
 
 type failedDial struct {
@@ -72,14 +66,29 @@ type failedDial struct {
 }
 
 // openPostgres connects and runs migrate in a transaction that holds the lock of migrations.
-func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (database, error) {
-	d := new(postgresDatabase)
-	if err := d.connect(rawURL); err != nil {
+func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (*database, error) {
+	s := new(server)
+	if err := s.connect(rawURL); err != nil {
 		return nil, err
 	}
-	err := d.check(ctx)
+	db := &database{
+		dialect: postgresDialect, writing: stdlib.OpenDBFromPool(s.pool), reading: stdlib.OpenDBFromPool(s.pool),
+		committed: func() error { return nil }, failed: s.failed, release: s.pool.Close,
+	}
+	db.writing.SetMaxOpenConns(1)
+	db.reading.SetMaxOpenConns(readers)
+	// A restored or a promoted server is noticed by the change feed.
+	db.check = func(ctx context.Context) error {
+		t := db.lookup(ctx)
+		if faults := readServer(t).Faults; len(faults) > 0 {
+			s.pool.Reset() // new connections may lead to another server
+			return faults[0]
+		}
+		return t.err
+	}
+	err := db.check(ctx)
 	if err == nil {
-		err = d.commit(migrateLock, func(t *tx) {
+		err = db.commit(db.migrateLock, func(t *tx) {
 			t.exec(yieldToReaders)
 			if len(t.texts(`SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = 'axra'`)) == 0 {
 				t.exec(`CREATE SCHEMA axra`)
@@ -88,14 +97,14 @@ func openPostgres(ctx context.Context, rawURL string, migrate func(*tx)) (databa
 		})
 	}
 	if err != nil {
-		_ = d.close()
+		_ = db.close()
 		return nil, err
 	}
-	return d, nil
+	return db, nil
 }
 
 // connect makes the pool of connections, which are always as many: a cold one cost half a second at the 99th percentile.
-func (d *postgresDatabase) connect(rawURL string) error {
+func (s *server) connect(rawURL string) error {
 	connection, err := parseURL(rawURL)
 	if err != nil {
 		return err
@@ -107,98 +116,29 @@ func (d *postgresDatabase) connect(rawURL string) error {
 	config.ConnConfig, config.MinConns, config.MaxConns, config.HealthCheckPeriod = connection, readers+1, readers+1, refillPeriod
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true } // it may have been lost meanwhile
 	config.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
-		if last := d.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
+		if last := s.lastFailure.Load(); last != nil && time.Since(last.at) < dialPause {
 			return last.err
 		}
 		return nil
 	}
-	if d.pool, err = pgxpool.NewWithConfig(context.Background(), config); err != nil {
-		return err
-	}
-	d.writing, d.reading = stdlib.OpenDBFromPool(d.pool), stdlib.OpenDBFromPool(d.pool)
-	d.writing.SetMaxOpenConns(1)
-	d.reading.SetMaxOpenConns(readers)
-	return nil
-}
-
-func (d *postgresDatabase) write(f func(*tx)) error { return d.commit(writeLock, f) }
-
-// commit takes a lock by a query, runs f and commits.
-func (d *postgresDatabase) commit(lock string, f func(*tx)) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	t := newTx(ctx, postgresDialect, nil)
-	t.timer, t.limit = time.AfterFunc(statementTimeout, cancel), statementTimeout
-	defer t.timer.Stop()
-	err := commit(t, d.writing, func(t *tx) {
-		var synchronous, settings string
-		if !t.get(lock, nil, &synchronous, &settings) {
-			t.fail(errNoFeed)
-		}
-		if synchronous == "off" {
-			t.fail(errAsync)
-		}
-		if t.err == nil {
-			f(t)
-		}
-	})
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
-	}
+	s.pool, err = pgxpool.NewWithConfig(context.Background(), config)
 	return err
-}
-
-func (d *postgresDatabase) read(ctx context.Context, f func(*tx) error) error {
-	return readFrom(newTx(ctx, postgresDialect, nil), d.reading, func(t *tx) error {
-		t.exec(`SELECT ` + perTransaction)
-		return f(t)
-	})
-}
-
-func (d *postgresDatabase) lookup(ctx context.Context) *tx {
-	return newTx(ctx, postgresDialect, d.reading)
-}
-
-// check asks the server whether it may be used. A restored or a promoted server is noticed by the change feed.
-func (d *postgresDatabase) check(ctx context.Context) error {
-	t := d.lookup(ctx)
-	if faults := readServer(t).Faults; len(faults) > 0 {
-		d.pool.Reset() // new connections may lead to another server
-		return faults[0]
-	}
-	return t.err
-}
-
-// close gives up after two seconds: pgx waits longer for each connection to a server that does not answer.
-func (d *postgresDatabase) close() error {
-	closed := make(chan error, 1)
-	go func() {
-		err := cmp.Or(d.writing.Close(), d.reading.Close())
-		d.pool.Close()
-		closed <- err
-	}()
-	select {
-	case err := <-closed:
-		return err
-	case <-time.After(statementTimeout):
-		return nil
-	}
 }
 
 // failed gives up the connections, since new ones may lead to another server, and notes when none could be made. Values
 // that PostgreSQL cannot store, or that are too long, concern no other statement.
-func (d *postgresDatabase) failed(err error) bool {
+func (s *server) failed(err error) bool {
 	if !errors.As(err, new(driverError)) {
 		return false
 	}
 	if refused := new(pgconn.PgError); errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "54")) {
 		return false
 	}
-	last := d.lastFailure.Load()
+	last := s.lastFailure.Load()
 	if errors.As(err, new(*pgconn.ConnectError)) && (last == nil || time.Since(last.at) >= dialPause) {
-		d.lastFailure.Store(&failedDial{time.Now(), err})
+		s.lastFailure.Store(&failedDial{time.Now(), err})
 	}
-	d.pool.Reset()
+	s.pool.Reset()
 	return true
 }
 

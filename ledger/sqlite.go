@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -25,43 +24,44 @@ const (
 )
 
 var sqliteDialect = &dialect{
-	rewrite: func(query string) string { return query },
-	tables:  `SELECT name FROM sqlite_master WHERE type = 'table'`,
-	migrate: func(script string) string { return script },
-	list:    `json_each($1)`,
-	analyze: `SELECT 1`, // the queries say their order
-}
-
-// sqliteDatabase is one opened SQLite file: a connection that writes and a pool that reads.
-type sqliteDatabase struct {
-	files            *files
-	writing, reading *sql.DB
+	rewrite:     func(query string) string { return query },
+	tables:      `SELECT name FROM sqlite_master WHERE type = 'table'`,
+	migrate:     func(script string) string { return script },
+	list:        `json_each($1)`,
+	analyze:     `SELECT 1`,                         // the queries say their order
+	writeLock:   countWrite + ` RETURNING 'on', ''`, // the transaction has the lock from its beginning
+	migrateLock: `SELECT 'on', ''`,
 }
 
 // openSQLite opens the file at path and runs migrate in a transaction that holds the write lock.
-func openSQLite(ctx context.Context, path string, pragmas []string, migrate func(*tx)) (_ database, err error) {
+func openSQLite(ctx context.Context, path string, pragmas []string, migrate func(*tx)) (_ *database, err error) {
 	if err := prepareFile(path); err != nil {
 		return nil, err
 	}
-	db := &sqliteDatabase{}
+	db := &database{
+		dialect: sqliteDialect, failed: func(err error) bool { return codeOf(err) != 0 }, release: func() {},
+		writing: openPool(1, dsn(path, busyTimeout, pragmas...)), reading: openPool(readers, dsn(path, readBusyTimeout, "query_only(1)")),
+	}
 	defer func() {
 		if err != nil {
 			_ = db.close()
 		}
 	}()
-	if db.writing, err = openFile(ctx, 1, dsn(path, busyTimeout, pragmas...)); err != nil {
+	if err := warmUp(ctx, db.writing, 1); err != nil {
 		return nil, err
 	}
-	if err := commit(newTx(context.Background(), sqliteDialect, nil), db.writing, migrate); err != nil {
+	if err := db.commit(db.migrateLock, migrate); err != nil {
 		return nil, err
 	}
-	if db.files, err = findFiles(path); err != nil {
+	opened, err := findFiles(path)
+	if err != nil {
 		return nil, err
 	}
-	if db.reading, err = openFile(ctx, readers, dsn(path, readBusyTimeout, "query_only(1)")); err != nil {
+	db.committed, db.check = opened.check, func(context.Context) error { return opened.check() }
+	if err := warmUp(ctx, db.reading, readers); err != nil {
 		return nil, err
 	}
-	return db, db.check(ctx)
+	return db, opened.check()
 }
 
 // dsn sets every pragma in the DSN, as a statement would reach only one connection of a pool.
@@ -90,14 +90,11 @@ func plainDSN(path string, options url.Values) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
 }
 
-func openFile(ctx context.Context, size int, dsn string) (*sql.DB, error) {
-	pool, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
-	}
+func openPool(size int, dsn string) *sql.DB {
+	pool, _ := sql.Open("sqlite", dsn) // the driver is registered
 	pool.SetMaxOpenConns(size)
 	pool.SetMaxIdleConns(size)
-	return pool, warmUp(ctx, pool, size)
+	return pool
 }
 
 // warmUp makes n connections now, as a later one could find another file at the path. While another process opens the
@@ -118,20 +115,6 @@ func warmUp(ctx context.Context, pool *sql.DB, n int) error {
 	return warmUp(ctx, pool, n-1)
 }
 
-// close closes all connections and waits for those in use.
-func (d *sqliteDatabase) close() (err error) {
-	for _, pool := range []*sql.DB{d.reading, d.writing} {
-		if pool == nil {
-			continue
-		}
-		err = cmp.Or(err, pool.Close())
-		for deadline := time.Now().Add(2 * readTimeout); pool.Stats().OpenConnections > 0 && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	return err
-}
-
 // codeOf is the primary result code of an SQLite error; 0: it is none.
 func codeOf(err error) int {
 	if failure := new(sqlite.Error); errors.As(err, &failure) {
@@ -139,56 +122,3 @@ func codeOf(err error) int {
 	}
 	return 0
 }
-
-// write also checks the path, before the write is acknowledged. Its statements get a context that cannot be cancelled: a
-// COMMIT that reports "canceled" may have been carried out.
-func (d *sqliteDatabase) write(f func(*tx)) error {
-	err := commit(newTx(context.Background(), sqliteDialect, nil), d.writing, func(t *tx) {
-		if t.exec(countWrite) != 1 {
-			t.fail(errNoFeed)
-		}
-		f(t)
-	})
-	return cmp.Or(err, d.check(context.Background()))
-}
-
-// commit runs f in a transaction and commits.
-func commit(t *tx, pool *sql.DB, f func(*tx)) error {
-	// READ COMMITTED is named, as with another default PostgreSQL would not see what was committed during its wait for a lock.
-	begun, err := pool.BeginTx(t.ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", driverError{err})
-	}
-	t.db = begun
-	if f(t); t.err != nil {
-		begun.Rollback() //nolint:errcheck // the database may have rolled back by itself, or its connection may be lost
-		return t.err
-	}
-	t.waitUpTo(t.limit)
-	if err := begun.Commit(); err != nil { // if a connection breaks, the outcome is not known
-		return fmt.Errorf("committing: %w", driverError{err})
-	}
-	return nil
-}
-
-func (d *sqliteDatabase) read(ctx context.Context, f func(*tx) error) error {
-	return readFrom(newTx(ctx, sqliteDialect, nil), d.reading, f)
-}
-
-// readFrom runs f in a transaction that sees one state of a database.
-func readFrom(t *tx, pool *sql.DB, f func(*tx) error) error {
-	begun, err := pool.BeginTx(t.ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	if err != nil {
-		return driverError{err}
-	}
-	defer begun.Rollback() //nolint:errcheck // nothing was written
-	t.db = begun
-	err = f(t)
-	return cmp.Or(t.err, err)
-}
-
-func (d *sqliteDatabase) lookup(ctx context.Context) *tx { return newTx(ctx, sqliteDialect, d.reading) }
-
-func (d *sqliteDatabase) check(context.Context) error { return d.files.check() }
-
-func (d *sqliteDatabase) failed(err error) bool { return codeOf(err) != 0 }

@@ -190,7 +190,7 @@ func readWithin[T any](ctx context.Context, l *Ledger, timeout time.Duration, f 
 	if fault := l.health.get().faulty; fault != nil {
 		return result, fault // a file that was deleted can still be read
 	}
-	err = l.ask(ctx, timeout, func(ctx context.Context, db database) error {
+	err = l.ask(ctx, timeout, func(ctx context.Context, db *database) error {
 		return db.read(ctx, func(t *tx) (err error) {
 			result, err = f(t)
 			return err
@@ -201,7 +201,7 @@ func readWithin[T any](ctx context.Context, l *Ledger, timeout time.Duration, f 
 
 // lookUp is read for a single query, which needs no transaction.
 func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (result T, err error) {
-	err = l.ask(ctx, readTimeout, func(ctx context.Context, db database) (err error) {
+	err = l.ask(ctx, readTimeout, func(ctx context.Context, db *database) (err error) {
 		t := db.lookup(ctx)
 		t.known = l.installation.Load()
 		result, err = f(t)
@@ -211,7 +211,7 @@ func lookUp[T any](ctx context.Context, l *Ledger, f func(*tx) (T, error)) (resu
 }
 
 // ask runs f with a deadline. It believes ErrNotFound only if the database is known to be ours.
-func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, database) error) error {
+func (l *Ledger) ask(ctx context.Context, timeout time.Duration, f func(context.Context, *database) error) error {
 	db, err := l.database()
 	if err != nil {
 		return err
