@@ -80,19 +80,10 @@ func (w *world) wantError(phrase string, args ...string) {
 
 // shown is what caddy axra show --json prints of a purchase.
 type shown struct {
-	ID            string    `json:"id"`
-	Reference     string    `json:"reference"`
-	Status        string    `json:"status"`
-	EndsAt        time.Time `json:"ends_at"`
-	DoubleCharges []string  `json:"double_charges"`
-	Payments      []struct {
-		Session    string   `json:"session"`
-		PaymentIDs []string `json:"payment_ids"`
-	} `json:"payments"`
-	Devices []struct {
-		ID        string     `json:"id"`
-		RemovedAt *time.Time `json:"removed_at"`
-	} `json:"devices"`
+	ID        string    `json:"id"`
+	Reference string    `json:"reference"`
+	Status    string    `json:"status"`
+	EndsAt    time.Time `json:"ends_at"`
 }
 
 // show returns what is known about a purchase.
@@ -116,38 +107,41 @@ func (w *world) purchases() int {
 	return count
 }
 
-func TestTheOperatorFindsAPurchase(t *testing.T) {
+func TestTheOperatorFindsAndRevokesAPurchase(t *testing.T) {
 	w := office(t)
 	if out := w.run("list"); !strings.HasPrefix(out, "none") {
 		t.Errorf("an empty ledger lists %s", out)
 	}
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
+	v := w.visitor()
+	v.buy("/premium/article.html", cardGood).wantPaid(t)
 	payment := w.lastPayment()
 	found := w.show(payment.ID)
-	out := w.run("list")
-	for _, part := range []string{"active", "5.00 USD", found.Reference, payment.ID} {
-		if !strings.Contains(out, part) {
-			t.Errorf("the list has no %q:\n%s", part, out)
-		}
-	}
-	for _, name := range []string{found.ID, found.Reference, strings.ToUpper(found.Reference), payment.SessionID, payment.ID} {
-		if by := w.show(name); by.ID != found.ID || by.Payments[0].Session != payment.SessionID || by.Payments[0].PaymentIDs[0] != payment.ID ||
-			by.Status != "active" || by.EndsAt.IsZero() {
+	for _, name := range []string{found.ID, strings.ToUpper(found.Reference), payment.SessionID} {
+		if by := w.show(name); by.ID != found.ID || by.Status != "active" || by.EndsAt.IsZero() {
 			t.Errorf("%s is %+v", name, by)
 		}
-		if out := w.run("list", "--search", name); !strings.Contains(out, found.Reference) {
+		if out := w.run("list", "--search", name); !strings.Contains(out, found.Reference) || !strings.Contains(out, "5.00 USD") {
 			t.Errorf("%s lists %s", name, out)
 		}
 	}
-	if out := w.run("show", payment.ID); !strings.Contains(out, payment.SessionID) || !strings.Contains(out, "device_limit: 3") {
-		t.Errorf("shows %s", out)
+	if out := w.run("revoke", payment.SessionID, "--note", "shared with the world"); !strings.Contains(out, "status: revoked") {
+		t.Error(out)
 	}
-	w.wantError("no such purchase", "show", "cs_unknown")
-	if out := w.run("list", "--status", "refunded"); !strings.HasPrefix(out, "none") {
-		t.Errorf("refunded are %s", out)
+	// T7: at once on this node, and no new checkout by itself.
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
+	if out := w.run("show", payment.ID); w.creations() != 1 || !strings.Contains(out, "shared with the world") {
+		t.Errorf("%d sessions; shows %s", w.creations(), out)
 	}
+	w.run("restore", payment.ID)
+	v.open("/premium/article.html").wantPaid(t)
+	mustDo(t, w.sandbox.Refund(payment.ID))
+	w.delivered()
+	w.wantError("the purchase stays refunded", "restore", payment.SessionID)
+	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded")
+	w.wantError("no such purchase", "revoke", "cs_unknown")
+
 	// The id of a session may open its purchase: no list shows it, and no log line, though Caddy logs each call.
-	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"revoke", payment.ID}, {"restore", payment.ID, "--json"}, {"report", "--json"}} {
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"revoke", payment.ID}, {"report", "--json"}} {
 		if out := w.run(args...); strings.Contains(out, payment.SessionID) {
 			t.Errorf("%v prints %s", args, out)
 		}
@@ -159,45 +153,6 @@ func TestTheOperatorFindsAPurchase(t *testing.T) {
 	}
 }
 
-// give gives access to one purchase and returns its id.
-func (w *world) give() string {
-	w.t.Helper()
-	var given struct{ Purchase string }
-	w.runJSON(&given, "give", w.site+"/premium/")
-	return given.Purchase
-}
-
-func TestTheOperatorRevokesAndRestores(t *testing.T) {
-	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	session := w.lastPayment().SessionID
-	if out := w.run("revoke", session, "--note", "shared with the world"); !strings.Contains(out, "status: revoked") {
-		t.Error(out)
-	}
-	// T7: at once on this node, and no new checkout by itself.
-	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
-	if w.creations() != 1 {
-		t.Errorf("%d sessions", w.creations())
-	}
-	if out := w.run("show", session); !strings.Contains(out, "shared with the world") {
-		t.Errorf("the note is not shown: %s", out)
-	}
-	w.run("restore", w.lastPayment().ID)
-	v.open("/premium/article.html").wantPaid(t)
-	if out := w.run("restore", session); !strings.Contains(out, "status: active") {
-		t.Error(out)
-	}
-
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-	w.delivered()
-	w.wantError("the purchase stays refunded", "restore", session)
-	w.run("revoke", session)
-	w.wantError("the purchase stays refunded", "restore", session)
-	v.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "refunded") // which is final
-	w.wantError("no such purchase", "revoke", "cs_unknown")
-}
-
 func TestTheOperatorGivesAccess(t *testing.T) {
 	w := office(t)
 	var given struct{ Purchase, Link string }
@@ -205,32 +160,23 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 	for range 3 { // who only looks takes nothing
 		w.visitor().open(given.Link).wantPage(t, http.StatusOK, "has given you access")
 	}
-	first, second, third := w.visitor(), w.visitor(), w.visitor()
+	first, second := w.visitor(), w.visitor()
 	first.openOnDevice(given.Link).wantPaid(t)
 	second.openOnDevice(given.Link).wantPaid(t)
-	third.open(given.Link).wantPage(t, http.StatusForbidden, "All devices of this purchase are in use")
+	w.visitor().open(given.Link).wantPage(t, http.StatusForbidden, "All devices of this purchase are in use")
 	receipt := first.open(receiptPage)
 	receipt.wantPage(t, http.StatusOK, "2 of 2")
-	for _, words := range []string{"payment has arrived", "Bought"} {
-		if strings.Contains(receipt.body, words) {
-			t.Errorf("a gift speaks of a payment: %s", receipt.body)
-		}
+	if strings.Contains(receipt.body, "payment has arrived") || strings.Contains(receipt.body, "Bought") {
+		t.Errorf("a gift speaks of a payment: %s", receipt.body)
 	}
-	if w.creations() != 0 {
-		t.Errorf("%d sessions", w.creations())
-	}
-	if out := w.run("list"); !strings.Contains(out, "operator") {
-		t.Errorf("the list says %s", out)
-	}
-	if out := w.run("report"); strings.Contains(out, "member") {
-		t.Errorf("what was given is in the accounts: %s", out)
+	if out := w.run("report"); w.creations() != 0 || strings.Contains(out, "member") {
+		t.Errorf("%d sessions; what was given is in the accounts: %s", w.creations(), out)
 	}
 	w.run("revoke", given.Purchase)
 	if answer := first.open("/premium/article.html"); answer.status != http.StatusPaymentRequired {
 		t.Errorf("revoked: %d", answer.status)
 	}
 	w.run("restore", given.Purchase)
-	first.open("/premium/article.html").wantPaid(t)
 	w.restart() // it lies in the ledger
 	first.open("/premium/article.html").wantPaid(t)
 	w.pass(11 * day)
@@ -268,28 +214,15 @@ func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 	clients.Wait()
 }
 
-// backup makes a backup with the command and returns its path.
-func (w *world) backup() string {
-	w.t.Helper()
-	file := filepath.Join(w.t.TempDir(), "backup.db")
-	if out := w.run("backup", file); !strings.Contains(out, "written to "+file) {
-		w.t.Error(out)
-	}
-	return file
-}
-
 func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	w := office(t)
 	before, later := w.visitor(), w.visitor()
 	before.buy("/premium/article.html", cardGood).wantPaid(t)
-	file := w.backup()
+	file := w.file("backup")
 	later.buy("/premium/article.html", cardGood).wantPaid(t)
 	out := w.run("restore-backup", file)
-	if !strings.Contains(out, "payments: 1\n") {
-		t.Error(out)
-	}
 	_, kept, _ := strings.Cut(strings.TrimSpace(out), "kept: ")
-	if _, err := os.Stat(kept); err != nil {
+	if _, err := os.Stat(kept); err != nil || !strings.Contains(out, "payments: 1\n") {
 		t.Errorf("%v in %s", err, out)
 	}
 	before.open("/premium/article.html").wantPaid(t)
@@ -298,22 +231,12 @@ func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	w.pass(11 * time.Minute)
 	later.open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	if left, _ := filepath.Glob(w.database + ".restore-*"); len(left) > 0 {
-		t.Errorf("left: %v", left)
-	}
-	for name, content := range map[string]string{"words": "no database", "nothing": ""} {
-		bad := filepath.Join(t.TempDir(), name)
-		mustDo(t, os.WriteFile(bad, []byte(content), 0o600))
-		w.wantError("not a usable backup", "restore-backup", bad)
-	}
-	mustDo(t, os.WriteFile(file+"-wal", []byte("more"), 0o600))
-	w.wantError("belongs to it", "restore-backup", file)
+	w.wantError("not a usable backup", "restore-backup", w.logs)
 	before.open("/premium/article.html").wantPaid(t)
 	// On a new machine a backup is copied to where the ledger will be.
-	fresh := w.backup()
+	fresh := w.file("backup")
 	w.stop()
 	w.database = fresh
-	http.DefaultClient.CloseIdleConnections()
 	w.load(w.config)
 	before.open("/premium/article.html").wantPaid(t)
 	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)

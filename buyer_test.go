@@ -19,13 +19,6 @@ func member(options ...string) string {
 	return strings.Replace(fiveLines, "access 30d", "access 30d\n\t\tpass member\n\t\t"+strings.Join(options, "\n\t\t"), 1)
 }
 
-// gateWith is the five lines with more options in the gate, and more directives
-// after it.
-func gateWith(options, after string) string {
-	config := strings.Replace(fiveLines, "access 30d", "access 30d\n"+options, 1)
-	return strings.Replace(config, "\tfile_server\n", after+"\n\tfile_server\n", 1)
-}
-
 // openOnDevice opens a device link as a person does: by the button of its page.
 func (v *visitor) openOnDevice(address string) reply {
 	v.w.t.Helper()
@@ -36,14 +29,6 @@ func (v *visitor) openOnDevice(address string) reply {
 		return answer
 	}
 	return v.browse(answer.next())
-}
-
-func (w *world) hold(hold bool) {
-	if hold {
-		w.sandbox.Hold()
-	} else {
-		w.sandbox.Release()
-	}
 }
 
 // privateAddress is that of a page, from its receipt.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -26,12 +25,11 @@ type listener struct {
 	Line string `json:"line"`
 }
 
-// heard is what listeners were told, and how they behave.
-var heard = struct {
+// heard is what listeners were told.
+var heard struct {
 	sync.Mutex
-	lines  []string
-	behave func(caddy.Event) error
-}{}
+	lines []string
+}
 
 func (*listener) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "events.handlers.listener", New: func() caddy.Module { return new(listener) }}
@@ -46,14 +44,6 @@ func (l *listener) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (l *listener) Handle(ctx context.Context, event caddy.Event) error {
-	heard.Lock()
-	behave := heard.behave
-	heard.Unlock()
-	if behave != nil {
-		if err := behave(event); err != nil {
-			return err
-		}
-	}
 	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return fmt.Errorf("no replacer for %s", event.Name())
@@ -96,39 +86,22 @@ func listening(config string) string {
 	return strings.Replace(config, "{\n\tSETUP\n", "{\n\tSETUP\n\tevents {\n"+handlers.String()+"\t}\n", 1)
 }
 
-// newListeningWorld has handlers that do as behave says, and then take note.
-func newListeningWorld(t *testing.T, config string, behave func(caddy.Event) error) *world {
+func newListeningWorld(t *testing.T) *world {
 	t.Helper()
 	heard.Lock()
-	heard.lines, heard.behave = nil, behave
+	heard.lines = nil
 	heard.Unlock()
-	return newWorld(t, worldOptions{Caddyfile: listening(config)})
+	return newWorld(t, worldOptions{Caddyfile: listening(fiveLines)})
 }
 
-// told waits for so many events and returns them.
-func (w *world) told(count int) []string {
-	w.t.Helper()
-	for range 500 {
-		heard.Lock()
-		lines := append([]string(nil), heard.lines...)
-		heard.Unlock()
-		if len(lines) >= count {
-			return lines
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Fatalf("fewer than %d events: %v", count, heard.lines)
-	return nil
-}
-
-// wantTold ends the configuration, so that an event too many has come, too.
+// wantTold ends the configuration, before which everything is told, and compares it.
 func (w *world) wantTold(want ...string) {
 	w.t.Helper()
-	w.told(len(want))
 	w.stop()
-	got := w.told(len(want))
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		w.t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	heard.Lock()
+	defer heard.Unlock()
+	if got := strings.Join(heard.lines, "\n"); got != strings.Join(want, "\n") {
+		w.t.Errorf("told:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
@@ -151,7 +124,7 @@ func changedData(event map[string]any, changes map[string]any) map[string]any {
 }
 
 func TestEventsTellWhatHasBeenStored(t *testing.T) {
-	w := newListeningWorld(t, fiveLines, nil)
+	w := newListeningWorld(t)
 	session, completed := w.visitor().started("/premium/article.html")
 	until := w.now().Add(30 * day).UTC()
 	completed["timestamp"] = w.now().UTC().Format(time.RFC3339)
@@ -177,9 +150,9 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 	}
 }
 
-// W9, W1: what is rejected is told of, strangers cause one event a minute.
-func TestRejectedIsToldOf(t *testing.T) {
-	w := newListeningWorld(t, fiveLines, nil)
+// What is rejected is told of. Strangers cause one event a minute.
+func TestW1W9EventsTellWhatWasRejected(t *testing.T) {
+	w := newListeningWorld(t)
 	session, completed := w.visitor().started("/premium/article.html")
 	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
 	metadata["paywall_access"] = "never"
@@ -200,44 +173,4 @@ func TestRejectedIsToldOf(t *testing.T) {
 	if n := strings.Count(w.log(), "amount or currency of a completed payment differ from the price"); n != 1 {
 		t.Errorf("one state change, %d lines", n)
 	}
-}
-
-// What is queued when a configuration ends is told of first, and no goroutine stays.
-func TestTheEndOfAConfigurationLosesNoEvent(t *testing.T) {
-	begun, hang := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	w := newListeningWorld(t, fiveLines, func(caddy.Event) error {
-		once.Do(func() { close(begun); <-hang })
-		return nil
-	})
-	for range 3 {
-		_, completed := w.visitor().started("/premium/article.html")
-		w.sure(completed)
-	}
-	<-begun
-	time.AfterFunc(100*time.Millisecond, func() { close(hang) })
-	w.stop()
-	if n := len(w.told(3)); n != 3 {
-		t.Errorf("%d events", n)
-	}
-	w.wantNoEventGoroutine()
-	w.load(w.config) // and the next configuration tells, too
-	_, completed := w.visitor().started("/premium/article.html")
-	w.sure(completed)
-	w.told(4)
-}
-
-// wantNoEventGoroutine waits for the goroutine that emits events to end.
-func (w *world) wantNoEventGoroutine() {
-	w.t.Helper()
-	var stacks string
-	for range 500 {
-		all := make([]byte, 1<<20)
-		stacks = string(all[:runtime.Stack(all, true)])
-		if !strings.Contains(stacks, "events.(*Queue)") {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Errorf("a goroutine stays:\n%s", stacks)
 }

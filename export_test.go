@@ -73,16 +73,6 @@ func CaddyfileOptions() (names []string) {
 	return names
 }
 
-// Sweep deletes old purchases now.
-func Sweep(ctx context.Context) error {
-	app, err := runningApp()
-	if err != nil {
-		return err
-	}
-	_, err = app.operations().Sweep(ctx, struct{}{})
-	return err
-}
-
 // PollFeeds asks the change feed of every open ledger now, as each does once a second.
 func PollFeeds(ctx context.Context) error {
 	var errs []error

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"strings"
@@ -67,14 +68,6 @@ func (v *visitor) cookieFor(target, part string) string {
 	}
 	v.w.t.Fatalf("no cookie %s for %s", part, target)
 	return ""
-}
-
-// decode reads an answer to a program.
-func decode(t *testing.T, answer reply, into any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(answer.body), into); err != nil {
-		t.Fatalf("%d %v\n%s", answer.status, err, answer.body)
-	}
 }
 
 // wantBody expects what an application answers.
@@ -159,24 +152,9 @@ func gateFor(gate, upstream string) string {
 	return strings.NewReplacer("GATE", gate, "UPSTREAM", upstream).Replace(gateBefore)
 }
 
-const twoGates = `{
-	SETUP
-	axra {
-		api_key        {env.AXRA_API_KEY}
-		webhook_secret {env.AXRA_WEBHOOK_SECRET}
-		endpoint       ENDPOINT
-	}
+// echo is a lenient application.
+func echo(t *testing.T, answer http.HandlerFunc) string {
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
-http://localhost:PORT {
-	axra_webhook /webhooks/axra
-	axra_paywall /premium/* {
-		price 5.00 usd
-	}
-	axra_paywall /cheap/* {
-		price 0.50 usd
-	}
-	respond /cheap/* "PAID-CONTENT-MARKER"
-	root ROOT
-	file_server
-}
-`

@@ -1,10 +1,10 @@
 package paywall_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
 )
@@ -123,10 +123,21 @@ func TestOneOfSeveralPassesOpensEveryGateThatListsIt(t *testing.T) {
 	}
 }
 
-// T4: a file that is sold by itself opens alone, however it is sold later.
-func TestT4WhatWasSoldIsHonoured(t *testing.T) {
+// K2 and T4: what was sold, or was being paid during a reload, is honoured however it is sold later. A file that is
+// sold by itself opens alone.
+func TestK2T4WhatWasSoldIsHonoured(t *testing.T) {
 	w := newShop(t)
-	day, file, month := w.visitor(), w.visitor(), w.visitor()
+	day, file, month, midway := w.visitor(), w.visitor(), w.visitor(), w.visitor()
+	checkout := midway.browse("/premium/article.html?axra_checkout=month")
+	w.load(strings.Replace(shop, "price  9.00 usd\n\t\t\taccess 30d", "price  99.00 usd\n\t\t\taccess 1h", 1))
+	back := midway.pay(checkout, cardGood)
+	w.delivered()
+	midway.browse(back.location()).wantPaid(t)
+	w.pass(29 * 24 * time.Hour)
+	midway.open("/premium/article.html").wantPaid(t)
+	w.pass(48 * time.Hour)
+	midway.open("/archive/").wantCheckout(t, w)
+	w.load(shop)
 	day.buyPass("/premium/article.html", "day").wantPaid(t)
 	file.buyPass("/files/a.txt", "files").wantPaid(t)
 	month.buyPass("/premium/article.html", "month").wantPaid(t)
@@ -174,68 +185,5 @@ func TestG12TheApplicationLearnsWhoHasPaid(t *testing.T) {
 	parts := strings.Split(answer.body, "|")
 	if parts[len(parts)-1] != parts[len(parts)-2] {
 		t.Errorf("http.auth.user.id differs from the header: %q", answer.body)
-	}
-}
-
-func TestAProgramBuysAndDownloads(t *testing.T) {
-	w := newShop(t)
-	program := w.visitor()
-	program.client.Jar = nil
-	var problem struct {
-		Type, Pass, Currency, Checkout, StatusURL string
-		Status                                    int
-		Amount                                    json.Number
-		Passes                                    []struct{ Pass, Checkout string }
-	}
-	answer := program.do(http.MethodGet, "/files/a.txt", nil, nil)
-	decode(t, answer, &problem)
-	if answer.status != 402 || answer.header.Get("Content-Type") != "application/problem+json" ||
-		problem.Amount != "3.00" || problem.Currency != "eur" || problem.Pass != "files" || len(problem.Passes) != 2 {
-		t.Fatalf("%d %s", answer.status, answer.body)
-	}
-	var checkout struct{ Session, CheckoutURL, StatusURL, StatusToken string }
-	answer = program.do(http.MethodPost, problem.Checkout, nil, nil)
-	decode(t, answer, &checkout)
-	if answer.status != http.StatusCreated || checkout.StatusURL != problem.StatusURL || w.creations() != 1 {
-		t.Fatalf("%d %s", answer.status, answer.body)
-	}
-	status := func(token string) (int, string, string) {
-		var got struct{ State, AccessToken, TokenType string }
-		header := http.Header{"Accept": {"application/json"}}
-		if token != "" {
-			header.Set("Authorization", "Bearer "+token)
-		}
-		answer := program.do(http.MethodGet, checkout.StatusURL, header, nil)
-		decode(t, answer, &got)
-		return answer.status, got.State, got.AccessToken
-	}
-	for _, stranger := range []string{"", "x", "eyJhbGciOiJub25lIn0.e30."} {
-		if code, _, token := status(stranger); code != http.StatusUnauthorized || token != "" {
-			t.Errorf("status for %q: %d", stranger, code)
-		}
-	}
-	if code, state, token := status(checkout.StatusToken); code != 200 || state != "waiting" || token != "" {
-		t.Errorf("before the payment: %d %s", code, state)
-	}
-	w.visitor().pay(w.visitor().browse(checkout.CheckoutURL), cardGood)
-	w.delivered()
-	code, state, token := status(checkout.StatusToken)
-	if code != 200 || state != "paid" || token == "" {
-		t.Fatalf("after the payment: %d %s", code, state)
-	}
-	header := http.Header{"Authorization": {"Bearer " + token}}
-	program.do(http.MethodGet, "/files/a.txt", header, nil).wantPaid(t)
-	if answer := program.do(http.MethodGet, "/files/b.txt", header, nil); answer.status != 402 {
-		t.Errorf("another file: %d", answer.status)
-	}
-	if err := w.sandbox.Refund(w.lastPayment().ID); err != nil {
-		t.Fatal(err)
-	}
-	w.delivered()
-	if answer := program.do(http.MethodGet, "/files/a.txt", header, nil); answer.status != 402 {
-		t.Errorf("after a refund: %d", answer.status)
-	}
-	if _, state, token := status(checkout.StatusToken); state != "refunded" || token != "" {
-		t.Errorf("after a refund: %s", state)
 	}
 }

@@ -16,7 +16,7 @@ func TestMovingBetweenTheDatabases(t *testing.T) {
 	w := office(t)
 	v := w.visitor()
 	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.give()
+	w.run("give", w.site+"/premium/")
 	installation, _, _ := w.signingKey()
 	move := func(from, to, keptIn string) {
 		t.Helper()

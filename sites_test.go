@@ -6,9 +6,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
 // Handlers around the gate hold answers back; the way to the checkout stays whole.
@@ -118,26 +115,6 @@ func TestFC9BehindATLSProxy(t *testing.T) {
 	}
 	if end, _ := p.browse("https://shop.test/premium/article.html?axra_restart=1"); !strings.Contains(end, "/checkout/") {
 		t.Errorf("nobody can buy again: %q", end)
-	}
-}
-
-// Configurations under which one gate's buyers would get into another, or could not be sent back, are refused.
-func TestRefusedOnLoad(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	gateIn := func(folder, price string) string {
-		return "handle " + folder + " {\n\t\taxra_paywall {\n\t\t\tprice " + price + "\n\t\t}\n\t}\n\t"
-	}
-	for name, c := range map[string]struct{ config, want string }{
-		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "the same name"},
-		"two gates without names":            {gateFor("/c/*", gateIn("/a/*", "5.00 usd")+gateIn("/b/*", "0.50 usd")), "the same name"},
-		"no host and no site_url":            {strings.Replace(fiveLines, "http://localhost:PORT", "http://:PORT", 1), "site_url"},
-	} {
-		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(c.config)), map[string]any{"filename": "Caddyfile"})
-		mustDo(t, err)
-		if err = caddy.Load(adapted, true); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %q", name, err, c.want)
-		}
-		w.visitor().open("/premium/article.html").wantCheckout(t, w) // the old one runs on
 	}
 }
 

@@ -146,20 +146,29 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 func TestG10Places(t *testing.T) {
 	const gate, files = "axra_paywall /old* {\n price 5.00 usd\n }\n", "root ROOT\n file_server\n"
 	for name, body := range map[string]string{
-		"after rewrite":        "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
-		"before rewrite":       gate + "rewrite /old/* /paid/a.html\n" + files,
-		"after try_files":      gate + "try_files /paid/a.html\n" + files,
-		"in handle":            "handle /old/* {\n axra_paywall {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
-		"in handle_path":       "handle_path /old/* {\n axra_paywall /* {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
-		"in route":             "route {\n" + gate + "rewrite /old/* /paid/a.html\n" + files + "}",
-		"with handle_errors":   gate + "rewrite /old/* /paid/a.html\n" + files + "handle_errors {\n rewrite /paid/a.html\n file_server\n }",
+		"after rewrite":      "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
+		"before rewrite":     gate + "rewrite /old/* /paid/a.html\n" + files,
+		"after try_files":    gate + "try_files /paid/a.html\n" + files,
+		"in handle":          "handle /old/* {\n axra_paywall {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in handle_path":     "handle_path /old/* {\n axra_paywall /* {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in route":           "route {\n" + gate + "rewrite /old/* /paid/a.html\n" + files + "}",
+		"with handle_errors": gate + "rewrite /old/* /paid/a.html\n" + files + "handle_errors {\n rewrite /paid/a.html\n file_server\n }",
+		"with a teaser": "axra_paywall /old* {\n price 5.00 usd\n teaser /teasers{path}\n }\nroot ROOT\n" +
+			"handle {\n try_files {path} {path}.html /index.html\n file_server\n }\n",
 		"encode and templates": "encode gzip\n templates\n" + gate + "rewrite /old/* /paid/a.html\n" + files,
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateBefore, "axra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", body, 1)})
 			w.write("paid/a.html", marker)
+			w.write("old/x", marker)
+			if page := w.visitor().open("/old/x"); strings.Contains(page.body, marker) {
+				t.Error("a visitor gets the paid page")
+			}
 			if status, got := w.rawGet("/old/x"); status != http.StatusPaymentRequired || strings.Contains(got, marker) {
 				t.Fatalf("status %d %s", status, got)
+			}
+			if strings.Contains(body, "teaser") {
+				return // which a person buys from by its own button
 			}
 			back := w.visitor().buy("/old/x?q=1", cardGood)
 			if back.wantPaid(t); back.url.RequestURI() != "/old/x?q=1" {
@@ -202,9 +211,10 @@ func TestG13HugeHeaders(t *testing.T) {
 	}
 }
 
-// R1 and R2: the way back leads to the site, whatever the path and the headers say.
-func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)})
+// R1 and R2: the way back leads to the page of the site byte for byte, whatever the path, the query and the headers say.
+func TestR1R2TheWayBackStaysOnTheSite(t *testing.T) {
+	config := strings.Replace(fiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)
+	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "\troot ROOT", "\trespond /echo \"MARK {uri}|{http.request.orig_uri}\"\n\troot ROOT", 1)})
 	for _, target := range []string{"//evil.example/x", "/%5cevil.example", "///evil.example", "//evil.example/..//x", "/%09/evil.example"} {
 		v := w.visitor()
 		answer := v.open(w.site + target)
@@ -218,6 +228,19 @@ func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
 			t.Errorf("R1 %s: the success URL is %q, and leads to %s", target, back.location(), to)
 		}
 	}
+	for _, query := range []string{"", "?a=1&b=%20x", "?x={SESSION_ID}", "?q=caf%C3%A9+%2B&q=2", "?=&=", "?a;b", "?%", "?axra=1", "?long=" + strings.Repeat("x", 1200)} {
+		v := w.visitor()
+		back := v.pay(v.browse("/echo"+query), cardGood)
+		w.delivered()
+		if got := v.open(back.location()).location(); got != "/echo"+query {
+			t.Errorf("R1 query %q comes back as %q", query, got)
+		}
+		v.open("/echo"+query).wantBody(t, "MARK /echo"+query+"|/echo"+query)
+		if answer := v.open(back.location()[:len(back.location())-1]); strings.Contains(answer.body, "axra_session") {
+			t.Errorf("R1 the application sees %s", answer.body)
+		}
+	}
+	w.visitor().open("/echo?"+strings.Repeat("x", 3000)).wantPage(t, http.StatusRequestURITooLong, "This address is too long")
 	for _, header := range []string{
 		"X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Forwarded: host=evil.example;proto=https", "X-Forwarded-Port: 1", "Host: localhost:1",
 	} {

@@ -195,15 +195,17 @@ func (w *world) admin() string {
 func (w *world) load(config string) {
 	w.t.Helper()
 	w.config = config
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(config)), map[string]any{"filename": "Caddyfile"})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := caddy.Load(adapted, true); err != nil {
-		w.t.Fatal(err)
-	}
+	mustDo(w.t, w.tryLoad(w.expand(config)))
 	http.DefaultClient.CloseIdleConnections() // those of visitors, to the listeners that were
 	w.settle()
+}
+
+// tryLoad loads a Caddyfile as it is.
+func (w *world) tryLoad(expanded string) error {
+	w.t.Helper()
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(expanded), map[string]any{"filename": "Caddyfile"})
+	mustDo(w.t, err)
+	return caddy.Load(adapted, true)
 }
 
 // settle waits for the ledger to be open, so that a busy machine is not mistaken for a database that hangs.
