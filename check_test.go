@@ -41,8 +41,8 @@ func check(t testing.TB, config string, args ...string) (read checked) {
 	return read
 }
 
-// check checks a Caddyfile of a world.
-func (w *world) check(config string, args ...string) checked {
+// checkSite checks a Caddyfile of a world.
+func (w *world) checkSite(config string, args ...string) checked {
 	w.t.Helper()
 	return check(w.t, w.expand(config), args...)
 }
@@ -71,7 +71,7 @@ func TestCheckLiveCallsAxraWithoutBuyingAnything(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(c.variable, c.value)
-			read := w.check(c.config, "--live")
+			read := w.checkSite(c.config, "--live")
 			if level := read.level("axra", c.phrase); level != c.level {
 				t.Errorf("%+v", read.Findings)
 			}
@@ -80,11 +80,11 @@ func TestCheckLiveCallsAxraWithoutBuyingAnything(t *testing.T) {
 	if sessions := w.sandbox.Sessions(); len(sessions) > 0 {
 		t.Errorf("sessions were created: %d", len(sessions))
 	}
-	if read := w.check(fiveLines, "--live"); read.level("webhook from outside", w.site+"/webhooks/axra: the webhook answers") != "ok" {
+	if read := w.checkSite(fiveLines, "--live"); read.level("webhook from outside", w.site+"/webhooks/axra: the webhook answers") != "ok" {
 		t.Errorf("%+v", read.Findings)
 	}
 	calls := len(w.sandbox.Calls())
-	if w.check(fiveLines); len(w.sandbox.Calls()) != calls {
+	if w.checkSite(fiveLines); len(w.sandbox.Calls()) != calls {
 		t.Error("Axra is called without --live")
 	}
 }

@@ -28,8 +28,8 @@ func inspect(t *testing.T, args ...string) (out string, err error) {
 	return printed.String(), err
 }
 
-// caddyfile writes a Caddyfile as its owner has it.
-func (w *world) caddyfile(config string) string {
+// ownersFile writes a Caddyfile as its owner has it.
+func (w *world) ownersFile(config string) string {
 	path := filepath.Join(w.t.TempDir(), "Caddyfile")
 	mustDo(w.t, os.WriteFile(path, []byte(w.expand(config)), 0o600))
 	return path
@@ -84,7 +84,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			request, err := os.ReadFile(file)
 			mustDo(t, err)
 			block := "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
-			report, err := inspect(t, file, "--config", w.caddyfile(wrong))
+			report, err := inspect(t, file, "--config", w.ownersFile(wrong))
 			if err != nil || !strings.Contains(report, block) || !strings.Contains(report, "payment.completed") {
 				t.Fatalf("%v\n%s", err, report)
 			}

@@ -128,8 +128,8 @@ func withOptions(lines string) string {
 	return strings.NewReplacer("SETUP", "SETUP ADMIN", "\t\tendpoint ", "\t\t"+lines+"\n\t\tendpoint ").Replace(fiveLines)
 }
 
-// keys are the installation's signing keys, after a command about them.
-func (w *world) keys(command ...string) (ids []string, signer string) {
+// signingKeys are the installation's signing keys, after a command about them.
+func (w *world) signingKeys(command ...string) (ids []string, signer string) {
 	w.t.Helper()
 	var keys []signing.KeyInfo
 	w.runJSON(&keys, append([]string{"keys"}, command...)...)
@@ -145,7 +145,7 @@ func (w *world) keys(command ...string) (ids []string, signer string) {
 // rotate adds a key and returns its id.
 func (w *world) rotate() string {
 	w.t.Helper()
-	ids, _ := w.keys("rotate")
+	ids, _ := w.signingKeys("rotate")
 	return ids[len(ids)-1]
 }
 
@@ -186,14 +186,14 @@ func TestARotationLogsNobodyOutAndARemovalItsTokens(t *testing.T) {
 	w.restart()
 	early.open("/premium/article.html").wantPaid(t)
 
-	w.keys("remove", oldKey, "--yes")
+	w.signingKeys("remove", oldKey, "--yes")
 	// Who may have paid is not sent to a checkout unasked.
 	early.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Continue to checkout")
 	if answer := w.visitor().open(private); strings.Contains(answer.body, marker) {
 		t.Errorf("the private address still opens: %d", answer.status)
 	}
 	late.open("/premium/article.html").wantPaid(t)
-	w.keys("remove", newKey, "--yes") // the only one: another signs at once
+	w.signingKeys("remove", newKey, "--yes") // the only one: another signs at once
 	late.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Continue to checkout")
 	again := w.visitor()
 	again.buy("/premium/article.html", cardGood).wantPaid(t)
@@ -273,11 +273,11 @@ func TestT1T6ApplicationsVerifyTokensByThemselves(t *testing.T) {
 	}
 	newKey := w.rotate()
 	after, _ := w.keySet(t)
-	if _, signer := w.keys("list"); len(before) != 1 || len(after) != 2 || after[newKey] == nil || signer == newKey {
+	if _, signer := w.signingKeys("list"); len(before) != 1 || len(after) != 2 || after[newKey] == nil || signer == newKey {
 		t.Errorf("%d keys, then %d; %s signs", len(before), len(after), signer)
 	}
 	for kid := range before {
-		w.keys("remove", kid, "--yes")
+		w.signingKeys("remove", kid, "--yes")
 	}
 	if left, _ := w.keySet(t); len(left) != 1 || left[newKey] == nil {
 		t.Errorf("left are %v", left)
@@ -285,7 +285,7 @@ func TestT1T6ApplicationsVerifyTokensByThemselves(t *testing.T) {
 
 	w.load(published("signing_algorithm HS256")) // a published secret would let anybody forge
 	w.rotate()
-	w.keys("remove", newKey, "--yes")
+	w.signingKeys("remove", newKey, "--yes")
 	if keys, answer := w.keySet(t); len(keys) != 0 || answer.body != "{\"keys\":[]}\n" {
 		t.Errorf("published: %s", answer.body)
 	}

@@ -30,12 +30,8 @@ import (
 
 // Test cards [reference/testing].
 const (
-	cardGood         = "4242 4242 4242 4242"
-	cardDeclined     = "4000 0000 0000 0002"
-	card3DSPasses    = "4000 0025 0000 3155"
-	card3DSFails     = "4000 0082 6000 3178"
-	cardInsufficient = "4000 0000 0000 9995"
-	card3DS2         = "4000 0000 0000 3220"
+	cardGood     = "4242 4242 4242 4242"
+	cardDeclined = "4000 0000 0000 0002"
 )
 
 // marker stands in every paid file; no byte of it may reach a stranger.
