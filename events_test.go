@@ -12,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 func init() {
@@ -86,31 +88,31 @@ func listening(config string) string {
 	return strings.Replace(config, "{\n\tSETUP\n", "{\n\tSETUP\n\tevents {\n"+handlers.String()+"\t}\n", 1)
 }
 
-func newListeningWorld(t *testing.T) *world {
+func newListeningWorld(t *testing.T) *sitetest.World {
 	t.Helper()
 	heard.Lock()
 	heard.lines = nil
 	heard.Unlock()
-	return newWorld(t, worldOptions{Caddyfile: listening(fiveLines)})
+	return newWorld(t, sitetest.Options{Caddyfile: listening(sitetest.FiveLines)})
 }
 
 // wantTold ends the configuration, before which everything is told, and compares it.
-func (w *world) wantTold(want ...string) {
-	w.t.Helper()
-	w.stop()
+func wantTold(w *sitetest.World, want ...string) {
+	w.T.Helper()
+	w.Stop()
 	heard.Lock()
 	defer heard.Unlock()
 	if got := strings.Join(heard.lines, "\n"); got != strings.Join(want, "\n") {
-		w.t.Errorf("told:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+		w.T.Errorf("told:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
 // sure delivers an event that must be acknowledged.
-func (w *world) sure(event map[string]any) {
-	w.t.Helper()
-	body := encode(w.t, event)
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		w.t.Fatalf("answers %d", answer.status)
+func sure(w *sitetest.World, event map[string]any) {
+	w.T.Helper()
+	body := sitetest.Encode(w.T, event)
+	if answer := w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)); answer.Status != http.StatusOK {
+		w.T.Fatalf("answers %d", answer.Status)
 	}
 }
 
@@ -125,9 +127,9 @@ func changedData(event map[string]any, changes map[string]any) map[string]any {
 
 func TestEventsTellWhatHasBeenStored(t *testing.T) {
 	w := newListeningWorld(t)
-	session, completed := w.visitor().started("/premium/article.html")
-	until := w.now().Add(30 * day).UTC()
-	completed["timestamp"] = w.now().UTC().Format(time.RFC3339)
+	session, completed := w.Visitor().Started("/premium/article.html")
+	until := w.Now().Add(30 * day).UTC()
+	completed["timestamp"] = w.Now().UTC().Format(time.RFC3339)
 	about := func(event string) map[string]any {
 		return map[string]any{"event": event, "timestamp": completed["timestamp"], "data": map[string]any{"paymentId": "bpay_" + session}}
 	}
@@ -135,17 +137,17 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 		completed, completed, about("payment.disputed"), about("payment.dispute_won"), about("payment.dispute_lost"),
 		about("payment.refunded"), about("payment.refunded"), completed,
 	} {
-		w.sure(event)
+		sure(w, event)
 	}
-	what := " axra session=" + session + " payment=bpay_" + session + " /premium/* * " + w.site + " 5.00 usd until="
-	w.wantTold(
+	what := " axra session=" + session + " payment=bpay_" + session + " /premium/* * " + w.Site + " 5.00 usd until="
+	wantTold(w,
 		"axra.paid"+what+until.Format(time.RFC3339)+" outcome= reason=",
 		"axra.disputed"+what+" outcome=opened reason=",
 		"axra.disputed"+what+" outcome=won reason=",
 		"axra.disputed"+what+" outcome=lost reason=",
 		"axra.refunded"+what+" outcome= reason=",
 	)
-	if log := w.log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
+	if log := w.Log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
 		t.Error("the debug log of events does not have the ids shortened")
 	}
 }
@@ -153,24 +155,24 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 // What is rejected is told of. Strangers cause one event a minute.
 func TestW1W9EventsTellWhatWasRejected(t *testing.T) {
 	w := newListeningWorld(t)
-	session, completed := w.visitor().started("/premium/article.html")
+	session, completed := w.Visitor().Started("/premium/article.html")
 	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
 	metadata["paywall_access"] = "never"
-	w.sure(changedData(completed, map[string]any{"metadata": metadata}))
-	w.sure(changedData(completed, map[string]any{"amount": 4}))
-	w.sure(changedData(completed, map[string]any{"amount": 4}))
+	sure(w, changedData(completed, map[string]any{"metadata": metadata}))
+	sure(w, changedData(completed, map[string]any{"amount": 4}))
+	sure(w, changedData(completed, map[string]any{"amount": 4}))
 	for range 3 {
-		w.deliver([]byte("{}"), "00")
-		w.deliver([]byte("{}"), "")
+		w.Deliver([]byte("{}"), "00")
+		w.Deliver([]byte("{}"), "")
 	}
 	ids := " axra session=" + session + " payment=bpay_" + session
-	w.wantTold(
+	wantTold(w,
 		"axra.rejected"+ids+"    5.00 usd until= outcome= reason=metadata",
-		"axra.rejected"+ids+" /premium/* * "+w.site+" 4.00 usd until= outcome= reason=amount",
+		"axra.rejected"+ids+" /premium/* * "+w.Site+" 4.00 usd until= outcome= reason=amount",
 		"axra.rejected axra session= payment=      until= outcome= reason=signature",
 		"axra.rejected axra session= payment=      until= outcome= reason=unsigned",
 	)
-	if n := strings.Count(w.log(), "amount or currency of a completed payment differ from the price"); n != 1 {
+	if n := strings.Count(w.Log(), "amount or currency of a completed payment differ from the price"); n != 1 {
 		t.Errorf("one state change, %d lines", n)
 	}
 }

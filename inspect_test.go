@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // keeping is a site that keeps what it refuses.
 var keeping = strings.NewReplacer(
 	"axra_webhook /webhooks/axra", "axra_webhook /webhooks/axra {\n\t\tkeep_rejected\n\t}", "SETUP", "SETUP ADMIN",
-).Replace(fiveLines)
+).Replace(sitetest.FiveLines)
 
 // inspect runs `caddy axra webhook inspect`.
 func inspect(t *testing.T, args ...string) (out string, err error) {
@@ -29,9 +30,9 @@ func inspect(t *testing.T, args ...string) (out string, err error) {
 }
 
 // ownersFile writes a Caddyfile as its owner has it.
-func (w *world) ownersFile(config string) string {
-	path := filepath.Join(w.t.TempDir(), "Caddyfile")
-	mustDo(w.t, os.WriteFile(path, []byte(w.expand(config)), 0o600))
+func ownersFile(w *sitetest.World, config string) string {
+	path := filepath.Join(w.T.TempDir(), "Caddyfile")
+	mustDo(w.T, os.WriteFile(path, []byte(w.Expand(config)), 0o600))
 	return path
 }
 
@@ -49,54 +50,54 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 		wrong string // the signature block at first
 	}{
 		{"the default, with another scheme configured", func(body []byte) http.Header {
-			return http.Header{"X-Axra-Signature": {sign(body, webhookSecret)}}
+			return http.Header{"X-Axra-Signature": {sitetest.Sign(body, sitetest.WebhookSecret)}}
 		}, "header X-Axra-Signature\n\t\t\tscheme body", "\t\tsignature {\n\t\t\tscheme t,v1\n\t\t}\n"},
 		{"standard webhooks", func(body []byte) http.Header {
 			return http.Header{
 				"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {at},
-				"Webhook-Signature": {"v1," + sign(append([]byte("msg_1."+at+"."), body...), webhookSecret)},
+				"Webhook-Signature": {"v1," + sitetest.Sign(append([]byte("msg_1."+at+"."), body...), sitetest.WebhookSecret)},
 			}
 		}, "header Webhook-Signature\n\t\t\tid_header Webhook-Id\n\t\t\tscheme standard_webhooks\n\t\t\ttimestamp_header Webhook-Timestamp", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "SETUP", "SETUP ADMIN", 1)})
-			v := w.visitor()
-			_, event := v.started("/premium/article.html")
-			body := encode(t, event)
+			w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "SETUP", "SETUP ADMIN", 1)})
+			v := w.Visitor()
+			_, event := v.Started("/premium/article.html")
+			body := sitetest.Encode(t, event)
 			header := test.sign(body)
 			header.Set("Content-Type", "application/json")
 			header.Set("Authorization", "Bearer PLANTED")
 			send := func(want int) {
 				t.Helper()
-				if answer := w.visitor().do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body)); answer.status != want {
-					t.Fatalf("answered with %d, want %d", answer.status, want)
+				if answer := w.Visitor().Do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body)); answer.Status != want {
+					t.Fatalf("answered with %d, want %d", answer.Status, want)
 				}
 			}
-			w.deliver(body, sign(body, "other"))
-			w.wantError("no rejected webhook is kept", "webhook", "rejected", "-")
+			w.Deliver(body, sitetest.Sign(body, "other"))
+			w.WantError("no rejected webhook is kept", "webhook", "rejected", "-")
 
 			wrong := signedWith(test.wrong)
-			w.load(wrong)
+			w.Load(wrong)
 			send(http.StatusUnauthorized)
-			w.deliver([]byte("junk"), "") // pushes out nothing that was signed
-			w.load(wrong + "\n")          // a reload forgets nothing
-			file := w.file("webhook rejected")
+			w.Deliver([]byte("junk"), "") // pushes out nothing that was signed
+			w.Load(wrong + "\n")          // a reload forgets nothing
+			file := w.File("webhook rejected")
 			request, err := os.ReadFile(file)
 			mustDo(t, err)
 			block := "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
-			report, err := inspect(t, file, "--config", w.ownersFile(wrong))
+			report, err := inspect(t, file, "--config", ownersFile(w, wrong))
 			if err != nil || !strings.Contains(report, block) || !strings.Contains(report, "payment.completed") {
 				t.Fatalf("%v\n%s", err, report)
 			}
-			for _, secret := range []string{webhookSecret, "PLANTED"} {
+			for _, secret := range []string{sitetest.WebhookSecret, "PLANTED"} {
 				if strings.Contains(report, secret) || bytes.Contains(request, []byte(secret)) {
 					t.Errorf("a secret is printed:\n%s\n%s", request, report)
 				}
 			}
 
-			w.load(signedWith(block))
+			w.Load(signedWith(block))
 			send(http.StatusOK)
-			v.browse("/premium/article.html").wantPaid(t)
+			v.Browse("/premium/article.html").WantPaid(t)
 		})
 	}
 }
@@ -117,7 +118,7 @@ func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
 		"the global option axra":                                      {"", "example.com\n"},
 		"":                                                            {"bs_test_SET", fmt.Sprintf(withSecret, "PW_SET")},
 	} {
-		args := []string{write("request.txt", "X-Sig: "+sign([]byte("{}"), test.secret)+"\n\n{}")}
+		args := []string{write("request.txt", "X-Sig: "+sitetest.Sign([]byte("{}"), test.secret)+"\n\n{}")}
 		if test.config != "" {
 			args = append(args, "--config", write("Caddyfile", test.config))
 		}

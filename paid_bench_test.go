@@ -12,12 +12,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // benchSite is the five lines of the README before something that needs no disk, and the
 // same without the gate.
 func benchSite() (gated, ungated string) {
-	gated = strings.NewReplacer("file_server", "respond hello", "SETUP", "SETUP ADMIN").Replace(fiveLines)
+	gated = strings.NewReplacer("file_server", "respond hello", "SETUP", "SETUP ADMIN").Replace(sitetest.FiveLines)
 	before, after, _ := strings.Cut(gated, "\taxra_paywall")
 	_, after, _ = strings.Cut(after, "\n\t}\n")
 	return gated, before + after
@@ -31,10 +32,10 @@ func addForeignCookies(r *http.Request) {
 }
 
 // newBenchWorld is a world whose log does not come between the lines of the results.
-func newBenchWorld(b *testing.B, config string) *world {
+func newBenchWorld(b *testing.B, config string) *sitetest.World {
 	b.Helper()
-	caddy.BufferedLog()                                                   // until the log file is open
-	return newWorld(b, worldOptions{Caddyfile: config, LogLevel: "INFO"}) // as on most sites
+	caddy.BufferedLog()                                                       // until the log file is open
+	return newWorld(b, sitetest.Options{Caddyfile: config, LogLevel: "INFO"}) // as on most sites
 }
 
 // BenchmarkRequest is what one request costs within Caddy, without the network: with ten
@@ -42,34 +43,34 @@ func newBenchWorld(b *testing.B, config string) *world {
 // the gate, and on the same site without a gate.
 func BenchmarkRequest(b *testing.B) {
 	gated, ungated := benchSite()
-	buys := func(v *visitor) { v.buy("/premium/article.html", cardGood) }
-	begins := func(v *visitor) { v.open("/premium/article.html").wantCheckout(b, v.w) }
+	buys := func(v *sitetest.Visitor) { v.Buy("/premium/article.html") }
+	begins := func(v *sitetest.Visitor) { v.Open("/premium/article.html") }
 	for _, bench := range []struct {
 		name, config, path string
 		header             http.Header
-		before             func(*visitor)
+		before             func(*sitetest.Visitor)
 		status             int
 	}{
 		{"paid", gated, "/premium/article.html", nil, buys, http.StatusOK},
-		{"unpaid", gated, "/premium/article.html", nil, func(*visitor) {}, http.StatusPaymentRequired},
-		{"navigation with a checkout open", gated, "/premium/article.html", navigation, begins, http.StatusSeeOther},
+		{"unpaid", gated, "/premium/article.html", nil, func(*sitetest.Visitor) {}, http.StatusPaymentRequired},
+		{"navigation with a checkout open", gated, "/premium/article.html", sitetest.Navigation, begins, http.StatusSeeOther},
 		{"outside", gated, "/free/article.html", nil, buys, http.StatusOK},
 		{"no gate", ungated, "/premium/article.html", nil, buys, http.StatusOK},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			w := newBenchWorld(b, gated)
-			v := w.visitor()
+			v := w.Visitor()
 			bench.before(v)
 			paywall.UseRealClock() // that of the tests takes a lock
-			w.load(bench.config)
+			w.Load(bench.config)
 			server := onlyServer(b)
-			request := httptest.NewRequest(http.MethodGet, w.site+bench.path, nil)
+			request := httptest.NewRequest(http.MethodGet, w.Site+bench.path, nil)
 			maps.Copy(request.Header, bench.header)
-			for _, cookie := range v.cookies() {
+			for _, cookie := range v.Cookies() {
 				request.AddCookie(cookie)
 			}
 			addForeignCookies(request)
-			calls := w.creations()
+			calls := w.Creations()
 			b.ReportAllocs()
 			for b.Loop() {
 				recorder := httptest.NewRecorder()
@@ -78,7 +79,7 @@ func BenchmarkRequest(b *testing.B) {
 					b.Fatal(recorder.Code, recorder.Body.String())
 				}
 			}
-			if w.creations() != calls {
+			if w.Creations() != calls {
 				b.Error("Axra was called")
 			}
 		})
@@ -99,7 +100,7 @@ func benchDecision(b *testing.B, algorithm string) {
 	paywall.UseRealClock() // that of the tests takes a lock
 	for _, bench := range decisions(name, raw) {
 		b.Run(bench.name, func(b *testing.B) {
-			request := prepared(b, w.site+"/premium/article.html", bench.cookies...)
+			request := prepared(b, w.Site+"/premium/article.html", bench.cookies...)
 			b.ReportAllocs()
 			for b.Loop() {
 				if gate.Opens(request) != bench.open {
@@ -111,7 +112,7 @@ func benchDecision(b *testing.B, algorithm string) {
 	b.Run("many visitors", func(b *testing.B) {
 		var requests []*http.Request
 		for i := range 1000 {
-			request := prepared(b, w.site+"/premium/article.html", &http.Cookie{Name: name, Value: another(b, gate, raw, w.site, i)})
+			request := prepared(b, w.Site+"/premium/article.html", &http.Cookie{Name: name, Value: another(b, gate, raw, w.Site, i)})
 			gate.Opens(request) // the first time the ledger is asked
 			requests = append(requests, request)
 		}
@@ -123,7 +124,7 @@ func benchDecision(b *testing.B, algorithm string) {
 		}
 	})
 	b.Run("whether the gate covers", func(b *testing.B) {
-		request := prepared(b, w.site+"/premium/article.html")
+		request := prepared(b, w.Site+"/premium/article.html")
 		b.ReportAllocs()
 		for b.Loop() {
 			if !gate.Covers(request) {
@@ -140,10 +141,10 @@ func signingWith(algorithm string) string {
 }
 
 // boughtGate is the gate of a world, and the cookie of somebody who has paid for it.
-func boughtGate(t testing.TB, w *world) (gate paywall.Gate, name, raw string) {
+func boughtGate(t testing.TB, w *sitetest.World) (gate paywall.Gate, name, raw string) {
 	t.Helper()
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood)
+	v := w.Visitor()
+	v.Buy("/premium/article.html")
 	gate, err := paywall.OnlyGate(onlyServer(t))
 	mustDo(t, err)
 	name, raw = accessCookie(t, v)
@@ -175,11 +176,11 @@ func decisions(name, raw string) []decision {
 // The decision about a request that comes again costs no memory worth mentioning.
 func TestADecisionAllocatesAtMostOnce(t *testing.T) {
 	for _, algorithm := range []string{"HS256", "EdDSA"} {
-		w := newWorld(t, worldOptions{Caddyfile: signingWith(algorithm)})
+		w := newWorld(t, sitetest.Options{Caddyfile: signingWith(algorithm)})
 		gate, name, raw := boughtGate(t, w)
 		for _, test := range decisions(name, raw) {
 			t.Run(algorithm+"/"+test.name, func(t *testing.T) {
-				request := prepared(t, w.site+"/premium/article.html", test.cookies...)
+				request := prepared(t, w.Site+"/premium/article.html", test.cookies...)
 				allocs := testing.AllocsPerRun(1000, func() {
 					if gate.Opens(request) != test.open {
 						t.Error("decided otherwise")
@@ -190,7 +191,7 @@ func TestADecisionAllocatesAtMostOnce(t *testing.T) {
 				}
 			})
 		}
-		w.stop()
+		w.Stop()
 	}
 }
 
@@ -206,9 +207,9 @@ func another(b *testing.B, gate paywall.Gate, raw, site string, number int) stri
 }
 
 // accessCookie is the cookie with the visitor's access token.
-func accessCookie(t testing.TB, v *visitor) (name, value string) {
+func accessCookie(t testing.TB, v *sitetest.Visitor) (name, value string) {
 	t.Helper()
-	for _, cookie := range v.cookies() {
+	for _, cookie := range v.Cookies() {
 		if strings.Contains(cookie.Name, "axra_t_") {
 			return cookie.Name, cookie.Value
 		}
