@@ -40,7 +40,7 @@ func TestTheOperatorFindsAndRevokesAPurchase(t *testing.T) {
 		t.Errorf("an empty ledger lists %s", out)
 	}
 	v := w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t)
+	v.Buy(article).WantPaid(t)
 	payment := w.LastPayment()
 	found := show(w, payment.ID)
 	for _, name := range []string{found.ID, strings.ToUpper(found.Reference), payment.SessionID} {
@@ -55,16 +55,16 @@ func TestTheOperatorFindsAndRevokesAPurchase(t *testing.T) {
 		t.Error(out)
 	}
 	// T7: at once on this node, and no new checkout by itself.
-	v.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
+	v.Open(article).WantPage(t, http.StatusPaymentRequired, "Access was withdrawn")
 	if out := w.Run("show", payment.ID); w.Creations() != 1 || !strings.Contains(out, "shared with the world") {
 		t.Errorf("%d sessions; shows %s", w.Creations(), out)
 	}
 	w.Run("restore", payment.ID)
-	v.Open("/premium/article.html").WantPaid(t)
+	v.Open(article).WantPaid(t)
 	mustDo(t, w.Sandbox.Refund(payment.ID))
 	w.Delivered()
 	w.WantError("the purchase stays refunded", "restore", payment.SessionID)
-	v.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "refunded")
+	v.Open(article).WantPage(t, http.StatusPaymentRequired, "refunded")
 	w.WantError("no such purchase", "revoke", "cs_unknown")
 
 	// The id of a session may open its purchase: no list shows it, and no log line, though Caddy logs each call.
@@ -83,7 +83,7 @@ func TestTheOperatorFindsAndRevokesAPurchase(t *testing.T) {
 func TestTheOperatorGivesAccess(t *testing.T) {
 	w := office(t)
 	var given struct{ Purchase, Link string }
-	w.RunJSON(&given, "give", w.Site+"/premium/article.html", "--for", "10d", "--note", "review copy", "--devices", "2")
+	w.RunJSON(&given, "give", w.Site+article, "--for", "10d", "--note", "review copy", "--devices", "2")
 	for range 3 { // who only looks takes nothing
 		w.Visitor().Open(given.Link).WantPage(t, http.StatusOK, "has given you access")
 	}
@@ -100,14 +100,14 @@ func TestTheOperatorGivesAccess(t *testing.T) {
 		t.Errorf("%d sessions; what was given is in the accounts: %s", w.Creations(), out)
 	}
 	w.Run("revoke", given.Purchase)
-	if answer := first.Open("/premium/article.html"); answer.Status != http.StatusPaymentRequired {
+	if answer := first.Open(article); answer.Status != http.StatusPaymentRequired {
 		t.Errorf("revoked: %d", answer.Status)
 	}
 	w.Run("restore", given.Purchase)
 	w.Restart() // it lies in the ledger
-	first.Open("/premium/article.html").WantPaid(t)
+	first.Open(article).WantPaid(t)
 	w.Pass(11 * day)
-	first.Open("/premium/article.html").WantCheckout(t, w)
+	first.Open(article).WantCheckout(t, w)
 }
 
 // K2: Caddy opens the admin API of a configuration before its apps are made.
@@ -144,27 +144,27 @@ func TestK2TheAdminAPIAnswersDuringReloads(t *testing.T) {
 func TestABackupIsRestoredWhileCaddyRuns(t *testing.T) {
 	w := office(t)
 	before, later := w.Visitor(), w.Visitor()
-	before.Buy("/premium/article.html").WantPaid(t)
+	before.Buy(article).WantPaid(t)
 	file := w.File("backup")
-	later.Buy("/premium/article.html").WantPaid(t)
+	later.Buy(article).WantPaid(t)
 	out := w.Run("restore-backup", file)
 	_, kept, _ := strings.Cut(strings.TrimSpace(out), "kept: ")
 	if _, err := os.Stat(kept); err != nil || !strings.Contains(out, "payments: 1\n") {
 		t.Errorf("%v in %s", err, out)
 	}
-	before.Open("/premium/article.html").WantPaid(t)
+	before.Open(article).WantPaid(t)
 	// What was bought since is missing, which is not "not paid".
-	later.Open("/premium/article.html").WantPaid(t)
+	later.Open(article).WantPaid(t)
 	w.Pass(11 * time.Minute)
-	later.Open("/premium/article.html").WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
+	later.Open(article).WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	w.Visitor().Buy(article).WantPaid(t)
 	w.WantError("not a usable backup", "restore-backup", w.Logs)
-	before.Open("/premium/article.html").WantPaid(t)
+	before.Open(article).WantPaid(t)
 	// On a new machine a backup is copied to where the ledger will be.
 	fresh := w.File("backup")
 	w.Stop()
 	w.Database = "sqlite " + fresh
 	w.Load(w.Config)
-	before.Open("/premium/article.html").WantPaid(t)
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
+	before.Open(article).WantPaid(t)
+	w.Visitor().Buy(article).WantPaid(t)
 }

@@ -35,15 +35,15 @@ func TestCreateCallSaysAll(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
 	}
-	if metadata["article"] != "/premium/article.html" || metadata["paywall_pass"] != "premium" {
+	if metadata["article"] != article || metadata["paywall_pass"] != "premium" {
 		t.Errorf("metadata %v", metadata)
 	}
-	w.Visitor().Buy("/premium/article.html").WantPaid(t) // the webhook secret is the API secret
+	w.Visitor().Buy(article).WantPaid(t) // the webhook secret is the API secret
 	if n := w.Sandbox.CallCount(sandbox.RouteToken); n != 1 {
 		t.Errorf("%d exchanges for two sessions", n)
 	}
 	w.Pass(time.Hour)
-	w.Visitor().Open("/premium/article.html").WantCheckout(t, w)
+	w.Visitor().Open(article).WantCheckout(t, w)
 	if n := w.Sandbox.CallCount(sandbox.RouteToken); n != 2 {
 		t.Errorf("%d exchanges after an hour, want 2", n)
 	}
@@ -54,24 +54,24 @@ func TestCreateCallSaysAll(t *testing.T) {
 func TestP2P3P6P7P10AxraInTrouble(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	paid := w.Visitor()
-	paid.Buy("/premium/article.html").WantPaid(t)
+	paid.Buy(article).WantPaid(t)
 	for threat, kind := range map[string]sandbox.FaultKind{
 		"P2": sandbox.FaultUnauthorized, "P3": sandbox.FaultTooMany, "P6": sandbox.FaultRedirect, "P7": sandbox.FaultWrongHost,
 	} {
 		t.Run(threat+" "+string(kind), func(t *testing.T) {
 			mustDo(t, w.Sandbox.SetFault(sandbox.Fault{Kind: kind}))
-			answer := w.Visitor().Open("/premium/article.html")
+			answer := w.Visitor().Open(article)
 			answer.WantPage(t, http.StatusServiceUnavailable, "Payment is not available right now")
 			if answer.Header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")
 			}
-			paid.Open("/premium/article.html").WantPaid(t)
+			paid.Open(article).WantPaid(t)
 			if n := w.Sandbox.CallCount(sandbox.RouteUnknown); n != 0 {
 				t.Errorf("P6: %d calls to where a redirect led", n)
 			}
 			mustDo(t, w.Sandbox.SetFault(sandbox.Fault{}))
 			w.Pass(5 * time.Minute)
-			w.Visitor().Open("/premium/article.html").WantCheckout(t, w)
+			w.Visitor().Open(article).WantCheckout(t, w)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package paywall_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,24 +20,24 @@ func TestVisitorPaysAndReads(t *testing.T) {
 	if free := v.Open("/"); free.Status != http.StatusOK {
 		t.Fatalf("the free page answers %d", free.Status)
 	}
-	v.Open("/premium/article.html").WantCheckout(t, w)
-	checkout := v.Browse("/premium/article.html")
+	v.Open(article).WantCheckout(t, w)
+	checkout := v.Browse(article)
 	back := v.Pay(checkout)
 	if back.Status != http.StatusSeeOther || !strings.HasPrefix(back.Location(), w.Site+"/premium/article.html?axra_session=") {
 		t.Fatalf("after paying: %d to %q", back.Status, back.Location())
 	}
 	w.Delivered()
 	redeemed := v.Open(back.Location())
-	if redeemed.Status != http.StatusSeeOther || redeemed.Location() != "/premium/article.html" {
+	if redeemed.Status != http.StatusSeeOther || redeemed.Location() != article {
 		t.Fatalf("the return answers %d to %q", redeemed.Status, redeemed.Location())
 	}
-	v.Open("/premium/article.html").WantPaid(t)
+	v.Open(article).WantPaid(t)
 	v.Open("/premium/other.html").WantPaid(t)
-	w.Visitor().Do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + v.Cookie("axra_t_")}}, nil).WantPaid(t)
+	w.Visitor().Do(http.MethodGet, article, http.Header{"Authorization": {"Bearer " + v.Cookie("axra_t_")}}, nil).WantPaid(t)
 
 	w.Restart()
-	v.Open("/premium/article.html").WantPaid(t)
-	w.Visitor().Open("/premium/article.html").WantCheckout(t, w)
+	v.Open(article).WantPaid(t)
+	w.Visitor().Open(article).WantCheckout(t, w)
 }
 
 // S6: coming back without a payment leads to a page that has an end, not to a new session.
@@ -67,14 +68,14 @@ func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 		v := w.Visitor()
 		w.Sandbox.Hold()
 		back := v.Pay(v.Browse("/premium/article.html?page=2"))
-		waits(v, back.Location(), "/premium/article.html")
+		waits(v, back.Location(), article)
 		if opened := arrives(v, back); opened.URL.RequestURI() != "/premium/article.html?page=2" {
 			t.Errorf("back at %q", opened.URL.RequestURI())
 		}
 	})
 	t.Run("after a decline", func(t *testing.T) {
 		v := w.Visitor()
-		checkout := v.Browse("/premium/article.html")
+		checkout := v.Browse(article)
 		v.PayWith(checkout, sitetest.CardDeclined)
 		w.Delivered()
 		w.Sandbox.Hold()
@@ -84,18 +85,18 @@ func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 	})
 	t.Run("after a refund", func(t *testing.T) { // which is history: nobody is asked to pay a third time
 		v := w.Visitor()
-		v.Buy("/premium/article.html").WantPaid(t)
+		v.Buy(article).WantPaid(t)
 		mustDo(t, w.Sandbox.Refund(w.LastPayment().ID))
 		w.Delivered()
 		w.Sandbox.Hold()
-		back := v.Pay(v.Browse(v.Open("/premium/article.html").Link(t, "Buy access again")))
-		waits(v, back.Location(), "/premium/article.html")
+		back := v.Pay(v.Browse(v.Open(article).Link(t, "Buy access again")))
+		waits(v, back.Location(), article)
 		arrives(v, back)
 	})
 	t.Run("the page ends", func(t *testing.T) {
 		v := w.Visitor()
 		w.Sandbox.Hold()
-		back := v.Pay(v.Browse("/premium/article.html"))
+		back := v.Pay(v.Browse(article))
 		page := v.Open(back.Location() + "&axra_try=30")
 		page.WantPage(t, http.StatusPaymentRequired, "Still waiting for confirmation")
 		if strings.Contains(page.Body, "http-equiv=\"refresh\"") || strings.Contains(page.Body, "<script") {
@@ -112,9 +113,9 @@ func TestS6ReturnBeforeTheWebhook(t *testing.T) {
 	byBank := func(t *testing.T) (v *sitetest.Visitor, back sitetest.Reply, collection string) {
 		t.Helper()
 		v = w.Visitor()
-		back = v.Submit(v.Browse("/premium/article.html"), "Pay by bank", nil)
+		back = v.Submit(v.Browse(article), "Pay by bank", nil)
 		w.Delivered()
-		for _, target := range []string{back.Location(), "/premium/article.html"} {
+		for _, target := range []string{back.Location(), article} {
 			v.Open(target).WantPage(t, http.StatusPaymentRequired, "Your payment is on its way")
 		}
 		collections := w.Sandbox.Collections()
@@ -142,7 +143,7 @@ func TestW10ALatePaymentIsFound(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	t.Run("the tab was closed", func(t *testing.T) {
 		v := w.Visitor()
-		v.Pay(v.Browse("/premium/article.html"))
+		v.Pay(v.Browse(article))
 		w.Delivered()
 		w.Pass(3 * 24 * time.Hour)
 		v.Browse("/premium/other.html").WantPaid(t)
@@ -152,26 +153,24 @@ func TestW10ALatePaymentIsFound(t *testing.T) {
 	})
 	t.Run("Caddy was restarted", func(t *testing.T) {
 		v := w.Visitor()
-		_, event := v.Started("/premium/article.html")
+		_, event := v.Started(article)
 		w.Restart()
-		body := sitetest.Encode(t, event)
-		w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret))
-		v.Browse("/premium/article.html").WantPaid(t)
+		w.Send(event)
+		v.Browse(article).WantPaid(t)
 	})
 	t.Run("many checkouts were opened meanwhile", func(t *testing.T) {
 		v := w.Visitor()
-		_, event := v.Started("/premium/article.html")
+		_, event := v.Started(article)
 		for range 8 {
 			w.Pass(31 * time.Minute)
-			v.Open("/premium/article.html").WantCheckout(t, w)
+			v.Open(article).WantCheckout(t, w)
 		}
-		body := sitetest.Encode(t, event)
-		w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret))
-		v.Browse("/premium/article.html").WantPaid(t)
+		w.Send(event)
+		v.Browse(article).WantPaid(t)
 	})
 	t.Run("Caddy was down", func(t *testing.T) {
 		v := w.Visitor()
-		checkout := v.Browse("/premium/article.html")
+		checkout := v.Browse(article)
 		w.Stop()
 		back := v.Pay(checkout)
 		w.Load(w.Config)
@@ -186,31 +185,31 @@ func TestT7RefundAndDispute(t *testing.T) {
 		t.Run(fmt.Sprintf("without metadata %t", bare), func(t *testing.T) {
 			w := newWorld(t, sitetest.Options{Sandbox: sandbox.Config{BareAftermath: bare}})
 			refunded, disputed := w.Visitor(), w.Visitor()
-			refunded.Buy("/premium/article.html").WantPaid(t)
+			refunded.Buy(article).WantPaid(t)
 			first := w.LastPayment()
-			disputed.Buy("/premium/article.html").WantPaid(t)
+			disputed.Buy(article).WantPaid(t)
 			second := w.LastPayment()
 
 			mustDo(t, w.Sandbox.Refund(first.ID))
 			w.Delivered()
-			page := refunded.Open("/premium/article.html")
+			page := refunded.Open(article)
 			page.WantPage(t, http.StatusPaymentRequired, "This payment was refunded")
-			disputed.Open("/premium/article.html").WantPaid(t)
+			disputed.Open(article).WantPaid(t)
 			refunded.Open(page.Link(t, "Buy access again")).WantCheckout(t, w)
 
 			mustDo(t, w.Sandbox.Dispute(second.ID))
 			w.Delivered()
-			disputed.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "This payment is in dispute")
+			disputed.Open(article).WantPage(t, http.StatusPaymentRequired, "This payment is in dispute")
 			mustDo(t, w.Sandbox.Win(second.ID))
 			w.Delivered()
-			disputed.Open("/premium/article.html").WantPaid(t)
+			disputed.Open(article).WantPaid(t)
 
 			lost := w.Visitor()
-			lost.Buy("/premium/article.html").WantPaid(t)
+			lost.Buy(article).WantPaid(t)
 			mustDo(t, w.Sandbox.Dispute(w.LastPayment().ID))
 			mustDo(t, w.Sandbox.Lose(w.LastPayment().ID))
 			w.Delivered()
-			lost.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "This payment was refunded")
+			lost.Open(article).WantPage(t, http.StatusPaymentRequired, "This payment was refunded")
 		})
 	}
 	w := newWorld(t, sitetest.Options{})
@@ -219,13 +218,13 @@ func TestT7RefundAndDispute(t *testing.T) {
 		`{"transactionId":"PAYMENT"}`, `{"paymentId":"PAYMENT","amount":null,"currency":null}`, `{"id":"rf_1","paymentId":"PAYMENT"}`,
 	} {
 		v := w.Visitor()
-		v.Buy("/premium/article.html").WantPaid(t)
+		v.Buy(article).WantPaid(t)
 		paid := w.LastPayment()
-		body := []byte(fmt.Sprintf(`{"event":"payment.refunded","timestamp":%q,"data":%s}`,
-			w.Now().UTC().Format(time.RFC3339), strings.NewReplacer("PAYMENT", paid.ID, "SESSION", paid.SessionID).Replace(data)))
-		if answer := w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)); answer.Status != http.StatusOK {
+		data = strings.NewReplacer("PAYMENT", paid.ID, "SESSION", paid.SessionID).Replace(data)
+		event := map[string]any{"event": "payment.refunded", "timestamp": w.Now().UTC().Format(time.RFC3339), "data": json.RawMessage(data)}
+		if answer := w.Send(event); answer.Status != http.StatusOK {
 			t.Fatalf("%s answers %d", data, answer.Status)
 		}
-		v.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "This payment was refunded")
+		v.Open(article).WantPage(t, http.StatusPaymentRequired, "This payment was refunded")
 	}
 }

@@ -110,8 +110,7 @@ func wantTold(w *sitetest.World, want ...string) {
 // sure delivers an event that must be acknowledged.
 func sure(w *sitetest.World, event map[string]any) {
 	w.T.Helper()
-	body := sitetest.Encode(w.T, event)
-	if answer := w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)); answer.Status != http.StatusOK {
+	if answer := w.Send(event); answer.Status != http.StatusOK {
 		w.T.Fatalf("answers %d", answer.Status)
 	}
 }
@@ -127,7 +126,7 @@ func changedData(event map[string]any, changes map[string]any) map[string]any {
 
 func TestEventsTellWhatHasBeenStored(t *testing.T) {
 	w := newListeningWorld(t)
-	session, completed := w.Visitor().Started("/premium/article.html")
+	session, completed := w.Visitor().Started(article)
 	until := w.Now().Add(30 * day).UTC()
 	completed["timestamp"] = w.Now().UTC().Format(time.RFC3339)
 	about := func(event string) map[string]any {
@@ -155,7 +154,7 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 // What is rejected is told of. Strangers cause one event a minute.
 func TestW1W9EventsTellWhatWasRejected(t *testing.T) {
 	w := newListeningWorld(t)
-	session, completed := w.Visitor().Started("/premium/article.html")
+	session, completed := w.Visitor().Started(article)
 	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
 	metadata["paywall_access"] = "never"
 	sure(w, changedData(completed, map[string]any{"metadata": metadata}))

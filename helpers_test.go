@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	receiptPage = "/premium/article.html?axra_receipt"
+	article     = "/premium/article.html"
+	receiptPage = article + "?axra_receipt"
 	deviceLink  = "Link for the other device"
 	day         = 24 * time.Hour
 )

@@ -62,7 +62,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "SETUP", "SETUP ADMIN", 1)})
 			v := w.Visitor()
-			_, event := v.Started("/premium/article.html")
+			_, event := v.Started(article)
 			body := sitetest.Encode(t, event)
 			header := test.sign(body)
 			header.Set("Content-Type", "application/json")
@@ -97,7 +97,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 
 			w.Load(signedWith(block))
 			send(http.StatusOK)
-			v.Browse("/premium/article.html").WantPaid(t)
+			v.Browse(article).WantPaid(t)
 		})
 	}
 }

@@ -72,7 +72,7 @@ func TestSecretsStayOutOfLogsOverTLS(t *testing.T) {
 	v.Client.Transport = transport
 	t.Cleanup(transport.CloseIdleConnections)
 
-	first := v.Open("/premium/article.html")
+	first := v.Open(article)
 	first.WantCheckout(t, w)
 	for _, cookie := range first.Header.Values("Set-Cookie") {
 		for _, want := range []string{"__Host-axra_p_", "; Path=/", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
@@ -148,14 +148,14 @@ func TestTheLogFilterKeepsSecretsOut(t *testing.T) {
 	config = strings.Replace(config, "\troot ROOT", "\tlog\n\treverse_proxy /premium/down localhost:1\n\troot ROOT", 1)
 	w := newWorld(t, sitetest.Options{Caddyfile: config})
 	v, phone := w.Visitor(), w.Visitor()
-	checkout := v.Browse("/premium/article.html")
+	checkout := v.Browse(article)
 	back := v.Pay(checkout)
 	w.Delivered()
 	v.Browse(back.Location()).WantPaid(t)
 	v.Browse(back.Location()).WantPaid(t) // as a reload
 	device := v.Open(receiptPage).Link(t, deviceLink)
 	phone.OpenOnDevice(device).WantPaid(t)
-	private := v.PrivateAddress("/premium/article.html")
+	private := v.PrivateAddress(article)
 	w.Visitor().Do(http.MethodGet, private, nil, nil).WantPaid(t)
 	broken := v.PrivateAddress("/premium/down")
 	if answer := w.Visitor().Do(http.MethodGet, broken, nil, nil); answer.Status != http.StatusBadGateway {

@@ -43,8 +43,9 @@ func TestFD6AStreamEndsWithItsPurchase(t *testing.T) {
 		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"+sitetest.Marker+"\n") //nolint:errcheck // a test server
 		io.Copy(io.Discard, conn)                                                                                                          //nolint:errcheck // until it is closed
 	})
+	w := newWorld(t, sitetest.Options{})
+	w.Write("paid/index.html", sitetest.Marker)
 	for name, test := range map[string]struct{ proxy, header string }{
-		"an event stream":                  {"reverse_proxy " + sitetest.Echo(t, events), "Accept: text/event-stream"},
 		"an event stream that fetch reads": {"reverse_proxy " + sitetest.Echo(t, events), "Accept: */*"},
 		"over FastCGI":                     {"reverse_proxy " + overFastCGI.Addr().String() + " {\n transport fastcgi\n }", "Accept: text/event-stream"},
 		"a WebSocket whose client is silent": {
@@ -52,8 +53,7 @@ func TestFD6AStreamEndsWithItsPurchase(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: sitetest.GateFor("/paid/*", "handle /paid/live {\n"+test.proxy+"\n}\n\troot ROOT\n\tfile_server")})
-			w.Write("paid/index.html", sitetest.Marker)
+			w.Load(sitetest.GateFor("/paid/*", "handle /paid/live {\n"+test.proxy+"\n}\n\troot ROOT\n\tfile_server"))
 			v := w.Visitor()
 			v.Buy("/paid/index.html").WantPaid(t)
 			cookie, value := accessCookie(t, v)
@@ -87,12 +87,12 @@ func downloads(option string) string {
 func TestFC5FC6APurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 	w := newWorld(t, sitetest.Options{Caddyfile: downloads("downloads 2")})
 	v := w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t) // the first window
+	v.Buy(article).WantPaid(t) // the first window
 	used := func() int {
 		return w.Rows("purchases WHERE downloads_used = 1") + 2*w.Rows("purchases WHERE downloads_used = 2")
 	}
 	get := func(header http.Header) sitetest.Reply {
-		return v.Do(http.MethodGet, "/premium/article.html", header, nil)
+		return v.Do(http.MethodGet, article, header, nil)
 	}
 	for range 11 {
 		if answer := get(http.Header{"Range": {"bytes=1-"}}); answer.Status != http.StatusPartialContent {
@@ -100,7 +100,7 @@ func TestFC5FC6APurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 		}
 	}
 	w.Restart()
-	v.Open("/premium/article.html").WantPaid(t)
+	v.Open(article).WantPaid(t)
 	if used() != 1 {
 		t.Errorf("%d downloads are used, want 1", used())
 	}
@@ -108,8 +108,8 @@ func TestFC5FC6APurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 	if answer := get(http.Header{"Sec-Purpose": {"prefetch"}}); answer.Status != http.StatusServiceUnavailable || strings.Contains(answer.Body, sitetest.Marker) || used() != 1 {
 		t.Errorf("FC6: a prefetch: %d", answer.Status)
 	}
-	v.Open("/premium/article.html").WantPaid(t) // the second
-	w.Load(downloads("downloads 9"))            // what was sold counts
+	v.Open(article).WantPaid(t)      // the second
+	w.Load(downloads("downloads 9")) // what was sold counts
 	w.Pass(25 * time.Hour)
 	program := get(http.Header{"Range": {"bytes=1-"}})
 	if program.Status != http.StatusPaymentRequired || strings.Contains(program.Body, sitetest.Marker[1:]) || !strings.Contains(program.Body, "2 times") ||
@@ -117,11 +117,11 @@ func TestFC5FC6APurchaseOpensAsManyDownloadsAsItWasSold(t *testing.T) {
 		t.Fatalf("the third download: %d %v %.100s", program.Status, program.Header, program.Body)
 	}
 	// Buying again is found even if the tab is closed before the visitor comes back.
-	refused := v.Open("/premium/article.html")
+	refused := v.Open(article)
 	refused.WantPage(t, http.StatusPaymentRequired, "All downloads are used")
 	v.Pay(v.Browse(refused.Link(t, "Buy it again")))
 	w.Delivered()
-	v.Browse("/premium/article.html").WantPaid(t)
+	v.Browse(article).WantPaid(t)
 	if v.Open("/premium/other.html").WantCheckout(t, w); used() != 3 {
 		t.Errorf("%d downloads are used of two purchases", used())
 	}

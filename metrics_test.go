@@ -99,24 +99,24 @@ func TestTheFunnelIsCountedByPass(t *testing.T) {
 	v := w.Visitor()
 
 	before := scrape(w)
-	checkout := v.Browse("/premium/article.html")
+	checkout := v.Browse(article)
 	wantGrown(w, before, series{
 		step("shown"): 1, step("checkout"): 1, created: 1,
 		`api_call_duration_seconds_count{call="session",outcome="ok"}`: 1,
 	})
 
 	before = scrape(w)
-	v.Open("/premium/article.html")                                          // the open checkout again
-	v.Do(http.MethodGet, "/premium/article.html", nil, nil)                  // a program
-	v.Do(http.MethodHead, "/premium/article.html", sitetest.Navigation, nil) // no person
-	w.Visitor().Open("/premium/article.html?axra_session=of+somebody+else")  // no offer
+	v.Open(article)                                                         // the open checkout again
+	v.Do(http.MethodGet, article, nil, nil)                                 // a program
+	v.Do(http.MethodHead, article, sitetest.Navigation, nil)                // no person
+	w.Visitor().Open("/premium/article.html?axra_session=of+somebody+else") // no offer
 	wantGrown(w, before, series{step("shown"): 1, `checkouts_total{outcome="reused"}`: 1})
 
 	w.Sandbox.Hold()
 	back := v.Pay(checkout)
 	before = scrape(w)
 	v.Open(back.Location()) // waiting is not shown
-	v.Open("/premium/article.html")
+	v.Open(article)
 	wantGrown(w, before, series{})
 
 	before = scrape(w)
@@ -148,7 +148,7 @@ func TestCallsThatFailAreCounted(t *testing.T) {
 	mustDo(t, w.Sandbox.SetFault(sandbox.Fault{Kind: sandbox.FaultUnauthorized}))
 	before := scrape(w)
 	for range 6 {
-		w.Visitor().Open("/premium/article.html").WantPage(t, http.StatusServiceUnavailable, "")
+		w.Visitor().Open(article).WantPage(t, http.StatusServiceUnavailable, "")
 	}
 	wantGrown(w, before, series{
 		`api_call_duration_seconds_count{call="session",outcome="credentials"}`: 5, `checkouts_total{outcome="failed"}`: 6, "api_suspended": 1,
@@ -182,10 +182,10 @@ func TestMetricsBeginAtZeroAndOutliveReloads(t *testing.T) {
 		t.Error("a configuration that was only validated is counted")
 	}
 
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
+	w.Visitor().Buy(article).WantPaid(t)
 	w.Load(config)
 	w.Load(strings.Replace(config, "endpoint ", "recheck 20s\n\t\tendpoint ", 1))
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
+	w.Visitor().Buy(article).WantPaid(t)
 	w.Load(config)
 	after := scrape(w)
 	for name, want := range map[string]float64{

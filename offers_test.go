@@ -82,7 +82,7 @@ func newShop(t *testing.T) *sitetest.World {
 func TestOneOfSeveralPassesOpensEveryGateThatListsIt(t *testing.T) {
 	w := newShop(t)
 	v := w.Visitor()
-	offer := v.Open("/premium/article.html")
+	offer := v.Open(article)
 	offer.WantPage(t, http.StatusPaymentRequired, "Day pass")
 	if !strings.Contains(offer.Body, "9.00 USD") || !strings.Contains(offer.Body, "30 days") || strings.Contains(offer.Body, "1.00 USD") {
 		t.Errorf("the offer page says\n%s", offer.Body)
@@ -108,17 +108,17 @@ func TestOneOfSeveralPassesOpensEveryGateThatListsIt(t *testing.T) {
 		t.Errorf("axra_paid says %q", who)
 	}
 	other := w.Visitor()
-	other.BuyPass("/premium/article.html", "day").WantPaid(t)
+	other.BuyPass(article, "day").WantPaid(t)
 	other.Open("/archive/").WantCheckout(t, w)
-	other.BuyPass("/premium/article.html", "month").WantPaid(t)
+	other.BuyPass(article, "month").WantPaid(t)
 	other.Open("/archive/").WantPaid(t)
 	for _, pass := range []string{"day", "month"} {
-		if answer := other.Open("/premium/article.html?axra_checkout=" + pass); answer.Location() != "/premium/article.html" {
+		if answer := other.Open("/premium/article.html?axra_checkout=" + pass); answer.Location() != article {
 			t.Errorf("asked to pay for what is paid: %d %s", answer.Status, answer.Location())
 		}
 	}
 	w.Pass(31 * day)
-	other.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "Day pass")
+	other.Open(article).WantPage(t, http.StatusPaymentRequired, "Day pass")
 	if who := other.Open("/who").Body; who != "nobody" {
 		t.Errorf("after the end axra_paid says %q", who)
 	}
@@ -135,13 +135,13 @@ func TestK2T4WhatWasSoldIsHonoured(t *testing.T) {
 	w.Delivered()
 	midway.Browse(back.Location()).WantPaid(t)
 	w.Pass(29 * 24 * time.Hour)
-	midway.Open("/premium/article.html").WantPaid(t)
+	midway.Open(article).WantPaid(t)
 	w.Pass(48 * time.Hour)
 	midway.Open("/archive/").WantCheckout(t, w)
 	w.Load(shop)
-	day.BuyPass("/premium/article.html", "day").WantPaid(t)
+	day.BuyPass(article, "day").WantPaid(t)
 	file.BuyPass("/files/a.txt", "files").WantPaid(t)
-	month.BuyPass("/premium/article.html", "month").WantPaid(t)
+	month.BuyPass(article, "month").WantPaid(t)
 	for name, config := range map[string]string{
 		"as it was":         shop,
 		"dearer":            strings.ReplaceAll(shop, "2.00 usd", "99.00 usd"),
@@ -152,7 +152,7 @@ func TestK2T4WhatWasSoldIsHonoured(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.Load(config)
-			day.Open("/premium/article.html").WantPaid(t)
+			day.Open(article).WantPaid(t)
 			file.Open("/files/a.txt").WantPaid(t)
 			month.Open("/premium/other.html").WantPaid(t)
 			token := file.Bearer("/files/a.txt")
@@ -177,7 +177,7 @@ func TestG12TheApplicationLearnsWhoHasPaid(t *testing.T) {
 	if answer := v.Do(http.MethodGet, "/free/headers", forged, nil); answer.Body != "FREE  false" {
 		t.Errorf("on a free page the application sees %q", answer.Body)
 	}
-	v.BuyPass("/premium/article.html", "day").WantPaid(t)
+	v.BuyPass(article, "day").WantPaid(t)
 	answer := v.Do(http.MethodGet, "/premium/headers", forged, nil)
 	purchase := ledger.PurchaseID(w.LastPayment().SessionID)
 	if !strings.HasPrefix(answer.Body, "MARK true|"+purchase+"|day||axra-") || strings.Contains(answer.Body, "forged") {

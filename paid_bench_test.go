@@ -43,19 +43,19 @@ func newBenchWorld(b *testing.B, config string) *sitetest.World {
 // the gate, and on the same site without a gate.
 func BenchmarkRequest(b *testing.B) {
 	gated, ungated := benchSite()
-	buys := func(v *sitetest.Visitor) { v.Buy("/premium/article.html") }
-	begins := func(v *sitetest.Visitor) { v.Open("/premium/article.html") }
+	buys := func(v *sitetest.Visitor) { v.Buy(article) }
+	begins := func(v *sitetest.Visitor) { v.Open(article) }
 	for _, bench := range []struct {
 		name, config, path string
 		header             http.Header
 		before             func(*sitetest.Visitor)
 		status             int
 	}{
-		{"paid", gated, "/premium/article.html", nil, buys, http.StatusOK},
-		{"unpaid", gated, "/premium/article.html", nil, func(*sitetest.Visitor) {}, http.StatusPaymentRequired},
-		{"navigation with a checkout open", gated, "/premium/article.html", sitetest.Navigation, begins, http.StatusSeeOther},
+		{"paid", gated, article, nil, buys, http.StatusOK},
+		{"unpaid", gated, article, nil, func(*sitetest.Visitor) {}, http.StatusPaymentRequired},
+		{"navigation with a checkout open", gated, article, sitetest.Navigation, begins, http.StatusSeeOther},
 		{"outside", gated, "/free/article.html", nil, buys, http.StatusOK},
-		{"no gate", ungated, "/premium/article.html", nil, buys, http.StatusOK},
+		{"no gate", ungated, article, nil, buys, http.StatusOK},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			w := newBenchWorld(b, gated)
@@ -100,7 +100,7 @@ func benchDecision(b *testing.B, algorithm string) {
 	paywall.UseRealClock() // that of the tests takes a lock
 	for _, bench := range decisions(name, raw) {
 		b.Run(bench.name, func(b *testing.B) {
-			request := prepared(b, w.Site+"/premium/article.html", bench.cookies...)
+			request := prepared(b, w.Site+article, bench.cookies...)
 			b.ReportAllocs()
 			for b.Loop() {
 				if gate.Opens(request) != bench.open {
@@ -112,7 +112,7 @@ func benchDecision(b *testing.B, algorithm string) {
 	b.Run("many visitors", func(b *testing.B) {
 		var requests []*http.Request
 		for i := range 1000 {
-			request := prepared(b, w.Site+"/premium/article.html", &http.Cookie{Name: name, Value: another(b, gate, raw, w.Site, i)})
+			request := prepared(b, w.Site+article, &http.Cookie{Name: name, Value: another(b, gate, raw, w.Site, i)})
 			gate.Opens(request) // the first time the ledger is asked
 			requests = append(requests, request)
 		}
@@ -124,7 +124,7 @@ func benchDecision(b *testing.B, algorithm string) {
 		}
 	})
 	b.Run("whether the gate covers", func(b *testing.B) {
-		request := prepared(b, w.Site+"/premium/article.html")
+		request := prepared(b, w.Site+article)
 		b.ReportAllocs()
 		for b.Loop() {
 			if !gate.Covers(request) {
@@ -144,7 +144,7 @@ func signingWith(algorithm string) string {
 func boughtGate(t testing.TB, w *sitetest.World) (gate paywall.Gate, name, raw string) {
 	t.Helper()
 	v := w.Visitor()
-	v.Buy("/premium/article.html")
+	v.Buy(article)
 	gate, err := paywall.OnlyGate(onlyServer(t))
 	mustDo(t, err)
 	name, raw = accessCookie(t, v)
@@ -180,7 +180,7 @@ func TestADecisionAllocatesAtMostOnce(t *testing.T) {
 		gate, name, raw := boughtGate(t, w)
 		for _, test := range decisions(name, raw) {
 			t.Run(algorithm+"/"+test.name, func(t *testing.T) {
-				request := prepared(t, w.Site+"/premium/article.html", test.cookies...)
+				request := prepared(t, w.Site+article, test.cookies...)
 				allocs := testing.AllocsPerRun(1000, func() {
 					if gate.Opens(request) != test.open {
 						t.Error("decided otherwise")

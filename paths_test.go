@@ -107,14 +107,15 @@ func TestFB2OtherSpellingsAreNotSoldByThemselves(t *testing.T) {
 
 // FB2: a folder has one address for the gate and another for file_server; nobody is sent to and fro.
 func TestFB2AFolderIsNoLoop(t *testing.T) {
+	w := newWorld(t, sitetest.Options{})
+	w.Write("sheets/folder/index.html", sitetest.Marker)
+	w.Write("teaser.txt", "TEASER")
 	for name, option := range map[string]string{"checkout": "", "preview": "preview 3 per 30d", "teaser": "teaser /teaser.txt"} {
 		t.Run(name, func(t *testing.T) {
 			config := strings.ReplaceAll(sheets, "UPSTREAM", "root ROOT\n\tfile_server")
 			config = strings.NewReplacer("/sheets/* {", "* {", "/sheets/folder ", "/ 25.00\n\t\t/sheets/folder ",
 				"price {price} usd\n\t\tper_path", "price {price} usd\n\t\tper_path\n\t\t"+option).Replace(config)
-			w := newWorld(t, sitetest.Options{Caddyfile: config})
-			w.Write("sheets/folder/index.html", sitetest.Marker)
-			w.Write("teaser.txt", "TEASER")
+			w.Load(config)
 			for _, target := range []string{"/sheets/folder/", "/", "/index.html", "//"} {
 				v := w.Visitor()
 				page := v.Browse(target) // which fails after ten redirects
@@ -143,18 +144,19 @@ func keyed(key string) string {
 
 // A key, and a path in each spelling, are bought once and come back.
 func TestKeysAndPathsAreBoughtOnce(t *testing.T) {
+	w := newWorld(t, sitetest.Options{})
+	w.Write("premium/it's (1) größe.html", sitetest.Marker)
 	for _, test := range []struct{ name, config, bought, also, other string }{
 		{"of the query", keyed("{query.sku}"), "/premium/article.html?sku=1", "/premium/other.html?x=y&sku=1", "/premium/article.html?sku=2"},
 		{"of the address", keyed("{http.request.orig_uri}"), "/premium/article.html?x=1", "/premium/article.html?x=1", "/premium/article.html?x=2"},
-		{"of the folder", keyed("{dir}"), "/premium/", "/premium/article.html", "/premium/course/"},
+		{"of the folder", keyed("{dir}"), "/premium/", article, "/premium/course/"},
 		{"after a rewrite", strings.Replace(keyed("{query.file}"), "\troot ROOT", "\trewrite /dl /premium/{query.file}.html\n\troot ROOT", 1),
 			"/dl?file=article", "/dl?file=article", "/dl?file=other"},
-		{"a path", keyed(""), "/premium//article.html?x=1", "/premium/article.html", "/premium/other.html"},
+		{"a path", keyed(""), "/premium//article.html?x=1", article, "/premium/other.html"},
 		{"a name", keyed(""), "/premium/it's%20(1)%20gr%C3%B6%C3%9Fe.html", "/premium/it%27s%20%281%29%20gr%C3%B6%C3%9Fe.html", "/premium/other.html"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: test.config})
-			w.Write("premium/it's (1) größe.html", sitetest.Marker)
+			w.Load(test.config)
 			v := w.Visitor()
 			w.Sandbox.Hold()
 			back := v.Pay(v.Browse(test.bought))
@@ -182,6 +184,7 @@ func TestS4T4NobodyHidesTheQueryFromTheGate(t *testing.T) {
 	app := sitetest.Echo(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, sitetest.Marker+" "+r.URL.Query().Get("tier")+r.URL.Query().Get("p"))
 	})
+	w := newWorld(t, sitetest.Options{})
 	const silver, gold = "axra_paywall {\n pass silver\n price 1 usd\n }\n", "axra_paywall {\n pass gold\n price 500 usd\n }\n"
 	proxy := "reverse_proxy " + app
 	for name, site := range map[string]string{
@@ -191,7 +194,8 @@ func TestS4T4NobodyHidesTheQueryFromTheGate(t *testing.T) {
 		"a handler around it": "@gold query tier=gold\n handle @gold {\n" + gold + proxy + "\n }\n handle {\n" + silver + proxy + "\n }",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "\taxra_paywall /premium/* {\n\t\tprice  5.00 usd\n\t\taccess 30d\n\t}\n\troot ROOT\n\tfile_server", site, 1)})
+			before, _, _ := strings.Cut(sitetest.FiveLines, "\taxra_paywall")
+			w.Load(before + site + "\n}\n")
 			v := w.Visitor()
 			v.Buy("/premium/x?tier=silver").WantBody(t, sitetest.Marker+" silver")
 			v.Open("/premium/x?tier=gold").WantCheckout(t, w)

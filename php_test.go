@@ -92,6 +92,9 @@ func TestFB1FrontController(t *testing.T) {
 		"/index.php/free/../premium/post",
 	}
 	free := []string{"/", "/index.php", "/sub/index.php", "/free/post", "/index.php/free/post"}
+	w := newWorld(t, sitetest.Options{})
+	w.Write("index.php", strings.Replace(frontController, "MARKER", sitetest.Marker, 1))
+	w.Write("sub/index.php", "<?php require dirname(__DIR__) . '/index.php';")
 	for _, c := range []struct {
 		name, gate, rewrite string
 		gated               bool
@@ -102,9 +105,7 @@ func TestFB1FrontController(t *testing.T) {
 		{"not path", "@paid {\n\t\tnot path /free/* / /index.php /index.php/free/* /sub/index.php\n\t}\n\taxra_paywall @paid {\n\t\tprice 5.00 usd\n\t}", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: strings.NewReplacer("GATE", c.gate, "REWRITE", c.rewrite, "SOCKET", socket).Replace(phpSite)})
-			w.Write("index.php", strings.Replace(frontController, "MARKER", sitetest.Marker, 1))
-			w.Write("sub/index.php", "<?php require dirname(__DIR__) . '/index.php';")
+			w.Load(strings.NewReplacer("GATE", c.gate, "REWRITE", c.rewrite, "SOCKET", socket).Replace(phpSite))
 			for _, target := range free {
 				if status, body := w.RawGet(target); status != http.StatusOK || !strings.HasPrefix(body, "free text") {
 					t.Errorf("%s: want the free page, got %d %q", target, status, body)

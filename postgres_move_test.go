@@ -16,7 +16,7 @@ import (
 func TestMovingBetweenTheDatabases(t *testing.T) {
 	w := office(t)
 	v := w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t)
+	v.Buy(article).WantPaid(t)
 	w.Run("give", w.Site+"/premium/")
 	installation, _, _ := w.SigningKey()
 	move := func(from, to, database string) {
@@ -33,7 +33,7 @@ func TestMovingBetweenTheDatabases(t *testing.T) {
 		w.Database = database
 		w.Load(w.Config)
 		mustDo(t, os.Remove(export))
-		v.Open("/premium/article.html").WantPaid(t)
+		v.Open(article).WantPaid(t)
 		if v.Cookie("axra_t_") != before {
 			t.Error("it is not the cookie from before")
 		}

@@ -23,7 +23,7 @@ func TestAReloadCorrectsAPasswordAndNoneIsShown(t *testing.T) {
 	config := strings.Replace(sitetest.Member(), "SETUP", "SETUP ADMIN", 1)
 	newWorld(t, sitetest.Options{DatabaseURL: right}).Stop() // the ledger is there
 	w := newWorld(t, sitetest.Options{Caddyfile: config, DatabaseURL: wrong, Broken: true})
-	w.Visitor().Open("/premium/article.html").WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	w.Visitor().Open(article).WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	if !strings.Contains(w.Log(), "the ledger cannot be opened") {
 		t.Error("the log does not say that it cannot be opened")
 	}
@@ -32,7 +32,7 @@ func TestAReloadCorrectsAPasswordAndNoneIsShown(t *testing.T) {
 	t.Setenv("AXRA_DATABASE_URL", right)
 	saved := loadAndSave(w, config)
 	w.AwaitLedger()
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
+	w.Visitor().Buy(article).WantPaid(t)
 	wantNoPassword(w, right)
 	for _, form := range append(passwordForms, right) {
 		if strings.Contains(saved, form) {
@@ -55,9 +55,8 @@ func wantNoPassword(w *sitetest.World, databaseURL string) {
 			texts[args[0]+" fails"] = err.Error()
 		}
 	}
-	texts["the gate"] = w.Visitor().Open("/premium/article.html").Body
-	body := sitetest.Encode(w.T, map[string]any{"event": "payment.refunded", "data": map[string]any{"paymentId": "bpay_1"}})
-	texts["the webhook"] = w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)).Body
+	texts["the gate"] = w.Visitor().Open(article).Body
+	texts["the webhook"] = w.Send(map[string]any{"event": "payment.refunded", "data": map[string]any{"paymentId": "bpay_1"}}).Body
 	texts["the log"] = w.Log()
 	for where, text := range texts {
 		for _, form := range append(passwordForms, databaseURL) {

@@ -12,6 +12,7 @@ import (
 
 // Handlers around the gate hold answers back; the way to the checkout stays whole.
 func TestCheckoutRedirectThroughOtherHandlers(t *testing.T) {
+	w := newWorld(t, sitetest.Options{})
 	for name, around := range map[string]string{
 		"encode":    "encode gzip zstd",
 		"intercept": "intercept {\n\t\t@303 status 303\n\t\thandle_response @303 {\n\t\t\trespond 303\n\t\t}\n\t}",
@@ -19,11 +20,11 @@ func TestCheckoutRedirectThroughOtherHandlers(t *testing.T) {
 		"templates": "templates",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.GateFor("/premium/*", "root ROOT\n\tfile_server"), "\taxra_paywall", "\t"+around+"\n\taxra_paywall", 1)})
+			w.Load(strings.Replace(sitetest.FiveLines, "\taxra_paywall", "\t"+around+"\n\taxra_paywall", 1))
 			v := w.Visitor()
 			header := sitetest.Navigation.Clone()
 			header.Set("Accept-Encoding", "gzip")
-			answer := v.Do(http.MethodGet, "/premium/article.html", header, nil)
+			answer := v.Do(http.MethodGet, article, header, nil)
 			if answer.Status != http.StatusSeeOther || !strings.Contains(answer.Location(), "?token=") {
 				t.Fatalf("%d to %q", answer.Status, answer.Location())
 			}

@@ -112,8 +112,7 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 		io.WriteString(rw, sitetest.Marker) //nolint:errcheck // a test server
 	}))
 	defer upstream.Close()
-	config := strings.Replace(strings.Replace(sitetest.GateBefore, "GATE", "/paid/*", 1), "UPSTREAM", "reverse_proxy "+upstream.URL, 1)
-	w := newWorld(t, sitetest.Options{Caddyfile: config})
+	w := newWorld(t, sitetest.Options{Caddyfile: sitetest.GateFor("/paid/*", "reverse_proxy "+upstream.URL)})
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "POST", "PUT", "PATCH", "DELETE", "LOCK", "GeT", "X"} {
 		for _, header := range []string{
 			"X-A: b", "Range: bytes=0-1", "If-Range: \"paid\"\r\nRange: bytes=0-1", "If-None-Match: \"paid\"", "If-Match: \"paid\"",
@@ -147,6 +146,9 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 // G10: where the gate stands among other directives.
 func TestG10Places(t *testing.T) {
 	const gate, files = "axra_paywall /old* {\n price 5.00 usd\n }\n", "root ROOT\n file_server\n"
+	w := newWorld(t, sitetest.Options{})
+	w.Write("paid/a.html", sitetest.Marker)
+	w.Write("old/x", sitetest.Marker)
 	for name, body := range map[string]string{
 		"after rewrite":      "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
 		"before rewrite":     gate + "rewrite /old/* /paid/a.html\n" + files,
@@ -160,9 +162,8 @@ func TestG10Places(t *testing.T) {
 		"encode and templates": "encode gzip\n templates\n" + gate + "rewrite /old/* /paid/a.html\n" + files,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.GateBefore, "axra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", body, 1)})
-			w.Write("paid/a.html", sitetest.Marker)
-			w.Write("old/x", sitetest.Marker)
+			before, _, _ := strings.Cut(sitetest.FiveLines, "\taxra_paywall")
+			w.Load(before + body + "\n}\n")
 			if page := w.Visitor().Open("/old/x"); strings.Contains(page.Body, sitetest.Marker) {
 				t.Error("a visitor gets the paid page")
 			}
@@ -194,7 +195,7 @@ func TestG13HugeHeaders(t *testing.T) {
 		"many":     strings.TrimSuffix(strings.Repeat("Cookie: axra_=x.y.z\r\n", 9000), "\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, body := w.RawGet("/premium/article.html", header)
+			status, body := w.RawGet(article, header)
 			if status != http.StatusRequestHeaderFieldsTooLarge || strings.Contains(body, sitetest.Marker) {
 				t.Errorf("status %d", status)
 			}
@@ -275,7 +276,7 @@ func TestC2H3OnlyNavigationsStartACheckout(t *testing.T) {
 		"bad bearer":   {http.MethodGet, http.Header{"Authorization": {"Bearer x.y.z"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			there := w.Visitor().Do(request.method, "/premium/article.html", request.header, nil)
+			there := w.Visitor().Do(request.method, article, request.header, nil)
 			missing := w.Visitor().Do(request.method, "/premium/nothing.html", request.header, nil)
 			if there.Status != http.StatusPaymentRequired || strings.Contains(there.Body, sitetest.Marker) || there.Header.Get("Set-Cookie") != "" {
 				t.Errorf("answers %d and sets %q", there.Status, there.Header.Get("Set-Cookie"))
@@ -302,12 +303,12 @@ func TestC3S1S2S5OneSessionPerBrowser(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	v := w.Visitor()
 	for range 50 {
-		v.Open("/premium/article.html").WantCheckout(t, w)
+		v.Open(article).WantCheckout(t, w)
 	}
 	if w.Creations() != 1 {
 		t.Errorf("C3: %d sessions for 50 reloads", w.Creations())
 	}
-	back := v.Pay(v.Browse("/premium/article.html"))
+	back := v.Pay(v.Browse(article))
 	w.Delivered()
 	w.Visitor().Open(back.Location()).WantPage(t, http.StatusForbidden, "started in another browser")
 	v.Browse(back.Location()).WantPaid(t)

@@ -14,37 +14,36 @@ import (
 func TestD1D2WebhookWhileTheLedgerIsBroken(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	v := w.Visitor()
-	_, event := v.Started("/premium/article.html")
-	body := sitetest.Encode(t, event)
+	_, event := v.Started(article)
 	w.BreakLedger()
-	if answer := w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)); answer.Status < 500 || answer.Header.Get("Retry-After") == "" {
+	if answer := w.Send(event); answer.Status < 500 || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("answers %d", answer.Status)
 	}
 	for _, visitor := range []*sitetest.Visitor{v, w.Visitor()} {
-		visitor.Open("/premium/article.html").WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+		visitor.Open(article).WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	}
 	w.MendLedger()
-	if answer := w.Deliver(body, sitetest.Sign(body, sitetest.WebhookSecret)); answer.Status != http.StatusOK {
+	if answer := w.Send(event); answer.Status != http.StatusOK {
 		t.Errorf("the retry answers %d", answer.Status)
 	}
-	v.Browse("/premium/article.html").WantPaid(t)
+	v.Browse(article).WantPaid(t)
 }
 
 // D3: known buyers are served for the time of grace, then not.
 func TestD3KnownBuyersAreServedForTheGrace(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	v := w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t)
+	v.Buy(article).WantPaid(t)
 	w.BreakLedger()
 	for range 9 {
 		w.Pass(time.Minute)
-		v.Open("/premium/article.html").WantPaid(t)
+		v.Open(article).WantPaid(t)
 	}
 	w.Pass(2 * time.Minute)
-	v.Open("/premium/article.html").WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
+	v.Open(article).WantPage(t, http.StatusServiceUnavailable, "Your payment is safe")
 	if free := w.Visitor().Open("/"); free.Status != http.StatusOK {
 		t.Errorf("the free page answers %d", free.Status)
 	}
 	w.MendLedger()
-	v.Open("/premium/article.html").WantPaid(t)
+	v.Open(article).WantPaid(t)
 }

@@ -45,16 +45,16 @@ func forge(w *sitetest.World, edit func(header, claims map[string]any)) string {
 func TestT1T2T3T4T6ForgedTokens(t *testing.T) {
 	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "http://localhost:PORT {", "http://localhost:PORT, http://127.0.0.1:PORT {", 1)})
 	v := w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t)
+	v.Buy(article).WantPaid(t)
 	good := forge(w, nil)
 	program := func(token string) sitetest.Reply {
-		return w.Visitor().Do(http.MethodGet, "/premium/article.html", http.Header{"Authorization": {"Bearer " + token}}, nil)
+		return w.Visitor().Do(http.MethodGet, article, http.Header{"Authorization": {"Bearer " + token}}, nil)
 	}
 	program(good).WantPaid(t) // the forgery itself is sound
 	parts := strings.Split(good, ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"paywall+jwt"}`))
 	started := w.Visitor()
-	started.Open("/premium/article.html").WantCheckout(t, w)
+	started.Open(article).WantCheckout(t, w)
 	for name, token := range map[string]string{
 		"T1 none":              none + "." + parts[1] + ".",
 		"T1 no algorithm":      forge(w, func(h, _ map[string]any) { delete(h, "alg") }),
@@ -76,12 +76,12 @@ func TestT1T2T3T4T6ForgedTokens(t *testing.T) {
 		}
 	}
 	other := strings.Replace(w.Site, "localhost", "127.0.0.1", 1)
-	if answer := w.Visitor().Do(http.MethodGet, other+"/premium/article.html", v.Bearer("/"), nil); answer.Status != http.StatusPaymentRequired {
+	if answer := w.Visitor().Do(http.MethodGet, other+article, v.Bearer("/"), nil); answer.Status != http.StatusPaymentRequired {
 		t.Errorf("T4 another site, remembered: %d", answer.Status)
 	}
 	header := sitetest.Navigation.Clone()
 	header.Set("Cookie", "axra_p_000000000000="+good)
-	if answer := w.Visitor().Do(http.MethodGet, "/premium/article.html", header, nil); strings.Contains(answer.Body, sitetest.Marker) {
+	if answer := w.Visitor().Do(http.MethodGet, article, header, nil); strings.Contains(answer.Body, sitetest.Marker) {
 		t.Errorf("T6 access as pending answers %d", answer.Status)
 	}
 }
@@ -90,7 +90,7 @@ func TestT1T2T3T4T6ForgedTokens(t *testing.T) {
 func TestS3W6RaceOfWebhooksAndReturns(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	v := w.Visitor()
-	session, event := v.Started("/premium/article.html")
+	session, event := v.Started(article)
 	body := sitetest.Encode(t, event)
 	signature := sitetest.Sign(body, sitetest.WebhookSecret)
 	target := "/premium/article.html?axra_session=" + session
@@ -167,37 +167,37 @@ func TestARotationLogsNobodyOutAndARemovalItsTokens(t *testing.T) {
 	}
 	w := newWorld(t, sitetest.Options{Caddyfile: linked("")})
 	early, returning, late := w.Visitor(), w.Visitor(), w.Visitor()
-	early.Buy("/premium/article.html").WantPaid(t)
-	private := early.PrivateAddress("/premium/article.html")
+	early.Buy(article).WantPaid(t)
+	private := early.PrivateAddress(article)
 	oldKey := kid(early, t)
 	w.Sandbox.Hold()
-	back := returning.Pay(returning.Browse("/premium/article.html"))
+	back := returning.Pay(returning.Browse(article))
 	w.Load(linked("signing_algorithm EdDSA"))
 	newKey := rotate(w)
 	w.Pass(4 * time.Minute)
-	early.Open("/premium/article.html").WantPaid(t)
+	early.Open(article).WantPaid(t)
 	w.Visitor().Open(private).WantPaid(t)
 	w.Sandbox.Release()
 	w.Delivered()
 	returning.Browse(back.Location()).WantPaid(t) // begun before, paid after
-	late.Buy("/premium/article.html").WantPaid(t)
+	late.Buy(article).WantPaid(t)
 	if kid(early, t) != oldKey || kid(returning, t) != newKey || kid(late, t) != newKey {
 		t.Errorf("the keys are %s, %s and %s; rotated from %s to %s", kid(early, t), kid(returning, t), kid(late, t), oldKey, newKey)
 	}
 	w.Restart()
-	early.Open("/premium/article.html").WantPaid(t)
+	early.Open(article).WantPaid(t)
 
 	signingKeys(w, "remove", oldKey, "--yes")
 	// Who may have paid is not sent to a checkout unasked.
-	early.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "Continue to checkout")
+	early.Open(article).WantPage(t, http.StatusPaymentRequired, "Continue to checkout")
 	if answer := w.Visitor().Open(private); strings.Contains(answer.Body, sitetest.Marker) {
 		t.Errorf("the private address still opens: %d", answer.Status)
 	}
-	late.Open("/premium/article.html").WantPaid(t)
+	late.Open(article).WantPaid(t)
 	signingKeys(w, "remove", newKey, "--yes") // the only one: another signs at once
-	late.Open("/premium/article.html").WantPage(t, http.StatusPaymentRequired, "Continue to checkout")
+	late.Open(article).WantPage(t, http.StatusPaymentRequired, "Continue to checkout")
 	again := w.Visitor()
-	again.Buy("/premium/article.html").WantPaid(t)
+	again.Buy(article).WantPaid(t)
 	if kid := kid(again, t); kid == oldKey || kid == newKey {
 		t.Errorf("signed with the removed key %s", kid)
 	}
@@ -251,7 +251,7 @@ func verifyItself(keys map[string]ed25519.PublicKey, w *sitetest.World, raw stri
 func TestT1T6ApplicationsVerifyTokensByThemselves(t *testing.T) {
 	w := newWorld(t, sitetest.Options{Caddyfile: published("signing_algorithm EdDSA")})
 	v, started := w.Visitor(), w.Visitor()
-	v.Buy("/premium/article.html").WantPaid(t)
+	v.Buy(article).WantPaid(t)
 	before, answer := keySet(w, t)
 	claims, err := verifyItself(before, w, v.Cookie("axra_t_"))
 	mustDo(t, err)

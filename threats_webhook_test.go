@@ -17,7 +17,7 @@ import (
 func TestW1W4UnverifiedWebhooksChangeNothing(t *testing.T) {
 	w := newWorld(t, sitetest.Options{})
 	v := w.Visitor()
-	_, event := v.Started("/premium/article.html")
+	_, event := v.Started(article)
 	body := sitetest.Encode(t, event)
 	good := sitetest.Sign(body, sitetest.WebhookSecret)
 	for name, c := range map[string]struct {
@@ -49,7 +49,7 @@ func TestW1W4UnverifiedWebhooksChangeNothing(t *testing.T) {
 			t.Errorf("%.10s… answers %d", signature, answer.Status)
 		}
 	}
-	v.Browse("/premium/article.html").WantPaid(t)
+	v.Browse(article).WantPaid(t)
 }
 
 func TestW5CostlyBodies(t *testing.T) {
@@ -109,18 +109,15 @@ func TestW12TheWebhookIsNeitherGatedNorReadNorRewritten(t *testing.T) {
 			t.Errorf("%s answers %d", method, answer.Status)
 		}
 	}
-	w.Visitor().Buy("/premium/article.html").WantPaid(t)
-	w.Stop()
+	w.Visitor().Buy(article).WantPaid(t)
+	w.Write("index.php", "x")
+	app := sitetest.Echo(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "taken") })
 	for _, before := range []string{
 		"try_files {path} /index.html", "try_files {path} {path}/ /index.php?{query}&p={path}", "rewrite * /app{uri}", "redir * https://example.com{uri} 301", "uri strip_prefix /webhooks",
 	} {
-		app := sitetest.Echo(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "taken") })
-		w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "\tfile_server", "\t"+before+"\n\treverse_proxy "+app, 1)})
-		w.Write("index.html", "x")
-		w.Write("index.php", "x")
+		w.Load(strings.Replace(sitetest.FiveLines, "\tfile_server", "\t"+before+"\n\treverse_proxy "+app, 1))
 		if answer := w.Deliver([]byte("{}"), ""); answer.Status != http.StatusUnauthorized {
 			t.Errorf("%s: a delivery is answered %d %s", before, answer.Status, answer.Body)
 		}
-		w.Stop()
 	}
 }

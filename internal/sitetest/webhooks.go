@@ -31,6 +31,13 @@ func (w *World) Deliver(body []byte, signature string) Reply {
 	return w.Visitor().Do(http.MethodPost, "/webhooks/axra", header, bytes.NewReader(body))
 }
 
+// Send delivers an event that is signed well.
+func (w *World) Send(event any) Reply {
+	w.T.Helper()
+	body := Encode(w.T, event)
+	return w.Deliver(body, Sign(body, WebhookSecret))
+}
+
 // Started opens a checkout and returns its session and the event that would
 // complete it.
 func (v *Visitor) Started(target string) (session string, event map[string]any) {
