@@ -9,10 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/node"
-	"github.com/caddy-axra/paywall/internal/option"
-	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -56,18 +53,6 @@ func MetricNames() []string {
 		close(descriptions)
 		for description := range descriptions {
 			names = append(names, fqName.FindStringSubmatch(description.String())[1])
-		}
-	}
-	return names
-}
-
-// CaddyfileOptions lists the options that Caddyfiles may have.
-func CaddyfileOptions() (names []string) {
-	for _, block := range [][]option.Option{
-		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(), offerPageOptions(new(checkout.OfferPage)),
-	} {
-		for _, o := range block {
-			names = append(names, o.Name)
 		}
 	}
 	return names
