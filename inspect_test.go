@@ -36,13 +36,15 @@ func ownersFile(w *sitetest.World, config string) string {
 	return path
 }
 
+// keepingWith adds a signature block.
+func keepingWith(block string) string {
+	return strings.Replace(keeping, "\t\tendpoint       ENDPOINT\n", "\t\tendpoint       ENDPOINT\n"+block, 1)
+}
+
 // An owner whose webhooks all fail finds out why, from a refused request alone, which is kept where asked for. webhook has
 // the whole list of signatures.
 func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 	const at = "1748779200"
-	signedWith := func(block string) string {
-		return strings.Replace(keeping, "\t\tendpoint       ENDPOINT\n", "\t\tendpoint       ENDPOINT\n"+block, 1)
-	}
 	for _, test := range []struct {
 		name  string
 		sign  func(body []byte) http.Header
@@ -76,7 +78,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			w.Deliver(body, sitetest.Sign(body, "other"))
 			w.WantError("no rejected webhook is kept", "webhook", "rejected", "-")
 
-			wrong := signedWith(test.wrong)
+			wrong := keepingWith(test.wrong)
 			w.Load(wrong)
 			send(http.StatusUnauthorized)
 			w.Deliver([]byte("junk"), "") // pushes out nothing that was signed
@@ -95,7 +97,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 				}
 			}
 
-			w.Load(signedWith(block))
+			w.Load(keepingWith(block))
 			send(http.StatusOK)
 			v.Browse(article).WantPaid(t)
 		})

@@ -14,42 +14,47 @@ import (
 	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
-// FD6: an event stream and a WebSocket end with their purchase, over the transports of Caddy's proxy.
-func TestFD6AStreamEndsWithItsPurchase(t *testing.T) {
-	events := func(rw http.ResponseWriter, r *http.Request) {
-		rw.Header().Set("Content-Type", "text/event-stream")
-		for {
-			if _, err := fmt.Fprintf(rw, "data: %s\n\n", sitetest.Marker); err != nil {
-				return
-			}
-			rw.(http.Flusher).Flush()
-			select {
-			case <-r.Context().Done():
-				return
-			case <-time.After(10 * time.Millisecond): // events come in time
-			}
+// sendEvents is an application that sends events for as long as it may.
+func sendEvents(rw http.ResponseWriter, r *http.Request) {
+	rw.Header().Set("Content-Type", "text/event-stream")
+	for {
+		if _, err := fmt.Fprintf(rw, "data: %s\n\n", sitetest.Marker); err != nil {
+			return
+		}
+		rw.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(10 * time.Millisecond): // events come in time
 		}
 	}
+}
+
+// keepWebSocket is an application that sends one line, and then waits for the client.
+func keepWebSocket(rw http.ResponseWriter, _ *http.Request) {
+	conn, _, err := rw.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	const upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+	io.WriteString(conn, upgraded+sitetest.Marker+"\n") //nolint:errcheck // a test server
+	io.Copy(io.Discard, conn)                           //nolint:errcheck // until it is closed
+}
+
+// FD6: an event stream and a WebSocket end with their purchase, over the transports of Caddy's proxy.
+func TestFD6AStreamEndsWithItsPurchase(t *testing.T) {
 	overFastCGI, err := net.Listen("tcp", "127.0.0.1:0")
 	mustDo(t, err)
 	defer overFastCGI.Close()
-	go fcgi.Serve(overFastCGI, http.HandlerFunc(events)) //nolint:errcheck // it ends with the listener
-	webSocket := sitetest.Echo(t, func(rw http.ResponseWriter, _ *http.Request) {
-		conn, _, err := rw.(http.Hijacker).Hijack()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"+sitetest.Marker+"\n") //nolint:errcheck // a test server
-		io.Copy(io.Discard, conn)                                                                                                          //nolint:errcheck // until it is closed
-	})
+	go fcgi.Serve(overFastCGI, http.HandlerFunc(sendEvents)) //nolint:errcheck // it ends with the listener
 	w := newWorld(t, sitetest.Options{})
 	w.Write("paid/index.html", sitetest.Marker)
 	for name, test := range map[string]struct{ proxy, header string }{
-		"an event stream that fetch reads": {"reverse_proxy " + sitetest.Echo(t, events), "Accept: */*"},
+		"an event stream that fetch reads": {"reverse_proxy " + sitetest.Echo(t, sendEvents), "Accept: */*"},
 		"over FastCGI":                     {"reverse_proxy " + overFastCGI.Addr().String() + " {\n transport fastcgi\n }", "Accept: text/event-stream"},
 		"a WebSocket whose client is silent": {
-			"reverse_proxy " + webSocket, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+			"reverse_proxy " + sitetest.Echo(t, keepWebSocket), "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
