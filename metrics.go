@@ -17,9 +17,17 @@ import (
 // metrics are the plugin's collectors. They live in the pool and are registered with every configuration, so counts
 // survive a reload. No label's values grow with the number of visitors. docs/operations.md describes each metric.
 type metrics struct {
-	checkouts, funnel, paid, refunded, disputed, disputes *prometheus.CounterVec
-	webhookEvents, limits, ledgerErrors, grace            *prometheus.CounterVec
-	apiCalls                                              *prometheus.HistogramVec
+	checkouts     *prometheus.CounterVec
+	funnel        *prometheus.CounterVec
+	paid          *prometheus.CounterVec
+	refunded      *prometheus.CounterVec
+	disputed      *prometheus.CounterVec
+	disputes      *prometheus.CounterVec
+	webhookEvents *prometheus.CounterVec
+	limits        *prometheus.CounterVec
+	ledgerErrors  *prometheus.CounterVec
+	grace         *prometheus.CounterVec
+	apiCalls      *prometheus.HistogramVec
 
 	all  []prometheus.Collector
 	used *otter.Cache[string, any] // purchases whose first use is counted

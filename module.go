@@ -251,18 +251,29 @@ func (a *App) Start() error {
 			a.shared.metrics.StartFunnel(product.Name)
 		}
 	}
-	for _, running := range inPool[*node.Node]() { // which this one replaces
-		if running == a.shared.node || a.shared.node.IsStarted() || !running.IsStarted() {
+	if err := a.checkDatabase(); err != nil {
+		return err
+	}
+	a.shared.node.Start(a.logger)
+	// Caddy cancels the context after Stop. Neither is waited for: a database that hangs must not hold up a reload.
+	go a.shared.node.EnsureKeys(a.ctx, a.SigningAlgorithm)
+	go a.sweepRegularly(a.ctx)
+	return nil
+}
+
+// checkDatabase rejects a new database in place of one in use, if buyers would lose their access by it.
+func (a *App) checkDatabase() error {
+	if a.shared.node.IsStarted() {
+		return nil // it is the one in use
+	}
+	for _, running := range inPool[*node.Node]() {
+		if !running.IsStarted() {
 			continue
 		}
 		if err := a.shared.node.CheckReplaces(a.ctx, running); err != nil {
 			return err
 		}
 	}
-	a.shared.node.Start(a.logger)
-	// Caddy cancels the context after Stop. Neither is waited for: a database that hangs must not hold up a reload.
-	go a.shared.node.EnsureKeys(a.ctx, a.SigningAlgorithm)
-	go a.sweepRegularly(a.ctx)
 	return nil
 }
 

@@ -10,8 +10,9 @@ import (
 // session is a payment with everything that its status is computed from.
 type session struct {
 	Payment
-	charges, stored []charge // the oldest first; stored are those in the database
-	events          []Event  // about the payment
+	charges []charge // the oldest first
+	stored  []charge // those in the database
+	events  []Event  // about the payment
 }
 
 // charge is money that was taken once for a session. It has one or several payment ids, and is named by the smallest of

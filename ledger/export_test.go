@@ -48,7 +48,7 @@ func (l *Ledger) Dump(ctx context.Context) (dump []string, err error) {
 
 // lookUpQueries must use indexes.
 var lookUpQueries = map[string]string{
-	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery, "payment": paymentOfSession,
+	"holding": holdingQuery, "payments of an event": paymentsOfEvent, "poll": pollQuery,
 	"payments": paymentsOfPurchase, "ids": idsQuery, "events": eventsOfSession, "any event": anyEventOfPurchase,
 }
 
@@ -129,7 +129,7 @@ func (l *Ledger) explainAll(ctx context.Context, queries map[string]string, expl
 
 func operatorQueries() map[string]string {
 	return map[string]string{
-		"page": pageQuery, "page end": pageEnd, "found": foundQuery,
+		"list": listQuery, "search": searchQuery,
 		"sales": salesQuery, "returns": returnsQuery, "charged again": countRepeated, "ended": sweepEnded, "closed": sweepClosed,
 		"changes": sweepChanges, "unused terms": sweepTerms, "unmatched events": sweepEvents, "last event": lastEvent,
 	}

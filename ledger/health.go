@@ -50,13 +50,15 @@ func (h *health) note(change func(*condition)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change(&h.known)
-	err, now, kind := cmp.Or(h.known.faulty, h.known.unwritten), h.now(), ""
-	if err != nil {
+	err := cmp.Or(h.known.faulty, h.known.unwritten)
+	kind := ""
+	switch {
+	case errors.Is(err, ErrForeign), err != nil && h.said == "foreign":
+		kind = "foreign"
+	case err != nil:
 		kind = "trouble"
 	}
-	if errors.Is(err, ErrForeign) || err != nil && h.said == "foreign" {
-		kind = "foreign"
-	}
+	now := h.now()
 	if last, isKnown := h.saidAt[kind]; kind == h.said || isKnown && now.Sub(last) < noticeEvery {
 		return
 	}

@@ -120,7 +120,6 @@ type ServerState struct {
 	Faults       []*Fault // why the server cannot keep a ledger
 	Exists       bool     // there is a ledger
 	Installation string   // of the ledger; empty: a Caddy has yet to make it
-	HasPayments  bool     // something was sold
 }
 
 // CheckServer checks a PostgreSQL server for use by a ledger. It only reads. The error is why it cannot be checked.
@@ -136,7 +135,6 @@ func CheckServer(ctx context.Context, rawURL string) (state ServerState, err err
 	defer pool.Close()
 	err = readFrom(newTx(ctx, postgresDialect, nil), pool, func(t *tx) error {
 		if state = readServer(t); len(state.Faults) == 0 && state.Exists {
-			t.get(`SELECT EXISTS (SELECT 1 FROM payments)`, nil, &state.HasPayments)
 			t.get(`SELECT id FROM installation`, nil, &state.Installation)
 		}
 		return nil

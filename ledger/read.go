@@ -52,16 +52,6 @@ func (l *Ledger) holding(ctx context.Context, purchaseID, sessionID string) (Hol
 	})
 }
 
-// Payment reads the payment of a session, with what was sold by it. It returns ErrNotFound where there is none.
-func (l *Ledger) Payment(ctx context.Context, sessionID string) (Payment, error) {
-	return lookUp(ctx, l, func(t *tx) (p Payment, err error) {
-		if !t.get(paymentOfSession, args{sessionID}, p.columns()...) {
-			err = ErrNotFound
-		}
-		return p, err
-	})
-}
-
 // Details returns all that is known about a purchase, or ErrNotFound. Everything is in the order of time.
 func (l *Ledger) Details(ctx context.Context, purchaseID string) (Details, error) {
 	return read(ctx, l, func(t *tx) (d Details, err error) {

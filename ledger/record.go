@@ -3,7 +3,6 @@ package ledger
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,7 +129,6 @@ const paymentColumns = `m.session_id, t.body, m.purchase_id, m.asked_minor || ' 
 
 const (
 	paymentsAnd        = `SELECT ` + paymentColumns + ` FROM payments m CROSS JOIN terms t WHERE t.hash = m.terms_hash AND `
-	paymentOfSession   = paymentsAnd + `m.session_id = $1`
 	paymentsOfPurchase = paymentsAnd + `m.purchase_id = $1 ORDER BY m.paid_at, m.session_id`
 	// paymentsOfEvent begin with the one that the event names.
 	paymentsOfEvent = paymentsAnd + `m.session_id IN (
@@ -154,23 +152,6 @@ func (p *Payment) columns() into {
 		parsed(&p.Paid, parsePrice), &p.PaidRaw, &p.Mismatch, &p.Source, unix(&p.PaidAt), parsed(&p.Metadata, parseMetadata), &p.Note,
 		parsed(&p.PaymentIDs, lines),
 	}
-}
-
-// scanner scans a column.
-type scanner func(value any) error
-
-func (s scanner) Scan(value any) error { return s(value) }
-
-// parsed scans a column by a function of its text, which is empty for NULL.
-func parsed[T any](into *T, parse func(string) (T, error)) sql.Scanner {
-	return scanner(func(value any) error {
-		var text sql.NullString
-		err := text.Scan(value)
-		if err == nil {
-			*into, err = parse(text.String)
-		}
-		return err
-	})
 }
 
 func parseMetadata(text string) (metadata map[string]string, err error) {

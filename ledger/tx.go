@@ -95,12 +95,12 @@ func (t *tx) exec(query string, args ...any) (affected int64) {
 }
 
 // query calls read with the rows of a query.
-func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
+func (t *tx) query(query string, values args, read func(*sql.Rows) error) {
 	if t.err != nil {
 		return
 	}
-	query, args = t.prepare(query, args)
-	rows, err := t.db.QueryContext(t.ctx, query, args...)
+	query, values = t.prepare(query, values)
+	rows, err := t.db.QueryContext(t.ctx, query, values...)
 	if err != nil {
 		t.failBy(err)
 		return
@@ -111,10 +111,10 @@ func (t *tx) query(query string, args args, read func(*sql.Rows) error) {
 }
 
 // each runs a query, scans each row into the variables and calls row. row must not run statements.
-func (t *tx) each(query string, args args, into into, row func()) {
-	t.query(query, args, func(rows *sql.Rows) error {
+func (t *tx) each(query string, values args, columns into, row func()) {
+	t.query(query, values, func(rows *sql.Rows) error {
 		for t.err == nil && rows.Next() {
-			if err := rows.Scan(into...); err != nil {
+			if err := rows.Scan(columns...); err != nil {
 				return err
 			}
 			row()
@@ -124,8 +124,8 @@ func (t *tx) each(query string, args args, into into, row func()) {
 }
 
 // get reads at most one row and reports whether there is one.
-func (t *tx) get(query string, args args, into ...any) (found bool) {
-	t.each(query, args, into, func() { found = true })
+func (t *tx) get(query string, values args, columns ...any) (found bool) {
+	t.each(query, values, columns, func() { found = true })
 	return found && t.err == nil
 }
 
@@ -136,34 +136,47 @@ func (t *tx) texts(query string) (all []string) {
 	return all
 }
 
-// nullable scans a column that may be NULL into the zero value.
-type nullable[T any] struct{ into *T }
+// scanner scans a column.
+type scanner func(value any) error
 
-func null[T any](into *T) sql.Scanner { return nullable[T]{into} }
+func (s scanner) Scan(value any) error { return s(value) }
 
-func (n nullable[T]) Scan(value any) error {
-	var column sql.Null[T]
-	err := column.Scan(value)
-	*n.into = column.V
-	return err
+// null scans a column that may be NULL, which is the zero value.
+func null[T any](into *T) scanner {
+	return func(value any) error {
+		var column sql.Null[T]
+		err := column.Scan(value)
+		*into = column.V
+		return err
+	}
+}
+
+// parsed scans a column by a function of its text, which is empty for NULL.
+func parsed[T any](into *T, parse func(string) (T, error)) scanner {
+	return func(value any) error {
+		var text sql.NullString
+		err := text.Scan(value)
+		if err == nil {
+			*into, err = parse(text.String)
+		}
+		return err
+	}
 }
 
 // seconds is a time as it is stored: NULL for the zero time.
 func seconds(t time.Time) sql.NullInt64 { return sql.NullInt64{Int64: t.Unix(), Valid: !t.IsZero()} }
 
-// storedTime scans a column that seconds has stored.
-type storedTime struct{ into *time.Time }
-
-func unix(into *time.Time) sql.Scanner { return storedTime{into} }
-
-func (s storedTime) Scan(value any) error {
-	var column sql.NullInt64
-	err := column.Scan(value)
-	*s.into = time.Time{}
-	if column.Valid {
-		*s.into = time.Unix(column.Int64, 0).UTC()
+// unix scans a column that seconds has stored.
+func unix(into *time.Time) scanner {
+	return func(value any) error {
+		var column sql.NullInt64
+		err := column.Scan(value)
+		*into = time.Time{}
+		if column.Valid {
+			*into = time.Unix(column.Int64, 0).UTC()
+		}
+		return err
 	}
-	return err
 }
 
 // read runs f in a transaction that sees one state of the database. It has to finish within readTimeout, so it reads a

@@ -115,11 +115,9 @@ func (a *API) list(ctx context.Context, r ListRequest) ([]Listed, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "%w", err)
 	}
+	all, err := a.Ledger.List(ctx, filter)
 	list := []Listed{}
-	for found, err := range a.Ledger.List(ctx, filter) {
-		if err != nil {
-			return nil, err
-		}
+	for _, found := range all {
 		p := describe(ledger.Details{Purchase: found.Purchase, Payments: []ledger.Payment{found.LastPayment}}, a.Now())
 		last := p.Payments[0]
 		list = append(list, Listed{
@@ -127,7 +125,7 @@ func (a *API) list(ctx context.Context, r ListRequest) ([]Listed, error) {
 			Payments: found.Payments, Site: p.Site, Pass: p.Product, Resource: p.Resource, Reference: p.Reference, PaymentIDs: last.PaymentIDs,
 		})
 	}
-	return list, nil
+	return list, err
 }
 
 // parseSpan reads the two ends of a span of time; it contains the first, not the second.
@@ -156,14 +154,15 @@ func parseTime(text string) (time.Time, error) {
 
 // find returns the id of the purchase that an operator names.
 func (a *API) find(ctx context.Context, name string) (id string, err error) {
-	var ids []string
+	var found []ledger.Listed
 	if strings.TrimSpace(name) != "" {
-		for listed, err := range a.Ledger.List(ctx, ledger.Filter{Query: name, Limit: 10}) {
-			if err != nil {
-				return "", err
-			}
-			ids = append(ids, listed.ID)
+		if found, err = a.Ledger.List(ctx, ledger.Filter{Query: name, Limit: 10}); err != nil {
+			return "", err
 		}
+	}
+	var ids []string
+	for _, listed := range found {
+		ids = append(ids, listed.ID)
 	}
 	switch len(ids) {
 	case 0:

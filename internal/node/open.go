@@ -76,13 +76,15 @@ func (n *Node) CheckReplaces(ctx context.Context, running *Node) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	for _, listErr := range running.Ledger.List(ctx, ledger.Filter{Limit: 1}) { // a ledger that cannot be read may hold purchases
-		found, err := n.findInstallation(ctx)
-		if err != nil || found != installation {
-			return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
-				"stop Caddy to begin anew, or move them with `caddy axra export` and `import`",
-				n.Ledger.Location(), running.Ledger.Location()), listErr, err)
-		}
+	purchases, listErr := running.Ledger.List(ctx, ledger.Filter{Limit: 1})
+	if len(purchases) == 0 && listErr == nil { // one that cannot be read may hold purchases
+		return nil
+	}
+	found, err := n.findInstallation(ctx)
+	if err != nil || found != installation {
+		return errors.Join(fmt.Errorf("axra: database %s is not a copy of %s, which is in use and holds purchases: "+
+			"stop Caddy to begin anew, or move them with `caddy axra export` and `import`",
+			n.Ledger.Location(), running.Ledger.Location()), listErr, err)
 	}
 	return nil
 }
