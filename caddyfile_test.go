@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -306,7 +308,7 @@ func TestConfigStart(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			global := quiet + "\n\taxra {\n\t\tapi_key {env.PW_KEY}\n\t\tendpoint http://localhost:1/api/v1\n\t\t" + test.axra + "\n\t}"
-			sites := strings.ReplaceAll(test.sites, "PORT", freePort(t))
+			sites := strings.ReplaceAll(test.sites, "PORT", sitetest.FreePort(t))
 			config := mustAdapt(t, "{\n\t"+global+"\n}\n\n"+sites)
 			err := caddy.Load(config, true)
 			defer func() {

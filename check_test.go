@@ -10,6 +10,8 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // axra runs `caddy axra` with arguments and returns what it prints.
@@ -41,10 +43,10 @@ func check(t testing.TB, config string, args ...string) (read checked) {
 	return read
 }
 
-// check checks a Caddyfile of a world.
-func (w *world) check(config string, args ...string) checked {
-	w.t.Helper()
-	return check(w.t, w.expand(config), args...)
+// checkSite checks a Caddyfile of a world.
+func checkSite(w *sitetest.World, config string, args ...string) checked {
+	w.T.Helper()
+	return check(w.T, w.Expand(config), args...)
 }
 
 // level is that of the finding of a check whose message holds a phrase, "" for none.
@@ -58,33 +60,33 @@ func (c checked) level(check, phrase string) string {
 }
 
 func TestCheckLiveCallsAxraWithoutBuyingAnything(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	withSecret := strings.Replace(fiveLines, "axra {", "axra {\n\t\tapi_secret {env.AXRA_API_SECRET}", 1)
+	w := newWorld(t, sitetest.Options{})
+	withSecret := strings.Replace(sitetest.FiveLines, "axra {", "axra {\n\t\tapi_secret {env.AXRA_API_SECRET}", 1)
 	for _, c := range []struct {
 		name, variable, value, config string
 		level, phrase                 string
 	}{
-		{"a good key", "AXRA_API_KEY", "bk_test_sandbox", fiveLines, "ok", "the key is good: Axra refused a session over the amount 0 as invalid, and nothing was created"},
-		{"a wrong key", "AXRA_API_KEY", "bk_test_wrong", fiveLines, "error", "Axra refuses api_key: "},
+		{"a good key", "AXRA_API_KEY", "bk_test_sandbox", sitetest.FiveLines, "ok", "the key is good: Axra refused a session over the amount 0 as invalid, and nothing was created"},
+		{"a wrong key", "AXRA_API_KEY", "bk_test_wrong", sitetest.FiveLines, "error", "Axra refuses api_key: "},
 		{"key and secret", "AXRA_API_SECRET", "bs_test_sandbox", withSecret, "ok", "exchanged for an access token"},
 		{"a wrong secret", "AXRA_API_SECRET", "bs_test_wrong", withSecret, "error", "Axra refuses api_key and api_secret"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(c.variable, c.value)
-			read := w.check(c.config, "--live")
+			read := checkSite(w, c.config, "--live")
 			if level := read.level("axra", c.phrase); level != c.level {
 				t.Errorf("%+v", read.Findings)
 			}
 		})
 	}
-	if sessions := w.sandbox.Sessions(); len(sessions) > 0 {
+	if sessions := w.Sandbox.Sessions(); len(sessions) > 0 {
 		t.Errorf("sessions were created: %d", len(sessions))
 	}
-	if read := w.check(fiveLines, "--live"); read.level("webhook from outside", w.site+"/webhooks/axra: the webhook answers") != "ok" {
+	if read := checkSite(w, sitetest.FiveLines, "--live"); read.level("webhook from outside", w.Site+"/webhooks/axra: the webhook answers") != "ok" {
 		t.Errorf("%+v", read.Findings)
 	}
-	calls := len(w.sandbox.Calls())
-	if w.check(fiveLines); len(w.sandbox.Calls()) != calls {
+	calls := len(w.Sandbox.Calls())
+	if checkSite(w, sitetest.FiveLines); len(w.Sandbox.Calls()) != calls {
 		t.Error("Axra is called without --live")
 	}
 }

@@ -205,3 +205,29 @@ func TestTheEventInTheGuideOpensAGate(t *testing.T) {
 		t.Errorf("it opens nothing:\n%s", events[0])
 	}
 }
+
+// Every log line that the guide explains is one that the code writes.
+func TestTheLogLinesInTheGuideAreWritten(t *testing.T) {
+	t.Parallel()
+	_, table, _ := strings.Cut(readDoc(t, "docs/operations.md"), "| line begins with | do |")
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| ([^|]*[a-z][^|]*?)(?: …)? \|`).FindAllStringSubmatch(table, -1)
+	if len(rows) < 10 {
+		t.Fatalf("only %d lines", len(rows))
+	}
+	var code strings.Builder
+	for _, pattern := range []string{"*.go", "*/*.go", "internal/*/*.go"} {
+		names, err := filepath.Glob(pattern)
+		mustDo(t, err)
+		for _, name := range names {
+			if !strings.HasSuffix(name, "_test.go") {
+				code.WriteString(readDoc(t, name))
+			}
+		}
+	}
+	for _, row := range rows {
+		if !strings.Contains(code.String(), `"`+row[1]) {
+			t.Errorf("no code writes %q", row[1])
+		}
+	}
+}

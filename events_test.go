@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 func init() {
@@ -26,12 +27,11 @@ type listener struct {
 	Line string `json:"line"`
 }
 
-// heard is what listeners were told, and how they behave.
-var heard = struct {
+// heard is what listeners were told.
+var heard struct {
 	sync.Mutex
-	lines  []string
-	behave func(caddy.Event) error
-}{}
+	lines []string
+}
 
 func (*listener) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "events.handlers.listener", New: func() caddy.Module { return new(listener) }}
@@ -46,14 +46,6 @@ func (l *listener) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (l *listener) Handle(ctx context.Context, event caddy.Event) error {
-	heard.Lock()
-	behave := heard.behave
-	heard.Unlock()
-	if behave != nil {
-		if err := behave(event); err != nil {
-			return err
-		}
-	}
 	replacer, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return fmt.Errorf("no replacer for %s", event.Name())
@@ -96,48 +88,30 @@ func listening(config string) string {
 	return strings.Replace(config, "{\n\tSETUP\n", "{\n\tSETUP\n\tevents {\n"+handlers.String()+"\t}\n", 1)
 }
 
-// newListeningWorld has handlers that do as behave says, and then take note.
-func newListeningWorld(t *testing.T, config string, behave func(caddy.Event) error) *world {
+func newListeningWorld(t *testing.T) *sitetest.World {
 	t.Helper()
 	heard.Lock()
-	heard.lines, heard.behave = nil, behave
+	heard.lines = nil
 	heard.Unlock()
-	return newWorld(t, worldOptions{Caddyfile: listening(config)})
+	return newWorld(t, sitetest.Options{Caddyfile: listening(sitetest.FiveLines)})
 }
 
-// told waits for so many events and returns them.
-func (w *world) told(count int) []string {
-	w.t.Helper()
-	for range 500 {
-		heard.Lock()
-		lines := append([]string(nil), heard.lines...)
-		heard.Unlock()
-		if len(lines) >= count {
-			return lines
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Fatalf("fewer than %d events: %v", count, heard.lines)
-	return nil
-}
-
-// wantTold ends the configuration, so that an event too many has come, too.
-func (w *world) wantTold(want ...string) {
-	w.t.Helper()
-	w.told(len(want))
-	w.stop()
-	got := w.told(len(want))
-	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		w.t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+// wantTold ends the configuration, before which everything is told, and compares it.
+func wantTold(w *sitetest.World, want ...string) {
+	w.T.Helper()
+	w.Stop()
+	heard.Lock()
+	defer heard.Unlock()
+	if got := strings.Join(heard.lines, "\n"); got != strings.Join(want, "\n") {
+		w.T.Errorf("told:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
 	}
 }
 
 // sure delivers an event that must be acknowledged.
-func (w *world) sure(event map[string]any) {
-	w.t.Helper()
-	body := encode(w.t, event)
-	if answer := w.deliver(body, sign(body, webhookSecret)); answer.status != http.StatusOK {
-		w.t.Fatalf("answers %d", answer.status)
+func sure(w *sitetest.World, event map[string]any) {
+	w.T.Helper()
+	if answer := w.Send(event); answer.Status != http.StatusOK {
+		w.T.Fatalf("answers %d", answer.Status)
 	}
 }
 
@@ -151,10 +125,10 @@ func changedData(event map[string]any, changes map[string]any) map[string]any {
 }
 
 func TestEventsTellWhatHasBeenStored(t *testing.T) {
-	w := newListeningWorld(t, fiveLines, nil)
-	session, completed := w.visitor().started("/premium/article.html")
-	until := w.now().Add(30 * day).UTC()
-	completed["timestamp"] = w.now().UTC().Format(time.RFC3339)
+	w := newListeningWorld(t)
+	session, completed := w.Visitor().Started(article)
+	until := w.Now().Add(30 * day).UTC()
+	completed["timestamp"] = w.Now().UTC().Format(time.RFC3339)
 	about := func(event string) map[string]any {
 		return map[string]any{"event": event, "timestamp": completed["timestamp"], "data": map[string]any{"paymentId": "bpay_" + session}}
 	}
@@ -162,82 +136,42 @@ func TestEventsTellWhatHasBeenStored(t *testing.T) {
 		completed, completed, about("payment.disputed"), about("payment.dispute_won"), about("payment.dispute_lost"),
 		about("payment.refunded"), about("payment.refunded"), completed,
 	} {
-		w.sure(event)
+		sure(w, event)
 	}
-	what := " axra session=" + session + " payment=bpay_" + session + " /premium/* * " + w.site + " 5.00 usd until="
-	w.wantTold(
+	what := " axra session=" + session + " payment=bpay_" + session + " /premium/* * " + w.Site + " 5.00 usd until="
+	wantTold(w,
 		"axra.paid"+what+until.Format(time.RFC3339)+" outcome= reason=",
 		"axra.disputed"+what+" outcome=opened reason=",
 		"axra.disputed"+what+" outcome=won reason=",
 		"axra.disputed"+what+" outcome=lost reason=",
 		"axra.refunded"+what+" outcome= reason=",
 	)
-	if log := w.log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
+	if log := w.Log(); strings.Contains(log, session) || !strings.Contains(log, `"session":"`+session[:12]+"…") {
 		t.Error("the debug log of events does not have the ids shortened")
 	}
 }
 
-// W9, W1: what is rejected is told of, strangers cause one event a minute.
-func TestRejectedIsToldOf(t *testing.T) {
-	w := newListeningWorld(t, fiveLines, nil)
-	session, completed := w.visitor().started("/premium/article.html")
+// What is rejected is told of. Strangers cause one event a minute.
+func TestW1W9EventsTellWhatWasRejected(t *testing.T) {
+	w := newListeningWorld(t)
+	session, completed := w.Visitor().Started(article)
 	metadata := maps.Clone(completed["data"].(map[string]any)["metadata"].(map[string]any))
 	metadata["paywall_access"] = "never"
-	w.sure(changedData(completed, map[string]any{"metadata": metadata}))
-	w.sure(changedData(completed, map[string]any{"amount": 4}))
-	w.sure(changedData(completed, map[string]any{"amount": 4}))
+	sure(w, changedData(completed, map[string]any{"metadata": metadata}))
+	sure(w, changedData(completed, map[string]any{"amount": 4}))
+	sure(w, changedData(completed, map[string]any{"amount": 4}))
 	for range 3 {
-		w.deliver([]byte("{}"), "00")
-		w.deliver([]byte("{}"), "")
+		w.Deliver([]byte("{}"), "00")
+		w.Deliver([]byte("{}"), "")
 	}
 	ids := " axra session=" + session + " payment=bpay_" + session
-	w.wantTold(
+	wantTold(w,
 		"axra.rejected"+ids+"    5.00 usd until= outcome= reason=metadata",
-		"axra.rejected"+ids+" /premium/* * "+w.site+" 4.00 usd until= outcome= reason=amount",
+		"axra.rejected"+ids+" /premium/* * "+w.Site+" 4.00 usd until= outcome= reason=amount",
 		"axra.rejected axra session= payment=      until= outcome= reason=signature",
 		"axra.rejected axra session= payment=      until= outcome= reason=unsigned",
 	)
-	if n := strings.Count(w.log(), "amount or currency of a completed payment differ from the price"); n != 1 {
+	if n := strings.Count(w.Log(), "amount or currency of a completed payment differ from the price"); n != 1 {
 		t.Errorf("one state change, %d lines", n)
 	}
-}
-
-// What is queued when a configuration ends is told of first, and no goroutine stays.
-func TestTheEndOfAConfigurationLosesNoEvent(t *testing.T) {
-	begun, hang := make(chan struct{}), make(chan struct{})
-	var once sync.Once
-	w := newListeningWorld(t, fiveLines, func(caddy.Event) error {
-		once.Do(func() { close(begun); <-hang })
-		return nil
-	})
-	for range 3 {
-		_, completed := w.visitor().started("/premium/article.html")
-		w.sure(completed)
-	}
-	<-begun
-	time.AfterFunc(100*time.Millisecond, func() { close(hang) })
-	w.stop()
-	if n := len(w.told(3)); n != 3 {
-		t.Errorf("%d events", n)
-	}
-	w.wantNoEventGoroutine()
-	w.load(w.config) // and the next configuration tells, too
-	_, completed := w.visitor().started("/premium/article.html")
-	w.sure(completed)
-	w.told(4)
-}
-
-// wantNoEventGoroutine waits for the goroutine that emits events to end.
-func (w *world) wantNoEventGoroutine() {
-	w.t.Helper()
-	var stacks string
-	for range 500 {
-		all := make([]byte, 1<<20)
-		stacks = string(all[:runtime.Stack(all, true)])
-		if !strings.Contains(stacks, "events.(*Queue)") {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Errorf("a goroutine stays:\n%s", stacks)
 }

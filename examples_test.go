@@ -5,26 +5,28 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // The example lets partners in, and nobody by an empty header.
 func TestTheExampleOfATeaserLetsPartnersIn(t *testing.T) {
 	_, site, _ := strings.Cut(readDoc(t, "examples/teaser.caddyfile"), "example.com {")
-	config := strings.SplitAfter(fiveLines, "http://localhost:PORT {")[0] + strings.Replace(site, "root /var/www", "root ROOT", 1)
+	config := strings.SplitAfter(sitetest.FiveLines, "http://localhost:PORT {")[0] + strings.Replace(site, "root /var/www", "root ROOT", 1)
 	for _, token := range []string{"", "its secret"} {
 		t.Setenv("PARTNER_TOKEN", token)
-		w := newWorld(t, worldOptions{Caddyfile: config})
-		w.write("articles/1.html", marker)
+		w := newWorld(t, sitetest.Options{Caddyfile: config})
+		w.Write("articles/1.html", sitetest.Marker)
 		for sent, want := range map[string]bool{"": false, "its secret": token != "", "another": false} {
-			answer := w.visitor().do(http.MethodGet, "/articles/1.html", http.Header{"X-Partner": {sent}}, nil)
-			if got := strings.Contains(answer.body, marker); got != want {
-				t.Errorf("with the token %q, who sends %q is let in: %v (%d)", token, sent, got, answer.status)
+			answer := w.Visitor().Do(http.MethodGet, "/articles/1.html", http.Header{"X-Partner": {sent}}, nil)
+			if got := strings.Contains(answer.Body, sitetest.Marker); got != want {
+				t.Errorf("with the token %q, who sends %q is let in: %v (%d)", token, sent, got, answer.Status)
 			}
-			if want && answer.header.Get("Cache-Control") != "private" {
-				t.Errorf("a shared cache may keep it: %q", answer.header.Get("Cache-Control"))
+			if want && answer.Header.Get("Cache-Control") != "private" {
+				t.Errorf("a shared cache may keep it: %q", answer.Header.Get("Cache-Control"))
 			}
 		}
-		w.stop()
+		w.Stop()
 	}
 }
 

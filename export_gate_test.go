@@ -14,12 +14,11 @@ import (
 // Gate is a gate of the running configuration, for what is measured or counted within it.
 type Gate struct {
 	*Handler
-	server *caddyhttp.Server
 }
 
 // OnlyGate is the gate that stands on a server.
 func OnlyGate(server *caddyhttp.Server) (Gate, error) {
-	gate := Gate{server: server}
+	var gate Gate
 	gates.Walk(server, func(handler caddyhttp.MiddlewareHandler, _ []caddyhttp.MatcherSets) {
 		if h, ok := handler.(*Handler); ok {
 			gate.Handler = h
@@ -45,15 +44,6 @@ func (g Gate) Opens(r *http.Request) bool {
 	}
 	verdict, _ := g.gate.FindToken(r, site)
 	return verdict == access.Open
-}
-
-// Site is the origin of a request.
-func (g Gate) Site(r *http.Request) (string, error) {
-	site := g.gate.Site(r)
-	if site == nil {
-		return "", errors.New("the site has no address")
-	}
-	return site.Origin, nil
 }
 
 // Read is what a token says.

@@ -9,10 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/node"
-	"github.com/caddy-axra/paywall/internal/option"
-	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -59,28 +56,6 @@ func MetricNames() []string {
 		}
 	}
 	return names
-}
-
-// CaddyfileOptions lists the options that Caddyfiles may have.
-func CaddyfileOptions() (names []string) {
-	for _, block := range [][]option.Option{
-		new(App).options(), signatureOptions(new(settings.Signature)), new(Webhook).options(), new(Handler).options(), offerPageOptions(new(checkout.OfferPage)),
-	} {
-		for _, o := range block {
-			names = append(names, o.Name)
-		}
-	}
-	return names
-}
-
-// Sweep deletes old purchases now.
-func Sweep(ctx context.Context) error {
-	app, err := runningApp()
-	if err != nil {
-		return err
-	}
-	_, err = app.operations().Sweep(ctx, struct{}{})
-	return err
 }
 
 // PollFeeds asks the change feed of every open ledger now, as each does once a second.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/sitetest"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -36,18 +37,18 @@ https://localhost:PORT {
 }
 `
 
-func newTLSWorld(t *testing.T) *world {
+func newTLSWorld(t *testing.T) *sitetest.World {
 	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: insecure()}
 	t.Cleanup(client.CloseIdleConnections)
-	w := newWorld(t, worldOptions{
+	w := newWorld(t, sitetest.Options{
 		Caddyfile: overTLS,
 		Sandbox:   sandbox.Config{Client: client},
 	})
-	w.site = "https://localhost:" + w.port
-	mustDo(t, w.sandbox.SetWebhookURL(w.site+"/webhooks/axra"))
+	w.Site = "https://localhost:" + w.Port
+	mustDo(t, w.Sandbox.SetWebhookURL(w.Site+"/webhooks/axra"))
 	for range 300 { // until the certificate is made
-		response, err := client.Get(w.site + "/")
+		response, err := client.Get(w.Site + "/")
 		if err == nil {
 			response.Body.Close()
 			return w
@@ -66,29 +67,29 @@ func insecure() *http.Transport {
 // stays out of the log over HTTP/2 as well.
 func TestSecretsStayOutOfLogsOverTLS(t *testing.T) {
 	w := newTLSWorld(t)
-	v := w.visitor()
+	v := w.Visitor()
 	transport := insecure()
-	v.client.Transport = transport
+	v.Client.Transport = transport
 	t.Cleanup(transport.CloseIdleConnections)
 
-	first := v.open("/premium/article.html")
-	first.wantCheckout(t, w)
-	for _, cookie := range first.header.Values("Set-Cookie") {
+	first := v.Open(article)
+	first.WantCheckout(t, w)
+	for _, cookie := range first.Header.Values("Set-Cookie") {
 		for _, want := range []string{"__Host-axra_p_", "; Path=/", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
 			if !strings.Contains(cookie, want) {
 				t.Errorf("the pending cookie has no %q: %s", want, cookie)
 			}
 		}
 	}
-	checkout := v.open(first.location())
-	back := v.pay(checkout, cardGood)
-	if !strings.HasPrefix(back.location(), w.site+"/premium/article.html?axra_session=") {
-		t.Fatalf("after paying: %q", back.location())
+	checkout := v.Open(first.Location())
+	back := v.Pay(checkout)
+	if !strings.HasPrefix(back.Location(), w.Site+"/premium/article.html?axra_session=") {
+		t.Fatalf("after paying: %q", back.Location())
 	}
-	w.delivered()
-	redeemed := v.open(back.location())
+	w.Delivered()
+	redeemed := v.Open(back.Location())
 	token := ""
-	for _, cookie := range redeemed.header.Values("Set-Cookie") {
+	for _, cookie := range redeemed.Header.Values("Set-Cookie") {
 		if strings.HasPrefix(cookie, "__Host-axra_t_") {
 			token = cookie
 		}
@@ -98,16 +99,16 @@ func TestSecretsStayOutOfLogsOverTLS(t *testing.T) {
 			t.Errorf("the access cookie has no %q: %s", want, token)
 		}
 	}
-	v.browse(back.location()).wantPaid(t)
+	v.Browse(back.Location()).WantPaid(t)
 
-	w.stop() // and not started again: Caddy's own start with a certificate at hand races
-	raw, err := os.ReadFile(w.logs)
+	w.Stop() // and not started again: Caddy's own start with a certificate at hand races
+	raw, err := os.ReadFile(w.Logs)
 	mustDo(t, err)
 	if !strings.Contains(string(raw), `"proto":"HTTP/2.0"`) || !strings.Contains(string(raw), `"status":303`) {
 		t.Fatal("there is no HTTP/2 access log to look at")
 	}
 	for name, secret := range map[string]string{
-		"checkout token": checkout.url.Query().Get("token"), "access token": v.cookie(t, "axra_t_"), "key": "bk_test_sandbox", "secret": "bs_test_sandbox",
+		"checkout token": checkout.URL.Query().Get("token"), "access token": v.Cookie("axra_t_"), "key": "bk_test_sandbox", "secret": "bs_test_sandbox",
 	} {
 		if secret == "" || strings.Contains(string(raw), secret) {
 			t.Errorf("the %s is in the log", name)
@@ -142,43 +143,43 @@ func valueOf(t *testing.T, address, param string) string {
 
 func TestTheLogFilterKeepsSecretsOut(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "requests.log")
-	config := strings.Replace(member("links", "claim first"), "SETUP",
+	config := strings.Replace(sitetest.Member("links", "claim first"), "SETUP",
 		"SETUP\n\tlog requests {\n\t\tinclude http.log\n\t\toutput file "+file+"\n"+logFilter(t)+"\n\t}", 1)
 	config = strings.Replace(config, "\troot ROOT", "\tlog\n\treverse_proxy /premium/down localhost:1\n\troot ROOT", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	v, phone := w.visitor(), w.visitor()
-	checkout := v.browse("/premium/article.html")
-	back := v.pay(checkout, cardGood)
-	w.delivered()
-	v.browse(back.location()).wantPaid(t)
-	v.browse(back.location()).wantPaid(t) // as a reload
-	device := link(t, v.open(receiptPage), deviceLink)
-	phone.openOnDevice(device).wantPaid(t)
-	private := v.privateAddress("/premium/article.html")
-	w.visitor().do(http.MethodGet, private, nil, nil).wantPaid(t)
-	broken := v.privateAddress("/premium/down")
-	if answer := w.visitor().do(http.MethodGet, broken, nil, nil); answer.status != http.StatusBadGateway {
-		t.Errorf("an upstream that is down: %d", answer.status)
+	w := newWorld(t, sitetest.Options{Caddyfile: config})
+	v, phone := w.Visitor(), w.Visitor()
+	checkout := v.Browse(article)
+	back := v.Pay(checkout)
+	w.Delivered()
+	v.Browse(back.Location()).WantPaid(t)
+	v.Browse(back.Location()).WantPaid(t) // as a reload
+	device := v.Open(receiptPage).Link(t, deviceLink)
+	phone.OpenOnDevice(device).WantPaid(t)
+	private := v.PrivateAddress(article)
+	w.Visitor().Do(http.MethodGet, private, nil, nil).WantPaid(t)
+	broken := v.PrivateAddress("/premium/down")
+	if answer := w.Visitor().Do(http.MethodGet, broken, nil, nil); answer.Status != http.StatusBadGateway {
+		t.Errorf("an upstream that is down: %d", answer.Status)
 	}
-	header := navigation.Clone()
+	header := sitetest.Navigation.Clone()
 	header.Set("Referer", private)
-	v.do(http.MethodGet, "/index.html", header, nil)
-	access := v.cookie(t, "axra_t_")
-	w.stop() // flushes the log
-	defer w.load(w.config)
+	v.Do(http.MethodGet, "/index.html", header, nil)
+	access := v.Cookie("axra_t_")
+	w.Stop() // flushes the log
+	defer w.Load(w.Config)
 	raw, err := os.ReadFile(file)
 	mustDo(t, err)
 	logged := string(raw)
 	for _, want := range []string{
 		`"uri":"/premium/article.html?axra_session=REDACTED"`, `axra_device=REDACTED`, `"uri":"/premium/article.html?axra_link=REDACTED"`,
-		`"Referer":["` + w.site + `/premium/article.html?axra_link=REDACTED"]`, `"logger":"http.log.error`,
+		`"Referer":["` + w.Site + `/premium/article.html?axra_link=REDACTED"]`, `"logger":"http.log.error`,
 	} {
 		if !strings.Contains(logged, want) {
 			t.Errorf("the log misses %s", want)
 		}
 	}
 	for name, secret := range map[string]string{
-		"session": w.lastPayment().SessionID, "checkout token": checkout.url.Query().Get("token"), "access token": access,
+		"session": w.LastPayment().SessionID, "checkout token": checkout.URL.Query().Get("token"), "access token": access,
 		"device link": valueOf(t, device, "axra_device"), "private address": valueOf(t, private, "axra_link"),
 		"private address of a broken page": valueOf(t, broken, "axra_link"),
 	} {

@@ -5,21 +5,18 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/caddy-axra/paywall"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
@@ -31,20 +28,20 @@ func measured(config string) string {
 // series are samples by name and labels, as Caddy shows them.
 type series map[string]float64
 
-func (w *world) scrape() series {
-	w.t.Helper()
-	answer := w.visitor().do(http.MethodGet, "/metrics", nil, nil)
-	if answer.status != http.StatusOK {
-		w.t.Fatalf("/metrics answers %d", answer.status)
+func scrape(w *sitetest.World) series {
+	w.T.Helper()
+	answer := w.Visitor().Do(http.MethodGet, "/metrics", nil, nil)
+	if answer.Status != http.StatusOK {
+		w.T.Fatalf("/metrics answers %d", answer.Status)
 	}
 	found := make(series)
-	for line := range strings.Lines(answer.body) {
+	for line := range strings.Lines(answer.Body) {
 		name, value, ok := cutLast(strings.TrimSpace(line), " ")
 		if !ok || !strings.HasPrefix(name, "caddy_axra_") {
 			continue
 		}
 		number, err := strconv.ParseFloat(value, 64)
-		mustDo(w.t, err)
+		mustDo(w.T, err)
 		found[name] = number
 	}
 	return found
@@ -58,10 +55,10 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 // wantGrown compares all that has grown since before, but for durations and buckets.
-func (w *world) wantGrown(before series, want series) {
-	w.t.Helper()
+func wantGrown(w *sitetest.World, before series, want series) {
+	w.T.Helper()
 	got := make(series)
-	for name, value := range w.scrape() {
+	for name, value := range scrape(w) {
 		if strings.Contains(name, "_bucket{") || strings.Contains(name, "_sum") || value == before[name] {
 			continue
 		}
@@ -71,7 +68,7 @@ func (w *world) wantGrown(before series, want series) {
 		}
 	}
 	if !maps.Equal(got, want) {
-		w.t.Errorf("grown:\n%v\nwant:\n%v", got.lines(), want.lines())
+		w.T.Errorf("grown:\n%v\nwant:\n%v", got.lines(), want.lines())
 	}
 }
 
@@ -98,124 +95,77 @@ func event(name, outcome string) string {
 const created = `checkouts_total{outcome="created"}`
 
 func TestTheFunnelIsCountedByPass(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
-	v := w.visitor()
+	w := newWorld(t, sitetest.Options{Caddyfile: measured(sitetest.FiveLines)})
+	v := w.Visitor()
 
-	before := w.scrape()
-	checkout := v.browse("/premium/article.html")
-	w.wantGrown(before, series{
+	before := scrape(w)
+	checkout := v.Browse(article)
+	wantGrown(w, before, series{
 		step("shown"): 1, step("checkout"): 1, created: 1,
 		`api_call_duration_seconds_count{call="session",outcome="ok"}`: 1,
 	})
 
-	before = w.scrape()
-	v.open("/premium/article.html")                                         // the open checkout again
-	v.do(http.MethodGet, "/premium/article.html", nil, nil)                 // a program
-	v.do(http.MethodHead, "/premium/article.html", navigation, nil)         // no person
-	w.visitor().open("/premium/article.html?axra_session=of+somebody+else") // no offer
-	w.wantGrown(before, series{step("shown"): 1, `checkouts_total{outcome="reused"}`: 1})
+	before = scrape(w)
+	v.Open(article)                                                         // the open checkout again
+	v.Do(http.MethodGet, article, nil, nil)                                 // a program
+	v.Do(http.MethodHead, article, sitetest.Navigation, nil)                // no person
+	w.Visitor().Open("/premium/article.html?axra_session=of+somebody+else") // no offer
+	wantGrown(w, before, series{step("shown"): 1, `checkouts_total{outcome="reused"}`: 1})
 
-	w.sandbox.Hold()
-	back := v.pay(checkout, cardGood)
-	before = w.scrape()
-	v.open(back.location()) // waiting is not shown
-	v.open("/premium/article.html")
-	w.wantGrown(before, series{})
+	w.Sandbox.Hold()
+	back := v.Pay(checkout)
+	before = scrape(w)
+	v.Open(back.Location()) // waiting is not shown
+	v.Open(article)
+	wantGrown(w, before, series{})
 
-	before = w.scrape()
-	w.sandbox.Release()
-	w.delivered()
-	w.wantGrown(before, series{
+	before = scrape(w)
+	w.Sandbox.Release()
+	w.Delivered()
+	wantGrown(w, before, series{
 		step("paid"): 1, `paid_amount_total{currency="usd",pass="/premium/*"}`: 5, event("payment.completed", "paid"): 1,
 	})
 
-	before = w.scrape()
-	v.browse(back.location()).wantPaid(t)
+	before = scrape(w)
+	v.Browse(back.Location()).WantPaid(t)
 	for range 3 {
-		v.open("/premium/other.html").wantPaid(t)
+		v.Open("/premium/other.html").WantPaid(t)
 	}
-	w.wantGrown(before, series{step("used"): 1, `checkouts_total{outcome="redeemed"}`: 1})
+	wantGrown(w, before, series{step("used"): 1, `checkouts_total{outcome="redeemed"}`: 1})
+
+	problems, _ := gather(t) // each metric has a sample now
+	for _, problem := range problems {
+		t.Errorf("%s: %s", problem.Metric, problem.Text)
+	}
 }
 
 func TestCallsThatFailAreCounted(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
+	w := newWorld(t, sitetest.Options{Caddyfile: measured(sitetest.FiveLines)})
 	const suspended = "caddy_axra_api_suspended"
-	if got := w.scrape()[suspended]; got != 0 {
+	if got := scrape(w)[suspended]; got != 0 {
 		t.Fatalf("suspended: %g", got)
 	}
-	mustDo(t, w.sandbox.SetFault(sandbox.Fault{Kind: sandbox.FaultUnauthorized}))
-	before := w.scrape()
+	mustDo(t, w.Sandbox.SetFault(sandbox.Fault{Kind: sandbox.FaultUnauthorized}))
+	before := scrape(w)
 	for range 6 {
-		w.visitor().open("/premium/article.html").wantPage(t, http.StatusServiceUnavailable, "")
+		w.Visitor().Open(article).WantPage(t, http.StatusServiceUnavailable, "")
 	}
-	w.wantGrown(before, series{
+	wantGrown(w, before, series{
 		`api_call_duration_seconds_count{call="session",outcome="credentials"}`: 5, `checkouts_total{outcome="failed"}`: 6, "api_suspended": 1,
 	})
-	if n := strings.Count(w.log(), "calls to Axra's API are suspended"); n != 1 {
-		t.Errorf("%d lines say that calls are suspended", n)
-	}
-	w.stop() // and the client with its breaker
-	w.load(w.config)
-	if got := w.scrape()[suspended]; got != 0 {
+	w.Stop() // and the client with its breaker
+	w.Load(w.Config)
+	if got := scrape(w)[suspended]; got != 0 {
 		t.Errorf("a client that is gone is suspended: %g", got)
 	}
 }
 
-// A request of an old configuration may suspend calls after its client has left the pool:
-// nobody would ever tell that they are made again.
-func TestAClientThatIsGoneIsNotSuspended(t *testing.T) {
-	const visitors = 5 // as many failures as suspend calls
-	asked, answer := make(chan struct{}, visitors), make(chan struct{})
-	axra := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked <- struct{}{}
-		<-answer
-		w.WriteHeader(http.StatusUnauthorized)
-	}))
-	t.Cleanup(axra.Close)
-	w := newWorld(t, worldOptions{Caddyfile: measured(strings.Replace(fiveLines, "ENDPOINT", axra.URL+"/api/v1\n\t\tdatabase sqlite "+filepath.Join(t.TempDir(), "ledger.db"), 1))})
-	var waiting sync.WaitGroup
-	for range visitors {
-		v := w.visitor()
-		waiting.Go(func() { v.open("/premium/article.html") })
-	}
-	for range visitors {
-		<-asked
-	}
-	w.load(measured(fiveLines))
-	close(answer)
-	waiting.Wait()
-	if got := w.scrape()["caddy_axra_api_suspended"]; got != 0 {
-		t.Errorf("a client that is gone is suspended: %g", got)
-	}
-	if !strings.Contains(w.log(), "calls to Axra's API are suspended") {
-		t.Error("it was not suspended at all: this proves nothing")
-	}
-}
-
-// A configuration that is only tried sells nothing.
-func TestAFunnelBeginsWithItsConfiguration(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
-	tried := strings.Replace(w.config, "axra_paywall /premium/*", "axra_paywall /tried/*", 1)
-	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(tried)), map[string]any{"filename": "Caddyfile"})
-	mustDo(t, err)
-	mustDo(t, validate(t, adapted))
-	const step = `caddy_axra_funnel_steps_total{pass="/tried/*",step="paid"}`
-	if _, ok := w.scrape()[step]; ok {
-		t.Error("a configuration that was only validated is counted")
-	}
-	w.load(tried)
-	if got, ok := w.scrape()[step]; !ok || got != 0 {
-		t.Error("the funnel of a configuration that was loaded does not begin at zero")
-	}
-}
-
-// What is worth an alert begins at zero, so that its first increase is seen.
-func TestWhatAlertsBeginsAtZero(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)})
-	_, completed := w.visitor().started("/premium/article.html")
-	cheap := encode(t, changedData(completed, map[string]any{"amount": 4}))
-	body := encode(t, completed)
-	before := w.scrape()
+// What is worth an alert, and the funnel of a configuration that is not only tried, begin at zero, so that the first
+// increase is seen. Counts outlive reloads, with several gates and configurations.
+func TestMetricsBeginAtZeroAndOutliveReloads(t *testing.T) {
+	config := measured(strings.Replace(sitetest.FiveLines, "\troot ROOT", "\taxra_paywall /extra/* {\n\t\tprice 1.00 eur\n\t}\n\troot ROOT", 1))
+	w := newWorld(t, sitetest.Options{Caddyfile: config})
+	before := scrape(w)
 	for name, outcomes := range map[string][]string{
 		"payment.completed": {"not_stored", "mismatch"}, "payment_link.session.completed": {"not_stored", "mismatch"},
 		"payment.refunded": {"not_stored"}, "payment.disputed": {"not_stored"}, "payment.dispute_won": {"not_stored"}, "payment.dispute_lost": {"not_stored"},
@@ -226,39 +176,25 @@ func TestWhatAlertsBeginsAtZero(t *testing.T) {
 			}
 		}
 	}
-	w.deliver(cheap, sign(cheap, webhookSecret))
-	w.breakLedger()
-	w.deliver(body, sign(body, webhookSecret))
-	after := w.scrape()
-	for _, outcome := range []string{"mismatch", "not_stored"} {
-		name := "caddy_axra_" + event("payment.completed", outcome)
-		if grown := after[name] - before[name]; grown != 1 {
-			t.Errorf("%s has grown by %g", name, grown)
-		}
+	validated := mustAdapt(t, w.Expand(strings.Replace(config, "axra_paywall /extra/*", "axra_paywall /tried/*", 1)))
+	mustDo(t, validate(t, validated))
+	if _, ok := scrape(w)[`caddy_axra_funnel_steps_total{pass="/tried/*",step="paid"}`]; ok {
+		t.Error("a configuration that was only validated is counted")
 	}
-}
 
-// Metrics stay alive over reloads, with several gates and configurations, and after a
-// configuration that failed.
-func TestMetricsOutliveReloads(t *testing.T) {
-	config := measured(strings.Replace(fiveLines, "\troot ROOT", "\taxra_paywall /extra/* {\n\t\tprice 1.00 eur\n\t}\n\troot ROOT", 1))
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	before := w.scrape()
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	w.load(config)
-	w.load(strings.Replace(config, "endpoint ", "recheck 20s\n\t\tendpoint ", 1))
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	w.load(config)
-	after := w.scrape()
+	w.Visitor().Buy(article).WantPaid(t)
+	w.Load(config)
+	w.Load(strings.Replace(config, "endpoint ", "recheck 20s\n\t\tendpoint ", 1))
+	w.Visitor().Buy(article).WantPaid(t)
+	w.Load(config)
+	after := scrape(w)
 	for name, want := range map[string]float64{
-		"caddy_axra_" + step("used"): 2, `caddy_axra_paid_amount_total{currency="usd",pass="/premium/*"}`: 10,
+		step("used"): 2, `paid_amount_total{currency="usd",pass="/premium/*"}`: 10, `funnel_steps_total{pass="/extra/*",step="shown"}`: 0,
 	} {
-		if got := after[name] - before[name]; got != want {
-			t.Errorf("%s has grown by %g, want %g", name, got, want)
+		got, ok := after["caddy_axra_"+name]
+		if grown := got - before["caddy_axra_"+name]; !ok || grown != want {
+			t.Errorf("%s has grown by %g, want %g", name, grown, want)
 		}
-	}
-	if _, ok := after[`caddy_axra_funnel_steps_total{pass="/extra/*",step="shown"}`]; !ok {
-		t.Error("the funnel of a gate that nobody has visited does not begin at zero")
 	}
 }
 
@@ -271,15 +207,6 @@ func gather(t *testing.T) (problems []promlint.Problem, names []string) {
 	problems, err = promlint.NewWithMetricFamilies(families).Lint()
 	mustDo(t, err)
 	return problems, paywall.MetricNames()
-}
-
-func TestMetricsAreNamedAsPrometheusWants(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: measured(fiveLines)}) // so that each has a sample
-	w.visitor().buy("/premium/article.html", cardGood).wantPaid(t)
-	problems, _ := gather(t)
-	for _, problem := range problems {
-		t.Errorf("%s: %s", problem.Metric, problem.Text)
-	}
 }
 
 var metricName = regexp.MustCompile(`caddy_axra_[a-z_]+`)

@@ -1,11 +1,12 @@
 package paywall_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddy-axra/paywall/internal/sitetest"
 	"github.com/caddy-axra/paywall/ledger"
 )
 
@@ -68,68 +69,79 @@ http://localhost:PORT {
 }
 `
 
-func newShop(t *testing.T) *world {
+func newShop(t *testing.T) *sitetest.World {
 	t.Helper()
-	w := newWorld(t, worldOptions{Caddyfile: shop})
-	w.write("archive/index.html", marker+" archive")
+	w := newWorld(t, sitetest.Options{Caddyfile: shop})
+	w.Write("archive/index.html", sitetest.Marker+" archive")
 	for _, name := range []string{"a", "b", "free", "text", "unpriced"} {
-		w.write("files/"+name+".txt", marker+" file "+name)
+		w.Write("files/"+name+".txt", sitetest.Marker+" file "+name)
 	}
 	return w
 }
 
 func TestOneOfSeveralPassesOpensEveryGateThatListsIt(t *testing.T) {
 	w := newShop(t)
-	v := w.visitor()
-	offer := v.open("/premium/article.html")
-	offer.wantPage(t, http.StatusPaymentRequired, "Day pass")
-	if !strings.Contains(offer.body, "9.00 USD") || !strings.Contains(offer.body, "30 days") || strings.Contains(offer.body, "1.00 USD") {
-		t.Errorf("the offer page says\n%s", offer.body)
+	v := w.Visitor()
+	offer := v.Open(article)
+	offer.WantPage(t, http.StatusPaymentRequired, "Day pass")
+	if !strings.Contains(offer.Body, "9.00 USD") || !strings.Contains(offer.Body, "30 days") || strings.Contains(offer.Body, "1.00 USD") {
+		t.Errorf("the offer page says\n%s", offer.Body)
 	}
 	for _, unknown := range []string{"old", "none", "", "files"} {
-		v.open("/premium/article.html?axra_checkout="+unknown).wantPage(t, http.StatusPaymentRequired, "Day pass")
+		v.Open("/premium/article.html?axra_checkout="+unknown).WantPage(t, http.StatusPaymentRequired, "Day pass")
 	}
-	if w.creations() != 0 {
+	if w.Creations() != 0 {
 		t.Error("looking at the offer has created a session")
 	}
-	first := v.open("/premium/article.html?axra_checkout=day")
-	first.wantCheckout(t, w)
-	if second := v.open("/premium/article.html?axra_checkout=day"); second.location() != first.location() {
+	first := v.Open("/premium/article.html?axra_checkout=day")
+	first.WantCheckout(t, w)
+	if second := v.Open("/premium/article.html?axra_checkout=day"); second.Location() != first.Location() {
 		t.Error("two sessions for one choice")
 	}
-	back := v.pay(v.browse(v.submit(offer, "Buy month", nil).location()), cardGood)
-	w.delivered()
-	v.browse(back.location()).wantPaid(t)
+	back := v.Pay(v.Browse(v.Submit(offer, "Buy month", nil).Location()))
+	w.Delivered()
+	v.Browse(back.Location()).WantPaid(t)
 	for _, target := range []string{"/premium/other.html", "/archive/", "/files/a.txt", "/files/unpriced.txt"} {
-		v.open(target).wantPaid(t)
+		v.Open(target).WantPaid(t)
 	}
-	if who := v.open("/who").body; who != "month" {
+	if who := v.Open("/who").Body; who != "month" {
 		t.Errorf("axra_paid says %q", who)
 	}
-	other := w.visitor()
-	other.buyPass("/premium/article.html", "day").wantPaid(t)
-	other.open("/archive/").wantCheckout(t, w)
-	other.buyPass("/premium/article.html", "month").wantPaid(t)
-	other.open("/archive/").wantPaid(t)
+	other := w.Visitor()
+	other.BuyPass(article, "day").WantPaid(t)
+	other.Open("/archive/").WantCheckout(t, w)
+	other.BuyPass(article, "month").WantPaid(t)
+	other.Open("/archive/").WantPaid(t)
 	for _, pass := range []string{"day", "month"} {
-		if answer := other.open("/premium/article.html?axra_checkout=" + pass); answer.location() != "/premium/article.html" {
-			t.Errorf("asked to pay for what is paid: %d %s", answer.status, answer.location())
+		if answer := other.Open("/premium/article.html?axra_checkout=" + pass); answer.Location() != article {
+			t.Errorf("asked to pay for what is paid: %d %s", answer.Status, answer.Location())
 		}
 	}
-	w.pass(31 * day)
-	other.open("/premium/article.html").wantPage(t, http.StatusPaymentRequired, "Day pass")
-	if who := other.open("/who").body; who != "nobody" {
+	w.Pass(31 * day)
+	other.Open(article).WantPage(t, http.StatusPaymentRequired, "Day pass")
+	if who := other.Open("/who").Body; who != "nobody" {
 		t.Errorf("after the end axra_paid says %q", who)
 	}
 }
 
-// T4: a file that is sold by itself opens alone, however it is sold later.
-func TestT4WhatWasSoldIsHonoured(t *testing.T) {
+// K2 and T4: what was sold, or was being paid during a reload, is honoured however it is sold later. A file that is
+// sold by itself opens alone.
+func TestK2T4WhatWasSoldIsHonoured(t *testing.T) {
 	w := newShop(t)
-	day, file, month := w.visitor(), w.visitor(), w.visitor()
-	day.buyPass("/premium/article.html", "day").wantPaid(t)
-	file.buyPass("/files/a.txt", "files").wantPaid(t)
-	month.buyPass("/premium/article.html", "month").wantPaid(t)
+	day, file, month, midway := w.Visitor(), w.Visitor(), w.Visitor(), w.Visitor()
+	checkout := midway.Browse("/premium/article.html?axra_checkout=month")
+	w.Load(strings.Replace(shop, "price  9.00 usd\n\t\t\taccess 30d", "price  99.00 usd\n\t\t\taccess 1h", 1))
+	back := midway.Pay(checkout)
+	w.Delivered()
+	midway.Browse(back.Location()).WantPaid(t)
+	w.Pass(29 * 24 * time.Hour)
+	midway.Open(article).WantPaid(t)
+	w.Pass(48 * time.Hour)
+	midway.Open("/archive/").WantCheckout(t, w)
+	w.Load(shop)
+	day.BuyPass(article, "day").WantPaid(t)
+	file.BuyPass("/files/a.txt", "files").WantPaid(t)
+	month.BuyPass(article, "month").WantPaid(t)
 	for name, config := range map[string]string{
 		"as it was":         shop,
 		"dearer":            strings.ReplaceAll(shop, "2.00 usd", "99.00 usd"),
@@ -139,13 +151,13 @@ func TestT4WhatWasSoldIsHonoured(t *testing.T) {
 		"now by path":       strings.Replace(shop, "price  9.00 usd", "price  9.00 usd\n\t\t\tper_path", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
-			w.load(config)
-			day.open("/premium/article.html").wantPaid(t)
-			file.open("/files/a.txt").wantPaid(t)
-			month.open("/premium/other.html").wantPaid(t)
-			token := file.bearer("/files/a.txt")
+			w.Load(config)
+			day.Open(article).WantPaid(t)
+			file.Open("/files/a.txt").WantPaid(t)
+			month.Open("/premium/other.html").WantPaid(t)
+			token := file.Bearer("/files/a.txt")
 			for _, other := range []string{"/files/b.txt", "/files/b.txt;/../a.txt", "/files/x/../a.txt", "/files/a.txt%00/../b.txt", "/files/", "/archive/"} {
-				if answer := file.do(http.MethodGet, other, token, nil); strings.Contains(answer.body, marker) {
+				if answer := file.Do(http.MethodGet, other, token, nil); strings.Contains(answer.Body, sitetest.Marker) {
 					t.Errorf("one file's payment opens %s", other)
 				}
 			}
@@ -156,86 +168,23 @@ func TestT4WhatWasSoldIsHonoured(t *testing.T) {
 // G12: what a client claims to be is replaced by what is so, in the headers and placeholders of each gate.
 func TestG12TheApplicationLearnsWhoHasPaid(t *testing.T) {
 	config := strings.Replace(shop, "axra_paywall /archive/* {", "axra_paywall /archive/* {\n\t\trequest_headers X-Other-", 1)
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "{header.X-Axra-Paid}|", "{header.X-Other-User}{header.X-Axra-Paid}|{http.axra.purchase}|", 1)})
-	v := w.visitor()
-	forged := navigation.Clone()
+	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(config, "{header.X-Axra-Paid}|", "{header.X-Other-User}{header.X-Axra-Paid}|{http.axra.purchase}|", 1)})
+	v := w.Visitor()
+	forged := sitetest.Navigation.Clone()
 	for _, name := range []string{"X-Axra-Paid", "X-Axra-Pass", "X_Axra_User", "X-Axra-User", "x.axra.user", "X-axra_Session", "X-Other-User"} {
 		forged[name] = []string{"forged"}
 	}
-	if answer := v.do(http.MethodGet, "/free/headers", forged, nil); answer.body != "FREE  false" {
-		t.Errorf("on a free page the application sees %q", answer.body)
+	if answer := v.Do(http.MethodGet, "/free/headers", forged, nil); answer.Body != "FREE  false" {
+		t.Errorf("on a free page the application sees %q", answer.Body)
 	}
-	v.buyPass("/premium/article.html", "day").wantPaid(t)
-	answer := v.do(http.MethodGet, "/premium/headers", forged, nil)
-	purchase := ledger.PurchaseID(w.lastPayment().SessionID)
-	if !strings.HasPrefix(answer.body, "MARK true|"+purchase+"|day||axra-") || strings.Contains(answer.body, "forged") {
-		t.Errorf("the application sees %q", answer.body)
+	v.BuyPass(article, "day").WantPaid(t)
+	answer := v.Do(http.MethodGet, "/premium/headers", forged, nil)
+	purchase := ledger.PurchaseID(w.LastPayment().SessionID)
+	if !strings.HasPrefix(answer.Body, "MARK true|"+purchase+"|day||axra-") || strings.Contains(answer.Body, "forged") {
+		t.Errorf("the application sees %q", answer.Body)
 	}
-	parts := strings.Split(answer.body, "|")
+	parts := strings.Split(answer.Body, "|")
 	if parts[len(parts)-1] != parts[len(parts)-2] {
-		t.Errorf("http.auth.user.id differs from the header: %q", answer.body)
-	}
-}
-
-func TestAProgramBuysAndDownloads(t *testing.T) {
-	w := newShop(t)
-	program := w.visitor()
-	program.client.Jar = nil
-	var problem struct {
-		Type, Pass, Currency, Checkout, StatusURL string
-		Status                                    int
-		Amount                                    json.Number
-		Passes                                    []struct{ Pass, Checkout string }
-	}
-	answer := program.do(http.MethodGet, "/files/a.txt", nil, nil)
-	decode(t, answer, &problem)
-	if answer.status != 402 || answer.header.Get("Content-Type") != "application/problem+json" ||
-		problem.Amount != "3.00" || problem.Currency != "eur" || problem.Pass != "files" || len(problem.Passes) != 2 {
-		t.Fatalf("%d %s", answer.status, answer.body)
-	}
-	var checkout struct{ Session, CheckoutURL, StatusURL, StatusToken string }
-	answer = program.do(http.MethodPost, problem.Checkout, nil, nil)
-	decode(t, answer, &checkout)
-	if answer.status != http.StatusCreated || checkout.StatusURL != problem.StatusURL || w.creations() != 1 {
-		t.Fatalf("%d %s", answer.status, answer.body)
-	}
-	status := func(token string) (int, string, string) {
-		var got struct{ State, AccessToken, TokenType string }
-		header := http.Header{"Accept": {"application/json"}}
-		if token != "" {
-			header.Set("Authorization", "Bearer "+token)
-		}
-		answer := program.do(http.MethodGet, checkout.StatusURL, header, nil)
-		decode(t, answer, &got)
-		return answer.status, got.State, got.AccessToken
-	}
-	for _, stranger := range []string{"", "x", "eyJhbGciOiJub25lIn0.e30."} {
-		if code, _, token := status(stranger); code != http.StatusUnauthorized || token != "" {
-			t.Errorf("status for %q: %d", stranger, code)
-		}
-	}
-	if code, state, token := status(checkout.StatusToken); code != 200 || state != "waiting" || token != "" {
-		t.Errorf("before the payment: %d %s", code, state)
-	}
-	w.visitor().pay(w.visitor().browse(checkout.CheckoutURL), cardGood)
-	w.delivered()
-	code, state, token := status(checkout.StatusToken)
-	if code != 200 || state != "paid" || token == "" {
-		t.Fatalf("after the payment: %d %s", code, state)
-	}
-	header := http.Header{"Authorization": {"Bearer " + token}}
-	program.do(http.MethodGet, "/files/a.txt", header, nil).wantPaid(t)
-	if answer := program.do(http.MethodGet, "/files/b.txt", header, nil); answer.status != 402 {
-		t.Errorf("another file: %d", answer.status)
-	}
-	if err := w.sandbox.Refund(w.lastPayment().ID); err != nil {
-		t.Fatal(err)
-	}
-	w.delivered()
-	if answer := program.do(http.MethodGet, "/files/a.txt", header, nil); answer.status != 402 {
-		t.Errorf("after a refund: %d", answer.status)
-	}
-	if _, state, token := status(checkout.StatusToken); state != "refunded" || token != "" {
-		t.Errorf("after a refund: %s", state)
+		t.Errorf("http.auth.user.id differs from the header: %q", answer.Body)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // frontController is an index.php with the habits of several frameworks: the route
@@ -90,6 +92,9 @@ func TestFB1FrontController(t *testing.T) {
 		"/index.php/free/../premium/post",
 	}
 	free := []string{"/", "/index.php", "/sub/index.php", "/free/post", "/index.php/free/post"}
+	w := newWorld(t, sitetest.Options{})
+	w.Write("index.php", strings.Replace(frontController, "MARKER", sitetest.Marker, 1))
+	w.Write("sub/index.php", "<?php require dirname(__DIR__) . '/index.php';")
 	for _, c := range []struct {
 		name, gate, rewrite string
 		gated               bool
@@ -100,17 +105,15 @@ func TestFB1FrontController(t *testing.T) {
 		{"not path", "@paid {\n\t\tnot path /free/* / /index.php /index.php/free/* /sub/index.php\n\t}\n\taxra_paywall @paid {\n\t\tprice 5.00 usd\n\t}", "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: strings.NewReplacer("GATE", c.gate, "REWRITE", c.rewrite, "SOCKET", socket).Replace(phpSite)})
-			w.write("index.php", strings.Replace(frontController, "MARKER", marker, 1))
-			w.write("sub/index.php", "<?php require dirname(__DIR__) . '/index.php';")
+			w.Load(strings.NewReplacer("GATE", c.gate, "REWRITE", c.rewrite, "SOCKET", socket).Replace(phpSite))
 			for _, target := range free {
-				if status, body := w.rawGet(target); status != http.StatusOK || !strings.HasPrefix(body, "free text") {
+				if status, body := w.RawGet(target); status != http.StatusOK || !strings.HasPrefix(body, "free text") {
 					t.Errorf("%s: want the free page, got %d %q", target, status, body)
 				}
 			}
 			for _, target := range paid {
-				status, body := w.rawGet(target)
-				switch leads := strings.Contains(body, marker); {
+				status, body := w.RawGet(target)
+				switch leads := strings.Contains(body, sitetest.Marker); {
 				case !c.gated && !leads:
 					t.Errorf("%s does not lead to the paid page: %d %q", target, status, body)
 				case c.gated && leads:
@@ -120,9 +123,9 @@ func TestFB1FrontController(t *testing.T) {
 				}
 			}
 			if c.gated {
-				v := w.visitor()
-				v.buy("/index.php/premium/post", cardGood).wantPaid(t)
-				v.open("/premium/post").wantPaid(t)
+				v := w.Visitor()
+				v.Buy("/index.php/premium/post").WantPaid(t)
+				v.Open("/premium/post").WantPaid(t)
 			}
 		})
 	}

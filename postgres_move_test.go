@@ -8,49 +8,50 @@ import (
 	"testing"
 
 	"github.com/caddy-axra/paywall/internal/pgtest"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // A ledger goes from SQLite to PostgreSQL and back by the steps of docs/operations.md. Yesterday's cookie opens all
 // along.
 func TestMovingBetweenTheDatabases(t *testing.T) {
 	w := office(t)
-	v := w.visitor()
-	v.buy("/premium/article.html", cardGood).wantPaid(t)
-	w.give()
-	installation, _, _ := w.signingKey()
-	move := func(from, to, keptIn string) {
+	v := w.Visitor()
+	v.Buy(article).WantPaid(t)
+	w.Run("give", w.Site+"/premium/")
+	installation, _, _ := w.SigningKey()
+	move := func(from, to, database string) {
 		t.Helper()
-		purchases := w.purchases()
-		before := v.cookie(t, "axra_t_")
-		w.stop() // step 3
-		w.loadLedgerOnly(from)
-		export := w.file("export")
-		w.stop()
-		w.loadLedgerOnly(to)
-		w.run("import", export)
-		w.stop()
-		w.keptIn = keptIn
-		w.load(w.config)
+		purchases := w.Purchases()
+		before := v.Cookie("axra_t_")
+		w.Stop() // step 3
+		loadLedgerOnly(w, from)
+		export := w.File("export")
+		w.Stop()
+		loadLedgerOnly(w, to)
+		w.Run("import", export)
+		w.Stop()
+		w.Database = database
+		w.Load(w.Config)
 		mustDo(t, os.Remove(export))
-		v.open("/premium/article.html").wantPaid(t)
-		if v.cookie(t, "axra_t_") != before {
+		v.Open(article).WantPaid(t)
+		if v.Cookie("axra_t_") != before {
 			t.Error("it is not the cookie from before")
 		}
-		if now, _, _ := w.signingKey(); now != installation || w.purchases() != purchases {
-			t.Errorf("installation %s, before %s; %d purchases, before %d", now, installation, w.purchases(), purchases)
+		if now, _, _ := w.SigningKey(); now != installation || w.Purchases() != purchases {
+			t.Errorf("installation %s, before %s; %d purchases, before %d", now, installation, w.Purchases(), purchases)
 		}
-		other := w.visitor()
-		other.buy("/premium/other.html", cardGood).wantPaid(t)
-		mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-		w.delivered()
-		if answer := other.open("/premium/other.html"); strings.Contains(answer.body, marker) {
+		other := w.Visitor()
+		other.Buy("/premium/other.html").WantPaid(t)
+		mustDo(t, w.Sandbox.Refund(w.LastPayment().ID))
+		w.Delivered()
+		if answer := other.Open("/premium/other.html"); strings.Contains(answer.Body, sitetest.Marker) {
 			t.Error("it is open after a refund")
 		}
 	}
 	onSQLite, onPostgres := filesOfTheMove(t)
 	t.Setenv("AXRA_DATABASE_URL", pgtest.Shared(t).NewDatabase(t))
 	at := func(path string) string { return strings.Replace(onSQLite, "/var/lib/axra/ledger.db", path, 1) }
-	move(at(w.database), onPostgres, "postgres {env.AXRA_DATABASE_URL}")
+	move(at(strings.TrimPrefix(w.Database, "sqlite ")), onPostgres, "postgres {env.AXRA_DATABASE_URL}")
 	back := filepath.Join(t.TempDir(), "axra", "ledger.db")
 	move(onPostgres, at(back), "sqlite "+back)
 }
@@ -68,8 +69,8 @@ func filesOfTheMove(t *testing.T) (from, to string) {
 }
 
 // loadLedgerOnly loads a Caddyfile without sites.
-func (w *world) loadLedgerOnly(config string) {
-	w.t.Helper()
-	mustDo(w.t, w.tryLoad(w.expand(strings.Replace(config, "{\n", "{\n\tSETUP ADMIN\n", 1))))
-	w.awaitLedger()
+func loadLedgerOnly(w *sitetest.World, config string) {
+	w.T.Helper()
+	mustDo(w.T, w.TryLoad(w.Expand(strings.Replace(config, "{\n", "{\n\tSETUP ADMIN\n", 1))))
+	w.AwaitLedger()
 }

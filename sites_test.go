@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // Handlers around the gate hold answers back; the way to the checkout stays whole.
 func TestCheckoutRedirectThroughOtherHandlers(t *testing.T) {
+	w := newWorld(t, sitetest.Options{})
 	for name, around := range map[string]string{
 		"encode":    "encode gzip zstd",
 		"intercept": "intercept {\n\t\t@303 status 303\n\t\thandle_response @303 {\n\t\t\trespond 303\n\t\t}\n\t}",
@@ -20,56 +20,56 @@ func TestCheckoutRedirectThroughOtherHandlers(t *testing.T) {
 		"templates": "templates",
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateFor("/premium/*", "root ROOT\n\tfile_server"), "\taxra_paywall", "\t"+around+"\n\taxra_paywall", 1)})
-			v := w.visitor()
-			header := navigation.Clone()
+			w.Load(strings.Replace(sitetest.FiveLines, "\taxra_paywall", "\t"+around+"\n\taxra_paywall", 1))
+			v := w.Visitor()
+			header := sitetest.Navigation.Clone()
 			header.Set("Accept-Encoding", "gzip")
-			answer := v.do(http.MethodGet, "/premium/article.html", header, nil)
-			if answer.status != http.StatusSeeOther || !strings.Contains(answer.location(), "?token=") {
-				t.Fatalf("%d to %q", answer.status, answer.location())
+			answer := v.Do(http.MethodGet, article, header, nil)
+			if answer.Status != http.StatusSeeOther || !strings.Contains(answer.Location(), "?token=") {
+				t.Fatalf("%d to %q", answer.Status, answer.Location())
 			}
-			back := v.pay(v.open(answer.location()), cardGood)
-			w.delivered()
-			v.browse(back.location()).wantPaid(t)
+			back := v.Pay(v.Open(answer.Location()))
+			w.Delivered()
+			v.Browse(back.Location()).WantPaid(t)
 		})
 	}
 }
 
 // FC9: a visitor who came by another name of the site is brought to its own address before paying, once.
 func TestFC9OtherHostIsBroughtHomeBeforePaying(t *testing.T) {
-	config := strings.Replace(fiveLines, "http://localhost:PORT {", "http://localhost:PORT, http://127.0.0.1:PORT {", 1)
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(config, "access 30d", "access 30d\n\t\tsite_url http://localhost:PORT", 1)})
-	v := w.visitor()
-	other := strings.Replace(w.site, "localhost", "127.0.0.1", 1)
-	first := v.open(other + "/premium/article.html?x=1")
-	if w.creations() != 0 || !strings.HasPrefix(first.location(), w.site+"/premium/article.html?x=1") {
-		t.Fatalf("%d to %q with %d sessions", first.status, first.location(), w.creations())
+	config := strings.Replace(sitetest.FiveLines, "http://localhost:PORT {", "http://localhost:PORT, http://127.0.0.1:PORT {", 1)
+	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(config, "access 30d", "access 30d\n\t\tsite_url http://localhost:PORT", 1)})
+	v := w.Visitor()
+	other := strings.Replace(w.Site, "localhost", "127.0.0.1", 1)
+	first := v.Open(other + "/premium/article.html?x=1")
+	if w.Creations() != 0 || !strings.HasPrefix(first.Location(), w.Site+"/premium/article.html?x=1") {
+		t.Fatalf("%d to %q with %d sessions", first.Status, first.Location(), w.Creations())
 	}
-	back := v.pay(v.browse(first.location()), cardGood)
-	w.delivered()
-	v.browse(back.location()).wantPaid(t)
+	back := v.Pay(v.Browse(first.Location()))
+	w.Delivered()
+	v.Browse(back.Location()).WantPaid(t)
 }
 
 // proxied is a browser behind a proxy that ends TLS: https://shop.test outside, plain http with the same Host inside.
 type proxied struct {
-	w       *world
+	w       *sitetest.World
 	cookies map[string]string
 }
 
 func (p *proxied) open(target string) (location, body string) {
 	u, err := url.Parse(target)
-	mustDo(p.w.t, err)
-	r, err := http.NewRequestWithContext(p.w.t.Context(), http.MethodGet, "http://localhost:"+p.w.port+u.RequestURI(), nil)
-	mustDo(p.w.t, err)
-	r.Header, r.Host = navigation.Clone(), "shop.test"
+	mustDo(p.w.T, err)
+	r, err := http.NewRequestWithContext(p.w.T.Context(), http.MethodGet, "http://localhost:"+p.w.Port+u.RequestURI(), nil)
+	mustDo(p.w.T, err)
+	r.Header, r.Host = sitetest.Navigation.Clone(), "shop.test"
 	for name, value := range p.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})
 	}
 	response, err := http.DefaultTransport.RoundTrip(r)
-	mustDo(p.w.t, err)
+	mustDo(p.w.T, err)
 	defer response.Body.Close()
 	read, err := io.ReadAll(response.Body)
-	mustDo(p.w.t, err)
+	mustDo(p.w.T, err)
 	for _, cookie := range response.Cookies() {
 		delete(p.cookies, cookie.Name)
 		if cookie.MaxAge >= 0 {
@@ -88,7 +88,7 @@ func (p *proxied) browse(target string) (end, body string) {
 		}
 		target = location
 	}
-	p.w.t.Fatalf("redirect loop, the last to %s", target)
+	p.w.T.Fatalf("redirect loop, the last to %s", target)
 	return "", ""
 }
 
@@ -96,23 +96,23 @@ func (p *proxied) browse(target string) (end, body string) {
 // proxy that ends TLS it looks the same from here, and goes on; so do a gate behind a gate, and a second purchase.
 func TestFC9BehindATLSProxy(t *testing.T) {
 	config := strings.Replace(gateBehindGate("pass gold\n price 50 usd"), "http://localhost:PORT {", "http://shop.test:PORT, http://localhost:PORT {", 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
-	w.write("premium/gold/a.html", marker)
+	w := newWorld(t, sitetest.Options{Caddyfile: config})
+	w.Write("premium/gold/a.html", sitetest.Marker)
 	p := &proxied{w, map[string]string{}}
-	if to, _ := p.open("https://shop.test/premium/article.html?x=1"); to != "https://shop.test/premium/article.html?x=1&axra_here=1" || w.creations() != 0 {
-		t.Fatalf("to %q with %d sessions", to, w.creations())
+	if to, _ := p.open("https://shop.test/premium/article.html?x=1"); to != "https://shop.test/premium/article.html?x=1&axra_here=1" || w.Creations() != 0 {
+		t.Fatalf("to %q with %d sessions", to, w.Creations())
 	}
 	checkout, _ := p.browse("https://shop.test/premium/article.html")
-	back := w.visitor().pay(w.visitor().browse(checkout), cardGood)
-	w.delivered()
-	if _, body := p.browse(back.location()); !strings.Contains(body, marker) {
+	back := w.Visitor().Pay(w.Visitor().Browse(checkout))
+	w.Delivered()
+	if _, body := p.browse(back.Location()); !strings.Contains(body, sitetest.Marker) {
 		t.Fatalf("%.200s", body)
 	}
 	if end, _ := p.browse("https://shop.test" + goldPage); !strings.Contains(end, "/checkout/") {
 		t.Errorf("the inner gate leads to %q", end)
 	}
-	mustDo(t, w.sandbox.Refund(w.lastPayment().ID))
-	w.delivered()
+	mustDo(t, w.Sandbox.Refund(w.LastPayment().ID))
+	w.Delivered()
 	if _, body := p.browse("https://shop.test/premium/article.html"); !strings.Contains(body, "refunded") {
 		t.Fatalf("%.300s", body)
 	}
@@ -121,28 +121,8 @@ func TestFC9BehindATLSProxy(t *testing.T) {
 	}
 }
 
-// Configurations under which one gate's buyers would get into another, or could not be sent back, are refused.
-func TestRefusedOnLoad(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	gateIn := func(folder, price string) string {
-		return "handle " + folder + " {\n\t\taxra_paywall {\n\t\t\tprice " + price + "\n\t\t}\n\t}\n\t"
-	}
-	for name, c := range map[string]struct{ config, want string }{
-		"one name, two offers, one site_url": {strings.Replace(twoGates, "price 0.50 usd", "price 0.50 usd\n\t\tpass /premium/*\n\t\tsite_url http://localhost:PORT", 1), "the same name"},
-		"two gates without names":            {gateFor("/c/*", gateIn("/a/*", "5.00 usd")+gateIn("/b/*", "0.50 usd")), "the same name"},
-		"no host and no site_url":            {strings.Replace(fiveLines, "http://localhost:PORT", "http://:PORT", 1), "site_url"},
-	} {
-		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.expand(c.config)), map[string]any{"filename": "Caddyfile"})
-		mustDo(t, err)
-		if err = caddy.Load(adapted, true); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %q", name, err, c.want)
-		}
-		w.visitor().open("/premium/article.html").wantCheckout(t, w) // the old one runs on
-	}
-}
-
 func gateBehindGate(inner string) string {
-	return strings.Replace(fiveLines, "\troot ROOT", "\taxra_paywall /premium/gold/* {\n"+inner+"\n }\n\troot ROOT", 1)
+	return strings.Replace(sitetest.FiveLines, "\troot ROOT", "\taxra_paywall /premium/gold/* {\n"+inner+"\n }\n\troot ROOT", 1)
 }
 
 const goldPage = "/premium/gold/a.html"

@@ -9,6 +9,8 @@ import (
 	"path"
 	"strings"
 	"testing"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // lenient is an application that decodes and folds paths as some servers do, and
@@ -20,7 +22,7 @@ func lenient(t *testing.T) string {
 			if seen != "" && opensPaid(seen) {
 				rw.Header().Set("Cache-Control", "public, max-age=600")
 				rw.Header().Set("Etag", `"paid"`)
-				io.WriteString(rw, marker) //nolint:errcheck // a test server
+				io.WriteString(rw, sitetest.Marker) //nolint:errcheck // a test server
 				return
 			}
 		}
@@ -84,17 +86,17 @@ func TestG1G2G3G4G5Obfuscations(t *testing.T) {
 		"reverse_proxy": "reverse_proxy " + lenient(t),
 	} {
 		t.Run(upstream, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: gateFor("/paid/*", directive)})
+			w := newWorld(t, sitetest.Options{Caddyfile: sitetest.GateFor("/paid/*", directive)})
 			for _, name := range []string{"paid/a.html", "paid/a.html.gz", "paid/index.html"} {
-				w.write(name, marker)
+				w.Write(name, sitetest.Marker)
 			}
 			for _, c := range targets {
-				status, body := w.rawGet(c.target, "Accept-Encoding: gzip, br")
-				if strings.Contains(body, marker) || c.want != never && fmt.Sprint(status) != c.want {
+				status, body := w.RawGet(c.target, "Accept-Encoding: gzip, br")
+				if strings.Contains(body, sitetest.Marker) || c.want != never && fmt.Sprint(status) != c.want {
 					t.Errorf("%s %s: status %d, want %s: %.60s", c.id, c.target, status, c.want, body)
 				}
 			}
-			if status, body := w.rawGet("/free.html"); strings.Contains(body, marker) || status >= 400 && status != 404 {
+			if status, body := w.RawGet("/free.html"); strings.Contains(body, sitetest.Marker) || status >= 400 && status != 404 {
 				t.Errorf("a free page answers %d", status)
 			}
 		})
@@ -107,23 +109,22 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		calls <- r.Method + " " + r.RequestURI
 		rw.Header().Set("Etag", `"paid"`)
-		io.WriteString(rw, marker) //nolint:errcheck // a test server
+		io.WriteString(rw, sitetest.Marker) //nolint:errcheck // a test server
 	}))
 	defer upstream.Close()
-	config := strings.Replace(strings.Replace(gateBefore, "GATE", "/paid/*", 1), "UPSTREAM", "reverse_proxy "+upstream.URL, 1)
-	w := newWorld(t, worldOptions{Caddyfile: config})
+	w := newWorld(t, sitetest.Options{Caddyfile: sitetest.GateFor("/paid/*", "reverse_proxy "+upstream.URL)})
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "POST", "PUT", "PATCH", "DELETE", "LOCK", "GeT", "X"} {
 		for _, header := range []string{
 			"X-A: b", "Range: bytes=0-1", "If-Range: \"paid\"\r\nRange: bytes=0-1", "If-None-Match: \"paid\"", "If-Match: \"paid\"",
 			"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 			"X-Forwarded-Uri: /free", "X-Original-URI: /free", "X-Original-URL: /free", "X-Rewrite-URL: /free",
 			"X-HTTP-Method-Override: GET", "X-Forwarded-Host: free.example", "X-Forwarded-For: 127.0.0.1",
-			"Host: LOCALHOST:" + w.port, "Cookie: axra_paid=1; __Host-axra_=1", "Authorization: Basic YTpi",
+			"Host: LOCALHOST:" + w.Port, "Cookie: axra_paid=1; __Host-axra_=1", "Authorization: Basic YTpi",
 		} {
 			if !strings.HasPrefix(header, "Host:") {
-				header += "\r\nHost: localhost:" + w.port
+				header += "\r\nHost: localhost:" + w.Port
 			}
-			status, _ := w.raw(fmt.Sprintf("%s /paid/a HTTP/1.1\r\n%s\r\n\r\n", method, header))
+			status, _ := w.Raw(fmt.Sprintf("%s /paid/a HTTP/1.1\r\n%s\r\n\r\n", method, header))
 			if status != http.StatusPaymentRequired {
 				t.Errorf("%s with %q: status %d", method, header, status)
 			}
@@ -136,7 +137,7 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 	}
 	// An unpaid path that claims to be a paid one elsewhere is refused.
 	for _, header := range []string{"X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "X-Forwarded-Uri"} {
-		if status, body := w.rawGet("/free", header+": /paid/a"); status != http.StatusBadRequest || strings.Contains(body, marker) {
+		if status, body := w.RawGet("/free", header+": /paid/a"); status != http.StatusBadRequest || strings.Contains(body, sitetest.Marker) {
 			t.Errorf("G9 %s: status %d", header, status)
 		}
 	}
@@ -145,25 +146,36 @@ func TestG6G7G8G9G11HeadersAndMethods(t *testing.T) {
 // G10: where the gate stands among other directives.
 func TestG10Places(t *testing.T) {
 	const gate, files = "axra_paywall /old* {\n price 5.00 usd\n }\n", "root ROOT\n file_server\n"
+	w := newWorld(t, sitetest.Options{})
+	w.Write("paid/a.html", sitetest.Marker)
+	w.Write("old/x", sitetest.Marker)
 	for name, body := range map[string]string{
-		"after rewrite":        "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
-		"before rewrite":       gate + "rewrite /old/* /paid/a.html\n" + files,
-		"after try_files":      gate + "try_files /paid/a.html\n" + files,
-		"in handle":            "handle /old/* {\n axra_paywall {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
-		"in handle_path":       "handle_path /old/* {\n axra_paywall /* {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
-		"in route":             "route {\n" + gate + "rewrite /old/* /paid/a.html\n" + files + "}",
-		"with handle_errors":   gate + "rewrite /old/* /paid/a.html\n" + files + "handle_errors {\n rewrite /paid/a.html\n file_server\n }",
+		"after rewrite":      "rewrite /old/* /paid/a.html\n axra_paywall /paid/* {\n price 5.00 usd\n }\n" + files,
+		"before rewrite":     gate + "rewrite /old/* /paid/a.html\n" + files,
+		"after try_files":    gate + "try_files /paid/a.html\n" + files,
+		"in handle":          "handle /old/* {\n axra_paywall {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in handle_path":     "handle_path /old/* {\n axra_paywall /* {\n price 5.00 usd\n }\n rewrite /paid/a.html\n" + files + "}",
+		"in route":           "route {\n" + gate + "rewrite /old/* /paid/a.html\n" + files + "}",
+		"with handle_errors": gate + "rewrite /old/* /paid/a.html\n" + files + "handle_errors {\n rewrite /paid/a.html\n file_server\n }",
+		"with a teaser": "axra_paywall /old* {\n price 5.00 usd\n teaser /teasers{path}\n }\nroot ROOT\n" +
+			"handle {\n try_files {path} {path}.html /index.html\n file_server\n }\n",
 		"encode and templates": "encode gzip\n templates\n" + gate + "rewrite /old/* /paid/a.html\n" + files,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateBefore, "axra_paywall GATE {\n\t\tprice 5.00 usd\n\t}\n\tUPSTREAM", body, 1)})
-			w.write("paid/a.html", marker)
-			if status, got := w.rawGet("/old/x"); status != http.StatusPaymentRequired || strings.Contains(got, marker) {
+			before, _, _ := strings.Cut(sitetest.FiveLines, "\taxra_paywall")
+			w.Load(before + body + "\n}\n")
+			if page := w.Visitor().Open("/old/x"); strings.Contains(page.Body, sitetest.Marker) {
+				t.Error("a visitor gets the paid page")
+			}
+			if status, got := w.RawGet("/old/x"); status != http.StatusPaymentRequired || strings.Contains(got, sitetest.Marker) {
 				t.Fatalf("status %d %s", status, got)
 			}
-			back := w.visitor().buy("/old/x?q=1", cardGood)
-			if back.wantPaid(t); back.url.RequestURI() != "/old/x?q=1" {
-				t.Errorf("back at %s", back.url.RequestURI())
+			if strings.Contains(body, "teaser") {
+				return // which a person buys from by its own button
+			}
+			back := w.Visitor().Buy("/old/x?q=1")
+			if back.WantPaid(t); back.URL.RequestURI() != "/old/x?q=1" {
+				t.Errorf("back at %s", back.URL.RequestURI())
 			}
 		})
 	}
@@ -172,7 +184,7 @@ func TestG10Places(t *testing.T) {
 // G13: a megabyte of headers costs an answer in the four hundreds.
 func TestG13HugeHeaders(t *testing.T) {
 	// Caddy itself stops at 16 KB, unless the owner allows more.
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "SETUP", "SETUP MAX", 1)})
+	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.FiveLines, "SETUP", "SETUP MAX", 1)})
 	var cookies strings.Builder
 	for i := range 5000 {
 		fmt.Fprintf(&cookies, "axra_p_%012x=%s; ", i, strings.Repeat("x", 20))
@@ -183,8 +195,8 @@ func TestG13HugeHeaders(t *testing.T) {
 		"many":     strings.TrimSuffix(strings.Repeat("Cookie: axra_=x.y.z\r\n", 9000), "\r\n"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, body := w.rawGet("/premium/article.html", header)
-			if status != http.StatusRequestHeaderFieldsTooLarge || strings.Contains(body, marker) {
+			status, body := w.RawGet(article, header)
+			if status != http.StatusRequestHeaderFieldsTooLarge || strings.Contains(body, sitetest.Marker) {
 				t.Errorf("status %d", status)
 			}
 		})
@@ -192,39 +204,53 @@ func TestG13HugeHeaders(t *testing.T) {
 	// What the gate refuses is not given to handle_errors, which could serve the file.
 	errorPages := "root ROOT\n\tfile_server\n\thandle_errors {\n\t\troot ROOT\n\t\tfile_server\n\t}"
 	for gate, want := range map[string]int{"@fails": http.StatusInternalServerError, "/premium/*": http.StatusRequestHeaderFieldsTooLarge} {
-		config := strings.Replace(gateFor(gate, errorPages), "SETUP", "SETUP MAX", 1)
+		config := strings.Replace(sitetest.GateFor(gate, errorPages), "SETUP", "SETUP MAX", 1)
 		config = strings.Replace(config, "axra_webhook", "@fails expression path('/premium/*') && int({query.n}) >= 0\n\taxra_webhook", 1)
-		w.load(config)
-		status, body := w.rawGet("/premium/article.html?n=x", "X-Big: "+strings.Repeat("x", 200<<10))
-		if status != want || strings.Contains(body, marker) {
+		w.Load(config)
+		status, body := w.RawGet("/premium/article.html?n=x", "X-Big: "+strings.Repeat("x", 200<<10))
+		if status != want || strings.Contains(body, sitetest.Marker) {
 			t.Errorf("%s: status %d %.60s", gate, status, body)
 		}
 	}
 }
 
-// R1 and R2: the way back leads to the site, whatever the path and the headers say.
-func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(fiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)})
+// R1 and R2: the way back leads to the page of the site byte for byte, whatever the path, the query and the headers say.
+func TestR1R2TheWayBackStaysOnTheSite(t *testing.T) {
+	config := strings.Replace(sitetest.FiveLines, "axra_paywall /premium/* {", "axra_paywall {", 1)
+	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(config, "\troot ROOT", "\trespond /echo \"MARK {uri}|{http.request.orig_uri}\"\n\troot ROOT", 1)})
 	for _, target := range []string{"//evil.example/x", "/%5cevil.example", "///evil.example", "//evil.example/..//x", "/%09/evil.example"} {
-		v := w.visitor()
-		answer := v.open(w.site + target)
-		if answer.status == http.StatusBadRequest {
+		v := w.Visitor()
+		answer := v.Open(w.Site + target)
+		if answer.Status == http.StatusBadRequest {
 			continue
 		}
-		back := v.pay(v.open(answer.location()), cardGood)
-		w.delivered()
-		to := v.open(back.location()).location()
-		if !strings.HasPrefix(back.location(), w.site+"/") || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.HasPrefix(to, `/\`) {
-			t.Errorf("R1 %s: the success URL is %q, and leads to %s", target, back.location(), to)
+		back := v.Pay(v.Open(answer.Location()))
+		w.Delivered()
+		to := v.Open(back.Location()).Location()
+		if !strings.HasPrefix(back.Location(), w.Site+"/") || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.HasPrefix(to, `/\`) {
+			t.Errorf("R1 %s: the success URL is %q, and leads to %s", target, back.Location(), to)
 		}
 	}
+	for _, query := range []string{"", "?a=1&b=%20x", "?x={SESSION_ID}", "?q=caf%C3%A9+%2B&q=2", "?=&=", "?a;b", "?%", "?axra=1", "?long=" + strings.Repeat("x", 1200)} {
+		v := w.Visitor()
+		back := v.Pay(v.Browse("/echo" + query))
+		w.Delivered()
+		if got := v.Open(back.Location()).Location(); got != "/echo"+query {
+			t.Errorf("R1 query %q comes back as %q", query, got)
+		}
+		v.Open("/echo"+query).WantBody(t, "MARK /echo"+query+"|/echo"+query)
+		if answer := v.Open(back.Location()[:len(back.Location())-1]); strings.Contains(answer.Body, "axra_session") {
+			t.Errorf("R1 the application sees %s", answer.Body)
+		}
+	}
+	w.Visitor().Open("/echo?"+strings.Repeat("x", 3000)).WantPage(t, http.StatusRequestURITooLong, "This address is too long")
 	for _, header := range []string{
 		"X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Forwarded: host=evil.example;proto=https", "X-Forwarded-Port: 1", "Host: localhost:1",
 	} {
-		before := w.creations()
-		w.rawGet("/page", header, "Accept: text/html", "Sec-Fetch-Mode: navigate")
-		calls := w.sandbox.Calls()
-		if w.creations() != before+1 || !strings.Contains(string(calls[len(calls)-1].Body), `"`+w.site+`/page?`) {
+		before := w.Creations()
+		w.RawGet("/page", header, "Accept: text/html", "Sec-Fetch-Mode: navigate")
+		calls := w.Sandbox.Calls()
+		if w.Creations() != before+1 || !strings.Contains(string(calls[len(calls)-1].Body), `"`+w.Site+`/page?`) {
 			t.Errorf("R2 %q: %s", header, calls[len(calls)-1].Body)
 		}
 	}
@@ -232,8 +258,8 @@ func TestR1R2RedirectsStayOnTheSite(t *testing.T) {
 
 // C2, G7 and G8: what is no page navigation starts no checkout; and no answer tells which files exist (H3).
 func TestC2H3OnlyNavigationsStartACheckout(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	html := navigation.Get("Accept")
+	w := newWorld(t, sitetest.Options{})
+	html := sitetest.Navigation.Get("Accept")
 	for name, request := range map[string]struct {
 		method string
 		header http.Header
@@ -250,57 +276,57 @@ func TestC2H3OnlyNavigationsStartACheckout(t *testing.T) {
 		"bad bearer":   {http.MethodGet, http.Header{"Authorization": {"Bearer x.y.z"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			there := w.visitor().do(request.method, "/premium/article.html", request.header, nil)
-			missing := w.visitor().do(request.method, "/premium/nothing.html", request.header, nil)
-			if there.status != http.StatusPaymentRequired || strings.Contains(there.body, marker) || there.header.Get("Set-Cookie") != "" {
-				t.Errorf("answers %d and sets %q", there.status, there.header.Get("Set-Cookie"))
+			there := w.Visitor().Do(request.method, article, request.header, nil)
+			missing := w.Visitor().Do(request.method, "/premium/nothing.html", request.header, nil)
+			if there.Status != http.StatusPaymentRequired || strings.Contains(there.Body, sitetest.Marker) || there.Header.Get("Set-Cookie") != "" {
+				t.Errorf("answers %d and sets %q", there.Status, there.Header.Get("Set-Cookie"))
 			}
-			if strings.ReplaceAll(missing.body, "nothing", "article") != there.body || missing.status != there.status {
-				t.Errorf("H3: a missing file answers %d %s", missing.status, missing.body)
+			if strings.ReplaceAll(missing.Body, "nothing", "article") != there.Body || missing.Status != there.Status {
+				t.Errorf("H3: a missing file answers %d %s", missing.Status, missing.Body)
 			}
 		})
 	}
 	for _, from := range []string{"cross-site", "same-site"} {
 		header := http.Header{"Sec-Fetch-Site": {from}}
-		if answer := w.visitor().do(http.MethodPost, "/premium/?axra_checkout=%2Fpremium%2F*", header, nil); answer.status != http.StatusForbidden {
-			t.Errorf("a form of a %s: %d", from, answer.status)
+		if answer := w.Visitor().Do(http.MethodPost, "/premium/?axra_checkout=%2Fpremium%2F*", header, nil); answer.Status != http.StatusForbidden {
+			t.Errorf("a form of a %s: %d", from, answer.Status)
 		}
 	}
-	if w.creations() != 0 {
-		t.Errorf("%d sessions were created", w.creations())
+	if w.Creations() != 0 {
+		t.Errorf("%d sessions were created", w.Creations())
 	}
 }
 
 // C3 and S1: one browser, one session; and its session is worth nothing elsewhere. S2 and S5: one answer to every id that is
 // not this browser's.
 func TestC3S1S2S5OneSessionPerBrowser(t *testing.T) {
-	w := newWorld(t, worldOptions{})
-	v := w.visitor()
+	w := newWorld(t, sitetest.Options{})
+	v := w.Visitor()
 	for range 50 {
-		v.open("/premium/article.html").wantCheckout(t, w)
+		v.Open(article).WantCheckout(t, w)
 	}
-	if w.creations() != 1 {
-		t.Errorf("C3: %d sessions for 50 reloads", w.creations())
+	if w.Creations() != 1 {
+		t.Errorf("C3: %d sessions for 50 reloads", w.Creations())
 	}
-	back := v.pay(v.browse("/premium/article.html"), cardGood)
-	w.delivered()
-	w.visitor().open(back.location()).wantPage(t, http.StatusForbidden, "started in another browser")
-	v.browse(back.location()).wantPaid(t)
-	v.browse(back.location()).wantPaid(t) // again, from the history
+	back := v.Pay(v.Browse(article))
+	w.Delivered()
+	w.Visitor().Open(back.Location()).WantPage(t, http.StatusForbidden, "started in another browser")
+	v.Browse(back.Location()).WantPaid(t)
+	v.Browse(back.Location()).WantPaid(t) // again, from the history
 
 	want := ""
 	// Addresses beyond 16 KB Caddy refuses itself, as 431.
 	for _, id := range []string{"cs_guess", "", "../../x", "%00", "{SESSION_ID}", "%7BSESSION_ID%7D", strings.Repeat("x", 12<<10), "a&axra_session=b"} {
-		answer := w.visitor().open("/premium/article.html?axra_session=" + id)
-		answer.wantPage(t, http.StatusForbidden, "started in another browser")
+		answer := w.Visitor().Open("/premium/article.html?axra_session=" + id)
+		answer.WantPage(t, http.StatusForbidden, "started in another browser")
 		if want == "" {
-			want = answer.body
+			want = answer.Body
 		}
-		if answer.body != want || len(answer.header.Values("Set-Cookie")) > 0 {
+		if answer.Body != want || len(answer.Header.Values("Set-Cookie")) > 0 {
 			t.Errorf("S2: id %.20q answers otherwise", id)
 		}
 	}
-	if w.creations() != 1 || w.rows("payments") != 1 {
+	if w.Creations() != 1 || w.Rows("payments") != 1 {
 		t.Error("a shared link or a guess cost a call or a row")
 	}
 }
@@ -312,26 +338,26 @@ func TestS7TwentyTabs(t *testing.T) {
 		gates = fmt.Sprintf("axra_paywall /book%02d/* {\n\t\tprice 5.00 usd\n\t}\n\t", i) + gates
 	}
 	gates = "axra_paywall /key/* {\n\t\tprice 5.00 usd\n\t\tper_path {path.1}\n\t}\n\t" + gates
-	w := newWorld(t, worldOptions{Caddyfile: strings.Replace(gateFor("/file/*", gates), "price 5.00 usd", "price 5.00 usd\n\t\tper_path", 1)})
-	v := w.visitor()
+	w := newWorld(t, sitetest.Options{Caddyfile: strings.Replace(sitetest.GateFor("/file/*", gates), "price 5.00 usd", "price 5.00 usd\n\t\tper_path", 1)})
+	v := w.Visitor()
 	var targets []string
 	for i := range 7 {
 		targets = append(targets, fmt.Sprintf("/book%02d/chapter-one.html?utm_source=newsletter", i), fmt.Sprintf("/file/%d.html", i), fmt.Sprintf("/key/%d/x.html", i))
 	}
 	backs := make([]string, 0, len(targets))
 	for _, target := range targets[:20] {
-		backs = append(backs, v.pay(v.browse(target), cardGood).location())
+		backs = append(backs, v.Pay(v.Browse(target)).Location())
 	}
-	w.delivered()
+	w.Delivered()
 	for _, back := range backs {
-		v.browse(back).wantPaid(t)
+		v.Browse(back).WantPaid(t)
 	}
 	for _, target := range targets[:20] {
-		v.open(target).wantPaid(t)
-		address, err := url.Parse(w.site + target)
+		v.Open(target).WantPaid(t)
+		address, err := url.Parse(w.Site + target)
 		mustDo(t, err)
 		size := 0
-		for _, cookie := range v.client.Jar.Cookies(address) {
+		for _, cookie := range v.Client.Jar.Cookies(address) {
 			size += len(cookie.Name) + len(cookie.Value)
 		}
 		if size > 12<<10 {

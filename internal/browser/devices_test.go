@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // attribute reads an attribute of the first element that fits.
@@ -20,9 +22,9 @@ func (p *tab) attribute(selector, name string) string {
 }
 
 // buyArchive pays for a year of the archive and ends at its receipt.
-func buyArchive(v *visitor, e *example) *tab {
+func buyArchive(v *visitor, e *exampletest.Example) *tab {
 	v.t.Helper()
-	tab := v.open(e.site + "/archive/?axra_checkout=year")
+	tab := v.open(e.Site + "/archive/?axra_checkout=year")
 	tab.arriveAtCheckout(e, "20.00")
 	tab.pay(cardGood)
 	tab.arriveHead("Your receipt")
@@ -37,14 +39,14 @@ func TestReceiptAndAnotherDevice(t *testing.T) {
 		tab.inspect("receipt")
 		address := tab.attribute(`a[href*="axra_device"]`, "href")
 		tab.click(".links .primary")
-		tab.arriveAt(e.site+"/archive/", "The archive")
+		tab.arriveAt(e.Site+"/archive/", "The archive")
 
 		phone := newVisitor(t, script).open(address)
 		phone.arriveHead("Open your purchase on this device?")
 		phone.inspect("device")
 		phone.click("button")
-		phone.arriveAt(e.site+"/archive/", "The archive")
-		phone.visit(e.site + "/stories/lamp-keeper.html")
+		phone.arriveAt(e.Site+"/archive/", "The archive")
+		phone.visit(e.Site + "/stories/lamp-keeper.html")
 		phone.arrive("the story", func(at place) bool { return strings.Contains(at.Text, "already lit") })
 
 		for _, head := range []string{"Open your purchase on this device?", "All devices of this purchase are in use"} {
@@ -52,10 +54,10 @@ func TestReceiptAndAnotherDevice(t *testing.T) {
 			other.arriveHead(head)
 			if head == "Open your purchase on this device?" {
 				other.click("button")
-				other.arriveAt(e.site+"/archive/", "The archive")
+				other.arriveAt(e.Site+"/archive/", "The archive")
 			}
 		}
-		tab.visit(e.site + "/archive/?axra_receipt")
+		tab.visit(e.Site + "/archive/?axra_receipt")
 		tab.arrive("a receipt that counts", func(at place) bool { return strings.Contains(at.Text, "3 of 3") })
 	})
 }
@@ -72,7 +74,7 @@ func TestExtend(t *testing.T) {
 			Metadata map[string]any `json:"metadata"`
 		} `json:"sessions"`
 	}
-	e.state(t, "/sandbox/sessions", &sold)
+	e.State("sessions", &sold)
 	extensions := 0
 	for _, session := range sold.Sessions {
 		if session.Metadata["paywall_extends"] != nil {
@@ -89,14 +91,14 @@ func TestClaim(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
 		v := newVisitor(t, script)
-		v.open(e.site+"/archive/?axra_checkout=year").arriveAtCheckout(e, "20.00")
+		v.open(e.Site+"/archive/?axra_checkout=year").arriveAtCheckout(e, "20.00")
 		var sold struct {
 			Sessions []struct {
 				ID         string `json:"sessionId"`
 				SuccessURL string `json:"successUrl"`
 			} `json:"sessions"`
 		}
-		e.state(t, "/sandbox/sessions", &sold)
+		e.State("sessions", &sold)
 		back := strings.ReplaceAll(sold.Sessions[0].SuccessURL, "{SESSION_ID}", sold.Sessions[0].ID)
 
 		bank := newVisitor(t, script).open(back)
@@ -105,7 +107,7 @@ func TestClaim(t *testing.T) {
 		bank.click("button")
 		bank.arriveHead("This payment cannot be used here yet")
 		bank.inspect("claim-later")
-		e.control(t, "/sandbox/sessions/"+sold.Sessions[0].ID+"/pay", `{"card":"`+cardGood+`"}`)
+		e.Control("sessions/"+sold.Sessions[0].ID+"/pay", `{"card":"`+cardGood+`"}`)
 		waitFor(t, "the claim", func() bool {
 			bank.click("button")
 			at := bank.arrive("an answer", func(at place) bool { return at.Head != "" })
@@ -117,10 +119,10 @@ func TestClaim(t *testing.T) {
 // A podcast player has the feed's private address, and that of each episode from it.
 func TestPrivateFeed(t *testing.T) {
 	e := startExample(t)
-	tab := newVisitor(t, true).open(e.site + "/radio/")
+	tab := newVisitor(t, true).open(e.Site + "/radio/")
 	tab.arriveAtCheckout(e, "4.00")
 	tab.pay(cardGood)
-	tab.arriveAt(e.site+"/radio/", "Harbour radio")
+	tab.arriveAt(e.Site+"/radio/", "Harbour radio")
 	tab.click(`a[href="feed.xml?axra_receipt"]`)
 	tab.arriveHead("Your receipt")
 	tab.inspect("receipt-with-private-address")
@@ -132,7 +134,7 @@ func TestPrivateFeed(t *testing.T) {
 	if sound := get(t, strings.ReplaceAll(episode[1], "&amp;", "&")); !strings.HasPrefix(string(sound), "RIFF") {
 		t.Errorf("the episode is %.60q", sound)
 	}
-	if address, err := url.Parse(episode[1]); err != nil || !strings.HasPrefix(episode[1], e.site) || address.Fragment != "" {
+	if address, err := url.Parse(episode[1]); err != nil || !strings.HasPrefix(episode[1], e.Site) || address.Fragment != "" {
 		t.Errorf("%q: %v", episode[1], err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 const (
@@ -100,7 +102,7 @@ var axe = sync.OnceValues(func() (string, error) {
 
 func TestAxeIsThere(t *testing.T) {
 	if _, err := axe(); err != nil {
-		if inCI() {
+		if exampletest.InCI() {
 			t.Fatal(err)
 		}
 		t.Skip("no accessibility checks:", err)

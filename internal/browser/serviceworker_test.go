@@ -13,6 +13,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // Service workers of a site, as they are written.
@@ -110,19 +112,19 @@ func (w *wire) newVisitor(t *testing.T, script bool) *visitor {
 }
 
 // openWithWorker opens the site's front page under the control of its service worker.
-func (v *visitor) openWithWorker(e *example) *tab {
+func (v *visitor) openWithWorker(e *exampletest.Example) *tab {
 	v.t.Helper()
 	tab := v.open("about:blank")
 	tab.allowScript(true)
-	tab.visit(e.site)
-	tab.arriveAt(e.site+"/", "The Tide Almanac")
+	tab.visit(e.Site)
+	tab.arriveAt(e.Site+"/", "The Tide Almanac")
 	active, err := evaluate[bool](tab, `navigator.serviceWorker.register('`+workerPath+`')
 		.then(() => navigator.serviceWorker.ready).then((registration) => !!registration.active)`)
 	if err != nil || !active {
 		v.t.Fatalf("the service worker is active: %v, %v", active, err)
 	}
-	tab.visit(e.site)
-	tab.arriveAt(e.site+"/", "The Tide Almanac")
+	tab.visit(e.Site)
+	tab.arriveAt(e.Site+"/", "The Tide Almanac")
 	tab.mustBeControlled()
 	tab.allowScript(v.script)
 	return tab
@@ -139,13 +141,11 @@ func (p *tab) mustBeControlled() {
 
 // startExampleElsewhere starts the example with the sandbox on another site, as Axra is:
 // what differs in the port alone is one site.
-func startExampleElsewhere(t *testing.T) *example {
+func startExampleElsewhere(t *testing.T) *exampletest.Example {
 	t.Helper()
 	e := startExample(t)
-	axra := strings.TrimPrefix(e.axra, "http://")
-	elsewhere := strings.Replace(axra, "localhost", "127.0.0.1", 1)
-	e.args[slices.Index(e.args, axra)], e.axra = elsewhere, "http://"+elsewhere
-	e.restart(t)
+	e.Axra = strings.Replace(e.Axra, "localhost", "127.0.0.1", 1)
+	e.Restart()
 	return e
 }
 
@@ -158,14 +158,14 @@ func TestFA1BrowserThatNamesItsAppBuys(t *testing.T) {
 		call(tab, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{
 			Headers: network.Headers{"X-Requested-With": "com.example.browser"},
 		})
-		tab.visit(e.site + article)
+		tab.visit(e.Site + article)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article, headline)
-		tab.visit(e.site + article + "?axra_receipt")
+		tab.arriveAt(e.Site+article, headline)
+		tab.visit(e.Site + article + "?axra_receipt")
 		tab.arriveHead("Your receipt")
 
-		for _, x := range w.requests(t, e.site+article) {
+		for _, x := range w.requests(t, e.Site+article) {
 			if app := x.sent.Get("X-Requested-With"); app != "com.example.browser" {
 				t.Errorf("%s: X-Requested-With: %q", x.url, app)
 			}
@@ -177,7 +177,7 @@ func TestFA1BrowserThatNamesItsAppBuys(t *testing.T) {
 func TestFA2SiteWithServiceWorkerSells(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExampleElsewhere(t)
-		e.control(t, "/sandbox/webhooks", `{"hold":true}`)
+		e.Control("webhooks", `{"hold":true}`)
 		w := newWire(t, honestWorker)
 		tab := w.newVisitor(t, script).openWithWorker(e)
 		tab.click(`a[href="` + article + `"]`)
@@ -185,15 +185,15 @@ func TestFA2SiteWithServiceWorkerSells(t *testing.T) {
 		tab.pay(cardGood)
 		tab.arriveHead("Waiting for confirmation")
 		tab.mustBeControlled()
-		e.control(t, "/sandbox/webhooks", `{"hold":false}`)
-		tab.arriveAt(e.site+article, headline)
+		e.Control("webhooks", `{"hold":false}`)
+		tab.arriveAt(e.Site+article, headline)
 		tab.mustBeControlled()
-		tab.visit(e.site + article + "?axra_receipt")
+		tab.visit(e.Site + article + "?axra_receipt")
 		tab.arriveHead("Your receipt")
 		tab.mustBeControlled()
 
 		for _, begins := range []string{article, article + "?axra_session=", article + "?axra_receipt"} {
-			for _, x := range w.requests(t, e.site+begins) {
+			for _, x := range w.requests(t, e.Site+begins) {
 				mode, dest := x.sent.Get("Sec-Fetch-Mode"), x.sent.Get("Sec-Fetch-Dest")
 				if isPage := strings.Contains(x.sent.Get("Accept"), "text/html"); isPage && (mode != "navigate" || dest != "empty") {
 					t.Errorf("%s: Sec-Fetch-Mode: %q, Sec-Fetch-Dest: %q; this tests nothing", x.url, mode, dest)
@@ -211,9 +211,9 @@ func TestFA3ButtonWhereServiceWorkerRewritesNavigations(t *testing.T) {
 		w := newWire(t, rewritingWorker)
 		tab := w.newVisitor(t, script).openWithWorker(e)
 		tab.click(`a[href="` + article + `"]`)
-		tab.arrive("the page that asks for a payment", func(at place) bool { return at.URL == e.site+article && at.Head != "" })
+		tab.arrive("the page that asks for a payment", func(at place) bool { return at.URL == e.Site+article && at.Head != "" })
 		tab.mustBeControlled()
-		for _, x := range w.requests(t, e.site+article) {
+		for _, x := range w.requests(t, e.Site+article) {
 			mode, dest := x.sent.Get("Sec-Fetch-Mode"), x.sent.Get("Sec-Fetch-Dest")
 			if mode == "navigate" || dest != "empty" || !strings.Contains(x.sent.Get("Accept"), "text/html") {
 				t.Errorf("%s: Sec-Fetch-Mode: %q, Sec-Fetch-Dest: %q; this tests nothing", x.url, mode, dest)
@@ -227,7 +227,7 @@ func TestFA3ButtonWhereServiceWorkerRewritesNavigations(t *testing.T) {
 		tab.click(`form[method="post"] button`)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 		tab.mustBeControlled()
 	})
 }

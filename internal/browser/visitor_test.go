@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // visitor is a person with cookies of their own and any number of tabs.
@@ -245,10 +247,10 @@ func call[P, R any](p *tab, command cdp.Command[P, R], params P) R {
 }
 
 // arriveAtCheckout waits for the sandbox's checkout page of an amount.
-func (p *tab) arriveAtCheckout(e *example, amount string) place {
+func (p *tab) arriveAtCheckout(e *exampletest.Example, amount string) place {
 	p.t.Helper()
 	return p.arrive("the checkout of "+amount, func(at place) bool {
-		return strings.HasPrefix(at.URL, e.axra+"/checkout/") && strings.HasPrefix(at.Head, "Pay ") && strings.Contains(at.Head, amount)
+		return strings.HasPrefix(at.URL, e.Axra+"/checkout/") && strings.HasPrefix(at.Head, "Pay ") && strings.Contains(at.Head, amount)
 	})
 }
 

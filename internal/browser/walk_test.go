@@ -11,6 +11,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 const (
@@ -28,12 +30,12 @@ func everyBrowser(t *testing.T, test func(t *testing.T, script bool)) {
 }
 
 // buy goes from the article's address through the checkout to the article.
-func buy(v *visitor, e *example) *tab {
+func buy(v *visitor, e *exampletest.Example) *tab {
 	v.t.Helper()
-	tab := v.open(e.site + article)
+	tab := v.open(e.Site + article)
 	tab.arriveAtCheckout(e, passPrice)
 	tab.pay(cardGood)
-	tab.arriveAt(e.site+article, headline)
+	tab.arriveAt(e.Site+article, headline)
 	return tab
 }
 
@@ -41,32 +43,32 @@ func TestNewcomer(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
 		v := newVisitor(t, script)
-		tab := v.open(e.site)
-		tab.arriveAt(e.site+"/", "The Tide Almanac")
+		tab := v.open(e.Site)
+		tab.arriveAt(e.Site+"/", "The Tide Almanac")
 		tab.inspect("front")
 
 		tab.click(`a[href="` + article + `"]`)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.inspect("checkout")
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 		tab.inspect("article")
 		checkCookies(t, v)
 
 		tab.reload()
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 		tab.close()
 
-		tab = v.open(e.site + article)
-		tab.arriveAt(e.site+article, headline)
-		tab.visit(e.site + "/premium/")
-		tab.arriveAt(e.site+"/premium/", "The premium section")
+		tab = v.open(e.Site + article)
+		tab.arriveAt(e.Site+article, headline)
+		tab.visit(e.Site + "/premium/")
+		tab.arriveAt(e.Site+"/premium/", "The premium section")
 
-		e.restart(t)
-		tab.visit(e.site + article)
-		tab.arriveAt(e.site+article, headline)
+		e.Restart()
+		tab.visit(e.Site + article)
+		tab.arriveAt(e.Site+article, headline)
 
-		newVisitor(t, script).open(e.site+article).arriveAtCheckout(e, passPrice)
+		newVisitor(t, script).open(e.Site+article).arriveAtCheckout(e, passPrice)
 	})
 }
 
@@ -98,19 +100,19 @@ func checkCookies(t *testing.T, v *visitor) {
 // A keyboard is enough.
 func TestPayByKeyboard(t *testing.T) {
 	e := startExample(t)
-	tab := newVisitor(t, true).open(e.site + article)
+	tab := newVisitor(t, true).open(e.Site + article)
 	tab.arriveAtCheckout(e, passPrice)
 	tab.do(
 		chromedp.Focus(chromedp.CSS("#email")),
 		chromedp.KeyEvent("reader@example.com"+kb.Tab+cardGood+kb.Tab+"12/39"+kb.Tab+"123"+kb.Enter),
 	)
-	tab.arriveAt(e.site+article, headline)
+	tab.arriveAt(e.Site+article, headline)
 }
 
 func TestTypingErrorThenDeclinedThenPaid(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site + article)
+		tab := newVisitor(t, script).open(e.Site + article)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.click(`form[novalidate] button:not([formaction])`)
 		tab.arrive("the errors", func(at place) bool { return strings.Contains(at.Text, "Please correct:") })
@@ -122,7 +124,7 @@ func TestTypingErrorThenDeclinedThenPaid(t *testing.T) {
 
 		tab.do(chromedp.Clear(chromedp.CSS("#number")))
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 	})
 }
 
@@ -130,7 +132,7 @@ func TestChallenge(t *testing.T) {
 	const question = "3-D Secure: your bank asks…"
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site + article)
+		tab := newVisitor(t, script).open(e.Site + article)
 		for _, attempt := range []struct{ card, answer string }{
 			{cardChallengeFail, "approve"},
 			{cardChallenge, "decline"},
@@ -147,14 +149,14 @@ func TestChallenge(t *testing.T) {
 		tab.arriveHead(question)
 		tab.inspect("challenge")
 		tab.click(`button[value="approve"]`)
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 	})
 }
 
 func TestCancelThenTryAgain(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site + article)
+		tab := newVisitor(t, script).open(e.Site + article)
 		first := tab.arriveAtCheckout(e, passPrice)
 		tab.click(`button[formaction]`)
 		tab.arriveHead("Checkout was not completed")
@@ -166,16 +168,16 @@ func TestCancelThenTryAgain(t *testing.T) {
 			t.Logf("the same checkout again: %s", second.URL)
 		}
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 	})
 }
 
 func TestLateWebhook(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		e.control(t, "/sandbox/webhooks", `{"hold":true}`)
+		e.Control("webhooks", `{"hold":true}`)
 		v := newVisitor(t, script)
-		tab := v.open(e.site + article)
+		tab := v.open(e.Site + article)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
 		at := tab.arriveHead("Waiting for confirmation")
@@ -187,8 +189,8 @@ func TestLateWebhook(t *testing.T) {
 				return next.Born != at.Born && next.Head == at.Head && next.URL != at.URL
 			})
 		}
-		e.control(t, "/sandbox/webhooks", `{"hold":false}`)
-		tab.arriveAt(e.site+article, headline)
+		e.Control("webhooks", `{"hold":false}`)
+		tab.arriveAt(e.Site+article, headline)
 		if !script && len(v.said.fetches()) > 0 {
 			t.Errorf("a script ran where scripts are off: %q", v.said.fetches())
 		}
@@ -199,25 +201,25 @@ func TestLateWebhook(t *testing.T) {
 func TestClosedTabLateWebhook(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		e.control(t, "/sandbox/webhooks", `{"hold":true}`)
+		e.Control("webhooks", `{"hold":true}`)
 		v := newVisitor(t, script)
-		tab := v.open(e.site + article)
+		tab := v.open(e.Site + article)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
 		tab.arriveHead("Waiting for confirmation")
 		tab.close()
 
-		tab = v.open(e.site + article)
+		tab = v.open(e.Site + article)
 		tab.arriveHead("Waiting for confirmation") // nobody is asked to pay twice
 		tab.close()
 
-		e.control(t, "/sandbox/webhooks", `{"hold":false}`)
-		tab = v.open(e.site + article)
-		tab.arriveAt(e.site+article, headline)
+		e.Control("webhooks", `{"hold":false}`)
+		tab = v.open(e.Site + article)
+		tab.arriveAt(e.Site+article, headline)
 		var sold struct {
 			Payments []struct{} `json:"payments"`
 		}
-		e.state(t, "/sandbox/payments", &sold)
+		e.State("payments", &sold)
 		if len(sold.Payments) != 1 {
 			t.Errorf("%d payments", len(sold.Payments))
 		}
@@ -228,20 +230,20 @@ func TestClosedTabLateWebhook(t *testing.T) {
 func TestStillWaiting(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		e.control(t, "/sandbox/webhooks", `{"hold":true}`)
-		tab := newVisitor(t, script).open(e.site + article)
+		e.Control("webhooks", `{"hold":true}`)
+		tab := newVisitor(t, script).open(e.Site + article)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
 		at := tab.arriveHead("Waiting for confirmation")
 		returned, _, _ := strings.Cut(at.URL, "&axra_try=")
 		tab.visit(returned + "&axra_try=30")
 		tab.arriveHead("Still waiting for confirmation")
-		e.control(t, "/sandbox/webhooks", `{"hold":false}`)
+		e.Control("webhooks", `{"hold":false}`)
 		for end := time.Now().Add(deadline); tab.place().Head != headline && time.Now().Before(end); {
 			tab.click(".links a.primary")
 			tab.arrive("the answer", func(at place) bool { return at.Head != "" })
 		}
-		tab.arriveAt(e.site+article, headline)
+		tab.arriveAt(e.Site+article, headline)
 	})
 }
 
@@ -249,14 +251,14 @@ func TestQuerySurvives(t *testing.T) {
 	const query = "?a=%7e%41+b%20c&&x=&y&z=%C3%A9;q=%2F&A=1&a=2&utm_source=%e2%82%ac&="
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site + article + query)
+		tab := newVisitor(t, script).open(e.Site + article + query)
 		tab.arriveAtCheckout(e, passPrice)
 		tab.click(`button[formaction]`)
 		tab.arriveHead("Checkout was not completed")
 		tab.click(".links a")
 		tab.arriveAtCheckout(e, passPrice)
 		tab.pay(cardGood)
-		tab.arriveAt(e.site+article+query, headline)
+		tab.arriveAt(e.Site+article+query, headline)
 	})
 }
 
@@ -266,16 +268,16 @@ func TestDownload(t *testing.T) {
 		e := startExample(t)
 		v := newVisitor(t, script)
 		tab := buy(v, e)
-		tab.visit(e.site)
+		tab.visit(e.Site)
 		tab.click(`a[href="` + guide + `"]`)
 		tab.arriveAtCheckout(e, "12.50") // another pass
 		tab.pay(cardGood)
 		tab.arrive("the field guide", func(at place) bool {
-			return at.URL == e.site+guide && strings.Contains(at.Text, "FIELD GUIDE")
+			return at.URL == e.Site+guide && strings.Contains(at.Text, "FIELD GUIDE")
 		})
 		tab.reload()
 		tab.arrive("the field guide", func(at place) bool {
-			return at.URL == e.site+guide && strings.Contains(at.Text, "FIELD GUIDE")
+			return at.URL == e.Site+guide && strings.Contains(at.Text, "FIELD GUIDE")
 		})
 	})
 }
@@ -284,7 +286,7 @@ func TestDownload(t *testing.T) {
 func TestOffer(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site)
+		tab := newVisitor(t, script).open(e.Site)
 		tab.click(`a[href="/archive/"]`)
 		tab.arriveHead("The archive")
 		tab.inspect("offer")
@@ -294,9 +296,9 @@ func TestOffer(t *testing.T) {
 		tab.arriveHead("Your receipt")
 		tab.click(".links .primary")
 		tab.arrive("the archive", func(at place) bool {
-			return at.URL == e.site+"/archive/" && strings.Contains(at.Text, "Thank you for paying")
+			return at.URL == e.Site+"/archive/" && strings.Contains(at.Text, "Thank you for paying")
 		})
-		tab.visit(e.site + "/stories/lamp-keeper.html")
+		tab.visit(e.Site + "/stories/lamp-keeper.html")
 		tab.arrive("the story", func(at place) bool { return strings.Contains(at.Text, "already lit") })
 	})
 }
@@ -305,7 +307,7 @@ func TestOffer(t *testing.T) {
 func TestTeaser(t *testing.T) {
 	everyBrowser(t, func(t *testing.T, script bool) {
 		e := startExample(t)
-		tab := newVisitor(t, script).open(e.site)
+		tab := newVisitor(t, script).open(e.Site)
 		tab.click(`a[href="/stories/lamp-keeper.html"]`)
 		tab.arrive("the teaser", func(at place) bool {
 			return strings.Contains(at.Text, "two hundred steps") && !strings.Contains(at.Text, "already lit")
@@ -314,7 +316,7 @@ func TestTeaser(t *testing.T) {
 		tab.arriveAtCheckout(e, "1.00")
 		tab.pay(cardGood)
 		tab.arrive("the story", func(at place) bool {
-			return at.URL == e.site+"/stories/lamp-keeper.html" && strings.Contains(at.Text, "already lit")
+			return at.URL == e.Site+"/stories/lamp-keeper.html" && strings.Contains(at.Text, "already lit")
 		})
 	})
 }
@@ -322,16 +324,16 @@ func TestTeaser(t *testing.T) {
 func TestBackAfterPaying(t *testing.T) {
 	e := startExample(t)
 	v := newVisitor(t, true)
-	tab := v.open(e.site)
+	tab := v.open(e.Site)
 	tab.click(`a[href="` + article + `"]`)
 	tab.arriveAtCheckout(e, passPrice)
 	tab.pay(cardGood)
-	tab.arriveAt(e.site+article, headline)
+	tab.arriveAt(e.Site+article, headline)
 	tab.back()
 	tab.arriveHead("Already paid")
 	tab.inspect("already-paid")
 	tab.click(".button")
-	tab.arriveAt(e.site+article, headline)
+	tab.arriveAt(e.Site+article, headline)
 }
 
 func TestRefund(t *testing.T) {
@@ -343,11 +345,11 @@ func TestRefund(t *testing.T) {
 			ID string `json:"paymentId"`
 		} `json:"payments"`
 	}
-	e.state(t, "/sandbox/payments", &sold)
+	e.State("payments", &sold)
 	if len(sold.Payments) != 1 {
 		t.Fatalf("%d payments", len(sold.Payments))
 	}
-	e.control(t, "/sandbox/payments/"+sold.Payments[0].ID+"/refund", "")
+	e.Control("payments/"+sold.Payments[0].ID+"/refund", "")
 	const closed = "This payment was refunded"
 	waitFor(t, closed, func() bool {
 		tab.reload()
@@ -359,7 +361,7 @@ func TestRefund(t *testing.T) {
 
 func TestAddressOfAnotherBrowser(t *testing.T) {
 	e := startExample(t)
-	tab := newVisitor(t, true).open(e.site + article + "?axra_session=cs_somebody_elses")
+	tab := newVisitor(t, true).open(e.Site + article + "?axra_session=cs_somebody_elses")
 	tab.arriveHead("This payment was started in another browser")
 	tab.click(".links a")
 	tab.arriveAtCheckout(e, passPrice)
@@ -367,23 +369,23 @@ func TestAddressOfAnotherBrowser(t *testing.T) {
 
 func TestProviderAway(t *testing.T) {
 	e := startExample(t)
-	e.control(t, "/sandbox/faults", `{"kind":"500"}`)
-	tab := newVisitor(t, true).open(e.site + article)
+	e.Control("faults", `{"kind":"500"}`)
+	tab := newVisitor(t, true).open(e.Site + article)
 	tab.arriveHead("Payment is not available right now")
 }
 
 func TestDashboard(t *testing.T) {
 	e := startExample(t)
 	v := newVisitor(t, true)
-	dashboard := v.open(e.axra)
+	dashboard := v.open(e.Axra)
 	dashboard.arriveHead("Dashboard")
 	dashboard.inspect("dashboard-empty")
 	buy(v, e).close()
-	newVisitor(t, true).open(e.site+article).arriveAtCheckout(e, passPrice)
+	newVisitor(t, true).open(e.Site+article).arriveAtCheckout(e, passPrice)
 	dashboard.reload()
 	dashboard.arriveHead("Dashboard")
 	dashboard.inspect("dashboard")
-	dashboard.visit(e.axra + "/checkout/cs_unknown")
+	dashboard.visit(e.Axra + "/checkout/cs_unknown")
 	dashboard.arriveHead("Checkout not found")
 	dashboard.inspect("checkout-not-found")
 }

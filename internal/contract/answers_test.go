@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // TestEveryAnswerThatIsDescribed meets each of them once; which there are is read
@@ -58,7 +60,7 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{name: "no price", method: http.MethodPost, target: "/sheets/march.txt?axra_checkout", want: 500},
 		{
 			name: "no answer of Axra", method: http.MethodPost, target: sheet + "?axra_checkout", want: 503,
-			before: func() { p.control("faults", `{"kind":"429","times":1}`) },
+			before: func() { p.Control("faults", `{"kind":"429","times":1}`) },
 		},
 		{name: "too many", method: http.MethodPost, target: sheet + "?axra_checkout", before: p.startManyCheckouts, want: 429},
 		{
@@ -68,8 +70,8 @@ func TestEveryAnswerThatIsDescribed(t *testing.T) {
 		{
 			name: "records that cannot be read", target: guide + "?axra_status=1", headers: []string{"Authorization", "Bearer " + unpaid.StatusToken}, want: 503,
 			before: func() {
-				p.breakRecords()
-				eventually(t, "the ledger is missed", func() bool {
+				p.BreakLedger()
+				exampletest.Eventually(t, "the ledger is missed", func() bool {
 					return p.get(guide+"?axra_status=1", "Authorization", "Bearer "+unpaid.StatusToken).status == http.StatusServiceUnavailable
 				})
 			},
@@ -107,10 +109,10 @@ func (p *program) fetchOften(path, bearer string) {
 func (p *program) removeDevice(c checkout) {
 	p.t.Helper()
 	var bought struct{ Devices []struct{ ID string } }
-	if err := json.Unmarshal(p.operate("show", `{"purchase":"`+c.Session+`"}`), &bought); err != nil || len(bought.Devices) != 1 {
+	if err := json.Unmarshal(p.Operate("show", `{"purchase":"`+c.Session+`"}`), &bought); err != nil || len(bought.Devices) != 1 {
 		p.t.Fatal(bought, err)
 	}
-	p.operate("remove-device", `{"purchase":"`+c.Session+`","device":"`+bought.Devices[0].ID+`"}`)
+	p.Operate("remove-device", `{"purchase":"`+c.Session+`","device":"`+bought.Devices[0].ID+`"}`)
 }
 
 // startManyCheckouts goes to the limit of one client.

@@ -4,16 +4,17 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // program buys over HTTP. Whatever it sends and gets is held to the description.
 type program struct {
-	*example
+	*exampletest.Example
+	t      *testing.T
 	client *http.Client
 	seen   map[string]bool // "GET 200"
 }
@@ -21,7 +22,7 @@ type program struct {
 func newProgram(t *testing.T) *program {
 	t.Helper()
 	return &program{
-		example: startExample(t),
+		Example: exampletest.Start(t, binary), t: t,
 		client: &http.Client{
 			Timeout:       10 * time.Second,
 			Transport:     checking{t: t, description: readDescription(t)},
@@ -41,7 +42,7 @@ type answer struct {
 func (p *program) do(method, target string, headers ...string) answer {
 	p.t.Helper()
 	if strings.HasPrefix(target, "/") {
-		target = p.site + target
+		target = p.Site + target
 	}
 	request, err := http.NewRequestWithContext(p.t.Context(), method, target, nil)
 	if err != nil {
@@ -80,21 +81,9 @@ func (p *program) want(a answer, status int) answer {
 func (p *program) wantPaid(a answer, path string) {
 	p.t.Helper()
 	p.want(a, http.StatusOK)
-	if a.body != p.file(path) {
+	if a.body != p.File(path) {
 		p.t.Fatalf("%s is not what was paid for:\n%.1000s", path, a.body)
 	}
-}
-
-func (p *program) file(path string) string {
-	p.t.Helper()
-	content, err := os.ReadFile(filepath.Join(p.data, "site", filepath.FromSlash(path)))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if len(content) == 0 {
-		p.t.Fatalf("%s is empty", path)
-	}
-	return string(content)
 }
 
 func (p *program) decode(a answer, into any) {
@@ -150,7 +139,7 @@ func (p *program) status(c checkout) status {
 func (p *program) await(c checkout, state string) status {
 	p.t.Helper()
 	var found status
-	eventually(p.t, "the checkout is "+state, func() bool {
+	exampletest.Eventually(p.t, "the checkout is "+state, func() bool {
 		found = p.status(c)
 		return found.State == state
 	})
@@ -161,7 +150,7 @@ func (p *program) await(c checkout, state string) status {
 func (p *program) pay(c checkout, card string) string {
 	p.t.Helper()
 	var paid struct{ PaymentID string }
-	if err := json.Unmarshal(p.control("sessions/"+c.Session+"/pay", `{"card":"`+card+`"}`), &paid); err != nil {
+	if err := json.Unmarshal(p.Control("sessions/"+c.Session+"/pay", `{"card":"`+card+`"}`), &paid); err != nil {
 		p.t.Fatal(err)
 	}
 	return paid.PaymentID
@@ -178,17 +167,10 @@ func (p *program) buy(path string) (bearer string, c checkout) {
 // paymentOf asks the sandbox for the id of the payment that succeeded.
 func (p *program) paymentOf(c checkout) string {
 	p.t.Helper()
-	response, err := plain.Get(p.axra + "/sandbox/payments")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer response.Body.Close()
 	var list struct {
 		Payments []struct{ PaymentID, SessionID, Status string }
 	}
-	if err := json.NewDecoder(response.Body).Decode(&list); err != nil {
-		p.t.Fatal(err)
-	}
+	p.State("payments", &list)
 	for _, payment := range list.Payments {
 		if payment.SessionID == c.Session && payment.Status == "completed" {
 			return payment.PaymentID

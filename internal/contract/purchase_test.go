@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 func TestAProgramBuys(t *testing.T) {
@@ -45,9 +47,9 @@ func TestAProgramBuys(t *testing.T) {
 
 			bearer := "Bearer " + paid.AccessToken
 			p.wantPaid(p.get(test.path, "Authorization", bearer), test.path)
-			p.control("payments/"+p.paymentOf(c)+"/refund", "")
+			p.Control("payments/"+p.paymentOf(c)+"/refund", "")
 			p.await(c, "refunded")
-			eventually(t, "the gate is closed", func() bool {
+			exampletest.Eventually(t, "the gate is closed", func() bool {
 				closed := p.get(test.path, "Authorization", bearer)
 				return closed.status == http.StatusPaymentRequired && strings.Contains(closed.body, "#payment-required")
 			})

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/exampletest"
 )
 
 // docURL stands for the resource in the documentation.
@@ -37,7 +39,7 @@ type script struct {
 	folder string
 	slept  string // the file that says so
 	cmd    *exec.Cmd
-	output lockedBuffer
+	output exampletest.Buffer
 	exited chan error
 }
 
@@ -51,7 +53,7 @@ func startScriptIn(t *testing.T, folder, url string) *script {
 	t.Helper()
 	for _, tool := range []string{"bash", "curl", "jq"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			if inCI() {
+			if exampletest.InCI() {
 				t.Fatal(err)
 			}
 			t.Skip(err)
@@ -99,7 +101,7 @@ func (s *script) end() error {
 	select {
 	case err := <-s.exited:
 		return err
-	case <-time.After(deadline):
+	case <-time.After(exampletest.Deadline):
 		s.t.Fatal("the script does not end")
 		return nil
 	}
@@ -110,7 +112,7 @@ func (s *script) asksAgain() {
 	s.t.Helper()
 	for range 2 { // the first may have begun before
 		_ = os.Remove(s.slept) // which need not be there
-		eventually(s.t, "the script waits", func() bool {
+		exampletest.Eventually(s.t, "the script waits", func() bool {
 			_, err := os.Stat(s.slept)
 			return err == nil
 		})
@@ -121,7 +123,7 @@ func (s *script) asksAgain() {
 func (s *script) checkout() string {
 	s.t.Helper()
 	var address string
-	eventually(s.t, "the script says where to pay", func() bool {
+	exampletest.Eventually(s.t, "the script says where to pay", func() bool {
 		_, after, _ := strings.Cut(s.output.String(), "Pay here: ")
 		line, _, complete := strings.Cut(after, "\n")
 		address = line
@@ -131,12 +133,12 @@ func (s *script) checkout() string {
 }
 
 func TestTheScriptBuysAndDownloads(t *testing.T) {
-	e := startExample(t)
+	e := exampletest.Start(t, binary)
 	const sheet = "/sheets/january.txt"
-	s := startScript(t, e.site+sheet)
+	s := startScript(t, e.Site+sheet)
 	address := s.checkout()
 	s.asksAgain()
-	mend := e.breakRecords()
+	mend := e.BreakLedger()
 	s.asksAgain()
 	mend()
 	payByForm(t, address, cardGood)
@@ -147,11 +149,8 @@ func TestTheScriptBuysAndDownloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(filepath.Join(e.data, "site", filepath.FromSlash(sheet)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(want) == 0 || string(got) != string(want) {
+	want := e.File(sheet)
+	if string(got) != want {
 		t.Errorf("downloaded %d bytes of %d:\n%.500s", len(got), len(want), got)
 	}
 	if left, _ := os.ReadDir(s.folder); len(left) != 2 {
@@ -162,22 +161,22 @@ func TestTheScriptBuysAndDownloads(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.folder, path.Base(sheet))); err != nil {
 		t.Fatal(err)
 	}
-	again := startScriptIn(t, s.folder, e.site+sheet)
+	again := startScriptIn(t, s.folder, e.Site+sheet)
 	if err := again.end(); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(again.output.String(), "Pay here: ") {
 		t.Error("the script buys again")
 	}
-	if again, err := os.ReadFile(filepath.Join(s.folder, path.Base(sheet))); err != nil || string(again) != string(want) {
+	if again, err := os.ReadFile(filepath.Join(s.folder, path.Base(sheet))); err != nil || string(again) != want {
 		t.Errorf("downloaded again: %v", err)
 	}
 }
 
 func TestTheScriptEndsWhereNothingCanBeBought(t *testing.T) {
-	e := startExample(t)
-	e.control("faults", `{"kind":"503"}`)
-	s := startScript(t, e.site+"/sheets/january.txt")
+	e := exampletest.Start(t, binary)
+	e.Control("faults", `{"kind":"503"}`)
+	s := startScript(t, e.Site+"/sheets/january.txt")
 	if err := s.end(); err == nil {
 		t.Error("the script says that it succeeded")
 	}

@@ -2,7 +2,6 @@ package contract
 
 import (
 	"encoding/json"
-	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -37,15 +36,15 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 		if test.card != "" {
 			payment := p.pay(c, test.card)
 			for _, action := range test.then {
-				p.control("payments/"+payment+"/"+action, "")
+				p.Control("payments/"+payment+"/"+action, "")
 			}
 		}
 		if test.event != nil {
-			p.control("events", string(test.event(c)))
+			p.Control("events", string(test.event(c)))
 		}
 		if test.call != "" {
 			p.await(c, "paid")
-			p.operate(test.call, `{"purchase":"`+c.Session+`"}`)
+			p.Operate(test.call, `{"purchase":"`+c.Session+`"}`)
 		}
 		p.await(c, test.state)
 		reached = append(reached, test.state)
@@ -61,15 +60,8 @@ func TestEveryStateThatIsDescribed(t *testing.T) {
 // event is one about the checkout, for the sandbox to sign and send.
 func (p *program) event(name string, c checkout, amount json.Number) []byte {
 	p.t.Helper()
-	response, err := plain.Get(p.axra + "/sandbox/sessions/" + c.Session)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer response.Body.Close()
 	var session struct{ Metadata map[string]string }
-	if err := json.NewDecoder(response.Body).Decode(&session); err != nil || response.StatusCode != http.StatusOK {
-		p.t.Fatal(response.Status, err)
-	}
+	p.State("sessions/"+c.Session, &session)
 	body, err := json.Marshal(map[string]any{"body": map[string]any{
 		"event": name, "timestamp": time.Now().UTC().Format(time.RFC3339Nano),
 		"data": map[string]any{

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // reader is a paid visitor, or a program that has not paid, who asks again and
@@ -32,7 +34,7 @@ type reader struct {
 
 func (r *rig) paidReader(n *node, v *visitor, pause time.Duration) *reader {
 	return &reader{
-		n: n, header: navigation, target: paid, want: http.StatusOK, pause: pause,
+		n: n, header: sitetest.Navigation, target: paid, want: http.StatusOK, pause: pause,
 		client: &http.Client{Transport: n.newTransport(), Jar: v.jar},
 	}
 }
@@ -46,7 +48,7 @@ func (r *rig) unpaidProgram(n *node, pause time.Duration) *reader {
 
 func (r *rig) freeReader(n *node, pause time.Duration) *reader {
 	return &reader{
-		n: n, header: navigation, target: "/", want: http.StatusOK, pause: pause,
+		n: n, header: sitetest.Navigation, target: "/", want: http.StatusOK, pause: pause,
 		client: &http.Client{Transport: n.newTransport()},
 	}
 }
@@ -157,7 +159,7 @@ func flood(ctx context.Context, n *node, target string, perSecond int, length ti
 			open.Add(1)
 			group.Go(func() {
 				defer open.Add(-1)
-				header := navigation.Clone()
+				header := sitetest.Navigation.Clone()
 				header.Set("X-Forwarded-For", randomAddress())
 				a, err := ask(ctx, &http.Client{Transport: transport}, http.MethodGet, target, header, nil)
 				if err != nil {

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,14 +20,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-axra/paywall/internal/pgtest"
+	"github.com/caddy-axra/paywall/internal/sitetest"
 	"github.com/caddy-axra/paywall/sandbox"
 )
 
 const (
-	secret = "bs_test_sandbox"
+	secret = sitetest.WebhookSecret
 	origin = "http://site.localhost" // the site, whichever node answers
 	paid   = "/premium/article.html"
-	marker = "PAID-CONTENT-MARKER"
+	marker = sitetest.Marker
 )
 
 // rig is what the nodes of a test share: a ledger, a site and a sandbox of Axra.
@@ -111,7 +109,7 @@ func (r *rig) add(name string, o options) *node {
 	r.t.Helper()
 	home := r.t.TempDir()
 	n := &node{
-		t: r.t, name: name, home: home, port: freePort(r.t), admin: freePort(r.t),
+		t: r.t, name: name, home: home, port: sitetest.FreePort(r.t), admin: sitetest.FreePort(r.t),
 		file: filepath.Join(home, "Caddyfile"), stderr: filepath.Join(home, "stderr"),
 	}
 	n.transport = n.newTransport()
@@ -182,16 +180,6 @@ func (r *rig) directive(n *node, o options) string {
 	return "postgres {file." + file + "}"
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	must(t, err)
-	return port
-}
-
 // visitor is a browser, which may be led to any node.
 type visitor struct {
 	jar     *cookiejar.Jar
@@ -214,13 +202,6 @@ type answer struct {
 func (a answer) String() string { return fmt.Sprintf("%d to %q: %.300q", a.status, a.location, a.body) }
 
 func (a answer) opened() bool { return a.status == http.StatusOK && a.body == marker }
-
-var navigation = http.Header{
-	"Accept":         {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
-	"Sec-Fetch-Mode": {"navigate"},
-	"Sec-Fetch-Dest": {"document"},
-	"User-Agent":     {"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-}
 
 // ask sends one request and follows no redirect.
 func ask(ctx context.Context, client *http.Client, method, target string, header http.Header, body []byte) (answer, error) {
@@ -249,7 +230,7 @@ func ask(ctx context.Context, client *http.Client, method, target string, header
 
 // open navigates to an address on a node.
 func (v *visitor) open(ctx context.Context, n *node, target string) (answer, error) {
-	header := navigation
+	header := sitetest.Navigation
 	if v.from != "" {
 		header = header.Clone()
 		header.Set("X-Forwarded-For", v.from)
@@ -378,11 +359,9 @@ func event(name string, session sandbox.Session) []byte {
 
 // deliver sends a webhook to a node, signed with the secret.
 func deliver(ctx context.Context, n *node, body []byte, secret string) (status int, err error) {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write(body)
 	a, err := ask(ctx, &http.Client{Transport: n.transport}, http.MethodPost, "/webhooks/axra", http.Header{
 		"Content-Type":     {"application/json"},
-		"X-Axra-Signature": {hex.EncodeToString(mac.Sum(nil))},
+		"X-Axra-Signature": {sitetest.Sign(body, secret)},
 	}, body)
 	return a.status, err
 }

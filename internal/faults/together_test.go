@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddy-axra/paywall/internal/sitetest"
 )
 
 // atOnce is how many visitors race for the same thing, half of them at each of two nodes. The order in which
@@ -64,7 +66,7 @@ func crowd() []*visitor {
 
 // press sends the form of a page, as its button does.
 func (v *visitor) press(ctx context.Context, n *node, address string) (answer, error) {
-	header := navigation.Clone()
+	header := sitetest.Navigation.Clone()
 	header.Set("Origin", origin)
 	if v.from != "" {
 		header.Set("X-Forwarded-For", v.from)
