@@ -50,14 +50,11 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 	if err != nil {
 		captured = webhook.Captured{Body: request.File}
 	}
-	body, unsigned := captured.Body, a.VerifyWebhook(captured.Header, captured.Body)
-	if other := captured.Bodies()[1].Bytes; unsigned != nil && a.VerifyWebhook(captured.Header, other) == nil {
-		body, unsigned = other, nil
-	}
+	unsigned := a.VerifyWebhook(captured.Header, captured.Body)
 	if unsigned != nil && !request.Trust {
 		return Replayed{}, refuse(http.StatusForbidden, "%w; if you know that it comes from Axra, add --trust", unsigned)
 	}
-	event, err := webhook.Decode(body)
+	event, err := webhook.Decode(captured.Body)
 	if err != nil {
 		return Replayed{}, refuse(http.StatusBadRequest, "%w", err)
 	}

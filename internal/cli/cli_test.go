@@ -118,9 +118,9 @@ func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
 			[]string{"header X-Axra-Signature, scheme body  2", block("X-Axra-Signature"), "event: payment.refunded", "documented: true"}, ""},
 		"another header": {plugin, "X-Sig: " + hmacOf("old", body) + "\n\n" + body, []string{block("X-Sig"), "scheme body  1"}, ""},
 		"what is configured": {withSecrets(verifier, nil, "old"), "X-Sig: " + hmacOf("old", "[]") + "\n\n[]\n",
-			[]string{"The configuration verifies it.", "event_error: malformed", "line break"}, ""},
+			[]string{"The configuration verifies it.", "event_error: malformed", "verified: true"}, ""},
 		"another secret": {plugin, "X-Axra-Signature: " + hmacOf("other", body) + "\n\n" + body,
-			[]string{"signature_headers: X-Axra-Signature", "other_fields: data.?[31m, data.reference"}, "nothing fits: it was signed with another secret"},
+			[]string{"signature_headers: X-Axra-Signature", "fields: data, data.?[31m, data.reference"}, "nothing fits: it was signed with another secret"},
 		"a masked token":                {plugin, "X-Hook-Token: ***\n\n" + body, []string{"masked_headers: X-Hook-Token"}, "nothing fits"},
 		"a configuration that is wrong": {withSecrets(nil, errors.New("is wrong")), "X-Sig: 00\n\n", nil, "is wrong"},
 		"no request":                    {plugin, "{}", nil, "not a captured request"},
@@ -139,7 +139,7 @@ func TestInspectReportsHowAWebhookIsSigned(t *testing.T) {
 		})
 	}
 	out, _, err := execute(t, plugin, "webhook", "inspect", "--json", writeFile(t, "X-Sig: "+hmacOf("old", body)+"\n\n"+body))
-	var report webhook.Inspection
+	var report webhook.Report
 	if err := errors.Join(err, json.Unmarshal([]byte(out), &report)); err != nil || len(report.Fits) != 1 {
 		t.Errorf("for programs: %v %s", err, out)
 	}

@@ -39,7 +39,7 @@ environment of the service; none is printed. The exit code is 1 if nothing fits:
 			return errors.New("nothing fits: it was signed with another secret (test or live?) or in a way that this version cannot verify, " +
 				"a proxy has changed the body or removed the signature, or it is not from Axra: anyone can send requests to a webhook's address")
 		case isSet(cmd, "json"):
-		case report.Configured:
+		case report.Verified:
 			fmt.Fprintln(cmd.OutOrStdout(), "\nThe configuration verifies it. If Caddy refuses it, reload Caddy, or restart it if its environment has changed.")
 		default:
 			const block = "\nWrite into the Caddyfile, in place of any other `signature`:\n\n{\n\taxra {\n\t\tsignature {\n\t\t\t%s\n\t\t}\n\t}\n}\n"
