@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -151,44 +148,10 @@ func TestCallsThatFailAreCounted(t *testing.T) {
 	w.wantGrown(before, series{
 		`api_call_duration_seconds_count{call="session",outcome="credentials"}`: 5, `checkouts_total{outcome="failed"}`: 6, "api_suspended": 1,
 	})
-	if n := strings.Count(w.log(), "calls to Axra's API are suspended"); n != 1 {
-		t.Errorf("%d lines say that calls are suspended", n)
-	}
 	w.stop() // and the client with its breaker
 	w.load(w.config)
 	if got := w.scrape()[suspended]; got != 0 {
 		t.Errorf("a client that is gone is suspended: %g", got)
-	}
-}
-
-// A request of an old configuration may suspend calls after its client has left the pool:
-// nobody would ever tell that they are made again.
-func TestAClientThatIsGoneIsNotSuspended(t *testing.T) {
-	const visitors = 5 // as many failures as suspend calls
-	asked, answer := make(chan struct{}, visitors), make(chan struct{})
-	axra := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		asked <- struct{}{}
-		<-answer
-		w.WriteHeader(http.StatusUnauthorized)
-	}))
-	t.Cleanup(axra.Close)
-	w := newWorld(t, worldOptions{Caddyfile: measured(strings.Replace(fiveLines, "ENDPOINT", axra.URL+"/api/v1\n\t\tdatabase sqlite "+filepath.Join(t.TempDir(), "ledger.db"), 1))})
-	var waiting sync.WaitGroup
-	for range visitors {
-		v := w.visitor()
-		waiting.Go(func() { v.open("/premium/article.html") })
-	}
-	for range visitors {
-		<-asked
-	}
-	w.load(measured(fiveLines))
-	close(answer)
-	waiting.Wait()
-	if got := w.scrape()["caddy_axra_api_suspended"]; got != 0 {
-		t.Errorf("a client that is gone is suspended: %g", got)
-	}
-	if !strings.Contains(w.log(), "calls to Axra's API are suspended") {
-		t.Error("it was not suspended at all: this proves nothing")
 	}
 }
 

@@ -17,28 +17,22 @@ type credentials struct {
 // which is six minutes of the documented hour.
 const early = 10
 
-// authorize returns the key itself or, with a secret, an access token that both were exchanged for. Waiting visitors
-// share one exchange.
+// authorize returns the key itself or, with a secret, an access token that both were exchanged for. One visitor exchanges
+// at a time; those who wait use the same token.
 func (c *Client) authorize(ctx context.Context) (*credentials, error) {
 	if c.secret == "" {
 		return &credentials{header: http.Header{"X-Api-Key": {c.key}}}, nil
 	}
-	flight := c.exchanges.DoChan("exchange", func() (any, error) {
-		if known := c.exchanged.Load(); known != nil && c.now().Before(known.renewAt) {
-			return known, nil
-		}
-		// A visitor who leaves must not fail the exchange for the others.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
-		defer cancel()
-		return c.exchange(ctx)
-	})
 	select {
+	case c.exchanging <- struct{}{}:
+		defer func() { <-c.exchanging }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case result := <-flight:
-		given, _ := result.Val.(*credentials)
-		return given, result.Err
 	}
+	if known := c.exchanged.Load(); known != nil && c.now().Before(known.renewAt) {
+		return known, nil
+	}
+	return c.exchange(ctx)
 }
 
 // exchange exchanges key and secret for an access token, and keeps it until shortly before it expires.

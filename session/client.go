@@ -13,7 +13,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 // Errors of Client.Create. None of them quotes a key, a secret, a token or a
@@ -65,8 +64,8 @@ type Client struct {
 	onCall      func(Call)
 	onAnswer    func(http.Header)
 
-	exchanges singleflight.Group
-	exchanged atomic.Pointer[credentials]
+	exchanging chan struct{} // holds a value during an exchange
+	exchanged  atomic.Pointer[credentials]
 }
 
 // ClientConfig configures a Client.
@@ -77,15 +76,14 @@ type ClientConfig struct {
 	Secret        string // not empty: authenticate by token exchange
 	CheckoutHosts CheckoutHosts
 	Now           func() time.Time
-	OnBreaker     func(open bool) // called when calls are suspended and resumed; may be nil
-	OnCall        func(Call)      // called after each call; may be nil
+	OnCall        func(Call) // called after each call; may be nil
 }
 
 // NewClient returns a client. It makes no call.
 func NewClient(c ClientConfig) *Client {
 	client := &Client{
 		http: c.HTTP, endpoint: c.Endpoint, key: c.Key, secret: c.Secret, hosts: c.CheckoutHosts, now: c.Now,
-		slots: make(chan struct{}, maxConcurrent), onCall: c.OnCall,
+		slots: make(chan struct{}, maxConcurrent), exchanging: make(chan struct{}, 1), onCall: c.OnCall,
 	}
 	client.breaker = gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
 		Name:        "axra",
@@ -95,16 +93,12 @@ func NewClient(c ClientConfig) *Client {
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		// A visitor who leaves says nothing about Axra's health.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			// Half open is a single trial. While it fails, calls stay suspended.
-			trial := to == gobreaker.StateHalfOpen || from == gobreaker.StateHalfOpen && to == gobreaker.StateOpen
-			if c.OnBreaker != nil && !trial {
-				c.OnBreaker(to == gobreaker.StateOpen)
-			}
-		},
 	})
 	return client
 }
+
+// IsSuspended reports whether calls are suspended after repeated failures; until one succeeds again.
+func (c *Client) IsSuspended() bool { return c.breaker.State() != gobreaker.StateClosed }
 
 // Ready returns the error with which Create would fail at once; nil if it would not.
 func (c *Client) Ready() error {
@@ -149,40 +143,29 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	return checkout, err
 }
 
-// Probe is the outcome of a harmless call.
+// Probe is the outcome of harmless calls.
 type Probe struct {
-	// Exchanged says that key and secret were exchanged for an access token. Otherwise
-	// only the key was tried, with a session that Axra must reject.
-	Exchanged bool
-	// Created says that Axra made that session; it is unpaid and costs nothing.
-	Created bool
-	// Date is the time on Axra's clock; zero if it is not known.
-	Date time.Time
+	Exchanged bool      // key and secret were exchanged for an access token
+	Created   bool      // Axra made the session; it is unpaid and costs nothing
+	Date      time.Time // on Axra's clock; zero if it is not known
 }
 
-// Probe checks whether Axra accepts the credentials, by a call that creates nothing: the
-// token exchange or, without a secret, a session with the amount 0. It is not an error
-// that Axra rejects the amount. Other errors are those of Create.
+// Probe checks whether Axra accepts the credentials, by a session with the amount 0. It is not an error that Axra
+// rejects it. Other errors are those of Create.
 func (c *Client) Probe(ctx context.Context) (probe Probe, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
+	probe.Exchanged = c.secret != ""
 	tried := &Client{ // without breaker and limits
-		http: c.http, endpoint: c.endpoint, key: c.key, secret: c.secret, now: c.now,
+		http: c.http, endpoint: c.endpoint, key: c.key, secret: c.secret, now: c.now, exchanging: make(chan struct{}, 1),
 		onAnswer: func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) },
 	}
-	if c.secret != "" {
-		probe.Exchanged = true
-		_, err = tried.exchange(ctx)
-		return probe, err
-	}
 	given, err := tried.authorize(ctx)
-	if err != nil {
-		return probe, err
+	if err == nil { // Axra rejects this, as fields are missing
+		err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(any))
+		probe.Created = err == nil
 	}
-	// Axra rejects this, as fields are missing.
-	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(map[string]any))
-	probe.Created = err == nil
-	if errors.Is(err, ErrRefused) {
+	if given != nil && errors.Is(err, ErrRefused) {
 		err = nil
 	}
 	return probe, err

@@ -87,7 +87,6 @@ type world struct {
 
 	mu    sync.Mutex
 	seen  []call
-	opens []bool // what OnBreaker was told
 	ended []Call // what OnCall was told
 }
 
@@ -133,11 +132,6 @@ func inWorld(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *worl
 			HTTP: w.http, Endpoint: "http://axra.test/api/v1", Key: apiKey,
 			CheckoutHosts: CheckoutHosts{Hosts: []string{"pay.useaxra.com"}},
 			Now:           time.Now,
-			OnBreaker: func(open bool) {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.opens = append(w.opens, open)
-			},
 			OnCall: func(ended Call) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -182,12 +176,6 @@ func (w *world) wantCalls(t *testing.T, path string, want int) {
 	if got := len(w.calls(path)); got != want {
 		t.Errorf("%d calls of %s, want %d", got, path, want)
 	}
-}
-
-func (w *world) breaker() []bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]bool(nil), w.opens...)
 }
 
 // fields are the members of an answer of Axra.
