@@ -21,8 +21,7 @@ func RemoveKey(ctx context.Context, kid string) error {
 	if err != nil {
 		return err
 	}
-	_, err = app.shared.node.Keys.Remove(ctx, app.shared.node.Ledger, kid, app.SigningAlgorithm)
-	return err
+	return app.shared.node.Keys.Remove(ctx, app.shared.node.Ledger, kid, app.SigningAlgorithm)
 }
 
 // ListKeys lists the signing keys of the running configuration.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +146,7 @@ func signerOfAccess(t *testing.T) string {
 	keys, err := paywall.ListKeys()
 	mustDo(t, err)
 	for _, key := range keys {
-		if key.SignsAccess {
+		if slices.Contains(key.Signs, signing.SignsAccess) {
 			return key.ID
 		}
 	}

@@ -94,10 +94,9 @@ func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.
 	if !request.Yes {
 		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
 	}
-	replacement, err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
+	err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
 	if err == nil {
-		a.Logger.Warn("signing key removed; the tokens that it signed are now invalid",
-			zap.String("kid", request.Key), zap.String("replacement", replacement))
+		a.Logger.Warn("signing key removed; what it has signed is void", zap.String("kid", request.Key))
 	}
 	return a.Keys.List(a.SigningAlgorithm), err
 }
