@@ -54,7 +54,7 @@ func runningApp() (*App, error) {
 func (a *App) operations() *admin.API {
 	return &admin.API{
 		Ledger: a.shared.node.Ledger, Keys: a.shared.node.Keys, SigningAlgorithm: a.SigningAlgorithm,
-		Installation: a.shared.node.Installation, Page: a.page, Link: a.link,
+		Page: a.page, Link: a.link,
 		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}

@@ -29,9 +29,6 @@ type API struct {
 	Keys   *token.Keyring
 	// SigningAlgorithm is that of new keys.
 	SigningAlgorithm string
-	// Installation returns the id of the installation; it may wait a moment for the keys.
-	Installation func(context.Context) (string, error)
-
 	// Page finds what opens an address; the error tells the operator what is wrong with it.
 	Page func(address string) (Page, error)
 	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
@@ -65,7 +62,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 // endpoint serves an operation.
 type endpoint struct {
-	// NewRequest and NewAnswer return pointers to empty ones; nil where that is a file. The fields of a request are
+	// NewRequest and NewAnswer return pointers to new ones; nil where that is a file. The fields of a request are
 	// arguments of the command, or flags, which have the tag `help`.
 	NewRequest, NewAnswer func() any
 
@@ -77,12 +74,13 @@ const maxBody = 256 << 10
 
 func empty[T any]() any { return new(T) }
 
-// answers makes an endpoint that takes and answers JSON.
-func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
-	return endpoint{empty[Request], empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+// answers makes an endpoint that takes and answers JSON. What a request lacks is as in the defaults.
+func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error), defaults Request) endpoint {
+	newRequest := func() any { request := defaults; return &request }
+	return endpoint{newRequest, empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		body.DisallowUnknownFields()
-		var request Request
+		request := defaults
 		if err := body.Decode(&request); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
 			return refuse(http.StatusBadRequest, "reading the request: %w", err)
 		}

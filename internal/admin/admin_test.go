@@ -80,7 +80,8 @@ func TestKeysAreRotatedAndRemoved(t *testing.T) {
 		t.Errorf("%v", keys)
 	}
 	r.refused("keys remove", request, http.StatusNotFound, "no signing key has this id")
-	r.refused("keys remove", RemoveKeyRequest{Key: "x"}, http.StatusConflict, "add --yes")
+	left := call[[]token.KeyInfo](r, "keys list", nil)
+	r.refused("keys remove", RemoveKeyRequest{Key: left[0].ID}, http.StatusConflict, "add --yes")
 }
 
 func TestAReplayNeedsASignatureOrTrust(t *testing.T) {

@@ -54,7 +54,6 @@ func newRig(t *testing.T) *rig {
 		Ledger: book, Keys: keys, SigningAlgorithm: token.HS256, Page: r.page, Link: fakeLink,
 		VerifyWebhook: r.hooks.Verify, RecordEvent: r.hooks.Record, RejectedWebhooks: r.hooks.Rejected,
 		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
-		Installation: func(context.Context) (string, error) { return keys.Installation(), nil },
 		Reload: func(context.Context) error {
 			r.reloads++
 			return nil

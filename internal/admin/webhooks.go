@@ -91,6 +91,9 @@ func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, erro
 }
 
 func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
+	if !a.Keys.Knows(request.Key) {
+		return nil, token.ErrUnknownKey
+	}
 	if !request.Yes {
 		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
 	}

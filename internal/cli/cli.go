@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -106,14 +104,6 @@ func loadEnvironment(files []string) error {
 		return err
 	}
 	return nil
-}
-
-// readInput reads a file, or the standard input for "-".
-func readInput(cmd *cobra.Command, name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(cmd.InOrStdin())
-	}
-	return os.ReadFile(name) //nolint:gosec // the operator names it
 }
 
 func flag(cmd *cobra.Command, name string) string { return cmd.Flag(name).Value.String() }

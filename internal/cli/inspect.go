@@ -12,7 +12,7 @@ import (
 
 func (p Plugin) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect <file>", Short: "Shows how a captured webhook is signed, and what to write into the Caddyfile", Args: cobra.ExactArgs(1),
+		Use: "inspect <file>", Short: "Shows how a captured webhook is signed, and what to write into the Caddyfile", Args: namedArgs,
 		Long: `Tries the ways in which payment providers sign on a captured request, and prints the lines of the Caddyfile that fit.
 It also shows the event, by the names of its fields. The file is what caddy axra webhook rejected writes, or a request
 as HTTP/1.1 sends it; - is the standard input. The secrets are those of the configuration that --config names, in the

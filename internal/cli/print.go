@@ -60,17 +60,7 @@ func printTable(out io.Writer, name string, rows [][]string) {
 	_ = table.Flush()
 }
 
-// printCSV is for spreadsheets, which must not calculate what begins like a formula.
-func printCSV(out io.Writer, _ string, rows [][]string) {
-	for _, row := range rows {
-		for i, cell := range row {
-			if _, err := strconv.ParseFloat(cell, 64); err != nil && cell != "" && strings.ContainsAny(cell[:1], "=+-@") {
-				row[i] = "'" + cell
-			}
-		}
-	}
-	_ = csv.NewWriter(out).WriteAll(rows)
-}
+func printCSV(out io.Writer, _ string, rows [][]string) { _ = csv.NewWriter(out).WriteAll(rows) }
 
 // rowsOf returns the rows of a list of structs, the heads first.
 func rowsOf(list reflect.Value) (rows [][]string) {
