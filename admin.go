@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and the operator's own programs.
@@ -55,6 +56,9 @@ func (a *App) operations() *admin.API {
 	return &admin.API{
 		Ledger: a.shared.node.Ledger, Keys: a.shared.node.Keys, SigningAlgorithm: a.SigningAlgorithm,
 		Page: a.page, Link: a.link,
+		InspectWebhook: func(captured webhook.Captured) webhook.Report {
+			return webhook.Inspect(captured, a.settings.webhookSecrets, a.settings.verifier)
+		},
 		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}

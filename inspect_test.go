@@ -3,14 +3,11 @@ package paywall_test
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -28,24 +25,6 @@ func (w *world) refused() []webhook.Captured {
 		mustDo(w.t, json.Unmarshal([]byte(out), &kept))
 	}
 	return kept
-}
-
-// inspect runs `caddy axra webhook inspect`.
-func inspect(t *testing.T, args ...string) (out string, err error) {
-	t.Helper()
-	var printed bytes.Buffer
-	command := paywall.NewCommand()
-	command.SetOut(&printed)
-	command.SetArgs(append([]string{"webhook", "inspect"}, args...))
-	err = command.ExecuteContext(t.Context())
-	return printed.String(), err
-}
-
-// caddyfile writes a Caddyfile as its owner has it.
-func (w *world) caddyfile(config string) string {
-	path := filepath.Join(w.t.TempDir(), "Caddyfile")
-	mustDo(w.t, os.WriteFile(path, []byte(w.expand(config)), 0o600))
-	return path
 }
 
 // An owner whose webhooks all fail finds out why, from the refused request alone.
@@ -98,10 +77,7 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			file := w.file("webhook rejected")
 			request, err := os.ReadFile(file)
 			mustDo(t, err)
-			report, err := inspect(t, file, "--config", w.caddyfile(config))
-			if err != nil {
-				t.Fatalf("%v\n%s", err, report)
-			}
+			report := w.run("webhook", "inspect", file)
 			for _, want := range []string{"payment.completed", "data.paymentId", "data.metadata.sessionId", session[:12] + "…"} {
 				if !strings.Contains(report, want) {
 					t.Errorf("the report does not say %s:\n%s", want, report)
@@ -111,10 +87,12 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 				t.Errorf("the secret is printed:\n%s\n%s", request, report)
 			}
 
-			block := "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
-			if !strings.Contains(report, block) {
+			var read webhook.Report
+			w.runJSON(&read, "webhook", "inspect", file)
+			if len(read.Fits) == 0 || strings.Join(read.Fits[0].Options, "\n\t\t\t") != test.lines {
 				t.Fatalf("the report does not say what to write:\n%s", report)
 			}
+			block := "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
 			w.load(strings.Replace(keeping, "\t\tendpoint       ENDPOINT\n", "\t\tendpoint       ENDPOINT\n"+block, 1))
 			if status := send(); status != http.StatusOK {
 				t.Fatalf("with the lines that were printed it is answered with %d", status)
@@ -164,32 +142,5 @@ func TestARefusedWebhookIsKeptOnlyWhereAskedFor(t *testing.T) {
 	w.load(silent)
 	if kept := w.refused(); len(kept) != 0 {
 		t.Errorf("still kept: %+v", kept)
-	}
-}
-
-func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
-	t.Setenv("PW_UNSET", "")
-	t.Setenv("PW_SET", "bs_test_SET")
-	const withSecret = "{\n\taxra {\n\t\twebhook_secret {env.%s}\n\t}\n}\n"
-	folder := t.TempDir()
-	write := func(name, content string) string {
-		path := filepath.Join(folder, name)
-		mustDo(t, os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
-	for want, test := range map[string]struct{ secret, config string }{
-		"there is no secret to try":                                   {"", ""},
-		"webhook_secret {env.PW_UNSET} is empty in the running Caddy": {"", fmt.Sprintf(withSecret, "PW_UNSET")},
-		"the global option axra":                                      {"", "example.com\n"},
-		"":                                                            {"bs_test_SET", fmt.Sprintf(withSecret, "PW_SET")},
-	} {
-		args := []string{write("request.txt", "X-Sig: "+sign([]byte("{}"), test.secret)+"\n\n{}")}
-		if test.config != "" {
-			args = append(args, "--config", write("Caddyfile", test.config))
-		}
-		out, err := inspect(t, args...)
-		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) || want == "" && (err != nil || !strings.Contains(out, "header X-Sig")) {
-			t.Errorf("want %q, got %v\n%s", want, err, out)
-		}
 	}
 }

@@ -20,8 +20,8 @@ type Report struct {
 	EventError string   `json:"event_error,omitempty"` // why the body is not an event
 	Signatures []string `json:"signature_headers"`
 	Timestamps []string `json:"timestamp_headers"`
-	Masked     []string `json:"masked_headers"`     // whose values were not kept
-	Verified   bool     `json:"verified,omitempty"` // by the configured verifier
+	Masked     []string `json:"masked_headers"` // whose values were not kept
+	Advice     string   `json:"advice"`
 	Fits       []Fit    `json:"fits"`
 }
 
@@ -31,14 +31,25 @@ type Fit struct {
 	Secret  int      `json:"secret"`  // which of the secrets, from 1
 }
 
-// Inspect tries every scheme with every header that could fit and every secret. The configured verifier may be nil.
-func Inspect(request Captured, secrets [][]byte, configured *Verifier) Report {
-	report := Report{Fits: []Fit{}}
-	report.Verified = configured != nil && configured.Verify(request.Header, request.Body) == nil
+// What to do.
+const (
+	adviceNone = "nothing fits: it was signed with another secret (test or live?) or in a way that this version cannot verify, a proxy " +
+		"has changed the body or removed the signature, or it is not from Axra: anyone can send requests to a webhook's address"
+	adviceFit = "write the options of a fit, one per line, into the block `signature` of the global option axra, in place of any other"
+	adviceOK  = "the configuration verifies it: replay it, unless Axra sends it again"
+)
+
+// Inspect tries every scheme with every header that could fit and every secret, and the configured verifier.
+func Inspect(request Captured, secrets [][]byte, configured Verifier) Report {
+	report := Report{Advice: adviceNone, Fits: []Fit{}}
 	for _, v := range report.verifiers(request.Header) {
 		if fit, ok := try(v, request, secrets); ok {
 			report.Fits = append(report.Fits, fit)
+			report.Advice = adviceFit
 		}
+	}
+	if configured.Verify(request.Header, request.Body) == nil {
+		report.Advice = adviceOK
 	}
 	event, err := Decode(request.Body)
 	if err != nil {

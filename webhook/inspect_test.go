@@ -68,7 +68,7 @@ func TestInspectFindsWhatAVerifierCanCheck(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.header.Set("X-Request-Id", "0af7651916cd43dd8448eb211c80319c")
 			test.header.Set("Content-Length", "108")
-			fits := Inspect(Captured{Header: test.header, Body: paidBody}, [][]byte{[]byte("another"), []byte(test.secret)}, nil).Fits
+			fits := Inspect(Captured{Header: test.header, Body: paidBody}, [][]byte{[]byte("another"), []byte(test.secret)}, Verifier{}).Fits
 			if len(fits) == 0 || fits[0].Secret != 2 {
 				t.Fatalf("found %+v", fits)
 			}
@@ -95,7 +95,7 @@ func TestInspectFindsNothingWhereNothingFits(t *testing.T) {
 		"in Authorization": {"Authorization": {sum(newSecret, body)}},
 		"a strange name":   {"X-Sig{": {sum(newSecret, body)}},
 	} {
-		if fits := Inspect(Captured{Header: header, Body: paidBody}, [][]byte{[]byte(newSecret), {}}, nil).Fits; fits == nil || len(fits) != 0 {
+		if fits := Inspect(Captured{Header: header, Body: paidBody}, [][]byte{[]byte(newSecret), {}}, Verifier{}).Fits; fits == nil || len(fits) != 0 {
 			t.Errorf("%s: found %+v", name, fits)
 		}
 	}
@@ -128,7 +128,7 @@ func TestACapturedRequestIsRead(t *testing.T) {
 		if err != nil || !request.Signed {
 			t.Errorf("%s: %+v, %v", name, request, err)
 		}
-		if fits := Inspect(request, [][]byte{[]byte(newSecret)}, nil).Fits; len(fits) != 1 {
+		if fits := Inspect(request, [][]byte{[]byte(newSecret)}, Verifier{}).Fits; len(fits) != 1 {
 			t.Errorf("%s: found %+v", name, fits)
 		}
 	}
@@ -167,7 +167,7 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 	if h := kept.Header; h.Get("X-Token-Signature") != "v1,abc" || h.Get("My-Token") != "kept" || h.Get("Content-Type") != "application/json" || h.Get("Verif-Hash") != masked {
 		t.Errorf("what matters is not kept: %v", h)
 	}
-	if looked := Inspect(kept, nil, nil); !slices.Contains(looked.Masked, "Cookie") || slices.Contains(looked.Masked, "My-Token") {
+	if looked := Inspect(kept, nil, Verifier{}); !slices.Contains(looked.Masked, "Cookie") || slices.Contains(looked.Masked, "My-Token") {
 		t.Errorf("masked: %v", looked.Masked)
 	}
 	again, err := ReadCaptured(encoded)
@@ -224,7 +224,7 @@ func TestAnEventIsDescribedByNames(t *testing.T) {
 	t.Parallel()
 	described := Inspect(Captured{Body: []byte(`{"event":"payment.completed","timestamp":"2025-06-01T12:00:00Z","livemode":true,"data":{
 		"id":"bpay_1","businessPaymentId":"t","amount":5,"currency":null,"customer":{"email":"PLANTED"},
-		"metadata":{"sessionId":"cs_1","order":"PLANTED"}}}`)}, nil, nil)
+		"metadata":{"sessionId":"cs_1","order":"PLANTED"}}}`)}, nil, Verifier{})
 	const want = "data data.amount data.businessPaymentId data.customer data.customer.email data.id data.metadata data.metadata.sessionId event livemode timestamp"
 	if got := strings.Join(described.Fields, " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -248,7 +248,7 @@ func FuzzInspect(f *testing.F) {
 			}
 			return
 		}
-		for _, fit := range Inspect(request, [][]byte{[]byte(newSecret)}, nil).Fits {
+		for _, fit := range Inspect(request, [][]byte{[]byte(newSecret)}, Verifier{}).Fits {
 			if fit.verify(request.Header, request.Body, newSecret) != nil {
 				t.Fatalf("%+v does not verify", fit)
 			}

@@ -37,6 +37,7 @@ type API struct {
 	VerifyWebhook    func(header http.Header, body []byte) error
 	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)
 	RejectedWebhooks func() []webhook.Captured
+	InspectWebhook   func(webhook.Captured) webhook.Report
 
 	Maintenance *sync.Mutex                 // held by a sweep, an import or a restore
 	Keep        time.Duration               // of purchases after their access has ended; negative: forever

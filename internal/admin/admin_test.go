@@ -121,3 +121,16 @@ func TestRejectedWebhooksAreListed(t *testing.T) {
 		t.Errorf("%+v", kept)
 	}
 }
+
+func TestACapturedWebhookIsInspected(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.InspectWebhook = func(request webhook.Captured) webhook.Report {
+		return webhook.Inspect(request, [][]byte{[]byte("PLANTED")}, webhook.Verifier{})
+	}
+	w := r.post("webhook inspect", InspectRequest{File: []byte("X-Axra-Signature: 00\n\n" + `{"event":"payout.paid"}`)})
+	if body := w.Body.String(); !strings.Contains(body, `"event":"payout.paid"`) || !strings.Contains(body, "nothing fits") || strings.Contains(body, "PLANTED") {
+		t.Errorf("%d %s", w.Code, body)
+	}
+	r.refused("webhook inspect", InspectRequest{File: []byte("{}")}, http.StatusBadRequest, "not a captured request")
+}

@@ -93,6 +93,12 @@ keys of the export, so all visitors stay logged in. Restart other nodes that use
 		`One could be signed, if there was any, and one could not. It is for caddy axra webhook inspect and replay; - is the
 standard output. The option keep_rejected of axra_webhook must be on. Credentials are masked.`,
 		asFile(answers((*API).rejectedWebhooks, struct{}{}))},
+	{"webhook inspect", "Shows how a captured webhook is signed, and what to write into the Caddyfile",
+		`It tries the ways in which payment providers sign, with the webhook secrets of the running Caddy; none is printed. It
+also shows the event, by the names of its fields. The file is what caddy axra webhook rejected writes, or a request as
+HTTP/1.1 sends it; - is the standard input:
+  caddy axra webhook rejected - | caddy axra webhook inspect -`,
+		answers((*API).inspectWebhook, InspectRequest{})},
 	{"webhook replay", "Accepts a webhook from a file, as if Axra had sent it",
 		`The file is what caddy axra webhook rejected writes, a request as HTTP/1.1 sends it, or its body alone; - is the standard
 input. --trust accepts an event without a signature: you answer for it. The exit code is 1 if it has no effect but should.`,

@@ -44,6 +44,19 @@ func (a *API) rejectedWebhooks(context.Context, struct{}) ([]webhook.Captured, e
 	return kept, nil
 }
 
+// InspectRequest holds a captured webhook.
+type InspectRequest struct {
+	File []byte `json:"file"` // in base64
+}
+
+func (a *API) inspectWebhook(_ context.Context, request InspectRequest) (webhook.Report, error) {
+	captured, err := webhook.ReadCaptured(request.File)
+	if err != nil {
+		return webhook.Report{}, refuse(http.StatusBadRequest, "%w", err)
+	}
+	return a.InspectWebhook(captured), nil
+}
+
 // replayWebhook takes an event as if it had come to the webhook.
 func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replayed, error) {
 	captured, err := webhook.ReadCaptured(request.File)

@@ -13,15 +13,12 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/preflight"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
 // Plugin does what needs the plugin's own reading of a configuration.
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) *preflight.Diagnosis
-	// WebhookSecrets returns the secrets of a configuration, at least one, and its verifier if that can be made.
-	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 
 // Command describes `caddy axra` to Caddy.
@@ -44,7 +41,7 @@ func (p Plugin) Fill(cmd *cobra.Command) {
 	flags.Bool("json", false, "Print JSON, for programs")
 	flags.Bool("csv", false, "Print tables as comma-separated values, for spreadsheets")
 	keys := group(&cobra.Command{Use: "keys", Short: "Lists, rotates and removes signing keys"})
-	hooks := group(&cobra.Command{Use: "webhook", Short: "Finds out how webhooks are signed, and accepts those that failed"}, p.inspectCommand())
+	hooks := group(&cobra.Command{Use: "webhook", Short: "Finds out how webhooks are signed, and accepts those that failed"})
 	group(cmd, keys, hooks, p.checkCommand())
 	parents := map[string]*cobra.Command{"keys": keys, "webhook": hooks}
 	for _, o := range admin.Operations {

@@ -38,6 +38,7 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 		{"keys rotate", `POST /axra/keys/rotate {}`},
 		{"keys remove k --yes", `POST /axra/keys/remove {"key":"k","yes":true}`},
 		{"webhook rejected -", `POST /axra/webhook/rejected {}`},
+		{"webhook inspect " + event, `POST /axra/webhook/inspect {"file":"e30="}`},
 		{"webhook replay " + event + " --trust", `POST /axra/webhook/replay {"file":"e30=","trust":true}`},
 	} {
 		c.calls = nil
