@@ -208,7 +208,7 @@ func (a *App) provisionShared(s settings.Secrets) error {
 	location := node.Location{Path: path, URL: url}
 	a.shared.metrics = metrics
 	a.shared.node = acquire(a, "node", func() *node.Node {
-		return node.New(node.Options{Location: location, Now: a.now, Metrics: metrics})
+		return node.New(node.Options{Location: location, Now: a.now, OnError: metrics.CountLedgerError})
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
 	a.shared.checkouts = a.limiter("", perClient, total, location)

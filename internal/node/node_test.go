@@ -41,7 +41,7 @@ func newProcess(t *testing.T, path string) *process {
 	t.Helper()
 	p := &process{t: t, errors: make(map[string]int)}
 	p.Node = node.New(node.Options{
-		Location: node.Location{Path: path}, Metrics: p,
+		Location: node.Location{Path: path}, OnError: p.countError,
 		Now: func() time.Time { return time.Now().Add(time.Duration(p.offset.Load())) },
 	})
 	t.Cleanup(func() {
@@ -52,7 +52,7 @@ func newProcess(t *testing.T, path string) *process {
 	return p
 }
 
-func (p *process) CountLedgerError(operation string) {
+func (p *process) countError(operation string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.errors[operation]++
