@@ -91,26 +91,13 @@ func (f *forge) edHeader() members { return header(EdDSA, f.edwards.ID) }
 
 func TestHandMadeTokensOfOurOwnKeysAreAccepted(t *testing.T) {
 	f := newForge(t)
-	for name, raw := range map[string]string{
-		HS256: f.hs(f.hsHeader(), f.claims()),
-		EdDSA: f.ed(f.edHeader(), f.claims()),
-	} {
+	for _, raw := range []string{f.hs(f.hsHeader(), f.claims()), f.ed(f.edHeader(), f.claims())} {
 		access, err := f.keyring.VerifyAccess(raw, site)
-		if err != nil {
-			t.Errorf("%s: %v: the tables of denied tokens would prove nothing", name, err)
-			continue
-		}
-		want := Access{
-			Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3,
-			Expires: f.clock.now().Add(time.Hour), Issued: f.clock.now(),
-		}
-		if !access.Expires.Equal(want.Expires) || !access.Issued.Equal(want.Issued) {
-			t.Errorf("%s: times %s, %s", name, access.Issued, access.Expires)
-		}
-		access.Expires, access.Issued = want.Expires, want.Issued
+		want := Access{Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3, Issued: f.clock.now(), Expires: f.clock.now().Add(time.Hour)}
 		want.Key, _ = kidAndAlgorithm(t, raw)
-		if access != want {
-			t.Errorf("%s: got %+v, want %+v", name, access, want)
+		access.Issued, access.Expires = access.Issued.UTC(), access.Expires.UTC()
+		if err != nil || access != want {
+			t.Errorf("got %+v, %v, want %+v: the tables of denied tokens would prove nothing", access, err, want)
 		}
 	}
 }
@@ -240,23 +227,16 @@ func (f *forge) pendingKey(t testing.TB, record StoredKey) []byte {
 	return usable.derived[Pending]
 }
 
-func TestOneFlippedBitAnywhereIsDenied(t *testing.T) {
+func TestT1OneFlippedBitAnywhereIsDenied(t *testing.T) {
 	f := newForge(t)
-	for name, good := range map[string]string{
-		"T1 HS256": f.hs(f.hsHeader(), f.claims()),
-		"T1 EdDSA": f.ed(f.edHeader(), f.claims()),
-	} {
-		t.Run(name, func(t *testing.T) {
-			for i := range len(good) {
-				for bit := range 8 {
-					raw := []byte(good)
-					raw[i] ^= 1 << bit
-					if _, err := f.keyring.VerifyAccess(string(raw), site); !errors.Is(err, ErrInvalid) {
-						t.Fatalf("bit %d of byte %d flipped: %v", bit, i, err)
-					}
-				}
+	for _, good := range []string{f.hs(f.hsHeader(), f.claims()), f.ed(f.edHeader(), f.claims())} {
+		for i := range 8 * len(good) {
+			raw := []byte(good)
+			raw[i/8] ^= 1 << (i % 8)
+			if _, err := f.keyring.VerifyAccess(string(raw), site); !errors.Is(err, ErrInvalid) {
+				t.Fatalf("bit %d of %s flipped: %v", i, good, err)
 			}
-		})
+		}
 	}
 }
 
@@ -335,11 +315,6 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	select {
-	case <-keyring.Ready():
-		t.Error("ready without keys")
-	default:
-	}
 	if keyring.Installation() != "" || len(keyring.List(HS256)) != 0 || keyring.Knows("a") || keyring.IsOfUnknownKey("a.b.c") {
 		t.Error("something is known without keys")
 	}
@@ -350,31 +325,27 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 	f := newForge(t)
 	claims := jwt.MapClaims(f.claims()) // those of an access token, whatever signs them
 	access := signed(t, f.keyring, sample(f.clock), HS256)
+	tokens := make(map[Use]string)
 	for _, use := range uses {
-		raw, err := f.keyring.Sign(use, claims)
-		if err != nil {
+		var err error
+		if tokens[use], err = f.keyring.Sign(use, claims); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.VerifyAccess(tokens[use], site); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s passes for an access token: %v", use, err)
 		}
-		if _, err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.Verify(use, access, &jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("an access token passes for %s: %v", use, err)
 		}
+	}
+	for use, raw := range tokens {
 		_, signature, _ := strings.Cut(raw, ".")
-		for _, presented := range uses {
-			read := jwt.MapClaims{}
-			if _, err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
-				t.Errorf("%s presented as %s: %v", use, presented, err)
-			}
-			// The type of one use with the key of another.
-			other, err := f.keyring.Sign(presented, claims)
-			if err != nil {
-				t.Fatal(err)
-			}
-			header, _, _ := strings.Cut(other, ".")
-			if _, err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
-				t.Errorf("%s under the header of %s: %v", use, presented, err)
+		for presented, other := range tokens {
+			header, _, _ := strings.Cut(other, ".") // the type of one use with the key of another
+			for _, forged := range []string{raw, header + "." + signature} {
+				if _, err := f.keyring.Verify(presented, forged, &jwt.MapClaims{}); (err == nil) != (use == presented) {
+					t.Errorf("%s presented as %s: %v", use, presented, err)
+				}
 			}
 		}
 	}
@@ -429,23 +400,12 @@ func TestATokenThatEndedWithItsAccessMayAskForAnother(t *testing.T) {
 		"T4 of another site":         {ended.with("aud", []string{"https://other.example"}), time.Hour + time.Minute, false},
 		"T4 of another installation": {ended.with("iss", "axra:x"), time.Hour + time.Minute, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			raw := f.hs(f.hsHeader(), test.claims)
-			f.clock.advance(test.later)
-			defer f.clock.advance(-test.later)
-			access, err := f.keyring.VerifyAccess(raw, site)
-			if got := errors.Is(err, ErrLapsed); got != test.want {
-				t.Errorf("accepted %v: %v", got, err)
-			}
-			if err != nil && !errors.Is(err, ErrInvalid) {
-				t.Errorf("%v is not ErrInvalid", err)
-			}
-			if _, err := f.keyring.VerifyAccess(raw, site); err == nil && test.want {
-				t.Error("it is still good")
-			}
-			if test.want && access.Purchase != "p1" {
-				t.Errorf("got %+v", access)
-			}
-		})
+		raw := f.hs(f.hsHeader(), test.claims)
+		f.clock.advance(test.later)
+		access, err := f.keyring.VerifyAccess(raw, site)
+		if errors.Is(err, ErrLapsed) != test.want || err != nil && !errors.Is(err, ErrInvalid) || test.want && access.Purchase != "p1" {
+			t.Errorf("%s: %+v, %v", name, access, err)
+		}
+		f.clock.advance(-test.later)
 	}
 }
