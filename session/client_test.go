@@ -32,28 +32,26 @@ func TestCreateAsksAsDocumented(t *testing.T) {
 			"description":"A month of reading","customerEmail":"reader@example.com",` + always},
 		"no more than needed": {least, nil, `{` + always},
 	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, answers(opened), func(t *testing.T, w *world) {
-				checkout, err := w.Create(t.Context(), test.order)
-				want := Checkout{"cs_1", "https://pay.useaxra.com/c/cs_1?" + checkoutQuery, time.Now().Add(30 * time.Minute)}
-				if err != nil || checkout.Session != want.Session || checkout.URL != want.URL || !checkout.ExpiresAt.Equal(want.ExpiresAt) {
-					t.Errorf("got %+v, %v, want %+v", checkout, err, want)
+		runInWorld(t, name, answers(opened), func(t *testing.T, w *world) {
+			checkout, err := w.Create(t.Context(), test.order)
+			want := Checkout{"cs_1", "https://pay.useaxra.com/c/cs_1?" + checkoutQuery, time.Now().Add(30 * time.Minute)}
+			if err != nil || checkout.Session != want.Session || checkout.URL != want.URL || !checkout.ExpiresAt.Equal(want.ExpiresAt) {
+				t.Errorf("got %+v, %v, want %+v", checkout, err, want)
+			}
+			calls := w.calls(sessionPath)
+			if len(calls) != 1 {
+				t.Fatalf("%d calls", len(calls))
+			}
+			for name, want := range map[string]string{
+				"X-Api-Key": apiKey, "Content-Type": "application/json", "Accept": "application/json", "Authorization": "",
+			} {
+				if got := calls[0].header.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
 				}
-				calls := w.calls(sessionPath)
-				if len(calls) != 1 {
-					t.Fatalf("%d calls", len(calls))
-				}
-				for name, want := range map[string]string{
-					"X-Api-Key": apiKey, "Content-Type": "application/json", "Accept": "application/json", "Authorization": "",
-				} {
-					if got := calls[0].header.Get(name); got != want {
-						t.Errorf("%s: %q, want %q", name, got, want)
-					}
-				}
-				metadata := test.order.Terms.Metadata()
-				maps.Copy(metadata, test.metadata)
-				wantJSON(t, calls[0].body, test.want+string(mustJSON(metadata))+"}")
-			})
+			}
+			metadata := test.order.Terms.Metadata()
+			maps.Copy(metadata, test.metadata)
+			wantJSON(t, calls[0].body, test.want+string(mustJSON(metadata))+"}")
 		})
 	}
 }
@@ -85,23 +83,19 @@ func TestCreateAcceptsEveryDocumentedFormOfAnswer(t *testing.T) {
 		"amount and currency null": func() fields { return opened().with("amount", nil).with("currency", nil) },
 		"longest session id":       func() fields { return opened().with("sessionId", strings.Repeat("x", 256)) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, answers(answer), func(t *testing.T, w *world) { mustCreate(t, w) })
-		})
+		runInWorld(t, name, answers(answer), func(t *testing.T, w *world) { mustCreate(t, w) })
 	}
 }
 
 func TestP1AHangEndsAtTheDeadline(t *testing.T) {
 	for name, options := range map[string][]option{"of the create call": nil, "of the token exchange": {withSecret}} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, hang, func(t *testing.T, w *world) {
-				start := time.Now()
-				w.wantError(t, ErrUnavailable)
-				if waited := time.Since(start); waited != deadline {
-					t.Errorf("given up after %s, want %s", waited, deadline)
-				}
-			}, options...)
-		})
+		runInWorld(t, name, hang, func(t *testing.T, w *world) {
+			start := time.Now()
+			w.wantError(t, ErrUnavailable)
+			if waited := time.Since(start); waited != deadline {
+				t.Errorf("given up after %s, want %s", waited, deadline)
+			}
+		}, options...)
 	}
 }
 
@@ -149,23 +143,21 @@ func TestP3RetryAfterIsHonouredWithinBounds(t *testing.T) {
 		{"a negative number", func() string { return "-1" }, 1, 0, 10 * time.Second},
 		{"a duration of Go", func() string { return "5m" }, 1, 0, 10 * time.Second},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, func(w http.ResponseWriter, r *http.Request) {
-				text(http.StatusTooManyRequests, "", "Retry-After", test.header())(w, r)
-			}, func(t *testing.T, w *world) {
-				start := time.Now()
-				_, err := w.Create(t.Context(), order(t))
-				if !errors.Is(err, ErrUnavailable) {
-					t.Fatalf("got %v, want %v", err, ErrUnavailable)
-				}
-				if waited := time.Since(start); waited != test.waited {
-					t.Errorf("waited %s, want %s", waited, test.waited)
-				}
-				w.wantCalls(t, sessionPath, test.tries)
-				if got := RetryAfter(err); got != test.after {
-					t.Errorf("RetryAfter %s, want %s", got, test.after)
-				}
-			})
+		runInWorld(t, test.name, func(w http.ResponseWriter, r *http.Request) {
+			text(http.StatusTooManyRequests, "", "Retry-After", test.header())(w, r)
+		}, func(t *testing.T, w *world) {
+			start := time.Now()
+			_, err := w.Create(t.Context(), order(t))
+			if !errors.Is(err, ErrUnavailable) {
+				t.Fatalf("got %v, want %v", err, ErrUnavailable)
+			}
+			if waited := time.Since(start); waited != test.waited {
+				t.Errorf("waited %s, want %s", waited, test.waited)
+			}
+			w.wantCalls(t, sessionPath, test.tries)
+			if got := RetryAfter(err); got != test.after {
+				t.Errorf("RetryAfter %s, want %s", got, test.after)
+			}
 		})
 	}
 }
@@ -330,13 +322,11 @@ func TestP9TheEndOfACheckoutIsClamped(t *testing.T) {
 		{"empty", is(""), 30 * time.Minute},
 		{"null", is(nil), 30 * time.Minute},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, answers(func() fields { return opened().with("expiresAt", test.expiresAt()) }), func(t *testing.T, w *world) {
-				now := time.Now()
-				if got := mustCreate(t, w).ExpiresAt.Sub(now); got != test.want {
-					t.Errorf("expires in %s, want %s", got, test.want)
-				}
-			})
+		runInWorld(t, test.name, answers(func() fields { return opened().with("expiresAt", test.expiresAt()) }), func(t *testing.T, w *world) {
+			now := time.Now()
+			if got := mustCreate(t, w).ExpiresAt.Sub(now); got != test.want {
+				t.Errorf("expires in %s, want %s", got, test.want)
+			}
 		})
 	}
 }
@@ -373,16 +363,14 @@ func TestEachCallIsToldWithItsOutcomeAndTime(t *testing.T) {
 		"no answer to the end": {hang, create, nil, []Call{{"session", "timeout", deadline}}},
 		"a visitor who leaves": {hang, leaveEarly, nil, []Call{{"session", "left", time.Millisecond}}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, test.handler, func(t *testing.T, w *world) {
-				test.run(t, w)
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				if !slices.Equal(w.ended, test.want) {
-					t.Errorf("told %v, want %v", w.ended, test.want)
-				}
-			}, test.options...)
-		})
+		runInWorld(t, name, test.handler, func(t *testing.T, w *world) {
+			test.run(t, w)
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !slices.Equal(w.ended, test.want) {
+				t.Errorf("told %v, want %v", w.ended, test.want)
+			}
+		}, test.options...)
 	}
 }
 
@@ -402,13 +390,11 @@ func TestProbeCreatesNothing(t *testing.T) {
 		"a bad secret":      {text(401, "", "Date", date), []option{withSecret}, Probe{Date: at, Exchanged: true}, ErrCredentials},
 		"no answer":         {hang, nil, Probe{}, ErrUnavailable},
 	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, test.handler, func(t *testing.T, w *world) {
-				got, err := w.Probe(t.Context())
-				if got != test.want || !errors.Is(err, test.err) {
-					t.Errorf("got %+v, %v, want %+v, %v", got, err, test.want, test.err)
-				}
-			}, test.options...)
-		})
+		runInWorld(t, name, test.handler, func(t *testing.T, w *world) {
+			got, err := w.Probe(t.Context())
+			if got != test.want || !errors.Is(err, test.err) {
+				t.Errorf("got %+v, %v, want %+v, %v", got, err, test.want, test.err)
+			}
+		}, test.options...)
 	}
 }

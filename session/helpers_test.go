@@ -110,6 +110,12 @@ func giving(handler http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
+// runInWorld runs a subtest.
+func runInWorld(t *testing.T, name string, handler http.HandlerFunc, test func(*testing.T, *world), options ...option) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { inWorld(t, handler, test, options...) })
+}
+
 // inWorld runs the test with Axra answering by the handler.
 func inWorld(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *world), options ...option) {
 	t.Helper()

@@ -133,20 +133,18 @@ func drip(text string) http.HandlerFunc {
 func TestAxraInTroubleWithTheCreateCall(t *testing.T) {
 	for way, options := range map[string][]option{"by key": nil, "by token": {withSecret}} {
 		for _, test := range troubles() {
-			t.Run(way+"/"+test.name, func(t *testing.T) {
-				inWorld(t, giving(test.handler), func(t *testing.T, w *world) {
-					start := time.Now()
-					w.wantError(t, test.want)
-					if waited := time.Since(start); waited > deadline {
-						t.Errorf("it took %s", waited)
-					}
-					tries := test.tries
-					if errors.Is(test.want, ErrCredentials) && way == "by token" {
-						tries++ // with a new token
-					}
-					w.wantCalls(t, sessionPath, tries)
-				}, options...)
-			})
+			runInWorld(t, way+"/"+test.name, giving(test.handler), func(t *testing.T, w *world) {
+				start := time.Now()
+				w.wantError(t, test.want)
+				if waited := time.Since(start); waited > deadline {
+					t.Errorf("it took %s", waited)
+				}
+				tries := test.tries
+				if errors.Is(test.want, ErrCredentials) && way == "by token" {
+					tries++ // with a new token
+				}
+				w.wantCalls(t, sessionPath, tries)
+			}, options...)
 		}
 	}
 }
@@ -156,18 +154,16 @@ func TestAxraInTroubleWithTheTokenExchange(t *testing.T) {
 		if strings.HasPrefix(test.name, "P7") || strings.HasPrefix(test.name, "P9") || strings.Contains(test.name, "amount") || strings.Contains(test.name, "currency") {
 			continue // what only a create call answers
 		}
-		t.Run(test.name, func(t *testing.T) {
-			inWorld(t, test.handler, func(t *testing.T, w *world) {
-				_, err := w.Create(t.Context(), order(t))
-				if err == nil || errors.Is(test.want, ErrCredentials) && !errors.Is(err, ErrCredentials) {
-					t.Errorf("got %v, want %v", err, test.want)
-				}
-				wantSecretFree(t, err)
-				w.wantCalls(t, sessionPath, 0)
-				if calls := w.calls(tokenPath); len(calls) < 1 || len(calls) > maxTries {
-					t.Errorf("%d exchanges", len(calls))
-				}
-			}, withSecret)
-		})
+		runInWorld(t, test.name, test.handler, func(t *testing.T, w *world) {
+			_, err := w.Create(t.Context(), order(t))
+			if err == nil || errors.Is(test.want, ErrCredentials) && !errors.Is(err, ErrCredentials) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+			wantSecretFree(t, err)
+			w.wantCalls(t, sessionPath, 0)
+			if calls := w.calls(tokenPath); len(calls) < 1 || len(calls) > maxTries {
+				t.Errorf("%d exchanges", len(calls))
+			}
+		}, withSecret)
 	}
 }
