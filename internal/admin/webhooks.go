@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/terms"
-	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -83,36 +82,4 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 		return Replayed{}, refuse(http.StatusConflict, "no visitor gains or loses access: the event is %s: %s", outcome, why)
 	}
 	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
-}
-
-// RemoveKeyRequest names a signing key.
-type RemoveKeyRequest struct {
-	Key string `json:"key"`
-	Yes bool   `json:"yes,omitempty" help:"Confirm: buyers with cookies of this key lose access"`
-}
-
-func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) {
-	return a.Keys.List(a.SigningAlgorithm), nil
-}
-
-func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
-	kid, err := a.Keys.Rotate(ctx, a.Ledger, a.SigningAlgorithm)
-	if err == nil {
-		a.Logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
-	}
-	return a.Keys.List(a.SigningAlgorithm), err
-}
-
-func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
-	if !a.Keys.Knows(request.Key) {
-		return nil, token.ErrUnknownKey
-	}
-	if !request.Yes {
-		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
-	}
-	err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
-	if err == nil {
-		a.Logger.Warn("signing key removed; what it has signed is void", zap.String("kid", request.Key))
-	}
-	return a.Keys.List(a.SigningAlgorithm), err
 }

@@ -4,7 +4,10 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -72,6 +75,9 @@ it as the user and in the environment of the service: --envfile reads the file t
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := loadEnvironment(*envFiles); err != nil {
 			return err
+		}
+		if _, err := os.Stat(flag(cmd, "config")); flag(cmd, "config") != "" && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no file %s: name the configuration with --config", flag(cmd, "config"))
 		}
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
 		if isSet(cmd, "json") {

@@ -48,6 +48,7 @@ func TestCaddysErrorsReadAsTheCommandsExpect(t *testing.T) {
 }
 
 func TestTheExitCodeOfACheck(t *testing.T) {
+	file := writeFile(t, "")
 	for _, test := range []struct {
 		level  string // of what is found
 		args   []string
@@ -60,16 +61,21 @@ func TestTheExitCodeOfACheck(t *testing.T) {
 		{"error", []string{"--json"}, true},
 	} {
 		plugin := Plugin{Check: func(_ context.Context, config, adapter string, live bool) *preflight.Diagnosis {
-			if config != "c" || adapter != "a" || !live {
+			if config != file || adapter != "a" || !live {
 				t.Errorf("checks %s %s %t", config, adapter, live)
 			}
 			return &preflight.Diagnosis{Findings: []preflight.Finding{{Level: test.level, Check: "order", Message: "in words"}}}
 		}}
-		out, _, err := execute(t, plugin, append([]string{"check", "--config", "c", "--adapter", "a", "--live"}, test.args...)...)
+		out, _, err := execute(t, plugin, append([]string{"check", "--config", file, "--adapter", "a", "--live"}, test.args...)...)
 		if (err != nil) != test.failed || !strings.Contains(out, "in words") {
 			t.Errorf("%v: %v\n%s", test, err, out)
 		}
 	}
+}
+
+func TestACheckOfNoFileSaysSo(t *testing.T) {
+	_, _, err := execute(t, Plugin{}, "check", "--config", "/nope")
+	wantError(t, err, "there is no file /nope: name the configuration with --config")
 }
 
 func TestAMisspeltCommandIsAnError(t *testing.T) {
