@@ -17,7 +17,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -64,16 +63,9 @@ func (a *App) operations() *admin.API {
 	}
 }
 
-// link opens a purchase in one more browser; a direct one opens the page to whoever has it.
-func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
-	site := gate.NewSite(page.Site)
-	if !direct {
-		return checkout.DeviceLink(a.tokens(), site, purchase, page.Target, expires)
-	}
-	return a.tokens().PrivateAddress(site, token.Access{
-		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
-		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
-	}, page.Target, expires)
+// link opens a purchase in one more browser.
+func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return checkout.DeviceLink(a.tokens(), gate.NewSite(page.Site), purchase, page.Target, expires)
 }
 
 // page finds the gates that cover an address.
@@ -84,7 +76,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	}
 	page = admin.Page{
 		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed),
-		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]*gate.Product), HasLinks: make(map[string]bool),
+		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]*gate.Product),
 	}
 	for _, h := range a.gates.all {
 		for _, server := range a.httpServers() {
@@ -98,7 +90,6 @@ func (a *App) page(address string) (page admin.Page, err error) {
 			}
 			for _, p := range h.gate.Products { // retired ones too
 				page.Products[p.Name] = p
-				page.HasLinks[p.Name] = page.HasLinks[p.Name] || h.gate.HasLinks
 			}
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // ErrCapture means that the bytes are not a captured request.
 var ErrCapture = errors.New("not a captured request")
 
-// Captured is a webhook as received. Credentials are masked, but the event is complete.
+// Captured is a webhook as received, with its complete event, but only the headers that could prove its sender.
 type Captured struct {
 	At     time.Time   `json:"at,omitzero"`
 	Reason string      `json:"reason,omitempty"` // why it was rejected
@@ -28,41 +28,33 @@ type Captured struct {
 	Signed bool `json:"could_be_signed"`
 }
 
-// masked replaces the value of a header that must not be kept.
-const masked = "***"
-
 // credentialNames are parts of the names of headers that carry credentials.
 var credentialNames = []string{"auth", "cookie", "-key", "apikey", "api_key", "token", "passw", "secret", "credential", "session", "jwt"}
 
-// urlHeaders hold a URL, whose query could hold a secret.
-var urlHeaders = []string{"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url"}
-
-// Capture copies a rejected request. It masks headers that carry credentials and values that hold one of the secrets,
-// except for the headers that the verifier reads.
+// Capture copies a rejected request. Of the headers, it takes those that the verifier reads, and those that could be a
+// signature, a timestamp or an id and carry no credentials. It takes no value that holds one of the secrets.
 func (v Verifier) Capture(r *http.Request, body []byte, secrets [][]byte) Captured {
 	captured := Captured{Header: make(http.Header), Body: bytes.Clone(body), Signed: couldBeSigned(r.Header)}
 	for name, values := range r.Header {
+		isRead := slices.ContainsFunc([]string{v.Header, v.TimestampHeader, v.IDHeader}, func(read string) bool {
+			return strings.EqualFold(read, name)
+		})
 		for _, value := range values {
-			captured.Header.Add(name, v.mask(name, value, secrets))
+			holdsSecret := slices.ContainsFunc(secrets, func(secret []byte) bool {
+				return len(secret) > 0 && strings.Contains(value, string(secret))
+			})
+			if !holdsSecret && (isRead || couldProve(name, value) && !isCredential(name)) {
+				captured.Header.Add(name, value)
+			}
 		}
 	}
 	return captured
 }
 
-func (v Verifier) mask(name, value string, secrets [][]byte) string {
-	holdsSecret := slices.ContainsFunc(secrets, func(secret []byte) bool {
-		return len(secret) > 0 && strings.Contains(value, string(secret))
-	})
-	isRead := slices.ContainsFunc([]string{v.Header, v.TimestampHeader, v.IDHeader}, func(read string) bool {
-		return strings.EqualFold(read, name)
-	})
-	switch {
-	case holdsSecret, isCredential(name) && !isRead:
-		return masked
-	case slices.Contains(urlHeaders, http.CanonicalHeaderKey(name)):
-		value, _, _ = strings.Cut(value, "?")
-	}
-	return value
+// couldProve reports whether a header could take part in a signature.
+func couldProve(name, value string) bool {
+	isNamed := strings.Contains(strings.ToLower(name), "signature") || strings.HasSuffix(name, "-Id")
+	return isNamed || couldSign(name, value) || couldBeTimestamp(value)
 }
 
 // isCredential reports whether a header carries credentials, by its name.

@@ -20,7 +20,6 @@ type Report struct {
 	EventError string   `json:"event_error,omitempty"` // why the body is not an event
 	Signatures []string `json:"signature_headers"`
 	Timestamps []string `json:"timestamp_headers"`
-	Masked     []string `json:"masked_headers"` // whose values were not kept
 	Advice     string   `json:"advice"`
 	Fits       []Fit    `json:"fits"`
 }
@@ -76,8 +75,6 @@ func (r *Report) verifiers(header http.Header) (all []Verifier) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch value := header.Get(name); {
 		case !headerName.MatchString(name):
-		case value == masked:
-			add(&r.Masked, name)
 		case couldBeTimestamp(value):
 			add(&r.Timestamps, name)
 		case couldSign(name, value):

@@ -12,7 +12,6 @@ import (
 	"hash"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -164,11 +163,8 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 	if err != nil || bytes.Contains(encoded, []byte(planted)) {
 		t.Errorf("a credential is kept: %s, %v", encoded, err)
 	}
-	if h := kept.Header; h.Get("X-Token-Signature") != "v1,abc" || h.Get("My-Token") != "kept" || h.Get("Content-Type") != "application/json" || h.Get("Verif-Hash") != masked {
+	if h := kept.Header; h.Get("X-Token-Signature") != "v1,abc" || h.Get("My-Token") != "kept" || len(h) != 2 {
 		t.Errorf("what matters is not kept: %v", h)
-	}
-	if looked := Inspect(kept, nil, Verifier{}); !slices.Contains(looked.Masked, "Cookie") || slices.Contains(looked.Masked, "My-Token") {
-		t.Errorf("masked: %v", looked.Masked)
 	}
 	again, err := ReadCaptured(encoded)
 	if err != nil || !bytes.Equal(again.Body, paidBody) || again.Header.Get("X-Token-Signature") != "v1,abc" {
@@ -209,7 +205,7 @@ func TestWhatCouldBeASignature(t *testing.T) {
 		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": false,
 		"gzip, deflate, br": false,
 		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0": false,
-		masked: false,
+		"***": false,
 	} {
 		if got := couldBeSigned(http.Header{"X-Some": {value}}); got != want {
 			t.Errorf("%q: %t", value, got)

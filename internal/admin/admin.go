@@ -31,8 +31,8 @@ type API struct {
 	SigningAlgorithm string
 	// Page finds what opens an address; the error tells the operator what is wrong with it.
 	Page func(address string) (Page, error)
-	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
-	Link func(page Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error)
+	// Link opens a purchase at a page, in one more browser.
+	Link func(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
 
 	VerifyWebhook    func(header http.Header, body []byte) error
 	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)

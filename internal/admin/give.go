@@ -23,7 +23,6 @@ type Page struct {
 	Target   string                   // its path and query
 	Resource string                   // what a purchase by path opens there
 	Products map[string]*gate.Product // that open it, by name; retired ones too
-	HasLinks map[string]bool          // whether a gate that sells the product honours private links
 }
 
 // GiveRequest asks for access without a payment.
@@ -38,10 +37,9 @@ type GiveRequest struct {
 
 // LinkRequest asks for a link that opens a purchase.
 type LinkRequest struct {
-	ID     string `json:"purchase"`
-	URL    string `json:"address"` // the page it leads to
-	Direct bool   `json:"direct,omitempty" help:"Make a private link, which works without a click and a cookie"`
-	For    string `json:"for" help:"How long the link works"`
+	ID  string `json:"purchase"`
+	URL string `json:"address"` // the page it leads to
+	For string `json:"for" help:"How long the link works"`
 }
 
 // linkLife is how long a link works by default.
@@ -139,12 +137,10 @@ func (a *API) link(ctx context.Context, request LinkRequest) (Link, error) {
 		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
 	case page.Site != purchase.Site || page.Products[purchase.Product] == nil:
 		return Link{}, refuse(http.StatusBadRequest, "that purchase, of pass %q at %s, does not open that address", purchase.Product, purchase.Site)
-	case request.Direct && !page.HasLinks[purchase.Product]:
-		return Link{}, refuse(http.StatusConflict, "no gate there that sells %q has `links`: add it, or leave out --direct", purchase.Product)
-	case !request.Direct && purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
+	case purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.Link(page, purchase.Purchase, expires, request.Direct)
+	address, err := a.Link(page, purchase.Purchase, expires)
 	return Link{Purchase: id, Link: address, Expires: expires}, err
 }

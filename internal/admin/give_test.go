@@ -23,7 +23,7 @@ func (r *rig) shop() {
 	item := product("item", terms.Forever, gate.ProductConfig{PerPath: true, Key: "{query.sku}"})
 	r.pages = make(map[string]Page)
 	add := func(site, path string, products ...*gate.Product) {
-		added := Page{Site: site, Target: path, Resource: path, Products: make(map[string]*gate.Product), HasLinks: map[string]bool{"item": true}}
+		added := Page{Site: site, Target: path, Resource: path, Products: make(map[string]*gate.Product)}
 		for _, p := range products {
 			added.Products[p.Name] = p
 		}
@@ -63,7 +63,7 @@ func TestAccessIsGiven(t *testing.T) {
 		if given.EndsAt.IsZero() != (test.lasts == 0) || !given.EndsAt.IsZero() && !given.EndsAt.Equal(r.at.Add(test.lasts)) {
 			t.Errorf("%s: ends %v, want after %s", name, given.EndsAt, test.lasts)
 		}
-		if link.Link != test.request.URL+"?direct=false&purchase="+link.Purchase || !link.Expires.Equal(r.at.Add(7*day)) {
+		if link.Link != test.request.URL+"?purchase="+link.Purchase || !link.Expires.Equal(r.at.Add(7*day)) {
 			t.Errorf("%s: %+v", name, link)
 		}
 		if payment := given.Payments[0]; payment.Source != ledger.FromOperator || payment.Paid != "" {
@@ -106,12 +106,8 @@ func TestLinksAreMade(t *testing.T) {
 	r.shop()
 	r.pay("cs_1")
 	link := call[Link](r, "link", LinkRequest{ID: "cs_1", URL: site + "/month", For: "1h"})
-	if !strings.Contains(link.Link, "/month?direct=false") || !link.Expires.Equal(r.at.Add(time.Hour)) {
+	if !strings.Contains(link.Link, "/month?purchase=") || !link.Expires.Equal(r.at.Add(time.Hour)) {
 		t.Errorf("%+v", link)
-	}
-	item := call[Link](r, "give", GiveRequest{URL: site + "/key", Key: "7", Devices: 1}).Purchase
-	if link := call[Link](r, "link", LinkRequest{ID: item, URL: site + "/key", Direct: true, For: linkLife}); !strings.Contains(link.Link, "/key?direct=true") {
-		t.Errorf("private: %+v", link)
 	}
 	for _, test := range []struct {
 		request LinkRequest
@@ -123,7 +119,6 @@ func TestLinksAreMade(t *testing.T) {
 		{LinkRequest{ID: "cs_1", URL: site + "/path", For: linkLife}, http.StatusBadRequest, "does not open"},
 		{LinkRequest{ID: "cs_1", URL: "https://example.org/month", For: linkLife}, http.StatusBadRequest, "at " + site + ", does not open"},
 		{LinkRequest{ID: "cs_1", URL: site + "/month", For: "1s"}, http.StatusBadRequest, "from a minute to ten years"},
-		{LinkRequest{ID: "cs_1", URL: site + "/month", Direct: true, For: linkLife}, http.StatusConflict, "has `links`"},
 	} {
 		r.refused("link", test.request, test.status, test.phrase)
 	}

@@ -176,6 +176,6 @@ func (r *rig) page(address string) (Page, error) {
 	return page, nil
 }
 
-func fakeLink(page Page, p ledger.Purchase, _ time.Time, direct bool) (string, error) {
-	return fmt.Sprintf("%s%s?direct=%t&purchase=%s", page.Site, page.Target, direct, p.ID), nil
+func fakeLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
+	return fmt.Sprintf("%s%s?purchase=%s", page.Site, page.Target, p.ID), nil
 }

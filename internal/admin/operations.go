@@ -47,9 +47,8 @@ var Operations = []Operation{
 	op("give", answers((*API).give, GiveRequest{Devices: 1}), "Gives access without a payment, and prints the link to it",
 		`The link works for 7 days, for whoever has it; the access lasts as long as the pass does, or as --for says:
   caddy axra give https://example.com/premium/ --for 30d --note "review copy"`),
-	op("link", answers((*API).link, LinkRequest{For: linkLife}), "Makes a link by which a purchase is opened or downloaded elsewhere",
-		`Whoever has the link can open the purchase at that address in one more browser; the page there asks first. With --direct
-it opens that one address by itself, for download managers and podcast players: the gate must have links on.`),
+	op("link", answers((*API).link, LinkRequest{For: linkLife}), "Makes a link by which a purchase is opened elsewhere",
+		"Whoever has the link can open the purchase at that address in one more browser; the page there asks first."),
 	op("report", answers((*API).report, ReportRequest{}), "Adds up sales, refunds and disputes by pass and currency",
 		`A refund counts when it was made, and as the whole payment, since Axra's events do not say how much it was. Net is
 sales less refunds and less disputes lost. Mismatched payments and double charges, which you should refund, are not
@@ -79,7 +78,7 @@ keys of the export, so all visitors stay logged in. Restart other nodes that use
 		"All that the key has signed is void at once: visitors with its cookies have to be let in anew."),
 	op("webhook rejected", asFile(answers((*API).rejectedWebhooks, struct{}{})), "Writes the last webhooks that were rejected for their signature to a new file",
 		`One could be signed, if there was any, and one could not. It is for caddy axra webhook inspect and replay; - is the
-standard output. The option keep_rejected of axra_webhook must be on. Credentials are masked.`),
+standard output. The option keep_rejected of axra_webhook must be on. Only headers that could sign are kept.`),
 	op("webhook inspect", answers((*API).inspectWebhook, InspectRequest{}), "Shows how a captured webhook is signed, and what to write into the Caddyfile",
 		`It tries the ways in which payment providers sign, with the webhook secrets of the running Caddy; none is printed. It
 also shows the event, by the names of its fields. The file is what caddy axra webhook rejected writes, or a request as

@@ -29,7 +29,7 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 			"give https://example.com/a --pass p --for 1d --devices 2 --key k --note why",
 			`POST /axra/give {"address":"https://example.com/a","pass":"p","key":"k","for":"1d","devices":2,"note":"why"}`,
 		},
-		{"link cs_1 https://example.com/a --direct --for 1h", `POST /axra/link {"purchase":"cs_1","address":"https://example.com/a","direct":true,"for":"1h"}`},
+		{"link cs_1 https://example.com/a --for 1h", `POST /axra/link {"purchase":"cs_1","address":"https://example.com/a","for":"1h"}`},
 		{"report --from 2026-01 --to 2026-02", `POST /axra/report {"from":"2026-01","to":"2026-02"}`},
 		{"sweep", `POST /axra/sweep {}`},
 		{"export -", `POST /axra/export {}`},
