@@ -54,24 +54,18 @@ const (
 // Client creates checkout sessions. It is safe for concurrent use and keeps
 // its breaker and access token for its whole life.
 type Client struct {
-	http        Doer
-	endpoint    string
-	key, secret string
-	hosts       CheckoutHosts
-	now         func() time.Time
-	breaker     *gobreaker.CircuitBreaker[Checkout]
-	slots       chan struct{}
-	onCall      func(Call)
-	onAnswer    func(http.Header)
-
+	config     ClientConfig
+	breaker    *gobreaker.CircuitBreaker[Checkout]
+	slots      chan struct{}
 	exchanging chan struct{} // holds a value during an exchange
 	exchanged  atomic.Pointer[credentials]
+	onAnswer   func(http.Header)
 }
 
 // ClientConfig configures a Client.
 type ClientConfig struct {
-	HTTP          Doer
-	Endpoint      string // base URL of the API, without a slash at the end
+	HTTP          *http.Client // must not follow redirects: requests carry credentials
+	Endpoint      string       // base URL of the API, without a slash at the end
 	Key           string
 	Secret        string // not empty: authenticate by token exchange
 	CheckoutHosts CheckoutHosts
@@ -80,12 +74,8 @@ type ClientConfig struct {
 }
 
 // NewClient returns a client. It makes no call.
-func NewClient(c ClientConfig) *Client {
-	client := &Client{
-		http: c.HTTP, endpoint: c.Endpoint, key: c.Key, secret: c.Secret, hosts: c.CheckoutHosts, now: c.Now,
-		slots: make(chan struct{}, maxConcurrent), exchanging: make(chan struct{}, 1), onCall: c.OnCall,
-	}
-	client.breaker = gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
+func NewClient(config ClientConfig) *Client {
+	breaker := gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
 		Name:        "axra",
 		Timeout:     10 * time.Second,
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= 5 },
@@ -94,7 +84,9 @@ func NewClient(c ClientConfig) *Client {
 		// A visitor who leaves says nothing about Axra's health.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 	})
-	return client
+	return &Client{
+		config: config, breaker: breaker, slots: make(chan struct{}, maxConcurrent), exchanging: make(chan struct{}, 1),
+	}
 }
 
 // IsSuspended reports whether calls are suspended after repeated failures; until one succeeds again.
@@ -155,11 +147,9 @@ type Probe struct {
 func (c *Client) Probe(ctx context.Context) (probe Probe, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	probe.Exchanged = c.secret != ""
-	tried := &Client{ // without breaker and limits
-		http: c.http, endpoint: c.endpoint, key: c.key, secret: c.secret, now: c.now, exchanging: make(chan struct{}, 1),
-		onAnswer: func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) },
-	}
+	probe.Exchanged = c.config.Secret != ""
+	tried := NewClient(c.config) // has no token yet
+	tried.onAnswer = func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) }
 	given, err := tried.authorize(ctx)
 	if err == nil { // Axra rejects this, as fields are missing
 		err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(any))

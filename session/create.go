@@ -66,7 +66,7 @@ func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
 	}
 	var answer createAnswer
 	err = c.post(ctx, pathSession, request, given, &answer)
-	if errors.Is(err, ErrCredentials) && c.secret != "" {
+	if errors.Is(err, ErrCredentials) && c.config.Secret != "" {
 		// Axra may have revoked the access token early. Try once more with a new one.
 		c.exchanged.CompareAndSwap(given, nil)
 		if given, err = c.authorize(ctx); err == nil {
@@ -86,13 +86,13 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 		return Checkout{}, fmt.Errorf("%w: its answer holds no usable session", ErrUnavailable)
 	}
 	target, err := url.Parse(answer.CheckoutURL)
-	if err != nil || !c.hosts.Allow(target) {
+	if err != nil || !c.config.CheckoutHosts.Allow(target) {
 		return Checkout{}, ErrCheckoutURL
 	}
 	if !confirms(answer, order.Terms.Price) {
 		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
 	}
-	now := c.now()
+	now := c.config.Now()
 	expires, err := time.Parse(time.RFC3339Nano, answer.ExpiresAt)
 	switch {
 	case err != nil || expires.After(now.Add(order.ExpiresIn+time.Minute)):
