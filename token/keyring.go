@@ -196,27 +196,19 @@ func (k *Keyring) List(algorithm string) []KeyInfo {
 	return list
 }
 
-// JWK is the public key of an Ed25519 key pair as RFC 8037, section 2, writes it.
-type JWK struct {
-	Type      string `json:"kty"`
-	Curve     string `json:"crv"`
-	X         string `json:"x"`
-	ID        string `json:"kid"`
-	Algorithm string `json:"alg"`
-	Use       string `json:"use"`
-}
-
-// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign
-// yet. The error is ErrNoKeys before the stored keys are loaded.
-func (k *Keyring) PublicKeys() ([]JWK, error) {
+// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign yet, as RFC 8037, section 2,
+// writes them. The error is ErrNoKeys before the stored keys are loaded.
+func (k *Keyring) PublicKeys() ([]map[string]string, error) {
 	snap := k.snap.Load()
 	if snap == nil {
 		return nil, ErrNoKeys
 	}
-	public := []JWK{}
+	public := []map[string]string{}
 	for _, each := range snap.ordered {
 		if key, ok := each.verifying.(ed25519.PublicKey); ok {
-			public = append(public, JWK{"OKP", "Ed25519", base64.RawURLEncoding.EncodeToString(key), each.ID, EdDSA, "sig"})
+			public = append(public, map[string]string{
+				"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(key), "kid": each.ID, "alg": EdDSA, "use": "sig",
+			})
 		}
 	}
 	return public, nil
