@@ -4,6 +4,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,7 +82,7 @@ it as the user and in the environment of the service: --envfile reads the file t
 		}
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
 		if isSet(cmd, "json") {
-			printValue(cmd, diagnosis)
+			_ = json.NewEncoder(cmd.OutOrStdout()).Encode(diagnosis) // if that fails, the reader is gone
 		} else {
 			diagnosis.WriteText(cmd.OutOrStdout())
 		}
