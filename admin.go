@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/token"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // adminAPI serves `/axra/…` on Caddy's admin endpoint, for `caddy axra` and the operator's own programs.
@@ -54,22 +54,18 @@ func runningApp() (*App, error) {
 func (a *App) operations() *admin.API {
 	return &admin.API{
 		Ledger: a.shared.node.Ledger, Keys: a.shared.node.Keys, SigningAlgorithm: a.SigningAlgorithm,
-		Installation: a.shared.node.Installation, Page: a.page, Link: a.link,
+		Page: a.page, Link: a.link,
+		InspectWebhook: func(captured webhook.Captured) webhook.Report {
+			return webhook.Inspect(captured, a.settings.webhookSecrets, a.settings.verifier)
+		},
 		VerifyWebhook: a.settings.verifier.Verify, RecordEvent: a.recorder.Record, RejectedWebhooks: a.shared.rejected.All,
 		Maintenance: &a.shared.node.Maintenance, Keep: time.Duration(a.Keep), Logger: a.logger, Now: a.now, Reload: a.shared.node.Reload,
 	}
 }
 
-// link opens a purchase in one more browser; a direct one opens the page to whoever has it.
-func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error) {
-	site := gate.NewSite(page.Site)
-	if !direct {
-		return checkout.DeviceLink(a.tokens(), site, purchase, page.Target, expires)
-	}
-	return a.tokens().PrivateAddress(site, token.Access{
-		Purchase: purchase.ID, Pass: purchase.Product, Resource: purchase.Resource, Site: purchase.Site,
-		Until: purchase.EndsAt, Downloads: purchase.DownloadLimit,
-	}, page.Target, expires)
+// link opens a purchase in one more browser.
+func (a *App) link(page admin.Page, purchase ledger.Purchase, expires time.Time) (string, error) {
+	return checkout.DeviceLink(a.tokens(), gate.NewSite(page.Site), purchase, page.Target, expires)
 }
 
 // page finds the gates that cover an address.
@@ -80,7 +76,7 @@ func (a *App) page(address string) (page admin.Page, err error) {
 	}
 	page = admin.Page{
 		Site: strings.ToLower(parsed.Scheme + "://" + parsed.Host), Target: urlpath.OriginalTarget(parsed),
-		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]*gate.Product), HasLinks: make(map[string]bool),
+		Resource: gate.ResourceOfPath(cmp.Or(parsed.Path, "/")), Products: make(map[string]*gate.Product),
 	}
 	for _, h := range a.gates.all {
 		for _, server := range a.httpServers() {
@@ -94,7 +90,6 @@ func (a *App) page(address string) (page admin.Page, err error) {
 			}
 			for _, p := range h.gate.Products { // retired ones too
 				page.Products[p.Name] = p
-				page.HasLinks[p.Name] = page.HasLinks[p.Name] || h.gate.HasLinks
 			}
 		}
 	}

@@ -197,7 +197,7 @@ func TestConfigErrorsJSON(t *testing.T) {
 		{"literal api_key", `"api_key":"bk_live_PLANTED"`, ``, "axra: api_key must be a placeholder"},
 		{"W2 empty webhook secret", key + `,"webhook_secrets":["{env.PW_HOOK}",""]`, ``,
 			"axra: webhook_secret is empty: anyone could sign with it; remove it or give it a value"},
-		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature: unknown signature scheme "none": write "body", "timestamp.body", "t,v1" or "standard_webhooks"`},
+		{"unknown scheme", key + `,"signature":{"scheme":"none"}`, ``, `axra: signature: unknown signature scheme "none": write one of ["body" "timestamp.body" "t,v1" "standard_webhooks"]`},
 		{"a secret in another encoding", key + `,"webhook_secrets":["{env.PW_HOOK}"],"signature":{"secret_encoding":"hex"}`, ``,
 			`axra: signature: secret encoding: secret 1 is not hex: correct it, or leave out secret_encoding`},
 		{"unknown signing algorithm", key + `,"signing_algorithm":"none"`, ``, `axra: signing_algorithm "none" is unknown: write HS256 or EdDSA`},

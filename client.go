@@ -2,10 +2,7 @@ package paywall
 
 import (
 	"net/http"
-	"sync/atomic"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-axra/paywall/session"
 )
@@ -13,8 +10,7 @@ import (
 // axraClient is a session.Client with its connections.
 type axraClient struct {
 	*session.Client
-	transport   *http.Transport
-	isSuspended atomic.Bool
+	transport *http.Transport
 }
 
 func newAxraClient(config session.ClientConfig) *axraClient {
@@ -28,19 +24,8 @@ func newAxraClient(config session.ClientConfig) *axraClient {
 			return http.ErrUseLastResponse // a redirect would carry our credentials along
 		},
 	}
-	config.OnBreaker = client.onBreaker
 	client.Client = session.NewClient(config)
 	return client
-}
-
-// onBreaker logs that calls are suspended or resumed.
-func (c *axraClient) onBreaker(isOpen bool) {
-	logger := caddy.Log().Named("axra") // of the running configuration
-	if c.isSuspended.Store(isOpen); isOpen {
-		logger.Warn("calls to Axra's API are suspended after repeated failures; retrying every ten seconds")
-	} else {
-		logger.Info("calls to Axra's API are resumed")
-	}
 }
 
 // Destruct closes idle connections.

@@ -2,9 +2,6 @@ package paywall
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -17,46 +14,12 @@ import (
 	"github.com/caddy-axra/paywall/internal/cli"
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/settings"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
 func init() { caddycmd.RegisterCommand(commands.Command()) }
 
 // commands are `caddy axra`.
-var commands = cli.Plugin{Check: preflight.Describe(describeConfig).Check, WebhookSecrets: configuredSecrets}
-
-// configuredSecrets reads the webhook secrets of a configuration without loading it. Without a verifier the secrets can
-// be tried all the same.
-func configuredSecrets(config, adapter string) ([][]byte, *webhook.Verifier, error) {
-	raw, _, _, err := caddycmd.LoadConfig(config, adapter)
-	if err != nil {
-		return nil, nil, err
-	}
-	var loaded struct {
-		Apps struct {
-			Axra *App `json:"axra"`
-		} `json:"apps"`
-	}
-	if len(raw) > 0 {
-		err = json.Unmarshal(raw, &loaded)
-	}
-	app := loaded.Apps.Axra
-	if err != nil || app == nil {
-		return nil, nil, errors.Join(errors.New("there is no secret to try: name a configuration with the global option axra (--config)"), err)
-	}
-	if len(app.WebhookSecrets) > 0 { // the others may be missing, as the command may run outside Caddy's environment
-		app.APIKey, app.APISecret = "", ""
-	}
-	secrets, err := settings.ResolveSecrets(app.APIKey, app.APISecret, app.WebhookSecrets)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w; this command may have another environment than the service: export its variables, or run it as its user", err)
-	}
-	verifier, err := app.Signature.Verifier(secrets.Webhook)
-	if err != nil {
-		return secrets.Webhook, nil, nil //nolint:nilerr // the secrets are tried all the same
-	}
-	return secrets.Webhook, &verifier, nil
-}
+var commands = cli.Plugin{Check: preflight.Describe(describeConfig).Check}
 
 // describeConfig is what `caddy axra check` needs from this plugin.
 func describeConfig(ctx caddy.Context) (*preflight.Config, error) {

@@ -2,39 +2,19 @@ package paywall_test
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/caddy-axra/paywall"
 	"github.com/caddy-axra/paywall/internal/sitetest"
+	"github.com/caddy-axra/paywall/webhook"
 )
 
 // keeping is a site that keeps what it refuses.
 var keeping = strings.NewReplacer(
 	"axra_webhook /webhooks/axra", "axra_webhook /webhooks/axra {\n\t\tkeep_rejected\n\t}", "SETUP", "SETUP ADMIN",
 ).Replace(sitetest.FiveLines)
-
-// inspect runs `caddy axra webhook inspect`.
-func inspect(t *testing.T, args ...string) (out string, err error) {
-	t.Helper()
-	var printed bytes.Buffer
-	command := paywall.NewCommand()
-	command.SetOut(&printed)
-	command.SetArgs(append([]string{"webhook", "inspect"}, args...))
-	err = command.ExecuteContext(t.Context())
-	return printed.String(), err
-}
-
-// ownersFile writes a Caddyfile as its owner has it.
-func ownersFile(w *sitetest.World, config string) string {
-	path := filepath.Join(w.T.TempDir(), "Caddyfile")
-	mustDo(w.T, os.WriteFile(path, []byte(w.Expand(config)), 0o600))
-	return path
-}
 
 // keepingWith adds a signature block.
 func keepingWith(block string) string {
@@ -87,9 +67,11 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			request, err := os.ReadFile(file)
 			mustDo(t, err)
 			block := "\t\tsignature {\n\t\t\t" + test.lines + "\n\t\t}\n"
-			report, err := inspect(t, file, "--config", ownersFile(w, wrong))
-			if err != nil || !strings.Contains(report, block) || !strings.Contains(report, "payment.completed") {
-				t.Fatalf("%v\n%s", err, report)
+			report := w.Run("webhook", "inspect", file)
+			var read webhook.Report
+			w.RunJSON(&read, "webhook", "inspect", file)
+			if len(read.Fits) == 0 || strings.Join(read.Fits[0].Options, "\n\t\t\t") != test.lines || !strings.Contains(report, "payment.completed") {
+				t.Fatalf("the report does not say what to write:\n%s", report)
 			}
 			for _, secret := range []string{sitetest.WebhookSecret, "PLANTED"} {
 				if strings.Contains(report, secret) || bytes.Contains(request, []byte(secret)) {
@@ -101,32 +83,5 @@ func TestAnOwnerFindsOutHowWebhooksAreSigned(t *testing.T) {
 			send(http.StatusOK)
 			v.Browse(article).WantPaid(t)
 		})
-	}
-}
-
-func TestInspectTakesNoSecretFromNowhere(t *testing.T) {
-	t.Setenv("PW_UNSET", "")
-	t.Setenv("PW_SET", "bs_test_SET")
-	const withSecret = "{\n\taxra {\n\t\twebhook_secret {env.%s}\n\t}\n}\n"
-	folder := t.TempDir()
-	write := func(name, content string) string {
-		path := filepath.Join(folder, name)
-		mustDo(t, os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
-	for want, test := range map[string]struct{ secret, config string }{
-		"there is no secret to try":                                   {"", ""},
-		"webhook_secret {env.PW_UNSET} is empty in the running Caddy": {"", fmt.Sprintf(withSecret, "PW_UNSET")},
-		"the global option axra":                                      {"", "example.com\n"},
-		"":                                                            {"bs_test_SET", fmt.Sprintf(withSecret, "PW_SET")},
-	} {
-		args := []string{write("request.txt", "X-Sig: "+sitetest.Sign([]byte("{}"), test.secret)+"\n\n{}")}
-		if test.config != "" {
-			args = append(args, "--config", write("Caddyfile", test.config))
-		}
-		out, err := inspect(t, args...)
-		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) || want == "" && (err != nil || !strings.Contains(out, "header X-Sig")) {
-			t.Errorf("want %q, got %v\n%s", want, err, out)
-		}
 	}
 }

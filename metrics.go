@@ -56,7 +56,7 @@ func newMetrics() *metrics {
 	}, []string{"call", "outcome"})
 	m.all = append(m.all, m.apiCalls,
 		gauge("api_suspended", "1 while calls to Axra's API are suspended after repeated failures.", func(c *axraClient) float64 {
-			if c.isSuspended.Load() {
+			if c.IsSuspended() {
 				return 1
 			}
 			return 0

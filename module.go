@@ -103,13 +103,14 @@ type App struct {
 
 // resolved is the configuration with its placeholders replaced.
 type resolved struct {
-	siteURL     string // an origin
-	passes      map[string]*gate.Product
-	bounds      access.Bounds
-	verifier    webhook.Verifier
-	credentials [][]byte // never kept with a rejected webhook
-	endpoint    string   // of Axra's API
-	formTargets []string // for the Content-Security-Policy of pages with forms
+	siteURL        string // an origin
+	passes         map[string]*gate.Product
+	bounds         access.Bounds
+	verifier       webhook.Verifier
+	webhookSecrets [][]byte // as configured; the verifier has them decoded
+	credentials    [][]byte // never kept with a rejected webhook
+	endpoint       string   // of Axra's API
+	formTargets    []string // for the Content-Security-Policy of pages with forms
 }
 
 // shared is what survives a reload.
@@ -188,7 +189,7 @@ func (a *App) provision() error {
 	if err != nil {
 		return fmt.Errorf("signature: %w", err)
 	}
-	a.settings.siteURL, a.settings.verifier = siteURL, verifier
+	a.settings.siteURL, a.settings.verifier, a.settings.webhookSecrets = siteURL, verifier, secrets.Webhook
 	a.settings.credentials = append([][]byte{[]byte(secrets.Key), []byte(secrets.Secret)}, secrets.Webhook...)
 	return a.provisionShared(secrets)
 }
@@ -207,7 +208,7 @@ func (a *App) provisionShared(s settings.Secrets) error {
 	location := node.Location{Path: path, URL: url}
 	a.shared.metrics = metrics
 	a.shared.node = acquire(a, "node", func() *node.Node {
-		return node.New(node.Options{Location: location, Now: a.now, Metrics: metrics})
+		return node.New(node.Options{Location: location, Now: a.now, OnError: metrics.CountLedgerError})
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
 	a.shared.checkouts = a.limiter("", perClient, total, location)

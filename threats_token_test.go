@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,7 +137,7 @@ func signingKeys(w *sitetest.World, command ...string) (ids []string, signer str
 	w.RunJSON(&keys, append([]string{"keys"}, command...)...)
 	for _, key := range keys {
 		ids = append(ids, key.ID)
-		if key.SignsAccess {
+		if slices.Contains(key.Signs, signing.SignsAccess) {
 			signer = key.ID
 		}
 	}

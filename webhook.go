@@ -24,8 +24,8 @@ import (
 type Webhook struct {
 	// KeepRejected keeps the last requests that were rejected for their signature, for `caddy axra webhook rejected`:
 	// one that could be signed and one that could not, each with at most 64 KB of body. They stay in memory until newer
-	// ones replace them, Caddy stops, or a configuration without this option is loaded. Headers with credentials are
-	// masked, but customer data in an event is kept. By default nothing is kept.
+	// ones replace them, Caddy stops, or a configuration without this option is loaded. Of the headers, only those that
+	// could take part in a signature are kept; customer data in an event is kept. By default nothing is kept.
 	KeepRejected bool `json:"keep_rejected,omitempty"`
 
 	app    *App

@@ -61,10 +61,9 @@ func main() {
 
 const defaultAdmin = "localhost:8405"
 
-// operate is `caddy axra` on the example that runs. `check` and `webhook inspect` need no running Caddy.
+// operate is `caddy axra` on the example that runs. `check` needs no running Caddy.
 func operate() {
-	needsNone := slices.Contains(os.Args, "check") || slices.Contains(os.Args, "inspect")
-	if !needsNone && !slices.Contains(os.Args, "--address") {
+	if !slices.Contains(os.Args, "check") && !slices.Contains(os.Args, "--address") {
 		os.Args = append(os.Args, "--address", defaultAdmin)
 	}
 	caddycmd.Main()

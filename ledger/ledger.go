@@ -68,9 +68,9 @@ type Purchase struct {
 	EndsAt    time.Time `json:"ends_at,omitzero"` // zero: no expiry
 	CreatedAt time.Time `json:"-"`
 
-	DeviceLimit          int       `json:"device_limit"`
+	DeviceLimit          int       `json:"device_limit,omitempty"`
 	DownloadLimit        int       `json:"download_limit,omitempty"` // 0: not limited
-	DownloadsUsed        int       `json:"downloads"`
+	DownloadsUsed        int       `json:"downloads,omitempty"`
 	DownloadWindowEndsAt time.Time `json:"downloads_until,omitzero"` // zero: none was opened
 }
 

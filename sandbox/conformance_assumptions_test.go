@@ -384,7 +384,8 @@ func checkPlugin(a *api) finding {
 		secret = a.secret
 	}
 	client := session.NewClient(session.ClientConfig{
-		HTTP: a, Endpoint: a.endpoint, Key: a.key, Secret: secret, CheckoutHosts: a.hosts, Now: time.Now,
+		HTTP:     &http.Client{Transport: roundTripper(a.Do), CheckRedirect: a.client.CheckRedirect},
+		Endpoint: a.endpoint, Key: a.key, Secret: secret, CheckoutHosts: a.hosts, Now: time.Now,
 	})
 	_, err := client.Create(a.ctx, gateOrder())
 	switch {
@@ -399,6 +400,10 @@ func checkPlugin(a *api) finding {
 	}
 	return isConfirmed("a session that visitors can be sent to")
 }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (do roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return do(request) }
 
 func gateOrder() session.Order {
 	return session.Order{

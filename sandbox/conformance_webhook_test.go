@@ -44,28 +44,11 @@ type delivery struct {
 }
 
 func newDelivery(captured webhook.Captured, v webhook.Verifier) *delivery {
-	d := &delivery{header: captured.Header, body: bodyOf(captured, v), verifier: v}
+	d := &delivery{header: captured.Header, body: captured.Body, verifier: v}
 	d.event, d.err = webhook.Decode(d.body)
 	_ = json.Unmarshal(d.body, &d.whole) // what is wrong shows in err
 	_ = json.Unmarshal(d.whole["data"], &d.data)
 	return d
-}
-
-// bodyOf is the reading of a captured body that verifies, else the one that is an event:
-// who saves a request may change a line break.
-func bodyOf(captured webhook.Captured, v webhook.Verifier) []byte {
-	bodies := captured.Bodies()
-	for _, fits := range []func([]byte) bool{
-		func(body []byte) bool { return v.Verify(captured.Header, body) == nil },
-		func(body []byte) bool { _, err := webhook.Decode(body); return err == nil },
-	} {
-		for _, body := range bodies {
-			if fits(body.Bytes) {
-				return body.Bytes
-			}
-		}
-	}
-	return captured.Body
 }
 
 // deliveryAssumptions is what the plugin takes for granted about webhooks.

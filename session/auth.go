@@ -13,48 +13,39 @@ type credentials struct {
 	renewAt time.Time // of an access token
 }
 
-// early is the fraction of a token's life before its end in which it is renewed: a tenth,
-// which is six minutes of the documented hour.
-const early = 10
-
-// authorize returns the key itself or, with a secret, an access token that both were exchanged for. Waiting visitors
-// share one exchange.
+// authorize returns the key itself or, with a secret, an access token that both were exchanged for. One visitor exchanges
+// at a time; those who wait use the same token.
 func (c *Client) authorize(ctx context.Context) (*credentials, error) {
-	if c.secret == "" {
-		return &credentials{header: http.Header{"X-Api-Key": {c.key}}}, nil
+	if c.config.Secret == "" {
+		return &credentials{header: http.Header{"X-Api-Key": {c.config.Key}}}, nil
 	}
-	flight := c.exchanges.DoChan("exchange", func() (any, error) {
-		if known := c.exchanged.Load(); known != nil && c.now().Before(known.renewAt) {
-			return known, nil
-		}
-		// A visitor who leaves must not fail the exchange for the others.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
-		defer cancel()
-		return c.exchange(ctx)
-	})
 	select {
+	case c.exchanging <- struct{}{}:
+		defer func() { <-c.exchanging }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case result := <-flight:
-		given, _ := result.Val.(*credentials)
-		return given, result.Err
 	}
+	if known := c.exchanged.Load(); known != nil && c.config.Now().Before(known.renewAt) {
+		return known, nil
+	}
+	return c.exchange(ctx)
 }
 
-// exchange exchanges key and secret for an access token, and keeps it until shortly before it expires.
+// exchange exchanges key and secret for an access token. It keeps the token until a tenth of its life before it expires:
+// six minutes of the documented hour.
 func (c *Client) exchange(ctx context.Context) (*credentials, error) {
 	var answer struct {
 		AccessToken string `json:"accessToken"`
 		ExpiresIn   int64  `json:"expiresIn"` // seconds
 	}
-	if err := c.post(ctx, pathToken, map[string]string{"apiKey": c.key, "apiSecret": c.secret}, nil, &answer); err != nil {
+	if err := c.post(ctx, pathToken, map[string]string{"apiKey": c.config.Key, "apiSecret": c.config.Secret}, nil, &answer); err != nil {
 		return nil, err
 	}
 	if answer.AccessToken == "" {
 		return nil, fmt.Errorf("%w: the exchange returned no access token", ErrUnavailable)
 	}
 	life := time.Duration(min(max(answer.ExpiresIn, 60), 24*3600)) * time.Second
-	given := &credentials{http.Header{"Authorization": {"Bearer " + answer.AccessToken}}, c.now().Add(life - life/early)}
+	given := &credentials{http.Header{"Authorization": {"Bearer " + answer.AccessToken}}, c.config.Now().Add(life - life/10)}
 	c.exchanged.Store(given)
 	return given, nil
 }

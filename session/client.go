@@ -13,7 +13,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/sony/gobreaker/v2"
-	"golang.org/x/sync/singleflight"
 )
 
 // Errors of Client.Create. None of them quotes a key, a secret, a token or a
@@ -55,39 +54,28 @@ const (
 // Client creates checkout sessions. It is safe for concurrent use and keeps
 // its breaker and access token for its whole life.
 type Client struct {
-	http        Doer
-	endpoint    string
-	key, secret string
-	hosts       CheckoutHosts
-	now         func() time.Time
-	breaker     *gobreaker.CircuitBreaker[Checkout]
-	slots       chan struct{}
-	onCall      func(Call)
-	onAnswer    func(http.Header)
-
-	exchanges singleflight.Group
-	exchanged atomic.Pointer[credentials]
+	config     ClientConfig
+	breaker    *gobreaker.CircuitBreaker[Checkout]
+	slots      chan struct{}
+	exchanging chan struct{} // holds a value during an exchange
+	exchanged  atomic.Pointer[credentials]
+	onAnswer   func(http.Header)
 }
 
 // ClientConfig configures a Client.
 type ClientConfig struct {
-	HTTP          Doer
-	Endpoint      string // base URL of the API, without a slash at the end
+	HTTP          *http.Client // must not follow redirects: requests carry credentials
+	Endpoint      string       // base URL of the API, without a slash at the end
 	Key           string
 	Secret        string // not empty: authenticate by token exchange
 	CheckoutHosts CheckoutHosts
 	Now           func() time.Time
-	OnBreaker     func(open bool) // called when calls are suspended and resumed; may be nil
-	OnCall        func(Call)      // called after each call; may be nil
+	OnCall        func(Call) // called after each call; may be nil
 }
 
 // NewClient returns a client. It makes no call.
-func NewClient(c ClientConfig) *Client {
-	client := &Client{
-		http: c.HTTP, endpoint: c.Endpoint, key: c.Key, secret: c.Secret, hosts: c.CheckoutHosts, now: c.Now,
-		slots: make(chan struct{}, maxConcurrent), onCall: c.OnCall,
-	}
-	client.breaker = gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
+func NewClient(config ClientConfig) *Client {
+	breaker := gobreaker.NewCircuitBreaker[Checkout](gobreaker.Settings{
 		Name:        "axra",
 		Timeout:     10 * time.Second,
 		ReadyToTrip: func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= 5 },
@@ -95,16 +83,14 @@ func NewClient(c ClientConfig) *Client {
 		IsSuccessful: func(err error) bool { return err == nil || errors.Is(err, ErrRefused) },
 		// A visitor who leaves says nothing about Axra's health.
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			// Half open is a single trial. While it fails, calls stay suspended.
-			trial := to == gobreaker.StateHalfOpen || from == gobreaker.StateHalfOpen && to == gobreaker.StateOpen
-			if c.OnBreaker != nil && !trial {
-				c.OnBreaker(to == gobreaker.StateOpen)
-			}
-		},
 	})
-	return client
+	return &Client{
+		config: config, breaker: breaker, slots: make(chan struct{}, maxConcurrent), exchanging: make(chan struct{}, 1),
+	}
 }
+
+// IsSuspended reports whether calls are suspended after repeated failures; until one succeeds again.
+func (c *Client) IsSuspended() bool { return c.breaker.State() != gobreaker.StateClosed }
 
 // Ready returns the error with which Create would fail at once; nil if it would not.
 func (c *Client) Ready() error {
@@ -149,40 +135,27 @@ func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	return checkout, err
 }
 
-// Probe is the outcome of a harmless call.
+// Probe is the outcome of harmless calls.
 type Probe struct {
-	// Exchanged says that key and secret were exchanged for an access token. Otherwise
-	// only the key was tried, with a session that Axra must reject.
-	Exchanged bool
-	// Created says that Axra made that session; it is unpaid and costs nothing.
-	Created bool
-	// Date is the time on Axra's clock; zero if it is not known.
-	Date time.Time
+	Exchanged bool      // key and secret were exchanged for an access token
+	Created   bool      // Axra made the session; it is unpaid and costs nothing
+	Date      time.Time // on Axra's clock; zero if it is not known
 }
 
-// Probe checks whether Axra accepts the credentials, by a call that creates nothing: the
-// token exchange or, without a secret, a session with the amount 0. It is not an error
-// that Axra rejects the amount. Other errors are those of Create.
+// Probe checks whether Axra accepts the credentials, by a session with the amount 0. It is not an error that Axra
+// rejects it. Other errors are those of Create.
 func (c *Client) Probe(ctx context.Context) (probe Probe, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	tried := &Client{ // without breaker and limits
-		http: c.http, endpoint: c.endpoint, key: c.key, secret: c.secret, now: c.now,
-		onAnswer: func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) },
-	}
-	if c.secret != "" {
-		probe.Exchanged = true
-		_, err = tried.exchange(ctx)
-		return probe, err
-	}
+	probe.Exchanged = c.config.Secret != ""
+	tried := NewClient(c.config) // has no token yet
+	tried.onAnswer = func(header http.Header) { probe.Date, _ = http.ParseTime(header.Get("Date")) }
 	given, err := tried.authorize(ctx)
-	if err != nil {
-		return probe, err
+	if err == nil { // Axra rejects this, as fields are missing
+		err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(any))
+		probe.Created = err == nil
 	}
-	// Axra rejects this, as fields are missing.
-	err = tried.post(ctx, pathSession, map[string]any{"amount": 0, "currency": "usd"}, given, new(map[string]any))
-	probe.Created = err == nil
-	if errors.Is(err, ErrRefused) {
+	if given != nil && errors.Is(err, ErrRefused) {
 		err = nil
 	}
 	return probe, err

@@ -35,18 +35,7 @@ type Checkout struct {
 	ExpiresAt time.Time
 }
 
-// createRequest is the body of the create call [payments/checkout-sessions].
-type createRequest struct {
-	Amount        json.Number       `json:"amount"`
-	Currency      string            `json:"currency"`
-	SuccessURL    string            `json:"successUrl"`
-	CancelURL     string            `json:"cancelUrl,omitempty"`
-	Description   string            `json:"description,omitempty"`
-	CustomerEmail string            `json:"customerEmail,omitempty"`
-	ExpiresIn     int64             `json:"expiresIn"`
-	Metadata      map[string]string `json:"metadata"`
-}
-
+// createAnswer is the answer to the create call.
 type createAnswer struct {
 	SessionID   string       `json:"sessionId"`
 	CheckoutURL string       `json:"checkoutUrl"`
@@ -55,17 +44,21 @@ type createAnswer struct {
 	Currency    string       `json:"currency"`
 }
 
+// create makes the create call [payments/checkout-sessions].
 func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
-	metadata := maps.Clone(order.Metadata)
-	if metadata == nil {
-		metadata = make(map[string]string)
-	}
+	metadata := make(map[string]string)
+	maps.Copy(metadata, order.Metadata)
 	maps.Copy(metadata, order.Terms.Metadata())
-	request := createRequest{
-		Amount: order.Terms.Price.Number(), Currency: order.Terms.Price.Currency,
-		SuccessURL: order.SuccessURL, CancelURL: order.CancelURL,
-		Description: order.Description, CustomerEmail: order.CustomerEmail,
-		ExpiresIn: int64(order.ExpiresIn / time.Second), Metadata: metadata,
+	request := map[string]any{
+		"amount": order.Terms.Price.Number(), "currency": order.Terms.Price.Currency, "successUrl": order.SuccessURL,
+		"expiresIn": int64(order.ExpiresIn / time.Second), "metadata": metadata,
+	}
+	for name, value := range map[string]string{
+		"cancelUrl": order.CancelURL, "description": order.Description, "customerEmail": order.CustomerEmail,
+	} {
+		if value != "" {
+			request[name] = value
+		}
 	}
 	given, err := c.authorize(ctx)
 	if err != nil {
@@ -73,7 +66,7 @@ func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
 	}
 	var answer createAnswer
 	err = c.post(ctx, pathSession, request, given, &answer)
-	if errors.Is(err, ErrCredentials) && c.secret != "" {
+	if errors.Is(err, ErrCredentials) && c.config.Secret != "" {
 		// Axra may have revoked the access token early. Try once more with a new one.
 		c.exchanged.CompareAndSwap(given, nil)
 		if given, err = c.authorize(ctx); err == nil {
@@ -93,13 +86,13 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 		return Checkout{}, fmt.Errorf("%w: its answer holds no usable session", ErrUnavailable)
 	}
 	target, err := url.Parse(answer.CheckoutURL)
-	if err != nil || !c.hosts.Allow(target) {
+	if err != nil || !c.config.CheckoutHosts.Allow(target) {
 		return Checkout{}, ErrCheckoutURL
 	}
 	if !confirms(answer, order.Terms.Price) {
 		return Checkout{}, fmt.Errorf("%w: it confirms another amount than %s", ErrRefused, order.Terms.Price)
 	}
-	now := c.now()
+	now := c.config.Now()
 	expires, err := time.Parse(time.RFC3339Nano, answer.ExpiresAt)
 	switch {
 	case err != nil || expires.After(now.Add(order.ExpiresIn+time.Minute)):

@@ -87,7 +87,6 @@ type world struct {
 
 	mu    sync.Mutex
 	seen  []call
-	opens []bool // what OnBreaker was told
 	ended []Call // what OnCall was told
 }
 
@@ -109,6 +108,12 @@ func giving(handler http.HandlerFunc) http.HandlerFunc {
 		}
 		handler(w, r)
 	}
+}
+
+// runInWorld runs a subtest.
+func runInWorld(t *testing.T, name string, handler http.HandlerFunc, test func(*testing.T, *world), options ...option) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { inWorld(t, handler, test, options...) })
 }
 
 // inWorld runs the test with Axra answering by the handler.
@@ -133,11 +138,6 @@ func inWorld(t *testing.T, handler http.HandlerFunc, test func(*testing.T, *worl
 			HTTP: w.http, Endpoint: "http://axra.test/api/v1", Key: apiKey,
 			CheckoutHosts: CheckoutHosts{Hosts: []string{"pay.useaxra.com"}},
 			Now:           time.Now,
-			OnBreaker: func(open bool) {
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				w.opens = append(w.opens, open)
-			},
 			OnCall: func(ended Call) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -182,12 +182,6 @@ func (w *world) wantCalls(t *testing.T, path string, want int) {
 	if got := len(w.calls(path)); got != want {
 		t.Errorf("%d calls of %s, want %d", got, path, want)
 	}
-}
-
-func (w *world) breaker() []bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]bool(nil), w.opens...)
 }
 
 // fields are the members of an answer of Axra.

@@ -25,18 +25,12 @@ const (
 // maxAnswer bounds an answer in bytes; the documented ones are below 1 KB.
 const maxAnswer = 64 << 10
 
-// Doer sends a request; *http.Client is one. It must not follow redirects: the
-// request carries credentials.
-type Doer interface {
-	Do(*http.Request) (*http.Response, error)
-}
-
 // post sends one JSON call and reads its answer, bare or in Axra's envelope.
 func (c *Client) post(ctx context.Context, path string, body any, given *credentials, into any) error {
 	began := time.Now()
 	err := c.send(ctx, path, body, given, into)
-	if c.onCall != nil {
-		c.onCall(Call{Name: path[strings.LastIndexByte(path, '/')+1:], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
+	if c.config.OnCall != nil {
+		c.config.OnCall(Call{Name: path[strings.LastIndexByte(path, '/')+1:], Outcome: outcomeOf(ctx, err), Took: time.Since(began)})
 	}
 	return err
 }
@@ -46,7 +40,7 @@ func (c *Client) send(ctx context.Context, path string, body any, given *credent
 	if err != nil {
 		return fmt.Errorf("encoding the request: %w", err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint+path, bytes.NewReader(encoded))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.Endpoint+path, bytes.NewReader(encoded))
 	if err != nil {
 		return fmt.Errorf("building the request: %w", err)
 	}
@@ -55,7 +49,7 @@ func (c *Client) send(ctx context.Context, path string, body any, given *credent
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Accept", "application/json")
-	response, err := c.http.Do(request)
+	response, err := c.config.HTTP.Do(request)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, cause(err))
 	}
@@ -63,7 +57,7 @@ func (c *Client) send(ctx context.Context, path string, body any, given *credent
 	if c.onAnswer != nil {
 		c.onAnswer(response.Header)
 	}
-	if err := checkStatus(response, c.now()); err != nil {
+	if err := checkStatus(response, c.config.Now()); err != nil {
 		return err
 	}
 	raw, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
@@ -40,8 +41,7 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// memory is a Store in memory with faults on demand. It runs every edit twice, and keeps what the
-// second one returns.
+// memory is a Store in memory with faults on demand. It runs every edit twice, as a database may.
 type memory struct {
 	mu     sync.Mutex // guards set, writes and readErr
 	set    KeySet
@@ -49,12 +49,10 @@ type memory struct {
 	change chan struct{} // holds a value during a transaction
 
 	readErr   error
-	writeErr  error           // of beginning a transaction
-	commitErr error           // of ending one; nothing is stored
-	lost      error           // of ending one; the keys are stored
-	onChange  func(s *memory) // runs when a transaction begins
-	onEdit    func(run int)   // runs after each run of an edit
-	onRead    func()          // runs between a read and its answer
+	writeErr  error  // of beginning a transaction
+	commitErr error  // of ending one; nothing is stored
+	lost      error  // of ending one; the keys are stored
+	onRead    func() // runs between a read and its answer
 }
 
 func newMemory(keys ...StoredKey) *memory {
@@ -99,21 +97,15 @@ func (s *memory) ChangeKeys(ctx context.Context, edit func(KeySet) ([]StoredKey,
 }
 
 func (s *memory) transaction(edit func(KeySet) ([]StoredKey, error)) (KeySet, error) {
-	if s.onChange != nil {
-		s.onChange(s)
-	}
 	s.mu.Lock()
 	if s.set.Installation == "" && len(s.set.Keys) == 0 {
-		s.set.Installation = randomHex(8)
+		s.set.Installation = rand.Text()
 	}
 	s.mu.Unlock()
 	var edited []StoredKey
 	var err error
-	for run := range 2 {
+	for range 2 {
 		edited, err = edit(s.stored())
-		if s.onEdit != nil {
-			s.onEdit(run)
-		}
 	}
 	if err == nil {
 		err = s.commitErr

@@ -101,29 +101,19 @@ func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (ki
 	return kid, err
 }
 
-// Remove revokes a leaked key and everything that it has signed: here at once, on other nodes when
-// they Refresh. An older key, which all nodes know, signs in its place. Without one, a waiting or
-// new key of the algorithm signs at once, and Remove returns its id: other nodes refuse its tokens
-// until they Refresh.
-//
-// If another node has removed the key already, this node forgets it at once. The error wraps
-// ErrUnknownKey. Like Ensure, Remove may wait for a write transaction.
-func (k *Keyring) Remove(ctx context.Context, store Store, kid, algorithm string) (replacement string, err error) {
-	known := k.Knows(kid)
-	err = k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
-		replacement = ""
+// Remove revokes a leaked key and everything that it has signed: here at once, on other nodes when they Refresh. An older
+// key, which all nodes know, signs in its place. Without one, a waiting or new key of the algorithm signs at once; other
+// nodes refuse its tokens until they Refresh. Like Ensure, Remove may wait for a write transaction.
+func (k *Keyring) Remove(ctx context.Context, store Store, kid, algorithm string) error {
+	return k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
 		at := slices.IndexFunc(set.Keys, func(stored StoredKey) bool { return stored.ID == kid })
-		switch {
-		case at < 0 && len(set.Keys) == 0, at < 0 && !known:
+		if at < 0 {
 			return false, ErrUnknownKey
-		case at < 0:
-			return false, nil
 		}
 		set.Keys = slices.Delete(set.Keys, at, at+1)
-		replacement = set.replace(algorithm, k.now())
+		set.replace(algorithm, k.now())
 		return true, nil
 	})
-	return replacement, err
 }
 
 // change edits the stored keys in a transaction and loads them. edit may be called twice.
@@ -170,14 +160,19 @@ func (k *Keyring) use(set KeySet) error {
 	return nil
 }
 
+// What a key signs.
+const (
+	SignsAccess = "access tokens"
+	SignsOthers = "cookies and links" // pending cookies, device links, private addresses, previews
+)
+
 // KeyInfo describes a key. It never holds a secret.
 type KeyInfo struct {
-	ID          string    `json:"kid"`
-	Algorithm   string    `json:"alg"`
-	Created     time.Time `json:"created,omitzero"`
-	SignsFrom   time.Time `json:"signs_from,omitzero"`
-	SignsAccess bool      `json:"signs_access"` // it signs new access tokens now
-	SignsOther  bool      `json:"signs_other"`  // it signs all else now: pending cookies, device links, private addresses
+	ID        string    `json:"kid"`
+	Algorithm string    `json:"alg"`
+	Created   time.Time `json:"created,omitzero"`
+	SignsFrom time.Time `json:"signs_from,omitzero"`
+	Signs     []string  `json:"signs,omitempty"` // now; others only verify
 }
 
 // List describes the keys, oldest first. The algorithm is the configured one.
@@ -187,34 +182,33 @@ func (k *Keyring) List(algorithm string) []KeyInfo {
 	if snap == nil {
 		return list
 	}
-	access, other := snap.signer(algorithm, k.now()), snap.signer(anyAlgorithm, k.now())
+	access, others := snap.signer(algorithm, k.now()), snap.signer(anyAlgorithm, k.now())
 	for _, each := range snap.ordered {
-		list = append(list, KeyInfo{each.ID, each.Algorithm, each.CreatedAt, each.SignFrom, each == access, each == other})
+		info := KeyInfo{ID: each.ID, Algorithm: each.Algorithm, Created: each.CreatedAt, SignsFrom: each.SignFrom}
+		if each == access {
+			info.Signs = append(info.Signs, SignsAccess)
+		}
+		if each == others {
+			info.Signs = append(info.Signs, SignsOthers)
+		}
+		list = append(list, info)
 	}
 	return list
 }
 
-// JWK is the public key of an Ed25519 key pair as RFC 8037, section 2, writes it.
-type JWK struct {
-	Type      string `json:"kty"`
-	Curve     string `json:"crv"`
-	X         string `json:"x"`
-	ID        string `json:"kid"`
-	Algorithm string `json:"alg"`
-	Use       string `json:"use"`
-}
-
-// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign
-// yet. The error is ErrNoKeys before the stored keys are loaded.
-func (k *Keyring) PublicKeys() ([]JWK, error) {
+// PublicKeys returns the public keys of all Ed25519 keys, including those that do not sign yet, as RFC 8037, section 2,
+// writes them. The error is ErrNoKeys before the stored keys are loaded.
+func (k *Keyring) PublicKeys() ([]map[string]string, error) {
 	snap := k.snap.Load()
 	if snap == nil {
 		return nil, ErrNoKeys
 	}
-	public := []JWK{}
+	public := []map[string]string{}
 	for _, each := range snap.ordered {
 		if key, ok := each.verifying.(ed25519.PublicKey); ok {
-			public = append(public, JWK{"OKP", "Ed25519", base64.RawURLEncoding.EncodeToString(key), each.ID, EdDSA, "sig"})
+			public = append(public, map[string]string{
+				"kty": "OKP", "crv": "Ed25519", "x": base64.RawURLEncoding.EncodeToString(key), "kid": each.ID, "alg": EdDSA, "use": "sig",
+			})
 		}
 	}
 	return public, nil

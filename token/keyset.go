@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -75,7 +74,7 @@ func (s KeySet) has(algorithm string) bool {
 func (s *KeySet) add(algorithm string, now time.Time) *StoredKey {
 	now = now.UTC().Truncate(time.Second)
 	added := StoredKey{
-		ID: randomHex(4), Algorithm: algorithm, Secret: make([]byte, secretSize), CreatedAt: now, SignFrom: now,
+		ID: rand.Text()[:8], Algorithm: algorithm, Secret: make([]byte, secretSize), CreatedAt: now, SignFrom: now,
 	}
 	rand.Read(added.Secret)
 	if len(s.Keys) > 0 {
@@ -88,19 +87,16 @@ func (s *KeySet) add(algorithm string, now time.Time) *StoredKey {
 	return &s.Keys[len(s.Keys)-1]
 }
 
-// replace makes sure that a key may sign now and that there is one of the algorithm. It returns
-// the id of a key that signs before every node knows it, or "".
-func (s *KeySet) replace(algorithm string, now time.Time) string {
+// replace makes sure that a key may sign now and that there is one of the algorithm.
+func (s *KeySet) replace(algorithm string, now time.Time) {
 	maySign := slices.ContainsFunc(s.Keys, func(stored StoredKey) bool { return !stored.SignFrom.After(now) })
 	if !s.has(algorithm) {
 		s.add(algorithm, now)
 	}
-	if maySign {
-		return ""
+	if !maySign { // before every node knows the key
+		at := slices.IndexFunc(s.Keys, func(stored StoredKey) bool { return stored.Algorithm == algorithm })
+		s.Keys[at].SignFrom = now.UTC().Truncate(time.Second)
 	}
-	at := slices.IndexFunc(s.Keys, func(stored StoredKey) bool { return stored.Algorithm == algorithm })
-	s.Keys[at].SignFrom = now.UTC().Truncate(time.Second)
-	return s.Keys[at].ID
 }
 
 // key is one usable key.
@@ -120,7 +116,7 @@ func (s StoredKey) usable() (*key, error) {
 	}
 	// Each use has its own key, so that no kind of token passes for another.
 	for _, use := range uses {
-		derived, err := hkdf.Key(sha256.New, s.Secret, nil, use.label(), 32)
+		derived, err := hkdf.Key(sha256.New, s.Secret, nil, "axra paywall "+string(use), 32)
 		if err != nil {
 			return nil, fmt.Errorf("deriving the key for %s: %w", use, err)
 		}
@@ -175,10 +171,4 @@ func (s *keys) addHeads(k *key) {
 // headerOf holds alg, kid and typ, and none of jku, jwk, x5c and crit.
 func headerOf(algorithm, kid, typ string) map[string]any {
 	return map[string]any{"alg": algorithm, "kid": kid, "typ": typ}
-}
-
-func randomHex(n int) string {
-	b := make([]byte, n)
-	rand.Read(b)
-	return hex.EncodeToString(b)
 }

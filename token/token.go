@@ -39,14 +39,6 @@ var uses = []Use{Pending, Preview, Device, Link}
 
 func (u Use) typ() string { return string(u) + "+jwt" }
 
-// label is the context of the use's key (RFC 5869, section 3.2).
-func (u Use) label() string {
-	if u == Pending {
-		return "axra paywall pending cookie"
-	}
-	return "axra paywall " + string(u)
-}
-
 // longest bounds the lifetime of an access token: browsers keep no cookie longer (RFC
 // 6265bis, section 5.5). A token is renewed in time.
 const longest = 400 * 24 * time.Hour
@@ -78,32 +70,21 @@ func (a Access) Stale(now time.Time) bool {
 
 type accessClaims struct {
 	jwt.RegisteredClaims
-	End       *endOfLife       `json:"exp,omitempty"` // instead of the registered one
-	Pass      string           `json:"pass"`
-	Resource  string           `json:"resource"`
-	Purchase  string           `json:"purchase"`
-	Device    string           `json:"device,omitempty"`
-	Downloads int              `json:"downloads,omitempty"`
-	Until     *jwt.NumericDate `json:"until,omitempty"`
+	End       int64  `json:"exp"` // instead of the registered one, which may be a string
+	Pass      string `json:"pass"`
+	Resource  string `json:"resource"`
+	Purchase  string `json:"purchase"`
+	Device    string `json:"device,omitempty"`
+	Downloads int    `json:"downloads,omitempty"`
+	Until     int64  `json:"until,omitempty"`
 }
 
 // GetExpirationTime serves jwt.Validator.
 func (c *accessClaims) GetExpirationTime() (*jwt.NumericDate, error) {
-	if c.End == nil {
+	if c.End == 0 {
 		return nil, nil
 	}
-	return &c.End.NumericDate, nil
-}
-
-// endOfLife is a number, as RFC 7519 requires; the library also accepts a string.
-type endOfLife struct{ jwt.NumericDate }
-
-// UnmarshalJSON reads a number.
-func (e *endOfLife) UnmarshalJSON(raw []byte) error {
-	if len(raw) > 0 && raw[0] == '"' {
-		return errors.New("exp is not a number")
-	}
-	return e.NumericDate.UnmarshalJSON(raw)
+	return jwt.NewNumericDate(time.Unix(c.End, 0)), nil
 }
 
 // SignAccess issues an access token with the newest key of the algorithm. It fills in Expires, Issued and Key.
@@ -123,12 +104,12 @@ func (k *Keyring) SignAccess(a Access, algorithm string) (string, Access, error)
 		Pass: a.Pass, Resource: a.Resource, Purchase: a.Purchase, Device: a.Device, Downloads: a.Downloads,
 	}
 	if !a.Until.IsZero() {
-		claims.Until = jwt.NewNumericDate(a.Until)
+		claims.Until = a.Until.Unix()
 		if a.Until.Before(a.Expires) {
 			a.Expires = a.Until
 		}
 	}
-	claims.End = &endOfLife{*jwt.NewNumericDate(a.Expires)}
+	claims.End = a.Expires.Unix()
 	signer := snap.signer(algorithm, k.now())
 	a.Key = signer.ID
 	signed, err := sign(signer.Algorithm, signer.ID, typeAccess, signer.signing, &claims)
@@ -164,11 +145,11 @@ func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	}
 	a := Access{
 		Site: site, Pass: claims.Pass, Resource: claims.Resource, Purchase: claims.Purchase,
-		Device: claims.Device, Downloads: claims.Downloads, Expires: claims.End.Time, Issued: claims.IssuedAt.Time,
+		Device: claims.Device, Downloads: claims.Downloads, Expires: time.Unix(claims.End, 0), Issued: claims.IssuedAt.Time,
 		Key: kid,
 	}
-	if claims.Until != nil {
-		a.Until = claims.Until.Time
+	if claims.Until != 0 {
+		a.Until = time.Unix(claims.Until, 0)
 	}
 	switch now := k.now(); {
 	case now.Before(a.Expires):
@@ -232,9 +213,7 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 // verify lets the key choose the algorithm, never the token (RFC 8725, section 3.1): it
 // compares the header as text with those under which the known keys sign. It reads the claims
 // only after it has verified the signature.
-func (k *Keyring) verify(
-	raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption,
-) (snap *keys, kid string, err error) {
+func (k *Keyring) verify(raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption) (snap *keys, kid string, err error) {
 	if snap = k.snap.Load(); snap == nil {
 		return nil, "", ErrNoKeys
 	}
@@ -277,9 +256,7 @@ func decodeSegment(segment string) ([]byte, error) {
 	if strings.ContainsAny(segment, "\r\n") {
 		return nil, errors.New("a line break")
 	}
-	return strictly.DecodeString(segment)
+	return base64.RawURLEncoding.Strict().DecodeString(segment)
 }
-
-var strictly = base64.RawURLEncoding.Strict()
 
 func issuer(s *keys) string { return "axra:" + s.installation }

@@ -6,12 +6,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -91,26 +90,13 @@ func (f *forge) edHeader() members { return header(EdDSA, f.edwards.ID) }
 
 func TestHandMadeTokensOfOurOwnKeysAreAccepted(t *testing.T) {
 	f := newForge(t)
-	for name, raw := range map[string]string{
-		HS256: f.hs(f.hsHeader(), f.claims()),
-		EdDSA: f.ed(f.edHeader(), f.claims()),
-	} {
+	for _, raw := range []string{f.hs(f.hsHeader(), f.claims()), f.ed(f.edHeader(), f.claims())} {
 		access, err := f.keyring.VerifyAccess(raw, site)
-		if err != nil {
-			t.Errorf("%s: %v: the tables of denied tokens would prove nothing", name, err)
-			continue
-		}
-		want := Access{
-			Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3,
-			Expires: f.clock.now().Add(time.Hour), Issued: f.clock.now(),
-		}
-		if !access.Expires.Equal(want.Expires) || !access.Issued.Equal(want.Issued) {
-			t.Errorf("%s: times %s, %s", name, access.Issued, access.Expires)
-		}
-		access.Expires, access.Issued = want.Expires, want.Issued
+		want := Access{Site: site, Pass: "premium", Resource: "*", Purchase: "p1", Device: "d1", Downloads: 3, Issued: f.clock.now(), Expires: f.clock.now().Add(time.Hour)}
 		want.Key, _ = kidAndAlgorithm(t, raw)
-		if access != want {
-			t.Errorf("%s: got %+v, want %+v", name, access, want)
+		access.Issued, access.Expires = access.Issued.UTC(), access.Expires.UTC()
+		if err != nil || access != want {
+			t.Errorf("got %+v, %v, want %+v: the tables of denied tokens would prove nothing", access, err, want)
 		}
 	}
 }
@@ -140,140 +126,76 @@ func TestDeniedTokens(t *testing.T) {
 		raw  string
 	}{
 		{"T1 alg none", craft(header("none", f.hmac.ID).json(), claims.json(), unsigned)},
-		{"T1 alg None", craft(header("None", f.hmac.ID).json(), claims.json(), unsigned)},
 		{"T1 alg none, with a signature", hs(header("none", f.hmac.ID))},
-		{"T1 alg none, without kid", craft(members{"alg": "none", "typ": typeAccess, "x": 1}.json(), claims.json(), unsigned)},
 		{"T1 alg missing", hs(f.hsHeader().without("alg"))},
-		{"T1 alg missing, with three members", hs(f.hsHeader().without("alg").with("x", 1))},
-		{"T1 alg empty", hs(header("", f.hmac.ID))},
 		{"T1 alg null", hs(f.hsHeader().with("alg", nil))},
-		{"T1 alg a number", hs(f.hsHeader().with("alg", 256))},
-		{"T1 alg a list", hs(f.hsHeader().with("alg", []string{HS256}))},
 		{"T1 alg in another case", hs(header("hs256", f.hmac.ID))},
 		{"T1 alg RS256", craft(header("RS256", f.hmac.ID).json(), claims.json(), rs256)},
-		{"T1 alg RS256 under the Edwards key's id", craft(header("RS256", f.edwards.ID).json(), claims.json(), rs256)},
 		{"T1 alg HS512", hs(header("HS512", f.hmac.ID))},
-		{"T1 alg ES256", hs(header("ES256", f.hmac.ID))},
 		{"T1 public key as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.publicKey()))},
-		{"T1 public key in base64 as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(),
-			hs256([]byte(base64.StdEncoding.EncodeToString(f.publicKey()))))},
 		{"T1 Edwards seed as HMAC secret", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.edwards.Secret))},
-		{"T1 HMAC secret as Edwards seed", craft(header(EdDSA, f.hmac.ID).json(), claims.json(), eddsa(f.hmac.Secret))},
 		{"T1 HS256 key under EdDSA", hs(header(EdDSA, f.hmac.ID))},
 		{"T1 EdDSA key under HS256", f.ed(header(HS256, f.edwards.ID), claims)},
 		{"T1 empty signature", craft(f.hsHeader().json(), claims.json(), unsigned)},
-		{"T1 empty Edwards signature", craft(f.edHeader().json(), claims.json(), unsigned)},
 		{"T1 HMAC with an empty secret", craft(f.hsHeader().json(), claims.json(), hs256(nil))},
-		{"T1 signature cut to half", craft(f.hsHeader().json(), claims.json(), func(m []byte) []byte { return hs256(f.hmac.Secret)(m)[:16] })},
 
 		{"T2 unknown kid", hs(header(HS256, "cccccccccccccccc"))},
 		{"T2 kid of the other key", hs(header(HS256, f.edwards.ID))},
 		{"T2 no kid", hs(f.hsHeader().without("kid"))},
-		{"T2 no kid, with three members", hs(f.hsHeader().without("kid").with("x", 1))},
-		{"T2 empty kid", hs(header(HS256, ""))},
-		{"T2 kid a number", hs(f.hsHeader().with("kid", 1))},
 		{"T2 kid null", hs(f.hsHeader().with("kid", nil))},
-		{"T2 kid a list", hs(f.hsHeader().with("kid", []string{f.hmac.ID}))},
 		{"T2 kid a path", hs(header(HS256, "../../../../dev/null"))},
 		{"T2 kid a path, signed with an empty secret", craft(header(HS256, "/dev/null").json(), claims.json(), hs256(nil))},
-		{"T2 kid an address", hs(header(HS256, "https://evil.example/key"))},
-		{"T2 kid in upper case", hs(header(HS256, strings.ToUpper(f.hmac.ID)))},
 		{"T2 jku", hs(f.hsHeader().with("jku", "https://evil.example/jwks.json"))},
 		{"T2 jwk", hs(f.hsHeader().with("jwk", members{"kty": "oct", "k": "AAAA"}))},
 		{"T2 x5c", hs(f.hsHeader().with("x5c", []string{"MIIB"}))},
-		{"T2 x5u", hs(f.hsHeader().with("x5u", "https://evil.example/chain.pem"))},
-		{"T2 x5c in place of kid", hs(f.hsHeader().without("kid").with("x5c", []string{"MIIB"}))},
 		{"T2 crit", hs(f.hsHeader().with("crit", []string{"exp"}))},
-		{"T2 b64", hs(f.hsHeader().with("b64", false))},
-		{"T2 cty", hs(f.hsHeader().with("cty", "JWT"))},
 
 		{"T3 exp past", f.hs(f.hsHeader(), claims.with("exp", in(-time.Second)))},
 		{"T3 exp now", f.hs(f.hsHeader(), claims.with("exp", in(0)))},
 		{"T3 exp missing", f.hs(f.hsHeader(), claims.without("exp"))},
-		{"T3 exp null", f.hs(f.hsHeader(), claims.with("exp", nil))},
-		{"T3 exp zero", f.hs(f.hsHeader(), claims.with("exp", 0))},
-		{"T3 exp negative", f.hs(f.hsHeader(), claims.with("exp", -1))},
 		{"T3 exp a word", f.hs(f.hsHeader(), claims.with("exp", "never"))},
 		{"T3 exp a string of digits", f.hs(f.hsHeader(), claims.with("exp", fmt.Sprint(in(time.Hour))))},
-		{"T3 exp an empty string", f.hs(f.hsHeader(), claims.with("exp", ""))},
-		{"T3 exp true", f.hs(f.hsHeader(), claims.with("exp", true))},
-		{"T3 exp a list", f.hs(f.hsHeader(), claims.with("exp", []int64{in(time.Hour)}))},
-		{"T3 exp an object", f.hs(f.hsHeader(), claims.with("exp", members{"$gt": 0}))},
 		{"T3 exp beyond a float", craft(f.hsHeader().json(), strings.Replace(claims.json(), `"exp":`, `"exp":1e999,"x":`, 1), hs256(f.hmac.Secret))},
-		{"T3 exp past, of the Edwards key", f.ed(f.edHeader(), claims.with("exp", in(-time.Second)))},
 		{"T3 nbf in the future", f.hs(f.hsHeader(), claims.with("nbf", in(time.Minute)))},
 		{"T3 nbf of the wrong type", f.hs(f.hsHeader(), claims.with("nbf", "later"))},
 		{"T3 iat missing", f.hs(f.hsHeader(), claims.without("iat"))},
 
 		{"T4 foreign audience", f.hs(f.hsHeader(), claims.with("aud", []string{"https://evil.example"}))},
 		{"T4 audience with another port", f.hs(f.hsHeader(), claims.with("aud", []string{site + ":8443"}))},
-		{"T4 audience of another scheme", f.hs(f.hsHeader(), claims.with("aud", []string{"http://example.com"}))},
-		{"T4 audience a prefix", f.hs(f.hsHeader(), claims.with("aud", []string{"https://example"}))},
 		{"T4 two audiences", f.hs(f.hsHeader(), claims.with("aud", []string{site, "https://evil.example"}))},
 		{"T4 no audience", f.hs(f.hsHeader(), claims.without("aud"))},
-		{"T4 empty audience", f.hs(f.hsHeader(), claims.with("aud", ""))},
-		{"T4 audience of the wrong type", f.hs(f.hsHeader(), claims.with("aud", 1))},
 		{"T4 foreign issuer", f.hs(f.hsHeader(), claims.with("iss", issuer(&keys{installation: "ffffffffffffffff"})))},
-		{"T4 another program's issuer", f.hs(f.hsHeader(), claims.with("iss", "0123456789abcdef"))},
 		{"T4 no issuer", f.hs(f.hsHeader(), claims.without("iss"))},
 		{"T4 no pass", f.hs(f.hsHeader(), claims.without("pass"))},
-		{"T4 empty pass", f.hs(f.hsHeader(), claims.with("pass", ""))},
 		{"T4 no resource", f.hs(f.hsHeader(), claims.without("resource"))},
 		{"T4 no purchase", f.hs(f.hsHeader(), claims.without("purchase"))},
-		{"T4 empty purchase", f.hs(f.hsHeader(), claims.with("purchase", ""))},
-		{"T4 a session in place of a purchase", f.hs(f.hsHeader(), claims.without("purchase").with("session", "cs_1"))},
 
 		{"T5 empty", ""},
-		{"T5 one dot", "."},
 		{"T5 two dots", ".."},
-		{"T5 spaces", "   "},
 		{"T5 oversized, and signed by us", f.hs(f.hsHeader(), claims.with("device", strings.Repeat("x", MaxSize)))},
 		{"T5 oversized garbage", strings.Repeat("a.", 1<<20)},
 		{"T5 last byte missing", good[:len(good)-1]},
 		{"T5 signature missing", good[:strings.LastIndex(good, ".")]},
-		{"T5 signature missing, the dot kept", good[:strings.LastIndex(good, ".")+1]},
-		{"T5 half a token", good[:len(good)/2]},
 		{"T5 trailing letter", good + "A"},
-		{"T5 trailing padding", good + "="},
-		{"T5 trailing dot", good + "."},
-		{"T5 trailing segment", good + ".AAAA"},
-		{"T5 trailing space", good + " "},
 		{"T5 trailing newline", good + "\n"},
-		{"T5 trailing CRLF", good + "\r\n"},
-		{"T5 trailing NUL", good + "\x00"},
-		{"T5 trailing newline, Edwards", goodEd + "\n"},
 		{"T5 newline within the signature", good[:len(good)-5] + "\n" + good[len(good)-5:]},
-		{"T5 leading newline", "\n" + good},
-		{"T5 leading space", " " + good},
-		{"T5 a Bearer word before it", "Bearer " + good},
 		{"T5 standard base64", strings.NewReplacer("-", "+", "_", "/").Replace(goodEd) + "="},
 		{"T5 base64 with other unused bits", otherUnusedBits(good)},
-		{"T5 Edwards base64 with other unused bits", otherUnusedBits(goodEd)},
 		{"T5 claims that are null", craft(f.hsHeader().json(), "null", hs256(f.hmac.Secret))},
-		{"T5 claims that are a list", craft(f.hsHeader().json(), "[]", hs256(f.hmac.Secret))},
 		{"T5 claims with trailing data", craft(f.hsHeader().json(), claims.json()+"{}", hs256(f.hmac.Secret))},
 		{"T5 header that is null", craft("null", claims.json(), hs256(f.hmac.Secret))},
 
 		{"T6 typ of a pending cookie", hs(f.hsHeader().with("typ", Pending.typ()))},
-		{"T6 typ JWT", hs(f.hsHeader().with("typ", "JWT"))},
-		{"T6 typ missing", hs(f.hsHeader().without("typ").with("x", 1))},
-		{"T6 typ in another case", hs(f.hsHeader().with("typ", strings.ToUpper(typeAccess)))},
 		{"T6 our pending key", craft(f.hsHeader().json(), claims.json(), hs256(f.pendingKey(t, f.hmac)))},
-		{"T6 our pending key of the Edwards key", craft(header(HS256, f.edwards.ID).json(), claims.json(), hs256(f.pendingKey(t, f.edwards)))},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			access, err := f.keyring.VerifyAccess(test.raw, site)
-			want := ErrInvalid
-			if strings.HasPrefix(test.name, "T1 alg") || strings.HasPrefix(test.name, "T2") {
-				want = errHeader // before any key is tried
-			}
-			if !errors.Is(err, want) {
-				t.Errorf("got %v, want %v", err, want)
-			}
-			if access != (Access{}) {
-				t.Errorf("an access %+v beside the error", access)
-			}
-		})
+		access, err := f.keyring.VerifyAccess(test.raw, site)
+		want := ErrInvalid
+		if strings.HasPrefix(test.name, "T1 alg") || strings.HasPrefix(test.name, "T2") {
+			want = errHeader // before any key is tried
+		}
+		if !errors.Is(err, want) || access != (Access{}) {
+			t.Errorf("%s: got %+v, %v, want %v", test.name, access, err, want)
+		}
 	}
 }
 
@@ -292,35 +214,15 @@ func (f *forge) pendingKey(t testing.TB, record StoredKey) []byte {
 	return usable.derived[Pending]
 }
 
-func TestOneFlippedBitAnywhereIsDenied(t *testing.T) {
+func TestT1OneFlippedBitAnywhereIsDenied(t *testing.T) {
 	f := newForge(t)
-	for name, good := range map[string]string{
-		"T1 HS256": f.hs(f.hsHeader(), f.claims()),
-		"T1 EdDSA": f.ed(f.edHeader(), f.claims()),
-	} {
-		t.Run(name, func(t *testing.T) {
-			for i := range len(good) {
-				for bit := range 8 {
-					raw := []byte(good)
-					raw[i] ^= 1 << bit
-					if _, err := f.keyring.VerifyAccess(string(raw), site); !errors.Is(err, ErrInvalid) {
-						t.Fatalf("bit %d of byte %d flipped: %v", bit, i, err)
-					}
-				}
+	for _, good := range []string{f.hs(f.hsHeader(), f.claims()), f.ed(f.edHeader(), f.claims())} {
+		for i := range 8 * len(good) {
+			raw := []byte(good)
+			raw[i/8] ^= 1 << (i % 8)
+			if _, err := f.keyring.VerifyAccess(string(raw), site); !errors.Is(err, ErrInvalid) {
+				t.Fatalf("bit %d of %s flipped: %v", i, good, err)
 			}
-		})
-	}
-}
-
-func TestT4ATokenOpensItsOwnSiteOnly(t *testing.T) {
-	f := newForge(t)
-	raw, _, err := f.keyring.SignAccess(sample(f.clock), HS256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, other := range []string{"", "https://evil.example", site + "/", site + ":443", "HTTPS://EXAMPLE.COM"} {
-		if _, err := f.keyring.VerifyAccess(raw, other); !errors.Is(err, ErrInvalid) {
-			t.Errorf("at %q: got %v, want %v", other, err, ErrInvalid)
 		}
 	}
 }
@@ -400,11 +302,6 @@ func TestBeforeTheKeysAreLoaded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	select {
-	case <-keyring.Ready():
-		t.Error("ready without keys")
-	default:
-	}
 	if keyring.Installation() != "" || len(keyring.List(HS256)) != 0 || keyring.Knows("a") || keyring.IsOfUnknownKey("a.b.c") {
 		t.Error("something is known without keys")
 	}
@@ -415,31 +312,27 @@ func TestT6NoKindOfTokenPassesForAnother(t *testing.T) {
 	f := newForge(t)
 	claims := jwt.MapClaims(f.claims()) // those of an access token, whatever signs them
 	access := signed(t, f.keyring, sample(f.clock), HS256)
+	tokens := make(map[Use]string)
 	for _, use := range uses {
-		raw, err := f.keyring.Sign(use, claims)
-		if err != nil {
+		var err error
+		if tokens[use], err = f.keyring.Sign(use, claims); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.keyring.VerifyAccess(raw, site); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.VerifyAccess(tokens[use], site); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s passes for an access token: %v", use, err)
 		}
-		if _, err := f.keyring.Verify(use, access, jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
+		if _, err := f.keyring.Verify(use, access, &jwt.MapClaims{}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("an access token passes for %s: %v", use, err)
 		}
+	}
+	for use, raw := range tokens {
 		_, signature, _ := strings.Cut(raw, ".")
-		for _, presented := range uses {
-			read := jwt.MapClaims{}
-			if _, err := f.keyring.Verify(presented, raw, &read); (err == nil && read["pass"] == "premium") != (use == presented) {
-				t.Errorf("%s presented as %s: %v", use, presented, err)
-			}
-			// The type of one use with the key of another.
-			other, err := f.keyring.Sign(presented, claims)
-			if err != nil {
-				t.Fatal(err)
-			}
-			header, _, _ := strings.Cut(other, ".")
-			if _, err := f.keyring.Verify(presented, header+"."+signature, &read); err == nil && use != presented {
-				t.Errorf("%s under the header of %s: %v", use, presented, err)
+		for presented, other := range tokens {
+			header, _, _ := strings.Cut(other, ".") // the type of one use with the key of another
+			for _, forged := range []string{raw, header + "." + signature} {
+				if _, err := f.keyring.Verify(presented, forged, &jwt.MapClaims{}); (err == nil) != (use == presented) {
+					t.Errorf("%s presented as %s: %v", use, presented, err)
+				}
 			}
 		}
 	}
@@ -467,8 +360,8 @@ func TestATokenOfAnUnknownKeyIsRecognized(t *testing.T) {
 func TestPublicKeysAreThoseOfEd25519(t *testing.T) {
 	t.Parallel()
 	f := newForge(t)
-	want := []JWK{{Type: "OKP", Curve: "Ed25519", X: base64.RawURLEncoding.EncodeToString(f.publicKey()), ID: f.edwards.ID, Algorithm: EdDSA, Use: "sig"}}
-	if got, err := f.keyring.PublicKeys(); err != nil || !slices.Equal(got, want) {
+	want := []map[string]string{{"kty": "OKP", "crv": "Ed25519", "x": segment(f.publicKey()), "kid": f.edwards.ID, "alg": EdDSA, "use": "sig"}}
+	if got, err := f.keyring.PublicKeys(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 }
@@ -494,23 +387,12 @@ func TestATokenThatEndedWithItsAccessMayAskForAnother(t *testing.T) {
 		"T4 of another site":         {ended.with("aud", []string{"https://other.example"}), time.Hour + time.Minute, false},
 		"T4 of another installation": {ended.with("iss", "axra:x"), time.Hour + time.Minute, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			raw := f.hs(f.hsHeader(), test.claims)
-			f.clock.advance(test.later)
-			defer f.clock.advance(-test.later)
-			access, err := f.keyring.VerifyAccess(raw, site)
-			if got := errors.Is(err, ErrLapsed); got != test.want {
-				t.Errorf("accepted %v: %v", got, err)
-			}
-			if err != nil && !errors.Is(err, ErrInvalid) {
-				t.Errorf("%v is not ErrInvalid", err)
-			}
-			if _, err := f.keyring.VerifyAccess(raw, site); err == nil && test.want {
-				t.Error("it is still good")
-			}
-			if test.want && access.Purchase != "p1" {
-				t.Errorf("got %+v", access)
-			}
-		})
+		raw := f.hs(f.hsHeader(), test.claims)
+		f.clock.advance(test.later)
+		access, err := f.keyring.VerifyAccess(raw, site)
+		if errors.Is(err, ErrLapsed) != test.want || err != nil && !errors.Is(err, ErrInvalid) || test.want && access.Purchase != "p1" {
+			t.Errorf("%s: %+v, %v", name, access, err)
+		}
+		f.clock.advance(-test.later)
 	}
 }

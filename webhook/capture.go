@@ -7,18 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // ErrCapture means that the bytes are not a captured request.
 var ErrCapture = errors.New("not a captured request")
 
-// Captured is a webhook as received. Credentials are masked, but the event is complete.
+// Captured is a webhook as received, with its complete event, but only the headers that could prove its sender.
 type Captured struct {
 	At     time.Time   `json:"at,omitzero"`
 	Reason string      `json:"reason,omitempty"` // why it was rejected
@@ -28,48 +28,33 @@ type Captured struct {
 	Signed bool `json:"could_be_signed"`
 }
 
-const (
-	masked         = "***" // instead of the value of a header that must not be kept
-	maskedSecret   = "*** the webhook secret itself ***"
-	maxKeptHeader  = 4 << 10 // bytes
-	maxKeptHeaders = 64
-)
-
 // credentialNames are parts of the names of headers that carry credentials.
 var credentialNames = []string{"auth", "cookie", "-key", "apikey", "api_key", "token", "passw", "secret", "credential", "session", "jwt"}
 
-// urlHeaders hold a URL, whose query could hold a secret.
-var urlHeaders = []string{"Referer", "X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url"}
-
-// Capture copies a rejected request. It masks headers that carry credentials and values that hold one of the secrets,
-// except for the headers that the verifier reads.
+// Capture copies a rejected request. Of the headers, it takes those that the verifier reads, and those that could be a
+// signature, a timestamp or an id and carry no credentials. It takes no value that holds one of the secrets.
 func (v Verifier) Capture(r *http.Request, body []byte, secrets [][]byte) Captured {
-	captured := Captured{
-		Header: make(http.Header), Body: bytes.Clone(body), Signed: holdsMAC(r.Header.Get(v.Header)) || couldBeSigned(r.Header),
-	}
-	names := slices.Sorted(maps.Keys(r.Header))
-	for _, name := range names[:min(len(names), maxKeptHeaders)] {
-		for _, value := range r.Header[name][:min(len(r.Header[name]), maxCandidates)] {
-			captured.Header.Add(name, v.mask(name, value, secrets))
+	captured := Captured{Header: make(http.Header), Body: bytes.Clone(body), Signed: couldBeSigned(r.Header)}
+	for name, values := range r.Header {
+		isRead := slices.ContainsFunc([]string{v.Header, v.TimestampHeader, v.IDHeader}, func(read string) bool {
+			return strings.EqualFold(read, name)
+		})
+		for _, value := range values {
+			holdsSecret := slices.ContainsFunc(secrets, func(secret []byte) bool {
+				return len(secret) > 0 && strings.Contains(value, string(secret))
+			})
+			if !holdsSecret && (isRead || couldProve(name, value) && !isCredential(name)) {
+				captured.Header.Add(name, value)
+			}
 		}
 	}
 	return captured
 }
 
-func (v Verifier) mask(name, value string, secrets [][]byte) string {
-	for _, secret := range secrets {
-		if len(secret) > 0 && strings.Contains(value, string(secret)) {
-			return maskedSecret
-		}
-	}
-	isRead := slices.ContainsFunc([]string{v.Header, v.TimestampHeader, v.IDHeader}, func(read string) bool { return strings.EqualFold(read, name) })
-	switch {
-	case len(value) > maxKeptHeader, isCredential(name) && !isRead:
-		return masked
-	case slices.Contains(urlHeaders, http.CanonicalHeaderKey(name)):
-		value, _, _ = strings.Cut(value, "?")
-	}
-	return value
+// couldProve reports whether a header could take part in a signature.
+func couldProve(name, value string) bool {
+	isNamed := strings.Contains(strings.ToLower(name), "signature") || strings.HasSuffix(name, "-Id")
+	return isNamed || couldSign(name, value) || couldBeTimestamp(value)
 }
 
 // isCredential reports whether a header carries credentials, by its name.
@@ -80,37 +65,48 @@ func isCredential(name string) bool {
 }
 
 // ReadCaptured reads the first of a JSON list of captured requests, or a request as HTTP/1.1 sends it. Its lines may end
-// in LF alone, and the request line may be missing. The error wraps ErrCapture.
+// in LF alone, and the request line may be missing. A line break at the end is not part of the body: editors add it, and
+// Axra sends none. The error wraps ErrCapture.
 func ReadCaptured(raw []byte) (Captured, error) {
 	var kept []Captured
 	if json.Unmarshal(raw, &kept) == nil && len(kept) > 0 {
 		return kept[0], nil
 	}
-	raw = bytes.TrimPrefix(raw, []byte("\ufeff")) // an editor's
 	first, rest, _ := bytes.Cut(raw, []byte("\n"))
 	if fields := strings.Fields(string(first)); len(fields) > 1 && !strings.Contains(fields[0], ":") {
 		raw = rest // after the request line
 	}
 	reader := bufio.NewReader(bytes.NewReader(raw))
-	header, err := textproto.NewReader(reader).ReadMIMEHeader()
-	if err != nil || len(header) == 0 {
+	read, err := textproto.NewReader(reader).ReadMIMEHeader()
+	if err != nil || len(read) == 0 {
 		return Captured{}, fmt.Errorf("%w: headers, an empty line and the body are needed", ErrCapture)
 	}
+	header := http.Header(read)
 	body, err := io.ReadAll(reader)
-	return Captured{Header: http.Header(header), Body: body, Signed: couldBeSigned(http.Header(header))}, err
+	return Captured{Header: header, Body: bytes.TrimRight(body, "\r\n"), Signed: couldBeSigned(header)}, err
 }
 
-// Body is a captured body as it may have been sent.
-type Body struct {
-	Bytes []byte
-	Note  string // how it differs from what was captured; empty for the captured one
+// Rejected keeps the last two requests that were rejected for their signature: one that could be signed, and one that
+// could not. Junk, which anyone can send, does not replace the first.
+type Rejected struct {
+	mu               sync.Mutex
+	signed, unsigned []Captured // at most one each
 }
 
-// Bodies returns the captured body, and the original if an editor has changed the line break at its end.
-func (c Captured) Bodies() []Body {
-	other := Body{append(bytes.Clone(c.Body), '\n'), "with a line break at its end, which an editor may have removed"}
-	if trimmed := bytes.TrimRight(c.Body, "\r\n"); len(trimmed) < len(c.Body) {
-		other = Body{trimmed, "without the line break at its end, which an editor may have added"}
+// Keep replaces the request of the same kind.
+func (r *Rejected) Keep(request Captured) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if request.Signed {
+		r.signed = []Captured{request}
+	} else {
+		r.unsigned = []Captured{request}
 	}
-	return []Body{{Bytes: c.Body}, other}
+}
+
+// All returns the kept requests, the one that could be signed first.
+func (r *Rejected) All() []Captured {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Concat(r.signed, r.unsigned)
 }

@@ -10,19 +10,17 @@ import (
 	"time"
 )
 
-// Inspection says how a captured webhook is signed and what its event holds, by the names of fields only.
-type Inspection struct {
-	Configured bool     `json:"configured"` // the configured verifier checks it
-	Signatures []string `json:"signature_headers"`
-	Timestamps []string `json:"timestamp_headers"`
-	Masked     []string `json:"masked_headers"` // whose values were not kept
+// Report says how a captured webhook is signed and what its event holds, by the names of fields only.
+type Report struct {
 	Type       Type     `json:"event,omitempty"`
 	Documented bool     `json:"documented"`
 	Session    string   `json:"session,omitempty"`
 	Payment    string   `json:"payment,omitempty"`
-	Fields     []string `json:"fields,omitempty"` // that Decode reads
-	Others     []string `json:"other_fields,omitempty"`
+	Fields     []string `json:"fields,omitempty"`
 	EventError string   `json:"event_error,omitempty"` // why the body is not an event
+	Signatures []string `json:"signature_headers"`
+	Timestamps []string `json:"timestamp_headers"`
+	Advice     string   `json:"advice"`
 	Fits       []Fit    `json:"fits"`
 }
 
@@ -30,21 +28,27 @@ type Inspection struct {
 type Fit struct {
 	Options []string `json:"options"` // of a `signature` block
 	Secret  int      `json:"secret"`  // which of the secrets, from 1
-	Body    string   `json:"body,omitempty"`
 }
 
-// Inspect tries every scheme with every header that could fit, every variant of the body and every secret. The
-// configured verifier may be nil.
-func Inspect(request Captured, secrets [][]byte, configured *Verifier) Inspection {
-	report := Inspection{Fits: []Fit{}}
-	verifiers := report.verifiers(request.Header)
-	for _, body := range request.Bodies() {
-		report.Configured = report.Configured || configured != nil && configured.Verify(request.Header, body.Bytes) == nil
-		for _, v := range verifiers {
-			if fit, ok := try(v, request.Header, body, secrets); ok {
-				report.Fits = append(report.Fits, fit)
-			}
+// What to do.
+const (
+	adviceNone = "nothing fits: it was signed with another secret (test or live?) or in a way that this version cannot verify, a proxy " +
+		"has changed the body or removed the signature, or it is not from Axra: anyone can send requests to a webhook's address"
+	adviceFit = "write the options of a fit, one per line, into the block `signature` of the global option axra, in place of any other"
+	adviceOK  = "the configuration verifies it: replay it, unless Axra sends it again"
+)
+
+// Inspect tries every scheme with every header that could fit and every secret, and the configured verifier.
+func Inspect(request Captured, secrets [][]byte, configured Verifier) Report {
+	report := Report{Advice: adviceNone, Fits: []Fit{}}
+	for _, v := range report.verifiers(request.Header) {
+		if fit, ok := try(v, request, secrets); ok {
+			report.Fits = append(report.Fits, fit)
+			report.Advice = adviceFit
 		}
+	}
+	if configured.Verify(request.Header, request.Body) == nil {
+		report.Advice = adviceOK
 	}
 	event, err := Decode(request.Body)
 	if err != nil {
@@ -53,7 +57,7 @@ func Inspect(request Captured, secrets [][]byte, configured *Verifier) Inspectio
 	}
 	report.Type, report.Documented = event.Type, event.Type.Known()
 	report.Session, report.Payment = ShortID(event.Session), ShortID(event.Payment)
-	report.addFields(request.Body, "", 0)
+	report.Fields = appendFields(nil, request.Body, "", 0)
 	return report
 }
 
@@ -61,7 +65,7 @@ func Inspect(request Captured, secrets [][]byte, configured *Verifier) Inspectio
 const maxTried = 8
 
 // verifiers notes the headers that could take part in a signature, and returns all ways to combine them.
-func (i *Inspection) verifiers(header http.Header) (all []Verifier) {
+func (r *Report) verifiers(header http.Header) (all []Verifier) {
 	var ids []string
 	add := func(names *[]string, name string) {
 		if len(*names) < maxTried {
@@ -71,19 +75,17 @@ func (i *Inspection) verifiers(header http.Header) (all []Verifier) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		switch value := header.Get(name); {
 		case !headerName.MatchString(name):
-		case value == masked, value == maskedSecret:
-			add(&i.Masked, name)
 		case couldBeTimestamp(value):
-			add(&i.Timestamps, name)
+			add(&r.Timestamps, name)
 		case couldSign(name, value):
-			add(&i.Signatures, name)
+			add(&r.Signatures, name)
 		case strings.HasSuffix(name, "-Id"):
 			add(&ids, name)
 		}
 	}
-	for _, header := range i.Signatures {
+	for _, header := range r.Signatures {
 		all = append(all, Verifier{Scheme: SchemeBody, Header: header}, Verifier{Scheme: SchemeTimestampV1, Header: header})
-		for _, timestamp := range i.Timestamps {
+		for _, timestamp := range r.Timestamps {
 			all = append(all, Verifier{Scheme: SchemeTimestampBody, Header: header, TimestampHeader: timestamp})
 			for _, id := range ids {
 				all = append(all, Verifier{Scheme: SchemeStandard, Header: header, TimestampHeader: timestamp, IDHeader: id})
@@ -94,13 +96,13 @@ func (i *Inspection) verifiers(header http.Header) (all []Verifier) {
 }
 
 // try looks for a secret and its encoding that sign the request by the verifier's scheme.
-func try(v Verifier, header http.Header, body Body, secrets [][]byte) (Fit, bool) {
+func try(v Verifier, request Captured, secrets [][]byte) (Fit, bool) {
 	for i, secret := range secrets {
 		for _, encoding := range slices.Concat([]string{""}, SecretEncodings) {
 			v.Secrets, v.SecretEncoding = [][]byte{secret}, encoding
 			prepared, err := v.Prepare()
-			if err == nil && prepared.Verify(header, body.Bytes) == nil {
-				return Fit{v.options(), i + 1, body.Note}, true
+			if err == nil && prepared.Verify(request.Header, request.Body) == nil {
+				return Fit{v.options(), i + 1}, true
 			}
 		}
 	}
@@ -153,29 +155,20 @@ var macPattern = regexp.MustCompile(`(^|[=,; ])([0-9a-fA-F]{40}|[0-9a-fA-F]{96}|
 // headerName matches names that can be written into a Caddyfile.
 var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// fieldPaths lists where Decode looks for fields.
-var fieldPaths = []string{
-	"event", "timestamp", "data.amount", "data.currency", "data.paymentId", "data.id", "data.transactionId", "data.businessPaymentId",
-	"data.metadata.sessionId", "data.sessionId", "data.metadata",
-}
-
-// addFields adds the paths of an object's fields that are not null. Anybody may have sent them, so they are bounded.
-func (i *Inspection) addFields(raw json.RawMessage, prefix string, depth int) {
+// appendFields adds the paths of an object's fields that are not null, but not those of the owner's metadata. Anybody
+// may have sent them, so they are bounded.
+func appendFields(paths []string, raw json.RawMessage, prefix string, depth int) []string {
 	var object map[string]json.RawMessage
 	if depth > 4 || json.Unmarshal(raw, &object) != nil {
-		return
+		return paths
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
-		path, value := prefix+name, object[name]
-		isText := path == "data.metadata" && value[0] != '{' // Decode ignores it
-		switch {
-		case string(value) == "null", len(i.Others) >= 60, path != "data" && len(name) > 64:
+		path := prefix + name
+		isForeign := prefix == "data.metadata." && name != "sessionId"
+		if isForeign || len(paths) >= 60 || len(name) > 64 || isNull(object[name]) {
 			continue
-		case slices.Contains(fieldPaths, path) && !isText:
-			i.Fields = append(i.Fields, path)
-		case path != "data" && prefix != "data.metadata.":
-			i.Others = append(i.Others, path)
 		}
-		i.addFields(value, path+".", depth+1)
+		paths = appendFields(append(paths, path), object[name], path+".", depth+1)
 	}
+	return paths
 }

@@ -12,7 +12,6 @@ import (
 	"hash"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -68,7 +67,7 @@ func TestInspectFindsWhatAVerifierCanCheck(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			test.header.Set("X-Request-Id", "0af7651916cd43dd8448eb211c80319c")
 			test.header.Set("Content-Length", "108")
-			fits := Inspect(Captured{Header: test.header, Body: paidBody}, [][]byte{[]byte("another"), []byte(test.secret)}, nil).Fits
+			fits := Inspect(Captured{Header: test.header, Body: paidBody}, [][]byte{[]byte("another"), []byte(test.secret)}, Verifier{}).Fits
 			if len(fits) == 0 || fits[0].Secret != 2 {
 				t.Fatalf("found %+v", fits)
 			}
@@ -95,7 +94,7 @@ func TestInspectFindsNothingWhereNothingFits(t *testing.T) {
 		"in Authorization": {"Authorization": {sum(newSecret, body)}},
 		"a strange name":   {"X-Sig{": {sum(newSecret, body)}},
 	} {
-		if fits := Inspect(Captured{Header: header, Body: paidBody}, [][]byte{[]byte(newSecret), {}}, nil).Fits; fits == nil || len(fits) != 0 {
+		if fits := Inspect(Captured{Header: header, Body: paidBody}, [][]byte{[]byte(newSecret), {}}, Verifier{}).Fits; fits == nil || len(fits) != 0 {
 			t.Errorf("%s: found %+v", name, fits)
 		}
 	}
@@ -109,33 +108,28 @@ func TestAnInspectionIsBounded(t *testing.T) {
 		header.Set("X-"+strings.Repeat("a", i+1), strings.Repeat("0", 64))
 		header.Set("Y-"+strings.Repeat("a", i+1), unixTime)
 	}
-	if n := len(new(Inspection).verifiers(header)); n > maxTried*(2+maxTried+maxTried*maxTried) {
+	if n := len(new(Report).verifiers(header)); n > maxTried*(2+maxTried+maxTried*maxTried) {
 		t.Errorf("%d ways are tried", n)
 	}
 }
 
 func TestACapturedRequestIsRead(t *testing.T) {
 	t.Parallel()
-	const added, removed = "without the line break at its end, which an editor may have added", "with a line break at its end, which an editor may have removed"
 	body := string(paidBody)
 	head := "POST /hooks HTTP/1.1\nHost: example.com\nX-Axra-Signature: " + sum(newSecret, body) + "\n"
-	for _, test := range []struct{ name, raw, note string }{
-		{"LF", head + "\n" + body, ""},
-		{"CRLF", strings.ReplaceAll(head, "\n", "\r\n") + "\r\n" + body, ""},
-		{"a byte order mark", "\ufeff" + head + "\n" + body, ""},
-		{"without a request line", strings.SplitN(head, "\n", 2)[1] + "\n" + body, ""},
-		{"an editor's line break", head + "\n" + body + "\r\n", added},
-		{"a body that ended in a line break", "X-Axra-Signature: " + sum(newSecret, "{}\n") + "\n\n{}", removed},
+	for name, raw := range map[string]string{
+		"LF":                     head + "\n" + body,
+		"CRLF":                   strings.ReplaceAll(head, "\n", "\r\n") + "\r\n" + body,
+		"without a request line": strings.SplitN(head, "\n", 2)[1] + "\n" + body,
+		"an editor's line break": head + "\n" + body + "\r\n",
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			request, err := ReadCaptured([]byte(test.raw))
-			if err != nil || !request.Signed {
-				t.Fatalf("%+v, %v", request, err)
-			}
-			if fits := Inspect(request, [][]byte{[]byte(newSecret)}, nil).Fits; len(fits) != 1 || fits[0].Body != test.note {
-				t.Fatalf("found %+v", fits)
-			}
-		})
+		request, err := ReadCaptured([]byte(raw))
+		if err != nil || !request.Signed {
+			t.Errorf("%s: %+v, %v", name, request, err)
+		}
+		if fits := Inspect(request, [][]byte{[]byte(newSecret)}, Verifier{}).Fits; len(fits) != 1 {
+			t.Errorf("%s: found %+v", name, fits)
+		}
 	}
 	for name, raw := range map[string]string{
 		"empty": " \n", "only a body": body, "no empty line": head, "no header": "hello\n\nworld", "no headers": "\n{}",
@@ -159,7 +153,6 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 		request.Header.Set(name, "/hooks?token="+planted)
 	}
 	request.Header.Set("Verif-Hash", "the-secret-"+planted)
-	request.Header.Set("X-Long", strings.Repeat("x", maxKeptHeader+1)+planted)
 	request.Header.Set("X-Token-Signature", "v1,abc")
 	request.Header.Set("My-Token", "kept")
 	request.Header.Set("Content-Type", "application/json")
@@ -170,11 +163,8 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 	if err != nil || bytes.Contains(encoded, []byte(planted)) {
 		t.Errorf("a credential is kept: %s, %v", encoded, err)
 	}
-	if h := kept.Header; h.Get("X-Token-Signature") != "v1,abc" || h.Get("My-Token") != "kept" || h.Get("Content-Type") != "application/json" || h.Get("Verif-Hash") != maskedSecret {
+	if h := kept.Header; h.Get("X-Token-Signature") != "v1,abc" || h.Get("My-Token") != "kept" || len(h) != 2 {
 		t.Errorf("what matters is not kept: %v", h)
-	}
-	if looked := Inspect(kept, nil, nil); !slices.Contains(looked.Masked, "Cookie") || slices.Contains(looked.Masked, "My-Token") {
-		t.Errorf("masked: %v", looked.Masked)
 	}
 	again, err := ReadCaptured(encoded)
 	if err != nil || !bytes.Equal(again.Body, paidBody) || again.Header.Get("X-Token-Signature") != "v1,abc" {
@@ -182,16 +172,21 @@ func TestAKeptRequestHoldsNoCredentials(t *testing.T) {
 	}
 }
 
-func TestAKeptRequestIsBounded(t *testing.T) {
-	t.Parallel()
-	request := httptest.NewRequest(http.MethodPost, "/hooks", nil)
-	for i := range 500 {
-		name := "X-" + strings.Repeat("a", i%50+1) + strings.Repeat("b", i/50)
-		request.Header[name] = slices.Repeat([]string{strings.Repeat("x", 100)}, 50)
+func TestRejectedKeepsTheLastOfEachKind(t *testing.T) {
+	var rejected Rejected
+	for _, request := range []Captured{{Reason: "junk"}, {Reason: "signed", Signed: true}, {Reason: "signed later", Signed: true}, {Reason: "more junk"}} {
+		rejected.Keep(request)
 	}
-	kept := prepared(t, Verifier{}, newSecret).Capture(request, nil, nil)
-	if len(kept.Header) != maxKeptHeaders || len(kept.Header["X-A"]) > maxCandidates {
-		t.Errorf("%d headers are kept: %v", len(kept.Header), kept.Header)
+	if kept := rejected.All(); len(kept) != 2 || kept[0].Reason != "signed later" || kept[1].Reason != "more junk" {
+		t.Errorf("kept %+v", kept)
+	}
+}
+
+func TestShortID(t *testing.T) {
+	for id, want := range map[string]string{"": "", "cs_123456789": "cs_123456789", "cs_1234567890": "cs_123456789…"} {
+		if got := ShortID(id); got != want {
+			t.Errorf("%q becomes %q, want %q", id, got, want)
+		}
 	}
 }
 
@@ -210,7 +205,7 @@ func TestWhatCouldBeASignature(t *testing.T) {
 		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01": false,
 		"gzip, deflate, br": false,
 		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0": false,
-		masked: false,
+		"***": false,
 	} {
 		if got := couldBeSigned(http.Header{"X-Some": {value}}); got != want {
 			t.Errorf("%q: %t", value, got)
@@ -225,16 +220,10 @@ func TestAnEventIsDescribedByNames(t *testing.T) {
 	t.Parallel()
 	described := Inspect(Captured{Body: []byte(`{"event":"payment.completed","timestamp":"2025-06-01T12:00:00Z","livemode":true,"data":{
 		"id":"bpay_1","businessPaymentId":"t","amount":5,"currency":null,"customer":{"email":"PLANTED"},
-		"metadata":{"sessionId":"cs_1","order":"PLANTED"}}}`)}, nil, nil)
-	if got := strings.Join(described.Fields, " "); got != "data.amount data.businessPaymentId data.id data.metadata data.metadata.sessionId event timestamp" {
-		t.Errorf("read: %s", got)
-	}
-	if got := strings.Join(described.Others, " "); got != "data.customer data.customer.email livemode" {
-		t.Errorf("others: %s", got)
-	}
-	described = Inspect(Captured{Body: []byte(`{"event":"payment.completed","data":{"metadata":"x"}}`)}, nil, nil)
-	if len(described.Fields) > 1 || len(described.Others) != 1 {
-		t.Errorf("metadata that is not an object counts: %v, %v", described.Fields, described.Others)
+		"metadata":{"sessionId":"cs_1","order":"PLANTED"}}}`)}, nil, Verifier{})
+	const want = "data data.amount data.businessPaymentId data.customer data.customer.email data.id data.metadata data.metadata.sessionId event livemode timestamp"
+	if got := strings.Join(described.Fields, " "); got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
@@ -255,11 +244,8 @@ func FuzzInspect(f *testing.F) {
 			}
 			return
 		}
-		for _, fit := range Inspect(request, [][]byte{[]byte(newSecret)}, nil).Fits {
-			verifies := slices.ContainsFunc(request.Bodies(), func(body Body) bool {
-				return body.Note == fit.Body && fit.verify(request.Header, body.Bytes, newSecret) == nil
-			})
-			if !verifies {
+		for _, fit := range Inspect(request, [][]byte{[]byte(newSecret)}, Verifier{}).Fits {
+			if fit.verify(request.Header, request.Body, newSecret) != nil {
 				t.Fatalf("%+v does not verify", fit)
 			}
 		}

@@ -64,7 +64,7 @@ var (
 func (v Verifier) Prepare() (Verifier, error) {
 	v.Scheme = cmp.Or(v.Scheme, SchemeBody)
 	if !slices.Contains(Schemes, v.Scheme) {
-		return v, fmt.Errorf("%w %q: write %s", ErrScheme, v.Scheme, quoted(Schemes))
+		return v, fmt.Errorf("%w %q: write one of %q", ErrScheme, v.Scheme, Schemes)
 	}
 	header, timestamp := DefaultHeader, DefaultTimestampHeader
 	if v.Scheme == SchemeStandard {
@@ -74,7 +74,7 @@ func (v Verifier) Prepare() (Verifier, error) {
 	v.TimestampHeader = cmp.Or(v.TimestampHeader, timestamp)
 	v.IDHeader = cmp.Or(v.IDHeader, StandardIDHeader)
 	if v.SecretEncoding != "" && !slices.Contains(SecretEncodings, v.SecretEncoding) {
-		return v, fmt.Errorf("%w %q is unknown: write %s", ErrSecretEncoding, v.SecretEncoding, quoted(SecretEncodings))
+		return v, fmt.Errorf("%w %q is unknown: write one of %q", ErrSecretEncoding, v.SecretEncoding, SecretEncodings)
 	}
 	keys, err := v.keys()
 	v.Secrets = keys
@@ -86,11 +86,9 @@ func (v Verifier) keys() ([][]byte, error) {
 	keys := make([][]byte, 0, len(v.Secrets))
 	for i, secret := range v.Secrets {
 		key, ok := decodeSecret(string(secret), v.SecretEncoding)
-		switch {
-		case !ok && v.SecretEncoding == "":
-			return nil, fmt.Errorf("%w: secret %d is only the prefix of one: correct it", ErrSecretEncoding, i+1)
-		case !ok:
-			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding", ErrSecretEncoding, i+1, v.SecretEncoding)
+		if !ok {
+			return nil, fmt.Errorf("%w: secret %d is not %s: correct it, or leave out secret_encoding",
+				ErrSecretEncoding, i+1, cmp.Or(v.SecretEncoding, "complete"))
 		}
 		keys = append(keys, key)
 		if v.Scheme == SchemeStandard && v.SecretEncoding == "" && strings.HasPrefix(string(secret), standardPrefix) {
@@ -115,10 +113,4 @@ func decodeSecret(secret, encoding string) (key []byte, ok bool) {
 		return []byte(secret), secret != standardPrefix
 	}
 	return key, err == nil && strings.Trim(string(key), "\x00") != ""
-}
-
-// quoted lists words for an error.
-func quoted(words []string) string {
-	last := len(words) - 1
-	return `"` + strings.Join(words[:last], `", "`) + `" or "` + words[last] + `"`
 }

@@ -100,10 +100,9 @@ func (v Verifier) read(header http.Header) (signature, error) {
 	switch {
 	case err != nil:
 		return signature{}, err
-	case len(read.macs) == 0:
-		return signature{}, fmt.Errorf("%w: header %s holds no signature of 32 bytes in hex or base64", ErrSignature, v.Header)
-	case len(read.macs) > maxCandidates:
-		return signature{}, fmt.Errorf("%w: header %s holds more than %d signatures", ErrSignature, v.Header, maxCandidates)
+	case len(read.macs) == 0 || len(read.macs) > maxCandidates:
+		return signature{}, fmt.Errorf("%w: header %s must hold 1 to %d signatures of 32 bytes in hex or base64",
+			ErrSignature, v.Header, maxCandidates)
 	}
 	return read, nil
 }
@@ -135,10 +134,8 @@ func single(header http.Header, name string, limit int) (string, error) {
 	switch {
 	case len(values) == 0:
 		return "", fmt.Errorf("%w: header %s is missing", ErrSignature, name)
-	case len(values) > 1:
-		return "", fmt.Errorf("%w: header %s is repeated", ErrSignature, name)
-	case len(values[0]) > limit:
-		return "", fmt.Errorf("%w: header %s is longer than %d bytes", ErrSignature, name, limit)
+	case len(values) > 1 || len(values[0]) > limit:
+		return "", fmt.Errorf("%w: header %s is repeated or longer than %d bytes", ErrSignature, name, limit)
 	}
 	return values[0], nil
 }

@@ -169,7 +169,7 @@ func TestTheKeysAreFollowed(t *testing.T) {
 		t.Error("while Caddy does not answer, nobody is known")
 	}
 	s.down.Store(false)
-	if _, err := s.keyring.Remove(t.Context(), s.stored, leaked, token.EdDSA); err != nil {
+	if err := s.keyring.Remove(t.Context(), s.stored, leaked, token.EdDSA); err != nil {
 		t.Fatal(err)
 	}
 	s.at = s.at.Add(time.Minute)

@@ -96,7 +96,7 @@ func TestTheFeedStaysWhereTheKeysCouldNotBeRead(t *testing.T) {
 	kid := n.keyring.List(token.HS256)[0].ID
 	raw := n.sell("1", "phone")
 	n.judge(n.verify(raw))
-	if _, err := n.anotherNode().Remove(t.Context(), n.store, kid, token.HS256); err != nil {
+	if err := n.anotherNode().Remove(t.Context(), n.store, kid, token.HS256); err != nil {
 		t.Fatal(err)
 	}
 	n.ledger.tell("")

@@ -38,7 +38,7 @@ func TestAStreamEndsOnceItsTokenOpensNoMore(t *testing.T) {
 		{"access ends later", []step{endsIn(30 * time.Minute), pass(30*time.Minute - time.Second)}, 2 * time.Second, 0},
 		{"access is extended", []step{endsIn(30 * time.Second), request, endsIn(time.Hour), pass(30 * time.Minute)}, 0, 0},
 		{"its key is removed", []step{func(n *node, known *Token) {
-			if _, err := n.anotherNode().Remove(context.Background(), n.store, known.Key, token.HS256); err != nil {
+			if err := n.anotherNode().Remove(context.Background(), n.store, known.Key, token.HS256); err != nil {
 				n.t.Fatal(err)
 			}
 			n.ledger.tell("")

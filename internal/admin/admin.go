@@ -29,17 +29,15 @@ type API struct {
 	Keys   *token.Keyring
 	// SigningAlgorithm is that of new keys.
 	SigningAlgorithm string
-	// Installation returns the id of the installation; it may wait a moment for the keys.
-	Installation func(context.Context) (string, error)
-
 	// Page finds what opens an address; the error tells the operator what is wrong with it.
 	Page func(address string) (Page, error)
-	// Link opens a purchase at a page, in one more browser; a direct one opens the page to whoever has it.
-	Link func(page Page, purchase ledger.Purchase, expires time.Time, direct bool) (string, error)
+	// Link opens a purchase at a page, in one more browser.
+	Link func(page Page, purchase ledger.Purchase, expires time.Time) (string, error)
 
 	VerifyWebhook    func(header http.Header, body []byte) error
 	RecordEvent      func(context.Context, webhook.Event) (payments.Outcome, error)
 	RejectedWebhooks func() []webhook.Captured
+	InspectWebhook   func(webhook.Captured) webhook.Report
 
 	Maintenance *sync.Mutex                 // held by a sweep, an import or a restore
 	Keep        time.Duration               // of purchases after their access has ended; negative: forever
@@ -65,7 +63,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 // endpoint serves an operation.
 type endpoint struct {
-	// NewRequest and NewAnswer return pointers to empty ones; nil where that is a file. The fields of a request are
+	// NewRequest and NewAnswer return pointers to new ones; nil where that is a file. The fields of a request are
 	// arguments of the command, or flags, which have the tag `help`.
 	NewRequest, NewAnswer func() any
 
@@ -77,12 +75,13 @@ const maxBody = 256 << 10
 
 func empty[T any]() any { return new(T) }
 
-// answers makes an endpoint that takes and answers JSON.
-func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error)) endpoint {
-	return endpoint{empty[Request], empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
+// answers makes an endpoint that takes and answers JSON. What a request lacks is as in the defaults.
+func answers[Request, Answer any](do func(*API, context.Context, Request) (Answer, error), defaults Request) endpoint {
+	newRequest := func() any { request := defaults; return &request }
+	return endpoint{newRequest, empty[Answer], func(a *API, w http.ResponseWriter, r *http.Request) error {
 		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 		body.DisallowUnknownFields()
-		var request Request
+		request := defaults
 		if err := body.Decode(&request); err != nil && !errors.Is(err, io.EOF) { // nothing at all is an empty request
 			return refuse(http.StatusBadRequest, "reading the request: %w", err)
 		}

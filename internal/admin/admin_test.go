@@ -80,7 +80,8 @@ func TestKeysAreRotatedAndRemoved(t *testing.T) {
 		t.Errorf("%v", keys)
 	}
 	r.refused("keys remove", request, http.StatusNotFound, "no signing key has this id")
-	r.refused("keys remove", RemoveKeyRequest{Key: "x"}, http.StatusConflict, "add --yes")
+	left := call[[]token.KeyInfo](r, "keys list", nil)
+	r.refused("keys remove", RemoveKeyRequest{Key: left[0].ID}, http.StatusConflict, "add --yes")
 }
 
 func TestAReplayNeedsASignatureOrTrust(t *testing.T) {
@@ -119,4 +120,17 @@ func TestRejectedWebhooksAreListed(t *testing.T) {
 	if kept := call[[]webhook.Captured](r, "webhook rejected", nil); len(kept) != 1 || kept[0].Reason != "bad" {
 		t.Errorf("%+v", kept)
 	}
+}
+
+func TestACapturedWebhookIsInspected(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.InspectWebhook = func(request webhook.Captured) webhook.Report {
+		return webhook.Inspect(request, [][]byte{[]byte("PLANTED")}, webhook.Verifier{})
+	}
+	w := r.post("webhook inspect", InspectRequest{File: []byte("X-Axra-Signature: 00\n\n" + `{"event":"payout.paid"}`)})
+	if body := w.Body.String(); !strings.Contains(body, `"event":"payout.paid"`) || !strings.Contains(body, "nothing fits") || strings.Contains(body, "PLANTED") {
+		t.Errorf("%d %s", w.Code, body)
+	}
+	r.refused("webhook inspect", InspectRequest{File: []byte("{}")}, http.StatusBadRequest, "not a captured request")
 }

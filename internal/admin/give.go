@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -24,7 +23,6 @@ type Page struct {
 	Target   string                   // its path and query
 	Resource string                   // what a purchase by path opens there
 	Products map[string]*gate.Product // that open it, by name; retired ones too
-	HasLinks map[string]bool          // whether a gate that sells the product honours private links
 }
 
 // GiveRequest asks for access without a payment.
@@ -33,17 +31,19 @@ type GiveRequest struct {
 	Pass    string `json:"pass,omitempty" help:"Name of the pass, if several open the address"`
 	Key     string `json:"key,omitempty" help:"Which one, if the pass is sold by a key"`
 	For     string `json:"for,omitempty" help:"How long access lasts: 30d, 12h, forever (default: as it is sold)"`
-	Devices int    `json:"devices,omitempty" help:"In how many browsers it may be opened (default 1)"`
+	Devices int    `json:"devices" help:"In how many browsers it may be opened"`
 	Note    string `json:"note,omitempty" help:"Why, for later reference"`
 }
 
 // LinkRequest asks for a link that opens a purchase.
 type LinkRequest struct {
-	ID     string `json:"purchase"`
-	URL    string `json:"address"` // the page it leads to
-	Direct bool   `json:"direct,omitempty" help:"Make a private link, which works without a click and a cookie"`
-	For    string `json:"for,omitempty" help:"How long the link works (default 7d)"`
+	ID  string `json:"purchase"`
+	URL string `json:"address"` // the page it leads to
+	For string `json:"for" help:"How long the link works"`
 }
+
+// linkLife is how long a link works by default.
+const linkLife = "7d"
 
 // Link opens a purchase.
 type Link struct {
@@ -53,8 +53,8 @@ type Link struct {
 }
 
 // page finds what opens an address, once the keys are loaded.
-func (a *API) page(ctx context.Context, address string) (Page, error) {
-	if _, err := a.Installation(ctx); err != nil {
+func (a *API) page(address string) (Page, error) {
+	if a.Keys.Installation() == "" {
 		return Page{}, refuse(http.StatusServiceUnavailable, "the signing keys are not loaded yet: is the ledger in trouble? See the log")
 	}
 	page, err := a.Page(address)
@@ -65,7 +65,7 @@ func (a *API) page(ctx context.Context, address string) (Page, error) {
 }
 
 func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
-	page, err := a.page(ctx, request.URL)
+	page, err := a.page(request.URL)
 	if err != nil {
 		return Link{}, err
 	}
@@ -74,11 +74,10 @@ func (a *API) give(ctx context.Context, request GiveRequest) (Link, error) {
 		return Link{}, refuse(http.StatusBadRequest, "%w", err)
 	}
 	recorded, err := a.Ledger.RecordPayment(ctx, ledger.Payment{Source: ledger.FromOperator, Terms: given, Note: request.Note})
-	purchase := recorded.Purchase
 	if err != nil {
 		return Link{}, err
 	}
-	return a.link(ctx, LinkRequest{ID: purchase.ID, URL: request.URL})
+	return a.link(ctx, LinkRequest{ID: recorded.Purchase.ID, URL: request.URL, For: linkLife})
 }
 
 // termsToGive are those of a product that opens the page, as the request changes them.
@@ -93,7 +92,7 @@ func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, er
 	}
 	given = terms.Terms{
 		Installation: a.Keys.Installation(), Site: page.Site, Pass: product.Name, Resource: terms.AllPaths,
-		Access: product.Access, Downloads: product.Config.Downloads, Devices: max(request.Devices, 1),
+		Access: product.Access, Downloads: product.Config.Downloads, Devices: request.Devices,
 	}
 	if request.For != "" {
 		if given.Access, err = gate.ParseAccess(request.For); err != nil {
@@ -102,7 +101,7 @@ func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, er
 	}
 	byKey := product.Config.PerPath && product.Config.Key != ""
 	switch {
-	case request.Devices < 0 || request.Devices > gate.MaxDevices:
+	case request.Devices < 1 || request.Devices > gate.MaxDevices:
 		err = fmt.Errorf("a purchase can be used on 1 to %d devices", gate.MaxDevices)
 	case request.Key != "" && !byKey:
 		err = fmt.Errorf("pass %q is not sold by a key", product.Name)
@@ -117,11 +116,11 @@ func (a *API) termsToGive(request GiveRequest, page Page) (given terms.Terms, er
 }
 
 func (a *API) link(ctx context.Context, request LinkRequest) (Link, error) {
-	life, err := caddy.ParseDuration(cmp.Or(request.For, "7d"))
+	life, err := caddy.ParseDuration(request.For)
 	if err != nil || life < time.Minute || life > token.LongestLife {
 		return Link{}, refuse(http.StatusBadRequest, "%.40q is no length of time from a minute to ten years: write 24h or 7d", request.For)
 	}
-	page, err := a.page(ctx, request.URL)
+	page, err := a.page(request.URL)
 	if err != nil {
 		return Link{}, err
 	}
@@ -138,12 +137,10 @@ func (a *API) link(ctx context.Context, request LinkRequest) (Link, error) {
 		return Link{}, refuse(http.StatusConflict, "that purchase opens nothing: it is %s", status)
 	case page.Site != purchase.Site || page.Products[purchase.Product] == nil:
 		return Link{}, refuse(http.StatusBadRequest, "that purchase, of pass %q at %s, does not open that address", purchase.Product, purchase.Site)
-	case request.Direct && !page.HasLinks[purchase.Product]:
-		return Link{}, refuse(http.StatusConflict, "no gate there that sells %q has `links`: add it, or leave out --direct", purchase.Product)
-	case !request.Direct && purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
+	case purchase.DeviceLimit > 0 && inUse >= purchase.DeviceLimit:
 		return Link{}, refuse(http.StatusConflict, "all %d devices of that purchase are in use: remove one with caddy axra remove-device", inUse)
 	}
 	expires := a.Now().Add(life).UTC().Truncate(time.Second)
-	address, err := a.Link(page, purchase.Purchase, expires, request.Direct)
+	address, err := a.Link(page, purchase.Purchase, expires)
 	return Link{Purchase: id, Link: address, Expires: expires}, err
 }

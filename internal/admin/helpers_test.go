@@ -54,7 +54,6 @@ func newRig(t *testing.T) *rig {
 		Ledger: book, Keys: keys, SigningAlgorithm: token.HS256, Page: r.page, Link: fakeLink,
 		VerifyWebhook: r.hooks.Verify, RecordEvent: r.hooks.Record, RejectedWebhooks: r.hooks.Rejected,
 		Maintenance: new(sync.Mutex), Keep: 60 * 24 * time.Hour, Logger: zap.NewNop(), Now: now,
-		Installation: func(context.Context) (string, error) { return keys.Installation(), nil },
 		Reload: func(context.Context) error {
 			r.reloads++
 			return nil
@@ -177,6 +176,6 @@ func (r *rig) page(address string) (Page, error) {
 	return page, nil
 }
 
-func fakeLink(page Page, p ledger.Purchase, _ time.Time, direct bool) (string, error) {
-	return fmt.Sprintf("%s%s?direct=%t&purchase=%s", page.Site, page.Target, direct, p.ID), nil
+func fakeLink(page Page, p ledger.Purchase, _ time.Time) (string, error) {
+	return fmt.Sprintf("%s%s?purchase=%s", page.Site, page.Target, p.ID), nil
 }

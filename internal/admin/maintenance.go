@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/ledger"
+	"github.com/caddy-axra/paywall/token"
 )
 
 // ReportRequest is a span of time; an empty end leaves it open.
@@ -81,4 +82,36 @@ func (a *API) Sweep(ctx context.Context, _ struct{}) (ledger.Swept, error) {
 		a.Logger.Info("ledger swept", zap.Int("purchases", swept.Purchases))
 	}
 	return swept, err
+}
+
+// RemoveKeyRequest names a signing key.
+type RemoveKeyRequest struct {
+	Key string `json:"key"`
+	Yes bool   `json:"yes,omitempty" help:"Confirm: buyers with cookies of this key lose access"`
+}
+
+func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) {
+	return a.Keys.List(a.SigningAlgorithm), nil
+}
+
+func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
+	kid, err := a.Keys.Rotate(ctx, a.Ledger, a.SigningAlgorithm)
+	if err == nil {
+		a.Logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
+	}
+	return a.Keys.List(a.SigningAlgorithm), err
+}
+
+func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
+	if !a.Keys.Knows(request.Key) {
+		return nil, token.ErrUnknownKey
+	}
+	if !request.Yes {
+		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
+	}
+	err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
+	if err == nil {
+		a.Logger.Warn("signing key removed; what it has signed is void", zap.String("kid", request.Key))
+	}
+	return a.Keys.List(a.SigningAlgorithm), err
 }

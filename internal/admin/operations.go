@@ -34,27 +34,26 @@ const (
 
 // Operations are all operations, in the order of `caddy axra help`.
 var Operations = []Operation{
-	op("list", answers((*API).list), "Lists purchases, the newest payment first",
+	op("list", answers((*API).list, ListRequest{Limit: 50}), "Lists purchases, the newest payment first",
 		"--search finds the beginning of a reference, a session id or a payment id. "+namesTimes),
-	op("show", answers((*API).show), "Shows all that is known about one purchase",
+	op("show", answers((*API).show, PurchaseRequest{}), "Shows all that is known about one purchase",
 		"Whoever has a session id may be able to open the purchase. Refund double charges in Axra. "+namesPurchase),
-	op("revoke", answers(decide(ledger.Revoke)), "Withdraws the access of a purchase",
+	op("revoke", answers(decide(ledger.Revoke), DecideRequest{}), "Withdraws the access of a purchase",
 		"Every node withdraws it within about a second. No money is refunded: do that in Axra. "+namesPurchase),
-	op("restore", answers(decide(ledger.Restore)), "Gives back access that was revoked",
+	op("restore", answers(decide(ledger.Restore), DecideRequest{}), "Gives back access that was revoked",
 		"It undoes no refund and no dispute: for those, give access anew. "+namesPurchase),
-	op("remove-device", answers((*API).removeDevice), "Ends the use of a purchase on one device",
+	op("remove-device", answers((*API).removeDevice, RemoveDeviceRequest{}), "Ends the use of a purchase on one device",
 		"Every node ends it within about a second. caddy axra show lists the devices with their ids. "+namesPurchase),
-	op("give", answers((*API).give), "Gives access without a payment, and prints the link to it",
+	op("give", answers((*API).give, GiveRequest{Devices: 1}), "Gives access without a payment, and prints the link to it",
 		`The link works for 7 days, for whoever has it; the access lasts as long as the pass does, or as --for says:
   caddy axra give https://example.com/premium/ --for 30d --note "review copy"`),
-	op("link", answers((*API).link), "Makes a link by which a purchase is opened or downloaded elsewhere",
-		`Whoever has the link can open the purchase at that address in one more browser; the page there asks first. With --direct
-it opens that one address by itself, for download managers and podcast players: the gate must have links on.`),
-	op("report", answers((*API).report), "Adds up sales, refunds and disputes by pass and currency",
+	op("link", answers((*API).link, LinkRequest{For: linkLife}), "Makes a link by which a purchase is opened elsewhere",
+		"Whoever has the link can open the purchase at that address in one more browser; the page there asks first."),
+	op("report", answers((*API).report, ReportRequest{}), "Adds up sales, refunds and disputes by pass and currency",
 		`A refund counts when it was made, and as the whole payment, since Axra's events do not say how much it was. Net is
 sales less refunds and less disputes lost. Mismatched payments and double charges, which you should refund, are not
 included. `+namesTimes+"\n  caddy axra report --from 2026-01 --to 2026-02 --csv"),
-	op("backup", downloads((*ledger.Ledger).Backup), "Writes a backup of the ledger to a file, while Caddy runs",
+	op("backup", downloads((*ledger.Ledger).Backup), "Writes a backup of the ledger to a new file, while Caddy runs",
 		"It is a copy of the ledger's SQLite file as of one moment; - is the standard output. "+holdsKeys+
 			"To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_dump and pg_restore."),
 	op("restore-backup", uploads((*ledger.Ledger).Restore), "Replaces the ledger by a backup",
@@ -64,23 +63,28 @@ again. On a new machine, copy the backup to the path of the ledger before Caddy 
 	op("export", downloads(func(l *ledger.Ledger, ctx context.Context, w io.Writer) error {
 		_, err := l.Export(ctx, w)
 		return err
-	}), "Writes the ledger to a file, as JSON lines",
+	}), "Writes the ledger to a new file, as JSON lines",
 		"It is for reading, or for moving to another database; - is the standard output. "+holdsKeys+
 			"For backups, caddy axra backup is faster."),
 	op("import", uploads((*ledger.Ledger).Import), "Reads an export into a ledger without payments",
 		`This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The ledger adopts the signing
 keys of the export, so all visitors stay logged in. Restart other nodes that use the same database.`),
-	op("sweep", answers((*API).Sweep), "Deletes purchases whose access ended longer ago than `keep`",
+	op("sweep", answers((*API).Sweep, struct{}{}), "Deletes purchases whose access ended longer ago than `keep`",
 		"Events without a payment that are as old go, too. Caddy does so by itself once a day."),
-	op("keys list", answers((*API).listKeys), "Lists the signing keys, without their secrets", ""),
-	op("keys rotate", answers((*API).rotateKeys), "Adds a key that takes over in three minutes; nobody is logged out",
+	op("keys list", answers((*API).listKeys, struct{}{}), "Lists the signing keys, without their secrets", ""),
+	op("keys rotate", answers((*API).rotateKeys, struct{}{}), "Adds a key that takes over in three minutes; nobody is logged out",
 		"Old keys still verify what they have signed."),
-	op("keys remove", answers((*API).removeKey), "Removes a leaked key and voids what it has signed",
+	op("keys remove", answers((*API).removeKey, RemoveKeyRequest{}), "Removes a leaked key and voids what it has signed",
 		"All that the key has signed is void at once: visitors with its cookies have to be let in anew."),
-	op("webhook rejected", asFile(answers((*API).rejectedWebhooks)), "Writes the last webhooks that were rejected for their signature to a file",
+	op("webhook rejected", asFile(answers((*API).rejectedWebhooks, struct{}{})), "Writes the last webhooks that were rejected for their signature to a new file",
 		`One could be signed, if there was any, and one could not. It is for caddy axra webhook inspect and replay; - is the
-standard output. The option keep_rejected of axra_webhook must be on. Credentials are masked.`),
-	op("webhook replay", answers((*API).replayWebhook), "Accepts a webhook from a file, as if Axra had sent it",
+standard output. The option keep_rejected of axra_webhook must be on. Only headers that could sign are kept.`),
+	op("webhook inspect", answers((*API).inspectWebhook, InspectRequest{}), "Shows how a captured webhook is signed, and what to write into the Caddyfile",
+		`It tries the ways in which payment providers sign, with the webhook secrets of the running Caddy; none is printed. It
+also shows the event, by the names of its fields. The file is what caddy axra webhook rejected writes, or a request as
+HTTP/1.1 sends it; - is the standard input:
+  caddy axra webhook rejected - | caddy axra webhook inspect -`),
+	op("webhook replay", answers((*API).replayWebhook, ReplayRequest{}), "Accepts a webhook from a file, as if Axra had sent it",
 		`The file is what caddy axra webhook rejected writes, a request as HTTP/1.1 sends it, or its body alone; - is the standard
 input. --trust accepts an event without a signature: you answer for it. The exit code is 1 if it has no effect but should.`),
 }

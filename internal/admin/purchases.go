@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ type ListRequest struct {
 	Status string `json:"status,omitempty" help:"Only active, expired, refunded, disputed, revoked or mismatched"`
 	From   string `json:"from,omitempty" help:"Only paid at this time or later"`
 	To     string `json:"to,omitempty" help:"Only paid before this time"`
-	Limit  int    `json:"limit,omitempty" help:"At most so many, up to 10000 (default 50)"`
+	Limit  int    `json:"limit" help:"At most so many, up to 10000"`
 }
 
 // maxListed bounds a list, which is held in memory.
@@ -99,18 +98,18 @@ func describe(found ledger.Details, now time.Time) Purchase {
 
 func (a *API) list(ctx context.Context, r ListRequest) ([]Listed, error) {
 	filter := ledger.Filter{
-		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: cmp.Or(r.Limit, 50),
+		Site: r.Site, Product: r.Pass, Status: ledger.Status(r.Status), Query: strings.TrimSpace(r.Search), Limit: r.Limit,
 	}
-	statuses := []ledger.Status{"", ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
+	statuses := []ledger.Status{ledger.Active, ledger.Expired, ledger.Refunded, ledger.Disputed, ledger.Revoked, ledger.Mismatched}
 	var err error
 	switch filter.From, filter.To, err = parseSpan(r.From, r.To); {
 	case err != nil:
-	case !slices.Contains(statuses, filter.Status):
-		err = fmt.Errorf("%.40q is no status: write active, expired, refunded, disputed, revoked or mismatched", r.Status)
+	case r.Status != "" && !slices.Contains(statuses, filter.Status):
+		err = fmt.Errorf("%.40q is no status: write one of %v", r.Status, statuses)
 	case r.Site != "" && (!strings.Contains(r.Site, "://") || strings.HasSuffix(r.Site, "/")):
 		err = fmt.Errorf("%.200q is no site: write its address without a path, such as https://example.com", r.Site)
-	case r.Limit < 0 || r.Limit > maxListed:
-		err = fmt.Errorf("the limit is a number of purchases up to %d: choose by time, or use export", maxListed)
+	case r.Limit < 1 || r.Limit > maxListed:
+		err = fmt.Errorf("the limit is a number of purchases from 1 to %d: choose by time, or use export", maxListed)
 	}
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "%w", err)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -75,6 +76,7 @@ func TestPayments(t *testing.T) {
 // listed returns the references of a list.
 func (r *rig) listed(request ListRequest) (references []string) {
 	r.t.Helper()
+	request.Limit = cmp.Or(request.Limit, 50)
 	w := r.post("list", request)
 	if w.Code != http.StatusOK || strings.Contains(w.Body.String(), `"session"`) {
 		r.t.Fatalf("%+v: %d %s", request, w.Code, w.Body)
@@ -113,11 +115,11 @@ func TestPurchasesAreListed(t *testing.T) {
 		}
 	}
 	for phrase, request := range map[string]ListRequest{
-		"write active, expired":           {Status: "open"},
+		"write one of [active expired":    {Status: "open"},
 		"is no site":                      {Site: "example.com"},
 		"is no site: write its address":   {Site: site + "/"},
 		"the limit is a number":           {Limit: -1},
-		"up to 10000":                     {Limit: 10001},
+		"from 1 to 10000":                 {Limit: 10001},
 		"is no time":                      {From: "yesterday"},
 		"the first must be the earlier":   {From: "2026-12", To: "2026-11"},
 		"the first must be the earlier o": {From: "2026-12", To: "2026-12"},

@@ -8,7 +8,6 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/terms"
-	"github.com/caddy-axra/paywall/token"
 	"github.com/caddy-axra/paywall/webhook"
 )
 
@@ -44,20 +43,30 @@ func (a *API) rejectedWebhooks(context.Context, struct{}) ([]webhook.Captured, e
 	return kept, nil
 }
 
+// InspectRequest holds a captured webhook.
+type InspectRequest struct {
+	File []byte `json:"file"` // in base64
+}
+
+func (a *API) inspectWebhook(_ context.Context, request InspectRequest) (webhook.Report, error) {
+	captured, err := webhook.ReadCaptured(request.File)
+	if err != nil {
+		return webhook.Report{}, refuse(http.StatusBadRequest, "%w", err)
+	}
+	return a.InspectWebhook(captured), nil
+}
+
 // replayWebhook takes an event as if it had come to the webhook.
 func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replayed, error) {
 	captured, err := webhook.ReadCaptured(request.File)
 	if err != nil {
 		captured = webhook.Captured{Body: request.File}
 	}
-	body, unsigned := captured.Body, a.VerifyWebhook(captured.Header, captured.Body)
-	if other := captured.Bodies()[1].Bytes; unsigned != nil && a.VerifyWebhook(captured.Header, other) == nil {
-		body, unsigned = other, nil
-	}
+	unsigned := a.VerifyWebhook(captured.Header, captured.Body)
 	if unsigned != nil && !request.Trust {
 		return Replayed{}, refuse(http.StatusForbidden, "%w; if you know that it comes from Axra, add --trust", unsigned)
 	}
-	event, err := webhook.Decode(body)
+	event, err := webhook.Decode(captured.Body)
 	if err != nil {
 		return Replayed{}, refuse(http.StatusBadRequest, "%w", err)
 	}
@@ -73,34 +82,4 @@ func (a *API) replayWebhook(ctx context.Context, request ReplayRequest) (Replaye
 		return Replayed{}, refuse(http.StatusConflict, "no visitor gains or loses access: the event is %s: %s", outcome, why)
 	}
 	return Replayed{Event: string(event.Type), Outcome: outcome, Session: event.Session, Signed: unsigned == nil}, nil
-}
-
-// RemoveKeyRequest names a signing key.
-type RemoveKeyRequest struct {
-	Key string `json:"key"`
-	Yes bool   `json:"yes,omitempty" help:"Confirm: buyers with cookies of this key lose access"`
-}
-
-func (a *API) listKeys(context.Context, struct{}) ([]token.KeyInfo, error) {
-	return a.Keys.List(a.SigningAlgorithm), nil
-}
-
-func (a *API) rotateKeys(ctx context.Context, _ struct{}) ([]token.KeyInfo, error) {
-	kid, err := a.Keys.Rotate(ctx, a.Ledger, a.SigningAlgorithm)
-	if err == nil {
-		a.Logger.Info("signing key added; it signs once every node has read it", zap.String("kid", kid))
-	}
-	return a.Keys.List(a.SigningAlgorithm), err
-}
-
-func (a *API) removeKey(ctx context.Context, request RemoveKeyRequest) ([]token.KeyInfo, error) {
-	if !request.Yes {
-		return nil, refuse(http.StatusConflict, "all visitors whose cookies this key has signed would be logged out: add --yes if it has leaked, or rotate")
-	}
-	replacement, err := a.Keys.Remove(ctx, a.Ledger, request.Key, a.SigningAlgorithm)
-	if err == nil {
-		a.Logger.Warn("signing key removed; the tokens that it signed are now invalid",
-			zap.String("kid", request.Key), zap.String("replacement", replacement))
-	}
-	return a.Keys.List(a.SigningAlgorithm), err
 }

@@ -4,8 +4,10 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -15,15 +17,12 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/admin"
 	"github.com/caddy-axra/paywall/internal/preflight"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
 // Plugin does what needs the plugin's own reading of a configuration.
 type Plugin struct {
 	// Check examines a configuration without starting it.
 	Check func(ctx context.Context, config, adapter string, live bool) *preflight.Diagnosis
-	// WebhookSecrets returns the secrets of a configuration, at least one, and its verifier if that can be made.
-	WebhookSecrets func(config, adapter string) ([][]byte, *webhook.Verifier, error)
 }
 
 // Command describes `caddy axra` to Caddy.
@@ -46,7 +45,7 @@ func (p Plugin) Fill(cmd *cobra.Command) {
 	flags.Bool("json", false, "Print JSON, for programs")
 	flags.Bool("csv", false, "Print tables as comma-separated values, for spreadsheets")
 	keys := group(&cobra.Command{Use: "keys", Short: "Lists, rotates and removes signing keys"})
-	hooks := group(&cobra.Command{Use: "webhook", Short: "Finds out how webhooks are signed, and accepts those that failed"}, p.inspectCommand())
+	hooks := group(&cobra.Command{Use: "webhook", Short: "Finds out how webhooks are signed, and accepts those that failed"})
 	group(cmd, keys, hooks, p.checkCommand())
 	parents := map[string]*cobra.Command{"keys": keys, "webhook": hooks}
 	for _, o := range admin.Operations {
@@ -78,9 +77,12 @@ it as the user and in the environment of the service: --envfile reads the file t
 		if err := loadEnvironment(*envFiles); err != nil {
 			return err
 		}
+		if _, err := os.Stat(flag(cmd, "config")); flag(cmd, "config") != "" && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no file %s: name the configuration with --config", flag(cmd, "config"))
+		}
 		diagnosis := p.Check(cmd.Context(), flag(cmd, "config"), flag(cmd, "adapter"), *live)
 		if isSet(cmd, "json") {
-			printValue(cmd, diagnosis)
+			_ = json.NewEncoder(cmd.OutOrStdout()).Encode(diagnosis) // if that fails, the reader is gone
 		} else {
 			diagnosis.WriteText(cmd.OutOrStdout())
 		}
@@ -106,14 +108,6 @@ func loadEnvironment(files []string) error {
 		return err
 	}
 	return nil
-}
-
-// readInput reads a file, or the standard input for "-".
-func readInput(cmd *cobra.Command, name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(cmd.InOrStdin())
-	}
-	return os.ReadFile(name) //nolint:gosec // the operator names it
 }
 
 func flag(cmd *cobra.Command, name string) string { return cmd.Flag(name).Value.String() }

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
-	"github.com/caddy-axra/paywall/webhook"
 )
 
 // fakeCaddy is an admin API that answers as it is told and keeps what it is asked.
@@ -55,9 +54,6 @@ func (c *fakeCaddy) run(t *testing.T, args ...string) (out, aside string, err er
 
 func execute(t *testing.T, plugin Plugin, args ...string) (out, aside string, err error) {
 	t.Helper()
-	if plugin.WebhookSecrets == nil {
-		plugin.WebhookSecrets = func(string, string) ([][]byte, *webhook.Verifier, error) { return nil, nil, nil }
-	}
 	cmd := &cobra.Command{Use: "axra", SilenceUsage: true, SilenceErrors: true}
 	plugin.Fill(cmd)
 	var stdout, stderr bytes.Buffer

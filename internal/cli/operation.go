@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/caddy-axra/paywall/internal/admin"
@@ -21,7 +20,7 @@ import (
 
 // operationCommand makes the command of an operation.
 func operationCommand(o admin.Operation, name string) *cobra.Command {
-	cmd := &cobra.Command{Use: name, Short: o.Short, Long: o.Short + ".\n\n" + o.Long}
+	cmd := &cobra.Command{Use: name, Short: o.Short, Long: o.Short + ".\n\n" + o.Long, Args: namedArgs}
 	var request any
 	var arguments []any
 	var file string
@@ -34,7 +33,6 @@ func operationCommand(o admin.Operation, name string) *cobra.Command {
 		cmd.Use += " <file>"
 		arguments = append(arguments, &file)
 	}
-	cmd.Args = cobra.ExactArgs(len(arguments))
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		for i, arg := range args {
 			switch target := arguments[i].(type) {
@@ -49,7 +47,7 @@ func operationCommand(o admin.Operation, name string) *cobra.Command {
 		raw, err := json.Marshal(request)
 		sent := io.NopCloser(bytes.NewReader(raw))
 		if isUpload {
-			sent, err = openUpload(cmd, file)
+			sent, err = openInput(cmd, file)
 		}
 		if err != nil {
 			return err
@@ -73,7 +71,16 @@ func operationCommand(o admin.Operation, name string) *cobra.Command {
 	return cmd
 }
 
-// bind makes flags of the fields of a request, and arguments of those without help.
+// namedArgs wants as many arguments as a command names.
+func namedArgs(cmd *cobra.Command, args []string) error {
+	names := strings.Fields(cmd.Use)[1:]
+	if len(args) < len(names) {
+		return fmt.Errorf("%s is missing: write %s", names[len(args)], cmd.UseLine())
+	}
+	return cobra.ExactArgs(len(names))(cmd, args)
+}
+
+// bind makes flags of the fields of a request, whose values are the defaults, and arguments of those without help.
 func bind(cmd *cobra.Command, request any) (arguments []any) {
 	fields := reflect.ValueOf(request).Elem()
 	for i := range fields.NumField() {
@@ -87,11 +94,11 @@ func bind(cmd *cobra.Command, request any) (arguments []any) {
 		}
 		switch target := target.(type) {
 		case *string:
-			cmd.Flags().StringVar(target, name, "", help)
+			cmd.Flags().StringVar(target, name, *target, help)
 		case *bool:
-			cmd.Flags().BoolVar(target, name, false, help)
+			cmd.Flags().BoolVar(target, name, *target, help)
 		case *int:
-			cmd.Flags().IntVar(target, name, 0, help)
+			cmd.Flags().IntVar(target, name, *target, help)
 		}
 	}
 	return arguments
@@ -131,35 +138,45 @@ func printAnswer(cmd *cobra.Command, body io.Reader, answer any) error {
 	return nil
 }
 
-// save writes an answer to the standard output, or to a file that is put in place only when it is complete and on disk.
+// save writes an answer to the standard output, or to a new file, which remains only if it is complete and on disk.
 func save(cmd *cobra.Command, body io.Reader, name string) error {
 	if name == "-" {
 		_, err := io.Copy(cmd.OutOrStdout(), body)
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*") // mode 0600
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists: remove it, or name another file", name)
+	}
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it was renamed if all went well
 	size, err := io.Copy(file, body)
-	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
-		err = os.Rename(file.Name(), name)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return errors.Join(err, os.Remove(name))
 	}
-	if err == nil {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s written to %s\n", humanize.Bytes(uint64(max(size, 0))), name)
-	}
-	return err
+	fmt.Fprintf(cmd.OutOrStdout(), "%d bytes written to %s\n", size, name)
+	return nil
 }
 
-// openUpload opens a file, or the standard input.
-func openUpload(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+// openInput opens a file, or the standard input for "-".
+func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
 	// A copy of a ledger in use lacks what is in its write-ahead log.
 	if info, err := os.Stat(name + "-wal"); err == nil && info.Size() > 0 {
 		return nil, fmt.Errorf("%s-wal belongs to it, so it is no backup: make one with caddy axra backup", name)
 	}
-	if name == "-" {
-		return io.NopCloser(cmd.InOrStdin()), nil
-	}
 	return os.Open(name) //nolint:gosec // the operator names it
+}
+
+// readInput reads a file, or the standard input for "-".
+func readInput(cmd *cobra.Command, name string) ([]byte, error) {
+	input, err := openInput(cmd, name)
+	if err != nil {
+		return nil, err
+	}
+	defer input.Close()
+	return io.ReadAll(input)
 }

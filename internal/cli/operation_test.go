@@ -15,7 +15,7 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 	c := newCaddy(t)
 	event := writeFile(t, "{}")
 	for _, test := range []struct{ command, call string }{
-		{"list", `POST /axra/list {}`},
+		{"list", `POST /axra/list {"limit":50}`},
 		{
 			"list --search cs_1 --pass p --site https://example.com --status active --from 2026 --to 2027 --limit 9",
 			`POST /axra/list {"search":"cs_1","pass":"p","site":"https://example.com","status":"active","from":"2026","to":"2027","limit":9}`,
@@ -24,12 +24,12 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 		{"revoke cs_1 --note why", `POST /axra/revoke {"purchase":"cs_1","note":"why"}`},
 		{"restore cs_1", `POST /axra/restore {"purchase":"cs_1"}`},
 		{"remove-device cs_1 d", `POST /axra/remove-device {"purchase":"cs_1","device":"d"}`},
-		{"give https://example.com/a", `POST /axra/give {"address":"https://example.com/a"}`},
+		{"give https://example.com/a", `POST /axra/give {"address":"https://example.com/a","devices":1}`},
 		{
 			"give https://example.com/a --pass p --for 1d --devices 2 --key k --note why",
 			`POST /axra/give {"address":"https://example.com/a","pass":"p","key":"k","for":"1d","devices":2,"note":"why"}`,
 		},
-		{"link cs_1 https://example.com/a --direct --for 1h", `POST /axra/link {"purchase":"cs_1","address":"https://example.com/a","direct":true,"for":"1h"}`},
+		{"link cs_1 https://example.com/a --for 1h", `POST /axra/link {"purchase":"cs_1","address":"https://example.com/a","for":"1h"}`},
 		{"report --from 2026-01 --to 2026-02", `POST /axra/report {"from":"2026-01","to":"2026-02"}`},
 		{"sweep", `POST /axra/sweep {}`},
 		{"export -", `POST /axra/export {}`},
@@ -38,6 +38,7 @@ func TestCommandsAskForWhatTheirFlagsSay(t *testing.T) {
 		{"keys rotate", `POST /axra/keys/rotate {}`},
 		{"keys remove k --yes", `POST /axra/keys/remove {"key":"k","yes":true}`},
 		{"webhook rejected -", `POST /axra/webhook/rejected {}`},
+		{"webhook inspect " + event, `POST /axra/webhook/inspect {"file":"e30="}`},
 		{"webhook replay " + event + " --trust", `POST /axra/webhook/replay {"file":"e30=","trust":true}`},
 	} {
 		c.calls = nil
@@ -93,7 +94,6 @@ func TestAnAnswerIsShownInItsOrder(t *testing.T) {
 id: 01
 status: refunded
 starts_at: 2026-11-30T12:00:00Z
-device_limit: 0
 downloads: 1
 double_charges: p1, p2
 
@@ -113,9 +113,9 @@ session  payment_ids  source  mismatch  paid_at               metadata  note  pa
 	if got := strings.Join(lines, "\n") + "\n"; err != nil || got != want {
 		t.Errorf("%v\n%s", err, got)
 	}
-	c.says("keys list", `[{"kid":"old","alg":"a"},{"kid":"new","alg":"a","signs_access":true}]`)
+	c.says("keys list", `[{"kid":"old","alg":"a"},{"kid":"new","alg":"a","signs":["access tokens"]}]`)
 	out, _, err = c.run(t, "keys", "list")
-	wantParts(t, out, "kid  alg  ", "old  a                         false", "new  a                         true")
+	wantParts(t, out, "kid  alg  ", "new  a                         access tokens")
 	if err != nil {
 		t.Error(err)
 	}
@@ -129,11 +129,11 @@ func TestTheReportForSpreadsheets(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	wantParts(t, out, "site,pass,currency,sales,sales_amount,refunds,", "\nhttps://example.com,'=cmd(),USD,2,10.00,0,", ",-5.00\n")
+	wantParts(t, out, "site,pass,currency,sales,sales_amount,refunds,", "\nhttps://example.com,=cmd(),USD,2,10.00,0,", ",-5.00\n")
 	wantParts(t, aside, "double_charges: 1")
 }
 
-// A server that dies half-way must not leave half a backup, nor take the place of an older one.
+// A server that dies half-way must not leave half a backup.
 func TestAnAnswerThatIsCutOffIsAnError(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
@@ -143,35 +143,48 @@ func TestAnAnswerThatIsCutOffIsAnError(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}
 	c.answers["backup"], c.answers["export"], c.answers["list"] = breakOff, breakOff, breakOff
-	file := writeFile(t, "an older one")
+	file := filepath.Join(t.TempDir(), "file")
 	for _, args := range [][]string{{"backup", file}, {"export", file}, {"export", "-"}, {"list"}, {"list", "--json"}} {
 		_, _, err := c.run(t, args...)
 		wantError(t, err, "the answer was cut off")
 	}
-	if raw, err := os.ReadFile(file); err != nil || string(raw) != "an older one" {
-		t.Errorf("%q, %v", raw, err)
-	}
-	if left, _ := os.ReadDir(filepath.Dir(file)); len(left) != 1 {
+	if left, _ := os.ReadDir(filepath.Dir(file)); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 }
 
-func TestADownloadIsPutInPlace(t *testing.T) {
+func TestADownloadIsANewFile(t *testing.T) {
 	t.Parallel()
 	c := newCaddy(t)
 	c.says("export", "one", "two")
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, []byte("an older one"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	out, _, err := c.run(t, "export", file)
 	raw, _ := os.ReadFile(file)
 	if info, _ := os.Stat(file); err != nil || string(raw) != "one\ntwo\n" || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %s %q", err, info.Mode(), raw)
 	}
-	wantParts(t, out, "8 B written to "+file)
+	wantParts(t, out, "8 bytes written to "+file)
+	c.says("backup", "three")
+	_, _, err = c.run(t, "backup", file)
+	wantError(t, err, file+" exists: remove it, or name another file")
+	if again, _ := os.ReadFile(file); string(again) != string(raw) {
+		t.Errorf("overwritten: %q", again)
+	}
+	_, _, err = c.run(t, "backup", filepath.Join(file, "none"))
+	wantError(t, err, "open "+filepath.Join(file, "none"))
 	if out, _, err := c.run(t, "export", "-"); err != nil || out != "one\ntwo\n" {
 		t.Errorf("streamed: %v %q", err, out)
+	}
+}
+
+func TestArgumentsThatAreMissingAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, test := range [][]string{
+		{"show", "<purchase> is missing: write axra show <purchase>"}, {"link cs_1", "<address> is missing"}, {"backup", "<file> is missing"},
+		{"webhook inspect", "<file> is missing"}, {"show cs_1 cs_2", "accepts 1 arg"},
+	} {
+		_, _, err := execute(t, Plugin{}, strings.Fields(test[0])...)
+		wantError(t, err, test[1])
 	}
 }
 

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -14,18 +13,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// printValue prints a struct as `name: value`, with the lists in it as tables, or a list of structs as a table; for
-// programs, it prints JSON. Names are those of JSON. With --csv, tables go to the standard output, all else aside.
+// printValue prints a struct as `name: value`, with the lists in it as tables, or a list of structs as a table. Names are
+// those of JSON. With --csv, tables go to the standard output, all else aside.
 func printValue(cmd *cobra.Command, answer any) {
 	out, value := cmd.OutOrStdout(), reflect.ValueOf(answer)
 	text, table := out, printTable
-	switch {
-	case isSet(cmd, "json"):
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		_ = encoder.Encode(answer) // if that fails, the reader is gone
-		return
-	case isSet(cmd, "csv"):
+	if isSet(cmd, "csv") {
 		text, table = cmd.ErrOrStderr(), printCSV
 	}
 	if value.Kind() == reflect.Slice {
@@ -60,17 +53,7 @@ func printTable(out io.Writer, name string, rows [][]string) {
 	_ = table.Flush()
 }
 
-// printCSV is for spreadsheets, which must not calculate what begins like a formula.
-func printCSV(out io.Writer, _ string, rows [][]string) {
-	for _, row := range rows {
-		for i, cell := range row {
-			if _, err := strconv.ParseFloat(cell, 64); err != nil && cell != "" && strings.ContainsAny(cell[:1], "=+-@") {
-				row[i] = "'" + cell
-			}
-		}
-	}
-	_ = csv.NewWriter(out).WriteAll(rows)
-}
+func printCSV(out io.Writer, _ string, rows [][]string) { _ = csv.NewWriter(out).WriteAll(rows) }
 
 // rowsOf returns the rows of a list of structs, the heads first.
 func rowsOf(list reflect.Value) (rows [][]string) {

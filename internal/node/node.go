@@ -29,16 +29,11 @@ const (
 	OperationWrite = "write" // of a webhook
 )
 
-// Metrics counts failures.
-type Metrics interface {
-	CountLedgerError(operation string)
-}
-
 // Options are what a Node needs.
 type Options struct {
 	Location Location
 	Now      func() time.Time
-	Metrics  Metrics
+	OnError  func(operation string) // counts failures
 }
 
 // Node is the ledger with this process's cache of it. It is safe for concurrent use.
@@ -54,7 +49,6 @@ type Node struct {
 	logger  atomic.Pointer[zap.Logger] // of the configuration that was started last
 	limit   *loglimit.Limiter
 
-	starting  sync.Once
 	isStarted atomic.Bool
 	stop      context.CancelFunc
 	stopped   chan struct{}
@@ -74,7 +68,7 @@ func New(o Options) *Node {
 	n.Access = access.New(access.Options{
 		Ledger: n.Ledger, Keys: n.Keys, Now: o.Now, OnKeys: n.refreshKeys,
 		OnError: func(err error) {
-			n.options.Metrics.CountLedgerError(OperationRead)
+			n.options.OnError(OperationRead)
 			n.logLimited("a purchase cannot be read from the ledger; known buyers are served during grace", err)
 		},
 	})
@@ -103,9 +97,6 @@ func (n *Node) FeedAge() time.Duration {
 	return min(n.Access.Age(), n.options.Now().Sub(n.created)) // the database may never have been opened
 }
 
-// keysTimeout is how long requests wait for the keys just after a process has started.
-const keysTimeout = 2 * time.Second
-
 // EnsureKeys makes sure that a signing key of the algorithm exists. It retries until the context ends.
 func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
 	for {
@@ -122,26 +113,27 @@ func (n *Node) EnsureKeys(ctx context.Context, algorithm string) {
 	}
 }
 
-// KeysReady reports whether the signing keys are loaded. Just after the start it waits for them.
-func (n *Node) KeysReady(ctx context.Context) bool {
-	if n.Keys.Installation() != "" {
-		return true
-	}
-	select {
-	case <-n.Keys.Ready():
-		return true
-	case <-time.After(keysTimeout - n.options.Now().Sub(n.created)):
-	case <-ctx.Done():
-	}
-	return false
-}
+// keysTimeout is how long requests wait for the keys just after a process has started.
+const keysTimeout = 2 * time.Second
 
-// Installation returns the id of the installation. It waits for the keys, as KeysReady does.
+// Installation returns the id of the installation. Just after the start it waits for the keys.
 func (n *Node) Installation(ctx context.Context) (string, error) {
-	if !n.KeysReady(ctx) {
-		return "", errors.New("the signing keys are not loaded yet")
+	if n.Keys.Installation() == "" {
+		select {
+		case <-n.Keys.Ready():
+		case <-time.After(keysTimeout - n.options.Now().Sub(n.created)):
+			return "", errors.New("the signing keys are not loaded yet")
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	}
 	return n.Keys.Installation(), nil
+}
+
+// KeysReady reports whether the signing keys are loaded. It waits as Installation does.
+func (n *Node) KeysReady(ctx context.Context) bool {
+	_, err := n.Installation(ctx)
+	return err == nil
 }
 
 // Reload reads the keys and the change feed again after the ledger was replaced.
@@ -180,18 +172,14 @@ func (h slogHandler) current() slog.Handler {
 	return zapslog.NewHandler(logger.Core(), zapslog.WithName(logger.Name()), zapslog.AddStacktraceAt(slog.LevelError+1))
 }
 
-// Enabled implements slog.Handler.
 func (h slogHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.current().Enabled(ctx, level)
 }
 
-// Handle implements slog.Handler.
 func (h slogHandler) Handle(ctx context.Context, record slog.Record) error {
 	return h.current().Handle(ctx, record)
 }
 
-// WithAttrs implements slog.Handler.
 func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler { return h.current().WithAttrs(attrs) }
 
-// WithGroup implements slog.Handler.
 func (h slogHandler) WithGroup(name string) slog.Handler { return h.current().WithGroup(name) }

@@ -41,7 +41,7 @@ func newProcess(t *testing.T, path string) *process {
 	t.Helper()
 	p := &process{t: t, errors: make(map[string]int)}
 	p.Node = node.New(node.Options{
-		Location: node.Location{Path: path}, Metrics: p,
+		Location: node.Location{Path: path}, OnError: p.countError,
 		Now: func() time.Time { return time.Now().Add(time.Duration(p.offset.Load())) },
 	})
 	t.Cleanup(func() {
@@ -52,7 +52,7 @@ func newProcess(t *testing.T, path string) *process {
 	return p
 }
 
-func (p *process) CountLedgerError(operation string) {
+func (p *process) countError(operation string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.errors[operation]++
@@ -216,10 +216,10 @@ func TestK4NodesShareTheirKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Keys.Remove(t.Context(), a.Ledger, old, token.HS256); err != nil {
+	if err := a.Keys.Remove(t.Context(), a.Ledger, old, token.HS256); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Keys.Remove(t.Context(), a.Ledger, "none", token.HS256); !errors.Is(err, token.ErrUnknownKey) {
+	if err := a.Keys.Remove(t.Context(), a.Ledger, "none", token.HS256); !errors.Is(err, token.ErrUnknownKey) {
 		t.Errorf("removing a key that there is not: %v", err)
 	}
 	if b.Keys.Knows(added) || !b.Keys.Knows(old) {

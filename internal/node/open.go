@@ -23,29 +23,29 @@ const (
 // A database that cannot be opened in time does not keep Caddy from starting: each poll tries again.
 func (n *Node) Start(logger *zap.Logger) {
 	n.logger.Store(logger)
-	n.starting.Do(func() {
-		n.isStarted.Store(true)
-		ctx, cancel := context.WithCancel(context.Background())
-		n.stop = cancel
-		tried := make(chan struct{})
-		go func() {
-			defer close(n.stopped)
-			n.poll(ctx)
-			close(tried)
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(pollEvery):
-					n.poll(ctx)
-				}
+	if n.isStarted.Swap(true) {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stop = cancel
+	tried := make(chan struct{})
+	go func() {
+		defer close(n.stopped)
+		n.poll(ctx)
+		close(tried)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pollEvery):
+				n.poll(ctx)
 			}
-		}()
-		select {
-		case <-tried:
-		case <-time.After(startTimeout):
 		}
-	})
+	}()
+	select {
+	case <-tried:
+	case <-time.After(startTimeout):
+	}
 }
 
 // poll opens or creates the database if it is not open yet, and reads its change feed.
@@ -62,7 +62,7 @@ func (n *Node) poll(ctx context.Context) {
 		err = n.Access.Poll(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		n.options.Metrics.CountLedgerError(OperationPoll)
+		n.options.OnError(OperationPoll)
 		n.logLimited(failure, err)
 	}
 }
