@@ -62,7 +62,7 @@ func (c *checker) checkWebhooks(r *report) {
 		case at.takesAll(http.MethodPost):
 			r.fail(at.subject(), "give it a path: `axra_webhook /webhooks/axra`", "it answers every request of the site")
 		case t == nil:
-			at.reportUnreached(r, http.MethodPost, first)
+			r.unreached(at, at.missed(http.MethodPost), first)
 		case len(t.gates) > 0:
 			r.fail(t.address(), first+", or before the gate", "a gate covers the webhook: Axra would be asked to pay")
 		case len(t.guards) > 0:

@@ -67,8 +67,8 @@ type fileSearch struct {
 // knownFile is a file or a listed folder, under all its addresses.
 type knownFile struct {
 	gates []*gate.Gate // that cover it
-	gated string       // an address behind the first
-	free  string       // an address without any
+	gated string       // an address that they cover
+	free  string       // an address that none covers
 }
 
 // checkFiles asks for every file below the roots of the sites by all its addresses.
@@ -86,7 +86,7 @@ func (c *checker) checkFiles(r *report) {
 			}
 			if at := [2]string{t.file.root, prefix}; t.file.root != "" && !walked[at] {
 				walked[at] = true
-				s.walk(r, site, t.file.root, prefix+"/")
+				s.walk(r, site, t.file.root, prefix)
 			}
 		}
 	}
@@ -105,50 +105,50 @@ func (c *checker) checkFiles(r *report) {
 
 // walk asks for everything in a folder. It follows links to folders, but not to those around the link.
 func (s *fileSearch) walk(r *report, site *site, folder, address string) {
-	s.request(site, address)
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		r.warn(folder, "create it, or correct `root`; if only the service may read it, run this command as its user",
 			"the folder of a file_server cannot be read, so its files are not checked")
 	}
+	s.request(site, address)
+	s.request(site, address+"/")
 	around, _ := filepath.EvalSymlinks(folder)
 	for _, entry := range entries {
 		if s.entries++; s.entries > maxEntries {
 			return
 		}
-		name, address := filepath.Join(folder, entry.Name()), path.Join(address, entry.Name())
+		name, address := filepath.Join(folder, entry.Name()), address+"/"+entry.Name()
 		target, _ := filepath.EvalSymlinks(name)
 		if info, err := os.Stat(name); err == nil && info.IsDir() && !strings.HasPrefix(around+"/", target+"/") {
 			s.walk(r, site, name, address)
-		} else {
-			s.request(site, address)
+			continue
 		}
+		s.request(site, address)
+		s.request(site, strings.TrimSuffix(address, ".html")) // by `try_files {path}.html`
 	}
 }
 
-// request asks by the addresses that may lead to a file or folder: as an index, or by `try_files {path}.html`.
+// request finds out which file an address leads to. A gate counts if it covers the file's own address, not one that was
+// rewritten: many sites answer every address that leads nowhere with one page.
 func (s *fileSearch) request(site *site, address string) {
-	for _, address := range []string{address, strings.TrimSuffix(address, "/") + "/", strings.TrimSuffix(address, ".html")} {
-		t := site.trace(http.MethodGet, address)
-		name, err := filepath.EvalSymlinks(t.file.name)
-		if t.file.name == "" || err != nil || len(t.guards) > 0 {
-			continue
-		}
-		if extension := path.Ext(name); slices.Contains(urlpath.Sidecars, extension) {
-			name = strings.TrimSuffix(name, extension)
-		}
-		file := s.files[name]
-		if file == nil {
-			file = new(knownFile)
-			s.files[name] = file
-		}
-		if len(file.gates) == 0 {
-			file.gated = t.address()
-		}
-		file.gates = append(file.gates, t.gates...)
-		if t.file.isOpen {
-			file.free = cmp.Or(file.free, t.address())
-		}
+	t := site.trace(http.MethodGet, address)
+	name, err := filepath.EvalSymlinks(t.file.name)
+	if t.file.name == "" || err != nil || len(t.guards) > 0 {
+		return
+	}
+	if extension := path.Ext(name); slices.Contains(urlpath.Sidecars, extension) {
+		name = strings.TrimSuffix(name, extension)
+	}
+	file := s.files[name]
+	if file == nil {
+		file = new(knownFile)
+		s.files[name] = file
+	}
+	if len(t.gates) > 0 && strings.HasSuffix(address, t.request.URL.Path) {
+		file.gates, file.gated = append(file.gates, t.gates...), cmp.Or(file.gated, t.address())
+	}
+	if t.file.isOpen {
+		file.free = cmp.Or(file.free, t.address())
 	}
 }
 
@@ -181,15 +181,16 @@ func (s *fileSearch) report(r *report, at *location) {
 		r.warn(at.subject(), "correct the path of the gate, or `root`", "no file is behind it")
 	}
 	for _, page := range at.patterns {
+		folder := strings.TrimSuffix(strings.TrimSuffix(page, "index.html"), "/") + "/"
 		var below []string
 		for _, f := range s.files {
-			if len(f.gates) == 0 && strings.HasPrefix(f.free, at.site.host+page+"/") {
+			if len(f.gates) == 0 && strings.HasPrefix(f.free, at.site.host+folder) {
 				below = append(below, f.free)
 			}
 		}
-		isSection := func(other string) bool { return strings.HasPrefix(other, page+"/") }
-		if len(below) > 0 && !slices.ContainsFunc(at.patterns, isSection) {
-			r.warn(at.subject(), "write `"+page+"/*` if the section is meant",
+		isOther := func(pattern string) bool { return pattern != page && strings.HasPrefix(pattern, folder) }
+		if len(below) > 0 && folder != "/" && !slices.ContainsFunc(at.patterns, isOther) {
+			r.warn(at.subject(), "write `"+folder+"*` if the section is meant",
 				"it covers %s only; below it is free: %s", page, examples(below))
 		}
 	}

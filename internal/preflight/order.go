@@ -19,7 +19,9 @@ func (c *checker) checkOrder(r *report) {
 		"in `route` and `handle`, write it first, in the one that takes its paths"
 	for _, at := range c.places[paywall] {
 		if at.reached(http.MethodGet) == nil {
-			at.reportUnreached(r, http.MethodGet, fix)
+			if t := at.missed(http.MethodGet); t == nil || t.answerer() != "redir" { // a whole host may be redirected
+				r.unreached(at, t, fix)
+			}
 			continue
 		}
 		isFree := func(t *trace) bool { return t.isFree() && slices.Contains(t.late, at.handler) }

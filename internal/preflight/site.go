@@ -152,13 +152,20 @@ func (l *location) reached(method string) *trace {
 	})
 }
 
-// reportUnreached reports that no request reaches the handler, if that can be told.
-func (l *location) reportUnreached(r *report, method, fix string) {
+// missed returns a request that should reach the handler, where none does; nil if that depends on more than paths.
+func (l *location) missed(method string) *trace {
 	t := l.site.find(method, func(t *trace) bool { return slices.Contains(t.late, l.handler) })
-	if t == nil && !l.isPathOnly {
+	if t == nil && l.isPathOnly {
+		t = l.site.trace(method, append(samplesOf(l.patterns), unmatched)[0])
+	}
+	return t
+}
+
+// unreached reports that no request reaches a handler, and which one should.
+func (r *report) unreached(l *location, t *trace, fix string) {
+	if t == nil {
 		r.note(l.subject(), "whether a request reaches it: that depends on more than paths")
 		return
 	}
-	t = cmp.Or(t, l.site.trace(method, append(samplesOf(l.patterns), unmatched)[0]))
 	r.fail(l.subject(), fix, "no request reaches it: %s is answered by %s", t.address(), t.answerer())
 }
