@@ -29,11 +29,7 @@ func (c *checker) checkOrigin(r *report, s *site, origin string) {
 	host := gate.HostOf(origin)
 	switch {
 	case gate.IsLoopback(host):
-		level := "warning"
-		if c.KeyMode == "live" {
-			level = "error"
-		}
-		r.add(level, origin, "before going live, give the site its public host name, or set `site_url https://…`",
+		r.add(severity(c.KeyMode != "live"), origin, "before going live, give the site its public host name",
 			"visitors are sent back to this machine, so only it can buy")
 		return
 	case s.host != "" && s.host != host:
@@ -72,11 +68,7 @@ func (c *checker) checkWebhooks(r *report) {
 		}
 	}
 	if len(c.places[webhook]) == 0 && len(c.places[paywall]) > 0 {
-		level := "error"
-		if c.Ledger.Named {
-			level = "warning"
-		}
-		r.add(level, "", "add `axra_webhook /webhooks/axra` to the site, unless another Caddy with the same `database` has it",
+		r.add(severity(c.Ledger.Named), "", "add `axra_webhook /webhooks/axra`, unless another Caddy with this `database` has it",
 			"there is none here, so no payment would open a gate")
 	}
 }

@@ -17,35 +17,27 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// servedFile is what a file server has for a request.
-type servedFile struct {
-	root   string
-	name   string // of the file, or of the folder whose names it lists; "" for neither
-	isOpen bool   // to anybody: it may also be hidden, or answered by a redirect
-}
-
-// find finds the file that a file server has for the request.
-func (t *trace) find(server *fileserver.FileServer) servedFile {
+// find finds the file that a file server has for the request, or the folder whose names it lists.
+func (t *trace) find(server *fileserver.FileServer) {
 	replacer, _ := t.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	found := servedFile{root: replacer.ReplaceAll(server.Root, ".")}
-	asked := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(found.root, t.request.URL.Path), "/")
+	t.root = replacer.ReplaceAll(server.Root, ".")
+	asked := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(t.root, t.request.URL.Path), "/")
 	for _, index := range append([]string{""}, server.IndexNames...) {
 		name := caddyhttp.SanitizedPathJoin(asked, replacer.ReplaceAll(index, ""))
 		info, err := os.Stat(name)
 		isFile := err == nil && !info.IsDir()
 		if isFile || err == nil && index == "" && server.Browse != nil {
-			found.name = name
+			t.file = name
 		}
 		if isFile {
 			break
 		}
 	}
-	if found.name != "" && len(t.gates) == 0 && len(t.guards) == 0 {
+	if t.file != "" && len(t.gates) == 0 && len(t.guards) == 0 {
 		w, r := make(discardWriter), t.request.Clone(t.request.Context())
 		r.Method = http.MethodHead
-		found.isOpen = server.ServeHTTP(w, r, noHandler) == nil && w["Location"] == nil
+		t.isOpen = server.ServeHTTP(w, r, noHandler) == nil && w["Location"] == nil
 	}
-	return found
 }
 
 // discardWriter is a response of which only the header is kept.
@@ -84,9 +76,9 @@ func (c *checker) checkFiles(r *report) {
 			if !isStripped {
 				prefix = ""
 			}
-			if at := [2]string{t.file.root, prefix}; t.file.root != "" && !walked[at] {
+			if at := [2]string{t.root, prefix}; t.root != "" && !walked[at] {
 				walked[at] = true
-				s.walk(r, site, t.file.root, prefix)
+				s.walk(r, site, t.root, prefix)
 			}
 		}
 	}
@@ -132,8 +124,8 @@ func (s *fileSearch) walk(r *report, site *site, folder, address string) {
 // rewritten: many sites answer every address that leads nowhere with one page.
 func (s *fileSearch) request(site *site, address string) {
 	t := site.trace(http.MethodGet, address)
-	name, err := filepath.EvalSymlinks(t.file.name)
-	if t.file.name == "" || err != nil || len(t.guards) > 0 {
+	name, err := filepath.EvalSymlinks(t.file)
+	if t.file == "" || err != nil || len(t.guards) > 0 {
 		return
 	}
 	if extension := path.Ext(name); slices.Contains(urlpath.Sidecars, extension) {
@@ -147,7 +139,7 @@ func (s *fileSearch) request(site *site, address string) {
 	if len(t.gates) > 0 && strings.HasSuffix(address, t.request.URL.Path) {
 		file.gates, file.gated = append(file.gates, t.gates...), cmp.Or(file.gated, t.address())
 	}
-	if t.file.isOpen {
+	if t.isOpen {
 		file.free = cmp.Or(file.free, t.address())
 	}
 }
@@ -176,7 +168,7 @@ func (s *fileSearch) report(r *report, at *location) {
 		r.warn(at.subject(), "remove `browse`, or let the gate cover the folder itself",
 			"everyone can list the names of paid files: %s", examples(listed))
 	}
-	isServed := func(t *trace) bool { return t.file.root != "" && slices.Contains(t.gates, at.gate) }
+	isServed := func(t *trace) bool { return t.root != "" && slices.Contains(t.gates, at.gate) }
 	if len(sold) == 0 && len(s.files) > 0 && s.entries <= maxEntries && at.site.find(http.MethodGet, isServed) != nil {
 		r.warn(at.subject(), "correct the path of the gate, or `root`", "no file is behind it")
 	}

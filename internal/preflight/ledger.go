@@ -13,11 +13,7 @@ func (c *checker) checkLedger(r *report) {
 	location := c.Ledger.Location
 	exists, faults := c.examineLedger()
 	for _, fault := range faults {
-		level := "error"
-		if fault.IsWarning {
-			level = "warning"
-		}
-		r.add(level, location, fault.Fix, "%s", fault.Problem)
+		r.add(severity(fault.IsWarning), location, fault.Fix, "%s", fault.Problem)
 	}
 	switch {
 	case len(faults) > 0:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,19 +22,18 @@ type Describe func(caddy.Context) (*Config, error)
 func (describe Describe) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
 	caddy.BufferedLog() // for what is logged before the logs are silenced
 	c, err := describe.load(ctx, file, adapter)
-	switch {
-	case err != nil:
-		r := &report{check: "configuration"}
-		fix := "" // the message names it
-		if strings.Contains(err.Error(), "is empty") {
-			fix = fixEnvironment
+	if err != nil {
+		found := Finding{Level: "error", Check: "configuration", Message: modulesBefore.ReplaceAllString(err.Error(), "$1")}
+		if strings.Contains(found.Message, "is empty") { // others name the fix
+			found.Fix = fixEnvironment
 		}
-		r.fail("", fix, "%s", modulesBefore.ReplaceAllString(err.Error(), "$1"))
-		return &Diagnosis{r.findings}
-	case live:
-		return &Diagnosis{c.run(configChecks, routeChecks, machineChecks, liveChecks)}
+		return &Diagnosis{[]Finding{found}}
 	}
-	return &Diagnosis{c.run(configChecks, routeChecks, machineChecks)}
+	checks := slices.Concat(routeChecks, otherChecks)
+	if live {
+		checks = append(checks, liveChecks...)
+	}
+	return &Diagnosis{c.run(checks)}
 }
 
 // fixEnvironment is for what is empty in the environment of this command, but may be set in the service's.

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,14 +25,12 @@ func (c *checker) checkOrder(r *report) {
 			}
 			continue
 		}
-		isFree := func(t *trace) bool { return t.isFree() && slices.Contains(t.late, at.handler) }
-		if t := at.site.find(http.MethodGet, func(t *trace) bool { return isFree(t) && t.isContent() }); t != nil {
-			r.fail(at.subject(), fix, "%s answers %s before it, for free", t.answerer(), t.address())
-			continue
-		}
-		t := at.site.find(http.MethodGet, func(t *trace) bool { return isFree(t) && t.answerer() == "respond" })
-		if t != nil {
-			r.warn(at.subject(), "if that is not meant for everybody: "+fix, "respond answers %s before it", t.address())
+		isLate := func(t *trace) bool { return t.isFree() && slices.Contains(t.late, at.handler) }
+		content := at.site.find(http.MethodGet, func(t *trace) bool { return isLate(t) && t.isContent() })
+		text := at.site.find(http.MethodGet, func(t *trace) bool { return isLate(t) && t.answerer() == "respond" })
+		if t := cmp.Or(content, text); t != nil {
+			r.add(severity(content == nil), at.subject(), "unless that is meant for everybody: "+fix,
+				"%s answers %s before it, for free", t.answerer(), t.address())
 		}
 	}
 }

@@ -44,6 +44,14 @@ func (d *Diagnosis) WriteText(out io.Writer) {
 	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }
 
+// severity is the level of a fault.
+func severity(isWarning bool) string {
+	if isWarning {
+		return "warning"
+	}
+	return "error"
+}
+
 // report collects the findings of one check, each one once.
 type report struct {
 	check    string

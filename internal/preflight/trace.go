@@ -31,7 +31,9 @@ type trace struct {
 	guards []string     // what else admits only some people
 	caches []string     // what may make the answer public, before the first gate
 	answer caddyhttp.MiddlewareHandler
-	file   servedFile                    // of a file server
+	root   string                        // of the file server
+	file   string                        // that it has for the request; a folder where it lists names
+	isOpen bool                          // to anybody: the file may also be hidden, or answered by a redirect
 	late   []caddyhttp.MiddlewareHandler // come after the answer, and would take the request
 }
 
@@ -113,8 +115,8 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 	switch name := caddy.GetModuleName(handler); name {
 	case "file_server":
 		h := handler.(*fileserver.FileServer)
-		t.file = t.find(h)
-		return !h.PassThru || t.file.name != ""
+		t.find(h)
+		return !h.PassThru || t.file != ""
 	case "reverse_proxy":
 		h := handler.(*reverseproxy.Handler)
 		if len(h.HandleResponse) == 0 || h.Rewrite == nil {
