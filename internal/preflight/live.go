@@ -17,18 +17,18 @@ func (c *checker) checkAxra(r *report) {
 		return
 	}
 	probe, err := c.Client.Probe(c.ctx)
-	credentials := "api_key"
+	asked := "api_key"
 	if probe.Exchanged {
-		credentials = "api_key and api_secret"
+		asked += " and api_secret"
 	}
 	switch {
 	case err != nil:
 		r.fail(c.Endpoint, "copy key and secret again from one page of Axra's dashboard, check `endpoint`, "+
-			"and whether this machine can reach it; if all is right, try again later", "asked with %s: %v", credentials, err)
+			"and whether this machine can reach it; if all is right, try again later", "asked with %s: %v", asked, err)
 	case probe.Created:
 		r.warn(c.Endpoint, "none: it is unpaid, costs nothing and expires", "Axra created a session over the amount 0")
 	default:
-		r.ok(c.Endpoint, "Axra accepts %s, and nothing was created", credentials)
+		r.ok(c.Endpoint, "Axra accepts %s, and nothing was created", asked)
 	}
 	if skew := probe.Date.Sub(c.Now()).Round(time.Second).Abs(); !probe.Date.IsZero() && skew > maxSkew {
 		r.warn("Axra", "set the clock, and keep it right with NTP (`timedatectl set-ntp true`)",
