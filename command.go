@@ -94,7 +94,7 @@ func (a *App) describe() *preflight.Config {
 			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
 			URL:   a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
 		},
-		GateOf: gateOf,
+		GateOf: gateOf, Close: func() { _ = a.Cleanup() }, // which cannot fail
 	}
 	if a.shared.client != nil {
 		config.Client = a.shared.client.Client

@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-axra/paywall/internal/urlpath"
 )
 
-// find finds the file that a file server has for the request, or the folder whose names it lists.
-func (t *trace) find(server *fileserver.FileServer) {
+// findFile finds the file that a file server has for the request, or the folder whose names it lists.
+func (t *trace) findFile(server *fileserver.FileServer) {
 	replacer, _ := t.request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	t.root = replacer.ReplaceAll(server.Root, ".")
 	asked := strings.TrimSuffix(caddyhttp.SanitizedPathJoin(t.root, t.request.URL.Path), "/")
@@ -190,7 +190,6 @@ func (s *fileSearch) report(r *report, at *location) {
 
 // examples names at most five of those found.
 func examples(found []string) string {
-	slices.Sort(found)
-	found = slices.Compact(found)
+	found = sorted(found)
 	return strings.Join(found[:min(len(found), 5)], ", ")
 }

@@ -27,6 +27,7 @@ type Config struct {
 	// GateOf returns the gate of an axra_paywall handler, and nil for any other handler.
 	GateOf func(caddyhttp.MiddlewareHandler) *gate.Gate
 	Now    func() time.Time
+	Close  func() // releases what the app has acquired
 }
 
 // Secret is a secret as configured, such as {env.AXRA_API_KEY}, and its value.

@@ -109,7 +109,7 @@ func (s *site) traces(method string) []*trace {
 	if s.traced[method] != nil {
 		return s.traced[method]
 	}
-	samples := append(slices.Clip(s.samples), unmatched, "/")
+	samples := sorted(append(slices.Clip(s.samples), unmatched, "/"))
 	paths := slices.Clone(samples)
 	for _, folder := range samples {
 		for _, path := range samples {
@@ -118,11 +118,15 @@ func (s *site) traces(method string) []*trace {
 			}
 		}
 	}
-	slices.Sort(paths)
-	for _, path := range slices.Compact(paths) {
+	for _, path := range sorted(paths) {
 		s.traced[method] = append(s.traced[method], s.trace(method, path))
 	}
 	return s.traced[method]
+}
+
+func sorted(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // find returns the first request that a condition is true of, nil if there is none.

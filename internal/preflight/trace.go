@@ -115,7 +115,7 @@ func (t *trace) answers(handler caddyhttp.MiddlewareHandler) bool {
 	switch name := caddy.GetModuleName(handler); name {
 	case "file_server":
 		h := handler.(*fileserver.FileServer)
-		t.find(h)
+		t.findFile(h)
 		return !h.PassThru || t.file != ""
 	case "reverse_proxy":
 		h := handler.(*reverseproxy.Handler)
