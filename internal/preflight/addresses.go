@@ -18,7 +18,8 @@ func (c *checker) checkAddresses(r *report) {
 		return
 	}
 	if len(c.places[paywall]) == 0 {
-		r.warn("", "add `axra_paywall /premium/* { price 5.00 usd }`, unless this Caddy only receives webhooks", "there is no gate")
+		r.warn("", "add `axra_paywall /premium/* { price 5.00 usd }`, unless this Caddy only receives webhooks",
+			"there is no gate")
 	}
 	for _, at := range c.places[paywall] {
 		c.checkOrigin(r, at.site, c.origin(at.site))
@@ -40,8 +41,9 @@ func (c *checker) checkOrigin(r *report, s *site, origin string) {
 		return
 	}
 	if s.siteURL == "" && c.SiteURL == "" {
-		r.warn(origin, "remove `http://` from the site address, so that Caddy gets a certificate; behind a proxy that handles TLS, "+
-			"set `site_url "+origin+"`", "it is served over plain HTTP, but the cookies of buyers need https")
+		r.warn(origin, "remove `http://` from the site address, so that Caddy gets a certificate; "+
+			"behind a proxy that handles TLS, set `site_url "+origin+"`",
+			"it is served over plain HTTP, but the cookies of buyers need https")
 	}
 	configured := c.configured[s.name]
 	if configured != nil && configured.TrustedProxiesRaw == nil && !configured.TrustedProxiesUnix {
@@ -68,7 +70,7 @@ func (c *checker) checkWebhooks(r *report) {
 		}
 	}
 	if len(c.places[webhook]) == 0 && len(c.places[paywall]) > 0 {
-		r.add(severity(c.Ledger.Named), "", "add `axra_webhook /webhooks/axra`, unless another Caddy with this `database` has it",
+		r.add(severity(c.Ledger.Named), "", "add `axra_webhook /webhooks/axra`, unless another Caddy has it",
 			"there is none here, so no payment would open a gate")
 	}
 }

@@ -34,7 +34,7 @@ func (c *checker) examineLedger() (exists bool, faults []*ledger.Fault) {
 	if verifies, err := ledger.VerifiesServer(c.Ledger.URL); err == nil && !verifies {
 		faults = append(faults, &ledger.Fault{
 			Problem:   "the server's certificate is not checked: someone on the network could change what was paid",
-			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE for a certificate that is not from a public authority",
+			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE if no public authority has issued it",
 			IsWarning: true,
 		})
 	}

@@ -67,7 +67,7 @@ func (c *checker) requestWebhook(r *report, address string) {
 		target, _, _ := strings.Cut(response.Header.Get("Location"), "?") // the query may hold a secret
 		err = fmt.Errorf("something else does: %s %s", response.Status, target)
 	}
-	r.fail(address, "look at the host's DNS record, the firewall, the certificate (one of `tls internal` will not do), and whether "+
-		"Caddy runs with this configuration; put axra_webhook before gates, passwords and redirects, or enter in Axra the "+
-		"address that a redirect leads to", "the webhook does not answer: %v", err)
+	r.fail(address, "look at the host's DNS record, the firewall, the certificate (not one of `tls internal`), and "+
+		"whether Caddy runs with this configuration; put axra_webhook before gates, passwords and redirects, or enter "+
+		"in Axra the address that a redirect leads to", "the webhook does not answer: %v", err)
 }

@@ -23,7 +23,8 @@ func (describe Describe) Check(ctx context.Context, file, adapter string, live b
 	caddy.BufferedLog() // for what is logged before the logs are silenced
 	c, err := describe.load(ctx, file, adapter)
 	if err != nil {
-		found := Finding{Level: "error", Check: "configuration", Message: modulesBefore.ReplaceAllString(err.Error(), "$1")}
+		message := modulesBefore.ReplaceAllString(err.Error(), "$1")
+		found := Finding{Level: "error", Check: "configuration", Message: message}
 		if strings.Contains(found.Message, "is empty") { // others name the fix
 			found.Fix = fixEnvironment
 		}
@@ -44,8 +45,8 @@ const fixEnvironment = "if it is set in the service's environment (EnvironmentFi
 // modulesBefore matches Caddy's list of modules before a message of this plugin.
 var modulesBefore = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
 
-// load provisions a configuration. Caddy exports nothing that would clean up, except for the plugin's own app; the others
-// go when the command ends.
+// load provisions a configuration. Caddy exports no way to clean up: the plugin's app is closed after the check, the rest
+// goes when the command ends.
 func (describe Describe) load(ctx context.Context, file, adapter string) (*checker, error) {
 	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {

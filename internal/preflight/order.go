@@ -13,7 +13,7 @@ import (
 func (c *checker) checkOrder(r *report) {
 	for _, at := range c.places[keySet] {
 		if at.takesAll(http.MethodGet) {
-			r.fail(at.subject(), "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks answers every request of the site")
+			r.fail(at.subject(), "give it a path: `axra_jwks /.well-known/jwks.json`", "axra_jwks answers every request")
 		}
 	}
 	const fix = "write axra_paywall at the level of the site, where it comes before what answers; " +
@@ -44,7 +44,7 @@ func (c *checker) checkOverlap(r *report) {
 			return i > 0 && slices.ContainsFunc(t.gates[i-1].Products, opensNot)
 		})
 		if t != nil {
-			r.warn(at.subject(), "exempt the path in the matcher of one of them (`not path …`), or let both sell the same passes",
+			r.warn(at.subject(), "exempt the path in the matcher of one (`not path …`), or let both sell the same passes",
 				"%s is also behind another gate, so a visitor has to pay twice", t.address())
 		}
 	}

@@ -110,11 +110,13 @@ func (c *checker) run(checks []check) (findings []Finding) {
 func CheckRoutes(config *Config, servers map[string]*caddyhttp.Server) []Finding {
 	c := &checker{Config: *config}
 	c.locate(servers)
-	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level != "error" && f.Level != "warning" })
+	isHarmless := func(f Finding) bool { return f.Level == "ok" || f.Level == "unchecked" }
+	return slices.DeleteFunc(c.run(routeChecks), isHarmless)
 }
 
 // noteOutside names what cannot be seen from here.
 func (*checker) noteOutside(r *report) {
-	r.note("", "what is in front of Caddy: a CDN or proxy must not cache gated pages, and must pass on cookies and the webhook's body unchanged")
+	r.note("", "what is in front of Caddy: a CDN or proxy must not cache gated pages, "+
+		"and must pass on cookies and the webhook's body unchanged")
 	r.note("", "whether a payment comes through: `--live` asks Axra; then make a first payment with a test key")
 }

@@ -25,7 +25,7 @@ func (c *checker) checkSecrets(r *report) {
 		secretMode := settings.KeyMode(s.Value, "bs_")
 		switch {
 		case isKey && strings.HasPrefix(s.Value, "bs_"), !isKey && strings.HasPrefix(s.Value, "bk_"):
-			r.fail(s.Name, "put the other one there: a key begins with bk_, a secret with bs_", "%s is no %s", s.Placeholder, s.Name)
+			r.fail(s.Name, "swap them: a key begins with bk_, a secret with bs_", "%s is no %s", s.Placeholder, s.Name)
 		case strings.ContainsAny(s.Value, " \t\r\n\"'"):
 			r.fail(s.Name, "remove what does not belong to it", "%s holds spaces or quotation marks", s.Placeholder)
 		case c.KeyMode != "" && secretMode != "" && secretMode != c.KeyMode:

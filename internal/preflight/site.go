@@ -68,6 +68,7 @@ func (c *checker) site(name string, server *caddyhttp.Server, host string) *site
 	return s
 }
 
+// readMatchers returns the patterns and isPathOnly of a location.
 func readMatchers(around []caddyhttp.MatcherSets) (patterns []string, isPathOnly bool) {
 	isPathOnly = true
 	for _, sets := range slices.Backward(around) {
@@ -83,7 +84,8 @@ func readMatchers(around []caddyhttp.MatcherSets) (patterns []string, isPathOnly
 	}
 	hasPlaceholder := func(pattern string) bool { return strings.Contains(pattern, "{") }
 	isPathOnly = isPathOnly && !slices.ContainsFunc(patterns, hasPlaceholder)
-	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) }), isPathOnly
+	isLeftOut := func(pattern string) bool { return pattern == "*" || pattern == "/*" || hasPlaceholder(pattern) }
+	return slices.DeleteFunc(patterns, isLeftOut), isPathOnly
 }
 
 const (
