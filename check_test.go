@@ -66,10 +66,10 @@ func TestCheckLiveCallsAxraWithoutBuyingAnything(t *testing.T) {
 		name, variable, value, config string
 		level, phrase                 string
 	}{
-		{"a good key", "AXRA_API_KEY", "bk_test_sandbox", sitetest.FiveLines, "ok", "the key is good: Axra refused a session over the amount 0 as invalid, and nothing was created"},
-		{"a wrong key", "AXRA_API_KEY", "bk_test_wrong", sitetest.FiveLines, "error", "Axra refuses api_key: "},
-		{"key and secret", "AXRA_API_SECRET", "bs_test_sandbox", withSecret, "ok", "exchanged for an access token"},
-		{"a wrong secret", "AXRA_API_SECRET", "bs_test_wrong", withSecret, "error", "Axra refuses api_key and api_secret"},
+		{"a good key", "AXRA_API_KEY", "bk_test_sandbox", sitetest.FiveLines, "ok", "Axra accepts api_key, and nothing was created"},
+		{"a wrong key", "AXRA_API_KEY", "bk_test_wrong", sitetest.FiveLines, "error", "asked with api_key: "},
+		{"key and secret", "AXRA_API_SECRET", "bs_test_sandbox", withSecret, "ok", "Axra accepts api_key and api_secret"},
+		{"a wrong secret", "AXRA_API_SECRET", "bs_test_wrong", withSecret, "error", "asked with api_key and api_secret"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(c.variable, c.value)

@@ -2,9 +2,9 @@ package paywall
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/cli"
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/preflight"
 	"github.com/caddy-axra/paywall/internal/settings"
 )
@@ -52,49 +53,34 @@ func (a *App) configuredSecrets() []preflight.Secret {
 
 func (a *App) describe() *preflight.Config {
 	config := &preflight.Config{
-		Secrets: a.configuredSecrets(), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
+		Secrets: a.configuredSecrets(), KeyMode: settings.KeyMode(string(a.settings.credentials[0]), "bk_"), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
 		Ledger: preflight.Ledger{
 			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
-			Path:  a.shared.node.Ledger.Path(), URL: a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
+			URL:   a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
 		},
-		Describe: describer(),
+		GateOf: gateOf, Close: func() { _ = a.Cleanup() }, // which cannot fail
 	}
 	if a.shared.client != nil {
 		config.Client = a.shared.client.Client
 	}
-	for name, offer := range a.Passes {
-		config.Pricing = append(config.Pricing, preflight.Pricing{Subject: "pass " + name, Amount: offer.Price.Amount, Currency: offer.Price.Currency})
+	add := func(subject string, price gate.Price, options any) {
+		raw, _ := json.Marshal(options) // cannot fail: it was read from JSON
+		config.Offers = append(config.Offers, preflight.Offer{Subject: subject, Price: price, Options: string(raw)})
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Passes)) {
+		add("pass "+name, a.Passes[name].Price, a.Passes[name])
 	}
 	for _, h := range a.gates.all {
-		config.Pricing = append(config.Pricing, preflight.Pricing{
-			Subject: "gate " + h.label(), Amount: h.Price.Amount, Currency: h.Price.Currency,
-			Texts: slices.AppendSeq([]string{h.Description, h.Key, h.CustomerEmail, h.CancelURL}, maps.Values(h.Metadata)),
-		})
+		add("gate "+h.label(), h.Price, h)
 	}
-	slices.SortStableFunc(config.Pricing, func(a, b preflight.Pricing) int { return strings.Compare(a.Subject, b.Subject) })
 	return config
 }
 
-// describer returns a function that describes each of the plugin's handlers once.
-func describer() func(caddyhttp.MiddlewareHandler) any {
-	known := make(map[any]any) // only of our handlers: those of others may not be hashable
-	once := func(handler, description any) any {
-		if known[handler] == nil {
-			known[handler] = description
-		}
-		return known[handler]
+func gateOf(handler caddyhttp.MiddlewareHandler) *gate.Gate {
+	if h, ok := handler.(*Handler); ok {
+		return h.gate
 	}
-	return func(handler caddyhttp.MiddlewareHandler) any {
-		switch h := handler.(type) {
-		case *Handler:
-			return once(h, &preflight.Gate{Gate: h.gate, Name: h.label(), SiteURL: h.siteURL, Takeover: h.Claim == claimFirst})
-		case *Webhook:
-			return once(h, new(preflight.Webhook))
-		case *JWKS:
-			return once(h, new(preflight.KeySet))
-		}
-		return nil
-	}
+	return nil
 }
 
 // warnAboutRoutes logs what `caddy axra check` would find wrong with the routes.

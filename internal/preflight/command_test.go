@@ -43,7 +43,7 @@ func TestCheckSpeaksToPeople(t *testing.T) {
 	d := newDesk(t)
 	d.check(site(hook + "root ROOT\n route {\n file_server\n" + gate + "}"))
 	output, err := axra(t, "check", "--config", d.config)
-	for _, line := range []string{"error      order: gate /premium/*: it is never reached", "fix: write axra_paywall", "unchecked  outside: what is in front of Caddy: a CDN", "errors: 1, warnings: 0"} {
+	for _, line := range []string{"error      order: gate /premium/*: no request reaches it", "fix: write axra_paywall", "unchecked  outside: what is in front of Caddy: a CDN", "errors: 1, warnings: 0"} {
 		if !strings.Contains(output, line) {
 			t.Errorf("%q is not in\n%s", line, output)
 		}

@@ -33,15 +33,6 @@ func TestCheckFindsOpenFiles(t *testing.T) {
 			"error", "files", "example.com/free.html is ", "no link"},
 		{"a link to the folder", func(d *desk) { mustDo(d.t, os.Symlink("premium", filepath.Join(d.root, "old"))) },
 			good, "", "error", "files", "example.com/old/ is ", "no link"},
-		{"a hard link", func(d *desk) {
-			mustDo(d.t, os.Link(filepath.Join(d.root, "premium", "article.html"), filepath.Join(d.root, "free.html")))
-		},
-			good, "", "error", "files", "example.com/free.html is ", ""},
-		{"the name in other case", func(d *desk) { // what a file system shows that tells no case
-			mustDo(d.t, os.Mkdir(filepath.Join(d.root, "PREMIUM"), 0o700))
-			mustDo(d.t, os.Link(filepath.Join(d.root, "premium", "article.html"), filepath.Join(d.root, "PREMIUM", "ARTICLE.HTML")))
-		}, site(hook + "root ROOT\n @paid path_regexp ^/premium/\n handle @paid {\n axra_paywall {\n price 5.00 usd\n }\n file_server\n }\n handle {\n file_server\n }"), good,
-			"error", "files", "example.com/PREMIUM/ARTICLE.HTML is ", ""},
 		{"another site", nil, good + "staging.example.com {\n root ROOT\n file_server\n}\n",
 			good + "staging.example.com {\n basic_auth {\n bob $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n }\n root ROOT\n file_server\n}\n",
 			"error", "files", "staging.example.com/premium/ is ", ""},

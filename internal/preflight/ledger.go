@@ -1,10 +1,8 @@
 package preflight
 
 import (
-	"cmp"
 	"context"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -12,17 +10,10 @@ import (
 
 // checkLedger looks at where the ledger is. It opens no file, and only reads from a server.
 func (c *checker) checkLedger(r *report) {
-	location, check := c.Ledger.Path, ledger.CheckFile
-	if c.Ledger.URL != "" {
-		location, check = c.Ledger.Location, c.checkServer
-	}
-	exists, faults := check(cmp.Or(c.Ledger.URL, c.Ledger.Path))
+	location := c.Ledger.Location
+	exists, faults := c.examineLedger()
 	for _, fault := range faults {
-		level := "error"
-		if fault.IsWarning {
-			level = "warning"
-		}
-		r.add(level, location, fault.Fix, "%s", fault.Problem)
+		r.add(severity(fault.IsWarning), location, fault.Fix, "%s", fault.Problem)
 	}
 	switch {
 	case len(faults) > 0:
@@ -31,30 +22,30 @@ func (c *checker) checkLedger(r *report) {
 	default:
 		r.ok(location, "new: Caddy creates it when it starts. If there should be purchases, the path or URL is wrong")
 	}
-	if !c.Ledger.Named {
-		r.note("whether the service has the same ledger: without `database sqlite PATH` it is in the data directory of the user that runs Caddy, here %s", location)
-	}
-	if c.Ledger.URL == "" && os.Geteuid() == 0 {
-		r.note("whether Caddy's user may write to %s: this command runs as root", filepath.Dir(location))
+	if !c.Ledger.Named || c.Ledger.URL == "" && os.Geteuid() == 0 {
+		r.note(location, "whether the service has the same ledger, and may write to it: run this command as its user")
 	}
 }
 
-func (c *checker) checkServer(databaseURL string) (exists bool, faults []*ledger.Fault) {
-	if verifies, err := ledger.VerifiesServer(databaseURL); err == nil && !verifies {
+func (c *checker) examineLedger() (exists bool, faults []*ledger.Fault) {
+	if c.Ledger.URL == "" {
+		return ledger.CheckFile(c.Ledger.Location)
+	}
+	if verifies, err := ledger.VerifiesServer(c.Ledger.URL); err == nil && !verifies {
 		faults = append(faults, &ledger.Fault{
-			Problem:   "the server's certificate is not checked: someone on the network could read the password and change what was paid",
-			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE if the server's certificate is not from a public authority",
+			Problem:   "the server's certificate is not checked: someone on the network could change what was paid",
+			Fix:       "add sslmode=verify-full to the URL, and sslrootcert=FILE if no public authority has issued it",
 			IsWarning: true,
 		})
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, 3*time.Second)
 	defer cancel()
-	state, err := ledger.CheckServer(ctx, databaseURL)
+	state, err := ledger.CheckServer(ctx, c.Ledger.URL)
 	if err != nil {
 		faults = append(faults, &ledger.Fault{
-			Problem: "the server cannot be asked: " + err.Error(),
-			Fix: "start the server, let this machine reach it (name server, firewall, pg_hba.conf), and correct user, password and database " +
-				"in the URL; without it Caddy starts, but sells nothing",
+			Problem: "the server cannot be asked, so nothing could be sold: " + err.Error(),
+			Fix: "start the server, let this machine reach it (name server, firewall, pg_hba.conf), " +
+				"and correct user, password and database in the URL",
 		})
 	}
 	return state.Exists, append(faults, state.Faults...)

@@ -20,7 +20,7 @@ func TestCheckLiveExplainsWhatAxraAnswers(t *testing.T) {
 		"a session after all": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = w.Write([]byte(`{"sessionId":"cs_1"}`))
-		}, "warning", "an unpaid one was created"},
+		}, "warning", "Axra created a session"},
 		"trouble": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, "error", "axra is unavailable (status 502)"},
 		"another clock": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
@@ -58,15 +58,15 @@ func TestCheckLiveExplainsWhatAnswersForTheWebhook(t *testing.T) {
 		phrase  string
 		nothing bool
 	}{
-		"a redirect":              {answer: status(308, "Location", "https://www.example.com/webhooks/axra?secret=1"), phrase: "it answers 308: it redirects to https://www.example.com/webhooks/axra: enter"},
-		"a password":              {answer: status(401), phrase: "it asks for a password"},
-		"a gate":                  {answer: status(402), phrase: "a gate covers the webhook"},
-		"a page":                  {answer: status(200), phrase: "it answers 200: something else answers"},
-		"nothing there":           {answer: status(404), phrase: "it answers 404: something else answers"},
-		"trouble":                 {answer: status(502), phrase: "it answers 502"},
-		"another 405":             {answer: status(405, "Allow", "GET"), phrase: "it answers 405: something else answers"},
+		"a redirect":              {answer: status(308, "Location", "https://www.example.com/webhooks/axra?secret=1"), phrase: "308 Permanent Redirect https://www.example.com/webhooks/axra"},
+		"a password":              {answer: status(401), phrase: "something else does: 401"},
+		"a gate":                  {answer: status(402), phrase: "something else does: 402"},
+		"a page":                  {answer: status(200), phrase: "something else does: 200"},
+		"nothing there":           {answer: status(404), phrase: "something else does: 404"},
+		"trouble":                 {answer: status(502), phrase: "something else does: 502"},
+		"another 405":             {answer: status(405, "Allow", "GET"), phrase: "something else does: 405"},
 		"nobody listens":          {nothing: true, phrase: "connection refused"},
-		"no TLS":                  {answer: status(405), scheme: "https", phrase: "no answer: "},
+		"no TLS":                  {answer: status(405), scheme: "https", phrase: "does not answer"},
 		"another's certificate":   {answer: status(405), scheme: "https", host: "127.0.0.1", tls: true, phrase: "certificate"},
 		"a certificate of others": {answer: status(405), scheme: "https", tls: true, phrase: "certificate"},
 	} {

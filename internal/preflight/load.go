@@ -7,8 +7,8 @@ import (
 	"errors"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -18,96 +18,71 @@ import (
 // Describe describes a configuration that is provisioned.
 type Describe func(caddy.Context) (*Config, error)
 
-// Check loads a configuration, except for its logs, as `caddy validate` does, and checks it.
+// Check provisions a configuration, except for its logs, and checks it.
 func (describe Describe) Check(ctx context.Context, file, adapter string, live bool) *Diagnosis {
-	result := new(Diagnosis)
 	caddy.BufferedLog() // for what is logged before the logs are silenced
-	config, err := load(file, adapter)
-	if err == nil {
-		var unprovisioned caddyhttp.App
-		_ = json.Unmarshal(config.AppsRaw["http"], &unprovisioned) // Caddy reports what is wrong with it
-		c := &checker{ctx: ctx, configured: unprovisioned.Servers, logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {}}}
-		if config.Logging != nil {
-			maps.Copy(c.logs, config.Logging.Logs)
-		}
-		discard := caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)} // no log file is opened
-		config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {BaseLog: discard}}}
-		err = provision(config, func(loaded caddy.Context) error {
-			http, err := loaded.App("http")
-			if err != nil {
-				return err
-			}
-			described, err := describe(loaded) // which needs the HTTP app
-			if err != nil {
-				return err
-			}
-			c.loaded, c.Config = loaded, *described
-			c.locate(http.(*caddyhttp.App).Servers)
-			result.Findings = c.run(configChecks, routeChecks, machineChecks)
-			if live {
-				result.Findings = append(result.Findings, c.run(liveChecks)...)
-			}
-			return nil
-		})
-	}
+	c, err := describe.load(ctx, file, adapter)
 	if err != nil {
-		found := Finding{Level: "error", Check: "configuration", Message: modulesBefore.ReplaceAllString(err.Error(), "$1")} // it names the fix
-		if strings.Contains(found.Message, "is empty") {
+		message := modulesBefore.ReplaceAllString(err.Error(), "$1")
+		found := Finding{Level: "error", Check: "configuration", Message: message}
+		if strings.Contains(found.Message, "is empty") { // others name the fix
 			found.Fix = fixEnvironment
 		}
-		result.Findings = []Finding{found}
+		return &Diagnosis{[]Finding{found}}
 	}
-	return result
+	defer c.Close()
+	findings := c.run(slices.Concat(routeChecks, otherChecks))
+	if live {
+		findings = append(findings, c.run(liveChecks)...)
+	}
+	return &Diagnosis{findings}
 }
 
 // fixEnvironment is for what is empty in the environment of this command, but may be set in the service's.
-const fixEnvironment = "if it is set in the service's environment (EnvironmentFile of systemd, env_file of Docker), add --envfile FILE"
+const fixEnvironment = "if it is set in the service's environment (EnvironmentFile of systemd, env_file of Docker), " +
+	"add --envfile FILE"
 
 // modulesBefore matches Caddy's list of modules before a message of this plugin.
 var modulesBefore = regexp.MustCompile(`(?s)^.*\b(axra(?:_[a-z]+)?(?:: | needs ).*)$`)
 
-func load(file, adapter string) (*caddy.Config, error) {
+// load provisions a configuration. Caddy exports no way to clean up: the plugin's app is closed after the check, the rest
+// goes when the command ends.
+func (describe Describe) load(ctx context.Context, file, adapter string) (*checker, error) {
 	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 {
+		return nil, errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
+	}
+	if !bytes.Contains(raw, []byte(`"axra`)) {
+		return nil, errors.New("the configuration has no global option axra, so there is no paywall to check: " +
+			"add it, or name another file with --config")
+	}
 	config := new(caddy.Config)
-	switch {
-	case err != nil:
-	case len(raw) == 0:
-		err = errors.New("there is no Caddyfile in this folder: add --config /etc/caddy/Caddyfile")
-	default:
-		err = caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config)
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(raw), config); err != nil {
+		return nil, err
 	}
-	if err == nil && (config.AppsRaw == nil || !bytes.Contains(raw, []byte(`"axra`))) {
-		err = errors.New("the configuration has no global option axra, so there is no paywall to check: add it, or name another file with --config")
+	var unprovisioned caddyhttp.App
+	_ = json.Unmarshal(config.AppsRaw["http"], &unprovisioned) // Caddy reports what is wrong with it
+	logs := map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {}}
+	if config.Logging != nil {
+		maps.Copy(logs, config.Logging.Logs)
 	}
-	return config, err
-}
-
-// inspector is an app that sees the others while Caddy validates a configuration. Caddy then cleans up.
-type inspector struct{}
-
-var (
-	register sync.Once
-	inspect  func(caddy.Context) error
-)
-
-// CaddyModule returns the Caddy module information.
-func (*inspector) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "axra_check", New: func() caddy.Module { return new(inspector) }}
-}
-
-// Provision runs the inspection.
-func (*inspector) Provision(ctx caddy.Context) error { return inspect(ctx) }
-
-// Start does nothing.
-func (*inspector) Start() error { return nil }
-
-// Stop does nothing.
-func (*inspector) Stop() error { return nil }
-
-// provision provisions a configuration, runs a function on it, and cleans up.
-func provision(config *caddy.Config, run func(caddy.Context) error) error {
-	register.Do(func() { caddy.RegisterModule(new(inspector)) })
-	inspect = run
-	config.AppsRaw["axra_check"] = json.RawMessage(`{}`)
-	return caddy.Validate(config)
+	discard := caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)} // no log file is opened
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{caddy.DefaultLoggerName: {BaseLog: discard}}}
+	loaded, err := caddy.ProvisionContext(config)
+	if err != nil {
+		return nil, err
+	}
+	described, err := describe(loaded)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{Config: *described, ctx: ctx, configured: unprovisioned.Servers, logs: logs}
+	http, err := loaded.App("http")
+	if err == nil {
+		c.locate(http.(*caddyhttp.App).Servers)
+	}
+	return c, err
 }

@@ -16,16 +16,18 @@ import (
 // Config describes what the plugin has read of a configuration.
 type Config struct {
 	Secrets  []Secret
+	KeyMode  string // live or sandbox; "" without an API key
 	SiteURL  string // of the app
 	Endpoint string
 	Client   *session.Client // nil without an API key
 	Ledger   Ledger
-	Pricing  []Pricing
+	Offers   []Offer
 	// StartError is why the app would not start.
 	StartError error
-	// Describe returns the *Gate, *Webhook or *KeySet of a handler, the same each time, and nil for a handler of others.
-	Describe func(caddyhttp.MiddlewareHandler) any
-	Now      func() time.Time
+	// GateOf returns the gate of an axra_paywall handler, and nil for any other handler.
+	GateOf func(caddyhttp.MiddlewareHandler) *gate.Gate
+	Now    func() time.Time
+	Close  func() // releases what the app has acquired
 }
 
 // Secret is a secret as configured, such as {env.AXRA_API_KEY}, and its value.
@@ -33,46 +35,36 @@ type Secret struct{ Name, Placeholder, Value string }
 
 // Ledger is where purchases are kept: a file, or a PostgreSQL server.
 type Ledger struct {
-	Named     bool // by the configuration
-	Path, URL string
-	Location  string // of the server, without its password
+	Named    bool   // by the configuration
+	URL      string // of a server
+	Location string // the path of the file, or the server without its password
 }
 
-// Pricing is what a gate or a product says with placeholders.
-type Pricing struct {
-	Subject          string
-	Amount, Currency string
-	Texts            []string
+// Offer is what a gate or a product of the app says with placeholders.
+type Offer struct {
+	Subject string
+	Price   gate.Price
+	Options string // as JSON
 }
-
-// Gate describes an axra_paywall handler.
-type Gate struct {
-	*gate.Gate
-	Name     string
-	SiteURL  string
-	Takeover bool // another browser may take over a checkout
-}
-
-func (g *Gate) subject() string { return "gate " + g.Name }
-
-// Webhook describes an axra_webhook handler. It has a size, so that its address tells it from others.
-type Webhook struct{ _ byte }
-
-// KeySet describes an axra_jwks handler.
-type KeySet struct{}
 
 // checker is a configuration that is provisioned.
 type checker struct {
 	Config
-	sites                    []*site
-	gates, webhooks, keySets []*location
+	sites  []*site
+	places map[string][]*location // of handlers, by the name of their module
 
 	// Only `caddy axra check` has these.
 	ctx        context.Context              //nolint:containedctx // it lives as long as the command
-	loaded     caddy.Context                // of the configuration
 	configured map[string]*caddyhttp.Server // before provisioning, which erases trusted_proxies
 	logs       map[string]*caddy.CustomLog  // not provisioned
 }
+
+// Names of the plugin's modules.
+const (
+	paywall = "axra_paywall"
+	webhook = "axra_webhook"
+	keySet  = "axra_jwks"
+)
 
 type check struct {
 	name string
@@ -81,11 +73,6 @@ type check struct {
 }
 
 var (
-	configChecks = []check{
-		{"secrets", (*checker).checkSecrets, "all are set"},
-		{"endpoint", (*checker).checkEndpoint, "key, secrets and endpoint belong together"},
-		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
-	}
 	routeChecks = []check{ // they look at nothing but the routes
 		{"addresses", (*checker).checkAddresses, "visitors return by https to a host that the configuration names"},
 		{"webhook", (*checker).checkWebhooks, ""},
@@ -93,11 +80,12 @@ var (
 		{"overlap", (*checker).checkOverlap, "no path is behind two gates that sell different things"},
 		{"caches", (*checker).checkCaches, "nothing in this Caddy makes gated answers public"},
 	}
-	machineChecks = []check{
+	otherChecks = []check{
+		{"secrets", (*checker).checkSecrets, "all are set, and belong together"},
+		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
 		{"files", (*checker).checkFiles, ""},
 		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
 		{"ledger", (*checker).checkLedger, ""},
-		{"clock", (*checker).checkClock, "it may be right"},
 		{"outside", (*checker).noteOutside, ""},
 	}
 	liveChecks = []check{ // they call others
@@ -106,8 +94,8 @@ var (
 	}
 )
 
-func (c *checker) run(checks ...[]check) (findings []Finding) {
-	for _, check := range slices.Concat(checks...) {
+func (c *checker) run(checks []check) (findings []Finding) {
+	for _, check := range checks {
 		r := &report{check: check.name}
 		check.run(c, r)
 		if len(r.findings) == 0 && check.ok != "" {
@@ -122,5 +110,13 @@ func (c *checker) run(checks ...[]check) (findings []Finding) {
 func CheckRoutes(config *Config, servers map[string]*caddyhttp.Server) []Finding {
 	c := &checker{Config: *config}
 	c.locate(servers)
-	return slices.DeleteFunc(c.run(routeChecks), func(f Finding) bool { return f.Level != "error" && f.Level != "warning" })
+	isHarmless := func(f Finding) bool { return f.Level == "ok" || f.Level == "unchecked" }
+	return slices.DeleteFunc(c.run(routeChecks), isHarmless)
+}
+
+// noteOutside names what cannot be seen from here.
+func (*checker) noteOutside(r *report) {
+	r.note("", "what is in front of Caddy: a CDN or proxy must not cache gated pages, "+
+		"and must pass on cookies and the webhook's body unchanged")
+	r.note("", "whether a payment comes through: `--live` asks Axra; then make a first payment with a test key")
 }

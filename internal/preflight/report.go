@@ -44,6 +44,14 @@ func (d *Diagnosis) WriteText(out io.Writer) {
 	fmt.Fprintf(out, "\nerrors: %d, warnings: %d\n", d.Count("error"), d.Count("warning"))
 }
 
+// severity is the level of a fault.
+func severity(isWarning bool) string {
+	if isWarning {
+		return "warning"
+	}
+	return "error"
+}
+
 // report collects the findings of one check, each one once.
 type report struct {
 	check    string
@@ -51,14 +59,17 @@ type report struct {
 }
 
 func (r *report) add(level, subject, fix, format string, args ...any) {
-	if found := (Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix}); !slices.Contains(r.findings, found) {
+	found := Finding{level, r.check, subject, fmt.Sprintf(format, args...), fix}
+	if !slices.Contains(r.findings, found) {
 		r.findings = append(r.findings, found)
 	}
 }
 
 func (r *report) ok(subject, format string, args ...any) { r.add("ok", subject, "", format, args...) }
 
-func (r *report) note(format string, args ...any) { r.add("unchecked", "", "", format, args...) }
+func (r *report) note(subject, format string, args ...any) {
+	r.add("unchecked", subject, "", format, args...)
+}
 
 func (r *report) warn(subject, fix, format string, args ...any) {
 	r.add("warning", subject, fix, format, args...)

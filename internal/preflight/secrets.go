@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/money"
 )
@@ -20,47 +21,22 @@ func (c *checker) checkSecrets(r *report) {
 		if info, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o004 != 0 {
 			r.warn(s.Name, "chmod 600 "+file, "%s can be read by every user of this machine", file)
 		}
+		isKey := s.Name == "api_key"
+		secretMode := settings.KeyMode(s.Value, "bs_")
 		switch {
-		case strings.HasPrefix(s.Value, "bk_") && s.Name != "api_key":
-			r.fail(s.Name, "put the secret there; it begins with bs_", "%s holds an API key, which begins with bk_", s.Placeholder)
-		case strings.HasPrefix(s.Value, "bs_") && s.Name == "api_key":
-			r.fail(s.Name, "put the key there; it begins with bk_", "%s holds a secret, which begins with bs_", s.Placeholder)
+		case isKey && strings.HasPrefix(s.Value, "bs_"), !isKey && strings.HasPrefix(s.Value, "bk_"):
+			r.fail(s.Name, "swap them: a key begins with bk_, a secret with bs_", "%s is no %s", s.Placeholder, s.Name)
 		case strings.ContainsAny(s.Value, " \t\r\n\"'"):
 			r.fail(s.Name, "remove what does not belong to it", "%s holds spaces or quotation marks", s.Placeholder)
-		}
-	}
-	switch {
-	case c.secret("api_key") == "":
-		r.warn("api_key", "add `api_key {env.AXRA_API_KEY}`, unless this Caddy only receives webhooks", "there is none, so nothing can be sold here")
-	case c.secret("webhook_secret")+c.secret("api_secret") == "":
-		r.warn("webhook_secret", "add `webhook_secret {env.AXRA_WEBHOOK_SECRET}`, unless another Caddy with the same `database` receives the webhooks",
-			"there is none, so no payment can be confirmed here")
-	}
-}
-
-// secret is the value of the first secret of a name.
-func (c *checker) secret(name string) string {
-	for _, s := range c.Secrets {
-		if s.Name == name {
-			return s.Value
-		}
-	}
-	return ""
-}
-
-// checkEndpoint compares key, secrets and endpoint. Impossible combinations were rejected at load.
-func (c *checker) checkEndpoint(r *report) {
-	mode := settings.KeyMode(c.secret("api_key"), "bk_")
-	for _, secret := range c.Secrets {
-		if other := settings.KeyMode(secret.Value, "bs_"); mode != "" && other != "" && other != mode {
-			r.fail(secret.Name, "take key and secret from the same page of Axra's dashboard",
-				"a %s secret beside a %s key: no event of a payment would verify, or one of a test payment would", other, mode)
+		case c.KeyMode != "" && secretMode != "" && secretMode != c.KeyMode:
+			r.fail(s.Name, "take key and secret from the same page of Axra's dashboard",
+				"a %s secret beside a %s key: no event of a payment would verify", secretMode, c.KeyMode)
 		}
 	}
 	endpoint, _ := url.Parse(c.Endpoint) // it was built from a URL
 	switch {
-	case mode == "sandbox":
-		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: %s takes no real money", endpoint.Host)
+	case c.KeyMode == "sandbox":
+		r.warn("api_key", "before going live, put in the live key and secret", "it is a test key: it takes no real money")
 	case c.Client != nil && settings.EndpointMode(endpoint.Hostname()) == "":
 		r.warn("endpoint", "leave out `endpoint` to use Axra's own", "%s is none of Axra's addresses", endpoint.Host)
 	}
@@ -68,31 +44,20 @@ func (c *checker) checkEndpoint(r *report) {
 
 // checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
 func (c *checker) checkPrices(r *report) {
-	for _, p := range c.Pricing {
-		price := strings.TrimSpace(p.Amount + " " + p.Currency)
-		resolved := caddy.NewReplacer().ReplaceKnown(price, "")
-		if unset := unsetIn(price); len(unset) > 0 {
-			r.fail(p.Subject, fixEnvironment, "the price needs {env.%s}, which is empty: visitors would see an error 500", unset[0])
-		} else if price != resolved && !strings.Contains(resolved, "{") {
-			amount, currency, _ := strings.Cut(resolved, " ")
-			if _, err := money.Parse(amount, strings.TrimSpace(currency)); err != nil {
-				r.fail(p.Subject, "write an amount and a currency there, such as 5.00 and usd", "the price %s: %v", price, err)
-			}
+	replacer := caddy.NewReplacer()
+	for _, o := range c.Offers {
+		amount, currency := replacer.ReplaceKnown(o.Price.Amount, ""), replacer.ReplaceKnown(o.Price.Currency, "")
+		_, err := money.Parse(amount, currency)
+		if err != nil && o.Price != (gate.Price{}) && !strings.Contains(amount+currency, "{") {
+			r.fail(o.Subject, "put an amount and a currency there, such as 5.00 and usd; "+fixEnvironment,
+				"the price %s %s is none: %v", o.Price.Amount, o.Price.Currency, err)
 		}
-		for _, name := range unsetIn(p.Texts...) {
-			r.warn(p.Subject, fixEnvironment, "it uses {env.%s}, which is empty", name)
+		for _, match := range envPlaceholder.FindAllStringSubmatch(o.Options, -1) {
+			if os.Getenv(match[1]) == "" {
+				r.warn(o.Subject, fixEnvironment, "it uses %s, which is empty", match[0])
+			}
 		}
 	}
 }
 
 var envPlaceholder = regexp.MustCompile(`\{env\.([^{}]+)\}`)
-
-// unsetIn are the variables of the environment that texts need and that are empty.
-func unsetIn(texts ...string) (unset []string) {
-	for _, match := range envPlaceholder.FindAllStringSubmatch(strings.Join(texts, "\n"), -1) {
-		if os.Getenv(match[1]) == "" {
-			unset = append(unset, match[1])
-		}
-	}
-	return unset // each is reported once
-}

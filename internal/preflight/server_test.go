@@ -74,7 +74,7 @@ func TestCheckFindsFaultsOfTheServer(t *testing.T) {
 			if read.err == nil {
 				t.Error("the command succeeds")
 			}
-			if _, ok := read.find("clock", ""); !ok {
+			if _, ok := read.find("outside", ""); !ok {
 				t.Error("the other checks are missing")
 			}
 		})

@@ -1,60 +1,58 @@
 package preflight
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
 	"github.com/caddy-axra/paywall/internal/gate"
 )
 
 // site is a host name of a server.
 type site struct {
-	name     string // of the server
-	server   *caddyhttp.Server
-	host     string // "" for any
-	describe func(caddyhttp.MiddlewareHandler) any
-	samples  []string            // paths for the patterns of all matchers
-	prefixes []string            // that handle_path and `uri strip_prefix` remove; and ""
-	traced   map[string][]*trace // by method
+	name    string // of the server
+	server  *caddyhttp.Server
+	host    string // "" for any
+	siteURL string // of its gates, if they name one
+	gateOf  func(caddyhttp.MiddlewareHandler) *gate.Gate
+	samples []string            // paths for the patterns of all matchers
+	traced  map[string][]*trace // by method
 }
 
 // location is a position of a handler in a site.
 type location struct {
-	*site
-	handler  any                     // described
-	gate     *Gate                   // nil for the others
-	matchers []caddyhttp.MatcherSets // around it, its own last
+	site       *site
+	handler    caddyhttp.MiddlewareHandler
+	gate       *gate.Gate // nil for other handlers
+	patterns   []string   // of the path matchers around it, its own first, except those for all paths
+	isPathOnly bool       // the matchers around it ask for hosts and known paths only
 }
 
-// locate finds the plugin's handlers in all sites of all servers.
+// locate finds the handlers in all sites of all servers.
 func (c *checker) locate(servers map[string]*caddyhttp.Server) {
+	c.places = make(map[string][]*location)
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		gate.Walk(servers[name], func(handler caddyhttp.MiddlewareHandler, matchers []caddyhttp.MatcherSets) {
-			at, list := location{handler: c.Describe(handler), matchers: matchers}, new([]*location)
-			switch h := at.handler.(type) {
-			case *Gate:
-				at.gate, at.matchers, list = h, append(slices.Clip(matchers), h.Matcher.Sets), &c.gates
-			case *Webhook:
-				list = &c.webhooks
-			case *KeySet:
-				list = &c.keySets
+			module, found := caddy.GetModuleName(handler), c.GateOf(handler)
+			if found != nil {
+				matchers = append(slices.Clip(matchers), found.Matcher.Sets)
 			}
-			hosts := gate.HostsAround(at.matchers)
+			patterns, isPathOnly := readMatchers(matchers)
+			hosts := gate.HostsAround(matchers)
 			if len(hosts) == 0 {
 				hosts = []string{""}
 			}
 			for _, host := range hosts {
-				here := at
-				here.site = c.site(name, servers[name], strings.ReplaceAll(host, "*", sample))
-				*list = append(*list, &here)
-				here.samples = append(here.samples, samplesOf(here.patterns())...)
-				if r, ok := handler.(*rewrite.Rewrite); ok && r.StripPathPrefix != "" && !hasPlaceholder(r.StripPathPrefix) {
-					here.prefixes = append(here.prefixes, "/"+strings.Trim(r.StripPathPrefix, "/"))
+				s := c.site(name, servers[name], strings.ReplaceAll(host, "*", sample))
+				s.samples = append(s.samples, samplesOf(patterns)...)
+				if found != nil {
+					s.siteURL = cmp.Or(s.siteURL, found.SiteURL)
 				}
+				c.places[module] = append(c.places[module], &location{s, handler, found, patterns, isPathOnly})
 			}
 		})
 	}
@@ -65,9 +63,29 @@ func (c *checker) site(name string, server *caddyhttp.Server, host string) *site
 	if i := slices.IndexFunc(c.sites, func(s *site) bool { return s.name == name && s.host == host }); i >= 0 {
 		return c.sites[i]
 	}
-	s := &site{name: name, server: server, host: host, describe: c.Describe, prefixes: []string{""}, traced: make(map[string][]*trace)}
+	s := &site{name: name, server: server, host: host, gateOf: c.GateOf, traced: make(map[string][]*trace)}
 	c.sites = append(c.sites, s)
 	return s
+}
+
+// readMatchers returns the patterns and isPathOnly of a location.
+func readMatchers(around []caddyhttp.MatcherSets) (patterns []string, isPathOnly bool) {
+	isPathOnly = true
+	for _, sets := range slices.Backward(around) {
+		for _, matcher := range slices.Concat(sets...) {
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchPath:
+				patterns = append(patterns, *m...)
+			case *caddyhttp.MatchHost, *caddyhttp.MatchProtocol:
+			default:
+				isPathOnly = false
+			}
+		}
+	}
+	hasPlaceholder := func(pattern string) bool { return strings.Contains(pattern, "{") }
+	isPathOnly = isPathOnly && !slices.ContainsFunc(patterns, hasPlaceholder)
+	isLeftOut := func(pattern string) bool { return pattern == "*" || pattern == "/*" || hasPlaceholder(pattern) }
+	return slices.DeleteFunc(patterns, isLeftOut), isPathOnly
 }
 
 const (
@@ -75,20 +93,6 @@ const (
 	unmatched  = "/" + sample // a path that no pattern names
 	maxSamples = 2000         // traced for a site and method
 )
-
-// patterns are those of the path matchers around, the innermost first, except patterns for all paths.
-func (l *location) patterns() (patterns []string) {
-	for _, sets := range slices.Backward(l.matchers) {
-		for _, matcher := range slices.Concat(sets...) {
-			if m, ok := matcher.(*caddyhttp.MatchPath); ok {
-				patterns = append(patterns, *m...)
-			}
-		}
-	}
-	return slices.DeleteFunc(patterns, func(p string) bool { return p == "*" || p == "/*" || hasPlaceholder(p) })
-}
-
-func hasPlaceholder(pattern string) bool { return strings.Contains(pattern, "{") }
 
 // samplesOf are paths that match patterns of Caddy's path matcher.
 func samplesOf(patterns []string) (samples []string) {
@@ -101,74 +105,73 @@ func samplesOf(patterns []string) (samples []string) {
 	return samples
 }
 
-// traces follow requests for all samples of the site: as they are, behind each prefix that is stripped, and, if they begin
-// with a star, in every folder.
+// traces follow requests for all samples of the site, as they are and in every folder: patterns may begin with a star,
+// and `handle_path` strips a prefix.
 func (s *site) traces(method string) []*trace {
 	if s.traced[method] != nil {
 		return s.traced[method]
 	}
-	samples := append(slices.Clip(s.samples), unmatched, "/")
-	folders := slices.Clone(s.prefixes)
-	for _, path := range samples {
-		if folder, isFolder := strings.CutSuffix(path, "/"); isFolder {
-			folders = append(folders, folder)
-		}
-	}
-	seen := make(map[string]bool)
-	for i, folder := range folders {
+	samples := sorted(append(slices.Clip(s.samples), unmatched, "/"))
+	paths := slices.Clone(samples)
+	for _, folder := range samples {
 		for _, path := range samples {
-			isSample := i < len(s.prefixes) || strings.HasPrefix(path, unmatched)
-			if path = folder + path; isSample && !seen[path] && len(seen) < maxSamples {
-				seen[path] = true
-				s.traced[method] = append(s.traced[method], s.trace(method, path))
+			if strings.HasSuffix(folder, "/") && len(paths) < maxSamples {
+				paths = append(paths, strings.TrimSuffix(folder, "/")+path)
 			}
 		}
+	}
+	for _, path := range sorted(paths) {
+		s.traced[method] = append(s.traced[method], s.trace(method, path))
 	}
 	return s.traced[method]
 }
 
+func sorted(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
 // find returns the first request that a condition is true of, nil if there is none.
 func (s *site) find(method string, is func(*trace) bool) *trace {
-	for _, t := range s.traces(method) {
-		if is(t) {
-			return t
-		}
+	if i := slices.IndexFunc(s.traces(method), is); i >= 0 {
+		return s.traced[method][i]
 	}
 	return nil
 }
 
-// request returns a request that reaches the handler before anything answers or, failing that, one that should. It is nil
-// if that depends on more than paths.
-func (l *location) request(method string) (t *trace, isReached bool) {
-	t = l.find(method, func(t *trace) bool { return slices.Contains(t.gates, l.gate) || l.describe(t.answer) == l.handler })
-	if t != nil {
-		return t, true
+func (l *location) subject() string {
+	if l.gate == nil {
+		return l.site.host
 	}
-	t = l.find(method, func(t *trace) bool { return slices.Contains(t.shadows, l.handler) })
-	if t == nil && l.isPathOnly() {
-		t = l.trace(method, append(samplesOf(l.patterns()), unmatched)[0])
-	}
-	return t, false
+	return "gate " + l.gate.Products[0].Name
 }
 
-// isPathOnly reports whether all matchers around the handler ask for hosts and known paths.
-func (l *location) isPathOnly() bool {
-	return !slices.ContainsFunc(slices.Concat(slices.Concat(l.matchers...)...), func(matcher any) bool {
-		switch m := matcher.(type) {
-		case *caddyhttp.MatchHost, *caddyhttp.MatchProtocol:
-			return false
-		case *caddyhttp.MatchPath:
-			return slices.ContainsFunc(*m, hasPlaceholder)
-		}
-		return true
+// takesAll reports whether the handler answers every request of the site.
+func (l *location) takesAll(method string) bool {
+	return l.site.trace(method, unmatched).answer == l.handler
+}
+
+// reached returns a request that reaches the handler before anything answers, nil if there is none.
+func (l *location) reached(method string) *trace {
+	return l.site.find(method, func(t *trace) bool {
+		return t.answer == l.handler || l.gate != nil && slices.Contains(t.gates, l.gate)
 	})
 }
 
-// matches reports whether all matchers around the handler match a path.
-func (l *location) matches(method, path string) bool {
-	r := NewRequest(l.server, method, l.host, path)
-	return !slices.ContainsFunc(l.matchers, func(sets caddyhttp.MatcherSets) bool {
-		match, err := sets.AnyMatchWithError(r)
-		return err != nil || !match
-	})
+// missed returns a request that should reach the handler, where none does; nil if that depends on more than paths.
+func (l *location) missed(method string) *trace {
+	t := l.site.find(method, func(t *trace) bool { return slices.Contains(t.late, l.handler) })
+	if t == nil && l.isPathOnly {
+		t = l.site.trace(method, append(samplesOf(l.patterns), unmatched)[0])
+	}
+	return t
+}
+
+// unreached reports that no request reaches a handler, and which one should.
+func (r *report) unreached(l *location, t *trace, fix string) {
+	if t == nil {
+		r.note(l.subject(), "whether a request reaches it: that depends on more than paths")
+		return
+	}
+	r.fail(l.subject(), fix, "no request reaches it: %s is answered by %s", t.address(), t.answerer())
 }

@@ -3,21 +3,9 @@ package preflight
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
-
-func TestTheClockIsChecked(t *testing.T) {
-	t.Parallel()
-	for at, findings := range map[string]int{"2027-01-02": 0, "1970-01-01": 1, "2150-01-01": 1} {
-		c, r := new(checker), new(report)
-		c.Now = func() time.Time { now, _ := time.Parse(time.DateOnly, at); return now }
-		if c.checkClock(r); len(r.findings) != findings {
-			t.Errorf("%s: %+v", at, r.findings)
-		}
-	}
-}
 
 func TestSamplesMatchTheirPattern(t *testing.T) {
 	t.Parallel()
