@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -27,16 +27,14 @@ type deviceClaims struct {
 	jwt.RegisteredClaims
 	Purchase string `json:"s"`
 	Pass     string `json:"p"`
-	Scope    string `json:"o"` // the site
+	Site     string `json:"o"`
 }
-
-func deviceScope(site *gate.Site) string { return session.Scope(site.Origin, "device", "") }
 
 // DeviceLink returns the address that opens a purchase on another device, at a page of the site.
 func DeviceLink(tokens *gate.Tokens, site *gate.Site, purchase ledger.Purchase, target string, expires time.Time) (string, error) {
 	raw, err := tokens.Keys.Sign(token.Device, deviceClaims{
 		RegisteredClaims: jwt.RegisteredClaims{IssuedAt: jwt.NewNumericDate(tokens.Clock.Now()), ExpiresAt: jwt.NewNumericDate(expires)},
-		Purchase:         purchase.ID, Pass: purchase.Product, Scope: deviceScope(site),
+		Purchase:         purchase.ID, Pass: purchase.Product, Site: site.Origin,
 	})
 	return site.Origin + urlpath.WithParams(target, urlpath.ParamDevice, raw), err
 }
@@ -44,62 +42,44 @@ func DeviceLink(tokens *gate.Tokens, site *gate.Site, purchase ledger.Purchase, 
 // deviceLink returns the claims of the device link that the visitor came by; zero if it is not valid.
 func (v *Visit) deviceLink() (claims deviceClaims) {
 	_, err := v.tokens.Keys.Verify(token.Device, v.get(urlpath.ParamDevice), &claims)
-	if err != nil || claims.Scope != deviceScope(v.site) {
+	if err != nil || claims.Site != v.site.Origin {
 		return deviceClaims{}
 	}
 	return claims
 }
 
-// purchaseToOpen returns the purchase that the device link, or the session's id, of the address opens on this device now.
-func (v *Visit) purchaseToOpen() (purchase ledger.Holding, details ledger.Details, err error) {
-	link, isLink, sessionID, refused := v.deviceLink(), v.has(urlpath.ParamDevice), v.sessionID(), refusal{v.linkRefusedPage()}
-	if !isLink {
-		// It is the same whatever the reason, and has no link to the page, which would lead to another checkout.
-		refused = refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
-		if sessionID != "" {
-			link.Purchase, err = ledger.PurchaseID(sessionID), v.allow(v.services.Takeovers) // each costs a look into the ledger
-		}
-	}
+// purchaseOfLink returns the purchase that the device link of the address opens on this device now.
+func (v *Visit) purchaseOfLink() (ledger.Details, error) {
+	link := v.deviceLink()
 	if link.Purchase == "" {
-		err = refused
+		return ledger.Details{}, refusal{v.linkRefusedPage()}
 	}
-	if err == nil {
-		purchase, err = v.tokens.Cache.Of(v.r.Context(), link.Purchase)
-	}
-	if err == nil {
-		details, err = v.services.Ledger.Details(v.r.Context(), link.Purchase)
-	}
+	details, err := v.services.Ledger.Details(v.r.Context(), link.Purchase)
 	// A person who has a device that was removed may have the links that were made before as well.
 	precedesRemoval := slices.ContainsFunc(details.Devices, func(d ledger.Device) bool {
-		return isLink && !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
+		return !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
 	})
-	// As long as the browser that started the checkout is waited for.
-	mayBeTaken := v.now().Sub(purchase.CreatedAt) <= session.PendingLife && slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool {
-		return p.SessionID == sessionID && p.Terms.Claim
-	})
-	switch status := purchase.StatusAt(v.now()); {
+	switch status := details.StatusAt(v.now()); {
 	case errors.Is(err, ledger.ErrNotFound):
-		err = refused
+		err = refusal{v.linkRefusedPage()}
 	case err != nil:
-	case !v.opens(purchase), status == ledger.Expired, precedesRemoval, !isLink && status != ledger.Active:
-		err = refused
+	case !v.opens(details.Purchase), status == ledger.Expired, precedesRemoval:
+		err = refusal{v.linkRefusedPage()}
 	case status != ledger.Active:
-		err = refusal{v.closedPage(status, purchase.ID)}
-	case v.openedBy(purchase.Product) != nil:
+		err = refusal{v.closedPage(status, details.ID)}
+	case v.openedBy(details.Product) != nil:
 		err = errHasAccess // somebody else's purchase must not take the place of the visitor's own
-	case !isLink && !mayBeTaken:
-		err = refused
 	}
-	return purchase, details, err
+	return details, err
 }
 
 // askDevice asks whether to open the purchase on this device. It shows a form, since a preview of the link must not add
 // a device.
 func (v *Visit) askDevice() error {
-	purchase, details, err := v.purchaseToOpen()
-	used, limit := len(purchase.DeviceIDs), purchase.DeviceLimit
+	details, err := v.purchaseOfLink()
+	used, limit := devicesInUse(details.Devices), details.DeviceLimit
 	if err == nil && used >= limit {
-		err = v.deviceError(ledger.ErrNoneLeft, purchase, v.linkRefusedPage())
+		err = v.deviceError(ledger.ErrNoneLeft, details.Purchase, v.linkRefusedPage())
 	}
 	if err != nil {
 		return v.showError(err)
@@ -114,15 +94,16 @@ func (v *Visit) askDevice() error {
 	return v.showPage(view)
 }
 
+func devicesInUse(devices []ledger.Device) int {
+	return len(slices.DeleteFunc(slices.Clone(devices), func(d ledger.Device) bool { return !d.RemovedAt.IsZero() }))
+}
+
 // device describes this client to the buyer who looks at a list of devices.
 func (v *Visit) device(id string) ledger.Device {
-	device, agent := ledger.Device{ID: id}, v.r.UserAgent()
-	if agent != "" && len(agent) <= 1024 {
+	device := ledger.Device{ID: id}
+	if agent := v.r.UserAgent(); len(agent) <= 1024 {
 		parsed := useragent.Parse(agent)
-		device.Label = parsed.Name
-		if parsed.OS != "" {
-			device.Label += ", " + parsed.OS
-		}
+		device.Label = strings.Trim(parsed.Name+", "+parsed.OS, ", ")
 	}
 	return device
 }
@@ -139,7 +120,7 @@ func (v *Visit) linkRefusedPage() page.View {
 
 // deviceError turns an error of adding a device into the page that explains it: that the device is refused, that there
 // are too many, or that the purchase has been closed since it was looked up.
-func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.View) error {
+func (v *Visit) deviceError(err error, purchase ledger.Purchase, refused page.View) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		v.services.Metrics.CountLimit(LimitDevices)
@@ -164,15 +145,6 @@ func (v *Visit) deviceError(err error, purchase ledger.Holding, refused page.Vie
 // A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
 // session's unguessable id, once. On phones, banking apps often return to a different browser.
 
-// sessionID returns what may be a session's id in the address.
-func (v *Visit) sessionID() string {
-	id := v.get(urlpath.ParamSession)
-	if len(id) > 256 || url.QueryEscape(id) != id {
-		return ""
-	}
-	return id
-}
-
 // askTakeover responds at the success URL of a checkout that another browser has started: it explains, and offers to go
 // on here. It says the same whatever the id, and looks nothing up.
 func (v *Visit) askTakeover() error {
@@ -183,7 +155,33 @@ func (v *Visit) askTakeover() error {
 }
 
 func (v *Visit) takeoverForm() string {
-	return urlpath.WithParams(v.target, urlpath.ParamSession, v.sessionID(), urlpath.ParamDeviceID, v.newFormID())
+	return urlpath.WithParams(v.target, urlpath.ParamSession, v.get(urlpath.ParamSession), urlpath.ParamDeviceID, v.newFormID())
+}
+
+// takeOver makes this browser the one device that takes over the purchase of the session in the address.
+func (v *Visit) takeOver(deviceID string) (ledger.Details, error) {
+	// It is the same whatever the reason, and has no link to the page, which would lead to another checkout.
+	refused := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+	if err := v.allow(v.services.Takeovers); err != nil { // each costs a look into the ledger
+		return ledger.Details{}, err
+	}
+	sessionID := v.get(urlpath.ParamSession)
+	details, err := v.services.Ledger.Details(v.r.Context(), ledger.PurchaseID(sessionID))
+	wasSoldSo := slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool { return p.SessionID == sessionID && p.Terms.Claim })
+	isRecent := v.now().Sub(details.CreatedAt) <= session.PendingLife // as long as its own browser is waited for
+	switch {
+	case err != nil:
+	case !v.opens(details.Purchase) || !wasSoldSo || !isRecent:
+		err = refused
+	case v.openedBy(details.Product) != nil:
+		err = errHasAccess
+	default:
+		err = v.services.Ledger.Claim(v.r.Context(), details.ID, v.device(deviceID))
+	}
+	if errors.Is(err, ledger.ErrNotFound) || errors.Is(err, ledger.ErrInactive) || errors.Is(err, ledger.ErrNoneLeft) {
+		err = refused
+	}
+	return details, err
 }
 
 // newFormID returns the id of the device that a form makes, with the time: a browser that sends a form twice is one
@@ -196,36 +194,30 @@ var formID = regexp.MustCompile(`^[0-9A-Za-z]{6,54}([0-9]{10})$`)
 func (v *Visit) handleDeviceForm() error {
 	id := v.get(urlpath.ParamDeviceID)
 	parts := formID.FindStringSubmatch(id)
-	from, origin := v.r.Header.Get("Sec-Fetch-Site"), v.r.Header.Get("Origin")
-	isForeign := from != "" && from != "same-origin" || from == "" && origin != "" && origin != v.site.Origin
-	if parts == nil || isForeign {
+	if parts == nil || v.isFromAnotherSite() || v.r.Header.Get("Origin") == "null" {
 		return v.problem(http.StatusForbidden, "Open the page itself and use its button.")
 	}
 	made, _ := strconv.ParseInt(parts[1], 10, 64)
 	age := v.now().Sub(time.Unix(made, 0))
 	isFresh := age >= -time.Minute && age <= 10*time.Minute // the address of a form must not be as good as its device
-	isLink := v.has(urlpath.ParamDevice)
+	var details ledger.Details
+	var err error
 	switch {
-	case isLink && !isFresh:
+	case v.has(urlpath.ParamDevice) && !isFresh:
 		return v.askDevice()
-	case !isLink && (!isFresh || !v.config.Takeover):
-		return v.askTakeover()
-	}
-	purchase, _, err := v.purchaseToOpen()
-	message := "purchase opened on another device"
-	if isLink && err == nil {
-		err = v.deviceError(v.addDevice(purchase.ID, id), purchase, v.linkRefusedPage())
-	} else if err == nil {
-		message = "purchase taken over by another browser"
-		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(id))
-		if err != nil && !errors.Is(err, ledger.ErrUnavailable) {
-			err = refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
+	case v.has(urlpath.ParamDevice):
+		if details, err = v.purchaseOfLink(); err == nil {
+			err = v.deviceError(v.addDevice(details.ID, id), details.Purchase, v.linkRefusedPage())
 		}
+	case !isFresh || !v.config.Takeover:
+		return v.askTakeover()
+	default:
+		details, err = v.takeOver(id)
 	}
 	if err != nil {
 		return v.showError(err)
 	}
-	v.services.Metrics.CountUsed(purchase.ID, purchase.Product)
-	v.flow.logger.Info(message, zap.String("purchase", ledger.Reference(purchase.ID)), zap.String("pass", purchase.Product))
-	return v.admit(v.accessOf(purchase, id))
+	v.services.Metrics.CountUsed(details.ID, details.Product)
+	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", ledger.Reference(details.ID)), zap.String("pass", details.Product))
+	return v.admit(v.accessOf(details.Purchase, id))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/payments"
 )
 
 // programCheckout is what a program is told about the checkout that it has started.
@@ -55,9 +56,9 @@ func TestAProgramBuys(t *testing.T) {
 		return status
 	}
 	wantState("waiting")
-	for _, progress := range []string{"processing", "failed"} {
+	for _, progress := range []payments.Stage{payments.Processing, payments.Failed} {
 		s.say(started.Session, progress)
-		wantState(progress)
+		wantState(string(progress))
 	}
 	s.say(started.Session, "")
 	s.pass(31 * time.Minute)

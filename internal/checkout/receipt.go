@@ -38,20 +38,20 @@ func (l *Links) Check() error {
 }
 
 // PrivateAddress returns the private address to a target of the site.
-func (f *Flow) PrivateAddress(site *gate.Site, entry *access.Token, target string) (string, error) {
+func (f *Flow) PrivateAddress(site *gate.Site, known *access.Token, target string) (string, error) {
 	life := cmp.Or(time.Duration(f.config.Links.For), token.LongestLife) // the ledger knows when access ends before that
-	return f.services.Tokens.PrivateAddress(site, entry.Access, target, f.services.Tokens.Clock.Now().Add(life))
+	return f.services.Tokens.PrivateAddress(site, known.Access, target, f.services.Tokens.Clock.Now().Add(life))
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
-func (v *Visit) showReceipt(entry *access.Token) error {
-	if found := v.findPayments(entry); found.paid != nil {
+func (v *Visit) showReceipt(known *access.Token) error {
+	if found := v.findPayments(known); found.paid != nil {
 		return v.redeem(*found.paid) // an extension whose tab was closed
 	}
 	if chosen := v.openedBy(v.get(urlpath.ParamReceipt)); chosen != nil {
-		entry = chosen
+		known = chosen
 	}
-	details, err := v.services.Ledger.Details(v.r.Context(), entry.Purchase)
+	details, err := v.services.Ledger.Details(v.r.Context(), known.Purchase)
 	if err != nil {
 		return v.showError(err)
 	}
@@ -69,36 +69,32 @@ func (v *Visit) showReceipt(entry *access.Token) error {
 	if view.Price == "" {
 		view.Kind, view.Bought = page.Given, time.Time{}
 	}
-	if view.DownloadsLimit > 0 && view.Downloads >= view.DownloadsLimit && !v.now().Before(details.DownloadWindowEndsAt) {
+	if v.hasNoDownloadLeft(details.Purchase) {
 		return v.showPage(view) // nothing is left for other devices or programs
 	}
-	if err := v.describeWays(&view, entry, details); err != nil {
+	if err := v.describeWays(&view, known, details); err != nil {
 		return v.showError(err)
 	}
 	return v.showPage(view)
 }
 
 // describeWays adds the ways to use a purchase: for longer, on another device, and without cookies.
-func (v *Visit) describeWays(view *page.View, entry *access.Token, details ledger.Details) (err error) {
-	if purchase, err := v.extendable(entry); err == nil && purchase != nil {
-		if quote, err := v.gate.Product(entry.Pass).Quote(v.r); err == nil {
-			view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, entry.Pass, urlpath.ParamExtend, "1")
+func (v *Visit) describeWays(view *page.View, known *access.Token, details ledger.Details) (err error) {
+	if purchase, err := v.extendable(known); err == nil && purchase != nil {
+		if quote, err := v.gate.Product(known.Pass).Quote(v.r); err == nil {
+			view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, known.Pass, urlpath.ParamExtend, "1")
 			view.ExtendFor = v.describePrice(quote)
 		}
 	}
-	for _, device := range details.Devices {
-		if device.RemovedAt.IsZero() {
-			view.Devices++
-		}
-	}
-	if view.DevicesLimit = details.DeviceLimit; view.Devices < view.DevicesLimit {
+	view.Devices, view.DevicesLimit = devicesInUse(details.Devices), details.DeviceLimit
+	if view.Devices < view.DevicesLimit {
 		view.DeviceUntil = v.now().Add(24 * time.Hour) // the receipt gives fresh ones
 		if view.DeviceURL, err = DeviceLink(v.tokens, v.site, details.Purchase, v.target, view.DeviceUntil); err != nil {
 			return err
 		}
 	}
 	if links := v.config.Links; links != nil {
-		view.LinkURL, err = v.flow.PrivateAddress(v.site, entry, v.target)
+		view.LinkURL, err = v.flow.PrivateAddress(v.site, known, v.target)
 		if links.For > 0 {
 			view.LinkUntil = v.now().Add(time.Duration(links.For))
 		}
@@ -119,12 +115,12 @@ func pricesPaid(payments []ledger.Payment) string {
 
 // extendable returns the purchase of a token if it can be extended by what is on sale now; nil if not. The error means
 // that the ledger cannot tell.
-func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
-	product := v.gate.Product(entry.Pass)
-	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || entry.Link != "" {
+func (v *Visit) extendable(known *access.Token) (*ledger.Purchase, error) {
+	product := v.gate.Product(known.Pass)
+	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || known.Link != "" {
 		return nil, nil //nolint:nilnil // nothing is wrong
 	}
-	bought, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase)
+	bought, err := v.tokens.Cache.Of(v.r.Context(), known.Purchase)
 	if err != nil {
 		return nil, err
 	}
@@ -135,5 +131,5 @@ func (v *Visit) extendable(entry *access.Token) (*ledger.Holding, error) {
 		bought.EndsAt.Add(product.Access.Length()).Year() > 9999: // which terms cannot say
 		return nil, nil //nolint:nilnil,nilerr // nothing is wrong
 	}
-	return &bought, nil
+	return &bought.Purchase, nil
 }

@@ -25,19 +25,18 @@ import (
 
 // checkoutRequest is what is known of a checkout that is to be started.
 type checkoutRequest struct {
-	found        lookup          // one of its unpaid checkouts may be used again
-	restart      bool            // the visitor asks for a new one
-	extends      *ledger.Holding // the purchase that gets more time; nil for a new one
-	device       string          // the buyer's, among those of extends
-	forProgram   bool            // a program starts it and fetches the token; the browser that pays gets none
-	onlyByButton bool            // a navigation alone does not start it
+	found      lookup           // one of its unpaid checkouts may be used again
+	restart    bool             // the visitor asks for a new one
+	extends    *ledger.Purchase // the purchase that gets more time; nil for a new one
+	device     string           // the buyer's, among those of extends
+	forProgram bool             // a program starts it and fetches the token; the browser that pays gets none
 }
 
 // sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
 // other requests it creates nothing. A client that accepts a page may be a person after all: it gets one with a button
 // that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
-	mayStart := !req.onlyByButton && v.mayStartCheckout()
+	mayStart := v.mayStartCheckout()
 	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !req.restart) {
 		if done, err := v.serveTeaser(); done {
 			return err
@@ -53,7 +52,7 @@ func (v *Visit) sell(req checkoutRequest) error {
 	case err != nil:
 		return v.showMisconfigured(err)
 	case !acceptsHTML(v.r):
-		return v.paymentRequired(quotes, "")
+		return v.paymentRequired("")
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
@@ -64,14 +63,14 @@ func (v *Visit) sell(req checkoutRequest) error {
 			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
 		})
 	}
-	entry, err := v.openCheckout(*chosen, req)
+	pending, err := v.openCheckout(*chosen, req)
 	if err != nil {
 		return v.showError(err)
 	}
 	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
 		v.countShown(*chosen)
 	}
-	response.RedirectToCheckout(v.w, entry.CheckoutURL)
+	response.RedirectToCheckout(v.w, pending.CheckoutURL)
 	return nil
 }
 
@@ -97,48 +96,48 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 
 // openCheckout returns the checkout that this browser has open for a quote, or creates a session at Axra.
 func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
-	entry := session.Pending{
+	pending := session.Pending{
 		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: cmp.Or(req.device, rand.Text()),
 	}
 	if req.extends != nil {
-		entry.Extends = req.extends.ID
+		pending.Extends = req.extends.ID
 	}
 	open := find(req.found.unpaid, func(p session.Pending) bool {
-		return p.Scope == entry.Scope && p.Price == entry.Price && p.Extends == entry.Extends && p.Reusable(v.now())
+		return p.Scope == pending.Scope && p.Price == pending.Price && p.Extends == pending.Extends && p.Reusable(v.now())
 	})
 	if open != nil && !req.restart {
 		v.services.Metrics.CountCheckout(OutcomeReused)
 		return *open, nil
 	}
 	if len(v.target) > urlpath.MaxTarget {
-		return entry, refusal{page.View{Kind: page.TooLong}}
+		return pending, refusal{page.View{Kind: page.TooLong}}
 	}
 	if err := v.services.CanSell(); err != nil {
-		return entry, err
+		return pending, err
 	}
 	if err := v.services.Axra.Ready(); err != nil {
-		return entry, v.unavailable(err) // before it counts against anybody's limit
+		return pending, v.unavailable(err) // before it counts against anybody's limit
 	}
 	if err := v.fitCookieBudget(quote, req); err != nil {
-		return entry, err
+		return pending, err
 	}
 	if err := v.allow(v.services.Checkouts); err != nil {
 		v.services.Metrics.CountCheckout(OutcomeLimited)
-		return entry, err
+		return pending, err
 	}
 	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
 	if err == nil {
-		entry.Session, entry.CheckoutURL, entry.ExpiresAt = created.Session, created.URL, created.ExpiresAt
-		err = v.keepPending(entry) // without the cookie the payment could not be given to this browser
+		pending.Session, pending.CheckoutURL, pending.ExpiresAt = created.Session, created.URL, created.ExpiresAt
+		err = v.keepPending(pending) // without the cookie the payment could not be given to this browser
 	}
 	if err != nil {
-		return entry, v.unavailable(err)
+		return pending, v.unavailable(err)
 	}
 	v.services.Metrics.CountCheckout(OutcomeCreated)
 	v.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
 	v.flow.logger.Debug("checkout session created",
-		zap.String("session", webhook.ShortID(entry.Session)), zap.String("pass", quote.Product.Name))
-	return entry, nil
+		zap.String("session", webhook.ShortID(pending.Session)), zap.String("pass", quote.Product.Name))
+	return pending, nil
 }
 
 // unavailable turns an error of Axra's into the page that explains it.
