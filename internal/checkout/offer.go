@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -56,9 +55,7 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	pass := offerPass{"pass", "a pass", "5.00 USD", "5.00", "usd", "30 days", "/?axra_checkout=pass"}
-	trial := offerData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]offerPass{pass}, passes)}
-	if err := p.template.Execute(io.Discard, trial); err != nil {
+	if err := p.template.Execute(io.Discard, offerData{Passes: make([]offerPass, passes)}); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	return nil
@@ -117,7 +114,7 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 // checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
 func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
 	params := []string{urlpath.ParamCheckout, quote.Product.Name}
-	if req.restart {
+	if v.restarts() {
 		params = append(params, urlpath.ParamRestart, "1")
 	}
 	if req.extends != nil {

@@ -26,7 +26,6 @@ import (
 // checkoutRequest is what is known of a checkout that is to be started.
 type checkoutRequest struct {
 	found      lookup           // one of its unpaid checkouts may be used again
-	restart    bool             // the visitor asks for a new one
 	extends    *ledger.Purchase // the purchase that gets more time; nil for a new one
 	device     string           // the buyer's, among those of extends
 	forProgram bool             // a program starts it and fetches the token; the browser that pays gets none
@@ -37,7 +36,7 @@ type checkoutRequest struct {
 // that starts a checkout.
 func (v *Visit) sell(req checkoutRequest) error {
 	mayStart := v.mayStartCheckout()
-	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !req.restart) {
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !v.restarts()) {
 		if done, err := v.serveTeaser(); done {
 			return err
 		}
@@ -105,7 +104,7 @@ func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pen
 	open := find(req.found.unpaid, func(p session.Pending) bool {
 		return p.Scope == pending.Scope && p.Price == pending.Price && p.Extends == pending.Extends && p.Reusable(v.now())
 	})
-	if open != nil && !req.restart {
+	if open != nil && !v.restarts() {
 		v.services.Metrics.CountCheckout(OutcomeReused)
 		return *open, nil
 	}
@@ -191,22 +190,13 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 // it. A missed crawler costs one unpaid session, a person mistaken for a crawler has to click once.
 func isNavigation(r *http.Request) bool {
 	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
-	switch {
-	case r.Method != http.MethodGet, !acceptsHTML(r), r.Header.Get("Upgrade") != "":
-		return false
-	case admission.IsPrefetch(r), len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot:
-		return false
-	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
-		// Android browsers inside other apps send the app's package name, for every navigation.
-		return false
-	}
-	switch dest {
-	case "", "document":
-		return mode == "" || mode == "navigate"
-	case "empty":
-		return mode == "navigate" // a service worker that calls fetch(event.request)
-	}
-	return false
+	isPage := (dest == "" || dest == "document") && (mode == "" || mode == "navigate") ||
+		dest == "empty" && mode == "navigate" // a service worker that calls fetch(event.request)
+	// Android browsers inside other apps send the app's package name, for every navigation.
+	isScript := strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
+	isCrawler := len(agent) <= 1024 && useragent.Parse(agent).Bot
+	return r.Method == http.MethodGet && acceptsHTML(r) && r.Header.Get("Upgrade") == "" &&
+		isPage && !isScript && !isCrawler && !admission.IsPrefetch(r)
 }
 
 // isPurchaseForm reports whether a request submits a checkout button.

@@ -79,7 +79,7 @@ func (v *Visit) handleReturn(known *access.Token) error {
 	case extended == nil && !v.wantsMore(known):
 		return v.redirectToTarget()
 	}
-	req := checkoutRequest{found: v.findPayments(known), restart: v.restarts()}
+	req := checkoutRequest{found: v.findPayments(known)}
 	if done, err := v.resolvePending(req); done {
 		return err
 	}
@@ -112,7 +112,7 @@ func (v *Visit) HandleUnpaid(decision access.Decision, known *access.Token) erro
 	case decision == access.Unknown && (!isPage || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
 	case !isPage && (v.r.Method != http.MethodGet || !v.has(urlpath.ParamSession) || v.returnedTo(v.readPending().here) == nil):
-		return v.sell(checkoutRequest{restart: v.restarts()})
+		return v.sell(checkoutRequest{})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	case decision != access.Closed:
@@ -136,7 +136,7 @@ func (v *Visit) handleLookup(found lookup) error {
 			_ = v.keepPending(*returned) // without its new state the visitor loses little
 		}
 	}
-	req := checkoutRequest{found: found, restart: v.restarts()}
+	req := checkoutRequest{found: found}
 	if done, err := v.resolvePending(req); done {
 		return err
 	}
@@ -148,7 +148,7 @@ func (v *Visit) handleLookup(found lookup) error {
 		}
 		response.Redirect(v.w, v.site.Origin+there)
 		return nil
-	case req.restart:
+	case v.restarts():
 		return v.sell(req)
 	case found.closed != nil: // only without a payment on its way: a visitor who has just bought again waits for that
 		return v.showPage(*found.closed)
@@ -345,9 +345,6 @@ func (v *Visit) RefuseDownload(known *access.Token, reason error) error {
 
 // isUsedUp reports whether all downloads of a purchase are used, and no window is open.
 func (v *Visit) isUsedUp(known *access.Token) bool {
-	if known.DownloadLimit() == 0 {
-		return false
-	}
 	purchase, err := v.tokens.Cache.Of(v.r.Context(), known.Purchase)
 	return err == nil && v.hasNoDownloadLeft(purchase.Purchase)
 }
