@@ -110,6 +110,12 @@ func (m message) fill(site string, n int) message {
 	return m
 }
 
+// Detail returns in English and in one line what a page says, for programs.
+func Detail(v View) string {
+	says := texts().list[0].Pages[v.Kind].fill(v.Site, v.DownloadsLimit)
+	return says.Title + ". " + says.What + " " + says.Money + " " + says.Next
+}
+
 // catalogues holds the languages, the default first.
 type catalogues struct {
 	list    []*catalogue

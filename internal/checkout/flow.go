@@ -115,11 +115,10 @@ func New(g *gate.Gate, config Config, services Services, logger *zap.Logger) *Fl
 
 // ShowPage writes a page that says what happened. A program gets problem details.
 func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) error {
-	if detail, ok := problems[view.Kind]; ok && !acceptsHTML(r) {
-		return response.Problem(w, r, cmp.Or(view.Status, view.Kind.Status()), detail, view.RetryAfter)
-	}
-	if view.Site == "" {
-		view.Site = gate.HostOf(r.Host)
+	view.Site, view.Status = cmp.Or(view.Site, gate.HostOf(r.Host)), cmp.Or(view.Status, view.Kind.Status())
+	isError := view.Status >= http.StatusBadRequest && view.Status != http.StatusPaymentRequired
+	if isError && !acceptsHTML(r) {
+		return response.Problem(w, r, view.Status, page.Detail(view), view.RetryAfter)
 	}
 	view.FormTargets = f.services.FormTargets
 	if err := page.Write(w, r, view); err != nil && r.Context().Err() == nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -73,18 +72,6 @@ func (v *Visit) paymentRequired(detail string) error {
 
 func (v *Visit) statusURL() string {
 	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
-}
-
-// problems are what programs get in place of pages, with the status of the page.
-var problems = map[page.Kind]string{
-	page.BadAddress:    "The address can be read in more than one way, so it was refused.",
-	page.TooLong:       "The request is too long to be paid for. Nothing was charged.",
-	page.TooMany:       "Too many checkouts were started. Nothing was charged.",
-	page.Misconfigured: "The site's paywall is not set up properly. Nothing was charged.",
-	page.DeviceFull:    "The purchase is in use on as many devices as it allows. Nothing was charged.",
-	page.DeviceRefused: "This device was removed from the purchase. Nothing was charged.",
-	page.Unavailable:   "The payment provider cannot be reached. Nothing was charged.",
-	page.PaymentSafe:   "The records cannot be read right now. A payment that was made is safe; do not pay again.",
 }
 
 func (v *Visit) problem(status int, detail string) error {
