@@ -204,12 +204,11 @@ const (
 // fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie
 // too many, the whole site would refuse the browser. It forgets cancelled and expired checkouts first, then those that
 // expire first: none that was paid, or for which a payment may be under way, and open ones only beyond maxPending.
-func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
-	cookies, limit := req.found.cookies, maxAccessBytes
+func (v *Visit) fitCookieBudget(cookies pendingCookies, quote gate.Quote, addsCookie bool) error {
+	limit := maxAccessBytes
 	if quote.Resource == terms.AllPaths {
 		limit += wholePassBytes
 	}
-	addsCookie := req.extends == nil && !req.forProgram
 	if addsCookie && cookies.accessBytes > limit && cookies.accessBytes-v.dropLapsed() > limit {
 		return refusal{page.View{Kind: page.TooManyPurchases}}
 	}

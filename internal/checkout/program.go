@@ -107,22 +107,19 @@ func (v *Visit) startForProgram() error {
 	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return v.showSafe()
 	}
-	open := v.openedBy(chosen.Product.Name)
-	req := checkoutRequest{found: v.findPayments(open), forProgram: true}
-	if done, err := v.resolvePending(req); done {
-		return err
+	found := v.findPayments(v.openedBy(chosen.Product.Name))
+	switch {
+	case found.paid != nil, found.err == nil && found.expected != nil:
+		return v.problem(http.StatusConflict,
+			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
+	case found.err != nil:
+		return v.showError(found.err)
 	}
-	if open != nil {
-		req.device = open.Device
-		if req.extends, err = v.extendable(open); err != nil {
-			return v.showError(err)
-		}
-		if req.extends == nil && open.DownloadLimit() == 0 {
-			return v.problem(http.StatusConflict, "You have access to this already, and it cannot be extended now. Nothing was charged.")
-		}
-	}
-	pending, err := v.openCheckout(*chosen, req)
-	if err != nil {
+	pending, err := v.openCheckout(*chosen, found, true)
+	switch {
+	case errors.Is(err, errHasAccess):
+		return v.problem(http.StatusConflict, "You have access to this already, and it cannot be extended now. Nothing was charged.")
+	case err != nil:
 		return v.showError(err)
 	}
 	statusToken, err := pending.Encode(v.tokens.Keys)

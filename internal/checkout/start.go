@@ -23,18 +23,10 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// checkoutRequest is what is known of a checkout that is to be started.
-type checkoutRequest struct {
-	found      lookup           // one of its unpaid checkouts may be used again
-	extends    *ledger.Purchase // the purchase that gets more time; nil for a new one
-	device     string           // the buyer's, among those of extends
-	forProgram bool             // a program starts it and fetches the token; the browser that pays gets none
-}
-
 // sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
 // other requests it creates nothing. A client that accepts a page may be a person after all: it gets one with a button
 // that starts a checkout.
-func (v *Visit) sell(req checkoutRequest) error {
+func (v *Visit) sell(found lookup) error {
 	mayStart := v.mayStartCheckout()
 	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !v.restarts()) {
 		if done, err := v.serveTeaser(); done {
@@ -56,13 +48,13 @@ func (v *Visit) sell(req checkoutRequest) error {
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
 		v.countShown(quotes...)
-		return v.showOffers(quotes, req)
+		return v.showOffers(quotes)
 	case !mayStart:
 		return v.showPage(page.View{
-			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen), Price: v.describePrice(*chosen), Description: chosen.Description,
 		})
 	}
-	pending, err := v.openCheckout(*chosen, req)
+	pending, err := v.openCheckout(*chosen, found, false)
 	if err != nil {
 		return v.showError(err)
 	}
@@ -93,15 +85,26 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// openCheckout returns the checkout that this browser has open for a quote, or creates a session at Axra.
-func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
+// openCheckout returns the checkout that this client has open for a quote, or creates a session at Axra. Who has the
+// product already buys more time of it, or more downloads. A program fetches the token itself: the browser that pays
+// gets none.
+func (v *Visit) openCheckout(quote gate.Quote, found lookup, forProgram bool) (session.Pending, error) {
 	pending := session.Pending{
-		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: cmp.Or(req.device, rand.Text()),
+		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: rand.Text(),
 	}
-	if req.extends != nil {
-		pending.Extends = req.extends.ID
+	var extends *ledger.Purchase
+	if known := v.openedBy(quote.Product.Name); known != nil {
+		var err error
+		if extends, err = v.extendable(known); err != nil {
+			return pending, err
+		}
+		if extends != nil {
+			pending.Extends, pending.Device = extends.ID, known.Device
+		} else if known.DownloadLimit() == 0 {
+			return pending, errHasAccess
+		}
 	}
-	open := find(req.found.unpaid, func(p session.Pending) bool {
+	open := find(found.unpaid, func(p session.Pending) bool {
 		return p.Scope == pending.Scope && p.Price == pending.Price && p.Extends == pending.Extends && p.Reusable(v.now())
 	})
 	if open != nil && !v.restarts() {
@@ -117,14 +120,14 @@ func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pen
 	if err := v.services.Axra.Ready(); err != nil {
 		return pending, v.unavailable(err) // before it counts against anybody's limit
 	}
-	if err := v.fitCookieBudget(quote, req); err != nil {
+	if err := v.fitCookieBudget(found.cookies, quote, extends == nil && !forProgram); err != nil {
 		return pending, err
 	}
 	if err := v.allow(v.services.Checkouts); err != nil {
 		v.services.Metrics.CountCheckout(OutcomeLimited)
 		return pending, err
 	}
-	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
+	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, extends, forProgram))
 	if err == nil {
 		pending.Session, pending.CheckoutURL, pending.ExpiresAt = created.Session, created.URL, created.ExpiresAt
 		err = v.keepPending(pending) // without the cookie the payment could not be given to this browser
@@ -152,32 +155,30 @@ func (v *Visit) unavailable(err error) error {
 	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
-func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
+func (v *Visit) order(quote gate.Quote, extends *ledger.Purchase, forProgram bool) session.Order {
 	config, product := v.config, quote.Product
 	order := session.Order{
 		Terms: terms.Terms{
 			Installation: v.tokens.Keys.Installation(), Site: v.site.Origin,
 			Pass: product.Name, Resource: quote.Resource, Price: quote.Price, Access: product.Access,
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
-			Claim: v.config.Takeover && !req.forProgram,
+			Claim: v.config.Takeover && !forProgram,
 		},
 		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
-		CancelURL:     urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1"),
+		CancelURL:     cmp.Or(gate.Replace(v.r, config.CancelURL), urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1")),
 		Description:   cmp.Or(quote.Description, v.site.Host()+" · "+v.describeAccess(product)),
 		CustomerEmail: gate.Replace(v.r, config.CustomerEmail),
 		ExpiresIn:     config.ExpiresIn,
 		Metadata:      make(map[string]string, len(config.Metadata)),
 	}
-	if req.forProgram {
+	if forProgram {
 		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
 	}
-	if req.extends != nil {
-		order.Terms.Extends, order.Terms.From = req.extends.ID, req.extends.EndsAt.UTC().Truncate(time.Second)
+	if extends != nil {
+		order.Terms.Extends, order.Terms.From = extends.ID, extends.EndsAt.UTC().Truncate(time.Second)
 	}
-	if own := gate.Replace(v.r, config.CancelURL); strings.HasPrefix(own, "/") {
-		order.CancelURL = v.site.Origin + urlpath.Local(own)
-	} else if own != "" {
-		order.CancelURL = own
+	if strings.HasPrefix(order.CancelURL, "/") {
+		order.CancelURL = v.site.Origin + urlpath.Local(order.CancelURL)
 	}
 	for name, value := range config.Metadata {
 		order.Metadata[name] = gate.Replace(v.r, value)

@@ -66,33 +66,21 @@ func (v *Visit) handleReturn(known *access.Token) error {
 		pending.here = []session.Pending{*returned}
 		return v.handleLookup(v.lookUp(pending))
 	}
-	var extended *access.Token
-	if v.has(urlpath.ParamExtend) {
-		extended = v.openedBy(v.get(urlpath.ParamCheckout))
-	}
+	extends := v.has(urlpath.ParamExtend) && v.openedBy(v.get(urlpath.ParamCheckout)) != nil
 	linked := v.deviceLink().Purchase
 	switch {
 	case v.has(urlpath.ParamReceipt):
 		return v.showReceipt(known)
 	case linked != "" && linked != known.Purchase:
 		return v.askDevice()
-	case extended == nil && !v.wantsMore(known):
+	case !extends && !v.wantsMore(known):
 		return v.redirectToTarget()
 	}
-	req := checkoutRequest{found: v.findPayments(known)}
-	if done, err := v.resolvePending(req); done {
+	found := v.findPayments(known)
+	if done, err := v.resolvePending(found); done {
 		return err
 	}
-	if extended != nil {
-		purchase, err := v.extendable(extended)
-		if err != nil {
-			return v.showError(err)
-		} else if purchase == nil {
-			return v.redirectToTarget()
-		}
-		req.extends, req.device = purchase, extended.Device
-	}
-	return v.sell(req)
+	return v.sell(found)
 }
 
 // wantsMore reports whether a visitor who has access asks for another product, or to buy again what is used up.
@@ -112,7 +100,7 @@ func (v *Visit) HandleUnpaid(decision access.Decision, known *access.Token) erro
 	case decision == access.Unknown && (!isPage || !v.has(urlpath.ParamDevice)):
 		return v.showSafe() // but a device link may let them in: the operator gives one to buyers who lost access
 	case !isPage && (v.r.Method != http.MethodGet || !v.has(urlpath.ParamSession) || v.returnedTo(v.readPending().here) == nil):
-		return v.sell(checkoutRequest{})
+		return v.sell(lookup{})
 	case v.has(urlpath.ParamDevice):
 		return v.askDevice()
 	case decision != access.Closed:
@@ -136,8 +124,7 @@ func (v *Visit) handleLookup(found lookup) error {
 			_ = v.keepPending(*returned) // without its new state the visitor loses little
 		}
 	}
-	req := checkoutRequest{found: found}
-	if done, err := v.resolvePending(req); done {
+	if done, err := v.resolvePending(found); done {
 		return err
 	}
 	switch {
@@ -149,7 +136,7 @@ func (v *Visit) handleLookup(found lookup) error {
 		response.Redirect(v.w, v.site.Origin+there)
 		return nil
 	case v.restarts():
-		return v.sell(req)
+		return v.sell(found)
 	case found.closed != nil: // only without a payment on its way: a visitor who has just bought again waits for that
 		return v.showPage(*found.closed)
 	case v.has(urlpath.ParamSession) && v.has(urlpath.ParamProgram):
@@ -165,16 +152,12 @@ func (v *Visit) handleLookup(found lookup) error {
 			return err
 		}
 	}
-	return v.sell(req)
+	return v.sell(found)
 }
 
 // resolvePending redeems what has been paid, or waits for a payment that is on its way. Nothing more is sold before.
-func (v *Visit) resolvePending(req checkoutRequest) (done bool, err error) {
-	found := req.found
+func (v *Visit) resolvePending(found lookup) (done bool, err error) {
 	switch {
-	case req.forProgram && (found.paid != nil || found.err == nil && found.expected != nil):
-		return true, v.problem(http.StatusConflict,
-			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
 	case found.paid != nil:
 		return true, v.redeem(*found.paid)
 	case found.err != nil:
@@ -334,7 +317,7 @@ func (v *Visit) RefuseDownload(known *access.Token, reason error) error {
 		return v.paymentRequired(fmt.Sprintf("This purchase has been downloaded %d times, which is as often as it allows. "+
 			"Nothing was charged now. It can be bought again.", limit))
 	}
-	if done, err := v.resolvePending(checkoutRequest{found: v.findPayments(known)}); done {
+	if done, err := v.resolvePending(v.findPayments(known)); done {
 		return err // bought again already
 	}
 	return v.showPage(page.View{
