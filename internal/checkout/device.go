@@ -167,7 +167,9 @@ func (v *Visit) takeOver(deviceID string) (ledger.Details, error) {
 	}
 	sessionID := v.get(urlpath.ParamSession)
 	details, err := v.services.Ledger.Details(v.r.Context(), ledger.PurchaseID(sessionID))
-	wasSoldSo := slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool { return p.SessionID == sessionID && p.Terms.Claim })
+	wasSoldSo := slices.ContainsFunc(details.Payments, func(p ledger.Payment) bool {
+		return p.SessionID == sessionID && p.Terms.Claim
+	})
 	isRecent := v.now().Sub(details.CreatedAt) <= session.PendingLife // as long as its own browser is waited for
 	switch {
 	case err != nil:
@@ -218,6 +220,7 @@ func (v *Visit) handleDeviceForm() error {
 		return v.showError(err)
 	}
 	v.services.Metrics.CountUsed(details.ID, details.Product)
-	v.flow.logger.Info("purchase opened on another device", zap.String("purchase", ledger.Reference(details.ID)), zap.String("pass", details.Product))
+	v.flow.logger.Info("purchase opened on another device",
+		zap.String("purchase", ledger.Reference(details.ID)), zap.String("pass", details.Product))
 	return v.admit(v.accessOf(details.Purchase, id))
 }

@@ -108,24 +108,14 @@ type paidCheckout struct {
 	purchase ledger.Purchase
 }
 
-// findPayments looks up all that this client may have paid for beside the purchase of the token, which may be nil.
+// findPayments asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed, but
+// not about the purchase of the token, which may be nil. So no visitor pays twice.
 func (v *Visit) findPayments(known *access.Token) lookup {
-	cookies := v.readPending()
-	cookies.here = slices.DeleteFunc(cookies.here, func(p session.Pending) bool {
-		return known != nil && ledger.PurchaseID(p.Session) == known.Purchase
-	})
-	found := v.lookUp(cookies)
-	if found.paid == nil && found.err == nil {
-		found.paid, found.err = v.extendedElsewhere()
-	}
-	return found
-}
-
-// lookUp asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed. So no
-// visitor pays twice.
-func (v *Visit) lookUp(cookies pendingCookies) lookup {
-	found := lookup{cookies: cookies}
-	for _, pending := range cookies.here {
+	found := lookup{cookies: v.readPending()}
+	for _, pending := range found.cookies.here {
+		if known != nil && ledger.PurchaseID(pending.Session) == known.Purchase {
+			continue
+		}
 		holding, err := v.tokens.Cache.OfSession(v.r.Context(), pending.Session)
 		purchase := holding.Purchase
 		switch {
@@ -161,6 +151,7 @@ func (v *Visit) lookUp(cookies pendingCookies) lookup {
 	found.expected = find(found.unpaid, func(p session.Pending) bool {
 		return p.State == session.Returned || v.services.Progress(p) == payments.Processing
 	})
+	found.paid, found.err = v.extendedElsewhere()
 	return found
 }
 

@@ -168,7 +168,7 @@ func (v *Visit) writeStatus() error {
 		return v.writePurchase(session.Pending{Device: known.Device}, purchase.Purchase, err)
 	}
 	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
-	return v.problem(http.StatusUnauthorized, "Send the statusToken of a checkout of this resource, or its access token, as a bearer token.")
+	return v.problem(http.StatusUnauthorized, "Send the statusToken, or the access token, of this resource as a bearer token.")
 }
 
 // stateOf returns the state of a checkout, or of a purchase without one; nothing if the ledger cannot tell.
@@ -210,8 +210,9 @@ func (v *Visit) writePurchase(pending session.Pending, purchase ledger.Purchase,
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: issued.Expires.UTC(), Until: issued.Until.UTC()}
-	return response.JSON(v.w, v.r, http.StatusOK, "application/json", status)
+	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{
+		State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: issued.Expires.UTC(), Until: issued.Until.UTC(),
+	})
 }
 
 func (v *Visit) writeState(state string) error {

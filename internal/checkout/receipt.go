@@ -80,7 +80,7 @@ func (v *Visit) showReceipt(known *access.Token) error {
 
 // describeWays adds the ways to use a purchase: for longer, on another device, and without cookies.
 func (v *Visit) describeWays(view *page.View, known *access.Token, details ledger.Details) (err error) {
-	if purchase, err := v.extendable(known); err == nil && purchase != nil {
+	if _, err := v.extendable(known); err == nil {
 		if quote, err := v.gate.Product(known.Pass).Quote(v.r); err == nil {
 			view.ExtendURL = urlpath.WithParams(v.target, urlpath.ParamCheckout, known.Pass, urlpath.ParamExtend, "1")
 			view.ExtendFor = v.describePrice(quote)
@@ -113,23 +113,20 @@ func pricesPaid(payments []ledger.Payment) string {
 	return strings.Join(prices, " + ")
 }
 
-// extendable returns the purchase of a token if it can be extended by what is on sale now; nil if not. The error means
-// that the ledger cannot tell.
-func (v *Visit) extendable(known *access.Token) (*ledger.Purchase, error) {
-	product := v.gate.Product(known.Pass)
-	if product == nil || product.Config.Retired || product.Config.Downloads > 0 || known.Link != "" {
-		return nil, nil //nolint:nilnil // nothing is wrong
-	}
+// extendable returns the purchase of a token if what is on sale now gives it more time; errHasAccess if not.
+func (v *Visit) extendable(known *access.Token) (ledger.Purchase, error) {
 	bought, err := v.tokens.Cache.Of(v.r.Context(), known.Purchase)
 	if err != nil {
-		return nil, err
+		return ledger.Purchase{}, err
 	}
+	product := v.gate.Product(known.Pass)
 	resource, err := product.Resource(v.r)
 	switch {
 	case err != nil || resource != bought.Resource || bought.StatusAt(v.now()) != ledger.Active,
+		product.Config.Retired || product.Config.Downloads > 0,
 		bought.EndsAt.IsZero() || bought.DownloadLimit > 0,
 		bought.EndsAt.Add(product.Access.Length()).Year() > 9999: // which terms cannot say
-		return nil, nil //nolint:nilnil,nilerr // nothing is wrong
+		return ledger.Purchase{}, errHasAccess
 	}
-	return &bought.Purchase, nil
+	return bought.Purchase, nil
 }

@@ -92,16 +92,14 @@ func (v *Visit) openCheckout(quote gate.Quote, found lookup, forProgram bool) (s
 	pending := session.Pending{
 		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: rand.Text(),
 	}
-	var extends *ledger.Purchase
+	var extends ledger.Purchase
 	if known := v.openedBy(quote.Product.Name); known != nil {
 		var err error
-		if extends, err = v.extendable(known); err != nil {
-			return pending, err
-		}
-		if extends != nil {
+		switch extends, err = v.extendable(known); {
+		case err == nil:
 			pending.Extends, pending.Device = extends.ID, known.Device
-		} else if known.DownloadLimit() == 0 {
-			return pending, errHasAccess
+		case !errors.Is(err, errHasAccess) || known.DownloadLimit() == 0:
+			return pending, err
 		}
 	}
 	open := find(found.unpaid, func(p session.Pending) bool {
@@ -120,7 +118,7 @@ func (v *Visit) openCheckout(quote gate.Quote, found lookup, forProgram bool) (s
 	if err := v.services.Axra.Ready(); err != nil {
 		return pending, v.unavailable(err) // before it counts against anybody's limit
 	}
-	if err := v.fitCookieBudget(found.cookies, quote, extends == nil && !forProgram); err != nil {
+	if err := v.fitCookieBudget(found.cookies, quote, extends.ID == "" && !forProgram); err != nil {
 		return pending, err
 	}
 	if err := v.allow(v.services.Checkouts); err != nil {
@@ -155,7 +153,7 @@ func (v *Visit) unavailable(err error) error {
 	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
-func (v *Visit) order(quote gate.Quote, extends *ledger.Purchase, forProgram bool) session.Order {
+func (v *Visit) order(quote gate.Quote, extends ledger.Purchase, forProgram bool) session.Order {
 	config, product := v.config, quote.Product
 	order := session.Order{
 		Terms: terms.Terms{
@@ -164,8 +162,9 @@ func (v *Visit) order(quote gate.Quote, extends *ledger.Purchase, forProgram boo
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
 			Claim: v.config.Takeover && !forProgram,
 		},
-		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
-		CancelURL:     cmp.Or(gate.Replace(v.r, config.CancelURL), urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1")),
+		SuccessURL: urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
+		CancelURL: cmp.Or(gate.Replace(v.r, config.CancelURL),
+			urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1")),
 		Description:   cmp.Or(quote.Description, v.site.Host()+" · "+v.describeAccess(product)),
 		CustomerEmail: gate.Replace(v.r, config.CustomerEmail),
 		ExpiresIn:     config.ExpiresIn,
@@ -174,7 +173,7 @@ func (v *Visit) order(quote gate.Quote, extends *ledger.Purchase, forProgram boo
 	if forProgram {
 		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
 	}
-	if extends != nil {
+	if extends.ID != "" {
 		order.Terms.Extends, order.Terms.From = extends.ID, extends.EndsAt.UTC().Truncate(time.Second)
 	}
 	if strings.HasPrefix(order.CancelURL, "/") {

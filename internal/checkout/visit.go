@@ -61,10 +61,8 @@ func (v *Visit) IsForAnotherGate(known *access.Token) bool {
 // handleReturn responds to a visitor who has access and comes with the gate's parameters: back from a checkout, or
 // reloaded. The address bar gets the clean address, unless something more was bought, or is to be.
 func (v *Visit) handleReturn(known *access.Token) error {
-	pending := v.readPending()
-	if returned := v.returnedTo(pending.here); returned != nil {
-		pending.here = []session.Pending{*returned}
-		return v.handleLookup(v.lookUp(pending))
+	if returned := v.returnedTo(v.readPending().here); returned != nil && ledger.PurchaseID(returned.Session) != known.Purchase {
+		return v.handleLookup(v.findPayments(known))
 	}
 	extends := v.has(urlpath.ParamExtend) && v.openedBy(v.get(urlpath.ParamCheckout)) != nil
 	linked := v.deviceLink().Purchase
