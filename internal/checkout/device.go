@@ -52,7 +52,7 @@ func (v *Visit) deviceLink() (claims deviceClaims) {
 func (v *Visit) purchaseOfLink() (ledger.Details, error) {
 	link := v.deviceLink()
 	if link.Purchase == "" {
-		return ledger.Details{}, refusal{v.linkRefusedPage()}
+		return ledger.Details{}, refusal{v.closedPage(ledger.Active, "")}
 	}
 	details, err := v.services.Ledger.Details(v.r.Context(), link.Purchase)
 	// A person who has a device that was removed may have the links that were made before as well.
@@ -60,11 +60,9 @@ func (v *Visit) purchaseOfLink() (ledger.Details, error) {
 		return !d.RemovedAt.IsZero() && (link.IssuedAt == nil || link.IssuedAt.Before(d.RemovedAt))
 	})
 	switch status := details.StatusAt(v.now()); {
-	case errors.Is(err, ledger.ErrNotFound):
-		err = refusal{v.linkRefusedPage()}
+	case errors.Is(err, ledger.ErrNotFound), err == nil && (precedesRemoval || !v.opens(details.Purchase)):
+		err = refusal{v.closedPage(ledger.Active, "")}
 	case err != nil:
-	case !v.opens(details.Purchase), status == ledger.Expired, precedesRemoval:
-		err = refusal{v.linkRefusedPage()}
 	case status != ledger.Active:
 		err = refusal{v.closedPage(status, details.ID)}
 	case v.openedBy(details.Product) != nil:
@@ -79,7 +77,7 @@ func (v *Visit) askDevice() error {
 	details, err := v.purchaseOfLink()
 	used, limit := devicesInUse(details.Devices), details.DeviceLimit
 	if err == nil && used >= limit {
-		err = v.deviceError(ledger.ErrNoneLeft, details.Purchase, v.linkRefusedPage())
+		err = v.deviceError(ledger.ErrNoneLeft, details.Purchase)
 	}
 	if err != nil {
 		return v.showError(err)
@@ -113,21 +111,16 @@ func (v *Visit) addDevice(purchaseID, deviceID string) error {
 	return v.services.Ledger.AddDevice(v.r.Context(), purchaseID, v.device(deviceID))
 }
 
-// linkRefusedPage does not say which purchase the link is of: the visitor may not be its buyer.
-func (v *Visit) linkRefusedPage() page.View {
-	return page.View{Kind: page.DeviceRefused, NextURL: v.target}
-}
-
 // deviceError turns an error of adding a device into the page that explains it: that the device is refused, that there
 // are too many, or that the purchase has been closed since it was looked up.
-func (v *Visit) deviceError(err error, purchase ledger.Purchase, refused page.View) error {
+func (v *Visit) deviceError(err error, purchase ledger.Purchase) error {
 	switch {
 	case errors.Is(err, ledger.ErrNoneLeft):
 		v.services.Metrics.CountLimit(LimitDevices)
 		limit := purchase.DeviceLimit
 		return refusal{page.View{Kind: page.DeviceFull, NextURL: v.target, Purchase: page.Purchase{Devices: limit, DevicesLimit: limit}}}
 	case errors.Is(err, ledger.ErrNotFound):
-		return refusal{refused}
+		return refusal{v.closedPage(ledger.Active, "")}
 	case !errors.Is(err, ledger.ErrInactive):
 		return err
 	}
@@ -136,10 +129,7 @@ func (v *Visit) deviceError(err error, purchase ledger.Purchase, refused page.Vi
 	if err != nil {
 		return err
 	}
-	if status := details.StatusAt(v.now()); status != ledger.Expired && status != ledger.Active {
-		refused = v.closedPage(status, purchase.ID)
-	}
-	return refusal{refused}
+	return refusal{v.closedPage(details.StatusAt(v.now()), purchase.ID)}
 }
 
 // A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
@@ -209,7 +199,7 @@ func (v *Visit) handleDeviceForm() error {
 		return v.askDevice()
 	case v.has(urlpath.ParamDevice):
 		if details, err = v.purchaseOfLink(); err == nil {
-			err = v.deviceError(v.addDevice(details.ID, id), details.Purchase, v.linkRefusedPage())
+			err = v.deviceError(v.addDevice(details.ID, id), details.Purchase)
 		}
 	case !isFresh || !v.config.Takeover:
 		return v.askTakeover()

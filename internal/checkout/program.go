@@ -197,7 +197,7 @@ func (v *Visit) writePurchase(pending session.Pending, purchase ledger.Purchase,
 		return v.writeState(state)
 	}
 	var refused refusal
-	err = v.deviceError(v.addDevice(purchase.ID, pending.Device), purchase, v.linkRefusedPage())
+	err = v.deviceError(v.addDevice(purchase.ID, pending.Device), purchase)
 	switch {
 	case errors.As(err, &refused) && refused.Kind.Status() == http.StatusPaymentRequired: // closed since it was looked up
 		return v.writeState(string(refused.Kind))

@@ -180,7 +180,7 @@ func (v *Visit) redeem(paid paidCheckout) error {
 	if errors.Is(err, ledger.ErrNoneLeft) {
 		err = v.addDevice(purchase.ID, pending.Device)
 	}
-	if err := v.deviceError(err, purchase, v.closedPage(ledger.Active, purchase.ID)); err != nil {
+	if err := v.deviceError(err, purchase); err != nil {
 		return v.showError(err)
 	}
 	if known := v.openedBy(issued.Pass); known != nil && known.EndsAfter(issued) {
@@ -287,7 +287,7 @@ func (v *Visit) comesByOtherAddress() bool {
 	return slices.Contains(slices.Concat(v.gate.HostsOn(server)...), host)
 }
 
-// closedPage explains why a purchase opens nothing any more.
+// closedPage explains why a purchase opens nothing any more, or nothing on this device.
 func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 	view := page.View{Kind: page.Refunded, NextURL: v.restartURL(), Reference: ledger.Reference(purchaseID)}
 	switch status {
@@ -295,8 +295,11 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 		view.Kind, view.NextURL = page.Disputed, ""
 	case ledger.Revoked:
 		view.Kind, view.NextURL = page.Revoked, ""
-	case ledger.Active: // elsewhere, but not on this device
+	case ledger.Active, ledger.Expired:
 		view.Kind = page.DeviceRefused
+		if v.has(urlpath.ParamDevice) { // the visitor may not be its buyer, and may have another payment on its way
+			view.NextURL, view.Reference = v.target, ""
+		}
 	}
 	return view
 }
@@ -305,7 +308,7 @@ func (v *Visit) closedPage(status ledger.Status, purchaseID string) page.View {
 func (v *Visit) RefuseDownload(known *access.Token, reason error) error {
 	switch {
 	case errors.Is(reason, ledger.ErrInactive):
-		return v.showError(v.deviceError(reason, ledger.Purchase{ID: known.Purchase}, v.closedPage(ledger.Active, known.Purchase)))
+		return v.showError(v.deviceError(reason, ledger.Purchase{ID: known.Purchase}))
 	case !errors.Is(reason, ledger.ErrNoneLeft):
 		return v.showError(reason) // also if a purchase that was sold is not found: its data are lost
 	}
