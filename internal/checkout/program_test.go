@@ -157,8 +157,7 @@ func TestAProgramIsToldWhyNothingIsSold(t *testing.T) {
 func TestAProgramExtends(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	var started programCheckout
 	s.program().do(http.MethodPost, article+"?axra_checkout=member", v.bearer(article)).decode(&started)
 	s.pay(started.Session)
@@ -172,9 +171,7 @@ func TestAProgramExtends(t *testing.T) {
 func TestT3ATokenEndsBeforeAccessWithoutEnd(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(accessFor("forever")))
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	first, header := v.bearer(article), v.bearer(article)
 	for range 3 {
 		s.pass(399 * day)

@@ -130,6 +130,15 @@ func (v *visitor) buy(target string) reply {
 	return v.browse(v.s.pay(v.start(target)))
 }
 
+// buyer is a visitor who has bought the article, and the session of the checkout.
+func (s *shop) buyer() (v *visitor, sessionID string) {
+	s.t.Helper()
+	v = s.visitor()
+	sessionID = v.start(article)
+	v.browse(s.pay(sessionID)).wantPaid()
+	return v, sessionID
+}
+
 // poll asks as the waiting page's script does.
 func (v *visitor) poll(back string) (state string) {
 	v.s.t.Helper()
