@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/html"
-
 	"github.com/caddy-axra/paywall/internal/pagetest"
 )
 
@@ -235,15 +233,10 @@ func link(t testing.TB, page reply, label string) string {
 
 // plain is the text of an answer, for failures.
 func plain(r reply) string {
-	document, err := html.Parse(strings.NewReader(r.body))
-	if err != nil {
-		return r.body
-	}
-	var words []string
-	for node := range document.Descendants() {
-		if node.Type == html.TextNode && node.Parent.Data != "style" && node.Parent.Data != "script" {
-			words = append(words, strings.Fields(node.Data)...)
+	for node := range pagetest.Nodes(r.t, r.body) {
+		if node.Data == "main" {
+			return pagetest.Text(node)
 		}
 	}
-	return strings.Join(words, " ")
+	return r.body
 }
