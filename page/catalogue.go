@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"io/fs"
@@ -112,7 +113,8 @@ func (m message) fill(site string, n int) message {
 
 // Detail returns in English and in one line what a page says, for programs.
 func Detail(v View) string {
-	says := texts().list[0].Pages[v.Kind].fill(v.Site, v.DownloadsLimit)
+	english := texts().list[0]
+	says := english.Pages[v.Kind].fill(cmp.Or(v.Site, english.Labels["this_site"]), v.DownloadsLimit)
 	return says.Title + ". " + says.What + " " + says.Money + " " + says.Next
 }
 

@@ -43,19 +43,13 @@ type programQuote struct {
 const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
 	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
 
-const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
-	"the page with ?axra_receipt. Nothing was charged."
-
-// paymentRequired writes 402 and creates nothing. Without a detail it says how to buy.
+// paymentRequired writes 402 and what is on sale, and creates nothing.
 func (v *Visit) paymentRequired(detail string) error {
 	quotes, err := v.gate.Quotes(v.r)
 	if err != nil {
 		return v.showMisconfigured(err)
 	}
-	if detail == "" && v.has(urlpath.ParamLink) {
-		detail = linkEnded
-	}
-	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, cmp.Or(detail, howToBuy))}
+	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
 		body.Passes = append(body.Passes, programQuote{
 			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
@@ -102,7 +96,7 @@ func (v *Visit) startForProgram() error {
 	case v.gate.CanonicalAddress(v.r) != nil:
 		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
 	case err != nil || chosen == nil:
-		return v.paymentRequired("") // which lists the passes
+		return v.paymentRequired(howToBuy)
 	}
 	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return v.showSafe()

@@ -134,7 +134,7 @@ func TestAProgramIsToldWhyNothingIsSold(t *testing.T) {
 		"no price":                {member(unpriced), http.MethodGet, article, http.StatusInternalServerError, "not set up properly"},
 		"an ambiguous address":    {member(), http.MethodGet, "/premium;x/article.html", http.StatusBadRequest, "more than one way"},
 		"another spelling":        {member(keyed), http.MethodPost, "/premium//a/x.html?axra_checkout=member", http.StatusBadRequest, "another spelling"},
-		"a private address ended": {member(links(0)), http.MethodGet, article + "?axra_link=x", http.StatusPaymentRequired, "private address has ended"},
+		"a private address ended": {member(links(0)), http.MethodGet, article + "?axra_link=x", http.StatusPaymentRequired, "private address has expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

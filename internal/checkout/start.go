@@ -42,8 +42,10 @@ func (v *Visit) sell(found lookup) error {
 	switch {
 	case err != nil:
 		return v.showMisconfigured(err)
+	case !acceptsHTML(v.r) && v.has(urlpath.ParamLink):
+		return v.paymentRequired(page.Detail(page.View{Kind: page.LinkEnded}))
 	case !acceptsHTML(v.r):
-		return v.paymentRequired("")
+		return v.paymentRequired(howToBuy)
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
@@ -209,9 +211,21 @@ func (v *Visit) isPageRequest() bool {
 	return v.r.Method == http.MethodGet && acceptsHTML(v.r) || v.isPurchaseForm()
 }
 
-// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
+// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's. A person who
+// may have paid under a key that was lost or removed is asked first.
 func (v *Visit) mayStartCheckout() bool {
+	if !v.has(urlpath.ParamCheckout) && !v.restarts() && v.hasTokenOfUnknownKey() {
+		return false
+	}
 	return isNavigation(v.r) || v.isPurchaseForm() && !v.isFromAnotherSite()
+}
+
+func (v *Visit) hasTokenOfUnknownKey() (found bool) {
+	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		found = v.tokens.Keys.IsOfUnknownKey(raw)
+		return !found
+	})
+	return found
 }
 
 // isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch

@@ -3,7 +3,6 @@ package checkout
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -127,11 +126,7 @@ func (v *Visit) handleLookup(found lookup) error {
 	}
 	switch {
 	case v.comesByOtherAddress():
-		there := urlpath.WithParams(v.target, urlpath.ParamHere, "1")
-		if v.has(urlpath.ParamCheckout) {
-			there = urlpath.WithParams(there, urlpath.ParamCheckout, v.get(urlpath.ParamCheckout))
-		}
-		response.Redirect(v.w, v.site.Origin+there)
+		response.Redirect(v.w, v.site.Origin+urlpath.WithParams(urlpath.FullTarget(v.address), urlpath.ParamHere, "1"))
 		return nil
 	case v.restarts():
 		return v.sell(found)
@@ -314,17 +309,17 @@ func (v *Visit) RefuseDownload(known *access.Token, reason error) error {
 	}
 	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := known.DownloadLimit()
+	view := page.View{
+		Kind: page.DownloadsUsed, NextURL: v.restartURL(), Reference: ledger.Reference(known.Purchase),
+		Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit},
+	}
 	if !acceptsHTML(v.r) {
-		return v.paymentRequired(fmt.Sprintf("This purchase has been downloaded %d times, which is as often as it allows. "+
-			"Nothing was charged now. It can be bought again.", limit))
+		return v.paymentRequired(page.Detail(view))
 	}
 	if done, err := v.resolvePending(v.findPayments(known)); done {
 		return err // bought again already
 	}
-	return v.showPage(page.View{
-		Kind: page.DownloadsUsed, NextURL: v.restartURL(), Reference: ledger.Reference(known.Purchase),
-		Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit},
-	})
+	return v.showPage(view)
 }
 
 // isUsedUp reports whether all downloads of a purchase are used, and no window is open.
