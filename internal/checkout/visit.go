@@ -3,6 +3,7 @@ package checkout
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -309,17 +310,17 @@ func (v *Visit) RefuseDownload(known *access.Token, reason error) error {
 	}
 	v.services.Metrics.CountLimit(LimitDownloads)
 	limit := known.DownloadLimit()
-	view := page.View{
-		Kind: page.DownloadsUsed, NextURL: v.restartURL(), Reference: ledger.Reference(known.Purchase),
-		Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit},
-	}
 	if !acceptsHTML(v.r) {
-		return v.paymentRequired(page.Detail(view))
+		return v.paymentRequired(fmt.Sprintf("This purchase has been downloaded %d times, which is as often as it allows. "+
+			"Nothing was charged now. It can be bought again.", limit))
 	}
 	if done, err := v.resolvePending(v.findPayments(known)); done {
 		return err // bought again already
 	}
-	return v.showPage(view)
+	return v.showPage(page.View{
+		Kind: page.DownloadsUsed, NextURL: v.restartURL(), Reference: ledger.Reference(known.Purchase),
+		Purchase: page.Purchase{Downloads: limit, DownloadsLimit: limit},
+	})
 }
 
 // isUsedUp reports whether all downloads of a purchase are used, and no window is open.
