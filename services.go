@@ -7,7 +7,6 @@ import (
 	"github.com/caddy-axra/paywall/internal/checkout"
 	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/gatekeeper"
-	"github.com/caddy-axra/paywall/session"
 )
 
 // build makes the gate from its checked configuration; the id tells apart gates that sell the same.
@@ -20,7 +19,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	h.gate.Provision()
 	config := checkout.Config{
 		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
-		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links, SiteURL: h.siteURL, AppURL: h.app.settings.siteURL,
+		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links,
 		ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
 	}
 	if h.Preview != nil {
@@ -32,7 +31,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 		Ledger: node.Ledger, Tokens: tokens, Axra: h.app.shared.client,
 		Checkouts: h.app.shared.checkouts, Takeovers: h.app.shared.takeovers,
 		CanSell:  func() error { return node.CanSell(h.app.settings.bounds) },
-		Progress: func(entry session.Pending) string { return string(h.app.shared.progress.Of(entry)) },
+		Progress: h.app.shared.progress.Of,
 		Metrics:  h.app.shared.metrics, FormTargets: h.app.settings.formTargets, LogLimited: h.logLimited,
 	}, h.logger)
 	admitted := &admission.Admission{

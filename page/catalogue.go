@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"embed"
 	"encoding/json"
 	"io/fs"
@@ -108,6 +109,13 @@ func (m message) fill(site string, n int) message {
 		*text = fill.Replace(*text)
 	}
 	return m
+}
+
+// Detail returns in English and in one line what a page says, for programs.
+func Detail(v View) string {
+	english := texts().list[0]
+	says := english.Pages[v.Kind].fill(cmp.Or(v.Site, english.Labels["this_site"]), v.DownloadsLimit)
+	return says.Title + ". " + says.What + " " + says.Money + " " + says.Next
 }
 
 // catalogues holds the languages, the default first.

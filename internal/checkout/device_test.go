@@ -48,9 +48,7 @@ func (v *visitor) openOnDevice(address string) reply {
 func TestAnotherDevice(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	address := link(t, v.open(article+"?x=1&axra_receipt"), "Link for the other device")
 	phone, tablet := s.visitor(), s.visitor()
 	for range 5 { // who only looks takes no place
@@ -98,9 +96,8 @@ func TestAnExtensionCountsOnEveryDevice(t *testing.T) {
 func TestS3AFormSentTwiceAddsOneDevice(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(devices(2)))
-	v, phone := s.visitor(), s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
+	phone := s.visitor()
 	address := v.deviceLink()
 	form := phone.open(address)
 	s.program().submit(form, "Open on this device", navigation).wantRedirect(article) // before the browser has an answer
@@ -162,9 +159,7 @@ func TestT4T6WhatIsNoDeviceLinkOpensNothing(t *testing.T) {
 func TestC2APreviewOfADeviceLinkAddsNone(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	address := v.deviceLink()
 	for _, client := range clients {
 		s.visitor().do(http.MethodGet, address, client.header)
@@ -206,9 +201,8 @@ func TestD2D3DevicesWhileTheLedgerFails(t *testing.T) {
 func TestADeviceThatWasRemovedIsTold(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v, phone := s.visitor(), s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
+	phone := s.visitor()
 	address := v.deviceLink()
 	s.pass(time.Second)
 	phone.openOnDevice(address).wantPaid()
@@ -228,9 +222,8 @@ func TestADeviceThatWasRemovedIsTold(t *testing.T) {
 func TestADeviceThatWasRemovedIsNotExtended(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v, phone := s.visitor(), s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
+	phone := s.visitor()
 	s.pass(time.Second)
 	phone.openOnDevice(v.deviceLink()).wantPaid()
 	v.buyLonger(article)

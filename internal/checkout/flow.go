@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
@@ -66,12 +66,6 @@ const (
 	LimitDevices    = "devices"   // of one purchase
 )
 
-// What Progress may return.
-const (
-	Failed     = "failed"
-	Processing = "processing"
-)
-
 // Services are what all gates of an app share.
 type Services struct {
 	Ledger    Ledger
@@ -81,8 +75,8 @@ type Services struct {
 	Takeovers *session.Limiter // attempts to take over a purchase by its session id
 	// CanSell returns an error if a payment could not be recorded now. Nothing is sold then.
 	CanSell func() error
-	// Progress returns what Axra last reported about an unpaid checkout: failed, processing, or nothing.
-	Progress    func(session.Pending) string
+	// Progress returns what Axra last reported about an unpaid checkout; empty for nothing.
+	Progress    func(session.Pending) payments.Stage
 	Metrics     Metrics
 	FormTargets []string // where forms of pages may lead, for their Content-Security-Policy
 	LogLimited  func(message string, fields ...zap.Field)
@@ -98,8 +92,6 @@ type Config struct {
 	Receipt   bool             // shown after each payment
 	Takeover  bool             // another browser may take a purchase, once
 	Links     *Links           // nil without private addresses
-	SiteURL   string           // as configured for the gate
-	AppURL    string           // as configured for the app
 
 	// Sent to Axra with each checkout; placeholders are replaced.
 	ExpiresIn     time.Duration
@@ -123,11 +115,10 @@ func New(g *gate.Gate, config Config, services Services, logger *zap.Logger) *Fl
 
 // ShowPage writes a page that says what happened. A program gets problem details.
 func (f *Flow) ShowPage(w http.ResponseWriter, r *http.Request, view page.View) error {
-	if detail, ok := problems[view.Kind]; ok && !acceptsHTML(r) {
-		return response.Problem(w, r, cmp.Or(view.Status, view.Kind.Status()), detail, view.RetryAfter)
-	}
-	if view.Site == "" {
-		view.Site = gate.HostOf(r.Host)
+	view.Site, view.Status = cmp.Or(view.Site, gate.HostOf(r.Host)), cmp.Or(view.Status, view.Kind.Status())
+	isError := view.Status >= http.StatusBadRequest && view.Status != http.StatusPaymentRequired
+	if isError && !acceptsHTML(r) {
+		return response.Problem(w, r, view.Status, page.Detail(view), view.RetryAfter)
 	}
 	view.FormTargets = f.services.FormTargets
 	if err := page.Write(w, r, view); err != nil && r.Context().Err() == nil {
@@ -177,7 +168,7 @@ func (v *Visit) restartURL() string { return urlpath.WithParams(v.target, urlpat
 
 func (v *Visit) showPage(view page.View) error {
 	view.Site = v.site.Host()
-	saysPrice := len(view.Offers) > 0 || view.Price != "" || slices.Contains([]page.Kind{page.Receipt, page.Gift, page.Given}, view.Kind)
+	saysPrice := len(view.Offers) > 0 || view.Price != "" || view.Kind.Status() == http.StatusOK
 	if quotes, err := v.gate.Quotes(v.r); !saysPrice && err == nil && len(quotes) == 1 {
 		view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
 	}

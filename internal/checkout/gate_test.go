@@ -122,7 +122,6 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 		Matcher: gate.NewMatcher(caddyhttp.MatcherSets{{path}}), Products: products, Tokens: tokens, HasLinks: config.flow.Links != nil, SiteURL: origin,
 	}
 	sold.Provision()
-	config.flow.SiteURL = origin
 	if config.flow.Preview != nil {
 		perClient, total := config.flow.Preview.Rates()
 		config.flow.Previews = session.NewLimiter(perClient, total, s.now)

@@ -161,8 +161,7 @@ func TestC2AFormOfAnotherSiteGetsAPageWithAButton(t *testing.T) {
 func TestFA3WhoIsTakenForAProgramExtendsByAButton(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	offer := v.do(http.MethodGet, v.extension(article), misjudged["script"])
 	offer.wantPage(http.StatusPaymentRequired, "Continue to checkout")
 	v.browse(s.pay(v.submit(offer, "Continue to checkout", misjudged["script"]).wantCheckout())).wantPaid()

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -56,9 +55,7 @@ func (p *OfferPage) Provision(passes int) error {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	// A field that does not exist is better found now than by a visitor.
-	pass := offerPass{"pass", "a pass", "5.00 USD", "5.00", "usd", "30 days", "/?axra_checkout=pass"}
-	trial := offerData{Site: "example.com", Address: "/", Language: "en", Passes: slices.Repeat([]offerPass{pass}, passes)}
-	if err := p.template.Execute(io.Discard, trial); err != nil {
+	if err := p.template.Execute(io.Discard, offerData{Passes: make([]offerPass, passes)}); err != nil {
 		return fmt.Errorf("offer: template: %w: correct the template", err)
 	}
 	return nil
@@ -81,7 +78,7 @@ type offerPass struct {
 }
 
 // showOffers shows what is on sale.
-func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
+func (v *Visit) showOffers(quotes []gate.Quote) error {
 	config := cmp.Or(v.config.OfferPage, new(OfferPage))
 	title, text := gate.Replace(v.r, config.Title), gate.Replace(v.r, config.Text)
 	if config.template == nil {
@@ -91,14 +88,14 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 			view.Offers = append(view.Offers, page.Quote{
 				Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
 				Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
-				URL: v.checkoutAddress(quote, req),
+				URL: v.checkoutAddress(quote),
 			})
 		}
 		return v.showPage(view)
 	}
 	data := offerData{
 		Title: title, Text: text, Site: v.site.Host(), Address: v.target, Language: page.Language(v.r.Header.Get("Accept-Language")),
-		Passes: v.offerPasses(quotes, req),
+		Passes: v.offerPasses(quotes),
 	}
 	var body bytes.Buffer
 	if err := config.template.Execute(&body, data); err != nil {
@@ -115,25 +112,25 @@ func (v *Visit) showOffers(quotes []gate.Quote, req checkoutRequest) error {
 }
 
 // checkoutAddress leads to the checkout of a quote, and from there back to the requested page.
-func (v *Visit) checkoutAddress(quote gate.Quote, req checkoutRequest) string {
+func (v *Visit) checkoutAddress(quote gate.Quote) string {
 	params := []string{urlpath.ParamCheckout, quote.Product.Name}
-	if req.restart {
+	if v.restarts() {
 		params = append(params, urlpath.ParamRestart, "1")
 	}
-	if req.extends != nil {
+	if v.has(urlpath.ParamExtend) {
 		params = append(params, urlpath.ParamExtend, "1")
 	}
 	return urlpath.WithParams(v.target, params...)
 }
 
 // offerPasses describes quotes for the owner's own texts.
-func (v *Visit) offerPasses(quotes []gate.Quote, req checkoutRequest) []offerPass {
+func (v *Visit) offerPasses(quotes []gate.Quote) []offerPass {
 	var passes []offerPass
 	for _, quote := range quotes {
 		passes = append(passes, offerPass{
 			Name: quote.Product.Name, Description: quote.Description,
 			Price: quote.Price.String(), Amount: quote.Price.Digits(), Currency: quote.Price.Currency,
-			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote, req),
+			Access: v.describeAccess(quote.Product), Checkout: v.checkoutAddress(quote),
 		})
 	}
 	return passes
@@ -145,7 +142,7 @@ var escapeAttribute = strings.NewReplacer("'", "%27", `"`, "%22", "<", "%3C", ">
 // setOfferPlaceholders sets the placeholders that describe what is on sale.
 func (v *Visit) setOfferPlaceholders(quotes []gate.Quote) {
 	var names []string
-	for i, pass := range v.offerPasses(quotes, checkoutRequest{}) {
+	for i, pass := range v.offerPasses(quotes) {
 		names = append(names, pass.Name)
 		for field, value := range map[string]string{
 			"price": pass.Price, "amount": pass.Amount, "currency": pass.Currency, "description": pass.Description,

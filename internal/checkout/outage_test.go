@@ -36,8 +36,7 @@ func TestD2ReturnWhileTheLedgerIsBroken(t *testing.T) {
 func TestD3KnownBuyersAreServedForTheGrace(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	header := v.bearer(article)
 	s.breakLedger()
 	for range 9 {
@@ -72,8 +71,7 @@ func TestD3WhatIsLostIsNotSoldAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(t, member())
-			v := s.visitor()
-			v.buy(article).wantPaid()
+			v, _ := s.buyer()
 			header := v.bearer(article)
 			s.exec(damage)
 			s.restart(member())
@@ -94,9 +92,7 @@ func TestD3WhatIsLostIsNotSoldAgain(t *testing.T) {
 func TestAReplayedWebhookMendsALostPurchase(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	s.exec(loseEverything)
 	s.restart(member())
 	v.open(article).wantPaid()
@@ -110,9 +106,7 @@ func TestAReplayedWebhookMendsALostPurchase(t *testing.T) {
 func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(accessFor("forever")))
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	s.exec(loseEverything)
 	s.restart(member(accessFor("forever")))
 	v.open(article).wantPaid() // for the time of grace
@@ -134,8 +128,7 @@ func TestAGiftReachesWhoseTokenIsOfALostPurchase(t *testing.T) {
 func TestD2AProgramWhileTheLedgerFails(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	header := v.bearer(article)
 	started := s.startedByProgram(article)
 	s.pay(started.Session)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/page"
@@ -27,7 +28,7 @@ type pendingCookies struct {
 func (v *Visit) pendingPrefix() string { return v.site.CookiePrefix("/") + gate.CookieMark + "p_" }
 
 func (v *Visit) readPending() (found pendingCookies) {
-	prefix, seen := v.pendingPrefix(), 0
+	prefix, scopes, seen := v.pendingPrefix(), v.scopes(), 0
 	for _, cookie := range v.r.Cookies() {
 		size := len(cookie.Name) + len(cookie.Value)
 		if gate.IsAccessCookie(cookie.Name) {
@@ -37,14 +38,17 @@ func (v *Visit) readPending() (found pendingCookies) {
 			continue
 		}
 		seen++
-		if entry, err := session.DecodePending(v.tokens.Keys, cookie.Value); err == nil && entry.CookieName(prefix) == cookie.Name {
-			found.all = append(found.all, entry)
+		if pending, err := session.DecodePending(v.tokens.Keys, cookie.Value); err == nil && pending.CookieName(prefix) == cookie.Name {
+			found.all = append(found.all, pending)
 			found.bytes += size
 		}
 	}
 	slices.SortStableFunc(found.all, func(a, b session.Pending) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
-	scopes := v.scopes()
-	found.here = slices.DeleteFunc(slices.Clone(found.all), func(entry session.Pending) bool { return !scopes[entry.Scope] })
+	for _, pending := range found.all {
+		if scopes[pending.Scope] {
+			found.here = append(found.here, pending)
+		}
+	}
 	return found
 }
 
@@ -52,27 +56,27 @@ func (v *Visit) readPending() (found pendingCookies) {
 func (v *Visit) scopes() map[string]bool {
 	scopes := make(map[string]bool)
 	for _, p := range v.gate.Products {
-		resources := []string{terms.AllPaths, gate.PathResource(v.r)}
-		if own, err := p.Resource(v.r); err == nil {
-			resources = append(resources, own)
+		own, err := p.Resource(v.r)
+		if err != nil {
+			own = terms.AllPaths
 		}
-		for _, resource := range resources {
+		for _, resource := range []string{terms.AllPaths, gate.PathResource(v.r), own} {
 			scopes[session.Scope(v.site.Origin, p.Name, resource)] = true
 		}
 	}
 	return scopes
 }
 
-func (v *Visit) keepPending(entry session.Pending) error {
-	raw, err := entry.Encode(v.tokens.Keys)
+func (v *Visit) keepPending(pending session.Pending) error {
+	raw, err := pending.Encode(v.tokens.Keys)
 	if err == nil {
-		http.SetCookie(v.w, v.site.Cookie(entry.CookieName(v.pendingPrefix()), raw, entry.Expires().Sub(v.now())))
+		http.SetCookie(v.w, v.site.Cookie(pending.CookieName(v.pendingPrefix()), raw, pending.Expires().Sub(v.now())))
 	}
 	return err
 }
 
-func (v *Visit) dropPending(entry session.Pending) {
-	http.SetCookie(v.w, v.site.ExpiredCookie(entry.CookieName(v.pendingPrefix())))
+func (v *Visit) dropPending(pending session.Pending) {
+	http.SetCookie(v.w, v.site.ExpiredCookie(pending.CookieName(v.pendingPrefix())))
 }
 
 // find returns the first element that is accepted; nil if none is.
@@ -84,13 +88,13 @@ func find[T any](list []T, accept func(T) bool) *T {
 }
 
 // returnedTo returns the checkout that the success URL names, if this browser started it.
-func (v *Visit) returnedTo(entries []session.Pending) *session.Pending {
-	return find(entries, func(entry session.Pending) bool { return entry.Session == v.get(urlpath.ParamSession) })
+func (v *Visit) returnedTo(started []session.Pending) *session.Pending {
+	return find(started, func(p session.Pending) bool { return p.Session == v.get(urlpath.ParamSession) })
 }
 
 // lookup is what a client has under way, and what the ledger says about it.
 type lookup struct {
-	pending  pendingCookies
+	cookies  pendingCookies
 	paid     *paidCheckout
 	unpaid   []session.Pending // for this gate, without a purchase
 	expected *session.Pending  // of unpaid, the one for which a payment is on its way
@@ -100,32 +104,23 @@ type lookup struct {
 
 // paidCheckout is a checkout whose purchase opens the gate.
 type paidCheckout struct {
-	entry    session.Pending // only its device, if the purchase was extended elsewhere
-	purchase ledger.Holding
+	pending  session.Pending // only its device, if the purchase was extended elsewhere
+	purchase ledger.Purchase
 }
 
-// findPayments looks up all that this client may have paid for beside the purchase of the token, which may be nil.
+// findPayments asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed, but
+// not about the purchase of the token, which may be nil. So no visitor pays twice.
 func (v *Visit) findPayments(known *access.Token) lookup {
-	pending := v.readPending()
-	pending.here = slices.DeleteFunc(pending.here, func(entry session.Pending) bool {
-		return known != nil && ledger.PurchaseID(entry.Session) == known.Purchase
-	})
-	found := v.lookUp(pending)
-	if found.paid == nil && found.err == nil {
-		found.paid, found.err = v.extendedElsewhere()
-	}
-	return found
-}
-
-// lookUp asks the ledger about every checkout under way, whose webhook may have been late or whose tab closed. So no
-// visitor pays twice.
-func (v *Visit) lookUp(pending pendingCookies) lookup {
-	found := lookup{pending: pending}
-	for _, entry := range pending.here {
-		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
+	found := lookup{cookies: v.readPending()}
+	for _, pending := range found.cookies.here {
+		if known != nil && ledger.PurchaseID(pending.Session) == known.Purchase {
+			continue
+		}
+		holding, err := v.tokens.Cache.OfSession(v.r.Context(), pending.Session)
+		purchase := holding.Purchase
 		switch {
 		case errors.Is(err, ledger.ErrNotFound):
-			found.unpaid = append(found.unpaid, entry)
+			found.unpaid = append(found.unpaid, pending)
 			continue
 		case err != nil:
 			found.err = err
@@ -135,27 +130,28 @@ func (v *Visit) lookUp(pending pendingCookies) lookup {
 		}
 		switch status := purchase.StatusAt(v.now()); status {
 		case ledger.Active:
-			other := v.openedBy(purchase.Product)
-			if entry.State == session.Kept && other != nil && other.EndsAfter(v.accessOf(purchase, "")) {
+			longer := v.openedBy(purchase.Product)
+			if pending.State == session.Kept && longer != nil && longer.EndsAfter(v.accessOf(purchase, "")) {
 				continue
 			}
-			found.paid = &paidCheckout{entry, purchase}
+			found.paid = &paidCheckout{pending, purchase}
 			return found
 		case ledger.Expired:
-			v.dropPending(entry)
+			v.dropPending(pending)
 		case ledger.Mismatched:
-			if entry.State != session.Returned && v.get(urlpath.ParamSession) != entry.Session {
-				found.unpaid = append(found.unpaid, entry)
+			if pending.State != session.Returned && v.get(urlpath.ParamSession) != pending.Session {
+				found.unpaid = append(found.unpaid, pending)
 			} else if found.closed == nil {
-				found.closed = &page.View{Kind: page.Mismatch, Reference: purchaseReference(entry)}
+				found.closed = &page.View{Kind: page.Mismatch, Reference: ledger.Reference(purchase.ID)}
 			}
 		default:
 			found.closed = new(v.closedPage(status, purchase.ID))
 		}
 	}
-	found.expected = find(found.unpaid, func(entry session.Pending) bool {
-		return entry.State == session.Returned || v.services.Progress(entry) == Processing
+	found.expected = find(found.unpaid, func(p session.Pending) bool {
+		return p.State == session.Returned || v.services.Progress(p) == payments.Processing
 	})
+	found.paid, found.err = v.extendedElsewhere()
 	return found
 }
 
@@ -168,12 +164,12 @@ func (v *Visit) extendedElsewhere() (paid *paidCheckout, err error) {
 			return true
 		}
 		purchase, readErr := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
+		isOurs := v.opens(purchase.Purchase) && slices.Contains(purchase.DeviceIDs, lapsed.Device)
 		switch {
-		case errors.Is(readErr, ledger.ErrNotFound):
-		case readErr != nil:
+		case readErr != nil && !errors.Is(readErr, ledger.ErrNotFound):
 			err = readErr
-		case purchase.StatusAt(v.now()) == ledger.Active && v.opens(purchase) && slices.Contains(purchase.DeviceIDs, lapsed.Device):
-			paid = &paidCheckout{session.Pending{Device: lapsed.Device}, purchase}
+		case isOurs && purchase.StatusAt(v.now()) == ledger.Active:
+			paid = &paidCheckout{session.Pending{Device: lapsed.Device}, purchase.Purchase}
 		}
 		return paid == nil
 	})
@@ -181,7 +177,7 @@ func (v *Visit) extendedElsewhere() (paid *paidCheckout, err error) {
 }
 
 // opens reports whether a purchase is of what this gate asks for.
-func (v *Visit) opens(purchase ledger.Holding) bool {
+func (v *Visit) opens(purchase ledger.Purchase) bool {
 	product := v.gate.Product(purchase.Product)
 	return product != nil && purchase.Site == v.site.Origin && product.Opens(purchase.Resource, v.r)
 }
@@ -199,35 +195,30 @@ const (
 // fitCookieBudget makes sure that one more checkout and its purchase fit into the browser's requests: with one cookie
 // too many, the whole site would refuse the browser. It forgets cancelled and expired checkouts first, then those that
 // expire first: none that was paid, or for which a payment may be under way, and open ones only beyond maxPending.
-func (v *Visit) fitCookieBudget(quote gate.Quote, req checkoutRequest) error {
-	pending, limit := req.found.pending, maxAccessBytes
+func (v *Visit) fitCookieBudget(cookies pendingCookies, quote gate.Quote, addsCookie bool) error {
+	limit := maxAccessBytes
 	if quote.Resource == terms.AllPaths {
 		limit += wholePassBytes
 	}
-	addsCookie := req.extends == nil && !req.forProgram
-	if addsCookie && pending.accessBytes > limit && pending.accessBytes-v.dropLapsed() > limit {
+	if addsCookie && cookies.accessBytes > limit && cookies.accessBytes-v.dropLapsed() > limit {
 		return refusal{page.View{Kind: page.TooManyPurchases}}
 	}
-	excess := pending.bytes - max(minPendingBytes, maxCookieBytes-pending.accessBytes)
-	count := len(pending.all) + 1 - maxPending
-	isOver := func(entry session.Pending) bool {
-		return entry.State == session.Cancelled || !v.now().Before(entry.ExpiresAt)
-	}
-	isOpen := func(entry session.Pending) bool { return !isOver(entry) }
-	over, open := slices.DeleteFunc(slices.Clone(pending.all), isOpen), slices.DeleteFunc(slices.Clone(pending.all), isOver)
-	for _, entry := range slices.Concat(over, open) {
-		if excess <= 0 && count <= 0 {
-			break
-		}
-		mayBePaid := entry.State == session.Kept || v.services.Progress(entry) == Processing || entry.State == session.Returned && !isOver(entry)
-		if mayBePaid || count <= 0 && !isOver(entry) {
+	excess := cookies.bytes - max(minPendingBytes, maxCookieBytes-cookies.accessBytes)
+	count := len(cookies.all) + 1 - maxPending
+	for _, pending := range cookies.all {
+		isOver := !v.now().Before(pending.ExpiresAt)
+		isExpected := pending.State == session.Returned && !isOver || v.services.Progress(pending) == payments.Processing
+		switch {
+		case excess <= 0 && count <= 0:
+			return nil
+		case pending.State == session.Kept, isExpected, count <= 0 && !isOver:
 			continue
 		}
-		switch _, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session); {
+		switch _, err := v.tokens.Cache.OfSession(v.r.Context(), pending.Session); {
 		case errors.Is(err, ledger.ErrNotFound):
-			v.dropPending(entry)
+			v.dropPending(pending)
 			count--
-			excess -= pending.bytes / len(pending.all)
+			excess -= cookies.bytes / len(cookies.all)
 		case err != nil:
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/payments"
 )
 
 // number is a page that is sold by itself.
@@ -89,7 +89,7 @@ func TestS7PaymentsUnderWayAreNeverForgotten(t *testing.T) {
 	ids := make([]string, 24)
 	for i := range ids {
 		ids[i] = v.open(number(i)).wantCheckout()
-		s.say(ids[i], checkout.Processing)
+		s.say(ids[i], payments.Processing)
 	}
 	for _, id := range ids {
 		v.browse(s.pay(id)).wantPaid()
@@ -110,7 +110,7 @@ func TestS7TheNewestCheckoutsOfManyTabsAreKept(t *testing.T) {
 		case 1:
 			v.open(s.back(ids[i])).wantPage(http.StatusPaymentRequired, "Waiting for confirmation")
 		case 2:
-			s.say(ids[i], checkout.Processing)
+			s.say(ids[i], payments.Processing)
 		case 3:
 			v.open(s.axra.order(ids[i]).CancelURL).wantPage(http.StatusPaymentRequired, "Checkout was not completed")
 		}

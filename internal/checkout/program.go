@@ -12,11 +12,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/access"
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/response"
 	"github.com/caddy-axra/paywall/internal/urlpath"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/page"
 	"github.com/caddy-axra/paywall/session"
 	"github.com/caddy-axra/paywall/token"
 )
@@ -45,15 +43,13 @@ type programQuote struct {
 const howToBuy = "This resource is paid. Open its address in a browser to buy access; or, from a program, POST to the address in " +
 	"\"checkout\", have the checkoutUrl paid, ask statusUrl for the access token and send that as a bearer token."
 
-const linkEnded = "This private address has ended. Buyers find a fresh one on the receipt, in the browser that paid: " +
-	"the page with ?axra_receipt. Nothing was charged."
-
-// paymentRequired writes 402 and creates nothing. Without a detail it says how to buy.
-func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
-	if detail == "" && v.has(urlpath.ParamLink) {
-		detail = linkEnded
+// paymentRequired writes 402 and what is on sale, and creates nothing.
+func (v *Visit) paymentRequired(detail string) error {
+	quotes, err := v.gate.Quotes(v.r)
+	if err != nil {
+		return v.showMisconfigured(err)
 	}
-	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, cmp.Or(detail, howToBuy))}
+	body := paymentProblem{ProblemDetails: response.NewProblem(paymentProblemType, http.StatusPaymentRequired, detail)}
 	for _, quote := range quotes {
 		body.Passes = append(body.Passes, programQuote{
 			Pass: quote.Product.Name, Amount: quote.Price.Number(), Currency: quote.Price.Currency, Description: quote.Description,
@@ -70,18 +66,6 @@ func (v *Visit) paymentRequired(quotes []gate.Quote, detail string) error {
 
 func (v *Visit) statusURL() string {
 	return v.site.Origin + urlpath.WithParams(v.target, urlpath.ParamStatus, "1")
-}
-
-// problems are what programs get in place of pages, with the status of the page.
-var problems = map[page.Kind]string{
-	page.BadAddress:    "The address can be read in more than one way, so it was refused.",
-	page.TooLong:       "The request is too long to be paid for. Nothing was charged.",
-	page.TooMany:       "Too many checkouts were started. Nothing was charged.",
-	page.Misconfigured: "The site's paywall is not set up properly. Nothing was charged.",
-	page.DeviceFull:    "The purchase is in use on as many devices as it allows. Nothing was charged.",
-	page.DeviceRefused: "This device was removed from the purchase. Nothing was charged.",
-	page.Unavailable:   "The payment provider cannot be reached. Nothing was charged.",
-	page.PaymentSafe:   "The records cannot be read right now. A payment that was made is safe; do not pay again.",
 }
 
 func (v *Visit) problem(status int, detail string) error {
@@ -111,38 +95,33 @@ func (v *Visit) startForProgram() error {
 		return v.problem(http.StatusForbidden, "Another site may not start a checkout in a visitor's browser.")
 	case v.gate.CanonicalAddress(v.r) != nil:
 		return v.problem(http.StatusBadRequest, "This is sold under another spelling of the address: GET redirects to it. Nothing was charged.")
-	case err != nil:
-		return v.showMisconfigured(err)
-	case chosen == nil:
-		return v.paymentRequired(quotes, "") // which lists the passes
+	case err != nil || chosen == nil:
+		return v.paymentRequired(howToBuy)
 	}
 	if decision, _ := v.gate.FindToken(v.r, v.site, chosen.Product.Name); decision == access.Unknown {
 		return v.showSafe()
 	}
-	open := v.openedBy(chosen.Product.Name)
-	req := checkoutRequest{found: v.findPayments(open), forProgram: true}
-	if done, err := v.resolvePending(req); done {
-		return err
+	found := v.findPayments(v.openedBy(chosen.Product.Name))
+	switch {
+	case found.paid != nil, found.err == nil && found.expected != nil:
+		return v.problem(http.StatusConflict,
+			"This has been paid for, or a payment is on its way. Ask statusUrl for the access token. Nothing was charged now.")
+	case found.err != nil:
+		return v.showError(found.err)
 	}
-	if open != nil {
-		req.device = open.Device
-		if req.extends, err = v.extendable(open); err != nil {
-			return v.showError(err)
-		}
-		if req.extends == nil && open.DownloadLimit() == 0 {
-			return v.problem(http.StatusConflict, "You have access to this already, and it cannot be extended now. Nothing was charged.")
-		}
-	}
-	entry, err := v.openCheckout(*chosen, req)
-	if err != nil {
+	pending, err := v.openCheckout(*chosen, found, true)
+	switch {
+	case errors.Is(err, errHasAccess):
+		return v.problem(http.StatusConflict, "You have access to this already, and it cannot be extended now. Nothing was charged.")
+	case err != nil:
 		return v.showError(err)
 	}
-	statusToken, err := entry.Encode(v.tokens.Keys)
+	statusToken, err := pending.Encode(v.tokens.Keys)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	return response.JSON(v.w, v.r, http.StatusCreated, "application/json", programCheckout{
-		Session: entry.Session, CheckoutURL: entry.CheckoutURL, ExpiresAt: entry.ExpiresAt.UTC(),
+		Session: pending.Session, CheckoutURL: pending.CheckoutURL, ExpiresAt: pending.ExpiresAt.UTC(),
 		Pass: chosen.Product.Name, Amount: chosen.Price.Number(), Currency: chosen.Price.Currency,
 		StatusURL: v.statusURL(), StatusToken: statusToken,
 	})
@@ -155,12 +134,10 @@ type programStatus struct {
 	// `mismatched`.
 	State string `json:"state"`
 	// AccessToken opens the resource, as a bearer token, if State is paid.
-	AccessToken string `json:"accessToken,omitempty"`
-	TokenType   string `json:"tokenType,omitempty"`
-	// ExpiresAt is the end of the token.
-	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
-	// Until is the end of access; absent for access without an end.
-	Until *time.Time `json:"until,omitempty"`
+	AccessToken string    `json:"accessToken,omitempty"`
+	TokenType   string    `json:"tokenType,omitempty"`
+	ExpiresAt   time.Time `json:"expiresAt,omitzero"` // end of the token
+	Until       time.Time `json:"until,omitzero"`     // end of access; absent for access without an end
 }
 
 const (
@@ -172,32 +149,27 @@ const (
 // that sends an access token gets a new one, also if that has ended and the purchase was extended since.
 func (v *Visit) writeStatus() error {
 	scheme, raw, _ := strings.Cut(v.r.Header.Get("Authorization"), " ")
-	if raw = strings.TrimSpace(raw); !strings.EqualFold(scheme, "Bearer") || raw == "" {
-		v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
-		return v.problem(http.StatusUnauthorized, "Send the statusToken of the checkout as a bearer token.")
+	raw = strings.TrimSpace(raw)
+	pending, pendingErr := session.DecodePending(v.tokens.Keys, raw)
+	known, knownErr := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
+	switch {
+	case !strings.EqualFold(scheme, "Bearer"):
+	case pendingErr == nil && v.scopes()[pending.Scope]:
+		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), pending.Session)
+		return v.writePurchase(pending, purchase.Purchase, err)
+	case (knownErr == nil || errors.Is(knownErr, token.ErrLapsed)) && v.gate.Product(known.Pass) != nil:
+		purchase, err := v.tokens.Cache.Of(v.r.Context(), known.Purchase) // one that was sold and is not found is lost data
+		return v.writePurchase(session.Pending{Device: known.Device}, purchase.Purchase, err)
 	}
-	if entry, err := session.DecodePending(v.tokens.Keys, raw); err == nil && v.scopes()[entry.Scope] {
-		purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
-		state := v.stateOf(entry, purchase, err)
-		if state == stateWaiting && v.now().After(entry.ExpiresAt) {
-			state = "unpaid"
-		}
-		return v.writePurchase(state, purchase, err, entry.Device)
-	}
-	entry, err := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
-	if (err == nil || errors.Is(err, token.ErrLapsed)) && v.gate.Product(entry.Pass) != nil {
-		purchase, err := v.tokens.Cache.Of(v.r.Context(), entry.Purchase) // one that was sold and is not found is lost data
-		return v.writePurchase(v.stateOf(session.Pending{}, purchase, err), purchase, err, entry.Device)
-	}
-	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall", error="invalid_token"`)
-	return v.problem(http.StatusUnauthorized, "This token is not valid for this resource.")
+	v.w.Header().Set("WWW-Authenticate", `Bearer realm="paywall"`)
+	return v.problem(http.StatusUnauthorized, "Send the statusToken, or the access token, of this resource as a bearer token.")
 }
 
 // stateOf returns the state of a checkout, or of a purchase without one; nothing if the ledger cannot tell.
-func (v *Visit) stateOf(entry session.Pending, purchase ledger.Holding, err error) string {
+func (v *Visit) stateOf(pending session.Pending, purchase ledger.Purchase, err error) string {
 	switch status := purchase.StatusAt(v.now()); {
-	case errors.Is(err, ledger.ErrNotFound) && entry.Session != "":
-		return cmp.Or(v.services.Progress(entry), stateWaiting)
+	case errors.Is(err, ledger.ErrNotFound) && pending.Session != "":
+		return cmp.Or(string(v.services.Progress(pending)), stateWaiting)
 	case err != nil:
 		return ""
 	case !v.opens(purchase):
@@ -208,33 +180,33 @@ func (v *Visit) stateOf(entry session.Pending, purchase ledger.Holding, err erro
 	return statePaid
 }
 
-// writePurchase tells a state, and gives the token of a purchase that is open.
-func (v *Visit) writePurchase(state string, purchase ledger.Holding, err error, deviceID string) error {
-	switch state {
-	case statePaid:
-		err = v.deviceError(v.addDevice(purchase.ID, deviceID), purchase, v.linkRefusedPage())
-	case "":
-	default:
+// writePurchase tells the state of a purchase, and gives the token of one that is open. The error is that of its look-up.
+func (v *Visit) writePurchase(pending session.Pending, purchase ledger.Purchase, err error) error {
+	switch state := v.stateOf(pending, purchase, err); {
+	case state == "":
+		return v.showError(err)
+	case state == stateWaiting && v.now().After(pending.ExpiresAt):
+		return v.writeState("unpaid")
+	case state != statePaid:
 		return v.writeState(state)
 	}
 	var refused refusal
+	err = v.deviceError(v.addDevice(purchase.ID, pending.Device), purchase)
 	switch {
 	case errors.As(err, &refused) && refused.Kind.Status() == http.StatusPaymentRequired: // closed since it was looked up
 		return v.writeState(string(refused.Kind))
 	case err != nil:
 		return v.showError(err)
 	}
-	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, deviceID), v.tokens.Algorithm)
+	signed, issued, err := v.tokens.Keys.SignAccess(v.accessOf(purchase, pending.Device), v.tokens.Algorithm)
 	if err != nil {
 		return caddyhttp.Error(http.StatusInternalServerError, err)
 	}
 	v.services.Metrics.CountUsed(purchase.ID, issued.Pass)
 	v.flow.logger.Debug("access token given to a program", zap.String("purchase", ledger.Reference(purchase.ID)))
-	status := programStatus{State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: new(issued.Expires.UTC())}
-	if !issued.Until.IsZero() {
-		status.Until = new(issued.Until.UTC())
-	}
-	return response.JSON(v.w, v.r, http.StatusOK, "application/json", status)
+	return response.JSON(v.w, v.r, http.StatusOK, "application/json", programStatus{
+		State: statePaid, AccessToken: signed, TokenType: "Bearer", ExpiresAt: issued.Expires.UTC(), Until: issued.Until.UTC(),
+	})
 }
 
 func (v *Visit) writeState(state string) error {
@@ -249,10 +221,10 @@ func (v *Visit) isPoll() bool {
 
 // answerPoll tells the waiting page's script the state of a checkout that this browser started.
 func (v *Visit) answerPoll() error {
-	entry := v.returnedTo(v.readPending().here)
-	if entry == nil {
+	pending := v.returnedTo(v.readPending().here)
+	if pending == nil {
 		return v.writeState("unknown")
 	}
-	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), entry.Session)
-	return v.writeState(cmp.Or(v.stateOf(*entry, purchase, err), stateWaiting))
+	purchase, err := v.tokens.Cache.OfSession(v.r.Context(), pending.Session)
+	return v.writeState(cmp.Or(v.stateOf(*pending, purchase.Purchase, err), stateWaiting))
 }

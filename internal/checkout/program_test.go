@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddy-axra/paywall/internal/gate"
+	"github.com/caddy-axra/paywall/internal/payments"
 )
 
 // programCheckout is what a program is told about the checkout that it has started.
@@ -55,9 +56,9 @@ func TestAProgramBuys(t *testing.T) {
 		return status
 	}
 	wantState("waiting")
-	for _, progress := range []string{"processing", "failed"} {
+	for _, progress := range []payments.Stage{payments.Processing, payments.Failed} {
 		s.say(started.Session, progress)
-		wantState(progress)
+		wantState(string(progress))
 	}
 	s.say(started.Session, "")
 	s.pass(31 * time.Minute)
@@ -133,7 +134,7 @@ func TestAProgramIsToldWhyNothingIsSold(t *testing.T) {
 		"no price":                {member(unpriced), http.MethodGet, article, http.StatusInternalServerError, "not set up properly"},
 		"an ambiguous address":    {member(), http.MethodGet, "/premium;x/article.html", http.StatusBadRequest, "more than one way"},
 		"another spelling":        {member(keyed), http.MethodPost, "/premium//a/x.html?axra_checkout=member", http.StatusBadRequest, "another spelling"},
-		"a private address ended": {member(links(0)), http.MethodGet, article + "?axra_link=x", http.StatusPaymentRequired, "private address has ended"},
+		"a private address ended": {member(links(0)), http.MethodGet, article + "?axra_link=x", http.StatusPaymentRequired, "private address has expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -156,8 +157,7 @@ func TestAProgramIsToldWhyNothingIsSold(t *testing.T) {
 func TestAProgramExtends(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	var started programCheckout
 	s.program().do(http.MethodPost, article+"?axra_checkout=member", v.bearer(article)).decode(&started)
 	s.pay(started.Session)
@@ -171,9 +171,7 @@ func TestAProgramExtends(t *testing.T) {
 func TestT3ATokenEndsBeforeAccessWithoutEnd(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(accessFor("forever")))
-	v := s.visitor()
-	id := v.start(article)
-	v.browse(s.pay(id)).wantPaid()
+	v, id := s.buyer()
 	first, header := v.bearer(article), v.bearer(article)
 	for range 3 {
 		s.pass(399 * day)

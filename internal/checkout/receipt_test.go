@@ -80,8 +80,7 @@ func TestAReceiptOffersWhatTheOwnerHas(t *testing.T) {
 			onSale.products[0].config.Retired = false
 			onSale.products[0].config.PerPath = onSale.products[0].config.Downloads > 0
 			s := newShop(t, onSale)
-			v := s.visitor()
-			v.buy(article).wantPaid()
+			v, _ := s.buyer()
 			s.configure(test.gate)
 			shown := v.open(receiptPage)
 			shown.wantPage(http.StatusOK, test.offers)
@@ -127,8 +126,7 @@ func TestD2AReceiptThatCannotBeReadAsksForNoMoney(t *testing.T) {
 func TestAnExtensionIsNotAskedForTwice(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	extend := v.extension(article)
 	id := v.open(extend).wantCheckout()
 	if again := v.open(extend).wantCheckout(); again != id {
@@ -144,8 +142,7 @@ func TestAnExtensionIsNotAskedForTwice(t *testing.T) {
 func TestT7ARefundedExtensionEndsWithWhatItExtended(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	s.refund(v.buyLonger(article))
 	v.wantOpenFor(30*day, article)
 }
@@ -168,8 +165,7 @@ func TestS4AnotherProductIsNotExtended(t *testing.T) {
 func TestNoVisitorPaysForMoreTimeWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(accessFor("forever")))
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	v.browse(article + "?axra_checkout=member&axra_extend=1").wantPaid()
 	s.program().do(http.MethodPost, article+"?axra_checkout=member", v.bearer(article)).wantRefused(http.StatusConflict)
 	s.wantCreated(1)
@@ -178,8 +174,7 @@ func TestNoVisitorPaysForMoreTimeWithoutAnEnd(t *testing.T) {
 func TestWhatIsUsedUpIsNotExtended(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(links(0), downloads(1)))
-	v := s.visitor()
-	v.buy(article).wantPaid()
+	v, _ := s.buyer()
 	s.configure(member(links(0), with(func(p *gate.ProductConfig) { p.PerPath = true })))
 	s.pass(25 * time.Hour)
 	shown := v.open(receiptPage)

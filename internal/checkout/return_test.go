@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-axra/paywall/internal/checkout"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/session"
@@ -28,8 +28,8 @@ func TestS6AReturnTellsHowThePaymentStands(t *testing.T) {
 		state  string // that the page's script is told
 	}{
 		"nothing is known": {func(*shop, string) {}, "Waiting for confirmation", "waiting"},
-		"processing":       {func(s *shop, id string) { s.say(id, checkout.Processing) }, "Your payment is on its way", "processing"},
-		"failed":           {func(s *shop, id string) { s.say(id, checkout.Failed) }, "The payment did not go through", "failed"},
+		"processing":       {func(s *shop, id string) { s.say(id, payments.Processing) }, "Your payment is on its way", "processing"},
+		"failed":           {func(s *shop, id string) { s.say(id, payments.Failed) }, "The payment did not go through", "failed"},
 		"refunded":         {event(ledger.EventRefunded), "This payment was refunded", "refunded"},
 		"in dispute":       {event(ledger.EventDisputed), "dispute", "disputed"},
 		"revoked": {func(s *shop, id string) {
@@ -69,7 +69,7 @@ func TestS6AProcessedPaymentIsWaitedFor(t *testing.T) {
 	s := newShop(t, member())
 	v := s.visitor()
 	id := v.start(article)
-	s.say(id, checkout.Processing)
+	s.say(id, payments.Processing)
 	s.pass(31 * time.Minute)
 	v.open(article).wantPage(http.StatusPaymentRequired, "Your payment is on its way")
 	s.wantCreated(1)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/gatekeeper"
+	"github.com/caddy-axra/paywall/internal/payments"
 	"github.com/caddy-axra/paywall/ledger"
 	"github.com/caddy-axra/paywall/money"
 	"github.com/caddy-axra/paywall/session"
@@ -55,13 +56,13 @@ type shop struct {
 	beforeDevice         func() // called before a device is added; may be nil
 
 	mu       sync.Mutex
-	progress map[string]string // by session id, what Axra has said about it
+	progress map[string]payments.Stage // by session id, what Axra has said about it
 }
 
 // newShop opens a shop with these gates.
 func newShop(t testing.TB, gates ...gateConfig) *shop {
 	t.Helper()
-	s := &shop{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), content: serveContent, server: new(caddyhttp.Server), progress: map[string]string{}}
+	s := &shop{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), content: serveContent, server: new(caddyhttp.Server), progress: map[string]payments.Stage{}}
 	s.clock.Store(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).UnixNano())
 	unlimited := session.Rate{Events: 1e6, Per: time.Second}
 	s.checkouts, s.takeovers = session.NewLimiter(unlimited, unlimited, s.now), session.NewLimiter(unlimited, unlimited, s.now)
@@ -258,13 +259,13 @@ func (s *shop) wantCreated(count int) {
 }
 
 // say is what Axra says about a checkout that is not paid.
-func (s *shop) say(sessionID, progress string) {
+func (s *shop) say(sessionID string, progress payments.Stage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.progress[sessionID] = progress
 }
 
-func (s *shop) progressOf(entry session.Pending) string {
+func (s *shop) progressOf(entry session.Pending) payments.Stage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.progress[entry.Session]

@@ -23,22 +23,12 @@ import (
 	"github.com/caddy-axra/paywall/webhook"
 )
 
-// checkoutRequest is what is known of a checkout that is to be started.
-type checkoutRequest struct {
-	found        lookup          // one of its unpaid checkouts may be used again
-	restart      bool            // the visitor asks for a new one
-	extends      *ledger.Holding // the purchase that gets more time; nil for a new one
-	device       string          // the buyer's, among those of extends
-	forProgram   bool            // a program starts it and fetches the token; the browser that pays gets none
-	onlyByButton bool            // a navigation alone does not start it
-}
-
 // sell sends a person to the checkout of the product that they have chosen, or shows what there is to choose from. For
 // other requests it creates nothing. A client that accepts a page may be a person after all: it gets one with a button
 // that starts a checkout.
-func (v *Visit) sell(req checkoutRequest) error {
-	mayStart := !req.onlyByButton && v.mayStartCheckout()
-	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !req.restart) {
+func (v *Visit) sell(found lookup) error {
+	mayStart := v.mayStartCheckout()
+	if acceptsHTML(v.r) && !v.has(urlpath.ParamCheckout) && (!mayStart || !v.restarts()) {
 		if done, err := v.serveTeaser(); done {
 			return err
 		}
@@ -52,26 +42,28 @@ func (v *Visit) sell(req checkoutRequest) error {
 	switch {
 	case err != nil:
 		return v.showMisconfigured(err)
+	case !acceptsHTML(v.r) && v.has(urlpath.ParamLink):
+		return v.paymentRequired(page.Detail(page.View{Kind: page.LinkEnded}))
 	case !acceptsHTML(v.r):
-		return v.paymentRequired(quotes, "")
+		return v.paymentRequired(howToBuy)
 	case len(quotes) == 0:
 		return v.showPage(page.View{Kind: page.Required})
 	case chosen == nil:
 		v.countShown(quotes...)
-		return v.showOffers(quotes, req)
+		return v.showOffers(quotes)
 	case !mayStart:
 		return v.showPage(page.View{
-			Kind: page.Required, FormURL: v.checkoutAddress(*chosen, req), Price: v.describePrice(*chosen), Description: chosen.Description,
+			Kind: page.Required, FormURL: v.checkoutAddress(*chosen), Price: v.describePrice(*chosen), Description: chosen.Description,
 		})
 	}
-	entry, err := v.openCheckout(*chosen, req)
+	pending, err := v.openCheckout(*chosen, found, false)
 	if err != nil {
 		return v.showError(err)
 	}
 	if !v.has(urlpath.ParamCheckout) && !v.has(urlpath.ParamRestart) {
 		v.countShown(*chosen)
 	}
-	response.RedirectToCheckout(v.w, entry.CheckoutURL)
+	response.RedirectToCheckout(v.w, pending.CheckoutURL)
 	return nil
 }
 
@@ -95,50 +87,59 @@ func (v *Visit) chosen(quotes []gate.Quote) *gate.Quote {
 	return find(quotes, func(quote gate.Quote) bool { return quote.Product.Name == name })
 }
 
-// openCheckout returns the checkout that this browser has open for a quote, or creates a session at Axra.
-func (v *Visit) openCheckout(quote gate.Quote, req checkoutRequest) (session.Pending, error) {
-	entry := session.Pending{
-		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: cmp.Or(req.device, rand.Text()),
+// openCheckout returns the checkout that this client has open for a quote, or creates a session at Axra. Who has the
+// product already buys more time of it, or more downloads. A program fetches the token itself: the browser that pays
+// gets none.
+func (v *Visit) openCheckout(quote gate.Quote, found lookup, forProgram bool) (session.Pending, error) {
+	pending := session.Pending{
+		Scope: session.Scope(v.site.Origin, quote.Product.Name, quote.Resource), Price: quote.Price.String(), Device: rand.Text(),
 	}
-	if req.extends != nil {
-		entry.Extends = req.extends.ID
+	var extends ledger.Purchase
+	if known := v.openedBy(quote.Product.Name); known != nil {
+		var err error
+		switch extends, err = v.extendable(known); {
+		case err == nil:
+			pending.Extends, pending.Device = extends.ID, known.Device
+		case !errors.Is(err, errHasAccess) || known.DownloadLimit() == 0:
+			return pending, err
+		}
 	}
-	open := find(req.found.unpaid, func(p session.Pending) bool {
-		return p.Scope == entry.Scope && p.Price == entry.Price && p.Extends == entry.Extends && p.Reusable(v.now())
+	open := find(found.unpaid, func(p session.Pending) bool {
+		return p.Scope == pending.Scope && p.Price == pending.Price && p.Extends == pending.Extends && p.Reusable(v.now())
 	})
-	if open != nil && !req.restart {
+	if open != nil && !v.restarts() {
 		v.services.Metrics.CountCheckout(OutcomeReused)
 		return *open, nil
 	}
 	if len(v.target) > urlpath.MaxTarget {
-		return entry, refusal{page.View{Kind: page.TooLong}}
+		return pending, refusal{page.View{Kind: page.TooLong}}
 	}
 	if err := v.services.CanSell(); err != nil {
-		return entry, err
+		return pending, err
 	}
 	if err := v.services.Axra.Ready(); err != nil {
-		return entry, v.unavailable(err) // before it counts against anybody's limit
+		return pending, v.unavailable(err) // before it counts against anybody's limit
 	}
-	if err := v.fitCookieBudget(quote, req); err != nil {
-		return entry, err
+	if err := v.fitCookieBudget(found.cookies, quote, extends.ID == "" && !forProgram); err != nil {
+		return pending, err
 	}
 	if err := v.allow(v.services.Checkouts); err != nil {
 		v.services.Metrics.CountCheckout(OutcomeLimited)
-		return entry, err
+		return pending, err
 	}
-	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, req))
+	created, err := v.services.Axra.Create(v.r.Context(), v.order(quote, extends, forProgram))
 	if err == nil {
-		entry.Session, entry.CheckoutURL, entry.ExpiresAt = created.Session, created.URL, created.ExpiresAt
-		err = v.keepPending(entry) // without the cookie the payment could not be given to this browser
+		pending.Session, pending.CheckoutURL, pending.ExpiresAt = created.Session, created.URL, created.ExpiresAt
+		err = v.keepPending(pending) // without the cookie the payment could not be given to this browser
 	}
 	if err != nil {
-		return entry, v.unavailable(err)
+		return pending, v.unavailable(err)
 	}
 	v.services.Metrics.CountCheckout(OutcomeCreated)
 	v.services.Metrics.CountStep(quote.Product.Name, StepCheckout)
 	v.flow.logger.Debug("checkout session created",
-		zap.String("session", webhook.ShortID(entry.Session)), zap.String("pass", quote.Product.Name))
-	return entry, nil
+		zap.String("session", webhook.ShortID(pending.Session)), zap.String("pass", quote.Product.Name))
+	return pending, nil
 }
 
 // unavailable turns an error of Axra's into the page that explains it.
@@ -154,32 +155,31 @@ func (v *Visit) unavailable(err error) error {
 	return refusal{page.View{Kind: page.Unavailable, NextURL: v.target, RetryAfter: session.RetryAfter(err)}}
 }
 
-func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
+func (v *Visit) order(quote gate.Quote, extends ledger.Purchase, forProgram bool) session.Order {
 	config, product := v.config, quote.Product
 	order := session.Order{
 		Terms: terms.Terms{
 			Installation: v.tokens.Keys.Installation(), Site: v.site.Origin,
 			Pass: product.Name, Resource: quote.Resource, Price: quote.Price, Access: product.Access,
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
-			Claim: v.config.Takeover && !req.forProgram,
+			Claim: v.config.Takeover && !forProgram,
 		},
-		SuccessURL:    urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
-		CancelURL:     urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1"),
+		SuccessURL: urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
+		CancelURL: cmp.Or(gate.Replace(v.r, config.CancelURL),
+			urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamCancelled, "1")),
 		Description:   cmp.Or(quote.Description, v.site.Host()+" · "+v.describeAccess(product)),
 		CustomerEmail: gate.Replace(v.r, config.CustomerEmail),
 		ExpiresIn:     config.ExpiresIn,
 		Metadata:      make(map[string]string, len(config.Metadata)),
 	}
-	if req.forProgram {
+	if forProgram {
 		order.SuccessURL += "&" + urlpath.ParamProgram + "=1"
 	}
-	if req.extends != nil {
-		order.Terms.Extends, order.Terms.From = req.extends.ID, req.extends.EndsAt.UTC().Truncate(time.Second)
+	if extends.ID != "" {
+		order.Terms.Extends, order.Terms.From = extends.ID, extends.EndsAt.UTC().Truncate(time.Second)
 	}
-	if own := gate.Replace(v.r, config.CancelURL); strings.HasPrefix(own, "/") {
-		order.CancelURL = v.site.Origin + urlpath.Local(own)
-	} else if own != "" {
-		order.CancelURL = own
+	if strings.HasPrefix(order.CancelURL, "/") {
+		order.CancelURL = v.site.Origin + urlpath.Local(order.CancelURL)
 	}
 	for name, value := range config.Metadata {
 		order.Metadata[name] = gate.Replace(v.r, value)
@@ -192,22 +192,13 @@ func (v *Visit) order(quote gate.Quote, req checkoutRequest) session.Order {
 // it. A missed crawler costs one unpaid session, a person mistaken for a crawler has to click once.
 func isNavigation(r *http.Request) bool {
 	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
-	switch {
-	case r.Method != http.MethodGet, !acceptsHTML(r), r.Header.Get("Upgrade") != "":
-		return false
-	case admission.IsPrefetch(r), len(agent) <= 1024 && agent != "" && useragent.Parse(agent).Bot:
-		return false
-	case strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest"):
-		// Android browsers inside other apps send the app's package name, for every navigation.
-		return false
-	}
-	switch dest {
-	case "", "document":
-		return mode == "" || mode == "navigate"
-	case "empty":
-		return mode == "navigate" // a service worker that calls fetch(event.request)
-	}
-	return false
+	isPage := (dest == "" || dest == "document") && (mode == "" || mode == "navigate") ||
+		dest == "empty" && mode == "navigate" // a service worker that calls fetch(event.request)
+	// Android browsers inside other apps send the app's package name, for every navigation.
+	isScript := strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
+	isCrawler := len(agent) <= 1024 && useragent.Parse(agent).Bot
+	return r.Method == http.MethodGet && acceptsHTML(r) && r.Header.Get("Upgrade") == "" &&
+		isPage && !isScript && !isCrawler && !admission.IsPrefetch(r)
 }
 
 // isPurchaseForm reports whether a request submits a checkout button.
@@ -220,9 +211,21 @@ func (v *Visit) isPageRequest() bool {
 	return v.r.Method == http.MethodGet && acceptsHTML(v.r) || v.isPurchaseForm()
 }
 
-// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's.
+// mayStartCheckout reports whether a person asks: by a navigation, or by a form that is not another site's. A person who
+// may have paid under a key that was lost or removed is asked first.
 func (v *Visit) mayStartCheckout() bool {
+	if !v.has(urlpath.ParamCheckout) && !v.restarts() && v.hasTokenOfUnknownKey() {
+		return false
+	}
 	return isNavigation(v.r) || v.isPurchaseForm() && !v.isFromAnotherSite()
+}
+
+func (v *Visit) hasTokenOfUnknownKey() (found bool) {
+	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+		found = v.tokens.Keys.IsOfUnknownKey(raw)
+		return !found
+	})
+	return found
 }
 
 // isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch

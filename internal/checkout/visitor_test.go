@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/html"
-
 	"github.com/caddy-axra/paywall/internal/pagetest"
 )
 
@@ -130,6 +128,15 @@ func (v *visitor) buy(target string) reply {
 	return v.browse(v.s.pay(v.start(target)))
 }
 
+// buyer is a visitor who has bought the article, and the session of the checkout.
+func (s *shop) buyer() (v *visitor, sessionID string) {
+	s.t.Helper()
+	v = s.visitor()
+	sessionID = v.start(article)
+	v.browse(s.pay(sessionID)).wantPaid()
+	return v, sessionID
+}
+
 // poll asks as the waiting page's script does.
 func (v *visitor) poll(back string) (state string) {
 	v.s.t.Helper()
@@ -226,15 +233,10 @@ func link(t testing.TB, page reply, label string) string {
 
 // plain is the text of an answer, for failures.
 func plain(r reply) string {
-	document, err := html.Parse(strings.NewReader(r.body))
-	if err != nil {
-		return r.body
-	}
-	var words []string
-	for node := range document.Descendants() {
-		if node.Type == html.TextNode && node.Parent.Data != "style" && node.Parent.Data != "script" {
-			words = append(words, strings.Fields(node.Data)...)
+	for node := range pagetest.Nodes(r.t, r.body) {
+		if node.Data == "main" {
+			return pagetest.Text(node)
 		}
 	}
-	return strings.Join(words, " ")
+	return r.body
 }

@@ -165,7 +165,8 @@ var mutants = []mutant{
 	// The checkout: who is asked to pay, and who gets what was paid.
 	{
 		"S1 anybody's paid session opens", "internal/checkout", "TestS1|TestFA3S1",
-		`(\w+ := (\w+)\.lookUp\((\w+)\))`, `$3.here = append($3.here, session.Pending{Session: $2.get(urlpath.ParamSession)}); $1`,
+		`(\w+) := lookup\{cookies: (\w+)\.readPending\(\)\}`,
+		`$1 := lookup{cookies: pendingCookies{here: []session.Pending{{Session: $2.get(urlpath.ParamSession)}}}}`,
 	},
 	{"S4 a cheap session opens a dear gate", "session", "TestS4", ` \+ "\\n" \+ \w+\)\)`, `))`},
 	{
@@ -181,7 +182,7 @@ var mutants = []mutant{
 		`case \w+\.err != nil:(\s+return true, \w+\.showError)`, `case false:$1`,
 	},
 	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\)), PerClient`, `0*$1, PerClient`},
-	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", `case (admission\.IsPrefetch\(\w+\)), `, `case $1 && false, `},
+	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", ` && (!admission\.IsPrefetch\(\w+\))`, ` && ($1 || true)`},
 	{"C3 each visit opens a checkout", "session", "TestReusable", `> 30\*time\.Second`, `< 0`},
 	{
 		"FA1 an app's browser is taken for a program", "internal/checkout", "TestFA1",
@@ -189,7 +190,7 @@ var mutants = []mutant{
 	},
 	{
 		"FA2 a service worker's navigation is none", "internal/checkout", "TestFA1FA2",
-		`(case "empty":\s+return mode == )"navigate"`, `$1"none"`,
+		`(dest == "empty" && mode == )"navigate"`, `$1"none"`,
 	},
 	{
 		"FA3 the button of a page starts nothing", "internal/checkout", "TestFA3",
