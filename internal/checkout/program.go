@@ -129,9 +129,8 @@ func (v *Visit) startForProgram() error {
 
 // programStatus is the state of a checkout.
 type programStatus struct {
-	// State is `waiting`, `processing`, `failed`, `unpaid` (the checkout has expired),
-	// `paid`, `expired` (access has ended), `refunded`, `disputed`, `revoked` or
-	// `mismatched`.
+	// State is `waiting`, `processing`, `failed`, `unpaid` (the checkout has expired), `paid`, `expired` (access has
+	// ended), `refunded`, `disputed`, `revoked` or `mismatched`.
 	State string `json:"state"`
 	// AccessToken opens the resource, as a bearer token, if State is paid.
 	AccessToken string    `json:"accessToken,omitempty"`

@@ -25,9 +25,8 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Links gives buyers private addresses, which open one page, file or feed each without a
-// cookie: for download managers, feed readers and podcast players. Anyone who has such a
-// link uses the purchase until it ends or is refunded.
+// Links gives buyers private addresses, which open one page, file or feed each without a cookie: for download managers,
+// feed readers and podcast players. Anyone who has such a link uses the purchase until it ends or is refunded.
 type Links struct {
 	// For is how long a link works, such as `1h` for downloads. The default is as
 	// long as access lasts, as feeds need it; ten years are the most.

@@ -25,19 +25,16 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// Teaser is what visitors who have not paid get instead of a page, with status
-// 402. Its link to the checkout is `?axra_checkout`, or `?axra_checkout=<pass>`
-// if several passes are on sale. The placeholders `{http.axra.offer.…}` hold
-// prices and addresses of checkouts.
+// Teaser is what visitors who have not paid get instead of a page, with status 402. Its link to the checkout is
+// `?axra_checkout`, or `?axra_checkout=<pass>` if several passes are on sale. The placeholders `{http.axra.offer.…}`
+// hold prices and addresses of checkouts.
 type Teaser struct {
-	// URI is the path, with or without a query, that is served instead of the requested
-	// page by the handlers after the gate, such as `/teasers/premium.html`.
-	// Placeholders are replaced, as in `/teasers{path}`; of a request, only its path may
-	// choose the teaser.
+	// URI is the path, with or without a query, that is served instead of the requested page by the handlers after the
+	// gate, such as `/teasers/premium.html`. Placeholders are replaced, as in `/teasers{path}`; of a request, only its
+	// path may choose the teaser.
 	URI string `json:"uri"`
 
-	// Index leaves out the header `X-Robots-Tag: noindex`, for a page that carries
-	// the structured data of paid content.
+	// Index leaves out the header `X-Robots-Tag: noindex`, for a page that carries the structured data of paid content.
 	Index bool `json:"index,omitempty"`
 }
 
@@ -128,11 +125,9 @@ func (t *Teaser) accept(w *response.Writer, status int) (send int) {
 	return http.StatusPaymentRequired
 }
 
-// Preview lets visitors read some pages for free. The pages are counted in a signed
-// cookie, so clearing cookies resets the count; new visitors from one client address
-// are limited to ten times the number within the same time, at least 30. Pictures and
-// styles that free pages load must not be covered by the gate: exclude them in its
-// matcher.
+// Preview lets visitors read some pages for free. The pages are counted in a signed cookie, so clearing cookies resets
+// the count; new visitors from one client address are limited to ten times the number within the same time, at least
+// 30. Pictures and styles that free pages load must not be covered by the gate: exclude them in its matcher.
 type Preview struct {
 	// Pages is how many pages a visitor may read for free, 1 to 50.
 	Pages int `json:"pages"`
