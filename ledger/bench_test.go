@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -107,9 +108,8 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("LEDGER_FIGURES_ALL") != "" {
 		took(t, "list all", list(ledger.Filter{}))
 		took(t, "export", func() { w.export(t) })
-		if location.URL == "" {
-			took(t, "backup", func() { w.backup(t) })
-		}
+		backup := w.export(t)
+		took(t, "restore", func() { must(t, errorOf(w.Restore(t.Context(), strings.NewReader(backup)))) })
 	}
 }
 

@@ -48,7 +48,8 @@ func CheckFile(path string) (exists bool, faults []*Fault) {
 			Fix:     "write `database sqlite` with an absolute path on a local disk, such as /var/lib/axra/ledger.db, which Caddy's user can read",
 		}}
 	}
-	return fileExists(path), checkRights(path)
+	_, err := os.Stat(path)
+	return err == nil, checkRights(path)
 }
 
 // prepareFile creates the file with mode 0600, as SQLite would follow the umask. An existing file is not opened: closing
@@ -68,11 +69,6 @@ func prepareFile(path string) error {
 		return nil
 	}
 	return err
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // files knows the database file, its -wal and its -shm as they were opened. SQLite goes on writing to files that were

@@ -47,7 +47,7 @@ type Ledger struct {
 	location string
 	health   health
 
-	opening sync.Mutex    // serialises Open, Close and Restore
+	opening sync.Mutex    // serialises Open and Close
 	queue   chan *job     // writes that wait; received from only by whoever has put one into writing
 	writing chan struct{} // holds one during a write
 	opened  atomic.Pointer[opened]
@@ -92,46 +92,39 @@ func New(o Options) *Ledger {
 }
 
 // Open opens the database and migrates it, or creates it where there is none. An open ledger stays as it is. After an
-// error it may be called again; until then every method returns ErrUnavailable.
+// error it may be called again; until then every method returns ErrUnavailable. The database must belong to the installation
+// that this process knows.
 func (l *Ledger) Open(ctx context.Context) (created bool, err error) {
 	l.opening.Lock()
 	defer l.opening.Unlock()
 	if _, err := l.database(); err == nil || errors.Is(err, errClosed) {
 		return false, err
 	}
-	if created, err = l.open(ctx); err == nil {
-		_ = l.transact(ctx, l.storeTrial) // if payments cannot be stored, it is noted before anything is sold
-	}
-	return created, err
-}
-
-// open opens the database and checks that it belongs to the installation that this process knows.
-func (l *Ledger) open(ctx context.Context) (created bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	within, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	var now opened
+	var db *database
 	migrate := func(t *tx) { created = l.migrate(t) }
 	if l.options.URL != "" {
-		now.db, now.err = openPostgres(ctx, l.options.URL, migrate)
+		db, err = openPostgres(within, l.options.URL, migrate)
 	} else {
-		now.db, now.err = openSQLite(ctx, l.options.Path, l.options.pragmas, migrate)
+		db, err = openSQLite(within, l.options.Path, l.options.pragmas, migrate)
 	}
-	if now.err == nil {
+	if err == nil {
 		var id string
-		t := now.db.lookup(ctx)
+		t := db.lookup(within)
 		t.get(`SELECT id FROM installation`, nil, &id)
-		if now.err = cmp.Or(t.err, l.checkInstallation(id)); now.err != nil {
-			_ = now.db.close()
+		if err = cmp.Or(t.err, l.checkInstallation(id)); err != nil {
+			_ = db.close()
 		}
 	}
-	if now.err != nil {
-		now = opened{err: unavailable(fmt.Errorf("opening %s: %w", l.location, now.err))}
+	if err != nil {
+		err = unavailable(fmt.Errorf("opening %s: %w", l.location, err))
+		l.opened.Store(&opened{err: err})
+		return false, err
 	}
-	l.opened.Store(&now)
-	if now.err != nil {
-		return false, now.err
-	}
+	l.opened.Store(&opened{db: db})
 	l.health.checked(nil)
+	_ = l.transact(ctx, l.storeTrial) // if payments cannot be stored, it is noted before anything is sold
 	return created, nil
 }
 
@@ -139,12 +132,7 @@ func (l *Ledger) open(ctx context.Context) (created bool, err error) {
 func (l *Ledger) Close() error {
 	l.opening.Lock()
 	defer l.opening.Unlock()
-	return l.closeDatabase(errClosed)
-}
-
-// closeDatabase closes the database, if one is open. Calls return why from now on.
-func (l *Ledger) closeDatabase(why error) error {
-	was := l.opened.Swap(&opened{err: why})
+	was := l.opened.Swap(&opened{err: errClosed})
 	if was.db == nil {
 		return nil
 	}

@@ -66,7 +66,7 @@ func openSQLite(ctx context.Context, path string, pragmas []string, migrate func
 
 // dsn sets every pragma in the DSN, as a statement would reach only one connection of a pool.
 func dsn(path string, busy time.Duration, pragmas ...string) string {
-	return plainDSN(path, url.Values{
+	options := url.Values{
 		"mode":    {"rw"}, // a file that was deleted meanwhile is not created anew
 		"_txlock": {"immediate"},
 		"_pragma": append([]string{
@@ -78,11 +78,7 @@ func dsn(path string, busy time.Duration, pragmas ...string) string {
 			"wal_autocheckpoint(4000)",
 			"cache_size(-16000)",
 		}, pragmas...),
-	})
-}
-
-// plainDSN opens a file without changing its journal mode.
-func plainDSN(path string, options url.Values) string {
+	}
 	path = filepath.ToSlash(path)
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // of Windows: file:///C:/

@@ -31,10 +31,11 @@ const (
 )
 
 var (
-	// ErrNotExport means that what was read is no export, or not all of one. Nothing was imported.
-	ErrNotExport = errors.New("not a complete export of a ledger")
+	// ErrNotExport means that what was read is no export, not all of one, or one of another installation. Nothing was
+	// imported.
+	ErrNotExport = errors.New("not a complete backup of this ledger")
 	// ErrNotEmpty means that the ledger has payments already. Nothing was imported.
-	ErrNotEmpty = errors.New("the ledger has payments already: import into a new one")
+	ErrNotEmpty = errors.New("the ledger has payments already: import into a new one, or put a backup back with restore-backup")
 )
 
 // exportLine is a line of an export that is no row: its first, that of each table before its rows, which are lists of its
@@ -56,19 +57,22 @@ var exportTables = []string{
 	"installation", "keys", "terms", "purchases", "payments", "payment_ids", "events", "event_ids", "decisions", "devices",
 }
 
-// Export writes the whole ledger as JSON lines, as it is at one moment, and returns the number of rows. It holds the
-// signing keys: who has it can sign access tokens. Two exports of the same content are the same.
-func (l *Ledger) Export(ctx context.Context, w io.Writer) (rows int, err error) {
-	err = l.withFile(func(spool *os.File) error { // a slow client must not keep a transaction open
-		if rows, err = readWithin(ctx, l, transferTimeout, func(t *tx) (int, error) { return writeExport(t, spool) }); err != nil {
-			return err
+// Export writes the whole ledger as JSON lines, as it is at one moment. It holds the signing keys: who has it can sign
+// access tokens. Two exports of the same content are the same.
+func (l *Ledger) Export(ctx context.Context, w io.Writer) error {
+	return l.withFile(func(spool *os.File) error { // a slow client must not keep a transaction open
+		_, err := readWithin(ctx, l, transferTimeout, func(t *tx) (struct{}, error) { return struct{}{}, writeExport(t, spool) })
+		if err == nil {
+			_, err = spool.Seek(0, io.SeekStart)
 		}
-		return copyAll(w, spool)
+		if err == nil {
+			_, err = io.Copy(w, spool)
+		}
+		return err
 	})
-	return rows, err
 }
 
-// withFile calls f with a temporary file, which only the owner can read.
+// withFile calls f with a temporary file, which only its owner can read.
 func (l *Ledger) withFile(f func(*os.File) error) error {
 	directory := "" // where the system has its own
 	if l.options.Path != "" {
@@ -85,16 +89,8 @@ func (l *Ledger) withFile(f func(*os.File) error) error {
 	return f(file)
 }
 
-func copyAll(w io.Writer, file *os.File) error {
-	_, err := file.Seek(0, io.SeekStart)
-	if err == nil {
-		_, err = io.Copy(w, file)
-	}
-	return err
-}
-
-func writeExport(t *tx, w io.Writer) (rows int, err error) {
-	buffered, sum := bufio.NewWriter(w), sha256.New()
+func writeExport(t *tx, w io.Writer) error {
+	buffered, sum, rows := bufio.NewWriter(w), sha256.New(), 0
 	lines := json.NewEncoder(io.MultiWriter(buffered, sum))
 	lines.SetEscapeHTML(false)
 	head := exportLine{Export: exportFormat, Version: exportVersion}
@@ -112,8 +108,8 @@ func writeExport(t *tx, w io.Writer) (rows int, err error) {
 			rows++
 		})
 	}
-	err = lines.Encode(exportLine{End: true, Rows: rows, SHA256: hex.EncodeToString(sum.Sum(nil))})
-	return rows, cmp.Or(err, buffered.Flush())
+	err := lines.Encode(exportLine{End: true, Rows: rows, SHA256: hex.EncodeToString(sum.Sum(nil))})
+	return cmp.Or(err, buffered.Flush())
 }
 
 // columnsOf lists the columns of a table in its own order, and their types.
@@ -133,28 +129,47 @@ func (t *tx) columnsOf(table string) (names []string, types map[string]string) {
 type Imported struct {
 	Installation string `json:"installation"` // that the ledger has adopted, with its keys
 	Rows         int    `json:"rows"`
+	Kept         string `json:"kept,omitempty"` // the file with an export of what was replaced; empty: there is none
 }
 
 // Import reads an export into a ledger without payments, which adopts its installation and keys. Cookies and links of
 // the exported ledger work in this one. Other nodes of this database must be restarted.
-//
-// One transaction writes all of it, so that readers see nothing or everything. Payments received meanwhile wait, or are
-// rejected and sent again. Events that arrived before stay and have their effect.
-func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, err error) {
+func (l *Ledger) Import(ctx context.Context, r io.Reader) (Imported, error) {
+	return l.replace(ctx, r, false)
+}
+
+// Restore is Import for a ledger that may have payments, which are replaced: by an export of the same installation. Every
+// node forgets what it remembers. An SQLite ledger is exported to a file beside it before.
+func (l *Ledger) Restore(ctx context.Context, r io.Reader) (Imported, error) {
+	return l.replace(ctx, r, true)
+}
+
+// replace imports in one transaction, so that readers see the one or the other. Payments received meanwhile wait, or are
+// rejected and sent again. Events that were received before stay and have their effect.
+func (l *Ledger) replace(ctx context.Context, r io.Reader, mayHavePayments bool) (imported Imported, err error) {
 	err = l.withFile(func(spool *os.File) error {
 		if _, err := io.Copy(spool, r); err != nil {
 			return err
 		}
 		// A write that has begun is not abandoned: it reads the file.
-		imported, err = write(context.WithoutCancel(ctx), l, func(t *tx) (Imported, error) {
-			if len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0 {
-				return Imported{}, ErrNotEmpty
+		imported, err = write(context.WithoutCancel(ctx), l, func(t *tx) (imported Imported, err error) {
+			t.waitUpTo(transferTimeout)
+			known, kept := "", ""
+			if hasPayments := len(t.texts(`SELECT session_id FROM payments LIMIT 1`)) > 0; hasPayments {
+				if !mayHavePayments {
+					return Imported{}, ErrNotEmpty
+				}
+				t.get(`SELECT id FROM installation`, nil, &known)
+				kept = l.exportBeside(t)
+				t.exec(`DELETE FROM changes`) // a node may have read any of them
 			}
-			early := readEvents(t, allEvents)
-			t.exec(`DELETE FROM installation`)
-			t.exec(`DELETE FROM keys`)
-			imported := l.importRows(t, spool)
-			for _, event := range early {
+			events := readEvents(t, allEvents)
+			for _, table := range slices.Backward(exportTables) {
+				t.exec(`DELETE FROM ` + table)
+			}
+			imported = l.importRows(t, spool, known)
+			imported.Kept = kept
+			for _, event := range events {
 				l.recordEvent(t, event)
 			}
 			t.adopted = imported.Installation
@@ -163,6 +178,20 @@ func (l *Ledger) Import(ctx context.Context, r io.Reader) (imported Imported, er
 		return err
 	})
 	return imported, err
+}
+
+// exportBeside exports the ledger to a file beside the SQLite file.
+func (l *Ledger) exportBeside(t *tx) (name string) {
+	if l.options.Path == "" {
+		return ""
+	}
+	name = l.options.Path + ".before-restore-" + l.options.Now().UTC().Format("20060102T150405.000Z")
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = cmp.Or(writeExport(t, file), file.Sync(), file.Close())
+	}
+	t.fail(err)
+	return name
 }
 
 func eachLine(r io.Reader, f func(line []byte) error) error {
@@ -176,9 +205,8 @@ func eachLine(r io.Reader, f func(line []byte) error) error {
 	return lines.Err()
 }
 
-// importRows inserts the rows of an export, if it is complete.
-func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
-	t.waitUpTo(transferTimeout)
+// importRows inserts the rows of an export, if it is complete and of the installation, where that is not empty.
+func (l *Ledger) importRows(t *tx, export io.ReadSeeker, installation string) Imported {
 	var head, line exportLine
 	var insert string           // a batch of the table whose rows are read
 	var batch []json.RawMessage // of rows
@@ -219,6 +247,8 @@ func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
 	case err != nil:
 	case head.Export != exportFormat || head.Installation == "":
 		err = errors.New("its first line does not say so")
+	case installation != "" && installation != head.Installation:
+		err = fmt.Errorf("it is of installation %s, and the ledger of %s: import it into a new one", head.Installation, installation)
 	case head.Version != exportVersion:
 		err = fmt.Errorf("version %d is unknown to this version of the plugin", head.Version)
 	case line.SHA256 != sumBefore:
@@ -229,7 +259,7 @@ func (l *Ledger) importRows(t *tx, export io.ReadSeeker) Imported {
 	}
 	l.advanceFeed(t, "")
 	t.exec(t.dialect.analyze)
-	return Imported{head.Installation, line.Rows}
+	return Imported{Installation: head.Installation, Rows: line.Rows}
 }
 
 // insertInto is the statement that inserts a list of rows into a table.

@@ -7,9 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -47,13 +49,7 @@ func newFilled(t testing.TB, on backend) world {
 func (w world) export(t testing.TB) string {
 	t.Helper()
 	var out bytes.Buffer
-	rows, err := w.Export(context.Background(), &out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if lines := strings.Count(out.String(), "\n["); lines != rows {
-		t.Fatalf("%d lines for %d rows", lines, rows)
-	}
+	must(t, w.Export(context.Background(), &out))
 	return out.String()
 }
 
@@ -196,11 +192,121 @@ func TestImportIntoALedgerWithoutInstallation(t *testing.T) {
 		must(t, errorOf(l.Open(t.Context())))
 		must(t, errorOf(l.Import(t.Context(), strings.NewReader(exported))))
 		var again bytes.Buffer
-		if _, err := l.Export(t.Context(), &again); err != nil || again.String() != exported {
+		if err := l.Export(t.Context(), &again); err != nil || again.String() != exported {
 			t.Errorf("%v:\n%s", err, again.String())
 		}
 	})
 }
+
+// A node that was behind when the backup was made must not take its newest change for an ordinary one.
+func TestRestoreReplacesTheLedgerWhileItIsUsed(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		w := newFilled(t, on)
+		id := w.pay(t, payment("cs_1", "pay_1"))
+		positions := []ledger.Position{w.poll(t, ledger.Position{}).Position}
+		decide := func(kind ledger.DecisionKind) {
+			must(t, errorOf(w.Decide(t.Context(), id, kind, "")))
+			positions = append(positions, w.poll(t, positions[0]).Position)
+		}
+		decide(ledger.Revoke)
+		decide(ledger.Restore)
+		backup := w.export(t)
+		decide(ledger.Revoke)
+		w.pay(t, payment("later"))
+		w.tell(t, event(ledger.EventRefunded, "lifelong"))
+		before := w.export(t)
+		restored, err := w.Restore(t.Context(), strings.NewReader(backup))
+		if err != nil || restored.Rows != strings.Count(backup, "\n[") {
+			t.Fatalf("%+v, %v", restored, err)
+		}
+		for session, want := range map[string]ledger.Status{"later": "none", "cs_1": ledger.Active, "lifelong": ledger.Refunded} {
+			if status := w.status(t, session); status != want {
+				t.Errorf("%s is %s, want %s", session, status, want)
+			}
+		}
+		for _, since := range positions {
+			if changes := w.poll(t, since); !changes.All {
+				t.Errorf("since %d: %+v", since.Seq, changes)
+			}
+		}
+		if on.name == onPostgres.name {
+			return
+		}
+		kept, err := os.ReadFile(restored.Kept)
+		if info, statErr := os.Stat(restored.Kept); err != nil || statErr != nil || info.Mode().Perm() != 0o600 || string(kept) != before {
+			t.Errorf("kept in %s: %v", restored.Kept, err)
+		}
+	})
+}
+
+func TestRestoreRefusesWhatIsNoBackupOfTheLedger(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		w := newFilled(t, on)
+		before, other := w.export(t), newFilled(t, on).export(t)
+		for name, text := range map[string]string{
+			"nothing": "", "text": "no backup", "cut off": before[:len(before)/2], "of another installation": other,
+		} {
+			_, err := w.Restore(t.Context(), strings.NewReader(text))
+			wantError(t, name, err, ledger.ErrNotExport)
+			if w.export(t) != before {
+				t.Errorf("%s: the ledger was changed", name)
+			}
+		}
+		w.pay(t, payment("later"))
+	})
+}
+
+func TestAnExportIsOfOneMoment(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		w := newFilled(t, on)
+		ledger.Fill(t, w.Ledger, 2000)
+		stop := make(chan struct{})
+		var payments sync.WaitGroup
+		payments.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					w.pay(t, payment(fmt.Sprintf("meanwhile %d", i)))
+				}
+			}
+		})
+		exported := w.export(t)
+		close(stop)
+		payments.Wait()
+		to := newWorld(t, on)
+		must(t, errorOf(to.Import(t.Context(), strings.NewReader(exported))))
+		if rows := to.rowsOf(t); rows["payments"] < 2003 || rows["payments"] != rows["purchases"]+1 { // one of newFilled is an extension
+			t.Errorf("%v", rows)
+		}
+	})
+}
+
+func TestAnExportHidesItsTemporaryFile(t *testing.T) {
+	t.Parallel()
+	w := newFilled(t, onSQLite)
+	err := w.Export(t.Context(), writerFunc(func([]byte) (int, error) {
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(w.Path()), "axra-ledger-*"))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("%v, %v", found, err)
+		}
+		if info, err := os.Stat(found[0]); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+		return 0, errors.New("broken pipe")
+	}))
+	if err == nil || !strings.Contains(err.Error(), "broken pipe") {
+		t.Errorf("%v", err)
+	}
+	if left := leftovers(t, w.Path()); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // leftovers are the files beside a ledger that are not its own.
 func leftovers(t testing.TB, path string) string {

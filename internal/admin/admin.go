@@ -151,9 +151,9 @@ func apiError(err error) error {
 	switch refused := (caddy.APIError{}); {
 	case err == nil, errors.As(err, &refused):
 		return err
-	case is(ErrMaintenance), is(ledger.ErrNotEmpty), is(ledger.ErrNoFile):
+	case is(ErrMaintenance), is(ledger.ErrNotEmpty):
 		status = http.StatusConflict
-	case is(ledger.ErrNotExport), is(ledger.ErrNotBackup):
+	case is(ledger.ErrNotExport):
 		status = http.StatusBadRequest
 	case is(ledger.ErrNotFound), is(token.ErrUnknownKey):
 		status = http.StatusNotFound

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"context"
-	"io"
 	"strings"
 
 	"github.com/caddy-axra/paywall/ledger"
@@ -53,22 +51,17 @@ var Operations = []Operation{
 		`A refund counts when it was made, and as the whole payment, since Axra's events do not say how much it was. Net is
 sales less refunds and less disputes lost. Mismatched payments and double charges, which you should refund, are not
 included. `+namesTimes+"\n  caddy axra report --from 2026-01 --to 2026-02 --csv"),
-	op("backup", downloads((*ledger.Ledger).Backup), "Writes a backup of the ledger to a new file, while Caddy runs",
-		"It is a copy of the ledger's SQLite file as of one moment; - is the standard output. "+holdsKeys+
-			"To put it back: caddy axra restore-backup. For a ledger in PostgreSQL, use pg_dump and pg_restore."),
+	op("backup", downloads((*ledger.Ledger).Export), "Writes a backup of the ledger to a new file, while Caddy runs",
+		"It is the ledger as of one moment, in JSON lines; - is the standard output. "+holdsKeys+"To put it back: caddy axra restore-backup."),
 	op("restore-backup", uploads((*ledger.Ledger).Restore), "Replaces the ledger by a backup",
-		`This is for a running Caddy; nothing is sold at that moment. The ledger before is kept beside it: delete it when all
-is well, as it holds the signing keys. What was paid since the backup is missing afterwards: have Axra send those events
-again. On a new machine, copy the backup to the path of the ledger before Caddy starts for the first time.`),
-	op("export", downloads(func(l *ledger.Ledger, ctx context.Context, w io.Writer) error {
-		_, err := l.Export(ctx, w)
-		return err
-	}), "Writes the ledger to a new file, as JSON lines",
-		"It is for reading, or for moving to another database; - is the standard output. "+holdsKeys+
-			"For backups, caddy axra backup is faster."),
-	op("import", uploads((*ledger.Ledger).Import), "Reads an export into a ledger without payments",
+		`This is for a running Caddy; nothing is sold meanwhile. All of it is put back, or nothing. An SQLite ledger is written to
+a file beside it before: delete that when all is well, as it holds the signing keys. What was paid since the backup is
+missing afterwards: have Axra send those events again.`),
+	op("export", downloads((*ledger.Ledger).Export), "Writes a backup to move it to another database",
+		"It is the same as caddy axra backup. "+holdsKeys),
+	op("import", uploads((*ledger.Ledger).Import), "Reads a backup into a ledger without payments",
 		`This is for a running Caddy; - is the standard input. All of it is imported, or nothing. The ledger adopts the signing
-keys of the export, so all visitors stay logged in. Restart other nodes that use the same database.`),
+keys of the backup, so all visitors stay logged in. Restart other nodes that use the same database.`),
 	op("sweep", answers((*API).Sweep, struct{}{}), "Deletes purchases whose access ended longer ago than `keep`",
 		"Events without a payment that are as old go, too. Caddy does so by itself once a day."),
 	op("keys list", answers((*API).listKeys, struct{}{}), "Lists the signing keys, without their secrets", ""),

@@ -164,10 +164,6 @@ func openInput(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	if name == "-" {
 		return io.NopCloser(cmd.InOrStdin()), nil
 	}
-	// A copy of a ledger in use lacks what is in its write-ahead log.
-	if info, err := os.Stat(name + "-wal"); err == nil && info.Size() > 0 {
-		return nil, fmt.Errorf("%s-wal belongs to it, so it is no backup: make one with caddy axra backup", name)
-	}
 	return os.Open(name) //nolint:gosec // the operator names it
 }
 

@@ -197,11 +197,6 @@ func TestAFileIsUploadedAsItIs(t *testing.T) {
 	if err != nil || out != "installation: inst\nrows: 2\n" || !slices.Equal(c.calls, []string{"POST /axra/import rows"}) {
 		t.Errorf("%v %q %v", err, out, c.calls)
 	}
-	if err := os.WriteFile(file+"-wal", []byte("more"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = c.run(t, "restore-backup", file)
-	wantError(t, err, "belongs to it")
 	_, _, err = c.run(t, "import", filepath.Join(t.TempDir(), "none"))
 	wantError(t, err, "no such file")
 }

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -167,11 +168,11 @@ func TestK2AnotherLedgerDoesNotReplaceOneWithPurchases(t *testing.T) {
 		"purchases, and a new file":     {true, func(*testing.T, *process, string) {}, true},
 		"purchases, and another ledger": {true, func(t *testing.T, _ *process, path string) { newProcess(t, path).open() }, true},
 		"purchases, and a copy": {true, func(t *testing.T, running *process, path string) {
-			file, err := os.Create(path)
-			if err == nil {
-				err = errors.Join(running.Ledger.Backup(t.Context(), file), file.Close())
+			var backup bytes.Buffer
+			if err := running.Ledger.Export(t.Context(), &backup); err != nil {
+				t.Fatal(err)
 			}
-			if err != nil {
+			if _, err := newProcess(t, path).open().Ledger.Import(t.Context(), &backup); err != nil {
 				t.Fatal(err)
 			}
 		}, false},
