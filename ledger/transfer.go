@@ -186,7 +186,7 @@ func (l *Ledger) exportBeside(t *tx) (name string) {
 		return ""
 	}
 	name = l.options.Path + ".before-restore-" + l.options.Now().UTC().Format("20060102T150405.000Z")
-	file, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // beside the operator's own path
 	if err == nil {
 		err = cmp.Or(writeExport(t, file), file.Sync(), file.Close())
 	}
