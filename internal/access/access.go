@@ -173,15 +173,12 @@ func (t *Token) decision(h *holding, at time.Time) Decision {
 func (t *Token) keep(read ledger.Holding, seen int64) *holding {
 	found := &holding{Holding: read, hasDevice: slices.Contains(read.DeviceIDs, t.Device), seen: seen}
 	found.ID, found.DeviceIDs = t.Purchase, nil
-	for {
-		known := t.holding.Load()
-		if known != nil && known.seen >= seen {
-			return known
-		}
-		if t.holding.CompareAndSwap(known, found) {
-			return found
-		}
+	known := t.holding.Load()
+	if known != nil && known.seen >= seen {
+		return known
 	}
+	t.holding.CompareAndSwap(known, found) // if another read was faster but older, the next request reads again
+	return found
 }
 
 // OfSession reads the purchase of a checkout session. Concurrent callers share one read.

@@ -63,7 +63,7 @@ func TestTheHeadersThatTellWhoHasPaid(t *testing.T) {
 	}{
 		{"X-Axra-", token.Access{Pass: "day", Purchase: "1", Until: until},
 			"X-Axra-Paid=true X-Axra-Pass=day X-Axra-Purchase=1 X-Axra-Until=2026-06-01T10:00:00Z X-Axra-User=axra-6b86b273ff34fce1"},
-		{"X-A-", token.Access{Pass: "Tagespaß\r\n", Purchase: "1"}, "X-A-Paid=true X-A-Pass=Tagespa??? X-A-Purchase=1 X-A-User=axra-6b86b273ff34fce1"},
+		{"X-A-", token.Access{Pass: "Tagespaß", Purchase: "1"}, "X-A-Paid=true X-A-Pass=Tagespaß X-A-Purchase=1 X-A-User=axra-6b86b273ff34fce1"},
 		{"", token.Access{Pass: "day", Purchase: "1"}, ""},
 	} {
 		r := request("/")

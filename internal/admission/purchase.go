@@ -144,7 +144,7 @@ func (h RequestHeaders) Set(r *http.Request, token *access.Token) {
 	r.Header.Set(string(h)+"Paid", "true")
 	for name, detail := range details {
 		if value := detail(token); value != "" {
-			r.Header.Set(string(h)+name, ascii(value))
+			r.Header.Set(string(h)+name, value)
 		}
 	}
 	caddyhttp.SetVar(r.Context(), h.setVar(), true)
@@ -154,13 +154,3 @@ func (h RequestHeaders) Set(r *http.Request, token *access.Token) {
 func normalized(name string) string { return strings.ToLower(hyphens.Replace(name)) }
 
 var hyphens = strings.NewReplacer("_", "-", ".", "-")
-
-// ascii replaces characters that a header cannot carry (RFC 9110, section 5.5).
-func ascii(value string) string {
-	return strings.Map(func(c rune) rune {
-		if c < 0x20 || c > 0x7e {
-			return '?'
-		}
-		return c
-	}, value)
-}

@@ -103,7 +103,7 @@ func (v *Visit) showOffers(quotes []gate.Quote) error {
 	}
 	header := v.w.Header()
 	response.NoStore(header)
-	response.AddVary(header, "Accept-Language")
+	header.Add("Vary", "Accept-Language")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Robots-Tag", "noindex")
 	header.Set("Content-Type", "text/html; charset=utf-8")

@@ -13,18 +13,15 @@ var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 // into it, so use it for one header only.
 type privateLines [3]string
 
-// makePrivate keeps shared caches from storing a response.
+// makePrivate keeps shared caches from storing a response. To name a request header twice in Vary does no harm.
 func (lines *privateLines) makePrivate(header http.Header) {
 	*lines = privateLines{"private", "", "Cookie, Authorization"}
 	// Vary first, as file_server has set it: a map of eight entries grows at the next assignment, even to a known key,
 	// and that takes longer than the rest of this function.
-	switch vary := header["Vary"]; {
-	case len(vary) == 0:
+	switch vary := header["Vary"]; len(vary) {
+	case 0:
 		header["Vary"] = lines[2:]
-	case varies(vary, "Cookie") || varies(vary, "Authorization"):
-		AddVary(header, "Cookie")
-		AddVary(header, "Authorization")
-	case len(vary) == 1:
+	case 1:
 		lines[1] = vary[0]
 		header["Vary"] = lines[1:]
 	default:
@@ -55,23 +52,4 @@ func privateDirectives(lines []string) string {
 		}
 	}
 	return strings.Join(directives, ", ")
-}
-
-// AddVary adds a request header to Vary.
-func AddVary(header http.Header, field string) {
-	if !varies(header["Vary"], field) {
-		header.Add("Vary", field)
-	}
-}
-
-// varies reports whether Vary lines name a request header.
-func varies(lines []string, field string) bool {
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, field) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -16,7 +16,7 @@ import (
 func NoStore(header http.Header) {
 	header.Set("Cache-Control", "no-store")
 	header.Set("Referrer-Policy", "no-referrer")
-	AddVary(header, "Cookie")
+	header.Add("Vary", "Cookie")
 }
 
 // Redirect sends the browser to a path of the same site.
