@@ -29,18 +29,17 @@ func (v *Visit) pendingPrefix() string { return v.site.CookiePrefix("/") + gate.
 
 func (v *Visit) readPending() (found pendingCookies) {
 	prefix, scopes, seen := v.pendingPrefix(), v.scopes(), 0
+	for name, value := range gate.AccessCookies(v.r.Header["Cookie"]) {
+		found.accessBytes += len(name) + len(value)
+	}
 	for _, cookie := range v.r.Cookies() {
-		size := len(cookie.Name) + len(cookie.Value)
-		if gate.IsAccessCookie(cookie.Name) {
-			found.accessBytes += size
-		}
 		if !strings.HasPrefix(cookie.Name, prefix) || seen >= 2*maxPending {
 			continue
 		}
 		seen++
 		if pending, err := session.DecodePending(v.tokens.Keys, cookie.Value); err == nil && pending.CookieName(prefix) == cookie.Name {
 			found.all = append(found.all, pending)
-			found.bytes += size
+			found.bytes += len(cookie.Name) + len(cookie.Value)
 		}
 	}
 	slices.SortStableFunc(found.all, func(a, b session.Pending) int { return a.ExpiresAt.Compare(b.ExpiresAt) })
@@ -157,11 +156,11 @@ func (v *Visit) findPayments(known *access.Token) lookup {
 
 // extendedElsewhere finds the purchase of a token that has ended with its access, if the purchase has been extended
 // since, on another device.
-func (v *Visit) extendedElsewhere() (paid *paidCheckout, err error) {
-	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
+func (v *Visit) extendedElsewhere() (_ *paidCheckout, err error) {
+	for raw := range v.gate.RawTokens(v.r, v.site) {
 		lapsed, lapsedErr := v.tokens.Cache.Verify(raw, v.site.Origin, v.now())
 		if !errors.Is(lapsedErr, token.ErrLapsed) {
-			return true
+			continue
 		}
 		purchase, readErr := v.tokens.Cache.Of(v.r.Context(), lapsed.Purchase)
 		isOurs := v.opens(purchase.Purchase) && slices.Contains(purchase.DeviceIDs, lapsed.Device)
@@ -169,11 +168,10 @@ func (v *Visit) extendedElsewhere() (paid *paidCheckout, err error) {
 		case readErr != nil && !errors.Is(readErr, ledger.ErrNotFound):
 			err = readErr
 		case isOurs && purchase.StatusAt(v.now()) == ledger.Active:
-			paid = &paidCheckout{session.Pending{Device: lapsed.Device}, purchase.Purchase}
+			return &paidCheckout{session.Pending{Device: lapsed.Device}, purchase.Purchase}, nil
 		}
-		return paid == nil
-	})
-	return paid, err
+	}
+	return nil, err
 }
 
 // opens reports whether a purchase is of what this gate asks for.
@@ -232,7 +230,7 @@ func (v *Visit) fitCookieBudget(cookies pendingCookies, quote gate.Quote, addsCo
 // dropLapsed drops the cookies of purchases that have ended, and returns their size in bytes. They are kept for a while
 // in case another device extends the purchase.
 func (v *Visit) dropLapsed() (size int) {
-	gate.EachAccessCookie(v.r.Header["Cookie"], func(name, value string) bool {
+	for name, value := range gate.AccessCookies(v.r.Header["Cookie"]) {
 		if _, err := v.tokens.Cache.Verify(value, v.site.Origin, v.now()); errors.Is(err, token.ErrLapsed) {
 			cookie := v.site.ExpiredCookie(name) //nolint:gosec // Secure unless the site is plain http on localhost
 			for _, path := range append([]string{"/"}, urlpath.CookiePaths(v.address)...) {
@@ -241,7 +239,6 @@ func (v *Visit) dropLapsed() (size int) {
 			}
 			size += len(name) + len(value)
 		}
-		return true
-	})
+	}
 	return size
 }

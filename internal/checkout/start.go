@@ -220,12 +220,13 @@ func (v *Visit) mayStartCheckout() bool {
 	return isNavigation(v.r) || v.isPurchaseForm() && !v.isFromAnotherSite()
 }
 
-func (v *Visit) hasTokenOfUnknownKey() (found bool) {
-	v.gate.EachRawToken(v.r, v.site, func(raw string) bool {
-		found = v.tokens.Keys.IsOfUnknownKey(raw)
-		return !found
-	})
-	return found
+func (v *Visit) hasTokenOfUnknownKey() bool {
+	for raw := range v.gate.RawTokens(v.r, v.site) {
+		if v.tokens.Keys.IsOfUnknownKey(raw) {
+			return true
+		}
+	}
+	return false
 }
 
 // isFromAnotherSite reports whether a browser says that another site sent the request. Browsers without Fetch

@@ -3,6 +3,7 @@ package gate
 import (
 	"crypto/sha256"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
@@ -66,20 +67,19 @@ func (s *Site) ExpiredCookie(name string) *http.Cookie {
 	return cookie
 }
 
-// EachAccessCookie calls visit for each cookie with an access token (RFC 6265, section 5.4) until it returns false. It
-// finds them by one search for their mark, because most headers are full of other cookies.
-func EachAccessCookie(headers []string, visit func(name, value string) bool) {
-	for _, header := range headers {
-		for at := strings.Index(header, accessCookieMark); at >= 0; at = strings.Index(header, accessCookieMark) {
-			var pair string
-			pair, header, _ = strings.Cut(header[strings.LastIndexByte(header[:at], ';')+1:], ";")
-			name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=") // browsers take other white space for part of a name
-			if ok && IsAccessCookie(name) && !visit(name, strings.Trim(value, `"`)) {
-				return
+// AccessCookies are the names and values of the cookies with access tokens of any gate (RFC 6265, section 5.4). It finds
+// them by one search for their mark, because most headers are full of other cookies.
+func AccessCookies(headers []string) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for _, header := range headers {
+			for at := strings.Index(header, accessCookieMark); at >= 0; at = strings.Index(header, accessCookieMark) {
+				var pair string
+				pair, header, _ = strings.Cut(header[strings.LastIndexByte(header[:at], ';')+1:], ";")
+				name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=") // browsers take other white space for part of a name
+				if ok && strings.Contains(name, accessCookieMark) && !yield(name, strings.Trim(value, `"`)) {
+					return
+				}
 			}
 		}
 	}
 }
-
-// IsAccessCookie reports whether a cookie of this name carries an access token of some gate.
-func IsAccessCookie(name string) bool { return strings.Contains(name, accessCookieMark) }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,11 +79,11 @@ func (t *Tokens) Judge(ctx context.Context, entry *access.Token, at time.Time) a
 func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (access.Decision, *access.Token) {
 	best, found := access.None, (*access.Token)(nil)
 	at := g.Tokens.Clock.Of(r)
-	g.EachToken(r, site, at, func(entry *access.Token) bool {
+	for entry := range g.ValidTokens(r, site, at) {
 		product := g.Product(entry.Pass)
 		if product == nil || len(products) > 0 && !slices.Contains(products, entry.Pass) || !product.Opens(entry.Resource, r) ||
 			entry.Resource != terms.AllPaths && !g.SellsPaths && !IsUnambiguous(r) { // bought when the gate still sold paths
-			return true
+			continue
 		}
 		switch decision := g.Tokens.Judge(r.Context(), entry, at); {
 		case decision == access.Open, // a later token may open without counting downloads
@@ -90,34 +91,53 @@ func (g *Gate) FindToken(r *http.Request, site *Site, products ...string) (acces
 			decision == access.Closed && best == access.None:
 			best, found = decision, entry
 		}
-		return best != access.Open || found.DownloadLimit() > 0
-	})
+		if best == access.Open && found.DownloadLimit() == 0 {
+			break
+		}
+	}
 	return best, found
 }
 
-// EachToken calls visit for the valid tokens of a request, whatever they open, until it returns false.
-func (g *Gate) EachToken(r *http.Request, site *Site, at time.Time, visit func(*access.Token) bool) {
-	more := true
-	g.EachRawToken(r, site, func(raw string) bool {
-		if entry, err := g.Tokens.Cache.Verify(raw, site.Origin, at); err == nil {
-			more = visit(entry)
+// ValidTokens are the valid tokens of a request, whatever they open.
+func (g *Gate) ValidTokens(r *http.Request, site *Site, at time.Time) iter.Seq[*access.Token] {
+	return func(yield func(*access.Token) bool) {
+		for raw := range g.RawTokens(r, site) {
+			if entry, err := g.Tokens.Cache.Verify(raw, site.Origin, at); err == nil && !yield(entry) {
+				return
+			}
 		}
-		return more
-	})
-	if !more || !g.HasLinks {
-		return
-	}
-	if entry := g.Tokens.byLink(r, site); entry != nil {
-		visit(entry)
+		if entry := g.byLink(r, site); entry != nil {
+			yield(entry)
+		}
 	}
 }
 
-// maxCandidates bounds how many tokens of one request are looked at.
+// maxCandidates bounds how many cookies of one request are looked at.
 const maxCandidates = 8
 
-// EachRawToken calls visit for values that may be access tokens until it returns false: those of the gate's cookies,
-// each of which may occur more than once (RFC 6265, section 5.4), and of the Authorization header.
-func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) bool) {
+// RawTokens are what may be access tokens: the gate's cookies, each of which may occur more than once (RFC 6265, section
+// 5.4), and the Authorization header.
+func (g *Gate) RawTokens(r *http.Request, site *Site) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		names, seen := g.cookieNames(r, site), 0
+		for name, value := range AccessCookies(r.Header["Cookie"]) {
+			if seen == maxCandidates {
+				break
+			}
+			if slices.Contains(names, name) {
+				if seen++; !yield(value) {
+					return
+				}
+			}
+		}
+		if scheme, raw, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
+			yield(strings.TrimSpace(raw))
+		}
+	}
+}
+
+// cookieNames are the names of the cookies that may open the gate to a request.
+func (g *Gate) cookieNames(r *http.Request, site *Site) []string {
 	names := site.accessNames
 	for _, p := range g.Products {
 		if p.Config.Key == "" {
@@ -127,20 +147,7 @@ func (g *Gate) EachRawToken(r *http.Request, site *Site, visit func(raw string) 
 			names = append(slices.Clip(names), site.accessCookieName("/", p.Name, resource))
 		}
 	}
-	seen, more := 0, true
-	EachAccessCookie(r.Header["Cookie"], func(name, value string) bool {
-		if slices.Contains(names, name) {
-			seen++
-			more = visit(value)
-		}
-		return more && seen < maxCandidates
-	})
-	for _, value := range r.Header["Authorization"] {
-		if scheme, raw, _ := strings.Cut(value, " "); more && seen <= maxCandidates && strings.EqualFold(scheme, "Bearer") {
-			seen++
-			more = visit(strings.TrimSpace(raw))
-		}
-	}
+	return names
 }
 
 // linkClaims are the claims of a private address's token.
@@ -168,10 +175,10 @@ func (t *Tokens) PrivateAddress(site *Site, issued token.Access, target string, 
 
 // byLink returns the token of the private address that a request came by; nil if it came by none. A private address opens
 // its one address, for reading.
-func (t *Tokens) byLink(r *http.Request, site *Site) *access.Token {
-	address := OriginalURL(r)
+func (g *Gate) byLink(r *http.Request, site *Site) *access.Token {
+	t, address := g.Tokens, OriginalURL(r)
 	isRead := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if !isRead || !strings.Contains(address.RawQuery, urlpath.ParamLink) {
+	if !g.HasLinks || !isRead || !strings.Contains(address.RawQuery, urlpath.ParamLink) {
 		return nil
 	}
 	raw := urlpath.Params(address.RawQuery).Get(urlpath.ParamLink)
