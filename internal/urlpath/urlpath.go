@@ -10,6 +10,7 @@
 package urlpath
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"path"
@@ -86,3 +87,151 @@ func escapeAsBrowser(p string) string {
 	}
 	return escaped.String()
 }
+
+// Query parameters that a gate adds to a page's address and removes again.
+const (
+	ParamSession   = "axra_session"   // success URL: the session's id
+	ParamCancelled = "axra_cancelled" // cancel URL
+	ParamRestart   = "axra_restart"   // asks for a new checkout
+	ParamTry       = "axra_try"       // how often the waiting page has looked
+	ParamQuery     = "axra_query"     // the page's own query, in base64url
+	ParamHere      = "axra_here"      // already sent to the site's own address
+	ParamCheckout  = "axra_checkout"  // the product to buy
+	ParamStatus    = "axra_status"    // a program asks about its checkout
+	ParamReceipt   = "axra_receipt"   // asks for the receipt, perhaps of one product
+	ParamExtend    = "axra_extend"    // asks for more time of what is open
+	ParamDevice    = "axra_device"    // opens a purchase on another device
+	ParamDeviceID  = "axra_device_id" // in a form: the id of the device to add
+	ParamLink      = "axra_link"      // opens one address without a cookie
+	ParamProgram   = "axra_program"   // success URL: a program has started the checkout
+)
+
+// paramPrefix begins the names of all of them.
+const paramPrefix = "axra_"
+
+// MaxTarget is the length in bytes of the longest address that can be sold: it travels to Axra and back.
+const MaxTarget = 2048
+
+// MayHaveParams reports whether an address or a query may hold parameters of the gate.
+func MayHaveParams(address string) bool { return strings.Contains(address, paramPrefix) }
+
+// Params reads the gate's parameters and no others, so that a long query costs nothing.
+func Params(rawQuery string) url.Values {
+	params := make(url.Values)
+	for part := range strings.SplitSeq(rawQuery, "&") {
+		if name, value, _ := strings.Cut(part, "="); strings.HasPrefix(name, paramPrefix) {
+			decoded, err := url.QueryUnescape(value)
+			if err != nil || len(decoded) > 2*MaxTarget {
+				decoded = ""
+			}
+			params.Set(name, decoded)
+		}
+	}
+	return params
+}
+
+// CleanQuery removes the gate's parameters and leaves the rest byte for byte. It reports whether a query remains.
+func CleanQuery(rawQuery string) (query string, found bool) {
+	if !MayHaveParams(rawQuery) {
+		return rawQuery, rawQuery != ""
+	}
+	kept := slices.DeleteFunc(strings.Split(rawQuery, "&"), func(part string) bool { return strings.HasPrefix(part, paramPrefix) })
+	return strings.Join(kept, "&"), len(kept) > 0
+}
+
+// CleanAddress removes the gate's parameters from an address, absolute or not.
+func CleanAddress(address string) string {
+	before, query, _ := strings.Cut(address, "?")
+	if !MayHaveParams(query) {
+		return address
+	}
+	query, fragment, hasFragment := strings.Cut(query, "#")
+	if kept, found := CleanQuery(query); found {
+		before += "?" + kept
+	}
+	if hasFragment {
+		before += "#" + fragment
+	}
+	return before
+}
+
+// Target is the escaped path and query of an address, without the gate's parameters.
+func Target(address *url.URL) string {
+	target := Local(address.EscapedPath())
+	query, found := CleanQuery(address.RawQuery)
+	if found || address.RawQuery == "" && address.ForceQuery {
+		target = Local(target + "?" + inRequestLine.Replace(query))
+	}
+	return target
+}
+
+// FullTarget is the escaped path and query of an address, with the gate's parameters.
+func FullTarget(address *url.URL) string { return Local(address.RequestURI()) }
+
+// OriginalTarget is Target in the bytes that the browser sent before the checkout, if the success URL came back in
+// others. A client can write it, so it serves for redirects and decides nothing.
+func OriginalTarget(address *url.URL) string {
+	target := Target(address)
+	value := Params(address.RawQuery).Get(ParamQuery)
+	if value == "" || len(target) > 3*MaxTarget { // ReturnURL escapes braces
+		return target
+	}
+	before, query, _ := strings.Cut(target, "?")
+	original, err := base64.RawURLEncoding.DecodeString(value)
+	sent, _ := url.ParseQuery(string(original)) // what cannot be parsed is left out
+	returned, _ := url.ParseQuery(query)
+	if err != nil || len(original) > MaxTarget || sent.Encode() != returned.Encode() {
+		return target
+	}
+	return Local(before + "?" + inRequestLine.Replace(string(original)))
+}
+
+// inRequestLine escapes what some clients send in a query and others cut at.
+var inRequestLine = strings.NewReplacer("#", "%23", " ", "%20")
+
+// PageTarget is one name for all spellings of a target: its [Page], with its query.
+func PageTarget(target string) string {
+	p, _, _ := strings.Cut(target, "?")
+	query := strings.TrimPrefix(target, p)
+	if decoded, err := url.PathUnescape(p); err == nil {
+		p = decoded
+	}
+	return Page(p) + query
+}
+
+// EscapeTarget escapes the path of a target, unless it is escaped.
+func EscapeTarget(target string) string {
+	p, _, _ := strings.Cut(target, "?")
+	address, err := url.Parse(p)
+	if err != nil {
+		address = &url.URL{Path: p}
+	}
+	return address.EscapedPath() + strings.TrimPrefix(target, p)
+}
+
+// WithParams adds pairs of names and values to the query of a target.
+func WithParams(target string, pairs ...string) string {
+	target = Local(target)
+	for pair := range slices.Chunk(pairs, 2) {
+		separator := "?"
+		if strings.Contains(target, "?") {
+			separator = "&"
+		}
+		target += separator + pair[0] + "=" + url.QueryEscape(pair[1])
+	}
+	return target
+}
+
+// ReturnURL is the address to which Axra sends the browser back. It has the page's own query twice: as it is, for
+// whoever reads it on the way, and in base64url, which comes back byte for byte whoever rewrites the address.
+func ReturnURL(origin, target, param, value string) string {
+	p, query, hasQuery := strings.Cut(target, "?")
+	address := origin + p + "?"
+	if hasQuery {
+		address += withoutPlaceholders.Replace(query) + "&" + ParamQuery + "=" + base64.RawURLEncoding.EncodeToString([]byte(query)) + "&"
+	}
+	return address + param + "=" + value
+}
+
+// withoutPlaceholders keeps Axra from replacing a part of the page's query.
+var withoutPlaceholders = strings.NewReplacer("{", "%7B", "}", "%7D")
