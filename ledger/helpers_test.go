@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // the default
-		_ = flag.Set("test.parallel", "8") // most tests wait for a server, a deadline or a disk, not for a processor
+		_ = flag.Set("test.parallel", "4") // most tests wait for a server, a deadline or a disk, not for a processor
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		pgtest.Stop()

@@ -305,7 +305,7 @@ func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
 		began := time.Now()
 		_, err := w.RecordPayment(ctx, payment("b"))
 		wantError(t, "a webhook with a deadline", err, ledger.ErrUnavailable)
-		if took := time.Since(began); took > 1500*time.Millisecond {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("its error took %s", took)
 		}
 		began = time.Now()
@@ -314,13 +314,13 @@ func TestD5AnotherProgramHoldsTheWriteLock(t *testing.T) {
 			wantError(t, "a look-up", err, nil)
 		}
 		w.poll(t, ledger.Position{})
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 10*time.Second { // to wait for the lock would take 50
 			t.Errorf("100 look-ups and a poll took %s", took)
 		}
 		began = time.Now()
 		_, err = w.RecordPayment(t.Context(), payment("c"))
 		wantError(t, "a webhook without a deadline", err, ledger.ErrUnavailable)
-		if took := time.Since(began); took > 10*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("its error took %s", took)
 		}
 		if w.Err() == nil {
