@@ -19,10 +19,7 @@ import (
 type metrics struct {
 	checkouts     *prometheus.CounterVec
 	funnel        *prometheus.CounterVec
-	paid          *prometheus.CounterVec
-	refunded      *prometheus.CounterVec
-	disputed      *prometheus.CounterVec
-	disputes      *prometheus.CounterVec
+	amounts       *prometheus.CounterVec
 	webhookEvents *prometheus.CounterVec
 	limits        *prometheus.CounterVec
 	ledgerErrors  *prometheus.CounterVec
@@ -39,12 +36,8 @@ func newMetrics() *metrics {
 		"Checkout sessions by outcome: created, reused, redeemed, limited, failed.", "outcome")
 	m.webhookEvents = m.counter("webhook_events_total", "Webhook deliveries by event and outcome.", "event", "outcome")
 	m.funnel = m.counter("funnel_steps_total", "Steps towards a purchase, by pass: shown, checkout, paid, used.", "pass", "step")
-	m.paid = m.counter("paid_amount_total", "Money paid, in major units of the currency.", "pass", "currency")
-	m.refunded = m.counter("refunded_amount_total",
-		"Money refunded, in major units of the currency.", "pass", "currency")
-	m.disputed = m.counter("disputed_amount_total",
-		"Money in dispute, by outcome (opened, won, lost), in major units of the currency.", "pass", "currency", "outcome")
-	m.disputes = m.counter("disputes_total", "Disputes by outcome: opened, won, lost.", "pass", "outcome")
+	m.amounts = m.counter("amount_total",
+		"Money in major units of the currency, by outcome: paid, refunded, disputed, dispute_won, dispute_lost.", "pass", "currency", "outcome")
 	m.limits = m.counter("limits_hit_total", "Requests refused by a limit, by limit.", "limit")
 	m.ledgerErrors = m.counter("ledger_errors_total",
 		"Failed ledger operations: poll (change feed), read (purchase), write (webhook).", "operation")
@@ -136,12 +129,11 @@ func (m *metrics) CountEvent(event webhook.Type, outcome string) {
 	m.webhookEvents.WithLabelValues(label, outcome).Inc()
 }
 
-func (m *metrics) CountCheckout(outcome string)       { m.checkouts.WithLabelValues(outcome).Inc() }
-func (m *metrics) CountStep(product, step string)     { m.funnel.WithLabelValues(product, step).Inc() }
-func (m *metrics) CountLimit(limit string)            { m.limits.WithLabelValues(limit).Inc() }
-func (m *metrics) CountLedgerError(operation string)  { m.ledgerErrors.WithLabelValues(operation).Inc() }
-func (m *metrics) CountRefund(payment ledger.Payment) { addAmount(m.refunded, payment) }
-func (m *metrics) CountGrace()                        { m.grace.WithLabelValues().Inc() } // a known buyer was served without the ledger
+func (m *metrics) CountCheckout(outcome string)      { m.checkouts.WithLabelValues(outcome).Inc() }
+func (m *metrics) CountStep(product, step string)    { m.funnel.WithLabelValues(product, step).Inc() }
+func (m *metrics) CountLimit(limit string)           { m.limits.WithLabelValues(limit).Inc() }
+func (m *metrics) CountLedgerError(operation string) { m.ledgerErrors.WithLabelValues(operation).Inc() }
+func (m *metrics) CountGrace()                       { m.grace.WithLabelValues().Inc() } // a known buyer was served without the ledger
 
 // StartFunnel starts the funnel of a product at zero. Call it only for a configuration that is started.
 func (m *metrics) StartFunnel(product string) {
@@ -163,19 +155,10 @@ func (m *metrics) CountCall(call session.Call) {
 	m.apiCalls.WithLabelValues(call.Name, call.Outcome).Observe(call.Took.Seconds())
 }
 
-// CountPaid counts a payment.
-func (m *metrics) CountPaid(payment ledger.Payment) {
-	m.CountStep(payment.Terms.Pass, checkout.StepPaid)
-	addAmount(m.paid, payment)
-}
-
-// CountDispute counts a step of a dispute: opened, won or lost.
-func (m *metrics) CountDispute(outcome string, payment ledger.Payment) {
-	m.disputes.WithLabelValues(payment.Terms.Pass, outcome).Inc()
-	addAmount(m.disputed, payment, outcome)
-}
-
-func addAmount(collector *prometheus.CounterVec, payment ledger.Payment, labels ...string) {
-	labels = append([]string{payment.Terms.Pass, payment.Paid.Currency}, labels...)
-	collector.WithLabelValues(labels...).Add(payment.Paid.Amount.InexactFloat64())
+// CountAmount counts a payment, its refund, or a step of its dispute.
+func (m *metrics) CountAmount(outcome payments.Outcome, payment ledger.Payment) {
+	if outcome == payments.Paid {
+		m.CountStep(payment.Terms.Pass, checkout.StepPaid)
+	}
+	m.amounts.WithLabelValues(payment.Terms.Pass, payment.Paid.Currency, string(outcome)).Add(payment.Paid.Amount.InexactFloat64())
 }

@@ -123,7 +123,7 @@ func TestTheFunnelIsCountedByPass(t *testing.T) {
 	w.Sandbox.Release()
 	w.Delivered()
 	wantGrown(w, before, series{
-		step("paid"): 1, `paid_amount_total{currency="usd",pass="/premium/*"}`: 5, event("payment.completed", "paid"): 1,
+		step("paid"): 1, `amount_total{currency="usd",outcome="paid",pass="/premium/*"}`: 5, event("payment.completed", "paid"): 1,
 	})
 
 	before = scrape(w)
@@ -189,7 +189,7 @@ func TestMetricsBeginAtZeroAndOutliveReloads(t *testing.T) {
 	w.Load(config)
 	after := scrape(w)
 	for name, want := range map[string]float64{
-		step("used"): 2, `paid_amount_total{currency="usd",pass="/premium/*"}`: 10, `funnel_steps_total{pass="/extra/*",step="shown"}`: 0,
+		step("used"): 2, `amount_total{currency="usd",outcome="paid",pass="/premium/*"}`: 10, `funnel_steps_total{pass="/extra/*",step="shown"}`: 0,
 	} {
 		got, ok := after["caddy_axra_"+name]
 		if grown := got - before["caddy_axra_"+name]; !ok || grown != want {

@@ -74,12 +74,8 @@ func (d *desk) RecordEvent(_ context.Context, e ledger.Event) (ledger.Recorded, 
 	return d.answer, nil
 }
 
-func (d *desk) CountPaid(p ledger.Payment) { d.counted = append(d.counted, "paid "+p.Paid.String()) }
-func (d *desk) CountRefund(p ledger.Payment) {
-	d.counted = append(d.counted, "refund "+p.Paid.String())
-}
-func (d *desk) CountDispute(outcome string, p ledger.Payment) {
-	d.counted = append(d.counted, "dispute "+outcome+" "+p.Paid.String())
+func (d *desk) CountAmount(outcome payments.Outcome, p ledger.Payment) {
+	d.counted = append(d.counted, string(outcome)+" "+p.Paid.String())
 }
 
 // publish keeps an event in one line: the values in the order of their keys, as placeholders show them.

@@ -45,9 +45,8 @@ type Ledger interface {
 
 // Metrics counts money that has been recorded.
 type Metrics interface {
-	CountPaid(payment ledger.Payment)
-	CountRefund(payment ledger.Payment)
-	CountDispute(outcome string, payment ledger.Payment)
+	// CountAmount counts a payment, its refund, or a step of its dispute.
+	CountAmount(outcome Outcome, payment ledger.Payment)
 }
 
 // Recorder records events.
@@ -209,7 +208,7 @@ const (
 	ReasonUnsigned  = "unsigned"  // the signature's header is missing
 )
 
-// disputeOutcomes are the outcomes of disputes in metrics and events.
+// disputeOutcomes are the outcomes of disputes in events.
 var disputeOutcomes = map[ledger.EventKind]string{
 	ledger.EventDisputed: "opened", ledger.EventDisputeWon: "won", ledger.EventDisputeLost: "lost",
 }
@@ -223,9 +222,9 @@ func (r *Recorder) reportPaid(purchase ledger.Purchase, payment ledger.Payment) 
 	} else {
 		r.Logger.Info("payment completed", fields...)
 	}
-	r.Metrics.CountPaid(payment)
+	r.Metrics.CountAmount(Paid, payment)
 	if purchase.Status == ledger.Refunded || purchase.Status == ledger.Disputed {
-		r.countReversal(ledger.EventKind(purchase.Status), payment)
+		r.Metrics.CountAmount(Outcome(purchase.Status), payment)
 	}
 	until := ""
 	if !purchase.EndsAt.IsZero() {
@@ -240,7 +239,7 @@ func (r *Recorder) reportReversal(kind ledger.EventKind, event webhook.Event, re
 	if payment.SessionID == "" {
 		payment.SessionID = event.Session
 	} else {
-		r.countReversal(kind, payment)
+		r.Metrics.CountAmount(Outcome(kind), payment)
 	}
 	if len(event.PaymentIDs) > 0 {
 		payment.PaymentIDs = event.PaymentIDs
@@ -250,14 +249,6 @@ func (r *Recorder) reportReversal(kind ledger.EventKind, event webhook.Event, re
 		name = EventDisputed
 	}
 	r.publish(name, payment, "purchase", recorded.Purchase.ID, "outcome", outcome)
-}
-
-func (r *Recorder) countReversal(kind ledger.EventKind, payment ledger.Payment) {
-	if outcome := disputeOutcomes[kind]; outcome != "" {
-		r.Metrics.CountDispute(outcome, payment)
-		return
-	}
-	r.Metrics.CountRefund(payment)
 }
 
 // Reject publishes a payment that opens nothing or, with a zero payment, a rejected webhook.

@@ -151,8 +151,8 @@ func TestReportsFollowTheLedger(t *testing.T) {
 		"a payment without end": {event(completed, nil), ledger.Recorded{New: true, Purchase: ledger.Purchase{ID: "p1", Status: ledger.Active}}, payments.Paid,
 			[]string{"paid 5.00 USD"}, []string{strings.TrimSuffix(paid, " until=2026-07-01T12:00:00Z")}},
 		"delivered again": {event(completed, nil), ledger.Recorded{Purchase: purchase}, payments.Known, nil, nil},
-		"refunded before": {event(completed, nil), ledger.Recorded{New: true, Purchase: with(ledger.Refunded)}, payments.Paid, []string{"paid 5.00 USD", "refund 5.00 USD"}, []string{paid}},
-		"disputed before": {event(completed, nil), ledger.Recorded{New: true, Purchase: with(ledger.Disputed)}, payments.Paid, []string{"paid 5.00 USD", "dispute opened 5.00 USD"}, []string{paid}},
+		"refunded before": {event(completed, nil), ledger.Recorded{New: true, Purchase: with(ledger.Refunded)}, payments.Paid, []string{"paid 5.00 USD", "refunded 5.00 USD"}, []string{paid}},
+		"disputed before": {event(completed, nil), ledger.Recorded{New: true, Purchase: with(ledger.Disputed)}, payments.Paid, []string{"paid 5.00 USD", "disputed 5.00 USD"}, []string{paid}},
 		"of a revoked purchase": {event(completed, nil), ledger.Recorded{New: true, Purchase: with(ledger.Revoked)}, payments.Paid, []string{"paid 5.00 USD"},
 			[]string{"axra.rejected amount=5.00" + about + own + "reason=revoked " + of, paid}},
 		"charged twice": {event(completed, nil), ledger.Recorded{New: true, DoubleCharge: true, Purchase: purchase}, payments.DoubleCharge, nil, nil},
@@ -162,12 +162,12 @@ func TestReportsFollowTheLedger(t *testing.T) {
 		"unreadable metadata": {event(completed, changes{"metadata": metadata(changes{"paywall_access": "never"})}), ledger.Recorded{}, payments.Malformed, nil,
 			[]string{"axra.rejected amount=5.00 currency=usd payment=bpay_1 " + own + "reason=metadata session=cs_1"}},
 		"a refund": {event("payment.refunded", nil), ledger.Recorded{New: true, Purchase: with(ledger.Refunded), Payment: payment}, payments.Refunded,
-			[]string{"refund 5.00 USD"}, []string{"axra.refunded amount=5.00" + about + "purchase=p1 " + of}},
+			[]string{"refunded 5.00 USD"}, []string{"axra.refunded amount=5.00" + about + "purchase=p1 " + of}},
 		"a refund again": {event("payment.refunded", nil), ledger.Recorded{Purchase: purchase, Payment: payment}, payments.Known, nil, nil},
 		"a refund before its payment": {event("payment.refunded", changes{"metadata": nil}), ledger.Recorded{New: true}, payments.Refunded, nil,
 			[]string{"axra.refunded payment=bpay_1"}},
 		"a dispute that is won": {event("payment.dispute_won", nil), ledger.Recorded{New: true, Purchase: purchase, Payment: payment}, payments.DisputeWon,
-			[]string{"dispute won 5.00 USD"}, []string{"axra.disputed amount=5.00 currency=usd outcome=won pass=month payment=bpay_1 purchase=p1 " + of}},
+			[]string{"dispute_won 5.00 USD"}, []string{"axra.disputed amount=5.00 currency=usd outcome=won pass=month payment=bpay_1 purchase=p1 " + of}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
