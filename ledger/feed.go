@@ -90,8 +90,8 @@ func (l *Ledger) poll(t *tx, since Position) (changes Changes) {
 		t.fail(l.checkInstallation(installation))
 	}
 	if t.err == nil && !isKnown && since != (Position{}) {
-		l.options.Logger.Error("the ledger went back to an older state: everything that was remembered is dropped",
-			"database", l.Location(), "was", since.Seq, "is", last.Seq)
+		l.options.Log("the ledger went back to an older state: everything that was remembered is dropped",
+			fmt.Errorf("change %d was the last, now %d is", since.Seq, last.Seq))
 	}
 	if !isKnown || rows > maxChanges+1 {
 		return Changes{Position: *last, Keys: true, All: true}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 // health knows whether the database can be trusted and written.
 type health struct {
 	now     func() time.Time
-	log     func(level slog.Level, message string, args ...any)
+	log     func(message string, err error)
 	probing sync.Mutex // held during a probe
 
 	mu     sync.Mutex
@@ -64,9 +63,9 @@ func (h *health) note(change func(*condition)) {
 	}
 	h.said, h.saidAt[kind] = kind, now
 	if err == nil {
-		h.log(slog.LevelInfo, "the ledger can be used again")
+		h.log("the ledger can be used again", nil)
 	} else {
-		h.log(slog.LevelError, "the ledger cannot be used: nothing is sold until it recovers", "error", err)
+		h.log("the ledger cannot be used: nothing is sold until it recovers", err)
 	}
 }
 

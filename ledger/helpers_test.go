@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -129,12 +128,13 @@ type logLine struct {
 	text string
 }
 
-func (l *memoryLog) Write(line []byte) (int, error) {
+func (l *memoryLog) add(message string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, text, _ := strings.Cut(string(line), "level=")
-	l.lines = append(l.lines, logLine{l.clock.now(), text})
-	return len(line), nil
+	if err != nil {
+		message = "ERROR " + message + ": " + err.Error()
+	}
+	l.lines = append(l.lines, logLine{l.clock.now(), message})
 }
 
 func (l *memoryLog) errors() (errors []string) {
@@ -168,7 +168,7 @@ func openWorld(t testing.TB, o ledger.Options) world {
 	if o.Now == nil {
 		o.Now = w.clock.now
 	}
-	o.Logger = slog.New(slog.NewTextHandler(w.log, nil))
+	o.Log = w.log.add
 	w.Ledger = ledger.New(o)
 	t.Cleanup(func() { w.Close() })
 	if _, err := w.Open(context.Background()); err != nil {

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,9 +33,9 @@ type Options struct {
 	// OnChange is called after a commit of this process and before its caller is answered, with the purchases whose
 	// Holding changed and whether the keys changed. It must not call the ledger.
 	OnChange func(purchaseIDs []string, keys bool)
-	// Logger receives an error when the ledger becomes unusable and a line when it recovers, each at most once a minute.
-	// The default discards.
-	Logger *slog.Logger
+	// Log receives an error when the ledger becomes unusable, and nil when it recovers, each at most once a minute. The
+	// default discards.
+	Log func(message string, err error)
 
 	// For tests.
 	pragmas    []string // of the writing connection
@@ -84,10 +83,10 @@ func New(o Options) *Ledger {
 		location, _ := CheckURL(o.URL)
 		l.location = cmp.Or(location, "PostgreSQL")
 	}
-	l.options.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	l.health.log = func(level slog.Level, message string, args ...any) {
-		l.options.Logger.Log(context.Background(), level, message, append(args, "database", l.location)...)
+	if o.Log == nil {
+		l.options.Log = func(string, error) {}
 	}
+	l.health.log = l.options.Log
 	l.health.now, l.health.saidAt = o.Now, make(map[string]time.Time)
 	l.opened.Store(&opened{err: errNotOpen})
 	return l

@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/caddy-axra/paywall/internal/access"
 	"github.com/caddy-axra/paywall/internal/loglimit"
@@ -65,7 +63,7 @@ func New(o Options) *Node {
 	}
 	n.logger.Store(zap.NewNop())
 	n.Ledger = ledger.New(ledger.Options{
-		Path: o.Location.Path, URL: o.Location.URL, Now: o.Now, Logger: slog.New(slogHandler{n}),
+		Path: o.Location.Path, URL: o.Location.URL, Now: o.Now, Log: n.logLedger,
 		OnChange: func(purchaseIDs []string, _ bool) { n.Access.Drop(purchaseIDs) },
 	})
 	n.Access = access.New(access.Options{
@@ -167,25 +165,15 @@ func (n *Node) logLimited(message string, err error) {
 	n.limit.Error(n.logger.Load(), message, zap.Error(err))
 }
 
-// slogHandler writes the ledger's log lines to the logger of the running configuration.
-type slogHandler struct{ node *Node }
-
-func (h slogHandler) current() slog.Handler {
-	logger := h.node.logger.Load()
-	return zapslog.NewHandler(logger.Core(), zapslog.WithName(logger.Name()), zapslog.AddStacktraceAt(slog.LevelError+1))
+// logLedger writes what the ledger says of its state to the logger of the running configuration.
+func (n *Node) logLedger(message string, err error) {
+	logger := n.logger.Load().With(zap.String("database", n.Ledger.Location()))
+	if err == nil {
+		logger.Info(message)
+	} else {
+		logger.Error(message, zap.Error(err))
+	}
 }
-
-func (h slogHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return h.current().Enabled(ctx, level)
-}
-
-func (h slogHandler) Handle(ctx context.Context, record slog.Record) error {
-	return h.current().Handle(ctx, record)
-}
-
-func (h slogHandler) WithAttrs(attrs []slog.Attr) slog.Handler { return h.current().WithAttrs(attrs) }
-
-func (h slogHandler) WithGroup(name string) slog.Handler { return h.current().WithGroup(name) }
 
 const (
 	startTimeout = 2 * time.Second // how long Caddy's start waits for the database

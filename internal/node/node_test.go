@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -258,13 +257,16 @@ func TestTheLedgerLogsToTheRunningConfiguration(t *testing.T) {
 	p := newProcess(t, pathIn(t))
 	before, linesBefore := observer.New(zap.InfoLevel)
 	after, linesAfter := observer.New(zap.InfoLevel)
-	logger := slog.New(node.SlogHandler(p.Node))
 	p.Start(zap.New(before))
-	logger.With("a", 1).WithGroup("g").Info("one")
-	logger.Debug("none")
 	p.Start(zap.New(after))
-	logger.Warn("two")
-	if linesBefore.FilterMessage("one").Len() != 1 || linesBefore.FilterMessage("two").Len() != 0 || linesAfter.FilterMessage("two").Len() != 1 || linesAfter.FilterMessage("none").Len() != 0 {
+	if err := os.Remove(p.Ledger.Path()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Ledger.Poll(t.Context(), ledger.Position{}); err == nil {
+		t.Fatal("a ledger without its file can be read")
+	}
+	const message = "the ledger cannot be used: nothing is sold until it recovers"
+	if linesBefore.FilterMessage(message).Len() != 0 || linesAfter.FilterMessage(message).Len() != 1 {
 		t.Errorf("logged %v, then %v", linesBefore.All(), linesAfter.All())
 	}
 }
