@@ -3,8 +3,6 @@ package paywall
 import (
 	"cmp"
 	"encoding/json"
-	"maps"
-	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -53,7 +51,8 @@ func (a *App) configuredSecrets() []preflight.Secret {
 
 func (a *App) describe() *preflight.Config {
 	config := &preflight.Config{
-		Secrets: a.configuredSecrets(), KeyMode: settings.KeyMode(string(a.settings.credentials[0]), "bk_"), SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now,
+		Secrets: a.configuredSecrets(), KeyMode: settings.KeyMode(string(a.settings.credentials[0]), "bk_"),
+		SiteURL: a.settings.siteURL, Endpoint: a.settings.endpoint, Now: a.now, Options: make(map[string]string),
 		Ledger: preflight.Ledger{
 			Named: cmp.Or(a.Database.Path, a.Database.URL) != "",
 			URL:   a.shared.node.Location().URL, Location: a.shared.node.Ledger.Location(),
@@ -63,15 +62,15 @@ func (a *App) describe() *preflight.Config {
 	if a.shared.client != nil {
 		config.Client = a.shared.client.Client
 	}
-	add := func(subject string, price gate.Price, options any) {
+	add := func(subject string, options any) {
 		raw, _ := json.Marshal(options) // cannot fail: it was read from JSON
-		config.Offers = append(config.Offers, preflight.Offer{Subject: subject, Price: price, Options: string(raw)})
+		config.Options[subject] = string(raw)
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.Passes)) {
-		add("pass "+name, a.Passes[name].Price, a.Passes[name])
+	for name, pass := range a.Passes {
+		add("pass "+name, pass)
 	}
 	for _, h := range a.gates.all {
-		add("gate "+h.label(), h.Price, h)
+		add("gate "+h.label(), h)
 	}
 	return config
 }

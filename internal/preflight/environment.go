@@ -19,10 +19,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/certmagic"
 
-	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/settings"
 	"github.com/caddy-axra/paywall/ledger"
-	"github.com/caddy-axra/paywall/money"
 )
 
 // checkSecrets looks at the credentials that Axra has issued. Values are compared, never shown.
@@ -53,19 +51,12 @@ func (c *checker) checkSecrets(r *report) {
 	}
 }
 
-// checkPrices finds empty placeholders of the environment. Without a price, every visitor would see an error.
-func (c *checker) checkPrices(r *report) {
-	replacer := caddy.NewReplacer()
-	for _, o := range c.Offers {
-		amount, currency := replacer.ReplaceKnown(o.Price.Amount, ""), replacer.ReplaceKnown(o.Price.Currency, "")
-		_, err := money.Parse(amount, currency)
-		if err != nil && o.Price != (gate.Price{}) && !strings.Contains(amount+currency, "{") {
-			r.fail(o.Subject, "put an amount and a currency there, such as 5.00 and usd; "+fixEnvironment,
-				"the price %s %s is none: %v", o.Price.Amount, o.Price.Currency, err)
-		}
-		for _, match := range envPlaceholder.FindAllStringSubmatch(o.Options, -1) {
+// checkEnvironment finds empty variables in what gates and passes say. Without a price, every visitor would see an error.
+func (c *checker) checkEnvironment(r *report) {
+	for _, subject := range slices.Sorted(maps.Keys(c.Options)) {
+		for _, match := range envPlaceholder.FindAllStringSubmatch(c.Options[subject], -1) {
 			if os.Getenv(match[1]) == "" {
-				r.warn(o.Subject, fixEnvironment, "it uses %s, which is empty", match[0])
+				r.fail(subject, fixEnvironment, "it uses %s, which is empty", match[0])
 			}
 		}
 	}

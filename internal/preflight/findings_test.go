@@ -148,7 +148,7 @@ func TestCheckFindsFaultsOfAddresses(t *testing.T) {
 	})
 }
 
-func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
+func TestCheckFindsFaultsOfSecretsAndTheEnvironment(t *testing.T) {
 	set := func(pairs ...string) func(*desk) {
 		return func(d *desk) {
 			for i := 0; i < len(pairs); i += 2 {
@@ -175,10 +175,9 @@ func TestCheckFindsFaultsOfSecretsAndPrices(t *testing.T) {
 		{"a test key at the live endpoint", set("AXRA_API_KEY", "bk_test_sandbox"), strings.Replace(good, "axra {", "axra {\n endpoint https://api.useaxra.com/api/v1", 1), "",
 			"error", "configuration", "api_key is a sandbox key", inMessage},
 		{"an endpoint of somebody else", nil, strings.Replace(good, "axra {", "axra {\n endpoint https://pay.example.com", 1), good, "warning", "secrets", "none of Axra's addresses", "leave out `endpoint`"},
-		{"a price that is not set", set("TEST_PRICE", ""), priced, good, "error", "prices", "the price {env.TEST_PRICE} usd is none", "--envfile"},
-		{"a price that is none", set("TEST_PRICE", "cheap"), priced, good, "error", "prices", "", "an amount and a currency"},
-		{"a price of a pass", set("TEST_PRICE", ""), strings.Replace(good, "axra {", "axra {\n pass month {\n price {env.TEST_PRICE} usd\n }", 1), good, "error", "prices", "pass month", ""},
-		{"a description that is not set", set("TEST_PRICE", ""), strings.Replace(good, "price", "description {env.TEST_PRICE}\n price", 1), good, "warning", "prices", "it uses {env.TEST_PRICE}", ""},
+		{"a price that is not set", set("TEST_PRICE", ""), priced, good, "error", "environment", "it uses {env.TEST_PRICE}", "--envfile"},
+		{"a price of a pass", set("TEST_PRICE", ""), strings.Replace(good, "axra {", "axra {\n pass month {\n price {env.TEST_PRICE} usd\n }", 1), good, "error", "environment", "pass month", ""},
+		{"a description that is not set", set("TEST_PRICE", ""), strings.Replace(good, "price", "description {env.TEST_PRICE}\n price", 1), good, "error", "environment", "it uses {env.TEST_PRICE}", ""},
 	})
 	t.Run("a price that is set", func(t *testing.T) {
 		d := newDesk(t)

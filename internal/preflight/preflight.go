@@ -30,7 +30,7 @@ type Config struct {
 	Endpoint string
 	Client   *session.Client // nil without an API key
 	Ledger   Ledger
-	Offers   []Offer
+	Options  map[string]string // of gates and passes, as JSON
 	// StartError is why the app would not start.
 	StartError error
 	// GateOf returns the gate of an axra_paywall handler, and nil for any other handler.
@@ -47,13 +47,6 @@ type Ledger struct {
 	Named    bool   // by the configuration
 	URL      string // of a server
 	Location string // the path of the file, or the server without its password
-}
-
-// Offer is what a gate or a product of the app says with placeholders.
-type Offer struct {
-	Subject string
-	Price   gate.Price
-	Options string // as JSON
 }
 
 // checker is a configuration that is provisioned.
@@ -91,7 +84,7 @@ var (
 	}
 	otherChecks = []check{
 		{"secrets", (*checker).checkSecrets, "all are set, and belong together"},
-		{"prices", (*checker).checkPrices, "no placeholder of the environment is empty"},
+		{"environment", (*checker).checkEnvironment, "no variable that gates and passes use is empty"},
 		{"files", (*checker).checkFiles, ""},
 		{"logs", (*checker).checkLogs, "no log keeps an address that opens a purchase"},
 		{"ledger", (*checker).checkLedger, ""},
