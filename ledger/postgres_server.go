@@ -42,16 +42,6 @@ func CheckURL(rawURL string) (location string, err error) {
 	return "postgres://" + net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))) + "/" + config.Database, nil
 }
 
-// MayHoldPassword reports whether a URL holds a password, or might: a special character of it may not be escaped.
-func MayHoldPassword(rawURL string) bool {
-	parsed, ok := readURL(rawURL)
-	if !ok {
-		return true
-	}
-	_, inAuthority := parsed.User.Password()
-	return inAuthority || parsed.Query().Has("password") || parsed.Query().Has("sslpassword")
-}
-
 // readURL refuses a URL whose password may have a special character that is not escaped: part of it would be shown as
 // the host or the database. A space may hide a parameter.
 func readURL(rawURL string) (_ *url.URL, ok bool) {

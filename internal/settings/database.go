@@ -31,21 +31,13 @@ const (
 
 // ParseDatabase reads the arguments of the option database.
 func ParseDatabase(args []string) (d Database, err error) {
-	if len(args) == 0 || len(args) > 2 {
-		return d, errors.New("database takes a driver and an address: " + writeSQLite + ", or " + writePostgres)
-	}
-	at := strings.Join(args[1:], "")
 	switch {
-	case isURL(args[0]):
-		d.Path = args[0] // check says where it goes
-	case args[0] == "sqlite":
-		d.Path = at
-	case args[0] != "postgres":
-		return d, fmt.Errorf("database %s is unknown: %s, or %s", args[0], writeSQLite, writePostgres)
-	case at == "":
-		return d, errors.New("database postgres needs a URL: " + writePostgres)
+	case len(args) == 2 && args[0] == "postgres":
+		d.URL = args[1]
+	case (len(args) == 1 || len(args) == 2) && args[0] == "sqlite":
+		d.Path = strings.Join(args[1:], "")
 	default:
-		d.URL = at
+		return d, errors.New("database takes a driver and an address: " + writeSQLite + ", or " + writePostgres)
 	}
 	return d, d.check()
 }
@@ -54,33 +46,22 @@ func ParseDatabase(args []string) (d Database, err error) {
 // misplaced one could be a URL with a password.
 func (d Database) check() error {
 	switch {
-	case isURL(d.Path):
-		return errors.New("the URL of a database goes behind `database postgres`, as a placeholder: " + writePostgres)
 	case d.Path != "" && d.URL != "":
 		return errors.New("database takes a path or a URL: " + writeSQLite + ", or " + writePostgres)
+	case d.URL != "":
+		return CheckPlaceholder("the URL of database postgres", d.URL)
 	case d.Path != "" && !strings.Contains(d.Path, "{"):
 		return checkPath(d.Path)
-	case NeedsSecrecy(d.URL):
-		return CheckPlaceholder("the URL of database postgres", d.URL)
-	case d.URL != "":
-		if _, err := ledger.CheckURL(d.URL); errors.Is(err, ledger.ErrURL) { // a certificate may be on another machine
-			return fmt.Errorf("database postgres: %w", err)
-		}
 	}
 	return nil
 }
 
 func checkPath(path string) error {
 	if !filepath.IsAbs(path) {
-		return fmt.Errorf("database sqlite %s is not an absolute path: set HOME or XDG_DATA_HOME, or %s", path, writeSQLite)
+		return errors.New("database sqlite needs an absolute path: " + writeSQLite + "; for the default path, set HOME or XDG_DATA_HOME")
 	}
 	return nil
 }
-
-func isURL(text string) bool { return strings.Contains(text, "://") }
-
-// NeedsSecrecy reports whether a database URL is a placeholder, or must be one.
-func NeedsSecrecy(url string) bool { return strings.Contains(url, "{") || ledger.MayHoldPassword(url) }
 
 // Location resolves the address of the database: the path of a file, or a URL.
 func (d Database) Location() (path, url string, err error) {
@@ -88,11 +69,8 @@ func (d Database) Location() (path, url string, err error) {
 		return "", "", err
 	}
 	if d.URL != "" {
-		url = d.URL
-		if NeedsSecrecy(url) {
-			if url, err = Secret("database postgres", url); err != nil {
-				return "", "", err
-			}
+		if url, err = Secret("database postgres", d.URL); err != nil {
+			return "", "", err
 		}
 		if _, err := ledger.CheckURL(url); err != nil {
 			return "", "", fmt.Errorf("database postgres: %w", err)
