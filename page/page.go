@@ -162,8 +162,7 @@ func AccessInWords(acceptLanguage string, access time.Duration) string {
 	return texts().choose(acceptLanguage).access(access)
 }
 
-// Language returns the language of the pages, as a BCP 47 tag, that suits an Accept-Language header
-// best.
+// Language returns the language of the pages, as a BCP 47 tag, that suits an Accept-Language header best.
 func Language(acceptLanguage string) string { return texts().choose(acceptLanguage).Lang }
 
 // Languages returns the languages of the pages as BCP 47 tags, the default first.

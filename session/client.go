@@ -1,6 +1,5 @@
-// Package session starts checkout sessions: the client of Axra's API with its
-// limits, retries and circuit breaker, and the pending cookie by which a
-// browser remembers which sessions it started.
+// Package session starts checkout sessions: the client of Axra's API with its limits, retries and circuit breaker, and
+// the pending cookie by which a browser remembers which sessions it started.
 package session
 
 import (
@@ -15,8 +14,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// Errors of Client.Create. None of them quotes a key, a secret, a token or a
-// checkout URL.
+// Errors of Client.Create. None of them quotes a key, a secret, a token or a checkout URL.
 var (
 	// ErrUnavailable means that Axra cannot be reached, is too slow, sends an unusable
 	// answer, or asks us to wait. Trying again later may help.
@@ -103,8 +101,7 @@ func (c *Client) Ready() error {
 	return nil
 }
 
-// Create opens a checkout session. It retries at most twice: an unpaid session whose
-// answer was lost costs nothing.
+// Create opens a checkout session. It retries at most twice: an unpaid session whose answer was lost costs nothing.
 func (c *Client) Create(ctx context.Context, order Order) (Checkout, error) {
 	select {
 	case c.slots <- struct{}{}:

@@ -80,8 +80,7 @@ func (c *Client) create(ctx context.Context, order Order) (Checkout, error) {
 	return c.check(answer, order)
 }
 
-// check rejects an answer that could send the visitor to another site or charge a
-// different price.
+// check rejects an answer that could send the visitor to another site or charge a different price.
 func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 	if answer.SessionID == "" || len(answer.SessionID) > 256 || len(answer.CheckoutURL) > maxCheckoutURL {
 		return Checkout{}, fmt.Errorf("%w: its answer holds no usable session", ErrUnavailable)
@@ -104,8 +103,7 @@ func (c *Client) check(answer createAnswer, order Order) (Checkout, error) {
 	return Checkout{Session: answer.SessionID, URL: target.String(), ExpiresAt: expires}, nil
 }
 
-// confirms reports whether the amount and currency of the answer, if any, are those
-// of the price.
+// confirms reports whether the amount and currency of the answer, if any, are those of the price.
 func confirms(answer createAnswer, price money.Price) bool {
 	amount, currency := price.Digits(), cmp.Or(answer.Currency, price.Currency)
 	if answer.Amount != nil {

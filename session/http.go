@@ -105,8 +105,7 @@ func checkStatus(response *http.Response, now time.Time) error {
 	}
 }
 
-// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3); ten seconds without
-// one.
+// retryAfter reads a Retry-After header (RFC 9110, section 10.2.3); ten seconds without one.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

@@ -33,11 +33,9 @@ const (
 	Total     Bound = "total"
 )
 
-// Limiter bounds how many checkout sessions are started, per client and in all.
-// It is safe for concurrent use.
+// Limiter bounds how many checkout sessions are started, per client and in all. It is safe for concurrent use.
 type Limiter struct {
-	// OnLimit is called for each refusal and must not call the limiter. Set it before
-	// the first use; it may be nil.
+	// OnLimit is called for each refusal and must not call the limiter. Set it before the first use; it may be nil.
 	OnLimit func(Bound)
 
 	mu        sync.Mutex
@@ -90,8 +88,7 @@ func (l *Limiter) client(network string) *rate.Limiter {
 	return client.(*rate.Limiter) //nolint:forcetypeassert // the only type
 }
 
-// network is the IPv4 address of a client, or its IPv6 /64, within which it can choose
-// any address.
+// network is the IPv4 address of a client, or its IPv6 /64, within which it can choose any address.
 func network(clientIP string) netip.Prefix {
 	addr, err := netip.ParseAddr(clientIP)
 	if err != nil {

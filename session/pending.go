@@ -12,12 +12,10 @@ import (
 	"github.com/caddy-axra/paywall/token"
 )
 
-// PendingLife is how long a pending cookie outlives its checkout, so that a late payment
-// still finds its browser.
+// PendingLife is how long a pending cookie outlives its checkout, so that a late payment still finds its browser.
 const PendingLife = 7 * 24 * time.Hour
 
-// maxPending bounds the value of a pending cookie in bytes, far below what browsers
-// keep.
+// maxPending bounds the value of a pending cookie in bytes, far below what browsers keep.
 const maxPending = 1200
 
 // State is what the browser has done with a checkout.
@@ -51,8 +49,7 @@ func Scope(site, pass, resource string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// pendingClaims are the claims of a pending cookie. Their names are short, as cookies travel
-// with every request.
+// pendingClaims are the claims of a pending cookie. Their names are short, as cookies travel with every request.
 type pendingClaims struct {
 	Pending
 	jwt.RegisteredClaims `json:"-"` // for their methods

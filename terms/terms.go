@@ -13,8 +13,7 @@ import (
 	"github.com/caddy-axra/paywall/money"
 )
 
-// MetadataPrefix marks the metadata keys of the paywall. A site owner's metadata may not
-// use it.
+// MetadataPrefix marks the metadata keys of the paywall. A site owner's metadata may not use it.
 const MetadataPrefix = "paywall_"
 
 const (

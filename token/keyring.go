@@ -1,6 +1,5 @@
-// Package token holds the signing keys of an installation, and signs and
-// verifies tokens with them. All nodes share one Store, so tokens survive a
-// reload or a restart and are valid on every node.
+// Package token holds the signing keys of an installation, and signs and verifies tokens with them. All nodes share one
+// Store, so tokens survive a reload or a restart and are valid on every node.
 package token
 
 import (
@@ -26,8 +25,7 @@ var (
 	ErrUnknownKey = errors.New("no signing key has this id")
 )
 
-// Keyring holds the keys in memory. It is safe for concurrent use and outlives a reload of
-// the configuration.
+// Keyring holds the keys in memory. It is safe for concurrent use and outlives a reload of the configuration.
 type Keyring struct {
 	now     func() time.Time
 	storage sync.Mutex // held while keys are read or changed, so that an older set never replaces a newer one
@@ -43,8 +41,7 @@ func NewKeyring(now func() time.Time) *Keyring {
 // Ready is closed once the stored keys are loaded.
 func (k *Keyring) Ready() <-chan struct{} { return k.ready }
 
-// Installation returns the random id of this installation, "" before the keys
-// are loaded.
+// Installation returns the random id of this installation, "" before the keys are loaded.
 func (k *Keyring) Installation() string {
 	if s := k.snap.Load(); s != nil {
 		return s.installation
@@ -90,9 +87,8 @@ func (k *Keyring) Ensure(ctx context.Context, store Store, algorithm string) err
 	})
 }
 
-// Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when
-// every node knows it. The keys that it replaces still verify. Like Ensure, it may wait for a write
-// transaction.
+// Rotate adds a key of the algorithm and returns its id. The key signs after three minutes, when every node knows it.
+// The keys that it replaces still verify. Like Ensure, it may wait for a write transaction.
 func (k *Keyring) Rotate(ctx context.Context, store Store, algorithm string) (kid string, err error) {
 	err = k.change(ctx, store, func(set *KeySet) (changed bool, err error) {
 		kid = set.add(algorithm, k.now()).ID

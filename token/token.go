@@ -18,12 +18,10 @@ var ErrInvalid = errors.New("invalid token")
 // Longer ones are rejected unread.
 const MaxSize = 4096
 
-// typeAccess is explicit, so that one kind of token is never accepted as another (RFC 8725,
-// section 3.11).
+// typeAccess is explicit, so that one kind of token is never accepted as another (RFC 8725, section 3.11).
 const typeAccess = "paywall+jwt"
 
-// Use is the purpose of a token that is not an access token. Each use has its own key and
-// type.
+// Use is the purpose of a token that is not an access token. Each use has its own key and type.
 type Use string
 
 // The uses.
@@ -127,9 +125,8 @@ var (
 // Lapse is how long a token that ended with its access can be exchanged for a new one.
 const Lapse = 30 * 24 * time.Hour
 
-// VerifyAccess checks the form, type, key, signature, issuer, audience and times of a token.
-// The error wraps ErrInvalid, or is ErrNoKeys. With ErrLapsed it also returns the content of
-// the token, which opens nothing by itself.
+// VerifyAccess checks the form, type, key, signature, issuer, audience and times of a token. The error wraps
+// ErrInvalid, or is ErrNoKeys. With ErrLapsed it also returns the content of the token, which opens nothing by itself.
 func (k *Keyring) VerifyAccess(raw, site string) (Access, error) {
 	var claims accessClaims
 	snap, kid, err := k.verify(raw, typeAccess, &claims, jwt.WithAudience(site), jwt.WithLeeway(Lapse))
@@ -165,9 +162,8 @@ func (a Access) HasLapsed(now time.Time) bool {
 	return !a.Until.IsZero() && a.Expires.Equal(a.Until) && !now.Before(a.Until) && now.Before(a.Expires.Add(Lapse))
 }
 
-// Sign signs claims for a use with HS256 and a key that is derived from the newest stored
-// key of any algorithm, so that a rotation replaces the keys of all uses. The claims need an
-// expiration time, at most LongestLife from now.
+// Sign signs claims for a use with HS256 and a key that is derived from the newest stored key of any algorithm, so that
+// a rotation replaces the keys of all uses. The claims need an expiration time, at most LongestLife from now.
 func (k *Keyring) Sign(use Use, claims jwt.Claims) (string, error) {
 	snap := k.snap.Load()
 	if snap == nil {
@@ -210,9 +206,8 @@ func sign(algorithm, kid, typ string, with any, claims jwt.Claims) (string, erro
 	return signed, nil
 }
 
-// verify lets the key choose the algorithm, never the token (RFC 8725, section 3.1): it
-// compares the header as text with those under which the known keys sign. It reads the claims
-// only after it has verified the signature.
+// verify lets the key choose the algorithm, never the token (RFC 8725, section 3.1): it compares the header as text
+// with those under which the known keys sign. It reads the claims only after it has verified the signature.
 func (k *Keyring) verify(raw, typ string, claims jwt.Claims, opts ...jwt.ParserOption) (snap *keys, kid string, err error) {
 	if snap = k.snap.Load(); snap == nil {
 		return nil, "", ErrNoKeys

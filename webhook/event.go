@@ -14,12 +14,10 @@ import (
 	"github.com/caddy-axra/paywall/money"
 )
 
-// ErrMalformed means that the bytes are not an event. A signed but malformed event
-// is answered with 400.
+// ErrMalformed means that the bytes are not an event. A signed but malformed event is answered with 400.
 var ErrMalformed = errors.New("malformed event")
 
-// Type is the name of an event [manage/webhooks, manage/disputes,
-// payments/local-rails-checkout].
+// Type is the name of an event [manage/webhooks, manage/disputes, payments/local-rails-checkout].
 type Type string
 
 // The events that Axra documents.
@@ -64,8 +62,7 @@ type Event struct {
 	// transactionId and businessPaymentId. A later refund may name any of them.
 	PaymentIDs []string
 
-	// Paid is the amount paid. AmountError is not nil if amount or currency were absent
-	// or invalid.
+	// Paid is the amount paid. AmountError is not nil if amount or currency were absent or invalid.
 	Paid        money.Price
 	PaidRaw     string // amount and currency as the event states them
 	AmountError error
@@ -77,10 +74,9 @@ type Event struct {
 // maxID bounds ids in bytes; the documented ones are about 30 long.
 const maxID = 256
 
-// Decode reads an event and ignores unknown fields. For the fields it reads, it rejects
-// ambiguous JSON: repeated keys, keys that differ only in case, wrong types, trailing
-// data, invalid UTF-8. Of an undocumented event it reads only the name and the time. The
-// error wraps ErrMalformed.
+// Decode reads an event and ignores unknown fields. For the fields it reads, it rejects ambiguous JSON: repeated keys,
+// keys that differ only in case, wrong types, trailing data, invalid UTF-8. Of an undocumented event it reads only the
+// name and the time. The error wraps ErrMalformed.
 func Decode(body []byte) (Event, error) {
 	envelope, err := readObject(body, "event", "timestamp", "data")
 	if err != nil {
@@ -170,10 +166,9 @@ type object struct {
 	err    error
 }
 
-// readObject reads one JSON object and nothing after it. A key named in watched may
-// occur only once, in any case of its letters; with "*" no key may be repeated.
-// encoding/json takes the last of several keys and ignores case, so two readers of
-// one signed body could see two different payments.
+// readObject reads one JSON object and nothing after it. A key named in watched may occur only once, in any case of its
+// letters; with "*" no key may be repeated. encoding/json takes the last of several keys and ignores case, so two
+// readers of one signed body could see two different payments.
 func readObject(raw []byte, watched ...string) (*object, error) {
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return nil, fmt.Errorf("%w: not one JSON value in UTF-8", ErrMalformed)

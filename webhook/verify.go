@@ -42,9 +42,8 @@ type signature struct {
 	macs   [][]byte // one of them must match
 }
 
-// Verify returns nil if one of the secrets signed the body, else an error that
-// wraps ErrSignature. There is no limit to an event's age: a genuine retry can
-// come late, and events are idempotent, so a replay changes nothing.
+// Verify returns nil if one of the secrets signed the body, else an error that wraps ErrSignature. There is no limit to
+// an event's age: a genuine retry can come late, and events are idempotent, so a replay changes nothing.
 func (v Verifier) Verify(header http.Header, body []byte) error {
 	given, err := v.read(header)
 	if err != nil {
@@ -178,8 +177,7 @@ func decodeMAC(value string) ([]byte, bool) {
 	return mac, err == nil && len(mac) == sha256.Size
 }
 
-// decodeBase64 reads both alphabets, padded or not. It accepts only the canonical
-// spelling of the bytes.
+// decodeBase64 reads both alphabets, padded or not. It accepts only the canonical spelling of the bytes.
 func decodeBase64(value string) ([]byte, error) {
 	encoding := base64.StdEncoding
 	if strings.ContainsAny(value, "-_") {
@@ -197,18 +195,15 @@ func decodeBase64(value string) ([]byte, error) {
 // Schemes of what is signed. Axra's documentation does not say which one it uses;
 // these are common among payment providers.
 const (
-	// SchemeBody: HMAC-SHA256 of the raw body, in hex or base64, an optional
-	// "sha256=" before it.
+	// SchemeBody: HMAC-SHA256 of the raw body, in hex or base64, an optional "sha256=" before it.
 	SchemeBody = "body"
-	// SchemeTimestampBody: the same over the timestamp header's value, a dot and the
-	// raw body.
+	// SchemeTimestampBody: the same over the timestamp header's value, a dot and the raw body.
 	SchemeTimestampBody = "timestamp.body"
 	// SchemeTimestampV1: one header `t=<unix>,v1=<mac>` over the time, a dot and the
 	// raw body. There may be several v1, and other fields.
 	SchemeTimestampV1 = "t,v1"
-	// SchemeStandard is that of standardwebhooks.com: a header of one or more
-	// `v1,<mac>`, separated by spaces, over the id header's value, a dot, the
-	// timestamp header's value, a dot and the raw body.
+	// SchemeStandard is that of standardwebhooks.com: a header of one or more `v1,<mac>`, separated by spaces, over the
+	// id header's value, a dot, the timestamp header's value, a dot and the raw body.
 	SchemeStandard = "standard_webhooks"
 )
 
@@ -221,8 +216,7 @@ const (
 	EncodingBase64 = "base64" // either alphabet, padded or not, an optional "whsec_" before it
 )
 
-// SecretEncodings lists the encodings that a Verifier knows. By default the secret is
-// the key as it is written.
+// SecretEncodings lists the encodings that a Verifier knows. By default the secret is the key as it is written.
 var SecretEncodings = []string{EncodingHex, EncodingBase64}
 
 // Defaults of a Verifier.

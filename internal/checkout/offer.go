@@ -19,19 +19,16 @@ import (
 	"github.com/caddy-axra/paywall/page"
 )
 
-// OfferPage is what a visitor who has not paid sees before the checkout, with
-// status 402.
+// OfferPage is what a visitor who has not paid sees before the checkout, with status 402.
 type OfferPage struct {
 	// Title replaces the built-in heading. Placeholders are replaced.
 	Title string `json:"title,omitempty"`
 
-	// Text says what is sold, in place of the built-in sentence. Placeholders are
-	// replaced.
+	// Text says what is sold, in place of the built-in sentence. Placeholders are replaced.
 	Text string `json:"text,omitempty"`
 
-	// Template is a file with a page of your own, in Go's html/template, read when
-	// the configuration is loaded. It sees Title, Text, Site, Address, Language and
-	// Passes, each of which has Name, Description, Price (`5.00 USD`), Amount,
+	// Template is a file with a page of your own, in Go's html/template, read when the configuration is loaded. It sees
+	// Title, Text, Site, Address, Language and Passes, each of which has Name, Description, Price (`5.00 USD`), Amount,
 	// Currency, Access (`30 days`) and Checkout, the address of its checkout.
 	Template string `json:"template,omitempty"`
 
