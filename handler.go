@@ -259,7 +259,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	h.gate.Provision()
 	config := checkout.Config{
 		ID: id, OfferPage: h.OfferPage, Teaser: h.Teaser, Preview: h.Preview,
-		Receipt: h.Receipt, Takeover: h.Claim == claimFirst, Links: h.Links,
+		Receipt: h.Receipt, Claim: h.Claim == claimFirst, Links: h.Links,
 		ExpiresIn: time.Duration(h.ExpiresIn), CustomerEmail: h.CustomerEmail, Metadata: h.Metadata, CancelURL: h.CancelURL,
 	}
 	if h.Preview != nil {
@@ -269,7 +269,7 @@ func (h *Handler) build(matcher *gate.Matcher, products []*gate.Product, id stri
 	node := h.app.shared.node
 	flow := checkout.New(h.gate, config, checkout.Services{
 		Ledger: node.Ledger, Tokens: tokens, Axra: h.app.shared.client,
-		Checkouts: h.app.shared.checkouts, Takeovers: h.app.shared.takeovers,
+		Checkouts: h.app.shared.checkouts, Claims: h.app.shared.claims,
 		CanSell:  func() error { return node.CanSell(h.app.settings.bounds) },
 		Progress: h.app.shared.progress.Of,
 		Metrics:  h.app.shared.metrics, FormTargets: h.app.settings.formTargets, LogLimited: h.logLimited,

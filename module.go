@@ -121,7 +121,7 @@ type shared struct {
 	progress  *payments.Progress
 	rejected  *webhook.Rejected // acquired by webhooks that keep rejected requests
 	checkouts *session.Limiter  // of checkout sessions
-	takeovers *session.Limiter
+	claims *session.Limiter
 	client    *axraClient // nil: this process only receives webhooks
 	releases  []func()
 }
@@ -213,7 +213,7 @@ func (a *App) provisionShared(s settings.Secrets) error {
 	}, location)
 	a.shared.progress = acquire(a, "progress", func() *payments.Progress { return payments.NewProgress(a.now) }, location)
 	a.shared.checkouts = a.limiter("", perClient, total, location)
-	a.shared.takeovers = a.limiter(checkout.LimitTakeovers, session.DefaultPerClient, session.DefaultTotal, location)
+	a.shared.claims = a.limiter(checkout.LimitClaims, session.DefaultPerClient, session.DefaultTotal, location)
 	if s.Key == "" {
 		return nil // this process only receives webhooks
 	}

@@ -60,7 +60,7 @@ const (
 	StepUsed     = "used"     // the buyer got in
 
 	LimitConcurrent = "concurrent" // visitors who wait for Axra at the same time
-	LimitTakeovers  = "takeovers"
+	LimitClaims     = "claims"
 	LimitPreview    = "preview"
 	LimitDownloads  = "downloads" // of one purchase
 	LimitDevices    = "devices"   // of one purchase
@@ -72,7 +72,7 @@ type Services struct {
 	Tokens    *gate.Tokens
 	Axra      Axra
 	Checkouts *session.Limiter // how many are started
-	Takeovers *session.Limiter // attempts to take over a purchase by its session id
+	Claims    *session.Limiter // attempts to take over a purchase by its session id
 	// CanSell returns an error if a payment could not be recorded now. Nothing is sold then.
 	CanSell func() error
 	// Progress returns what Axra last reported about an unpaid checkout; empty for nothing.
@@ -90,7 +90,7 @@ type Config struct {
 	Preview   *Preview
 	Previews  *session.Limiter // of visitors without a preview cookie
 	Receipt   bool             // shown after each payment
-	Takeover  bool             // another browser may take a purchase, once
+	Claim     bool             // another browser may take a purchase, once
 	Links     *Links           // nil without private addresses
 
 	// Sent to Axra with each checkout; placeholders are replaced.

@@ -54,8 +54,8 @@ func newGateConfig(path string, products []product, options ...option) gateConfi
 	return config
 }
 
-func receipt(c *gateConfig)  { c.flow.Receipt = true }
-func takeover(c *gateConfig) { c.flow.Takeover = true }
+func receipt(c *gateConfig) { c.flow.Receipt = true }
+func claim(c *gateConfig)   { c.flow.Claim = true }
 
 func links(life time.Duration) option {
 	return func(c *gateConfig) { c.flow.Links = &checkout.Links{For: caddy.Duration(life)} }
@@ -128,7 +128,7 @@ func (s *shop) newGate(config gateConfig) *gatekeeper.Gatekeeper {
 	}
 	logLimited := func(message string, fields ...zap.Field) {}
 	flow := checkout.New(sold, config.flow, checkout.Services{
-		Ledger: racingLedger{s.ledger, s}, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Takeovers: s.takeovers, CanSell: s.canSell,
+		Ledger: racingLedger{s.ledger, s}, Tokens: tokens, Axra: s.axra, Checkouts: s.checkouts, Claims: s.claims, CanSell: s.canSell,
 		Progress: s.progressOf, Metrics: uncounted{}, FormTargets: []string{checkouts}, LogLimited: logLimited,
 	}, zap.NewNop())
 	admitted := &admission.Admission{Tokens: tokens, Ledger: s.ledger, DownloadWindow: admission.DefaultDownloadWindow, LogLimited: logLimited}

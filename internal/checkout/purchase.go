@@ -249,27 +249,27 @@ func (v *Visit) deviceError(err error, purchase ledger.Purchase) error {
 	return refusal{v.closedPage(details.StatusAt(v.now()), purchase.ID)}
 }
 
-// A takeover gives a purchase to a browser other than the one that started the checkout: the first that knows the
+// A claim gives a purchase to a browser other than the one that started the checkout: the first that knows the
 // session's unguessable id, once. On phones, banking apps often return to a different browser.
 
-// askTakeover responds at the success URL of a checkout that another browser has started: it explains, and offers to go
+// askClaim responds at the success URL of a checkout that another browser has started: it explains, and offers to go
 // on here. It says the same whatever the id, and looks nothing up.
-func (v *Visit) askTakeover() error {
-	if !v.config.Takeover {
+func (v *Visit) askClaim() error {
+	if !v.config.Claim {
 		return v.showPage(page.View{Kind: page.NotYours, NextURL: v.target})
 	}
-	return v.showPage(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.takeoverForm()})
+	return v.showPage(page.View{Kind: page.Claim, NextURL: v.target, FormURL: v.claimForm()})
 }
 
-func (v *Visit) takeoverForm() string {
+func (v *Visit) claimForm() string {
 	return urlpath.WithParams(v.target, urlpath.ParamSession, v.get(urlpath.ParamSession), urlpath.ParamDeviceID, v.newFormID())
 }
 
-// takeOver makes this browser the one device that takes over the purchase of the session in the address.
-func (v *Visit) takeOver(deviceID string) (ledger.Details, error) {
+// claim makes this browser the one device that takes over the purchase of the session in the address.
+func (v *Visit) claim(deviceID string) (ledger.Details, error) {
 	// It is the same whatever the reason, and has no link to the page, which would lead to another checkout.
-	refused := refusal{page.View{Kind: page.ClaimLater, FormURL: v.takeoverForm()}}
-	if err := v.allow(v.services.Takeovers); err != nil { // each costs a look into the ledger
+	refused := refusal{page.View{Kind: page.ClaimLater, FormURL: v.claimForm()}}
+	if err := v.allow(v.services.Claims); err != nil { // each costs a look into the ledger
 		return ledger.Details{}, err
 	}
 	sessionID := v.get(urlpath.ParamSession)
@@ -318,10 +318,10 @@ func (v *Visit) handleDeviceForm() error {
 		if details, err = v.purchaseOfLink(); err == nil {
 			err = v.deviceError(v.addDevice(details.ID, id), details.Purchase)
 		}
-	case !isFresh || !v.config.Takeover:
-		return v.askTakeover()
+	case !isFresh || !v.config.Claim:
+		return v.askClaim()
 	default:
-		details, err = v.takeOver(id)
+		details, err = v.claim(id)
 	}
 	if err != nil {
 		return v.showError(err)

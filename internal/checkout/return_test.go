@@ -123,7 +123,7 @@ func TestACheckoutThatCannotBeStarted(t *testing.T) {
 
 func TestAnOrderSaysWhatTheOwnerHasConfigured(t *testing.T) {
 	t.Parallel()
-	config := member(takeover)
+	config := member(claim)
 	config.flow.ExpiresIn, config.flow.CustomerEmail, config.flow.CancelURL = time.Hour, "{http.request.uri.query.email}", "/pricing"
 	config.flow.Metadata = map[string]string{"page": "{http.request.uri.path}"}
 	s := newShop(t, config)
@@ -164,18 +164,18 @@ func TestAPaymentIsFoundWithoutAReturn(t *testing.T) {
 	late.open(other).wantCheckout()
 }
 
-// C1: checkouts and takeovers are limited for each client.
+// C1: checkouts and claims are limited for each client.
 func TestC1LimitsHold(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, member(takeover))
+	s := newShop(t, member(claim))
 	few := session.Rate{Events: 2, Per: time.Hour}
-	s.checkouts, s.takeovers = session.NewLimiter(few, few, s.now), session.NewLimiter(few, few, s.now)
-	s.configure(member(takeover))
+	s.checkouts, s.claims = session.NewLimiter(few, few, s.now), session.NewLimiter(few, few, s.now)
+	s.configure(member(claim))
 	for range 2 {
 		s.visitor().start(article)
-		s.visitor().takeOver(article+"?axra_session=cs_x").wantPage(http.StatusPaymentRequired, notYet)
+		s.visitor().claim(article+"?axra_session=cs_x").wantPage(http.StatusPaymentRequired, notYet)
 	}
-	limited := []reply{s.visitor().open(article), s.visitor().takeOver(article + "?axra_session=cs_x")}
+	limited := []reply{s.visitor().open(article), s.visitor().claim(article + "?axra_session=cs_x")}
 	for _, answer := range limited {
 		answer.wantPage(http.StatusTooManyRequests, "Too many")
 		if answer.header.Get("Retry-After") == "" {

@@ -52,8 +52,8 @@ type shop struct {
 	server  *caddyhttp.Server
 	gates   []*gatekeeper.Gatekeeper // the outermost first
 
-	checkouts, takeovers *session.Limiter
-	beforeDevice         func() // called before a device is added; may be nil
+	checkouts, claims *session.Limiter
+	beforeDevice      func() // called before a device is added; may be nil
 
 	mu       sync.Mutex
 	progress map[string]payments.Stage // by session id, what Axra has said about it
@@ -65,7 +65,7 @@ func newShop(t testing.TB, gates ...gateConfig) *shop {
 	s := &shop{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), content: serveContent, server: new(caddyhttp.Server), progress: map[string]payments.Stage{}}
 	s.clock.Store(time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC).UnixNano())
 	unlimited := session.Rate{Events: 1e6, Per: time.Second}
-	s.checkouts, s.takeovers = session.NewLimiter(unlimited, unlimited, s.now), session.NewLimiter(unlimited, unlimited, s.now)
+	s.checkouts, s.claims = session.NewLimiter(unlimited, unlimited, s.now), session.NewLimiter(unlimited, unlimited, s.now)
 	s.axra = &axra{now: s.now, orders: map[string]session.Order{}}
 	s.ledger = ledger.New(ledger.Options{Path: s.path, Now: s.now, OnChange: s.onChange})
 	t.Cleanup(func() { _ = s.ledger.Close() })

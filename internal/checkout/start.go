@@ -162,7 +162,7 @@ func (v *Visit) order(quote gate.Quote, extends ledger.Purchase, forProgram bool
 			Installation: v.tokens.Keys.Installation(), Site: v.site.Origin,
 			Pass: product.Name, Resource: quote.Resource, Price: quote.Price, Access: product.Access,
 			Downloads: product.Config.Downloads, Devices: product.Config.Devices,
-			Claim: v.config.Takeover && !forProgram,
+			Claim: v.config.Claim && !forProgram,
 		},
 		SuccessURL: urlpath.ReturnURL(v.site.Origin, v.target, urlpath.ParamSession, "{SESSION_ID}"), // which Axra replaces
 		CancelURL: cmp.Or(gate.Replace(v.r, config.CancelURL),

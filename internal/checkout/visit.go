@@ -136,7 +136,7 @@ func (v *Visit) handleLookup(found lookup) error {
 	case v.has(urlpath.ParamSession) && v.has(urlpath.ParamProgram):
 		return v.showPage(page.View{Kind: page.ForProgram})
 	case v.has(urlpath.ParamSession):
-		return v.askTakeover()
+		return v.askClaim()
 	case v.has(urlpath.ParamCancelled):
 		return v.handleCancelled(found.unpaid)
 	case v.has(urlpath.ParamLink):
@@ -170,7 +170,7 @@ func (v *Visit) redeem(paid paidCheckout) error {
 		return v.admit(issued)
 	}
 	err := ledger.ErrNoneLeft
-	if v.config.Takeover { // what the browser that paid has taken is not taken over
+	if v.config.Claim { // what the browser that paid has taken is not taken over
 		err = v.services.Ledger.Claim(v.r.Context(), purchase.ID, v.device(pending.Device))
 	}
 	if errors.Is(err, ledger.ErrNoneLeft) {
