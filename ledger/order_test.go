@@ -135,6 +135,9 @@ func TestW7EveryOrderEndsInTheSameState(t *testing.T) {
 			t.Run(test.name, func(t *testing.T) {
 				var want []string
 				permutations(len(test.steps), func(order []int) {
+					if on.name == onPostgres.name && !slices.IsSorted(order) && order[0] != len(order)-1 {
+						return // the same program computes the outcome on both; SQLite has all orders
+					}
 					dump := w.replay(t, test.steps, order)
 					if want == nil {
 						want = dump

@@ -102,8 +102,8 @@ func TestCheckFindsFaultsOfTheLedger(t *testing.T) {
 		}, good, "", "warning", "ledger", "may replace files in ", "chmod go-w"},
 		{"a directory in its place", nil, elsewhere("STORAGE"), elsewhere("STORAGE/ledger.db"), "error", "ledger", "is not a file", "absolute path on a local disk"},
 		{"a file in place of a directory", func(d *desk) { d.write("../file", "") }, elsewhere("ROOT/../file/ledger.db"), "", "error", "ledger", "is not a directory", ""},
-		{"a relative path", nil, elsewhere("ledger.db"), elsewhere("STORAGE/ledger.db"), "error", "configuration", "is not an absolute path", inMessage},
-		{"another database", nil, strings.Replace(good, "axra {", "axra {\n database mysql", 1), good, "error", "configuration", "database mysql is unknown", inMessage},
+		{"a relative path", nil, elsewhere("ledger.db"), elsewhere("STORAGE/ledger.db"), "error", "configuration", "needs an absolute path", inMessage},
+		{"another database", nil, strings.Replace(good, "axra {", "axra {\n database mysql", 1), good, "error", "configuration", "database takes a driver and an address", inMessage},
 	}
 	if os.Geteuid() == 0 {
 		cases = append(cases, faultCase{"a root shell has made it", func(d *desk) {
