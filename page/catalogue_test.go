@@ -93,7 +93,11 @@ func TestCataloguesHaveNoUnknownKeys(t *testing.T) {
 
 func TestLanguagesThatAreShipped(t *testing.T) {
 	t.Parallel()
-	if got, want := Languages(), []string{"en", "ar", "es", "fr", "sw"}; !slices.Equal(got, want) {
+	var got []string
+	for _, c := range texts().list {
+		got = append(got, c.Lang)
+	}
+	if want := []string{"en", "ar", "es", "fr", "sw"}; !slices.Equal(got, want) { // the default first
 		t.Errorf("%q, want %q", got, want)
 	}
 	for header, want := range map[string]string{

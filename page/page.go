@@ -164,13 +164,3 @@ func AccessInWords(acceptLanguage string, access time.Duration) string {
 
 // Language returns the language of the pages, as a BCP 47 tag, that suits an Accept-Language header best.
 func Language(acceptLanguage string) string { return texts().choose(acceptLanguage).Lang }
-
-// Languages returns the languages of the pages as BCP 47 tags, the default first.
-func Languages() []string {
-	known := texts().list
-	tags := make([]string, len(known))
-	for i, c := range known {
-		tags[i] = c.Lang
-	}
-	return tags
-}

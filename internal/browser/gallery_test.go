@@ -109,6 +109,9 @@ func galleryRoutes() http.Handler {
 	return mux
 }
 
+// languages are those of the pages.
+var languages = []string{"en", "ar", "es", "fr", "sw"}
+
 // galleryIndex lists the pages, in the language asked for.
 func galleryIndex(w http.ResponseWriter, r *http.Request) {
 	var query string
@@ -118,7 +121,7 @@ func galleryIndex(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	fmt.Fprint(w, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Pages of the paywall</title>\n"+
 		"<main><h1>Pages of the paywall</h1>\n<form>")
-	for _, lang := range page.Languages() {
+	for _, lang := range languages {
 		fmt.Fprintf(w, "<button name=\"lang\" value=\"%[1]s\">%[1]s, %[2]s</button>\n", lang, direction(lang))
 	}
 	fmt.Fprint(w, "</form>\n<ul>\n")
@@ -138,7 +141,7 @@ func direction(lang string) string {
 
 func TestEveryPageInEveryLanguage(t *testing.T) {
 	mux := galleryRoutes()
-	for _, lang := range page.Languages() {
+	for _, lang := range languages {
 		list := httptest.NewRecorder()
 		mux.ServeHTTP(list, httptest.NewRequest("GET", "/?lang="+lang, nil))
 		links := regexp.MustCompile(`href="(/page/[^"]+)" data-kind="(\w+)"`).FindAllStringSubmatch(list.Body.String(), -1)
