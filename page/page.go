@@ -90,7 +90,7 @@ type View struct {
 	RetryAfter  time.Duration // > 0: Retry-After header in whole seconds (rounded up), also said in words
 
 	Polling
-	Sale
+	OfferPage
 	Purchase
 	Links
 }
@@ -101,11 +101,11 @@ type Polling struct {
 	PollURL string        // same-origin address that a script asks for {"state": "…"} instead of reloading
 }
 
-// Sale is the content of an offer page.
-type Sale struct {
+// OfferPage is the content of an offer page.
+type OfferPage struct {
 	Title  string  // the owner's own heading; empty: the kind's
 	Text   string  // the owner's own first sentence; empty: the kind's
-	Offers []Quote // in the owner's order
+	Quotes []Quote // in the owner's order
 }
 
 // Quote is one product on sale.

@@ -37,7 +37,7 @@ func full(kind Kind) View {
 		v.PollURL = "/premium/a?axra_session=cs_123&axra_poll=1"
 	case Offer:
 		for _, access := range []time.Duration{24 * time.Hour, 30 * 24 * time.Hour, -1} {
-			v.Offers = append(v.Offers, Quote{Name: "pass", Description: "The premium section " + access.String(), Price: "5.00 USD", Access: access, URL: "/premium/a?axra_checkout=pass"})
+			v.Quotes = append(v.Quotes, Quote{Name: "pass", Description: "The premium section " + access.String(), Price: "5.00 USD", Access: access, URL: "/premium/a?axra_checkout=pass"})
 		}
 	case TooMany, Unavailable, PaymentSafe:
 		v.RetryAfter = 30 * time.Second
@@ -116,7 +116,7 @@ func checkHeaders(t *testing.T, v View, w *httptest.ResponseRecorder) {
 		"X-Robots-Tag":           "noindex",
 		"Retry-After":            "",
 	}
-	if v.FormURL != "" || len(v.Offers) > 0 {
+	if v.FormURL != "" || len(v.Quotes) > 0 {
 		want["Referrer-Policy"] = "strict-origin"
 	}
 	if v.RetryAfter > 0 {
@@ -171,14 +171,14 @@ func checkPage(t *testing.T, v View, body string) {
 			t.Errorf("page has a <%s>", name)
 		}
 	}
-	forms := len(v.Offers)
+	forms := len(v.Quotes)
 	if v.FormURL != "" {
 		forms++
 	}
 	if got := len(all(root, "form")); got != forms {
 		t.Errorf("%d forms, want %d", got, forms)
 	}
-	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1+len(v.Offers) {
+	if primary := regexp.MustCompile(`class="primary"`).FindAllString(body, -1); len(primary) != 1+len(v.Quotes) {
 		t.Errorf("%d primary links", len(primary))
 	}
 }
@@ -233,7 +233,7 @@ func checkPolicy(t *testing.T, v View, w *httptest.ResponseRecorder) {
 	if v.PollURL != "" {
 		connect = "'self'"
 	}
-	if v.FormURL != "" || len(v.Offers) > 0 {
+	if v.FormURL != "" || len(v.Quotes) > 0 {
 		form = "'self' https://checkout.example"
 	}
 	var hashes []string
@@ -578,7 +578,7 @@ func TestReceipt(t *testing.T) {
 }
 
 func TestButtonsToBuyDiffer(t *testing.T) {
-	v := View{Kind: Offer, Sale: Sale{Offers: []Quote{
+	v := View{Kind: Offer, OfferPage: OfferPage{Quotes: []Quote{
 		{Name: "here", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=1"},
 		{Name: "everywhere", Description: "Day pass", Price: "2.00 USD", URL: "/a?b=2"},
 		{Name: "plain", Price: "2.00 USD", URL: "/a?b=3"},

@@ -52,32 +52,32 @@ type content struct {
 	Labels        map[string]string
 	Message       message
 	Retry         string // how long to wait, in words; may be empty
-	OnSale        []onSale
+	Described     []described
 	Seconds       int64 // to the refresh; 0: none
 	Code          *code
 	Style, Script template.HTML // Script may be empty
 }
 
-// onSale is a quote in words.
-type onSale struct {
+// described is a quote in words.
+type described struct {
 	Quote
 	Product string // its description or name
 	Terms   string // for how long, and within which limits
 	Buy     string // label of its button
 }
 
-// onSale describes the quotes. Buttons with the same label get the product's name as well: a screen
+// describe puts the quotes into words. Buttons with the same label get the product's name as well: a screen
 // reader may read them without their surroundings.
-func (c *catalogue) onSale(quotes []Quote) []onSale {
-	var all []onSale
+func (c *catalogue) describe(quotes []Quote) []described {
+	var all []described
 	for _, q := range quotes {
 		product := cmp.Or(q.Description, q.Name)
 		buy := c.buy(product, q.Price)
-		if slices.ContainsFunc(all, func(other onSale) bool { return other.Buy == buy }) {
+		if slices.ContainsFunc(all, func(other described) bool { return other.Buy == buy }) {
 			product += " (" + q.Name + ")"
 			buy = c.buy(product, q.Price)
 		}
-		all = append(all, onSale{Quote: q, Product: product, Terms: c.terms(q), Buy: buy})
+		all = append(all, described{Quote: q, Product: product, Terms: c.terms(q), Buy: buy})
 	}
 	return all
 }
@@ -98,12 +98,12 @@ func (c *catalogue) isolated(text string) string {
 func render(c *catalogue, v View) ([]byte, error) {
 	data := content{
 		View: v, Lang: c.Lang, Dir: c.Dir, Labels: c.Labels,
-		Message: c.Pages[v.Kind].fill(cmp.Or(v.Site, c.Labels["this_site"]), v.DownloadsLimit),
-		Retry:   c.wait(v.RetryAfter),
-		OnSale:  c.onSale(v.Offers),
-		Seconds: max(0, ceil(v.Refresh, time.Second)),
-		Code:    qrCode(v.DeviceURL),
-		Style:   styleElement,
+		Message:   c.Pages[v.Kind].fill(cmp.Or(v.Site, c.Labels["this_site"]), v.DownloadsLimit),
+		Retry:     c.wait(v.RetryAfter),
+		Described: c.describe(v.Quotes),
+		Seconds:   max(0, ceil(v.Refresh, time.Second)),
+		Code:      qrCode(v.DeviceURL),
+		Style:     styleElement,
 	}
 	if v.Title != "" {
 		data.Message.Title = v.Title

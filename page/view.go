@@ -32,9 +32,9 @@ func (v View) normal() View {
 	if v.PollURL != "" && v.Refresh <= 0 {
 		v.Refresh = defaultRefresh
 	}
-	v.Offers = slices.Clone(v.Offers)
-	for i := range v.Offers {
-		v.Offers[i].URL = safeURL(v.Offers[i].URL)
+	v.Quotes = slices.Clone(v.Quotes)
+	for i := range v.Quotes {
+		v.Quotes[i].URL = safeURL(v.Quotes[i].URL)
 	}
 	return v
 }
@@ -68,7 +68,7 @@ func safeURL(address string) string {
 
 // hasForm reports whether the page has a button that posts.
 func (v View) hasForm() bool {
-	return v.FormURL != "" || slices.ContainsFunc(v.Offers, func(o Quote) bool { return o.URL != "" })
+	return v.FormURL != "" || slices.ContainsFunc(v.Quotes, func(o Quote) bool { return o.URL != "" })
 }
 
 func setHeaders(h http.Header, v View, lang string, length int) {

@@ -61,7 +61,7 @@ var views = []struct {
 	{"for_program", page.View{Kind: page.ForProgram}},
 	{"claim", page.View{Kind: page.Claim, NextURL: nextURL, FormURL: formURL}},
 	{"claim_later", page.View{Kind: page.ClaimLater, NextURL: nextURL, FormURL: formURL}},
-	{"offer", page.View{Kind: page.Offer, Sale: page.Sale{Offers: []page.Quote{
+	{"offer", page.View{Kind: page.Offer, OfferPage: page.OfferPage{Quotes: []page.Quote{
 		{Name: "day", Description: "Day pass", Price: "2.00 USD", Access: 24 * time.Hour, URL: nextURL + "?axra_checkout=day"},
 		{Name: "month", Description: "Month pass", Price: "9.00 USD", Access: 30 * 24 * time.Hour, URL: nextURL + "?axra_checkout=month"},
 		{Name: "for good", Price: "49.00 USD", Access: -1, URL: nextURL + "?axra_checkout=for+good"},

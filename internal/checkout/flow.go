@@ -168,7 +168,7 @@ func (v *Visit) restartURL() string { return urlpath.WithParams(v.target, urlpat
 
 func (v *Visit) showPage(view page.View) error {
 	view.Site = v.site.Host()
-	saysPrice := len(view.Offers) > 0 || view.Price != "" || view.Kind.Status() == http.StatusOK
+	saysPrice := len(view.Quotes) > 0 || view.Price != "" || view.Kind.Status() == http.StatusOK
 	if quotes, err := v.gate.Quotes(v.r); !saysPrice && err == nil && len(quotes) == 1 {
 		view.Price, view.Description = v.describePrice(quotes[0]), quotes[0].Description
 	}

@@ -79,10 +79,10 @@ func (v *Visit) showOffers(quotes []gate.Quote) error {
 	config := cmp.Or(v.config.OfferPage, new(OfferPage))
 	title, text := gate.Replace(v.r, config.Title), gate.Replace(v.r, config.Text)
 	if config.template == nil {
-		view := page.View{Kind: page.Offer, Sale: page.Sale{Title: title, Text: text}}
+		view := page.View{Kind: page.Offer, OfferPage: page.OfferPage{Title: title, Text: text}}
 		for _, quote := range quotes {
 			product := quote.Product
-			view.Offers = append(view.Offers, page.Quote{
+			view.Quotes = append(view.Quotes, page.Quote{
 				Name: product.Name, Description: quote.Description, Price: quote.Price.String(),
 				Access: product.Access.Length(), ThisOnly: product.Config.PerPath && product.Config.Key == "", Fetches: product.Config.Downloads,
 				URL: v.checkoutAddress(quote),
