@@ -13,12 +13,12 @@ var clients = map[string]struct {
 	starts bool
 }{
 	"Firefox": {navigation, true},
-	"Safari before Fetch metadata": {http.Header{
+	"FA4 Safari before Fetch metadata": {http.Header{
 		"Accept":     {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
 		"User-Agent": {"Mozilla/5.0 (iPhone; CPU iPhone OS 15_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/15.6 Mobile/15E148 Safari/604.1"},
-	}, true},
+	}, false},
 	"FA1 browser within an app":                {but(navigation, "X-Requested-With", "com.example.browser"), true},
-	"FA1 old browser within an app":            {but(navigation, "X-Requested-With", "com.facebook.katana", "Sec-Fetch-Mode", "", "Sec-Fetch-Dest", ""), true},
+	"FA4 old browser within an app":            {but(navigation, "X-Requested-With", "com.facebook.katana", "Sec-Fetch-Mode", "", "Sec-Fetch-Dest", ""), false},
 	"FA2 service worker":                       {but(navigation, "Sec-Fetch-Dest", "empty"), true},
 	"FA2 service worker that accepts all":      {but(navigation, "Sec-Fetch-Dest", "empty", "Accept", "*/*"), true},
 	"FA1 FA2 service worker within an app":     {but(navigation, "Sec-Fetch-Dest", "empty", "X-Requested-With", "com.example.browser"), true},
@@ -31,17 +31,17 @@ var clients = map[string]struct {
 	"C2 picture":                               {http.Header{"Accept": {"image/avif,image/webp,*/*"}, "Sec-Fetch-Mode": {"no-cors"}, "Sec-Fetch-Dest": {"image"}}, false},
 	"C2 picture of an old browser":             {http.Header{"Accept": {"image/webp,*/*"}}, false},
 	"C2 WebSocket":                             {but(navigation, "Connection", "Upgrade", "Upgrade", "websocket"), false},
-	"C2 crawler":                               {but(navigation, "User-Agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), false},
-	"C2 preview of a chat":                     {but(navigation, "User-Agent", "facebookexternalhit/1.1"), false},
+	"C2 FA4 crawler":                           {http.Header{"Accept": {"text/html"}, "User-Agent": {"Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}}, false},
+	"C2 FA4 preview of a chat":                 {http.Header{"Accept": {"text/html"}, "User-Agent": {"facebookexternalhit/1.1"}}, false},
+	"FA4 browser that is named like a crawler": {but(navigation, "User-Agent", "facebookexternalhit/1.1"), true},
 	"C2 curl":                                  {http.Header{"Accept": {"*/*"}, "User-Agent": {"curl/8.14.1"}}, false},
 	"C2 program without any header":            {nil, false},
 	"C2 program that reads JSON":               {http.Header{"Accept": {"application/json"}}, false},
-	"C2 crawler that navigates, accepting all": {http.Header{"Accept": {"*/*"}, "Sec-Fetch-Mode": {"navigate"}, "User-Agent": {"Googlebot/2.1"}}, false},
 }
 
-// FA1, FA2: navigations that do not look like those of a desktop browser buy as others do. C2: nothing else starts
-// a checkout.
-func TestFA1FA2C2OnlyNavigationsStartACheckout(t *testing.T) {
+// FA1, FA2: navigations that do not look like those of a desktop browser buy as others do. C2, FA4: nothing else starts
+// a checkout, whatever it calls itself.
+func TestFA1FA2FA4C2OnlyNavigationsStartACheckout(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
 	for name, client := range clients {
@@ -68,14 +68,14 @@ func TestFA1FA2C2OnlyNavigationsStartACheckout(t *testing.T) {
 
 // Persons who are taken for programs.
 var misjudged = map[string]http.Header{
-	"script":                              clients["C2 script"].header,
-	"fetch":                               clients["C2 fetch"].header,
-	"prefetch":                            clients["C2 prefetch"].header,
-	"a phone that calls itself a crawler": clients["C2 crawler"].header,
+	"script":                clients["C2 script"].header,
+	"fetch":                 clients["C2 fetch"].header,
+	"prefetch":              clients["C2 prefetch"].header,
+	"FA4 no Fetch metadata": clients["FA4 Safari before Fetch metadata"].header,
 }
 
-// FA3: a person who is taken for a program and accepts HTML can buy by a button, and gets in afterwards.
-func TestFA3WhoIsTakenForAProgramBuysByAButton(t *testing.T) {
+// FA3, FA4: a person who is taken for a program and accepts HTML can buy by a button, and gets in afterwards.
+func TestFA3FA4WhoIsTakenForAProgramBuysByAButton(t *testing.T) {
 	t.Parallel()
 	two := newGateConfig("/premium/*", []product{sold("a", "1.00"), sold("b", "2.00")})
 	for name, site := range map[string]struct {
@@ -107,8 +107,8 @@ func TestFA3WhoIsTakenForAProgramBuysByAButton(t *testing.T) {
 	}
 }
 
-// FA3: a browser with a payment under way gets it, whatever its headers say. S1: no other does.
-func TestFA3S1AReturnIsHonouredWhateverTheHeadersSay(t *testing.T) {
+// FA3, FA4: a browser with a payment under way gets it, whatever its headers say. S1: no other does.
+func TestFA3FA4S1AReturnIsHonouredWhateverTheHeadersSay(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member())
 	headers := maps.Clone(misjudged)

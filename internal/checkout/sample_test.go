@@ -40,7 +40,7 @@ func TestG8ATeaserStandsInForThePage(t *testing.T) {
 				return serveContent(w, r)
 			}
 			v := s.visitor()
-			for _, header := range []http.Header{navigation, clients["C2 crawler"].header, asked} {
+			for _, header := range []http.Header{navigation, clients["C2 FA4 crawler"].header, asked} {
 				answer := v.do(http.MethodGet, article, header)
 				answer.wantPage(http.StatusPaymentRequired, test.want)
 				if got := answer.header.Get("X-Robots-Tag"); got != test.robots {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/mileusna/useragent"
 	"go.uber.org/zap"
 
 	"github.com/caddy-axra/paywall/internal/admission"
@@ -187,18 +186,16 @@ func (v *Visit) order(quote gate.Quote, extends ledger.Purchase, forProgram bool
 	return order
 }
 
-// isNavigation reports whether a person's browser is about to show the response as a page. Prefetches, sub-resources,
-// programs and crawlers are not. It reads Fetch metadata (https://www.w3.org/TR/fetch-metadata/), where a browser sends
-// it. A missed crawler costs one unpaid session, a person mistaken for a crawler has to click once.
+// isNavigation reports whether a person's browser says, by Fetch metadata (https://www.w3.org/TR/fetch-metadata/), that it
+// is about to show the response as a page. Prefetches, sub-resources, programs and crawlers do not. Old browsers, and
+// those that use plain http, do not either: their visitors have to click once.
 func isNavigation(r *http.Request) bool {
-	mode, dest, agent := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest"), r.UserAgent()
-	isPage := (dest == "" || dest == "document") && (mode == "" || mode == "navigate") ||
-		dest == "empty" && mode == "navigate" // a service worker that calls fetch(event.request)
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	isPage := dest == "" || dest == "document" || dest == "empty" // a service worker that calls fetch(event.request)
 	// Android browsers inside other apps send the app's package name, for every navigation.
 	isScript := strings.EqualFold(r.Header.Get("X-Requested-With"), "XMLHttpRequest")
-	isCrawler := len(agent) <= 1024 && useragent.Parse(agent).Bot
 	return r.Method == http.MethodGet && acceptsHTML(r) && r.Header.Get("Upgrade") == "" &&
-		isPage && !isScript && !isCrawler && !admission.IsPrefetch(r)
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && isPage && !isScript && !admission.IsPrefetch(r)
 }
 
 // isPurchaseForm reports whether a request submits a checkout button.

@@ -164,7 +164,7 @@ var mutants = []mutant{
 
 	// The checkout: who is asked to pay, and who gets what was paid.
 	{
-		"S1 anybody's paid session opens", "internal/checkout", "TestS1|TestFA3S1",
+		"S1 anybody's paid session opens", "internal/checkout", "TestS1|TestFA3FA4S1",
 		`(\w+) := lookup\{cookies: (\w+)\.readPending\(\)\}`,
 		`$1 := lookup{cookies: pendingCookies{here: []session.Pending{{Session: $2.get(urlpath.ParamSession)}}}}`,
 	},
@@ -182,7 +182,7 @@ var mutants = []mutant{
 		`case \w+\.err != nil:(\s+return true, \w+\.showError)`, `case false:$1`,
 	},
 	{"C1 one client has no limit", "session", "TestC1", `(\w+\.DelayFrom\(\w+\)), PerClient`, `0*$1, PerClient`},
-	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2C2", ` && (!admission\.IsPrefetch\(\w+\))`, ` && ($1 || true)`},
+	{"C2 a prefetch starts a checkout", "internal/checkout", "TestFA1FA2FA4C2", ` && (!admission\.IsPrefetch\(\w+\))`, ` && ($1 || true)`},
 	{"C3 each visit opens a checkout", "session", "TestReusable", `> 30\*time\.Second`, `< 0`},
 	{
 		"FA1 an app's browser is taken for a program", "internal/checkout", "TestFA1",
@@ -190,7 +190,11 @@ var mutants = []mutant{
 	},
 	{
 		"FA2 a service worker's navigation is none", "internal/checkout", "TestFA1FA2",
-		`(dest == "empty" && mode == )"navigate"`, `$1"none"`,
+		`dest == "empty"`, `false`,
+	},
+	{
+		"FA4 a crawler's visit creates a session", "internal/checkout", "TestFA1FA2FA4",
+		`(\w+\.Header\.Get\("Sec-Fetch-Mode"\)) == "navigate" && isPage`, `($1 != "" || true) && isPage`,
 	},
 	{
 		"FA3 the button of a page starts nothing", "internal/checkout", "TestFA3",
