@@ -27,7 +27,14 @@ var Minimum = Amount(decimal.RequireFromString("0.50"))
 // encoders write short exponents.
 var (
 	plainAmount  = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?$`)
-	numberAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,8})?([eE][+-]?[0-9])?$`)
+	numberAmount = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,20})?([eE][+-]?[0-9])?$`)
+)
+
+// How far an amount may be from one in the currency's digits and still mean that: programs that calculate with
+// floating-point numbers write 19.99 as 19.990000000000002.
+var (
+	maxRelativeError = decimal.New(1, -12)
+	maxError         = decimal.New(1, -6)
 )
 
 // Amount is a number of major units of some currency. It has few methods, because the linker keeps all exported methods
@@ -68,11 +75,17 @@ func Parse(amount, currency string) (Price, error) {
 }
 
 // ParsePaid reads the amount and currency of an event: any non-negative amount, and a currency in either case. It keeps
-// unknown currencies, so that a mismatch can be reported.
+// unknown currencies, so that a mismatch can be reported, and removes the errors of floating-point numbers.
 func ParsePaid(amount, currency string) (Price, error) {
 	value, err := decimal.NewFromString(numberAmount.FindString(amount))
 	if err != nil {
 		return Price{}, fmt.Errorf("amount: %w", ErrSyntax)
+	}
+	if known := lookup(currency); known != nil {
+		rounded := value.Round(int32(known.Fraction)) //nolint:gosec // at most four digits
+		if value.Sub(rounded).Abs().LessThan(decimal.Min(value.Mul(maxRelativeError), maxError)) {
+			value = rounded
+		}
 	}
 	return Price{Amount: Amount(value), Currency: strings.ToLower(currency)}, nil
 }

@@ -139,6 +139,7 @@ func TestParsePaidAcceptsWhatEventsHold(t *testing.T) {
 		{"5e0", "usd", "5.00 USD"},
 		{"2.5E+1", "usd", "25.00 USD"},
 		{"500e-2", "usd", "5.00 USD"},
+		{"5.00000001", "usd", "5.00000001 USD"},
 		{"12", "points", "12.00 POINTS"},
 		{"12", "", "12.00 "},
 	} {
@@ -152,10 +153,34 @@ func TestParsePaidRefuses(t *testing.T) {
 	t.Parallel()
 	for _, amount := range []string{
 		"", "-5.00", "-0", "+5", "five", "NaN", "Infinity", "0x5", "5,00", " 5", "5\n", "5.", ".5",
-		"1e10", "1e-10", "1e999999999", "1E+2147483648", strings.Repeat("9", 13), "0." + strings.Repeat("1", 9),
+		"1e10", "1e-10", "1e999999999", "1E+2147483648", strings.Repeat("9", 13), "0." + strings.Repeat("1", 21),
 	} {
 		if price, err := ParsePaid(amount, "usd"); !errors.Is(err, ErrSyntax) {
 			t.Errorf("ParsePaid(%.40q) = %s, %v; want %v", amount, price, err, ErrSyntax)
+		}
+	}
+}
+
+// FC1: what a program with floating-point numbers makes of a price is that price.
+func TestFC1ErrorsOfFloatsAreNoOtherAmount(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		asked, currency, paid string
+		want                  bool
+	}{
+		{"19.99", "usd", "19.990000000000002", true},
+		{"19.99", "usd", "19.989999999999998", true},
+		{"19.99", "usd", "19.9900000000", true},
+		{"19.99", "usd", "1.9990000000000002e1", true},
+		{"100000.10", "usd", "100000.10000000001", true},
+		{"1.001", "kwd", "1.0009999999999999", true},
+		{"500", "jpy", "499.99999999999994", true},
+		{"19.99", "usd", "19.9899999", false},
+		{"500", "jpy", "499.5", false},
+	} {
+		asked, paid := mustParse(t, test.asked, test.currency), mustParsePaid(t, test.paid, test.currency)
+		if got := asked.CoveredBy(paid); got != test.want || test.want && !asked.Equal(paid) {
+			t.Errorf("%s covered by %s: %t, want %t", asked, paid, got, test.want)
 		}
 	}
 }
@@ -237,13 +262,13 @@ func FuzzParsePaid(f *testing.F) {
 			return
 		}
 		number := decimal.Decimal(paid.Amount)
-		if exponent := number.Exponent(); exponent < -17 || exponent > 9 {
+		if exponent := number.Exponent(); exponent < -29 || exponent > 9 {
 			t.Fatalf("ParsePaid(%q) has the exponent %d", amount, exponent)
 		}
-		if number.IsNegative() || number.NumDigits() > 20 {
+		if number.IsNegative() || number.NumDigits() > 32 {
 			t.Fatalf("ParsePaid(%q) = %s", amount, number)
 		}
-		if len(paid.Digits()) > 40 {
+		if len(paid.Digits()) > 52 {
 			t.Fatalf("ParsePaid(%q) prints as %q", amount, paid.Digits())
 		}
 		if again, err := decimal.NewFromString(paid.Digits()); err != nil || !again.Equal(number) {

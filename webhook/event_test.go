@@ -135,7 +135,7 @@ func TestDecodeReadsAmounts(t *testing.T) {
 		{"a short exponent", `{"amount":2.5e1,"currency":"usd"}`, "25.00 USD"},
 		{"a string", `{"amount":"25.00","currency":"usd"}`, "25.00 USD"},
 		{"zero", `{"amount":0,"currency":"usd"}`, "0.00 USD"},
-		{"more digits than a float keeps", `{"amount":999999999999.99999999,"currency":"usd"}`, "999999999999.99999999 USD"},
+		{"more digits than a float keeps", `{"amount":999999999999.12345678,"currency":"usd"}`, "999999999999.12345678 USD"},
 		{"what a float would round up", `{"amount":4.99999999,"currency":"usd"}`, "4.99999999 USD"},
 		{"another currency", `{"amount":500,"currency":"NgN"}`, "500.00 NGN"},
 		{"no real currency", `{"amount":500,"currency":"points"}`, "500.00 POINTS"},

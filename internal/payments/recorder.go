@@ -215,7 +215,8 @@ var disputeOutcomes = map[ledger.EventKind]string{
 
 // reportPaid logs, counts and publishes a payment. Its refund may have been recorded before it.
 func (r *Recorder) reportPaid(purchase ledger.Purchase, payment ledger.Payment) {
-	fields := append(ids(purchase, first(payment.PaymentIDs)), zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price))
+	fields := append(ids(purchase, first(payment.PaymentIDs)), zap.String("pass", purchase.Product), zap.Stringer("price", payment.Terms.Price),
+		zap.String("paid", payment.PaidRaw))
 	if purchase.Status == ledger.Revoked {
 		r.Logger.Error("a payment extends a purchase that was revoked; it opens nothing", fields...)
 		r.Reject(payment, ReasonRevoked)
