@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-axra/paywall/internal/gate"
 	"github.com/caddy-axra/paywall/internal/payments"
 )
 
@@ -153,5 +154,19 @@ func TestTooManyPurchasesAreSaidBeforeAnythingIsCharged(t *testing.T) {
 	// A program keeps no cookie.
 	if answer := s.program().do(http.MethodPost, number(1)+"?axra_checkout=member", http.Header{"Cookie": {full}}); answer.status != http.StatusCreated {
 		t.Errorf("a program: %d", answer.status)
+	}
+}
+
+// FB4: one purchase opens all spellings of an address, whatever a link says.
+func TestFB4OtherEscapesAreOnePurchase(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, newGateConfig("/premium/*", []product{sold("a", "1.00")}, with(func(p *gate.ProductConfig) { p.PerPath = true })))
+	const canonical = "/premium/na%C3%AFve~.html"
+	v := s.visitor()
+	v.open("/premium/na%c3%afve%7e.html").wantRedirect(canonical)
+	id := v.open(canonical).wantCheckout()
+	v.open(s.pay(id)).wantRedirect(canonical)
+	for _, link := range []string{canonical, "/premium/na%c3%afve~.html", "/premium/na%C3%AFve%7E.html", "/premium/n%61%C3%AFve~.html"} {
+		v.browse(link).wantPaid()
 	}
 }

@@ -94,22 +94,22 @@ func (g *Gate) CleanAddress(r *http.Request) *url.URL {
 	if !g.looksUpPaths || r.Method != http.MethodGet {
 		return nil
 	}
-	return respelled(OriginalURL(r), urlpath.Clean)
-}
-
-// CanonicalAddress returns the address under which a path is sold; nil if that is the one of the request.
-func (g *Gate) CanonicalAddress(r *http.Request) *url.URL {
-	if !g.SellsPaths {
-		return nil
-	}
-	return respelled(OriginalURL(r), urlpath.File)
-}
-
-func respelled(address *url.URL, spell func(string) string) *url.URL {
-	if path := spell(address.Path); path != address.Path {
+	address := OriginalURL(r)
+	if path := urlpath.Clean(address.Path); path != address.Path {
 		return urlpath.WithPath(address, path)
 	}
 	return nil
+}
+
+// CanonicalAddress returns the address under which a path is sold; nil if that is the one of the request. Browsers send
+// the cookie of a path only to its own spelling.
+func (g *Gate) CanonicalAddress(r *http.Request) *url.URL {
+	address := OriginalURL(r)
+	canonical := urlpath.Spelled(address, urlpath.File(address.Path))
+	if !g.SellsPaths || canonical.EscapedPath() == address.EscapedPath() {
+		return nil
+	}
+	return canonical
 }
 
 func isWellFormed(query string) bool {

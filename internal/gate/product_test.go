@@ -214,7 +214,7 @@ var prices = map[string]string{
 	"/worthless": "x", "/worthless/": "x", "/currency": "usd", "/currency/": "eur", "default": "1.00",
 }
 
-func TestFB2TheCanonicalAddressOfAPath(t *testing.T) {
+func TestFB2FB4TheCanonicalAddressOfAPath(t *testing.T) {
 	t.Parallel()
 	byTable := product(t, "p", ProductConfig{Price: Price{Amount: "{price}", Currency: "usd"}, PerPath: true})
 	fixed := product(t, "p", ProductConfig{Price: fiveDollars, PerPath: true})
@@ -238,6 +238,10 @@ func TestFB2TheCanonicalAddressOfAPath(t *testing.T) {
 		{"one price, slashes", fixed, "//folder//", "/folder/"},
 		{"a key", byKey, "/dear.txt/", "/dear.txt"},
 		{"a pass", whole, "//dear.txt/", ""},
+		{"FB4 escapes as browsers write them", fixed, "/na%C3%AFve(1)!'~%20|.html", ""},
+		{"FB4 lower-case escapes", fixed, "/na%c3%afve.html?x=%c3", "/na%C3%AFve.html?x=%c3"},
+		{"FB4 what needs no escape", fixed, "/%7Eme/%61", "/~me/a"},
+		{"FB4 what browsers do not escape", fixed, "/a%28b%29", "/a(b)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -64,6 +64,13 @@ func WithPath(address *url.URL, p string) *url.URL {
 	return &other
 }
 
+// Spelled returns the address with another path, escaped as browsers do.
+func Spelled(address *url.URL, p string) *url.URL {
+	other := WithPath(address, p)
+	other.RawPath = escapeAsBrowser(p)
+	return other
+}
+
 // CookiePaths are the spellings of a path, which browsers compare byte by byte, for the cookie of its page.
 func CookiePaths(address *url.URL) []string {
 	var paths []string
