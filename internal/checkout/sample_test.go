@@ -140,7 +140,7 @@ func TestFreeSamplesEnd(t *testing.T) {
 	v.open("/premium/3.html").wantPaid()
 }
 
-func TestAFreeSampleIsThePageThatWasRead(t *testing.T) {
+func TestFB7AFreeSampleIsThePageThatWasRead(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, member(preview(2)), newGateConfig("/other/*", []product{sold("other", "5.00")}, preview(1)))
 	v := s.visitor()
@@ -154,7 +154,8 @@ func TestAFreeSampleIsThePageThatWasRead(t *testing.T) {
 	v.open(article + "?id=3").wantCheckout()
 	v.open(article + "?id=1").wantPaid()
 	v.open(article + "?id=2").wantPaid()
-	v.open("/other/1.html").wantPaid() // another gate's
+	v.open(article + "?id=1&utm_source=x&fbclid=y").wantPaid() // FB7: the same page
+	v.open("/other/1.html").wantPaid()                         // another gate's
 	answer := v.do(http.MethodGet, article+"?id=1", but(navigation, "X-Original-Url", other))
 	if strings.Contains(answer.body, marker) {
 		t.Errorf("G9: %d", answer.status)

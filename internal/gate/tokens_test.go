@@ -173,7 +173,7 @@ func TestD3RequestsInGraceAreCounted(t *testing.T) {
 }
 
 // T4, T6 and G6: a private address opens itself, for reading, and nothing else.
-func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
+func TestT4T6G6FB7APrivateAddressOpensItself(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	s.HasLinks = true
@@ -198,6 +198,8 @@ func TestT4T6G6APrivateAddressOpensItself(t *testing.T) {
 		{"itself", "GET", "/feed?id=1&axra_link=" + key, access.Open},
 		{"itself again", "GET", "/feed?id=1&axra_link=" + key, access.Open},
 		{"its header", "HEAD", "/feed?id=1&axra_link=" + key, access.Open},
+		{"FB7 with what a newsletter appends", "GET", "/feed?id=1&axra_link=" + key + "&utm_source=x&fbclid=y", access.Open},
+		{"another page appended", "GET", "/feed?id=1&axra_link=" + key + "&id=2", access.None},
 		{"another query", "GET", "/feed?id=2&axra_link=" + key, access.None},
 		{"more of a query", "GET", "/feed?id=1&id=2&axra_link=" + key, access.None},
 		{"another path", "GET", "/other?id=1&axra_link=" + key, access.None},

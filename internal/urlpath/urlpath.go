@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -196,14 +197,21 @@ func OriginalTarget(address *url.URL) string {
 // inRequestLine escapes what some clients send in a query and others cut at.
 var inRequestLine = strings.NewReplacer("#", "%23", " ", "%20")
 
-// PageTarget is one name for all spellings of a target: its [Page], with its query.
+// tracking matches the query parameters by which newsletters and social networks follow who clicks on a link. They are
+// appended to addresses that others have written, and choose no page.
+var tracking = regexp.MustCompile(`^(utm_\w+|fbclid|gclid|gbraid|wbraid|dclid|msclkid|yclid|twclid|ttclid|li_fat_id|igsh(id)?|mc_[ce]id|_hs(enc|mi)|mkt_tok)(=|$)`)
+
+// PageTarget is one name for all spellings of a target: its [Page], with its query but for parameters that only track.
 func PageTarget(target string) string {
-	p, _, _ := strings.Cut(target, "?")
-	query := strings.TrimPrefix(target, p)
+	p, query, hasQuery := strings.Cut(target, "?")
 	if decoded, err := url.PathUnescape(p); err == nil {
 		p = decoded
 	}
-	return Page(p) + query
+	kept := slices.DeleteFunc(strings.Split(query, "&"), tracking.MatchString)
+	if !hasQuery || len(kept) == 0 {
+		return Page(p)
+	}
+	return Page(p) + "?" + strings.Join(kept, "&")
 }
 
 // EscapeTarget escapes the path of a target, unless it is escaped.
