@@ -131,7 +131,7 @@ func isRewritten(r *http.Request) bool { return !strings.HasSuffix(OriginalURL(r
 // IsUnambiguous reports whether every reader of the request's address finds the same page, so that it can be sold.
 func IsUnambiguous(r *http.Request) bool {
 	original := OriginalURL(r)
-	if r.URL.Opaque != "" || original.Opaque != "" {
+	if isIllegible(r.URL) || isIllegible(original) {
 		return false
 	}
 	forms, ok := obfuscationsOf(r, urlpath.Overrides(r.Header, original, r.URL), urlpath.Suspicious(r.URL), urlpath.Suspicious(original))
@@ -145,8 +145,14 @@ func IsUnambiguous(r *http.Request) bool {
 	})
 }
 
-// obfuscationsOf is urlpath.Obfuscations. All gates ask for the same, and a hostile path of 8 KB takes about 10 ms to
-// decode, so a request variable remembers it (FB6).
+// isIllegible reports whether an address has no path, as "GET http:paid/a", which a proxy passes on, or one that would
+// take too long to decode (FB6).
+func isIllegible(address *url.URL) bool {
+	return address.Opaque != "" || urlpath.IsTooObscure(address.Path)
+}
+
+// obfuscationsOf is urlpath.Obfuscations. All gates ask for the same, and a hostile path takes up to a millisecond
+// to decode, so a request variable remembers it (FB6).
 func obfuscationsOf(r *http.Request, suspicious ...[]string) (forms []string, ok bool) {
 	paths := slices.Concat(suspicious...)
 	if len(paths) == 0 {

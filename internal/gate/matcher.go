@@ -82,7 +82,7 @@ func (m *Matcher) Coverage(r *http.Request) (Coverage, error) {
 		return Covered, err
 	}
 	original := OriginalURL(r)
-	if r.URL.Opaque != "" || original.Opaque != "" || // "GET http:paid/a" has no path, and a proxy passes it on
+	if isIllegible(r.URL) || isIllegible(original) ||
 		!m.pathsOnly && !isWellFormed(r.URL.RawQuery) { // a query matcher sees none of it, an application may
 		return Ambiguous, nil
 	}

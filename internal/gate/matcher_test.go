@@ -385,9 +385,35 @@ func TestCoverageFails(t *testing.T) {
 	}
 }
 
+// countingMatcher counts how often it is asked.
+type countingMatcher struct{ asked int }
+
+func (m *countingMatcher) Match(*http.Request) bool { m.asked++; return false }
+
+// FB6: a long path that has to be decoded is refused before that costs anything.
+func TestFB6AHostilePathIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, target := range map[string]string{
+		"overlong slashes": "/x/" + strings.Repeat("%c0%af..;/", 700), "semicolons": "/x/" + strings.Repeat(";/", 4000),
+		"colons": "/x/" + strings.Repeat("a:b;c%20./", 700), "full-width letters": "/x/" + strings.Repeat("%EF%BD%90", 880),
+	} {
+		asked := new(countingMatcher)
+		m := NewMatcher(caddyhttp.MatcherSets{{asked}})
+		if got, err := m.Coverage(request(t, target)); got != Ambiguous || err != nil || asked.asked != 1 {
+			t.Errorf("%s: coverage %d, %v; the matcher was asked %d times", name, got, err, asked.asked)
+		}
+		if IsUnambiguous(request(t, target)) {
+			t.Errorf("%s: it can be sold", name)
+		}
+	}
+	if got, err := NewMatcher(caddyhttp.MatcherSets{{new(countingMatcher)}}).Coverage(request(t, "/x/"+strings.Repeat("%E4%B8%AD", 200))); got != NotCovered || err != nil {
+		t.Errorf("a long title: coverage %d, %v", got, err)
+	}
+}
+
 // TestObfuscationsAreDecodedOnce: FB6, several gates share what a hostile path takes milliseconds to decode.
 func TestObfuscationsAreDecodedOnce(t *testing.T) {
-	r := httptest.NewRequest("GET", "/x/"+strings.Repeat("%25c0%25af..;/", 500), nil)
+	r := httptest.NewRequest("GET", "/x/"+strings.Repeat("%25c0%25af..;/", 100), nil)
 	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{}))
 	paths := urlpath.Suspicious(r.URL)
 	began := time.Now()

@@ -16,7 +16,8 @@ import (
 // Bounds of the search for obfuscations.
 const (
 	maxForms      = 96
-	maxSuspicious = 8 << 10 // bytes of a path
+	maxSuspicious = 2 << 10  // bytes of a path
+	maxDecoded    = 16 << 10 // bytes of all forms together
 )
 
 // OverrideHeaders are request headers from which some application servers take the path instead of the request line.
@@ -73,23 +74,29 @@ func IsSuspicious(p string) bool {
 	return false
 }
 
+// IsTooObscure reports whether a path is suspicious, and longer than one that is worth decoding.
+func IsTooObscure(p string) bool { return len(p) > maxSuspicious && IsSuspicious(p) }
+
 // Obfuscations lists the paths themselves and what lenient servers make of them. A form with an escape left is omitted,
 // because its decoded form is listed. It is not ok if there are more forms than an honest path has.
 func Obfuscations(paths []string) (forms []string, ok bool) {
 	known := make(map[string]bool)
 	var found []string
+	size := 0
 	add := func(p string) {
 		if !known[p] {
 			known[p] = true
+			size += len(p)
 			found = append(found, p)
 		}
 	}
 	for _, p := range paths {
-		if add(p); len(p) > maxSuspicious {
-			return nil, false
-		}
+		add(p)
 	}
 	for i := 0; i < len(found); i++ {
+		if size > maxDecoded {
+			return nil, false
+		}
 		for _, decode := range lenientServers {
 			form := decode(found[i])
 			if !strings.HasPrefix(form, "/") {

@@ -24,7 +24,7 @@ func TestObfuscations(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/" + strings.Repeat("a", maxSuspicious), "/%" + strings.Repeat("25", 200) + "70"} {
+	for _, path := range []string{"/" + strings.Repeat("a", maxDecoded), "/%" + strings.Repeat("25", 200) + "70"} {
 		if forms, ok := Obfuscations([]string{path}); ok {
 			t.Errorf("Obfuscations(%.20q…) finds %d", path, len(forms))
 		}
