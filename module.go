@@ -121,7 +121,7 @@ type shared struct {
 	progress  *payments.Progress
 	rejected  *webhook.Rejected // acquired by webhooks that keep rejected requests
 	checkouts *session.Limiter  // of checkout sessions
-	claims *session.Limiter
+	claims    *session.Limiter
 	client    *axraClient // nil: this process only receives webhooks
 	releases  []func()
 }
