@@ -51,3 +51,21 @@ func TestFE5CheckFindsAGateThatNeverRuns(t *testing.T) {
 		}
 	}
 }
+
+// FE6: what a generator of sites writes beside the pages may hold their text.
+func TestFE6CheckNamesFeedsBesideTheGate(t *testing.T) {
+	d := newDesk(t)
+	d.write("index.xml", "feed")
+	d.write("premium/index.xml", "behind the gate")
+	d.write("search_index.json", "words")
+	read := d.check(good)
+	found, ok := read.find("files", "hold paid text")
+	if !ok || found.Level != "unchecked" || !strings.HasSuffix(found.Message, ": example.com/index.xml, example.com/search_index.json") {
+		t.Errorf("%+v", read.Findings)
+	}
+	if read := newDesk(t).check(good); len(read.bad()) > 0 {
+		t.Errorf("%+v", read.bad())
+	} else if _, ok := read.find("files", "hold paid text"); ok {
+		t.Error("a site without feeds has some")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -63,6 +64,9 @@ type knownFile struct {
 	free  string       // an address that none covers
 }
 
+// feedNames matches the names of files in which generators of sites repeat the text of pages.
+var feedNames = regexp.MustCompile(`^((index|feed|rss|atom)\.(xml|json)|(sitemap|search).*\.(xml|json))$`)
+
 // checkFiles asks for every file below the roots of the sites by all its addresses.
 func (c *checker) checkFiles(r *report) {
 	if len(c.places[paywall]) == 0 {
@@ -92,6 +96,15 @@ func (c *checker) checkFiles(r *report) {
 		r.note("", "what an application behind the gates answers under other addresses")
 	case len(r.findings) == 0:
 		r.ok("", "%d files were requested by all their addresses: none that is sold is free", len(s.files))
+	}
+	var feeds []string
+	for name, f := range s.files {
+		if f.free != "" && len(f.gates) == 0 && feedNames.MatchString(filepath.Base(name)) {
+			feeds = append(feeds, f.free)
+		}
+	}
+	if len(feeds) > 0 {
+		r.note("", "whether these feeds, search indexes and sitemaps hold paid text, as everybody gets them: %s", examples(feeds))
 	}
 }
 
