@@ -40,6 +40,24 @@ func TestG12HeadersOfAClientAreStripped(t *testing.T) {
 	}
 }
 
+// FD4: a client cannot have the proxy behind the gate remove them.
+func TestFD4ConnectionDoesNotNameTheHeaders(t *testing.T) {
+	t.Parallel()
+	for sent, want := range map[string]string{
+		"X-Axra-Until, X-Axra-User":               "",
+		"keep-alive, x-axra-user ,Upgrade":        "keep-alive,Upgrade",
+		"Upgrade":                                 "Upgrade",
+		"X_Axra_User, X-Other":                    " X-Other",
+		"keep-alive, Upgrade, X-Not-X-Axra-Until": "keep-alive, Upgrade, X-Not-X-Axra-Until",
+	} {
+		r := request("/", "Connection: "+sent)
+		RequestHeaders("X-Axra-").Strip(r)
+		if got := r.Header.Get("Connection"); got != want {
+			t.Errorf("%q becomes %q, want %q", sent, got, want)
+		}
+	}
+}
+
 func TestG12AGateBehindAnotherKeepsItsHeaders(t *testing.T) {
 	t.Parallel()
 	outer, inner := RequestHeaders("X-Axra-"), RequestHeaders("X-Other-")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,13 +128,18 @@ func (h RequestHeaders) Check() error {
 // setVar names the request variable that marks the headers as set by a gate, so that a nested gate does not strip them.
 func (h RequestHeaders) setVar() string { return "axra.headers." + normalized(string(h)) }
 
-// Strip removes these headers from what a client sent, in every spelling that an application may accept.
+// Strip removes these headers from what a client sent, in every spelling that an application may accept, and from those
+// that a proxy is to remove because Connection names them (RFC 9110, section 7.6.1).
 func (h RequestHeaders) Strip(r *http.Request) {
 	if h == "" || caddyhttp.GetVar(r.Context(), h.setVar()) == true {
 		return
 	}
 	prefix := normalized(string(h))
-	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return strings.HasPrefix(normalized(name), prefix) })
+	isOurs := func(name string) bool { return strings.HasPrefix(normalized(strings.TrimSpace(name)), prefix) }
+	maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return isOurs(name) })
+	for i, named := range r.Header["Connection"] {
+		r.Header["Connection"][i] = strings.Join(slices.DeleteFunc(strings.Split(named, ","), isOurs), ",")
+	}
 }
 
 // Set describes the purchase to an application behind the gate.
