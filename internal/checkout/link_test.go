@@ -62,6 +62,19 @@ func TestAPrivateAddressWorksWithoutCookies(t *testing.T) {
 	player.get(address).wantRefused(http.StatusPaymentRequired)
 }
 
+// FD9: feed readers know an episode by its address.
+func TestFD9APrivateAddressStaysTheSame(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, member(links(0)))
+	v := s.visitor()
+	v.buy(article).wantPaid()
+	first := v.privateAddress(article)
+	s.pass(20 * day)
+	if again := v.privateAddress(article); again != first {
+		t.Errorf("%s becomes %s", first, again)
+	}
+}
+
 // T4: a private address opens that address, for reading. T6: its token is no other token, and no other token is its.
 func TestT4T6APrivateAddressOpensNothingElse(t *testing.T) {
 	t.Parallel()

@@ -1,7 +1,6 @@
 package checkout
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"net/http"
@@ -45,10 +44,15 @@ func (l *Links) Check() error {
 	return nil
 }
 
-// PrivateAddress returns the private address to a target of the site.
+// PrivateAddress returns the private address to a target of the site. The ledger knows when access ends before it does.
 func (f *Flow) PrivateAddress(site *gate.Site, known *access.Token, target string) (string, error) {
-	life := cmp.Or(time.Duration(f.config.Links.For), token.LongestLife) // the ledger knows when access ends before that
-	return f.services.Tokens.PrivateAddress(site, known.Access, target, f.services.Tokens.Clock.Now().Add(life))
+	now := f.services.Tokens.Clock.Now()
+	// It is the same for a year: feed readers take an episode with another address for a new one.
+	expires := now.Add(token.LongestLife).Truncate(365 * 24 * time.Hour)
+	if life := time.Duration(f.config.Links.For); life > 0 {
+		expires = now.Add(life)
+	}
+	return f.services.Tokens.PrivateAddress(site, known.Access, target, expires)
 }
 
 // showReceipt shows what the visitor has bought and the ways to use it.
