@@ -22,7 +22,7 @@ func TestTheExampleOfATeaserLetsPartnersIn(t *testing.T) {
 			if got := strings.Contains(answer.Body, sitetest.Marker); got != want {
 				t.Errorf("with the token %q, who sends %q is let in: %v (%d)", token, sent, got, answer.Status)
 			}
-			if want && answer.Header.Get("Cache-Control") != "private" {
+			if want && !strings.HasPrefix(answer.Header.Get("Cache-Control"), "private") {
 				t.Errorf("a shared cache may keep it: %q", answer.Header.Get("Cache-Control"))
 			}
 		}

@@ -39,7 +39,8 @@ import (
 // `{http.axra.link.<path>}` | With Links, the private address of a path of this site, such as `{http.axra.link./feed/1.mp3}`.
 // `{http.axra.user}` | A name for the purchase that may be logged: `axra-` and a hash of its id. `{http.auth.user.id}` is the same, unless an authentication handler has set it.
 //
-// Responses to requests that a gate lets through get `Cache-Control: private`.
+// Responses to requests that a gate lets through get `Cache-Control: private`, and `no-cache` unless they say how long
+// they may be kept.
 //
 // For a teaser it sets for each pass on sale `{http.axra.offer.<pass>.price}` (`5.00 USD`), `.amount`, `.currency`,
 // `.description`, `.access` (`30d`, `forever`) and `.checkout`, the address that leads to its checkout; and

@@ -29,7 +29,7 @@ func TestTheHandlersBehindKnowWhoHasPaid(t *testing.T) {
 		_, err := io.WriteString(w, r.Header.Get("X-Axra-Pass")+replaced(r, "|{http.axra.pass}|{http.axra.link./a}"))
 		return err
 	})
-	if err != nil || w.Body.String() != "day|day|https://example.com/a" || w.Header().Get("Cache-Control") != "private" {
+	if err != nil || w.Body.String() != "day|day|https://example.com/a" || w.Header().Get("Cache-Control") != "private, no-cache" {
 		t.Errorf("%v %v %s", err, w.Header(), w.Body)
 	}
 }

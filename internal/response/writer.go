@@ -151,13 +151,17 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // sharedOnly are directives for shared caches (RFC 9111, section 5.2.2).
 var sharedOnly = []string{"public", "private", "s-maxage", "proxy-revalidate"}
 
+// revalidated is for responses that do not say how long they may be kept: browsers would guess by Last-Modified (RFC 9111,
+// section 4.2.2), and show a page after its refund.
+const revalidated = "private, no-cache"
+
 // privateLines holds the header lines that makePrivate writes, allocated together with their writer. The header points
 // into it, so use it for one header only.
 type privateLines [3]string
 
 // makePrivate keeps shared caches from storing a response. To name a request header twice in Vary does no harm.
 func (lines *privateLines) makePrivate(header http.Header) {
-	*lines = privateLines{"private", "", "Cookie, Authorization"}
+	*lines = privateLines{revalidated, "", "Cookie, Authorization"}
 	// Vary first, as file_server has set it: a map of eight entries grows at the next assignment, even to a known key,
 	// and that takes longer than the rest of this function.
 	switch vary := header["Vary"]; len(vary) {
@@ -171,6 +175,8 @@ func (lines *privateLines) makePrivate(header http.Header) {
 	}
 	if said := header["Cache-Control"]; len(said) > 0 {
 		lines[0] = privateDirectives(said)
+	} else if len(header["Expires"]) > 0 {
+		lines[0] = "private"
 	}
 	header["Cache-Control"] = lines[:1:1]
 	// Some shared caches read these instead of Cache-Control (RFC 9213).
