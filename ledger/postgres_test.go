@@ -322,9 +322,11 @@ func TestACopyWithoutTheLastPaymentsDropsEverything(t *testing.T) {
 	if changes := w.poll(t, position); changes.All {
 		t.Fatalf("the ledger itself says %+v", changes)
 	}
-	server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ($1, $2)`, pgtest.Name(w.location.URL), pgtest.Name(copied))
-	server.Exec(t, `ALTER DATABASE `+pgtest.Name(w.location.URL)+` RENAME TO original`)
-	server.Exec(t, `ALTER DATABASE `+pgtest.Name(copied)+` RENAME TO `+pgtest.Name(w.location.URL))
+	name := pgtest.Name(w.location.URL)
+	server.Exec(t, `ALTER DATABASE `+name+` ALLOW_CONNECTIONS false`) // or the ledger would be back before it is renamed
+	server.Exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN ($1, $2)`, name, pgtest.Name(copied))
+	server.Exec(t, `ALTER DATABASE `+name+` RENAME TO `+name+`_original`)
+	server.Exec(t, `ALTER DATABASE `+pgtest.Name(copied)+` RENAME TO `+name)
 	w.until(t, "the copy is read", func() bool { return w.Err() == nil })
 	changes := w.poll(t, position)
 	if !changes.All || len(w.log.errors()) == 0 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -260,7 +261,11 @@ func (w *World) LastPayment() sandbox.Payment {
 	return last
 }
 
-// FreePort is a port that nothing listens on.
+// givenPorts are those that FreePort has returned. Caddy shares ports (SO_REUSEPORT), so two servers with the same one
+// would not notice.
+var givenPorts sync.Map
+
+// FreePort is a port that nothing listens on, another one for each call.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -269,6 +274,9 @@ func FreePort(t testing.TB) string {
 	}
 	defer listener.Close() //nolint:errcheck // nothing to be done
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	if _, isGiven := givenPorts.LoadOrStore(port, true); isGiven {
+		return FreePort(t) // while this listener holds its port
+	}
 	return port
 }
 
